@@ -1,0 +1,1 @@
+"""alcurr: which examples should my model see next?"""

@@ -1,0 +1,1 @@
+"""From files on disk, arrays or a generator to a pool on the device."""

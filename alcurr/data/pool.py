@@ -1,0 +1,118 @@
+"""Datasets on the host, their splits, and pools on the device."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alcurr.data.strokes import take_strokes
+from alcurr.types import Arms, Array, Batch, Images, Pool, Strokes
+
+
+class Dataset(NamedTuple):
+  """Labelled examples on the host."""
+
+  source: Images | Strokes  # of NumPy arrays
+  label: np.ndarray  # [N] int32, index into class_names
+  key: np.ndarray  # [N] uint64, hash of an example's own key or content
+  class_names: tuple[str, ...]  # [V]
+  flags: dict[str, np.ndarray]  # [N] bool each, what is known of an example
+
+
+def take(dataset: Dataset, index: np.ndarray) -> Dataset:
+  """The examples at `index` [n], in that order."""
+  if isinstance(dataset.source, Strokes):
+    source = take_strokes(dataset.source, index)
+  else:
+    source = Images(dataset.source.image[index])
+  return dataset._replace(
+    source=source,
+    label=dataset.label[index],
+    key=dataset.key[index],
+    flags={name: flag[index] for name, flag in dataset.flags.items()},
+  )
+
+
+def split(
+  dataset: Dataset, valid_fraction: float, test_fraction: float
+) -> dict[str, Dataset]:
+  """Splits by the hash of each example's key: train, valid, test.
+
+  An example's side depends on its own key alone, so the splits are disjoint,
+  equal keys stay together, every class gives the same share up to binomial
+  noise, and no example changes sides when data is added.
+
+  Args:
+    dataset: N examples.
+    valid_fraction: share of feedback and model selection, in (0, 1).
+    test_fraction: share of the final evaluation, in (0, 1).
+
+  Returns:
+    A dataset for each of "train", "valid" and "test".
+
+  Raises:
+    ValueError: fractions that leave no training data, or a split in which a
+      class has no example.
+  """
+  if not (
+    valid_fraction > 0
+    and test_fraction > 0
+    and valid_fraction + test_fraction < 1
+  ):
+    raise ValueError(
+      "valid_fraction and test_fraction must be positive and leave some of "
+      f"the data to train on, got {valid_fraction} and {test_fraction}"
+    )
+  # The key is a hash already: its top 53 bits are a uniform number in [0, 1).
+  place = (dataset.key >> np.uint64(11)) * 2.0**-53
+  side = np.digitize(place, [valid_fraction, valid_fraction + test_fraction])
+  parts = {
+    name: take(dataset, np.flatnonzero(side == i))
+    for i, name in enumerate(("valid", "test", "train"))
+  }
+  for name, part in parts.items():
+    count = np.bincount(part.label, minlength=len(part.class_names))
+    if count.min() == 0:
+      raise ValueError(
+        f"class {part.class_names[count.argmin()]!r} has no example in the "
+        f"{name} split; give it more drawings or a larger fraction"
+      )
+  return parts
+
+
+def make_pool(
+  dataset: Dataset,
+  difficulty: np.ndarray | None = None,
+  arms: Mapping[str, Arms] | None = None,
+) -> Pool:
+  """Puts a dataset on the device; difficulty is zero where none is given."""
+  if difficulty is None:
+    difficulty = np.zeros(len(dataset.label), np.float32)
+  pool = Pool(dataset.source, dataset.label, difficulty, dict(arms or {}))
+  return jax.tree.map(jnp.asarray, pool)
+
+
+def make_gather(
+  render: Callable[[Strokes, Array], Array] | None = None,
+) -> Callable[[Pool, Array], Batch]:
+  """A function (pool, index [B]) -> Batch.
+
+  Args:
+    render: (strokes, index [B]) -> image [B, H, W, 1] float32 in [0, 1], for
+      pools of strokes; `alcurr.data.render.make_render` makes one.
+  """
+
+  def gather(pool: Pool, index: Array) -> Batch:
+    if isinstance(pool.source, Strokes):
+      if render is None:
+        raise ValueError("a pool of strokes needs a render function")
+      image = render(pool.source, index)
+    else:
+      image = pool.source.image[index]
+      if image.dtype == jnp.uint8:
+        image = image.astype(jnp.float32) / 255
+    return Batch(image, pool.label[index])
+
+  return gather

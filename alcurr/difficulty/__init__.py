@@ -1,0 +1,1 @@
+"""How hard the examples are, and their groups by it."""

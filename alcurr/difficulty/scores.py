@@ -1,0 +1,43 @@
+"""How hard each example is: its loss under a reference model.
+
+The score of "Data Sampling Algorithms for Active Learning": the cross-entropy
+of a model that was trained before, here with uniform sampling, on a seed that
+no trial has. Its cost is part of every method that reads it.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from alcurr import train
+from alcurr.types import Pool
+
+
+class Difficulty(NamedTuple):
+  loss: dict[str, np.ndarray]  # [N] float32 for each pool
+  seconds: float  # training and scoring, compilation left out
+
+
+def reference_loss(
+  run: train.Run,
+  pools: Mapping[str, Pool],
+  progress: Callable[[int, str], None],
+) -> Difficulty:
+  """Trains a reference model and scores every pool in one pass each.
+
+  Args:
+    run: of one trial, with uniform sampling.
+    pools: "train", "valid" and whatever else is to be scored.
+    progress: as in `alcurr.train.train`.
+  """
+  result = train.train(run, pools, lambda row: None, progress)
+  loss, seconds = {}, result.train_seconds
+  for name, pool in pools.items():
+    program = run.score.lower(result.state, pool).compile()
+    started = time.perf_counter()
+    loss[name] = jax.device_get(program(result.state, pool)).loss[0]
+    seconds += time.perf_counter() - started
+  return Difficulty(loss, seconds)

@@ -1,0 +1,71 @@
+"""python -m alcurr.main --config=configs/<x>.py [--workdir=DIR] [...]"""
+
+import pathlib
+import sys
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from alcurr import experiment
+from alcurr.errors import UserError
+from alcurr.report import tables
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "The experiment's config.", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir",
+  None,
+  "Where the experiment leaves its files; default runs/<name of the config>.",
+)
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Parses the flags; a mistake in them is one sentence and exit status 2."""
+  try:
+    rest = flags.FLAGS(argv)
+    if _CONFIG.value is None:
+      raise UserError("Name an experiment: --config=configs/quickstart.py.")
+    if rest[1:]:
+      raise UserError(f"Unknown argument {rest[1]!r}; options begin with --.")
+  except (
+    flags.Error,
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    KeyError,
+    NameError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+  ) as error:
+    # A config file is the user's program: whatever it raises is told here.
+    fail(error)
+  return rest
+
+
+def fail(error: Exception) -> None:
+  print(f"alcurr: {' '.join(str(error).split())}", file=sys.stderr)
+  sys.exit(2)
+
+
+def main(argv: list[str]) -> None:
+  del argv  # parse() admits no more than flags
+  logging.set_verbosity(logging.INFO)
+  name = pathlib.Path(
+    config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
+  ).stem
+  workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+  logging.info("jax %s on %s.", jax.__version__, jax.devices())
+  try:
+    summary = experiment.run(_CONFIG.value, workdir)
+  except UserError as error:
+    fail(error)
+  print(tables.render(summary, _CONFIG.value.baseline))
+  print(f"\nTables, logs and figures: {workdir}")
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=parse)

@@ -1,0 +1,51 @@
+"""From a config to an optax transformation and its schedule."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+
+from alcurr import specs
+from alcurr.errors import UserError
+from alcurr.schedules import SCHEDULES
+
+OPTIMIZERS = {
+  "adam": optax.adam,
+  "adamw": optax.adamw,
+  "lamb": optax.lamb,
+  "lion": optax.lion,
+  "rmsprop": optax.rmsprop,
+  "sgd": optax.sgd,
+}
+
+
+def get_optimizer(
+  config: Mapping[str, Any], num_steps: int, field: str = "optimizer"
+) -> optax.GradientTransformation:
+  """Builds the optimiser for a run of `num_steps` updates.
+
+  Args:
+    config: `name` (a key of OPTIMIZERS, with further arguments of that optax
+      function in the manner of "sgd(momentum=0.9)"), `learning_rate` (the
+      peak), `schedule` (a key of SCHEDULES).
+    num_steps: the budget over which the schedule decays.
+    field: where the config stands, for the messages.
+
+  Raises:
+    UserError: an unknown name or argument, or a value out of range.
+  """
+  learning_rate = config["learning_rate"]
+  if not 0 < learning_rate < float("inf"):
+    raise UserError(
+      f"{field}.learning_rate must be positive, got {learning_rate}."
+    )
+  schedule = specs.make(
+    config["schedule"],
+    SCHEDULES,
+    f"{field}.schedule",
+    value=learning_rate,
+    num_steps=num_steps,
+  )
+  return specs.make(
+    config["name"], OPTIMIZERS, f"{field}.name", learning_rate=schedule
+  )

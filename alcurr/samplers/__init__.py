@@ -1,0 +1,52 @@
+"""Which examples to draw next: one file per sampler.
+
+Each is a factory of a `Sampler`. Adding one: write its file (docstring with
+the citation, the update rule and the cost; state; factory), enter it in
+SAMPLERS, add a row to the table of `tests/contract_test.py`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from alcurr import specs
+from alcurr.bandits import BANDITS
+from alcurr.progress import GAINS
+from alcurr.rescale import RESCALES
+from alcurr.samplers.active_bandit import active_bandit
+from alcurr.samplers.uniform import uniform
+from alcurr.schedules import get_schedule
+from alcurr.types import Sampler
+
+SAMPLERS = {"active_bandit": active_bandit, "uniform": uniform}
+
+# Arguments of a sampler that are records themselves, and what names them.
+_PARTS = {"bandit": BANDITS, "gain": GAINS, "rescale": RESCALES}
+
+
+def get_sampler(
+  config: Mapping[str, Any], field: str, *, batch_size: int, num_steps: int
+) -> Sampler:
+  """Builds the sampler that a config describes.
+
+  Args:
+    config: `name` and the arguments of that sampler; those that are records
+      (bandit, gain, rescale) or schedules (epsilon) are specs, see
+      `alcurr.specs`.
+    field: where the config stands, for the messages.
+    batch_size: B, where the config does not set its own.
+    num_steps: steps of the run.
+
+  Raises:
+    UserError: an unknown name or argument, or a value out of range.
+  """
+  config = dict(config)
+  for part, registry in _PARTS.items():
+    if part in config:
+      config[part] = specs.make(
+        config[part], registry, f"{field}.{part}", num_steps=num_steps
+      )
+  if "epsilon" in config:
+    config["epsilon"] = get_schedule(
+      config["epsilon"], f"{field}.epsilon", num_steps
+    )
+  return specs.make(config, SAMPLERS, field, batch_size=batch_size)

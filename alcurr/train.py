@@ -1,0 +1,179 @@
+"""One run of one sampler, all its trials, from top to bottom."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from alcurr import evaluate, step
+from alcurr.types import (
+  Array,
+  Batch,
+  Model,
+  Pool,
+  PyTree,
+  Sampler,
+  TrainState,
+)
+
+Score = Callable[[TrainState, Pool], evaluate.Scores]
+
+
+class Run(NamedTuple):
+  """All that decides a run, but for the data."""
+
+  sampler: Sampler
+  model: Model
+  tx: optax.GradientTransformation
+  gather: Callable[[Pool, Array], Batch]
+  num_steps: int
+  batch_size: int
+  seeds: tuple[int, ...]  # one for each trial
+  trials_by: str  # "vmap" or "map"
+  evaluations: int  # on the valid pool, evenly over the run
+  chunk_steps: int  # most steps between two visits of the host
+  score: Score  # shared by the runs of an experiment, to be compiled once
+
+
+class Result(NamedTuple):
+  state: TrainState  # [S]
+  train_seconds: float  # of one trial: the chunks' time over S
+  compile_seconds: float
+  flops_per_step: float  # of one trial, read from the compiled program
+
+
+# Programs by their text: samplers that differ only in the numbers of their
+# state lower to the same text, and are compiled once.
+_compiled: dict[bytes, jax.stages.Compiled] = {}
+
+
+def compile_once(fun: Callable, *args: PyTree, donate: bool = False):
+  """`fun` compiled for arguments of these shapes."""
+  lowered = jax.jit(fun, donate_argnums=(0,) if donate else ()).lower(*args)
+  text = f"{lowered.in_tree} {lowered.out_tree} {lowered.as_text()}"
+  digest = hashlib.blake2b(text.encode()).digest()
+  if digest not in _compiled:
+    _compiled[digest] = lowered.compile()
+  return _compiled[digest]
+
+
+def fastest_trials_by() -> str:
+  """The layout of trials that measured faster on this backend."""
+  return "map" if jax.default_backend() == "cpu" else "vmap"
+
+
+def plan_chunks(
+  num_steps: int, evaluations: int, chunk_steps: int
+) -> tuple[list[int], int]:
+  """Chunk lengths that add up to `num_steps`, and chunks per evaluation.
+
+  All but the last are equal, for one compiled program (two at most).
+  """
+  between = -(-num_steps // evaluations)
+  chunks = -(-between // chunk_steps)
+  length = -(-between // chunks)
+  whole, rest = divmod(num_steps, length)
+  return [length] * whole + [rest] * (rest > 0), chunks
+
+
+def make_score(
+  model: Model,
+  gather: Callable[[Pool, Array], Batch],
+  batch_size: int,
+  trials_by: str,
+) -> Score:
+  """A jitted function (state [S], pool) -> Scores [S, N]."""
+  score = step.over_trials(
+    evaluate.make_evaluate(model, gather, batch_size), trials_by
+  )
+  return jax.jit(
+    lambda state, pool: score((state.params, state.model_state), pool)
+  )
+
+
+def train(
+  run: Run,
+  pools: Mapping[str, Pool],
+  write: Callable[[dict[str, Any]], None],
+  progress: Callable[[int, str], None],
+) -> Result:
+  """Trains every trial of a run.
+
+  Args:
+    run: what to train and how.
+    pools: "train", and "valid" for feedback and evaluations.
+    write: takes a row of metrics for each chunk and trial.
+    progress: takes the examples seen since the last call, over all trials,
+      and a word on how it goes.
+
+  Returns:
+    The final state of all trials and the run's cost.
+  """
+  pool, valid = pools["train"], pools["valid"]
+  trials = len(run.seeds)
+  init = step.make_init(run.model, run.tx, run.sampler)
+  keys = jnp.stack([jax.random.key(seed) for seed in run.seeds])
+  state = jax.jit(jax.vmap(init, (0, None)))(keys, pool)
+  train_step = step.make_train_step(run.model, run.tx, run.sampler, run.gather)
+  lengths, chunks_per_evaluation = plan_chunks(
+    run.num_steps, run.evaluations, run.chunk_steps
+  )
+  started = time.perf_counter()
+  programs = {
+    length: compile_once(
+      step.make_train_chunk(train_step, length, run.trials_by),
+      *(state, pool, valid),
+      donate=True,
+    )
+    for length in dict.fromkeys(lengths)
+  }
+  compile_seconds = time.perf_counter() - started
+  # A loop's cost is that of one turn, here a step; under vmap of all trials.
+  flops = programs[lengths[0]].cost_analysis()["flops"]
+  flops_per_step = flops / (trials if run.trials_by == "vmap" else 1)
+
+  steps, seconds = 0, 0.0
+  for number, length in enumerate(lengths, start=1):
+    started = time.perf_counter()
+    state, metrics = programs[length](state, pool, valid)
+    metrics = jax.device_get(metrics)  # the chunk's one transfer
+    seconds += time.perf_counter() - started
+    steps += length
+    evaluated = (
+      number % chunks_per_evaluation == 0 or number == len(lengths)
+    ) and jax.device_get(run.score(state, valid))
+    for trial in range(trials):
+      row = _row(steps, run.batch_size, trial, metrics, evaluated, valid)
+      write(row)
+    progress(
+      length * run.batch_size * trials, f"loss {metrics.loss[:, -1].mean():.3f}"
+    )
+  return Result(state, seconds / trials, compile_seconds, flops_per_step)
+
+
+def _row(
+  steps: int,
+  batch_size: int,
+  trial: int,
+  metrics: step.Metrics,
+  evaluated: evaluate.Scores | bool,
+  valid: Pool,
+) -> dict[str, Any]:
+  """A trial's line of metrics.jsonl: means over a chunk, valid at its end."""
+  row = {
+    "step": steps,
+    "examples_seen": steps * batch_size,
+    "trial": trial,
+    "train_loss": metrics.loss[trial].mean(),
+    "policy": metrics.policy[trial].mean(0),
+  }
+  if not isinstance(metrics.gain, tuple):
+    row["gain"] = metrics.gain[trial].mean()
+  if evaluated:
+    scores = evaluate.Scores(*(x[trial] for x in evaluated))
+    row["valid"] = evaluate.report(scores, valid)
+  return row

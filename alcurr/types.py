@@ -1,0 +1,143 @@
+"""Every record of the project on one page.
+
+Shape letters: N pool, B batch, K arms, S trials, T steps of a chunk,
+H W C image, V classes, P points, M strokes.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+PyTree = Any
+
+
+class Images(NamedTuple):
+  """A pool's pictures, as they are."""
+
+  image: Array  # [N, H, W, C] uint8, or float32 in [0, 1]
+
+
+class Strokes(NamedTuple):
+  """A pool's drawings as packed strokes, rendered on the device.
+
+  Ragged, without padding: drawing n owns the strokes
+  `drawing_start[n] : drawing_start[n + 1]`, and stroke m the points
+  `stroke_start[m] : stroke_start[m + 1]`. No drawing and no stroke is empty.
+  """
+
+  points: Array  # [P, 2] uint8, (x, y), y downwards
+  stroke_start: Array  # [M + 1] int32, offsets into points
+  drawing_start: Array  # [N + 1] int32, offsets into strokes
+
+
+class Arms(NamedTuple):
+  """K groups of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`."""
+
+  arm: Array  # [N] int32, the arm of each example
+  order: Array  # [N] int32, example indices sorted by arm
+  start: Array  # [K] int32
+  size: Array  # [K] int32
+
+
+class Pool(NamedTuple):
+  """The examples to choose from, on the device; always an argument."""
+
+  source: Images | Strokes
+  label: Array  # [N] int32
+  difficulty: Array  # [N] float32, larger is harder
+  arms: dict[str, Arms]  # by name; a sampler names those it draws from
+
+
+class Batch(NamedTuple):
+  image: Array  # [B, H, W, C] float32
+  label: Array  # [B] int32
+
+
+class Draw(NamedTuple):
+  """What a sampler returns."""
+
+  index: Array  # [B] int32, into the pool
+  arm: Array  # [B] int32
+  prob: Array  # [B] float32, P(this slot draws this example | state)
+  weight: Array  # [B] float32, loss weight
+  policy: Array  # [K] float32, what the arms' probabilities were
+
+
+class Transition(NamedTuple):
+  """One update, with all that a progress signal may look at."""
+
+  draw: Draw
+  batch: Batch
+  loss: Array  # [B] float32, before the update
+  params: PyTree
+  new_params: PyTree
+  grads: PyTree  # of the weighted mean loss, at params
+  updates: PyTree  # new_params - params
+  pool: Pool
+  valid: Pool
+  loss_fn: Callable[[PyTree, Batch], Array]  # (params, batch) -> [B] float32
+  gather: Callable[[Pool, Array], Batch]  # (pool, index [B]) -> Batch
+
+
+class Sampler(NamedTuple):
+  """Chooses the next batch: pure functions over a state.
+
+  `sample` reads the state and `update` writes it. `init` raises ValueError
+  where the pool's numbers do not fit the sampler's.
+  """
+
+  init: Callable[[Array, Pool], PyTree]  # (key, pool) -> state
+  sample: Callable[[Array, PyTree, Pool], Draw]  # (key, state, pool) -> draw
+  signal: Callable[[Array, Transition], PyTree]  # what it learns from, or ()
+  update: Callable[[PyTree, Draw, PyTree], PyTree]  # (state, draw, feedback)
+  needs: tuple[str, ...]  # names of pool.arms that it reads
+
+
+class Feedback(NamedTuple):
+  """Gains and the arms they are credited to."""
+
+  gain: Array  # [b] float32, raw improvement; b is B or a probe's size
+  arm: Array  # [b] int32
+
+
+# A progress signal, given the arms that the sampler draws from.
+Gain = Callable[[Array, Transition, Arms], Feedback]  # (key, transition, arms)
+
+
+class Rescale(NamedTuple):
+  """Turns the gains of the arms paid at a step into rewards in [-1, 1]."""
+
+  init: Callable[[int], PyTree]  # (most arms paid at a step) -> state
+  # (state, gain [K], paid [K] bool) -> (reward [K], state)
+  apply: Callable[[PyTree, Array, Array], tuple[Array, PyTree]]
+
+
+class Bandit(NamedTuple):
+  """A policy over K arms that knows nothing of pools."""
+
+  init: Callable[[int], PyTree]  # (num_arms) -> state
+  policy: Callable[[Array, PyTree], Array]  # (key, state) -> [K] float32
+  # (state, reward [K], paid [K] bool) -> state
+  update: Callable[[PyTree, Array, Array], PyTree]
+
+
+class Model(NamedTuple):
+  """A network as two pure functions."""
+
+  init: Callable[[Array], tuple[PyTree, PyTree]]  # (key) -> params, state
+  # (key, params, model_state, image [B, H, W, C], *, train)
+  #   -> (logits [B, V] float32, model_state)
+  apply: Callable[..., tuple[Array, PyTree]]
+
+
+class TrainState(NamedTuple):
+  """All that a run is, between two steps; the checkpoint."""
+
+  step: Array  # [] int32
+  key: Array  # [] PRNG key
+  params: PyTree
+  model_state: PyTree
+  opt_state: PyTree
+  sampler_state: PyTree

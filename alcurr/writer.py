@@ -1,0 +1,114 @@
+"""What a run leaves on disk: whole files, JSON and lines of JSON."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from alcurr.errors import UserError
+
+
+def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
+  """Writes a file under a temporary name, then renames it.
+
+  A reader, or a run that was cut off, sees the whole file or none.
+
+  Args:
+    path: where; its folder is made.
+    write: called with the open binary file.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  with temporary.open("wb") as file:
+    write(file)
+  temporary.replace(path)
+
+
+def _plain(value: Any) -> Any:
+  """Arrays to lists, and numbers JSON has no word for to None."""
+  if isinstance(value, dict):
+    return {str(k): _plain(v) for k, v in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(v) for v in value]
+  if isinstance(value, np.ndarray | np.generic):
+    return _plain(value.tolist())
+  if isinstance(value, float) and not math.isfinite(value):
+    return None
+  return value
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  text = json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
+  write_file(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: pathlib.Path) -> Any:
+  return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def json_lines(
+  path: pathlib.Path,
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+  """A function that appends a row to a file made anew, a line a row."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open("w", encoding="utf-8") as file:
+
+    def write(row: dict[str, Any]) -> None:
+      file.write(json.dumps(_plain(row), allow_nan=False) + "\n")
+      file.flush()
+
+    yield write
+
+
+def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
+  """Refuses a folder that holds anything but this very experiment."""
+  path = workdir / "config.json"
+  if workdir.exists() and not workdir.is_dir():
+    raise UserError(f"{workdir} is a file; choose another --workdir.")
+  if not path.exists():
+    if workdir.exists() and any(workdir.iterdir()):
+      raise UserError(
+        f"{workdir} holds files that are not an experiment's; choose an "
+        "empty or new --workdir."
+      )
+    return
+  there, here = _flat(read_json(path)), _flat(config.to_dict())
+  for field in sorted(there.keys() | here.keys()):
+    if there.get(field) != here.get(field):
+      raise UserError(
+        f"{workdir} holds an experiment of another config ({field} is "
+        f"{there.get(field)!r} there, {here.get(field)!r} here); choose "
+        "another --workdir."
+      )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, Mapping):
+      flat |= _flat(value, f"{prefix}{key}.")
+    else:
+      flat[prefix + key] = value
+  return flat
+
+
+def environment() -> dict[str, str]:
+  """What a figure depends on beside the config."""
+  packages = ("alcurr", "jax", "jaxlib", "flax", "optax", "numpy")
+  return {
+    **{name: importlib.metadata.version(name) for name in packages},
+    "python": sys.version.split()[0],
+    "device": jax.devices()[0].device_kind,
+    "date": datetime.date.today().isoformat(),
+  }

@@ -1,0 +1,113 @@
+"""Every field of an experiment, with its default and what it means.
+
+The other configs start from this one. Any field can be set from the command
+line: `--config.batch_size=64`, `--config.samplers.bandit.epsilon=0.5`.
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+
+def bandit(**changes: Any) -> ConfigDict:
+  """The active bandit with the paper's choices, but for `changes`."""
+  config = ConfigDict()
+  config.name = "active_bandit"
+  # The policy over arms: softmax(learning_rate=η).
+  config.bandit = "softmax(learning_rate=0.2)"
+  # What an arm is paid for: prediction_gain (on the trained batch),
+  # self_prediction_gain (a fresh probe of the same arm), mean_prediction_gain
+  # (of a uniformly drawn arm), target_prediction_gain (of the valid pool),
+  # each of the last three with probe_size=n; or gradient_prediction_gain (no
+  # second forward pass).
+  config.gain = "prediction_gain"
+  # From gains to rewards: rank over the whole history, or rank(window=500).
+  config.rescale = "rank"
+  # Share of uniform exploration (1 - E of the paper): a number, or a schedule
+  # over the run such as linear(value=1.0, end=0.1), cosine(value=1.0),
+  # exponential(value=1.0, end=0.01).
+  config.epsilon = "0.2"
+  # H: steps whose gains are ranked but not yet learned from.
+  config.warmup = 100
+  # The partition: difficulty (quantiles within each class), or
+  # difficulty_in_pool (quantiles over the pool), or label.
+  config.arms = "difficulty"
+  # Arms drawn for one batch, a divisor of the batch size: 1 as in the paper;
+  # the batch size itself so that every example draws its own arm.
+  config.arms_per_batch = 1
+  # Within an arm: with replacement, or by shuffled passes.
+  config.replacement = False
+  config.update(changes)
+  return config
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+
+  # Trial i has seed + i: its initial parameters and all its randomness. The
+  # i-th trials of two samplers start from the same parameters.
+  config.seed = 0
+  config.trials = 3
+  # How trials share the device: vmap (side by side in every operation), map
+  # (one after the other in one program), or auto, what measured faster here.
+  config.trials_by = "auto"
+
+  # The same for every sampler: "1 epoch", "500000 examples", "2000 steps".
+  config.budget = "1 epoch"
+  config.batch_size = 32  # a sampler's own `batch_size` goes before this
+  config.evaluations = 10  # times the valid pool is evaluated during a run
+  config.chunk_steps = 100  # most steps between two visits of the host
+  config.eval_batch_size = 500
+  # The sampler that the others are compared with.
+  config.baseline = "uniform"
+  # Packed data and difficulty scores are kept here for the next experiment;
+  # "" is the folder `cache` beside the workdir.
+  config.cache_dir = ""
+
+  config.data = data = ConfigDict()
+  # synthetic (generated doodles); files (`dir` holds <class>.ndjson, raw or
+  # simplified, or full_numpy_bitmap_<class>.npy); npz (`dir` is a .npz file
+  # of `images` and `labels`).
+  data.source = "synthetic"
+  data.dir = ""
+  # "all", a number (the first classes by name), or names: "cat,dog".
+  data.classes = "30"
+  data.max_per_class = 0  # 0: no limit
+  data.recognized_only = False  # leave out what Google's model did not see
+  data.on_error = "raise"  # or skip, which counts bad drawings by reason
+  # Of the synthetic source: how many, and the known shares of three faults.
+  data.num_examples = 20_000
+  data.scribble_fraction = 0.02
+  data.unfinished_fraction = 0.05
+  data.wrong_label_fraction = 0.03
+  # Shares of the examples, chosen by a hash of each one's key.
+  data.valid_fraction = 0.1
+  data.test_fraction = 0.2
+  # Drawings become images of this size, inside the step or once ahead of all.
+  data.image_size = 28
+  data.render = "in_step"  # or ahead
+  data.stroke_width = 0.0  # pixels; 0: in proportion, as Google's bitmaps
+  data.stroke_decay = 0.0  # the last stroke is dimmer by this, 0: none
+
+  config.model = model = ConfigDict()
+  model.name = "cnn"  # or mobilenet
+  model.width = 1.0  # multiplies the channels
+  model.norm = "none"  # batch or group
+
+  config.optimizer = optimizer = ConfigDict()
+  # An optax optimiser, with arguments if need be: sgd(momentum=0.9).
+  optimizer.name = "adam"
+  optimizer.learning_rate = 1e-3
+  optimizer.schedule = "cosine"  # to zero over each run; linear, constant
+
+  # Difficulty: the loss of a reference model, trained like the others but
+  # uniformly and on a seed of its own.
+  config.difficulty = difficulty = ConfigDict()
+  difficulty.num_arms = 10
+  difficulty.budget = "1 epoch"
+  difficulty.seed = 1000
+
+  config.samplers = samplers = ConfigDict()
+  samplers.uniform = ConfigDict({"name": "uniform", "replacement": False})
+  samplers.bandit = bandit()
+  return config

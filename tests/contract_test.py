@@ -1,0 +1,241 @@
+"""Every sampler x every law, with no special case.
+
+A new sampler adds a row to SAMPLERS. If a law needs to know which sampler it
+looks at, the interface is wrong.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import toy
+from scipy import stats
+
+from alcurr import samplers, step
+from alcurr.data.pool import make_gather
+from alcurr.types import Sampler, TrainState
+
+BATCH_SIZE = 16
+STEPS = 8
+
+_bandit = {
+  "name": "active_bandit",
+  "bandit": "softmax(learning_rate=1.0)",
+  "gain": "prediction_gain",
+  "rescale": "rank(window=50)",
+  "epsilon": "0.2",
+  "warmup": 2,
+}
+SAMPLERS = {
+  "uniform": {"name": "uniform"},
+  "uniform_replacement": {"name": "uniform", "replacement": True},
+  "bandit": _bandit,
+  "bandit_replacement": _bandit | {"replacement": True},
+  "bandit_schedule": _bandit | {"epsilon": "linear(value=1.0, end=0.1)"},
+  "bandit_greedy": _bandit | {"epsilon": "0", "warmup": 0},
+  "bandit_self": _bandit | {"gain": "self_prediction_gain(probe_size=4)"},
+  "bandit_mean": _bandit | {"gain": "mean_prediction_gain", "rescale": "rank"},
+  "bandit_target": _bandit | {"gain": "target_prediction_gain"},
+  "bandit_gradient": _bandit | {"gain": "gradient_prediction_gain"},
+  "bandit_mixed": _bandit | {"arms_per_batch": BATCH_SIZE},
+  "bandit_mixed_self": _bandit
+  | {"arms_per_batch": 4, "gain": "self_prediction_gain"},
+  "bandit_label": _bandit | {"arms": "label"},
+}
+POOL = toy.make_pool()
+VALID = toy.make_pool(100, seed=1)
+
+
+class Case(NamedTuple):
+  """A sampler and its training, compiled once for all laws."""
+
+  sampler: Sampler
+  init: Callable  # (key) -> TrainState
+  train_step: Callable  # (state) -> (state, metrics)
+  chunk: Callable  # (state, num_steps) -> (state, metrics)
+  state: TrainState  # after STEPS steps
+
+
+@pytest.fixture(params=SAMPLERS, scope="module")
+def case(request) -> Case:
+  sampler = samplers.get_sampler(
+    SAMPLERS[request.param],
+    "samplers.x",
+    batch_size=BATCH_SIZE,
+    num_steps=STEPS,
+  )
+  model, tx = toy.make_linear(), optax.sgd(0.5, momentum=0.9)
+  init = jax.jit(step.make_init(model, tx, sampler))
+  train_step = step.make_train_step(model, tx, sampler, make_gather())
+
+  @functools.partial(jax.jit, static_argnums=1)
+  def chunk(state, num_steps):
+    return jax.lax.scan(
+      lambda s, _: train_step(s, POOL, VALID), state, length=num_steps
+    )
+
+  state, _ = chunk(init(jax.random.key(0), POOL), STEPS)
+  return Case(sampler, init, train_step, chunk, state)
+
+
+def _arrays(tree):
+  """The leaves as NumPy arrays, keys as their data."""
+  return [
+    np.asarray(
+      jax.random.key_data(leaf)
+      if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+      else leaf
+    )
+    for leaf in jax.tree.leaves(tree)
+  ]
+
+
+def _assert_equal(left, right, **tolerance):
+  """Bitwise, or within a tolerance for the floats."""
+  assert jax.tree.structure(left) == jax.tree.structure(right)
+  for a, b in zip(_arrays(left), _arrays(right), strict=True):
+    np.testing.assert_allclose(a, b, **({"rtol": 0} | tolerance))
+
+
+def test_every_sampler_of_the_registry_is_in_the_table():
+  assert {row["name"] for row in SAMPLERS.values()} == set(samplers.SAMPLERS)
+
+
+def test_draws_are_valid(case):
+  draw = jax.jit(case.sampler.sample)(
+    jax.random.key(3), case.state.sampler_state, POOL
+  )
+  for field in (draw.index, draw.arm, draw.prob, draw.weight):
+    assert field.shape == (BATCH_SIZE,)
+  assert draw.index.dtype == draw.arm.dtype == jnp.int32
+  index, arm, prob, _, policy = map(np.asarray, draw)
+  assert (index >= 0).all() and (index < POOL.label.shape[0]).all()
+  assert (prob > 0).all() and (prob <= 1).all()
+  np.testing.assert_allclose(policy.sum(), 1, rtol=1e-6)
+  assert (policy >= 0).all()
+  for name in case.sampler.needs:
+    np.testing.assert_array_equal(arm, np.asarray(POOL.arms[name].arm)[index])
+
+
+def test_same_key_state_and_needs_same_draw(case):
+  """Also from a pool with nothing but the arms that the sampler names."""
+  needs = case.sampler.needs
+  lean = POOL._replace(arms={name: POOL.arms[name] for name in needs})
+  sample = jax.jit(case.sampler.sample)
+  args = jax.random.key(4), case.state.sampler_state
+  _assert_equal(sample(*args, lean), sample(*args, POOL))
+  key = jax.random.key(0)
+  _assert_equal(case.init(key, lean), case.init(key, POOL))
+
+
+def test_draw_frequencies_match_prob(case):
+  """Chi-square of what a slot drew over 20,000 keys against its `prob`."""
+  num_keys = 20_000
+  keys = jax.random.split(jax.random.key(6), num_keys)
+  sample = jax.jit(jax.vmap(case.sampler.sample, (0, None, None)))
+  draw = jax.device_get(sample(keys, case.state.sampler_state, POOL))
+  for slot in (0, BATCH_SIZE // 2, BATCH_SIZE - 1):
+    _, first, inverse, count = np.unique(
+      draw.index[:, slot],
+      return_index=True,
+      return_inverse=True,
+      return_counts=True,
+    )
+    prob = draw.prob[first, slot]
+    np.testing.assert_allclose(draw.prob[:, slot], prob[inverse], rtol=1e-5)
+    common = prob * num_keys >= 5
+    observed = np.append(count[common], count[~common].sum())
+    expected = np.append(prob[common], max(1 - prob[common].sum(), 0))
+    expected *= num_keys
+    if expected[-1] < 1:  # hardly anything else may happen
+      assert observed[-1] <= 10
+      observed, expected = observed[:-1], expected[:-1]
+    if len(observed) == 1:
+      assert observed[0] == num_keys
+    else:
+      statistic = ((observed - expected) ** 2 / expected).sum()
+      assert stats.chi2.sf(statistic, len(observed) - 1) > 1e-4
+
+
+def test_state_keeps_its_shapes_and_stays_finite(case):
+  before = case.init(jax.random.key(0), POOL)
+  for a, b in zip(_arrays(before), _arrays(case.state), strict=True):
+    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    assert np.isfinite(b).all()
+
+
+def test_state_does_not_grow_with_the_pool(case):
+  def shapes(num_examples):
+    pool = toy.make_pool(num_examples)
+    state = jax.eval_shape(case.sampler.init, jax.random.key(0), pool)
+    return jax.tree.map(jnp.shape, state)
+
+  assert shapes(640) == shapes(6400)
+
+
+def test_scan_is_the_loop_and_compiles_once(case):
+  train_step = jax.jit(case.train_step)
+  state = case.init(jax.random.key(0), POOL)
+  for _ in range(STEPS):
+    state, _ = train_step(state, POOL, VALID)
+  _assert_equal(case.state, state, rtol=1e-4, atol=1e-6)
+  assert train_step._cache_size() == 1
+
+
+def test_a_run_in_two_halves_is_the_whole(case):
+  state, _ = case.chunk(case.init(jax.random.key(0), POOL), STEPS // 2)
+  state, _ = case.chunk(state, STEPS // 2)
+  _assert_equal(state, case.state)
+
+
+@pytest.mark.parametrize("trials_by", ["vmap", "map"])
+def test_trials_together_are_trials_alone(case, trials_by):
+  keys = jnp.stack([jax.random.key(seed) for seed in (0, 1)])
+  states = jax.vmap(case.init, (0, None))(keys, POOL)
+  chunk = step.make_train_chunk(case.train_step, STEPS, trials_by)
+  together = jax.jit(chunk)(states, POOL, VALID)
+  for trial in (0, 1):
+    alone = case.chunk(case.init(keys[trial], POOL), STEPS)
+    mine = jax.tree.map(lambda x, i=trial: x[i], together)
+    _assert_equal(mine, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_no_captured_constants(case):
+  """Law 5: nothing of size hides in the program; the pool is an argument."""
+  jaxpr = jax.make_jaxpr(case.train_step)(case.state, POOL, VALID)
+  assert all(constant.nbytes <= 1024 for constant in _arrays(jaxpr.consts))
+
+
+def test_draw_costs_the_same_at_any_pool_size(case):
+  """Law 6: a draw's FLOPs, bytes and memory, at 10^4 and at 10^7.
+
+  The bytes are those of the program before XLA fuses it: the fused one is
+  charged with the whole of an array that it gathers a few numbers from.
+  """
+
+  def cost(num_examples):
+    def grow(leaf):
+      shape = [
+        num_examples if n == POOL.label.shape[0] else n for n in leaf.shape
+      ]
+      return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+    pool = jax.tree.map(grow, POOL)
+    key = jax.random.key(0)
+    state = jax.eval_shape(case.sampler.init, key, pool)
+    lowered = jax.jit(case.sampler.sample).lower(key, state, pool)
+    compiled = lowered.compile()
+    return (
+      compiled.cost_analysis().get("flops", 0),
+      lowered.cost_analysis()["bytes accessed"],
+      compiled.memory_analysis().temp_size_in_bytes,
+    )
+
+  # Less is possible: constants of the pool's size may fold better.
+  small, large = cost(10_000), cost(10_000_000)
+  assert all(b <= a for a, b in zip(small, large, strict=True)), (small, large)
