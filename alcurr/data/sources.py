@@ -1,6 +1,5 @@
 """From the data part of a config to datasets, and to batches of images."""
 
-import functools
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,0 +1,88 @@
+"""One class of Quick, Draw!, read from the one file that holds it."""
+
+import collections
+import hashlib
+import json
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from alcurr.data import arrays, strokes
+from alcurr.errors import UserError
+from alcurr.types import Images, Strokes
+
+
+class ClassFile(NamedTuple):
+  """What was read of one class."""
+
+  source: Strokes | Images
+  key: np.ndarray  # [n] uint64
+  recognized: np.ndarray  # [n] bool
+  skipped: dict[str, int]  # by reason
+
+
+def read_class(
+  path: pathlib.Path,
+  max_per_class: int = 0,
+  recognized_only: bool = False,
+  skip: bool = False,
+) -> ClassFile:
+  """Reads one file; see `load`."""
+  if path.suffix == ".npy":
+    rows = arrays.load_bitmap(path)
+    rows = np.array(rows[: max_per_class or None])
+    every = np.ones(len(rows), bool)
+    return ClassFile(
+      arrays.bitmap_images(rows), arrays.content_keys(rows), every, {}
+    )
+  drawings, keys, recognized = [], [], []
+  skipped: collections.Counter[str] = collections.Counter()
+  with path.open("rb") as lines:
+    for number, line in enumerate(lines, start=1):
+      if max_per_class and len(drawings) == max_per_class:
+        break
+      if not line.strip():
+        continue
+      try:
+        drawing, key, known = _parse_line(line)
+      except strokes.BadDrawingError as error:
+        if not skip:
+          raise UserError(
+            f"{path}:{number}: {error}; mend it, or leave such drawings out "
+            "with data.on_error=skip."
+          ) from error
+        skipped[error.reason] += 1
+        continue
+      if known or not recognized_only:
+        drawings.append(drawing)
+        keys.append(key)
+        recognized.append(known)
+  if not drawings:
+    raise UserError(f"{path}: the class has no usable drawing.")
+  return ClassFile(
+    strokes.pack(drawings),
+    np.array(keys, np.uint64),
+    np.array(recognized, bool),
+    dict(skipped),
+  )
+
+
+def _parse_line(line: bytes) -> tuple[strokes.Drawing, int, bool]:
+  """A drawing, the hash of its key, and whether it was recognised."""
+  try:
+    row = json.loads(line)
+  except (ValueError, RecursionError) as error:
+    raise strokes.BadDrawingError("broken JSON") from error
+  if not isinstance(row, dict) or "drawing" not in row:
+    raise strokes.BadDrawingError("not an object with a drawing")
+  if strokes.is_raw(row["drawing"]):
+    drawing = strokes.simplify(row["drawing"])
+  else:
+    drawing = strokes.parse_simplified(row["drawing"])
+  if row.get("key_id") is not None:
+    content = str(row["key_id"]).encode()
+  else:
+    content = drawing.points.tobytes() + repr(drawing.lengths).encode()
+  digest = hashlib.blake2b(content, digest_size=8).digest()
+  return drawing, int.from_bytes(digest, "little"), row.get("recognized", True)

@@ -1,0 +1,275 @@
+"""A directory of Quick, Draw! files, in Google's own layouts.
+
+<class>.ndjson, simplified or raw (told apart drawing by drawing), or
+full_numpy_bitmap_<class>.npy. Read once, in parallel, then from the cache.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import difflib
+import functools
+import hashlib
+import multiprocessing
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from alcurr.data import cache, strokes
+from alcurr.data.classfile import ClassFile, read_class
+from alcurr.data.pool import Dataset
+from alcurr.errors import UserError
+from alcurr.types import Images, Strokes
+
+_BITMAP_PREFIX = "full_numpy_bitmap_"
+_VERSION = 1  # of what the cache holds; a new one makes every entry anew
+# A process that can read starts in seconds (it imports what this one does)
+# and reads about 5 MB a second: with less than this, one is done sooner.
+_PARALLEL_BYTES = 100e6
+
+
+def load(
+  directory: str | pathlib.Path,
+  *,
+  classes: str | int | Sequence[str] = "all",
+  max_per_class: int = 0,
+  recognized_only: bool = False,
+  on_error: str = "raise",
+  cache_dir: str | pathlib.Path | None = None,
+) -> tuple[Dataset, dict[str, Any]]:
+  """Reads a directory, or finds it packed in the cache.
+
+  The order is by class name, then as in the file, whatever the parallelism.
+  Large directories are read by several processes: a script of your own that
+  calls this needs the usual `if __name__ == "__main__":`.
+
+  Args:
+    directory: of <class>.ndjson or full_numpy_bitmap_<class>.npy files.
+    classes: "all"; a number, for the first classes by name; or names, as a
+      sequence or separated by commas.
+    max_per_class: the first so many of each class; 0 for all.
+    recognized_only: leave out drawings with `recognized: false`.
+    on_error: "raise" at the first bad drawing, or "skip" and count them.
+    cache_dir: where packed data is kept; None for nowhere.
+
+  Returns:
+    The dataset, and a report: "classes" (drawings by class), "skipped"
+    (by reason), "seconds", "cached" (whether it was).
+
+  Raises:
+    UserError: nothing to read, an unknown class, a bad drawing or file.
+  """
+  if on_error not in ("raise", "skip"):
+    raise UserError(f"on_error must be raise or skip, got {on_error!r}.")
+  if max_per_class < 0:
+    raise UserError(f"max_per_class must not be negative, got {max_per_class}.")
+  started = time.perf_counter()
+  directory = pathlib.Path(directory)
+  files = _find(directory)
+  names = choose_classes(sorted(files), classes)
+  files = {name: files[name] for name in names}
+  request = {
+    "version": _VERSION,
+    "directory": str(directory.resolve()),
+    "classes": names,
+    "max_per_class": max_per_class,
+    "recognized_only": recognized_only,
+    "on_error": on_error,
+  }
+  entry = (
+    pathlib.Path(cache_dir) / f"quickdraw-{cache.digest(request)}"
+    if cache_dir is not None
+    else None
+  )
+  found = entry and _from_cache(entry, files)
+  if found:
+    dataset, skipped = found
+  else:
+    read = functools.partial(
+      read_class,
+      max_per_class=max_per_class,
+      recognized_only=recognized_only,
+      skip=on_error == "skip",
+    )
+    parts = _read_all(list(files.values()), read)
+    dataset, skipped = _merge(names, parts)
+    if entry:
+      _to_cache(entry, request, files, dataset, skipped)
+  count = np.bincount(dataset.label, minlength=len(names)).tolist()
+  return dataset, {
+    "classes": dict(zip(names, count, strict=True)),
+    "skipped": skipped,
+    "seconds": time.perf_counter() - started,
+    "cached": bool(found),
+  }
+
+
+def _find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
+  """The files by class name."""
+  if not directory.is_dir():
+    raise UserError(f"{directory}: no such directory.")
+  drawings = {path.stem: path for path in directory.glob("*.ndjson")}
+  bitmaps = {
+    path.stem.removeprefix(_BITMAP_PREFIX): path
+    for path in directory.glob(f"{_BITMAP_PREFIX}*.npy")
+  }
+  if drawings and bitmaps:
+    raise UserError(
+      f"{directory} holds both .ndjson and bitmap files; keep them apart."
+    )
+  if not drawings and not bitmaps:
+    raise UserError(
+      f"{directory} holds neither <class>.ndjson nor {_BITMAP_PREFIX}<class>"
+      ".npy files."
+    )
+  return drawings or bitmaps
+
+
+def choose_classes(
+  known: Sequence[str], classes: str | int | Sequence[str]
+) -> list[str]:
+  """The names that a choice of classes means, sorted.
+
+  Args:
+    known: all names, sorted.
+    classes: as in `load`.
+  """
+  if isinstance(classes, str) and classes.strip().isdecimal():
+    classes = int(classes)
+  if isinstance(classes, int):
+    if not 2 <= classes <= len(known):
+      raise UserError(
+        f"classes must be from 2 to the {len(known)} there are, got {classes}."
+      )
+    return list(known[:classes])
+  if classes == "all":
+    return list(known)
+  if isinstance(classes, str):
+    classes = [name.strip() for name in classes.split(",")]
+  for name in classes:
+    if name not in known:
+      close = difflib.get_close_matches(name, known, n=1)
+      hint = f"; did you mean {close[0]!r}?" if close else "."
+      raise UserError(f"no class {name!r} among the {len(known)}{hint}")
+  return sorted(set(classes))
+
+
+def _read_all(
+  paths: list[pathlib.Path], read: Callable[[pathlib.Path], ClassFile]
+) -> list[ClassFile]:
+  """Reads each file, in parallel if that pays, under a progress bar."""
+  size = sum(path.stat().st_size for path in paths)
+  workers = min(len(os.sched_getaffinity(0)), len(paths))
+  with contextlib.ExitStack() as stack:
+    results: Iterator[ClassFile]
+    if workers > 1 and size >= _PARALLEL_BYTES:
+      # Not fork: the threads of JAX do not survive it.
+      pool = stack.enter_context(
+        concurrent.futures.ProcessPoolExecutor(
+          workers, mp_context=multiprocessing.get_context("spawn")
+        )
+      )
+      results = pool.map(read, paths)
+    else:
+      results = map(read, paths)
+    return list(
+      tqdm(
+        results,
+        total=len(paths),
+        desc="reading",
+        unit=" classes",
+        disable=not sys.stderr.isatty(),
+      )
+    )
+
+
+def _merge(
+  names: list[str], parts: list[ClassFile]
+) -> tuple[Dataset, dict[str, int]]:
+  """One dataset of all classes, and what was skipped in all."""
+  if isinstance(parts[0].source, Strokes):
+    source = strokes.concatenate([part.source for part in parts])
+  else:
+    source = Images(np.concatenate([part.source.image for part in parts]))
+  count = [len(part.key) for part in parts]
+  skipped = sum(
+    (collections.Counter(p.skipped) for p in parts), start=collections.Counter()
+  )
+  dataset = Dataset(
+    source=source,
+    label=np.repeat(np.arange(len(parts), dtype=np.int32), count),
+    key=np.concatenate([part.key for part in parts]),
+    class_names=tuple(names),
+    flags={"recognized": np.concatenate([part.recognized for part in parts])},
+  )
+  return dataset, dict(skipped)
+
+
+def _facts(path: pathlib.Path) -> dict[str, Any]:
+  stat = path.stat()
+  return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _content_hash(path: pathlib.Path) -> str:
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _to_cache(
+  entry: pathlib.Path,
+  request: dict[str, Any],
+  files: dict[str, pathlib.Path],
+  dataset: Dataset,
+  skipped: dict[str, int],
+) -> None:
+  manifest = {
+    "request": request,
+    "files": {
+      name: _facts(path) | {"path": str(path), "blake2b": _content_hash(path)}
+      for name, path in files.items()
+    },
+    "drawings": len(dataset.label),
+    "skipped": skipped,
+    "kind": type(dataset.source).__name__,
+  }
+  parts = {
+    **dataset.source._asdict(),
+    "label": dataset.label,
+    "key": dataset.key,
+    "recognized": dataset.flags["recognized"],
+  }
+  cache.write_arrays(entry, parts, manifest)
+
+
+def _from_cache(
+  entry: pathlib.Path, files: dict[str, pathlib.Path]
+) -> tuple[Dataset, dict[str, int]] | None:
+  """The packed dataset, if its files are still what they were."""
+  found = cache.read_arrays(entry)
+  if found is None:
+    return None
+  parts, manifest = found
+  for name, path in files.items():
+    then, now = manifest["files"][name], _facts(path)
+    if then["size"] != now["size"]:
+      return None
+    # A copied file has another time and may still be the same.
+    if then["mtime_ns"] != now["mtime_ns"] and then["blake2b"] != _content_hash(
+      path
+    ):
+      return None
+  kind = {"Strokes": Strokes, "Images": Images}[manifest["kind"]]
+  dataset = Dataset(
+    source=kind(**{field: parts[field] for field in kind._fields}),
+    label=parts["label"],
+    key=parts["key"],
+    class_names=tuple(files),
+    flags={"recognized": parts["recognized"]},
+  )
+  return dataset, manifest["skipped"]
