@@ -1,5 +1,6 @@
 """python -m alcurr.main --config=configs/<x>.py [--workdir=DIR] [...]"""
 
+import logging as std_logging
 import pathlib
 import sys
 
@@ -54,6 +55,8 @@ def fail(error: Exception) -> None:
 def main(argv: list[str]) -> None:
   del argv  # parse() admits no more than flags
   logging.set_verbosity(logging.INFO)
+  # Its search for accelerators is of no interest to those who have none.
+  std_logging.getLogger("jax").setLevel(std_logging.WARNING)
   name = pathlib.Path(
     config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
   ).stem

@@ -3,7 +3,7 @@
     key = fold_in(state.key, state.step)
     draw -> gather -> value_and_grad -> update -> signal -> sampler update
 
-All in one compiled program; T steps are scanned and S trials ride along, so
+All in one compiled program; a loop does T steps and S trials ride along, so
 that the host is touched once a chunk.
 """
 
@@ -133,21 +133,34 @@ def make_train_step(
 
 
 def make_train_chunk(
-  train_step: TrainStep, num_steps: int, trials_by: str
-) -> TrainStep:
-  """T steps of S trials: (state [S], pool, valid) -> (state, metrics [S, T]).
+  train_step: TrainStep, most_steps: int, trials_by: str
+) -> Callable[[TrainState, Array, Pool, Pool], tuple[TrainState, Metrics]]:
+  """Many steps of S trials in one program.
 
   Args:
     train_step: one step of one trial.
-    num_steps: T.
+    most_steps: T, of which a call may do fewer: a run whose last chunk is
+      short needs no second program.
     trials_by: "vmap", all trials in each operation; or "map", one trial after
       the other, still in one program.
+
+  Returns:
+    A function (state [S], num_steps, pool, valid) -> (state, metrics [S, T]);
+    the metrics past num_steps are zeros.
   """
 
-  def chunk(state: TrainState, pool: Pool, valid: Pool):
-    return jax.lax.scan(
-      lambda state, _: train_step(state, pool, valid), state, length=num_steps
+  def chunk(state: TrainState, num_steps: Array, pool: Pool, valid: Pool):
+    _, one = jax.eval_shape(train_step, state, pool, valid)
+    every = jax.tree.map(
+      lambda x: jnp.zeros((most_steps, *x.shape), x.dtype), one
     )
+
+    def body(i: Array, carry: tuple[TrainState, Metrics]):
+      state, every = carry
+      state, one = train_step(state, pool, valid)
+      return state, jax.tree.map(lambda x, y: x.at[i].set(y), every, one)
+
+    return jax.lax.fori_loop(0, num_steps, body, (state, every))
 
   return over_trials(chunk, trials_by)
 

@@ -51,9 +51,9 @@ class Result(NamedTuple):
 _compiled: dict[bytes, jax.stages.Compiled] = {}
 
 
-def compile_once(fun: Callable, *args: PyTree, donate: bool = False):
-  """`fun` compiled for arguments of these shapes."""
-  lowered = jax.jit(fun, donate_argnums=(0,) if donate else ()).lower(*args)
+def compile_once(fun: Callable, *args: PyTree) -> jax.stages.Compiled:
+  """`fun` compiled for arguments of these shapes; the first is donated."""
+  lowered = jax.jit(fun, donate_argnums=0).lower(*args)
   text = f"{lowered.in_tree} {lowered.out_tree} {lowered.as_text()}"
   digest = hashlib.blake2b(text.encode()).digest()
   if digest not in _compiled:
@@ -71,7 +71,7 @@ def plan_chunks(
 ) -> tuple[list[int], int]:
   """Chunk lengths that add up to `num_steps`, and chunks per evaluation.
 
-  All but the last are equal, for one compiled program (two at most).
+  All but the last are equal.
   """
   between = -(-num_steps // evaluations)
   chunks = -(-between // chunk_steps)
@@ -122,32 +122,30 @@ def train(
   lengths, chunks_per_evaluation = plan_chunks(
     run.num_steps, run.evaluations, run.chunk_steps
   )
+  chunk = step.make_train_chunk(train_step, max(lengths), run.trials_by)
   started = time.perf_counter()
-  programs = {
-    length: compile_once(
-      step.make_train_chunk(train_step, length, run.trials_by),
-      *(state, pool, valid),
-      donate=True,
-    )
-    for length in dict.fromkeys(lengths)
-  }
+  program = compile_once(chunk, state, jnp.int32(0), pool, valid)
   compile_seconds = time.perf_counter() - started
   # A loop's cost is that of one turn, here a step; under vmap of all trials.
-  flops = programs[lengths[0]].cost_analysis()["flops"]
+  flops = program.cost_analysis()["flops"]
   flops_per_step = flops / (trials if run.trials_by == "vmap" else 1)
 
   steps, seconds = 0, 0.0
   for number, length in enumerate(lengths, start=1):
     started = time.perf_counter()
-    state, metrics = programs[length](state, pool, valid)
+    state, metrics = program(state, jnp.int32(length), pool, valid)
     metrics = jax.device_get(metrics)  # the chunk's one transfer
     seconds += time.perf_counter() - started
+    metrics = jax.tree.map(lambda x, n=length: x[:, :n], metrics)
     steps += length
-    evaluated = (
-      number % chunks_per_evaluation == 0 or number == len(lengths)
-    ) and jax.device_get(run.score(state, valid))
+    due = number % chunks_per_evaluation == 0 or number == len(lengths)
+    scores = jax.device_get(run.score(state, valid)) if due else None
     for trial in range(trials):
-      row = _row(steps, run.batch_size, trial, metrics, evaluated, valid)
+      where = {"step": steps, "examples_seen": steps * run.batch_size}
+      row = where | {"trial": trial} | _means(metrics, trial)
+      if scores:
+        mine = evaluate.Scores(scores.rank[trial], scores.loss[trial])
+        row["valid"] = evaluate.report(mine, valid)
       write(row)
     progress(
       length * run.batch_size * trials, f"loss {metrics.loss[:, -1].mean():.3f}"
@@ -155,25 +153,12 @@ def train(
   return Result(state, seconds / trials, compile_seconds, flops_per_step)
 
 
-def _row(
-  steps: int,
-  batch_size: int,
-  trial: int,
-  metrics: step.Metrics,
-  evaluated: evaluate.Scores | bool,
-  valid: Pool,
-) -> dict[str, Any]:
-  """A trial's line of metrics.jsonl: means over a chunk, valid at its end."""
-  row = {
-    "step": steps,
-    "examples_seen": steps * batch_size,
-    "trial": trial,
+def _means(metrics: step.Metrics, trial: int) -> dict[str, Any]:
+  """A trial's metrics [S, T, ...] as means over the chunk."""
+  means = {
     "train_loss": metrics.loss[trial].mean(),
     "policy": metrics.policy[trial].mean(0),
   }
   if not isinstance(metrics.gain, tuple):
-    row["gain"] = metrics.gain[trial].mean()
-  if evaluated:
-    scores = evaluate.Scores(*(x[trial] for x in evaluated))
-    row["valid"] = evaluate.report(scores, valid)
-  return row
+    means["gain"] = metrics.gain[trial].mean()
+  return means

@@ -56,7 +56,7 @@ def get_config() -> ConfigDict:
   config.budget = "1 epoch"
   config.batch_size = 32  # a sampler's own `batch_size` goes before this
   config.evaluations = 10  # times the valid pool is evaluated during a run
-  config.chunk_steps = 100  # most steps between two visits of the host
+  config.chunk_steps = 25  # most steps between two visits of the host
   config.eval_batch_size = 500
   # The sampler that the others are compared with.
   config.baseline = "uniform"
@@ -77,6 +77,7 @@ def get_config() -> ConfigDict:
   data.on_error = "raise"  # or skip, which counts bad drawings by reason
   # Of the synthetic source: how many, and the known shares of three faults.
   data.num_examples = 20_000
+  data.seed = 0
   data.scribble_fraction = 0.02
   data.unfinished_fraction = 0.05
   data.wrong_label_fraction = 0.03

@@ -198,7 +198,7 @@ def test_trials_together_are_trials_alone(case, trials_by):
   keys = jnp.stack([jax.random.key(seed) for seed in (0, 1)])
   states = jax.vmap(case.init, (0, None))(keys, POOL)
   chunk = step.make_train_chunk(case.train_step, STEPS, trials_by)
-  together = jax.jit(chunk)(states, POOL, VALID)
+  together = jax.jit(chunk)(states, STEPS, POOL, VALID)
   for trial in (0, 1):
     alone = case.chunk(case.init(keys[trial], POOL), STEPS)
     mine = jax.tree.map(lambda x, i=trial: x[i], together)

@@ -9,7 +9,7 @@ import numpy as np
 Style = list[np.ndarray]
 
 
-def _line(*corners: tuple[float, float], n: int = 4) -> np.ndarray:
+def _line(*corners: tuple[float, float], n: int = 5) -> np.ndarray:
   """A polyline through the corners, with n points a side so that it bends."""
   corners = np.array(corners, float)
   place = np.linspace(0, len(corners) - 1, (n - 1) * (len(corners) - 1) + 1)
@@ -145,7 +145,7 @@ DOODLES: dict[str, list[Style]] = {
   "sun": [
     [_arc(0.5, 0.5, 0.25, 0.25), *_rays(0.5, 0.5, 0.33, 0.5, 8)],
     [_arc(0.5, 0.5, 0.28, 0.28), *_rays(0.5, 0.5, 0.3, 0.5, 12)],
-    [_arc(0, 0, 0.5, 0.5, 0, 0.25), *_rays(0, 0, 0.6, 0.9, 4)],
+    [_arc(0, 0, 0.5, 0.5, 0, 0.25), *_rays(0, 0, 0.6, 0.95, 16)[5:8]],
   ],
   "rectangle": [
     [_box(0, 0.2, 1, 0.6)],

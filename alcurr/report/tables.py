@@ -50,8 +50,9 @@ def paired_bootstrap(
 
 
 def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  """The result.json of each finished sampler, in the config's order."""
-  names = writer.read_json(workdir / "config.json")["samplers"]
+  """The result.json of each finished sampler, the baseline's first."""
+  config = writer.read_json(workdir / "config.json")
+  names = sorted(config["samplers"], key=lambda n: n != config["baseline"])
   paths = [workdir / "runs" / name / "result.json" for name in names]
   return [writer.read_json(path) for path in paths if path.exists()]
 
