@@ -64,7 +64,7 @@ def from_arrays(
     names = list(class_names or np.unique(labels))
     unknown = set(labels) - set(names)
     if unknown:
-      raise UserError(f"label {min(unknown)!r} is not in class_names.")
+      raise UserError(f"label {str(min(unknown))!r} is not in class_names.")
     place = {name: i for i, name in enumerate(names)}
     labels = np.array([place[label] for label in labels])
   elif labels.dtype.kind in "iu":

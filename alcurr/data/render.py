@@ -120,7 +120,7 @@ def render_all(
 ) -> np.ndarray:
   """Every drawing as a picture, ahead of training: [N, H, W, C] uint8.
 
-  The pixels are those of `render` in the step, to the bit.
+  The pixels are those of `render` in the step, which are 8-bit too.
 
   Args:
     strokes: of N drawings.
