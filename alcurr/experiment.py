@@ -110,6 +110,9 @@ def check_fit(config: ConfigDict, job: Job) -> None:
   zeros = np.zeros(len(part.label), np.float32)
   pool = make_pool(part, zeros, _make_arms(part, zeros, needed, num_arms))
   for name in config.samplers:
+    batch_size = settings.batch_size(config, name)
+    for budget in (config.budget, config.difficulty.budget):
+      settings.num_steps(budget, batch_size, len(part.label))
     with specs.mistakes_in(f"samplers.{name}"):
       settings.make_sampler(config, name, steps=1).init(jax.random.key(0), pool)
 

@@ -28,6 +28,8 @@ def parse(argv: list[str]) -> list[str]:
     rest = flags.FLAGS(argv)
     if _CONFIG.value is None:
       raise UserError("Name an experiment: --config=configs/quickstart.py.")
+    # A file that could not be loaded says so when it is first looked at.
+    _CONFIG.value.to_dict()
     if rest[1:]:
       raise UserError(f"Unknown argument {rest[1]!r}; options begin with --.")
   except (
@@ -48,7 +50,11 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def fail(error: Exception) -> None:
-  print(f"alcurr: {' '.join(str(error).split())}", file=sys.stderr)
+  """Says what was wrong, in one line, and stops."""
+  text = str(error.args[0] if error.args else error)
+  # ml_collections quotes a message within a message.
+  text = text.replace("\\n", " ").replace("\\'", "'")
+  print(f"alcurr: {' '.join(text.split())}", file=sys.stderr)
   sys.exit(2)
 
 

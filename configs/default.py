@@ -57,7 +57,7 @@ def get_config() -> ConfigDict:
   config.batch_size = 32  # a sampler's own `batch_size` goes before this
   config.evaluations = 10  # times the valid pool is evaluated during a run
   config.chunk_steps = 25  # most steps between two visits of the host
-  config.eval_batch_size = 500
+  config.eval_batch_size = 64
   # The sampler that the others are compared with.
   config.baseline = "uniform"
   # Packed data and difficulty scores are kept here for the next experiment;
@@ -82,7 +82,7 @@ def get_config() -> ConfigDict:
   data.unfinished_fraction = 0.05
   data.wrong_label_fraction = 0.03
   # Shares of the examples, chosen by a hash of each one's key.
-  data.valid_fraction = 0.1
+  data.valid_fraction = 0.05
   data.test_fraction = 0.2
   # Drawings become images of this size, inside the step or once ahead of all.
   data.image_size = 28
@@ -90,10 +90,9 @@ def get_config() -> ConfigDict:
   data.stroke_width = 0.0  # pixels; 0: in proportion, as Google's bitmaps
   data.stroke_decay = 0.0  # the last stroke is dimmer by this, 0: none
 
-  config.model = model = ConfigDict()
-  model.name = "cnn"  # or mobilenet
-  model.width = 1.0  # multiplies the channels
-  model.norm = "none"  # batch or group
+  # The network, with arguments if need be: cnn(width=0.5, norm='group'),
+  # mobilenet(width=0.25, norm='batch').
+  config.model = ConfigDict({"name": "cnn"})
 
   config.optimizer = optimizer = ConfigDict()
   # An optax optimiser, with arguments if need be: sgd(momentum=0.9).

@@ -14,8 +14,9 @@ from configs import default
 def get_config() -> ConfigDict:
   config = default.get_config()
   config.data.source = "files"
-  config.budget = "60000 examples"
-  config.difficulty.budget = "60000 examples"
+  config.data.valid_fraction = 0.1
+  config.budget = "30000 examples"
+  config.difficulty.budget = "30000 examples"
   config.samplers = ConfigDict(
     {
       "uniform": {"name": "uniform", "replacement": False},

@@ -14,6 +14,7 @@ from configs import default
 
 def get_config() -> ConfigDict:
   config = default.get_config()
+  config.data.num_examples = 15_000
   config.samplers = ConfigDict(
     {
       "uniform": {"name": "uniform", "replacement": False},

@@ -2,16 +2,18 @@
 
 import hashlib
 import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
 
+from alcurr.data import cache
 from alcurr.data.pool import Dataset
 from alcurr.errors import UserError
 from alcurr.types import Images
 
 _SIDE = 28  # of a full_numpy_bitmap
+_IMAGE_NAMES = ("images", "image", "x")
+_LABEL_NAMES = ("labels", "label", "y")
 
 
 def content_keys(rows: np.ndarray) -> np.ndarray:
@@ -38,7 +40,39 @@ def from_arrays(
   Raises:
     UserError: arrays that are not that.
   """
-  images, labels = np.asarray(images), np.asarray(labels)
+  images = _checked_images(images)
+  labels = np.asarray(labels)
+  if labels.shape != images.shape[:1]:
+    raise UserError(
+      f"labels must be one for each of the {len(images)} images, got shape "
+      f"{list(labels.shape)}."
+    )
+  if class_names is not None and len(set(class_names)) < len(class_names):
+    raise UserError("class_names must differ from each other.")
+  if labels.dtype.kind in "US":
+    label, names = _from_strings(labels, class_names)
+  elif labels.dtype.kind in "iu":
+    label, names = _from_integers(labels, class_names)
+  else:
+    raise UserError(f"labels must be integers or strings, got {labels.dtype}.")
+  count = np.bincount(label, minlength=len(names))
+  if count.min() == 0:
+    raise UserError(f"class {names[count.argmin()]!r} has no example.")
+  return Dataset(
+    source=Images(images),
+    label=label.astype(np.int32),
+    key=content_keys(images),
+    class_names=tuple(names),
+    flags={},
+  )
+
+
+def _checked_images(images: np.ndarray) -> np.ndarray:
+  """[N, H, W, C] uint8 or float32."""
+  try:
+    images = np.asarray(images)
+  except ValueError as error:  # lists of unequal lengths
+    raise UserError(f"images must all have one shape: {error}.") from error
   if images.ndim == 3:
     images = images[..., None]
   if images.ndim != 4 or not images.size:
@@ -46,69 +80,89 @@ def from_arrays(
       "images must be [N, H, W] or [N, H, W, C] and not empty, got shape "
       f"{list(images.shape)}."
     )
-  if labels.shape != images.shape[:1]:
-    raise UserError(
-      f"labels must be one for each of the {len(images)} images, got shape "
-      f"{list(labels.shape)}."
-    )
-  if np.issubdtype(images.dtype, np.floating):
-    images = images.astype(np.float32)
-    if not (images.min() >= 0 and images.max() <= 1):  # false for NaN too
-      raise UserError(
-        "float images must be in [0, 1]; scale them, or use uint8."
-      )
-  elif images.dtype != np.uint8:
+  if images.dtype == np.uint8:
+    return images
+  if not np.issubdtype(images.dtype, np.floating):
     raise UserError(f"images must be uint8 or float, got {images.dtype}.")
-  if labels.dtype.kind in "US":
-    labels = labels.astype(str)
-    names = list(class_names or np.unique(labels))
-    unknown = set(labels) - set(names)
-    if unknown:
-      raise UserError(f"label {str(min(unknown))!r} is not in class_names.")
-    place = {name: i for i, name in enumerate(names)}
-    labels = np.array([place[label] for label in labels])
-  elif labels.dtype.kind in "iu":
-    if labels.min() < 0:
-      raise UserError(f"labels count from 0, got {labels.min()}.")
-    names = list(class_names or map(str, range(int(labels.max()) + 1)))
-    if labels.max() >= len(names):
+  # Checked before float32 rounds: it makes 1 of the next number above 1.
+  low, high = images.min(), images.max()
+  if np.isnan(low):
+    raise UserError("images hold NaN; mend them, or leave those images out.")
+  if low < 0 or high > 1:
+    raise UserError(
+      f"float images must be in [0, 1], got {low:g} to {high:g}; scale them, "
+      "or use uint8."
+    )
+  return images.astype(np.float32)
+
+
+def _from_strings(
+  labels: np.ndarray, class_names: Sequence[str] | None
+) -> tuple[np.ndarray, list[str]]:
+  """[N] int indices into the names, and the names."""
+  if labels.dtype.kind == "S":
+    labels = np.strings.decode(labels, "utf-8", "backslashreplace")
+  present, place = np.unique(labels, return_inverse=True)
+  present = present.tolist()
+  names = list(class_names) if class_names is not None else present
+  index = {name: i for i, name in enumerate(names)}
+  for name in present:
+    if name not in index:
+      raise UserError(f"label {name!r} is not in class_names.")
+  return np.array([index[name] for name in present])[place], names
+
+
+def _from_integers(
+  labels: np.ndarray, class_names: Sequence[str] | None
+) -> tuple[np.ndarray, list[str]]:
+  """[N] int indices into the names, and the names."""
+  if labels.min() < 0:
+    raise UserError(f"labels count from 0, got {labels.min()}.")
+  if class_names is None:
+    # Before as many names are made as the largest label says.
+    present = np.unique(labels)
+    gap = np.flatnonzero(present != np.arange(len(present)))
+    if len(gap):
       raise UserError(
-        f"label {labels.max()} has no name among {len(names)} class_names."
+        f"class '{gap[0]}' has no example; number the classes without gaps."
       )
-  else:
-    raise UserError(f"labels must be integers or strings, got {labels.dtype}.")
-  count = np.bincount(labels, minlength=len(names))
-  if count.min() == 0:
-    raise UserError(f"class {names[count.argmin()]!r} has no example.")
-  return Dataset(
-    source=Images(images),
-    label=labels.astype(np.int32),
-    key=content_keys(images),
-    class_names=tuple(names),
-    flags={},
-  )
+    class_names = [str(label) for label in present]
+  if labels.max() >= len(class_names):
+    raise UserError(
+      f"label {labels.max()} has no name among {len(class_names)} class_names."
+    )
+  return labels.astype(np.int64), list(class_names)
 
 
 def load_npz(path: str | pathlib.Path) -> Dataset:
-  """A .npz file of arrays `images` and `labels`, see `from_arrays`."""
+  """A .npz file of images and labels, see `from_arrays`.
+
+  The arrays are `images`, `image` or `x`, and `labels`, `label` or `y`.
+
+  Raises:
+    UserError: no such file, damaged, pickled, or arrays that do not fit.
+  """
   try:
-    with np.load(path, allow_pickle=False) as file:
-      return from_arrays(file["images"], file["labels"])
+    file = np.load(path, allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+      raise ValueError("it is one array, not an archive of them")
+    with file:
+      chosen = [
+        next((name for name in names if name in file), None)
+        for names in (_IMAGE_NAMES, _LABEL_NAMES)
+      ]
+      if None in chosen:
+        raise UserError(
+          f"it must hold the arrays images and labels (or image and label, "
+          f"or x and y), and holds {', '.join(file.files) or 'none'}."
+        )
+      images, labels = (file[name] for name in chosen)
+    return from_arrays(images, labels)
   except FileNotFoundError as error:
     raise UserError(f"{path}: no such file.") from error
-  except KeyError as error:
-    raise UserError(
-      f"{path}: it must hold the arrays `images` and `labels`."
-    ) from error
   except UserError as error:
     raise UserError(f"{path}: {error}") from error
-  except (
-    OSError,
-    ValueError,
-    TypeError,
-    EOFError,
-    zipfile.BadZipFile,
-  ) as error:
+  except cache.UNREADABLE as error:
     raise UserError(
       f"{path}: not a whole .npz file of plain arrays ({error})."
     ) from error
@@ -121,8 +175,8 @@ def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
     UserError: truncated, pickled, empty, or of another type or shape.
   """
   try:
-    rows = np.load(path, mmap_mode="r", allow_pickle=False)
-  except (OSError, ValueError, EOFError) as error:
+    rows = np.lib.format.open_memmap(path, mode="r")
+  except cache.UNREADABLE as error:
     raise UserError(
       f"{path}: not a whole .npy file of plain numbers ({error})."
     ) from error

@@ -5,11 +5,14 @@ another name and renamed when whole, and checked when read: an entry that is
 not what its manifest says is made again, never trusted.
 """
 
+import errno
 import hashlib
 import json
 import pathlib
 import shutil
 import tempfile
+import tokenize
+import zipfile
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +21,21 @@ import numpy as np
 from absl import logging
 
 from alcurr import writer
+from alcurr.errors import UserError
+
+# What np.load raises for a damaged file, by where the damage is.
+UNREADABLE = (
+  OSError,
+  ValueError,
+  TypeError,
+  KeyError,
+  EOFError,
+  SyntaxError,
+  NotImplementedError,
+  tokenize.TokenError,
+  zipfile.BadZipFile,
+  zlib.error,
+)
 
 
 def digest(request: Mapping[str, Any]) -> str:
@@ -26,8 +44,51 @@ def digest(request: Mapping[str, Any]) -> str:
   return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def vouch(files: Mapping[str, pathlib.Path]) -> dict[str, dict[str, Any]]:
+  """What says later that files, by name, are still the same.
+
+  Take it before they are read: a file that changes meanwhile is not what was
+  read.
+  """
+  return {
+    name: _facts(path) | {"path": str(path), "blake2b": _content_hash(path)}
+    for name, path in files.items()
+  }
+
+
+def unchanged(
+  files: Mapping[str, pathlib.Path], vouched: Mapping[str, Mapping[str, Any]]
+) -> bool:
+  """Whether the files are those that `vouch` saw."""
+  if files.keys() != vouched.keys():
+    return False
+  for name, path in files.items():
+    then, now = vouched[name], _facts(path)
+    if then["size"] != now["size"]:
+      return False
+    # A copied file has another time and may still be the same.
+    if then["mtime_ns"] != now["mtime_ns"] and then["blake2b"] != _content_hash(
+      path
+    ):
+      return False
+  return True
+
+
+def _facts(path: pathlib.Path) -> dict[str, int]:
+  stat = path.stat()
+  return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _content_hash(path: pathlib.Path) -> str:
+  with path.open("rb") as file:
+    return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
 def _checksum(array: np.ndarray) -> int:
-  return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+  # The type and shape too: a damaged header can give the same bytes another.
+  header = f"{array.dtype.str} {array.shape}".encode()
+  content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+  return zlib.crc32(content, zlib.crc32(header))
 
 
 def write_arrays(
@@ -41,20 +102,44 @@ def write_arrays(
     folder: the entry.
     arrays: by name.
     manifest: what else to remember of them, of JSON's types.
+
+  Raises:
+    UserError: the folder cannot be written.
   """
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  temporary = pathlib.Path(
-    tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
-  )
-  for name, array in arrays.items():
-    np.save(temporary / f"{name}.npy", array, allow_pickle=False)
   sums = {name: _checksum(array) for name, array in arrays.items()}
-  writer.write_json(
-    temporary / "manifest.json", {**manifest, "checksums": sums}
-  )
-  if folder.exists():
-    shutil.rmtree(folder)
-  temporary.rename(folder)
+  whole = {**manifest, "checksums": sums}
+  try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(
+      tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
+    )
+    try:
+      for name, array in arrays.items():
+        np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+      path = temporary / "manifest.json"
+      writer.write_json(path, whole)
+      # Of what JSON made of it: that is what a reader will see.
+      sealed = {**whole, "digest": digest(writer.read_json(path))}
+      writer.write_json(path, sealed)
+      _put(temporary, folder)
+    finally:
+      shutil.rmtree(temporary, ignore_errors=True)
+  except OSError as error:
+    raise UserError(
+      f"{folder}: the cache cannot be written ({error.strerror}); set "
+      "cache_dir to a folder that can."
+    ) from error
+
+
+def _put(temporary: pathlib.Path, folder: pathlib.Path) -> None:
+  """Renames a whole entry into its place."""
+  shutil.rmtree(folder, ignore_errors=True)
+  try:
+    temporary.rename(folder)
+  except OSError as error:
+    # Another process made the same entry meanwhile: one is enough.
+    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+      raise
 
 
 def read_arrays(
@@ -69,15 +154,16 @@ def read_arrays(
     return None
   try:
     manifest = writer.read_json(folder / "manifest.json")
+    if manifest.pop("digest") != digest(manifest):
+      raise ValueError("its manifest was changed")
     arrays = {
       name: np.load(folder / f"{name}.npy", allow_pickle=False)
       for name in manifest["checksums"]
     }
     sums = {name: _checksum(array) for name, array in arrays.items()}
-    if sums == manifest["checksums"]:
-      return arrays, manifest
-    reason = "its checksums differ"
-  except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-    reason = str(error)
-  logging.warning("%s is damaged (%s) and is made again.", folder, reason)
-  return None
+    if sums != manifest["checksums"]:
+      raise ValueError("its checksums differ")
+  except (*UNREADABLE, AttributeError) as error:
+    logging.warning("%s is damaged (%s) and is made again.", folder, error)
+    return None
+  return arrays, manifest

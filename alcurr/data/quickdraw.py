@@ -6,16 +6,14 @@ full_numpy_bitmap_<class>.npy. Read once, in parallel, then from the cache.
 
 import collections
 import concurrent.futures
-import contextlib
 import difflib
 import functools
-import hashlib
 import multiprocessing
 import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +26,9 @@ from alcurr.errors import UserError
 from alcurr.types import Images, Strokes
 
 _BITMAP_PREFIX = "full_numpy_bitmap_"
-_VERSION = 1  # of what the cache holds; a new one makes every entry anew
+_VERSION = 2  # of what the cache holds; a new one makes every entry anew
 # A process that can read starts in seconds (it imports what this one does)
-# and reads about 5 MB a second: with less than this, one is done sooner.
+# and reads about 10 MB a second: with less than this, one is done sooner.
 _PARALLEL_BYTES = 100e6
 
 
@@ -54,7 +52,8 @@ def load(
     classes: "all"; a number, for the first classes by name; or names, as a
       sequence or separated by commas.
     max_per_class: the first so many of each class; 0 for all.
-    recognized_only: leave out drawings with `recognized: false`.
+    recognized_only: leave out drawings with `recognized: false`; not for
+      bitmaps, which do not say.
     on_error: "raise" at the first bad drawing, or "skip" and count them.
     cache_dir: where packed data is kept; None for nowhere.
 
@@ -74,6 +73,11 @@ def load(
   files = _find(directory)
   names = choose_classes(sorted(files), classes)
   files = {name: files[name] for name in names}
+  if recognized_only and files[names[0]].suffix == ".npy":
+    raise UserError(
+      f"{directory}: bitmap files do not say which drawings were recognized; "
+      "leave recognized_only off."
+    )
   request = {
     "version": _VERSION,
     "directory": str(directory.resolve()),
@@ -82,11 +86,9 @@ def load(
     "recognized_only": recognized_only,
     "on_error": on_error,
   }
-  entry = (
-    pathlib.Path(cache_dir) / f"quickdraw-{cache.digest(request)}"
-    if cache_dir is not None
-    else None
-  )
+  entry = None
+  if cache_dir is not None:
+    entry = pathlib.Path(cache_dir) / f"quickdraw-{cache.digest(request)}"
   found = entry and _from_cache(entry, files)
   if found:
     dataset, skipped = found
@@ -97,10 +99,12 @@ def load(
       recognized_only=recognized_only,
       skip=on_error == "skip",
     )
+    # Before reading: a file that changes meanwhile must not pass as read.
+    vouched = cache.vouch(files) if entry else {}
     parts = _read_all(list(files.values()), read)
     dataset, skipped = _merge(names, parts)
     if entry:
-      _to_cache(entry, request, files, dataset, skipped)
+      _to_cache(entry, request, vouched, dataset, skipped)
   count = np.bincount(dataset.label, minlength=len(names)).tolist()
   return dataset, {
     "classes": dict(zip(names, count, strict=True)),
@@ -114,10 +118,12 @@ def _find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   """The files by class name."""
   if not directory.is_dir():
     raise UserError(f"{directory}: no such directory.")
-  drawings = {path.stem: path for path in directory.glob("*.ndjson")}
+  paths = [path for path in directory.iterdir() if path.is_file()]
+  drawings = {path.stem: path for path in paths if path.suffix == ".ndjson"}
   bitmaps = {
     path.stem.removeprefix(_BITMAP_PREFIX): path
-    for path in directory.glob(f"{_BITMAP_PREFIX}*.npy")
+    for path in paths
+    if path.name.startswith(_BITMAP_PREFIX) and path.suffix == ".npy"
   }
   if drawings and bitmaps:
     raise UserError(
@@ -152,9 +158,11 @@ def choose_classes(
     return list(known)
   if isinstance(classes, str):
     classes = [name.strip() for name in classes.split(",")]
+  if not len(classes):
+    raise UserError('classes names none; write "all", a number, or names.')
   for name in classes:
     if name not in known:
-      close = difflib.get_close_matches(name, known, n=1)
+      close = difflib.get_close_matches(str(name), known, n=1)
       hint = f"; did you mean {close[0]!r}?" if close else "."
       raise UserError(f"no class {name!r} among the {len(known)}{hint}")
   return sorted(set(classes))
@@ -165,36 +173,44 @@ def _read_all(
 ) -> list[ClassFile]:
   """Reads each file, in parallel if that pays, under a progress bar."""
   size = sum(path.stat().st_size for path in paths)
-  workers = min(len(os.sched_getaffinity(0)), len(paths))
-  with contextlib.ExitStack() as stack:
-    results: Iterator[ClassFile]
-    if workers > 1 and size >= _PARALLEL_BYTES:
+  workers = min(_cores(), len(paths))
+  progress = functools.partial(
+    tqdm,
+    total=len(paths),
+    desc="reading",
+    unit=" classes",
+    disable=not sys.stderr.isatty(),
+  )
+  if workers == 1 or size < _PARALLEL_BYTES:
+    return list(progress(map(read, paths)))
+  try:
+    with concurrent.futures.ProcessPoolExecutor(
       # Not fork: the threads of JAX do not survive it.
-      pool = stack.enter_context(
-        concurrent.futures.ProcessPoolExecutor(
-          workers, mp_context=multiprocessing.get_context("spawn")
-        )
-      )
-      results = pool.map(read, paths)
-    else:
-      results = map(read, paths)
-    return list(
-      tqdm(
-        results,
-        total=len(paths),
-        desc="reading",
-        unit=" classes",
-        disable=not sys.stderr.isatty(),
-      )
-    )
+      workers,
+      mp_context=multiprocessing.get_context("spawn"),
+    ) as pool:
+      return list(progress(pool.map(read, paths)))
+  except concurrent.futures.BrokenExecutor as error:
+    raise UserError(
+      "A process that reads files died: memory ran out, or a script calls "
+      'load outside `if __name__ == "__main__":`.'
+    ) from error
+
+
+def _cores() -> int:
+  if hasattr(os, "sched_getaffinity"):  # Linux: those this process may use
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
 
 
 def _merge(
   names: list[str], parts: list[ClassFile]
 ) -> tuple[Dataset, dict[str, int]]:
   """One dataset of all classes, and what was skipped in all."""
+  flags = {}
   if isinstance(parts[0].source, Strokes):
     source = strokes.concatenate([part.source for part in parts])
+    flags["recognized"] = np.concatenate([part.recognized for part in parts])
   else:
     source = Images(np.concatenate([part.source.image for part in parts]))
   count = [len(part.key) for part in parts]
@@ -206,34 +222,21 @@ def _merge(
     label=np.repeat(np.arange(len(parts), dtype=np.int32), count),
     key=np.concatenate([part.key for part in parts]),
     class_names=tuple(names),
-    flags={"recognized": np.concatenate([part.recognized for part in parts])},
+    flags=flags,
   )
   return dataset, dict(skipped)
-
-
-def _facts(path: pathlib.Path) -> dict[str, Any]:
-  stat = path.stat()
-  return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-
-
-def _content_hash(path: pathlib.Path) -> str:
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _to_cache(
   entry: pathlib.Path,
   request: dict[str, Any],
-  files: dict[str, pathlib.Path],
+  vouched: dict[str, dict[str, Any]],
   dataset: Dataset,
   skipped: dict[str, int],
 ) -> None:
   manifest = {
     "request": request,
-    "files": {
-      name: _facts(path) | {"path": str(path), "blake2b": _content_hash(path)}
-      for name, path in files.items()
-    },
+    "files": vouched,
     "drawings": len(dataset.label),
     "skipped": skipped,
     "kind": type(dataset.source).__name__,
@@ -242,7 +245,7 @@ def _to_cache(
     **dataset.source._asdict(),
     "label": dataset.label,
     "key": dataset.key,
-    "recognized": dataset.flags["recognized"],
+    **dataset.flags,
   }
   cache.write_arrays(entry, parts, manifest)
 
@@ -255,21 +258,14 @@ def _from_cache(
   if found is None:
     return None
   parts, manifest = found
-  for name, path in files.items():
-    then, now = manifest["files"][name], _facts(path)
-    if then["size"] != now["size"]:
-      return None
-    # A copied file has another time and may still be the same.
-    if then["mtime_ns"] != now["mtime_ns"] and then["blake2b"] != _content_hash(
-      path
-    ):
-      return None
+  if not cache.unchanged(files, manifest["files"]):
+    return None
   kind = {"Strokes": Strokes, "Images": Images}[manifest["kind"]]
   dataset = Dataset(
     source=kind(**{field: parts[field] for field in kind._fields}),
     label=parts["label"],
     key=parts["key"],
     class_names=tuple(files),
-    flags={"recognized": parts["recognized"]},
+    flags={name: parts[name] for name in ("recognized",) if name in parts},
   )
   return dataset, manifest["skipped"]

@@ -38,10 +38,15 @@ def test_floats_stay_floats():
     (IMAGES, [[0], [1], [0], [1]], "one for each"),
     (IMAGES.astype(np.int32), [0, 1, 0, 1], "uint8 or float, got int32"),
     (IMAGES.astype(float), [0, 1, 0, 1], r"float images must be in \[0, 1\]"),
-    (np.full((4, 3, 3), np.nan), [0, 1, 0, 1], r"must be in \[0, 1\]"),
+    (np.full((4, 3, 3), np.nan), [0, 1, 0, 1], "images hold NaN"),
+    (np.full((4, 3, 3), np.inf), [0, 1, 0, 1], r"in \[0, 1\], got inf"),
+    (np.full((4, 3, 3), 1 + 1e-12), [0, 1, 0, 1], r"must be in \[0, 1\]"),
+    ([[[1, 2]], [[1]]], [0, 1], "images must all have one shape"),
     (IMAGES, [0, 1, 0, -1], "labels count from 0, got -1"),
     (IMAGES, [0.0, 1.0, 0.0, 1.0], "integers or strings, got float64"),
     (IMAGES, [0, 2, 0, 2], "class '1' has no example"),
+    # Not a list of as many names first.
+    (IMAGES, [0, 1, 0, 2**40], "class '2' has no example"),
   ],
 )
 def test_mismatches_are_told(images, labels, message):
@@ -54,6 +59,24 @@ def test_class_names_must_cover_the_labels():
     arrays.from_arrays(IMAGES, [0, 1, 0, 1], ["cat"])
   with pytest.raises(UserError, match="label 'dog' is not in class_names"):
     arrays.from_arrays(IMAGES, ["cat", "dog", "cat", "dog"], ["cat"])
+  with pytest.raises(UserError, match="class 'cow' has no example"):
+    arrays.from_arrays(IMAGES, [0, 1, 0, 1], ["cat", "dog", "cow"])
+  with pytest.raises(UserError, match="must differ"):
+    arrays.from_arrays(IMAGES, [0, 1, 0, 1], ["cat", "cat"])
+
+
+def test_names_give_string_labels_their_order():
+  labels = np.array(["dog", "cat", "cat", "dog"])
+  dataset = arrays.from_arrays(IMAGES, labels, ["dog", "cat"])
+  assert dataset.class_names == ("dog", "cat")
+  assert dataset.label.tolist() == [0, 1, 1, 0]
+
+
+def test_labels_of_bytes_stay_apart():
+  labels = np.array([b"caf\xc3\xa9", b"\xff", b"\xfe", b"\xff"])
+  dataset = arrays.from_arrays(IMAGES, labels)
+  assert "café" in dataset.class_names and len(dataset.class_names) == 3
+  assert dataset.label[1] == dataset.label[3] != dataset.label[2]
 
 
 def test_npz_files(tmp_path):
@@ -64,8 +87,13 @@ def test_npz_files(tmp_path):
   )
   with pytest.raises(UserError, match="no such file"):
     arrays.load_npz(tmp_path / "none.npz")
-  np.savez(path, images=IMAGES)
-  with pytest.raises(UserError, match="must hold the arrays"):
+  for image, label in (("image", "label"), ("x", "y"), ("images", "y")):
+    np.savez(path, **{image: IMAGES, label: [0, 1, 1, 0]})
+    dataset = arrays.load_npz(path)
+    np.testing.assert_array_equal(dataset.source.image[..., 0], IMAGES)
+    assert dataset.label.tolist() == [0, 1, 1, 0]
+  np.savez(path, images=IMAGES, target=[0, 1, 1, 0])
+  with pytest.raises(UserError, match=r"must hold .* holds images, target"):
     arrays.load_npz(path)
   np.savez(path, images=IMAGES, labels=np.array([0, 1, None, 1], object))
   with pytest.raises(
@@ -80,6 +108,25 @@ def test_npz_files(tmp_path):
   path.write_bytes(path.read_bytes()[:100])
   with pytest.raises(UserError, match="not a whole"):
     arrays.load_npz(path)
+  np.save(tmp_path / "one.npy", IMAGES)
+  with pytest.raises(UserError, match="it is one array"):
+    arrays.load_npz(tmp_path / "one.npy")
+
+
+def test_a_damaged_npz_is_refused_or_whole(tmp_path):
+  """One byte changed anywhere: never another exception, or other data."""
+  path = tmp_path / "data.npz"
+  images = np.random.default_rng(0).integers(0, 256, (20, 5, 5), np.uint8)
+  np.savez_compressed(path, images=images, labels=np.arange(20) % 2)
+  whole = path.read_bytes()
+  for i in range(0, len(whole), 3):
+    path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x5A]) + whole[i + 1 :])
+    try:
+      dataset = arrays.load_npz(path)
+    except UserError:
+      continue
+    np.testing.assert_array_equal(dataset.source.image[..., 0], images)
+    assert dataset.label.tolist() == [0, 1] * 10
 
 
 def test_bitmap_files(tmp_path):
@@ -93,6 +140,7 @@ def test_bitmap_files(tmp_path):
     (whole[:40], "not a whole .npy"),
     (b"", "not a whole .npy"),
     (b"PK nonsense", "not a whole .npy"),
+    (whole.replace(b"}", b"("), "not a whole .npy"),
   ):
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as raised:
@@ -107,3 +155,7 @@ def test_bitmap_files(tmp_path):
     np.save(path, array, allow_pickle=array.dtype == object)
     with pytest.raises(UserError, match=message):
       arrays.load_bitmap(path)
+  with path.open("wb") as file:
+    np.savez(file, rows)
+  with pytest.raises(UserError, match=r"not a whole \.npy"):
+    arrays.load_bitmap(path)

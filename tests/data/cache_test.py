@@ -1,11 +1,15 @@
 """Cache entries: whole and checked, or made again."""
 
+import concurrent.futures
 import json
+import os
 
 import numpy as np
 import pytest
+from absl import logging
 
 from alcurr.data import cache
+from alcurr.errors import UserError
 
 ARRAYS = {"a": np.arange(5), "b": np.zeros((0, 2), np.float32)}
 
@@ -27,10 +31,14 @@ def test_nothing_there(tmp_path):
   assert cache.read_arrays(tmp_path / "none") is None
 
 
-@pytest.mark.parametrize("harm", ["flip", "cut", "drop", "manifest", "pickle"])
-def test_damage_is_not_trusted(tmp_path, harm):
+@pytest.mark.parametrize(
+  "harm",
+  ["flip", "cut", "drop", "type", "pickle", "manifest", "list", "edited"],
+)
+def test_damage_is_not_trusted(tmp_path, harm, caplog):
   folder = tmp_path / "entry"
-  cache.write_arrays(folder, ARRAYS, {})
+  cache.write_arrays(folder, ARRAYS, {"kind": "Strokes"})
+  manifest = folder / "manifest.json"
   path = folder / "a.npy"
   data = path.read_bytes()
   if harm == "flip":
@@ -40,10 +48,62 @@ def test_damage_is_not_trusted(tmp_path, harm):
   elif harm == "drop":
     path.unlink()
   elif harm == "manifest":
-    (folder / "manifest.json").write_text("{")
+    manifest.write_text("{")
+  elif harm == "list":
+    manifest.write_text("[]")
+  elif harm == "edited":  # whole JSON, and not what was written
+    manifest.write_text(manifest.read_text().replace("Strokes", "Images"))
+  elif harm == "type":  # the same bytes, said to be another type
+    path.write_bytes(data.replace(b"<i8", b"<u8"))
   else:
     np.save(path, np.array([None]), allow_pickle=True)
-  assert cache.read_arrays(folder) is None
+  with caplog.at_level("WARNING", logger=logging.get_absl_logger().name):
+    assert cache.read_arrays(folder) is None
+  assert "is damaged" in caplog.text and str(folder) in caplog.text
+
+
+def test_numbers_that_json_does_not_know_do_not_spoil_an_entry(tmp_path):
+  manifest = {"nan": float("nan"), "count": np.int64(3), "by": {10: 1, 9: 2}}
+  cache.write_arrays(tmp_path / "entry", ARRAYS, manifest)
+  read = cache.read_arrays(tmp_path / "entry")[1]
+  assert (read["nan"], read["count"]) == (None, 3)
+  assert read["by"] == {"10": 1, "9": 2}
+
+
+def test_writers_at_once_leave_one_whole_entry(tmp_path):
+  folder = tmp_path / "entry"
+  with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    for done in [
+      pool.submit(cache.write_arrays, folder, ARRAYS, {}) for _ in range(80)
+    ]:
+      done.result()
+  cache.write_arrays(folder, ARRAYS, {})
+  assert cache.read_arrays(folder)[0]["a"].tolist() == [0, 1, 2, 3, 4]
+  assert [path.name for path in tmp_path.iterdir()] == ["entry"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+  (tmp_path / "file").write_text("")
+  with pytest.raises(UserError, match="cache cannot be written"):
+    cache.write_arrays(tmp_path / "file" / "entry", ARRAYS, {})
+
+
+def test_files_are_known_again_by_their_content(tmp_path):
+  path = tmp_path / "data"
+  path.write_bytes(b"one")
+  vouched = json.loads(json.dumps(cache.vouch({"data": path})))
+  stat = path.stat()
+  assert cache.unchanged({"data": path}, vouched)
+  # Another time: the content decides, at equal size.
+  later = (stat.st_atime_ns, stat.st_mtime_ns + 10**9)
+  os.utime(path, ns=later)
+  assert cache.unchanged({"data": path}, vouched)
+  path.write_bytes(b"two")
+  os.utime(path, ns=later)
+  assert not cache.unchanged({"data": path}, vouched)
+  path.write_bytes(b"three")
+  assert not cache.unchanged({"data": path}, vouched)
+  assert not cache.unchanged({"data": path, "more": path}, vouched)
 
 
 def test_digest_is_of_the_content_not_the_order():

@@ -1,7 +1,11 @@
 """Directories of Google's files: what is read, refused, skipped and cached."""
 
 import json
+import os
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -68,6 +72,10 @@ def test_choices_of_classes(tmp_path):
     assert quickdraw.load(path, classes=classes)[0].class_names == names
   with pytest.raises(UserError, match=r"no class 'bea'.*mean 'bee'"):
     quickdraw.load(path, classes="ant,bea")
+  with pytest.raises(UserError, match="no class 7"):
+    quickdraw.load(path, classes=(7,))
+  with pytest.raises(UserError, match="names none"):
+    quickdraw.load(path, classes=())
   for classes in ("4", "1", 0):
     with pytest.raises(UserError, match="from 2 to the 3 there are"):
       quickdraw.load(path, classes=classes)
@@ -135,13 +143,56 @@ def test_real_bitmaps_are_what_numpy_says(quickdraw_dir):
   assert dataset.source.image.shape == (600, 28, 28, 1)
 
 
+def test_bitmaps_do_not_say_what_was_recognized(tmp_path):
+  path, kept = tmp_path / "d", tmp_path / "c"
+  path.mkdir()
+  rows = np.arange(2 * 784).reshape(2, 784).astype(np.uint8)
+  for name in ("ant", "bee"):
+    np.save(path / f"full_numpy_bitmap_{name}.npy", rows)
+  for cached in (False, True):
+    dataset, report = quickdraw.load(path, cache_dir=kept)
+    assert report["cached"] == cached
+    assert dataset.flags == {} and dataset.class_names == ("ant", "bee")
+    np.testing.assert_array_equal(
+      dataset.source.image.reshape(4, 784), np.concatenate([rows, rows])
+    )
+  with pytest.raises(UserError, match="do not say which drawings"):
+    quickdraw.load(path, recognized_only=True)
+
+
 def test_several_processes_read_the_same(tmp_path, monkeypatch):
   path = _write(tmp_path / "d", ant=[GOOD] * 3, bee=[GOOD], cat=[GOOD] * 2)
   alone, _ = quickdraw.load(path)
   monkeypatch.setattr(quickdraw, "_PARALLEL_BYTES", 0)
+  monkeypatch.setattr(quickdraw, "_cores", lambda: 2)
   together, _ = quickdraw.load(path)
   np.testing.assert_array_equal(alone.label, together.label)
   np.testing.assert_array_equal(alone.source.points, together.source.points)
+  (path / "bee.ndjson").write_text(GOOD + "\n[\n")
+  with pytest.raises(UserError, match=r"bee\.ndjson:2: broken JSON"):
+    quickdraw.load(path)
+
+
+def test_a_script_without_a_guard_is_told(tmp_path):
+  """Each worker would run it anew: one sentence, and no endless start."""
+  path = _write(tmp_path / "d", ant=[GOOD], bee=[GOOD])
+  script = tmp_path / "script.py"
+  script.write_text(
+    "from alcurr.data import quickdraw\n"
+    "quickdraw._PARALLEL_BYTES = 0\n"
+    "quickdraw._cores = lambda: 2\n"
+    f"quickdraw.load({str(path)!r})\n"
+  )
+  root = pathlib.Path(quickdraw.__file__).parents[2]
+  done = subprocess.run(
+    [sys.executable, str(script)],
+    env={**os.environ, "PYTHONPATH": str(root)},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.returncode == 1
+  assert "UserError: A process that reads files died" in done.stderr
 
 
 def _assert_same(left, right):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alcurr.data import strokes
+from alcurr.errors import UserError
 
 _stroke = st.lists(
   st.tuples(st.integers(0, 255), st.integers(0, 255)), min_size=1, max_size=6
@@ -71,6 +72,12 @@ def test_pack_take_and_concatenate_are_those_of_lists(drawings, data):
 def test_bad_drawings_are_refused_with_a_reason(drawing, reason):
   with pytest.raises(strokes.BadDrawingError, match=reason):
     strokes.parse_simplified(drawing)
+
+
+def test_more_points_than_offsets_reach_are_refused():
+  points = np.broadcast_to(np.zeros((1, 2), np.uint8), (2**31, 2))
+  with pytest.raises(UserError, match="more than 32-bit offsets reach"):
+    strokes.from_lengths(points, np.array([2**31]), np.array([1]))
 
 
 def test_whole_floats_are_integers():

@@ -1,0 +1,198 @@
+"""The command line: one tiny experiment whole, and every mistake in words."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from alcurr import main as cli
+
+ROOT = pathlib.Path(__file__).parents[1]
+QUICKSTART = f"--config={ROOT}/configs/quickstart.py"
+TINY = (
+  "--config.data.num_examples=1200",
+  "--config.data.classes=4",
+  "--config.data.image_size=16",
+  "--config.data.render=ahead",
+  "--config.trials=2",
+  "--config.batch_size=8",
+  "--config.evaluations=2",
+  "--config.budget=24 steps",
+  "--config.difficulty.budget=24 steps",
+  "--config.difficulty.num_arms=3",
+  "--config.samplers.bandit.warmup=4",
+)
+
+
+def _run(*args):
+  return subprocess.run(
+    [sys.executable, "-m", "alcurr.main", *args],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+    check=False,
+  )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """A tiny experiment that ran to the end: its workdir and its output."""
+  workdir = tmp_path_factory.mktemp("runs") / "tiny"
+  done = _run(QUICKSTART, f"--workdir={workdir}", *TINY)
+  assert done.returncode == 0, done.stderr
+  return workdir, done
+
+
+def test_it_prints_the_table_and_leaves_the_files(finished):
+  workdir, done = finished
+  for word in ("sampler", "top-1", "uniform", "bandit_mean", "baseline"):
+    assert word in done.stdout
+  files = {str(p.relative_to(workdir)) for p in workdir.rglob("*.*")}
+  assert files == {
+    "config.json",
+    "results.csv",
+    "summary.csv",
+    "figures/learning_curves.png",
+    "figures/policy_bandit.png",
+    "figures/policy_bandit_mean.png",
+    *(
+      f"runs/{name}/{file}"
+      for name in ("uniform", "bandit", "bandit_mean")
+      for file in ("metrics.jsonl", "result.json", "test.npz")
+    ),
+  }
+
+
+def test_results_have_a_row_per_sampler_and_trial(finished):
+  results = pd.read_csv(finished[0] / "results.csv")
+  assert list(results.columns) == [
+    *("sampler", "batch_size", "trial", "top1", "top3", "map3", "loss"),
+    *("examples_seen", "steps", "train_seconds", "scoring_seconds"),
+    "flops_per_step",
+  ]
+  assert len(results) == 3 * 2
+  assert (results.examples_seen == 24 * 8).all()
+  assert (results.top1 <= results.map3).all()
+  assert (results.map3 <= results.top3).all()
+  scored = results.set_index("sampler").scoring_seconds
+  assert (scored["uniform"] == 0).all() and (scored["bandit"] > 0).all()
+
+
+def test_metrics_tell_of_every_trial(finished):
+  path = finished[0] / "runs" / "bandit" / "metrics.jsonl"
+  rows = [json.loads(line) for line in path.open()]
+  assert [(r["step"], r["trial"]) for r in rows] == [
+    *((12, 0), (12, 1), (24, 0), (24, 1))
+  ]
+  for row in rows:
+    assert row["examples_seen"] == 8 * row["step"]
+    assert sum(row["policy"]) == pytest.approx(1, abs=1e-5)
+    assert len(row["policy"]) == 3 and "gain" in row
+    assert len(row["valid"]["top1_by_class"]) == 4
+    assert len(row["valid"]["top1_by_arm"]["difficulty"]) == 3
+
+
+def test_the_same_command_again_keeps_what_is_finished(finished):
+  workdir, done = finished
+  before = (workdir / "runs/bandit/result.json").stat().st_mtime_ns
+  again = _run(QUICKSTART, f"--workdir={workdir}", *TINY)
+  assert again.returncode == 0
+  assert again.stdout == done.stdout
+  assert (workdir / "runs/bandit/result.json").stat().st_mtime_ns == before
+
+
+def test_a_second_experiment_reuses_the_scores_and_agrees(finished):
+  """Another workdir: the scores from the cache, and the same accuracies."""
+  workdir, _ = finished
+  other = workdir.parent / "other"
+  done = _run(QUICKSTART, f"--workdir={other}", *TINY)
+  assert "Difficulty scores from" in done.stderr
+  columns = ["sampler", "trial", "top1", "loss", "scoring_seconds"]
+  pd.testing.assert_frame_equal(
+    pd.read_csv(workdir / "results.csv")[columns],
+    pd.read_csv(other / "results.csv")[columns],
+  )
+
+
+def test_a_workdir_of_another_config_is_refused(finished):
+  done = _run(QUICKSTART, f"--workdir={finished[0]}", *TINY, "--config.seed=5")
+  assert done.returncode == 2
+  assert "another config (seed is 0 there, 5 here)" in done.stderr
+  assert "Traceback" not in done.stderr
+
+
+MISTAKES = [
+  (["--config=configs/none.py"], "No such file"),
+  ([], "Name an experiment: --config=configs/quickstart.py"),
+  ([QUICKSTART, "stray"], "Unknown argument 'stray'"),
+  ([QUICKSTART, "--workdr=x"], "Unknown command line flag 'workdr'"),
+  ([QUICKSTART, "--config.trails=3"], 'Did you mean "trials"'),
+  ([QUICKSTART, "--config.samplers.bandit.epsilom=1"], "epsilon"),
+  ([QUICKSTART, "--config.seed=1.5"], "invalid literal for int"),
+  ([QUICKSTART, "--config.trials=0"], "trials must be at least 1, got 0."),
+  ([QUICKSTART, "--config.batch_size=-1"], "batch_size must be at least 1"),
+  ([QUICKSTART, "--config.trials_by=pmap"], "trials_by must be auto, vmap"),
+  ([QUICKSTART, "--config.budget=fast"], "write a positive number of epochs"),
+  ([QUICKSTART, "--config.budget=0 steps"], "write a positive number"),
+  ([QUICKSTART, "--config.budget=3 examples"], "less than one batch of 32"),
+  ([QUICKSTART, "--config.baseline=unifrom"], "Did you mean uniform?"),
+  ([QUICKSTART, "--config.difficulty.seed=1"], "is also a trial's"),
+  ([QUICKSTART, "--config.model.name=resnet"], "Known: cnn, mobilenet."),
+  ([QUICKSTART, "--config.model.name=cnn(width=-1)"], "width must be"),
+  ([QUICKSTART, "--config.optimizer.name=adma"], "Did you mean adam?"),
+  ([QUICKSTART, "--config.optimizer.learning_rate=0"], "must be positive"),
+  ([QUICKSTART, "--config.optimizer.schedule=step"], "Known: constant"),
+  (
+    [QUICKSTART, "--config.samplers.bandit.name=bandit"],
+    "Known: active_bandit",
+  ),
+  ([QUICKSTART, "--config.samplers.bandit.epsilon=2"], "epsilon must be in"),
+  ([QUICKSTART, "--config.samplers.bandit.epsilon=lots"], "Known: constant"),
+  ([QUICKSTART, "--config.samplers.bandit.gain=pg"], "prediction_gain"),
+  ([QUICKSTART, "--config.samplers.bandit.arms=dificulty"], "mean difficulty"),
+  ([QUICKSTART, "--config.samplers.bandit.rescale=rank(window=1)"], "window"),
+  ([QUICKSTART, "--config.samplers.bandit.arms_per_batch=5"], "must divide"),
+  ([QUICKSTART, "--config.data.source=web"], "Known: files, npz, synthetic."),
+  ([QUICKSTART, "--config.data.source=files"], "say where the data is"),
+  ([QUICKSTART, "--config.data.render=never"], "in_step or ahead"),
+  ([QUICKSTART, "--config.data.image_size=0"], "size must be at least 1"),
+  ([QUICKSTART, "--config.data.stroke_decay=2"], "stroke_decay must be in"),
+  ([QUICKSTART, "--config.data.classes=99"], "from 2 to 30, got 99"),
+  ([QUICKSTART, "--config.data.classes=cat"], "chosen by their number"),
+  ([QUICKSTART, "--config.data.valid_fraction=1.0"], "must be positive and"),
+  ([QUICKSTART, "--config.data.scribble_fraction=2.0"], "must be in"),
+  # What only the data can tell, and still before anything is trained.
+  ([QUICKSTART, "--config.difficulty.num_arms=5000"], "the smallest class"),
+  ([QUICKSTART, "--config.batch_size=2000"], "smallest of the 10 arms"),
+  (
+    [QUICKSTART, "--config.batch_size=20000", *TINY[:2]],
+    "less than one batch of 20000",
+  ),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), MISTAKES)
+def test_a_mistake_is_one_sentence(args, message, tmp_path, monkeypatch, capfd):
+  """In this process, for speed: what the module's last line does."""
+  from absl import app, flags
+
+  workdir = tmp_path / "run"
+  monkeypatch.chdir(ROOT)
+  monkeypatch.setattr(sys, "argv", ["alcurr", f"--workdir={workdir}", *args])
+  for name in list(flags.FLAGS):  # what the case before has set
+    if name.startswith("config."):
+      delattr(flags.FLAGS, name)
+    elif name in ("config", "workdir"):
+      flags.FLAGS[name].unparse()
+  with pytest.raises(SystemExit) as stopped:
+    app.run(cli.main, flags_parser=cli.parse)
+  assert stopped.value.code == 2
+  lines = capfd.readouterr().err.strip().splitlines()
+  said = [line for line in lines if line.startswith("alcurr: ")]
+  assert len(said) == 1 and message in said[0]
+  assert not any("Traceback" in line for line in lines)
+  assert not workdir.exists()

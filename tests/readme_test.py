@@ -1,0 +1,41 @@
+"""What the README shows runs as it stands."""
+
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import toy
+
+README = pathlib.Path(__file__).parents[1] / "README.md"
+
+
+def _loss(w, images, label):
+  logits = images @ w
+  return float(
+    -jax.nn.log_softmax(logits)[jnp.arange(len(label)), label].mean()
+  )
+
+
+def test_the_loop_without_train_py():
+  """The samplers in a bare JAX loop: it learns, and so does the bandit."""
+  (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+  pool = toy.make_pool()
+  images = jnp.asarray(np.asarray(pool.source.image).reshape(640, 16) / 255.0)
+  w = jnp.zeros((16, toy.NUM_CLASSES))
+  names = {"pool": pool, "images": images, "w": w}
+  exec(block, names)
+  assert "train" not in block.split("alcurr")[1]
+  assert _loss(names["w"], images, pool.label) < 0.8 * np.log(4)
+  state = names["state"]
+  assert int(state.step) == 300
+  assert float(jnp.abs(state.bandit.weight).max()) > 0.5
+
+
+def test_every_path_it_names_is_there():
+  text = README.read_text()
+  for path in re.findall(r"\]\(((?!http)[^)]+)\)", text):
+    assert (README.parent / path).exists(), path
+  for path in re.findall(r"--config=(configs/\w+\.py)", text):
+    assert (README.parent / path).exists(), path

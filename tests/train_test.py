@@ -1,0 +1,60 @@
+"""The plan of a run, and one program for what differs in numbers alone."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+import toy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alcurr import samplers, step, train
+from alcurr.data.pool import make_gather
+
+
+@given(st.integers(1, 5000), st.integers(1, 50), st.integers(1, 300))
+def test_chunks_add_up(num_steps, evaluations, chunk_steps):
+  lengths, per_evaluation = train.plan_chunks(
+    num_steps, evaluations, chunk_steps
+  )
+  assert sum(lengths) == num_steps
+  assert max(lengths) <= chunk_steps
+  assert len(set(lengths[:-1])) <= 1 and lengths[-1] <= lengths[0]
+  done = -(-len(lengths) // per_evaluation)
+  assert 1 <= done <= evaluations
+
+
+def test_ten_evaluations_of_a_thousand_steps():
+  assert train.plan_chunks(1000, 10, 30) == ([25] * 40, 4)
+
+
+@pytest.mark.parametrize(
+  ("other", "programs"),
+  [
+    ({"epsilon": "0.9", "warmup": 50, "bandit": "softmax(learning_rate=3)"}, 1),
+    ({"gain": "gradient_prediction_gain"}, 2),
+  ],
+)
+def test_samplers_that_differ_in_numbers_share_a_program(
+  other, programs, monkeypatch
+):
+  monkeypatch.setattr(train, "_compiled", {})
+  pool, tx = toy.make_pool(), optax.sgd(0.1)
+  config = {
+    "name": "active_bandit",
+    "bandit": "softmax",
+    "gain": "prediction_gain",
+    "rescale": "rank",
+  }
+  for changes in ({}, other):
+    sampler = samplers.get_sampler(
+      config | changes, "x", batch_size=8, num_steps=20
+    )
+    model = toy.make_linear()
+    init = step.make_init(model, tx, sampler)
+    state = jax.vmap(init, (0, None))(jax.random.key(0)[None], pool)
+    train_step = step.make_train_step(model, tx, sampler, make_gather())
+    chunk = step.make_train_chunk(train_step, 5, "map")
+    program = train.compile_once(chunk, state, jnp.int32(0), pool, pool)
+    assert program(state, jnp.int32(5), pool, pool)[0].step.tolist() == [5]
+  assert len(train._compiled) == programs
