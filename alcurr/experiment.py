@@ -6,7 +6,7 @@ on disk before the next run begins.
 
 import contextlib
 import hashlib
-import json
+import io
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -103,6 +103,9 @@ def check_fit(config: ConfigDict, job: Job) -> None:
   """Refuses numbers that do not fit the data, before anything is trained."""
   part = job.parts["train"]
   needed, num_arms = _partitions(config), config.difficulty.num_arms
+  if needed - arms.UNSCORED:
+    budget = config.difficulty.budget
+    settings.num_steps(budget, config.batch_size, len(part.label))
   if "difficulty" in needed:
     with specs.mistakes_in("difficulty"):
       arms.check_num_arms(part.label, num_arms, part.class_names)
@@ -111,8 +114,7 @@ def check_fit(config: ConfigDict, job: Job) -> None:
   pool = make_pool(part, zeros, _make_arms(part, zeros, needed, num_arms))
   for name in config.samplers:
     batch_size = settings.batch_size(config, name)
-    for budget in (config.budget, config.difficulty.budget):
-      settings.num_steps(budget, batch_size, len(part.label))
+    settings.num_steps(config.budget, batch_size, len(part.label))
     with specs.mistakes_in(f"samplers.{name}"):
       settings.make_sampler(config, name, steps=1).init(jax.random.key(0), pool)
 
@@ -156,10 +158,7 @@ def get_difficulty(
   # The number of arms is not part of the scores, nor where the files lay.
   del request["difficulty"]["num_arms"], request["data"]["dir"]
   request |= {"examples": content.hexdigest(), "version": 1}
-  digest = hashlib.blake2b(
-    json.dumps(request, sort_keys=True).encode(), digest_size=8
-  ).hexdigest()
-  folder = cache_dir / f"difficulty-{digest}"
+  folder = cache_dir / f"difficulty-{cache.digest(request)}"
   if found := cache.read_arrays(folder):
     loss, manifest = found
     logging.info("Difficulty scores from %s.", folder)
@@ -203,19 +202,24 @@ def make_run(
 def progress_bar(
   name: str, this: train.Run
 ) -> Iterator[Callable[[int, str], None]]:
-  """A bar with rate and time left on a terminal, else a line at the end."""
+  """A bar with rate and time left; a line each tenth where no one watches."""
   total = this.num_steps * this.batch_size * len(this.seeds)
+  terminal = sys.stderr.isatty()
   with tqdm(
     total=total,
     desc=name,
     unit=" examples",
     unit_scale=True,
-    disable=not sys.stderr.isatty(),
+    # Without a terminal the bar counts and its text goes to the log.
+    file=None if terminal else io.StringIO(),
   ) as bar:
 
     def progress(examples: int, text: str) -> None:
+      tenth = 10 * bar.n // total
       bar.set_postfix_str(text, refresh=False)
       bar.update(examples)
+      if not terminal and 10 * bar.n // total > tenth:
+        logging.info("%s", bar)
 
     yield progress
 

@@ -62,7 +62,11 @@ def compile_once(fun: Callable, *args: PyTree) -> jax.stages.Compiled:
 
 
 def fastest_trials_by() -> str:
-  """The layout of trials that measured faster on this backend."""
+  """The layout of trials for this backend.
+
+  On two CPU cores, the small CNN at batch 32 and 3 trials: map 14.4 ms a step
+  and trial, vmap 16 to 19. Elsewhere vmap, to fill a wider machine.
+  """
   return "map" if jax.default_backend() == "cpu" else "vmap"
 
 

@@ -38,7 +38,14 @@ def read_class(
     )
   drawings, keys, recognized = [], [], []
   skipped: collections.Counter[str] = collections.Counter()
-  with path.open("rb") as lines:
+  try:
+    lines = path.open("rb")
+  except OSError as error:
+    raise UserError(
+      f"{path}: cannot be read ({error.strerror}); give access, or leave the "
+      "class out."
+    ) from error
+  with lines:
     for number, line in enumerate(lines, start=1):
       if max_per_class and len(drawings) == max_per_class:
         break
@@ -85,4 +92,8 @@ def _parse_line(line: bytes) -> tuple[strokes.Drawing, int, bool]:
   else:
     content = drawing.points.tobytes() + repr(drawing.lengths).encode()
   digest = hashlib.blake2b(content, digest_size=8).digest()
-  return drawing, int.from_bytes(digest, "little"), row.get("recognized", True)
+  return (
+    drawing,
+    int.from_bytes(digest, "little"),
+    row.get("recognized") is not False,
+  )
