@@ -29,9 +29,12 @@ def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  with temporary.open("wb") as file:
-    write(file)
-  temporary.replace(path)
+  try:
+    with temporary.open("wb") as file:
+      write(file)
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

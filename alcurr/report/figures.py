@@ -11,13 +11,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alcurr import writer
+from alcurr.report.tables import sampler_names
 
 
 def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
-  """The rows of each sampler's metrics.jsonl, in the config's order."""
-  names = writer.read_json(workdir / "config.json")["samplers"]
+  """The rows of each sampler's metrics.jsonl, the baseline's first."""
   metrics = {}
-  for name in names:
+  for name in sampler_names(workdir):
     path = workdir / "runs" / name / "metrics.jsonl"
     if path.exists():
       with path.open(encoding="utf-8") as file:

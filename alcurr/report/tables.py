@@ -49,10 +49,15 @@ def paired_bootstrap(
   return Interval(float(difference.mean()), float(low), float(high))
 
 
+def sampler_names(workdir: pathlib.Path) -> list[str]:
+  """An experiment's samplers, the baseline first."""
+  config = writer.read_json(workdir / "config.json")
+  return sorted(config["samplers"], key=lambda n: n != config["baseline"])
+
+
 def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
   """The result.json of each finished sampler, the baseline's first."""
-  config = writer.read_json(workdir / "config.json")
-  names = sorted(config["samplers"], key=lambda n: n != config["baseline"])
+  names = sampler_names(workdir)
   paths = [workdir / "runs" / name / "result.json" for name in names]
   return [writer.read_json(path) for path in paths if path.exists()]
 
