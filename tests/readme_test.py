@@ -20,14 +20,23 @@ def _loss(w, images, label):
 
 def test_the_loop_without_train_py():
   """The samplers in a bare JAX loop: it learns, and so does the bandit."""
-  (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-  pool = toy.make_pool()
-  images = jnp.asarray(np.asarray(pool.source.image).reshape(640, 16) / 255.0)
-  w = jnp.zeros((16, toy.NUM_CLASSES))
-  names = {"pool": pool, "images": images, "w": w}
-  exec(block, names)
-  assert "train" not in block.split("alcurr")[1]
-  assert _loss(names["w"], images, pool.label) < 0.8 * np.log(4)
+  loop, arrays = re.findall(
+    r"```python\n(.*?)```", README.read_text(), re.DOTALL
+  )
+  _, training = loop.split("\n)\n")  # after the sampler is made
+  assert sum(bool(line.strip()) for line in training.splitlines()) <= 15
+  toys = toy.make_pool()
+  names = {
+    "my_images": np.asarray(toys.source.image),
+    "my_labels": np.asarray(toys.label),
+    "my_difficulty": np.asarray(toys.difficulty),
+    "images": jnp.asarray(toys.source.image).reshape(640, 16) / 255,
+    "w": jnp.zeros((16, toy.NUM_CLASSES)),
+  }
+  exec(arrays, names)
+  exec(loop, names)
+  label = names["pool"].label
+  assert _loss(names["w"], names["images"], label) < 0.8 * np.log(4)
   state = names["state"]
   assert int(state.step) == 300
   assert float(jnp.abs(state.bandit.weight).max()) > 0.5
