@@ -38,7 +38,7 @@ def learning_curves(
     metrics: a table per sampler, of `read_metrics`.
     panels: (metric, axis label) pairs.
   """
-  figure = Figure(figsize=(6 * len(panels), 4.5), layout="constrained")
+  figure = Figure(figsize=(6 * len(panels) + 1.5, 4.5), layout="constrained")
   axes = figure.subplots(1, len(panels), squeeze=False)[0]
   for name, table in metrics.items():
     rows = table[table["valid"].notna()]
@@ -57,7 +57,8 @@ def learning_curves(
       )
       axis.set(xlabel="examples seen", ylabel=f"{label} on valid")
       axis.grid(alpha=0.3)
-  axes[0].legend()
+  # Beside the curves, which fill the axes when there are many samplers.
+  figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
   trials = max(table["trial"].max() + 1 for table in metrics.values())
   figure.suptitle(
     f"Mean and standard deviation over {trials} trials", fontsize="medium"

@@ -32,7 +32,7 @@ def test_learning_curves_are_means_over_trials():
   line = axes[0].get_lines()[0]
   np.testing.assert_allclose(line.get_xdata(), [20, 40])
   np.testing.assert_allclose(line.get_ydata(), [2.55, 4.55])
-  assert [t.get_text() for t in axes[0].get_legend().get_texts()] == ["a", "b"]
+  assert [t.get_text() for t in figure.legends[0].get_texts()] == ["a", "b"]
 
 
 def test_policy_map_is_the_mean_policy_over_time():
