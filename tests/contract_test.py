@@ -35,17 +35,20 @@ SAMPLERS = {
   "uniform": {"name": "uniform"},
   "uniform_replacement": {"name": "uniform", "replacement": True},
   "bandit": _bandit,
-  "bandit_replacement": _bandit | {"replacement": True},
-  "bandit_schedule": _bandit | {"epsilon": "linear(value=1.0, end=0.1)"},
-  "bandit_greedy": _bandit | {"epsilon": "0", "warmup": 0},
-  "bandit_self": _bandit | {"gain": "self_prediction_gain(probe_size=4)"},
-  "bandit_mean": _bandit | {"gain": "mean_prediction_gain", "rescale": "rank"},
-  "bandit_target": _bandit | {"gain": "target_prediction_gain"},
-  "bandit_gradient": _bandit | {"gain": "gradient_prediction_gain"},
+  "bandit_self": _bandit
+  | {
+    "gain": "self_prediction_gain(probe_size=4)",
+    "epsilon": "linear(value=1.0, end=0.1)",
+  },
+  "bandit_mean": _bandit
+  | {"gain": "mean_prediction_gain", "rescale": "rank", "replacement": True},
+  "bandit_target": _bandit
+  | {"gain": "target_prediction_gain", "epsilon": "0", "warmup": 0},
+  "bandit_gradient": _bandit
+  | {"gain": "gradient_prediction_gain", "arms": "label"},
   "bandit_mixed": _bandit | {"arms_per_batch": BATCH_SIZE},
   "bandit_mixed_self": _bandit
   | {"arms_per_batch": 4, "gain": "self_prediction_gain"},
-  "bandit_label": _bandit | {"arms": "label"},
 }
 POOL = toy.make_pool()
 VALID = toy.make_pool(100, seed=1)

@@ -1,6 +1,7 @@
 """The command line: one tiny experiment whole, and every mistake in words."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -27,10 +28,20 @@ TINY = (
 )
 
 
-def _run(*args):
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+  """Compiled programs, kept from one process to the next for speed."""
+  return os.environ | {
+    "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs")),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+  }
+
+
+def _run(programs, *args):
   return subprocess.run(
     [sys.executable, "-m", "alcurr.main", *args],
     cwd=ROOT,
+    env=programs,
     capture_output=True,
     text=True,
     timeout=300,
@@ -39,10 +50,10 @@ def _run(*args):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, programs):
   """A tiny experiment that ran to the end: its workdir and its output."""
   workdir = tmp_path_factory.mktemp("runs") / "tiny"
-  done = _run(QUICKSTART, f"--workdir={workdir}", *TINY)
+  done = _run(programs, QUICKSTART, f"--workdir={workdir}", *TINY)
   assert done.returncode == 0, done.stderr
   return workdir, done
 
@@ -96,20 +107,20 @@ def test_metrics_tell_of_every_trial(finished):
     assert len(row["valid"]["top1_by_arm"]["difficulty"]) == 3
 
 
-def test_the_same_command_again_keeps_what_is_finished(finished):
+def test_the_same_command_again_keeps_what_is_finished(finished, programs):
   workdir, done = finished
   before = (workdir / "runs/bandit/result.json").stat().st_mtime_ns
-  again = _run(QUICKSTART, f"--workdir={workdir}", *TINY)
+  again = _run(programs, QUICKSTART, f"--workdir={workdir}", *TINY)
   assert again.returncode == 0
   assert again.stdout == done.stdout
   assert (workdir / "runs/bandit/result.json").stat().st_mtime_ns == before
 
 
-def test_a_second_experiment_reuses_the_scores_and_agrees(finished):
+def test_a_second_experiment_reuses_the_scores_and_agrees(finished, programs):
   """Another workdir: the scores from the cache, and the same accuracies."""
   workdir, _ = finished
   other = workdir.parent / "other"
-  done = _run(QUICKSTART, f"--workdir={other}", *TINY)
+  done = _run(programs, QUICKSTART, f"--workdir={other}", *TINY)
   assert "Difficulty scores from" in done.stderr
   columns = ["sampler", "trial", "top1", "loss", "scoring_seconds"]
   pd.testing.assert_frame_equal(
@@ -118,8 +129,10 @@ def test_a_second_experiment_reuses_the_scores_and_agrees(finished):
   )
 
 
-def test_a_workdir_of_another_config_is_refused(finished):
-  done = _run(QUICKSTART, f"--workdir={finished[0]}", *TINY, "--config.seed=5")
+def test_a_workdir_of_another_config_is_refused(finished, programs):
+  done = _run(
+    programs, QUICKSTART, f"--workdir={finished[0]}", *TINY, "--config.seed=5"
+  )
   assert done.returncode == 2
   assert "another config (seed is 0 there, 5 here)" in done.stderr
   assert "Traceback" not in done.stderr

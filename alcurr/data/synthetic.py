@@ -67,7 +67,7 @@ def make_synthetic(
   for name, fraction in fractions.items():
     if not 0 <= fraction <= 1:
       raise ValueError(f"{name}_fraction must be in [0, 1], got {fraction}")
-  # One stream for each purpose, so that a fault more moves nothing else.
+  # One stream for each purpose: no fault moves a label or another fault.
   streams = np.random.SeedSequence(seed).spawn(3 + len(fractions))
   rngs = [np.random.default_rng(stream) for stream in streams]
   label = rngs[0].permutation(np.arange(num_examples) % num_classes)

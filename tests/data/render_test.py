@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alcurr.data import arrays, quickdraw, render, strokes
+from alcurr.data import arrays, pool, quickdraw, render, strokes
+from alcurr.types import Images
 
 # Of the reference: drawn so many times larger, then averaged.
 OVERSAMPLING = 8
@@ -153,8 +154,9 @@ def test_decay_dims_later_strokes_linearly():
   np.testing.assert_allclose(peaks, [1.0, 0.6, 0.2], atol=1 / 255)
 
 
-def test_batches_trials_and_lengths_do_not_matter():
-  """Together, alone, under vmap and beside a drawing of 5,000 points."""
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_batches_trials_and_lengths_do_not_matter(decay):
+  """Together, alone, in vmap, in scan, eagerly, beside one of 5,000 points."""
   rng = np.random.default_rng(0)
   long = [
     [tuple(p) for p in rng.integers(0, 256, (2500, 2)).tolist()]
@@ -162,29 +164,38 @@ def test_batches_trials_and_lengths_do_not_matter():
   ]
   short = [[(0, 0), (9, 200)], [(80, 40), (255, 3), (3, 3)]]
   packed = _pack(short, long, [[(5, 5)]], short[::-1])
-  draw = jax.jit(render.make_render(size=20, stroke_decay=0.5))
+  eager = render.make_render(size=20, stroke_decay=decay)
+  draw = jax.jit(eager)
   together = np.asarray(draw(packed, jnp.arange(4)))
+  np.testing.assert_allclose(
+    np.asarray(eager(packed, jnp.arange(4))), together, atol=1e-6
+  )
   for i in range(4):
     alone = np.asarray(draw(packed, jnp.array([i])))
     np.testing.assert_allclose(alone[0], together[i], atol=1e-6)
-  mapped = jax.vmap(draw, (None, 0))(packed, jnp.array([[0, 1], [2, 3]]))
-  np.testing.assert_allclose(
-    np.asarray(mapped).reshape(together.shape), together, atol=1e-6
-  )
+  pairs = jnp.array([[0, 1], [2, 3]])
+  mapped = jax.vmap(draw, (None, 0))(packed, pairs)
+  _, scanned = jax.lax.scan(lambda c, i: (c, draw(packed, i)), (), pairs)
+  for images in (mapped, scanned):
+    np.testing.assert_allclose(
+      np.asarray(images).reshape(together.shape), together, atol=1e-6
+    )
 
 
-def test_ahead_is_the_same_pixels(quickdraw_dir):
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_ahead_is_the_same_pixels(quickdraw_dir, decay):
+  """To the last bit, as the training step reads them from either pool."""
   dataset, _ = quickdraw.load(
     quickdraw_dir / "simplified", classes="cat,dog", max_per_class=20
   )
-  draw = render.make_render(size=28, stroke_decay=0.3)
+  draw = render.make_render(size=28, stroke_decay=decay)
   ahead = render.render_all(dataset.source, draw, batch_size=16)
-  packed = jax.tree.map(jnp.asarray, dataset.source)
-  in_step = np.asarray(jax.jit(draw)(packed, jnp.arange(40)))
   assert ahead.dtype == np.uint8 and ahead.shape == (40, 28, 28, 1)
-  np.testing.assert_array_equal(ahead, np.rint(255 * in_step))
-  # In the step they are 8-bit pixels too, but for the last bit of a float.
-  np.testing.assert_allclose(in_step, ahead / 255, rtol=2e-7)
+  stored = pool.make_pool(dataset._replace(source=Images(ahead)))
+  index = jnp.arange(40)[::-1]
+  read = jax.jit(pool.make_gather())(stored, index).image
+  rendered = jax.jit(pool.make_gather(draw))(pool.make_pool(dataset), index)
+  np.testing.assert_array_equal(read, rendered.image)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +210,9 @@ def test_ahead_is_the_same_pixels(quickdraw_dir):
 def test_bad_arguments(arguments, message):
   with pytest.raises(ValueError, match=message):
     render.make_render(**arguments)
+
+
+def test_bad_batch_size():
+  packed = _pack([[(0, 0)]])
+  with pytest.raises(ValueError, match="batch_size must be at least 1"):
+    render.render_all(packed, render.make_render(size=8), batch_size=0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alcurr.data import synthetic
+from alcurr.data import strokes, synthetic
 
 NO_FAULTS = {
   "scribble_fraction": 0.0,
@@ -55,6 +55,50 @@ def test_unfinished_drawings_are_the_beginnings_of_others():
   unfinished = cut.flags["unfinished"]
   assert (ratio[~unfinished] == 1).all()
   assert (ratio[unfinished] < 0.8).all() and (ratio[unfinished] > 0.2).all()
+  for i in np.flatnonzero(unfinished)[:100]:
+    before = strokes.unpack(whole.source, i)
+    after = strokes.unpack(cut.source, i)
+    lengths = [len(stroke) for stroke in after]
+    assert lengths[:-1] == [len(stroke) for stroke in before[: len(after) - 1]]
+    # The same points, but that what is left fills the box.
+    points = np.concatenate(after).astype(float)
+    kept = np.concatenate(before)[: len(points)].astype(float)
+    kept -= kept.min(0)
+    side = kept.max()
+    # Both were rounded to whole points: the first before it was enlarged.
+    np.testing.assert_allclose(
+      points * side / 255, kept, atol=1.5 + 0.5 * side / 255
+    )
+
+
+def _centroid_accuracy(dataset):
+  """Of the class with the nearest mean 8 x 8 map of points, on the second half.
+
+  A classifier that needs no training and sees where the ink is.
+  """
+  n, num_classes = len(dataset.label), len(dataset.class_names)
+  drawing = np.repeat(np.arange(n), _num_points(dataset.source))
+  x, y = dataset.source.points.T // 32
+  maps = np.zeros((n, 8, 8))
+  np.add.at(maps, (drawing, y, x), 1)
+  maps = maps.reshape(n, 64) / maps.sum((1, 2))[:, None]
+  fit, label = maps[: n // 2], dataset.label[: n // 2]
+  mean = np.stack([fit[label == v].mean(0) for v in range(num_classes)])
+  distance = ((maps[n // 2 :, None] - mean) ** 2).sum(-1)
+  return (distance.argmin(1) == dataset.label[n // 2 :]).mean()
+
+
+def test_scribbles_tell_nothing_of_their_label():
+  """Six classes: 0.70 by where the ink is; of scribbles a sixth."""
+  drawn = synthetic.make_synthetic(4000, num_classes=6, **NO_FAULTS)
+  scribbled = synthetic.make_synthetic(
+    4000, num_classes=6, **NO_FAULTS | {"scribble_fraction": 1.0}
+  )
+  assert _centroid_accuracy(drawn) > 0.5
+  # Four standard errors of a share of 2,000.
+  chance = 1 / 6
+  error = np.sqrt(chance * (1 - chance) / 2000)
+  assert _centroid_accuracy(scribbled) == pytest.approx(chance, abs=4 * error)
 
 
 def test_drawings_are_packed_as_the_real_ones():
@@ -103,6 +147,7 @@ def test_the_seed_decides():
     ({"num_examples": 100, "num_classes": 1}, "from 2 to 30"),
     ({"num_examples": 100, "num_classes": 31}, "from 2 to 30"),
     ({"num_examples": 100, "scribble_fraction": 2.0}, "scribble_fraction"),
+    ({"num_examples": 100, "unfinished_fraction": 1.1}, "unfinished"),
     ({"num_examples": 100, "wrong_label_fraction": -1.0}, "wrong_label"),
   ],
 )
