@@ -50,6 +50,27 @@ def _count_before(arm: Array, num_arms: int) -> Array:
   return before[jnp.arange(arm.shape[0]), arm]
 
 
+def _check_sizes(size: Array, needed: int, name: str) -> None:
+  """Refuses arms [K] too small for a batch, where their sizes are known."""
+  if isinstance(size, jax.core.Tracer):
+    return
+  smallest = int(size.min())
+  if smallest < needed:
+    raise ValueError(
+      f"the smallest of the {size.shape[0]} arms of {name!r} has {smallest} "
+      f"examples, too few for a draw of {needed}; take fewer arms, a smaller "
+      "batch, or replacement=True"
+    )
+
+
+def _mean_by_arm(feedback: Feedback, num_arms: int) -> tuple[Array, Array]:
+  """Each arm's mean gain [K], and whether it has any [K] bool."""
+  ones = jnp.ones_like(feedback.gain)
+  count = jax.ops.segment_sum(ones, feedback.arm, num_arms)
+  total = jax.ops.segment_sum(feedback.gain, feedback.arm, num_arms)
+  return total / jnp.maximum(count, 1), count > 0
+
+
 def active_bandit(
   bandit: Bandit,
   *,
@@ -96,16 +117,8 @@ def active_bandit(
     if arms not in pool.arms:
       raise ValueError(f"the pool has arms {sorted(pool.arms)}, not {arms!r}")
     size = pool.arms[arms].size
+    _check_sizes(size, 1 if replacement else batch_size, arms)
     num_arms = size.shape[0]
-    # Values can be checked only where they are known: not under a trace.
-    if not isinstance(size, jax.core.Tracer):
-      smallest = int(size.min())
-      if smallest < (1 if replacement else batch_size):
-        raise ValueError(
-          f"the smallest of the {num_arms} arms of {arms!r} has {smallest} "
-          f"examples, too few for batch_size {batch_size}; take fewer arms, a "
-          "smaller batch, or replacement=True"
-        )
     return ActiveBanditState(
       step=jnp.int32(0),
       epsilon=jnp.float32(first),
@@ -149,14 +162,8 @@ def active_bandit(
     state: ActiveBanditState, draw: Draw, feedback: Feedback
   ) -> ActiveBanditState:
     num_arms = draw.policy.shape[0]
-    count = jax.ops.segment_sum(
-      jnp.ones_like(feedback.gain), feedback.arm, num_arms
-    )
-    total = jax.ops.segment_sum(feedback.gain, feedback.arm, num_arms)
-    paid = count > 0
-    reward, rescale_state = rescale.apply(
-      state.rescale, total / jnp.maximum(count, 1), paid
-    )
+    mean_gain, paid = _mean_by_arm(feedback, num_arms)
+    reward, rescale_state = rescale.apply(state.rescale, mean_gain, paid)
     learned = bandit.update(state.bandit, reward, paid)
     step = state.step + 1
     return ActiveBanditState(
