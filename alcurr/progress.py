@@ -59,19 +59,15 @@ def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
   Each slot of the probe is credited to its own arm.
 
   Args:
-    probe_size: b', a divisor of the batch size; None for the batch size.
+    probe_size: b', spread evenly over the batch; None for the batch size.
   """
   _check_probe_size(probe_size)
 
   def gain(key: Array, transition: Transition, arms: Arms) -> Feedback:
     arm = transition.draw.arm
-    batch_size = arm.shape[0]
     if probe_size is not None:
-      if batch_size % probe_size:
-        raise ValueError(
-          f"probe_size {probe_size} does not divide batch_size {batch_size}"
-        )
-      arm = arm[:: batch_size // probe_size]
+      # Evenly over the batch, whose slots stand grouped by arm.
+      arm = arm[jnp.arange(probe_size) * arm.shape[0] // probe_size]
     index = _uniform_from(key, arms, arm)
     return Feedback(_gain_on(transition, transition.pool, index), arm)
 

@@ -61,7 +61,7 @@ def test_one_step_is_that_of_numpy():
   assert int(new.step) == 1
 
 
-def _spy(gain):
+def _spy(gain, probe_size=16):
   """A sampler whose state is the last feedback, to look at it."""
   plain = _sampler()
   arms = POOL.arms["difficulty"]
@@ -75,7 +75,7 @@ def _spy(gain):
   return Sampler(
     init=lambda key, pool: (
       plain.init(key, pool),
-      Feedback(jnp.zeros(16), jnp.zeros(16, jnp.int32)),
+      Feedback(jnp.zeros(probe_size), jnp.zeros(probe_size, jnp.int32)),
     ),
     sample=sample,
     signal=lambda key, t: gain(key, t, t.pool.arms["difficulty"]),
@@ -84,11 +84,15 @@ def _spy(gain):
   )
 
 
-def _gains(name):
+def _gains(name, **arguments):
   """The feedback of a step with a gain, and the parameters around it."""
   from alcurr.progress import GAINS
 
-  sampler, tx, model = _spy(GAINS[name]()), optax.sgd(0.5), toy.make_linear()
+  sampler, tx, model = (
+    _spy(GAINS[name](**arguments), arguments.get("probe_size", 16)),
+    optax.sgd(0.5),
+    toy.make_linear(),
+  )
   state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
   train_step = step.make_train_step(model, tx, sampler, make_gather())
   new, _ = jax.jit(train_step)(state, POOL, VALID)
@@ -128,6 +132,16 @@ def test_self_prediction_gain_is_the_drop_on_some_of_the_same_arms():
   np.testing.assert_array_equal(feedback.arm, arm[np.arange(16) * 3])
   for gain, a in zip(*feedback, strict=True):
     assert np.abs(every[arm == int(a)] - gain).min() < 1e-5
+
+
+def test_a_probe_of_any_size_is_spread_over_the_batch():
+  """Six of sixteen slots, by hand: 0, 2, 5, 8, 10 and 13."""
+  feedback, _, _ = _gains("self_prediction_gain", probe_size=6)
+  index = np.array([0, 2, 5, 8, 10, 13]) * 3
+  np.testing.assert_array_equal(
+    feedback.arm, POOL.arms["difficulty"].arm[index]
+  )
+  assert feedback.gain.shape == (6,)
 
 
 def test_mean_and_target_gains_are_means_over_fresh_probes():
