@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
     summary = experiment.run(_CONFIG.value, workdir)
   except UserError as error:
     fail(error)
-  print(tables.render(summary, _CONFIG.value.baseline))
+  print(tables.render(summary))
   print(f"\nTables, logs and figures: {workdir}")
 
 

@@ -14,6 +14,13 @@ from alcurr.optimizers import get_optimizer
 from alcurr.samplers import get_sampler
 from alcurr.types import Model, Sampler
 
+# What a sampler's run may have of its own, in `samplers.<name>.run`.
+RUN_FIELDS = (
+  *("baseline", "batch_size", "budget", "model", "optimizer", "train_on"),
+)
+# The pools that a run may train on.
+TRAIN_ON = ("train", "train_and_probe")
+
 
 def check(config: ConfigDict) -> None:
   """Refuses a config before anything is read or built."""
@@ -35,15 +42,12 @@ def check(config: ConfigDict) -> None:
       f"difficulty.seed {config.difficulty.seed} is also a trial's; "
       f"take one outside {config.seed} to {config.seed + config.trials - 1}."
     )
-  if config.baseline not in config.samplers:
-    raise UserError(
-      f"baseline: no sampler {config.baseline!r} in this experiment. "
-      f"{specs.nearest(config.baseline, config.samplers)}"
-    )
+  if config.equal not in ("examples", "flops"):
+    raise UserError(f"equal must be examples or flops, got {config.equal!r}.")
+  _check_thresholds(config.thresholds)
   sources.check(config.data)
   # Built for their checks alone, at sizes that anything admits.
-  for budget in (config.budget, config.difficulty.budget):
-    num_steps(budget, config.batch_size, sys.maxsize)
+  num_steps(config.difficulty.budget, config.batch_size, sys.maxsize)
   get_optimizer(config.optimizer, num_steps=1)
   make_model(config, (256, 256, 1), 2)
   for name in config.samplers:
@@ -51,6 +55,7 @@ def check(config: ConfigDict) -> None:
       raise UserError(
         f"samplers: {name!r} names a folder; use letters, digits, _ - and ."
       )
+    _check_run(config, name)
     sampler = make_sampler(config, name, steps=1)
     for partition in sampler.needs:
       if partition not in ARMS:
@@ -58,6 +63,55 @@ def check(config: ConfigDict) -> None:
           f"samplers.{name}.arms: no {partition!r}. "
           f"{specs.nearest(partition, ARMS)}"
         )
+
+
+def _check_thresholds(text: str) -> None:
+  try:
+    possible = all(0 < accuracy < 1 for accuracy in map(float, text.split()))
+  except ValueError:
+    possible = False
+  if not possible:
+    raise UserError(
+      f"thresholds={text!r}: write accuracies between 0 and 1 with spaces "
+      'between them, such as "0.5 0.8".'
+    )
+
+
+def _check_run(config: ConfigDict, name: str) -> None:
+  """Refuses what a sampler's run has of its own, where it is impossible."""
+  for field in config.samplers[name].get("run", {}):
+    if field not in RUN_FIELDS:
+      raise UserError(
+        f"samplers.{name}.run: no {field!r}. {specs.nearest(field, RUN_FIELDS)}"
+      )
+  mine = of_run(config, name)
+  if mine.batch_size < 1:
+    raise UserError(f"batch_size must be at least 1, got {mine.batch_size}.")
+  if mine.baseline not in config.samplers:
+    raise UserError(
+      f"baseline: no sampler {mine.baseline!r} in this experiment. "
+      f"{specs.nearest(mine.baseline, config.samplers)}"
+    )
+  if mine.train_on not in TRAIN_ON:
+    raise UserError(
+      f"train_on must be one of {', '.join(TRAIN_ON)}, got {mine.train_on!r}."
+    )
+  if mine.train_on != "train" and not config.data.probe_fraction:
+    raise UserError(
+      f"samplers.{name}: train_on={mine.train_on!r} needs a probe split of "
+      "its own, data.probe_fraction above 0."
+    )
+  num_steps(mine.budget, mine.batch_size, sys.maxsize)
+  get_optimizer(mine.optimizer, num_steps=1)
+  make_model(mine, (256, 256, 1), 2)
+
+
+def of_run(config: ConfigDict, name: str) -> ConfigDict:
+  """The experiment's config with what a sampler's `run` has of its own."""
+  mine = config.copy_and_resolve_references()
+  with mine.unlocked():
+    mine.update(config.samplers[name].get("run", {}))
+  return mine
 
 
 def num_steps(budget: str, batch_size: int, num_examples: int) -> int:
@@ -99,16 +153,18 @@ def make_model(
   )
 
 
-def batch_size(config: ConfigDict, name: str) -> int:
-  """A sampler's own batch size, or that of the experiment."""
-  return config.samplers[name].get("batch_size", config.batch_size)
-
-
 def make_sampler(config: ConfigDict, name: str, steps: int) -> Sampler:
   """The sampler of that name, for a run of so many steps."""
+  arguments = {k: v for k, v in config.samplers[name].items() if k != "run"}
+  for field in ("batch_size", "num_steps"):
+    if field in arguments:
+      raise UserError(
+        f"samplers.{name}.{field}: what a run has of its own stands in "
+        f"samplers.{name}.run, such as run.batch_size or run.budget."
+      )
   return get_sampler(
-    config.samplers[name],
+    arguments,
     f"samplers.{name}",
-    batch_size=config.batch_size,
+    batch_size=of_run(config, name).batch_size,
     num_steps=steps,
   )

@@ -7,6 +7,7 @@ All in one compiled program; a loop does T steps and S trials ride along, so
 that the host is touched once a chunk.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from alcurr.types import (
   Pool,
   PyTree,
   Sampler,
+  Situation,
   TrainState,
   Transition,
 )
@@ -32,10 +34,28 @@ class Metrics(NamedTuple):
 
   loss: Array  # [] float32, weighted mean over the batch, before the update
   policy: Array  # [K] float32
-  gain: Array | tuple[()]  # [] float32, mean feedback; () for an open loop
+  gain: Array  # [] float32, mean feedback; NaN where none was measured
 
 
-TrainStep = Callable[[TrainState, Pool, Pool], tuple[TrainState, Metrics]]
+class Steps(NamedTuple):
+  """The parts of a run, each a pure function of (state, pool, probe, ...)."""
+
+  # (state, pool, probe) -> what a cycle of steps is prepared with
+  prepare: Callable[[TrainState, Pool, Pool], PyTree]
+  # (state, pool, probe, prepared) -> (state, metrics), with the signal
+  measured: Callable[..., tuple[TrainState, Metrics]]
+  # the same without it: the steps between two signals
+  plain: Callable[..., tuple[TrainState, Metrics]]
+  every: int  # steps from one signal to the next
+  cycle: int  # steps that one `prepare` serves, a multiple of `every`
+
+  def shares(self) -> dict[Callable, float]:
+    """How often each part runs, per step."""
+    return {
+      self.prepare: 1 / self.cycle,
+      self.measured: 1 / self.every,
+      self.plain: 1 - 1 / self.every,
+    }
 
 
 def make_init(
@@ -62,13 +82,13 @@ def make_init(
   return init
 
 
-def make_train_step(
+def make_steps(
   model: Model,
   tx: optax.GradientTransformation,
   sampler: Sampler,
   gather: Callable[[Pool, Array], Batch],
-) -> TrainStep:
-  """The fused step: (state, pool, valid) -> (state, metrics).
+) -> Steps:
+  """The fused step, with the sampler's signal and without it.
 
   Args:
     model: the network; its loss is the cross-entropy, in train mode.
@@ -77,14 +97,9 @@ def make_train_step(
     gather: (pool, index [B]) -> Batch.
   """
 
-  def train_step(
-    state: TrainState, pool: Pool, valid: Pool
-  ) -> tuple[TrainState, Metrics]:
-    key = jax.random.fold_in(state.key, state.step)
-    key_draw, key_model, key_signal = jax.random.split(key, 3)
-    draw = sampler.sample(key_draw, state.sampler_state, pool)
-    batch = gather(pool, draw.index)
-
+  def situation(
+    state: TrainState, key_model: Array, probe: Pool
+  ) -> tuple[Situation, Callable]:
     def losses(params: PyTree, batch: Batch) -> tuple[Array, PyTree]:
       logits, model_state = model.apply(
         key_model, params, state.model_state, batch.image, train=True
@@ -93,6 +108,28 @@ def make_train_step(
         logits, batch.label
       )
       return loss, model_state
+
+    # The same key and mode before and after; running statistics dropped.
+    def loss_fn(params: PyTree, batch: Batch) -> Array:
+      return losses(params, batch)[0]
+
+    return Situation(state.params, probe, loss_fn, gather), losses
+
+  def keys(state: TrainState) -> Array:
+    """Of the draw, the model, the signal and the preparation."""
+    return jax.random.split(jax.random.fold_in(state.key, state.step), 4)
+
+  def prepare(state: TrainState, pool: Pool, probe: Pool) -> PyTree:
+    _, key_model, _, key_prepare = keys(state)
+    return sampler.prepare(key_prepare, situation(state, key_model, probe)[0])
+
+  def train_step(
+    state: TrainState, pool: Pool, probe: Pool, prepared: PyTree, measure: bool
+  ) -> tuple[TrainState, Metrics]:
+    key_draw, key_model, key_signal, _ = keys(state)
+    here, losses = situation(state, key_model, probe)
+    draw = sampler.sample(key_draw, state.sampler_state, pool)
+    batch = gather(pool, draw.index)
 
     def objective(params: PyTree):
       loss, model_state = losses(params, batch)
@@ -104,20 +141,24 @@ def make_train_step(
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     new_params = optax.apply_updates(state.params, updates)
     transition = Transition(
+      situation=here,
       draw=draw,
       batch=batch,
       loss=loss,
-      params=state.params,
       new_params=new_params,
       grads=grads,
       updates=updates,
       pool=pool,
-      valid=valid,
-      # The same key and mode before and after; running statistics dropped.
-      loss_fn=lambda params, batch: losses(params, batch)[0],
-      gather=gather,
+      # The primal is the training forward again, and compiles to it.
+      loss_along=lambda tangent: jax.jvp(
+        lambda params: here.loss_fn(params, batch), (state.params,), (tangent,)
+      )[1],
+      predict=lambda batch: model.apply(
+        key_model, new_params, model_state, batch.image, train=False
+      )[0],
+      prepared=prepared,
     )
-    feedback = sampler.signal(key_signal, transition)
+    feedback = sampler.signal(key_signal, transition) if measure else ()
     new_state = TrainState(
       step=state.step + 1,
       key=state.key,
@@ -126,41 +167,81 @@ def make_train_step(
       opt_state=opt_state,
       sampler_state=sampler.update(state.sampler_state, draw, feedback),
     )
-    gain = feedback.gain.mean() if isinstance(feedback, Feedback) else ()
-    return new_state, Metrics(mean_loss, draw.policy, gain)
+    gain = feedback.gain.mean() if isinstance(feedback, Feedback) else jnp.nan
+    return new_state, Metrics(mean_loss, draw.policy, jnp.float32(gain))
 
-  return train_step
+  return Steps(
+    prepare=prepare,
+    measured=functools.partial(train_step, measure=True),
+    plain=functools.partial(train_step, measure=False),
+    every=sampler.every,
+    cycle=sampler.every * sampler.refresh,
+  )
 
 
 def make_train_chunk(
-  train_step: TrainStep, most_steps: int, trials_by: str
+  steps: Steps, most_steps: int, trials_by: str
 ) -> Callable[[TrainState, Array, Pool, Pool], tuple[TrainState, Metrics]]:
   """Many steps of S trials in one program.
 
+  The steps that measure and those that do not are loops within loops, so that
+  no step holds a branch.
+
   Args:
-    train_step: one step of one trial.
+    steps: the parts of one trial.
     most_steps: T, of which a call may do fewer: a run whose last chunk is
-      short needs no second program.
+      short needs no second program. All chunks but a run's last must be whole
+      cycles.
     trials_by: "vmap", all trials in each operation; or "map", one trial after
       the other, still in one program.
 
   Returns:
-    A function (state [S], num_steps, pool, valid) -> (state, metrics [S, T]);
+    A function (state [S], num_steps, pool, probe) -> (state, metrics [S, T]);
     the metrics past num_steps are zeros.
   """
 
-  def chunk(state: TrainState, num_steps: Array, pool: Pool, valid: Pool):
-    _, one = jax.eval_shape(train_step, state, pool, valid)
+  def chunk(state: TrainState, num_steps: Array, pool: Pool, probe: Pool):
+    def run(step: Callable, prepared: PyTree, i: Array, carry):
+      state, every = carry
+      state, one = step(state, pool, probe, prepared)
+      return state, jax.tree.map(lambda x, y: x.at[i].set(y), every, one)
+
+    def signal_and_rest(prepared: PyTree, first: Array, carry):
+      """The steps of one signal: `first`, which has it, to the next one's."""
+      carry = run(steps.measured, prepared, first, carry)
+      if steps.every == 1:
+        return carry
+      end = jnp.minimum(first + steps.every, num_steps)
+      plain = functools.partial(run, steps.plain, prepared)
+      return jax.lax.fori_loop(first + 1, end, plain, carry)
+
+    def cycle(number: Array, carry):
+      first = number * steps.cycle
+      prepared = steps.prepare(carry[0], pool, probe)
+      if steps.cycle == steps.every:
+        return signal_and_rest(prepared, first, carry)
+      length = jnp.minimum(steps.cycle, num_steps - first)
+      return jax.lax.fori_loop(
+        0,
+        -(-length // steps.every),
+        lambda i, carry: signal_and_rest(
+          prepared, first + i * steps.every, carry
+        ),
+        carry,
+      )
+
+    _, one = jax.eval_shape(
+      steps.measured,
+      state,
+      pool,
+      probe,
+      jax.eval_shape(steps.prepare, state, pool, probe),
+    )
     every = jax.tree.map(
       lambda x: jnp.zeros((most_steps, *x.shape), x.dtype), one
     )
-
-    def body(i: Array, carry: tuple[TrainState, Metrics]):
-      state, every = carry
-      state, one = train_step(state, pool, valid)
-      return state, jax.tree.map(lambda x, y: x.at[i].set(y), every, one)
-
-    return jax.lax.fori_loop(0, num_steps, body, (state, every))
+    num_cycles = -(-num_steps // steps.cycle)
+    return jax.lax.fori_loop(0, num_cycles, cycle, (state, every))
 
   return over_trials(chunk, trials_by)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from alcurr import evaluate, step
@@ -51,6 +52,14 @@ class Result(NamedTuple):
 _compiled: dict[bytes, jax.stages.Compiled] = {}
 
 
+# Compiled to be counted and not run: without what costs most time. The passes
+# that decide what is computed are left as they are.
+_COUNTING = {
+  "xla_backend_optimization_level": 0,
+  "xla_llvm_disable_expensive_passes": True,
+}
+
+
 def compile_once(fun: Callable, *args: PyTree) -> jax.stages.Compiled:
   """`fun` compiled for arguments of these shapes; the first is donated."""
   lowered = jax.jit(fun, donate_argnums=0).lower(*args)
@@ -70,16 +79,60 @@ def fastest_trials_by() -> str:
   return "map" if jax.default_backend() == "cpu" else "vmap"
 
 
+# FLOPs by the program's text.
+_counted: dict[bytes, float] = {}
+
+
+def _flops(lowered: jax.stages.Lowered) -> float:
+  digest = hashlib.blake2b(lowered.as_text().encode()).digest()
+  if digest not in _counted:
+    program = lowered.compile(_COUNTING)
+    _counted[digest] = program.cost_analysis().get("flops", 0.0)
+  return _counted[digest]
+
+
+def step_flops(
+  steps: step.Steps, state: TrainState, pool: Pool, probe: Pool
+) -> float:
+  """FLOPs of a step of one trial, read from its compiled parts.
+
+  Args:
+    steps: the parts; each counts as often as it runs.
+    state: of one trial, arrays or their shapes; likewise the pools.
+    pool: the training pool.
+    probe: the pool that samplers may learn from.
+  """
+  prepared = jax.eval_shape(steps.prepare, state, pool, probe)
+  total = 0.0
+  for part, share in steps.shares().items():
+    inputs = (state, pool, probe)
+    if part is not steps.prepare:
+      inputs += (prepared,)
+    if share > 0:
+      total += share * _flops(jax.jit(part).lower(*inputs))
+  return total
+
+
+def count_flops(run: Run, pools: Mapping[str, Pool]) -> float:
+  """FLOPs of a step of one trial of a run, without running it."""
+  steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
+  init = step.make_init(run.model, run.tx, run.sampler)
+  state = jax.eval_shape(init, jax.random.key(0), pools["train"])
+  return step_flops(steps, state, pools["train"], pools["probe"])
+
+
 def plan_chunks(
-  num_steps: int, evaluations: int, chunk_steps: int
+  num_steps: int, evaluations: int, chunk_steps: int, cycle: int = 1
 ) -> tuple[list[int], int]:
   """Chunk lengths that add up to `num_steps`, and chunks per evaluation.
 
-  All but the last are equal.
+  All but the last are equal, and whole cycles.
   """
   between = -(-num_steps // evaluations)
   chunks = -(-between // chunk_steps)
   length = -(-between // chunks)
+  length = -(-length // cycle) * cycle
+  chunks = -(-between // length)
   whole, rest = divmod(num_steps, length)
   return [length] * whole + [rest] * (rest > 0), chunks
 
@@ -109,7 +162,8 @@ def train(
 
   Args:
     run: what to train and how.
-    pools: "train", and "valid" for feedback and evaluations.
+    pools: "train", "probe" for the samplers' signals, "valid" for the
+      evaluations.
     write: takes a row of metrics for each chunk and trial.
     progress: takes the examples seen since the last call, over all trials,
       and a word on how it goes.
@@ -117,36 +171,44 @@ def train(
   Returns:
     The final state of all trials and the run's cost.
   """
-  pool, valid = pools["train"], pools["valid"]
+  pool, probe, valid = pools["train"], pools["probe"], pools["valid"]
   trials = len(run.seeds)
   init = step.make_init(run.model, run.tx, run.sampler)
   keys = jnp.stack([jax.random.key(seed) for seed in run.seeds])
   state = jax.jit(jax.vmap(init, (0, None)))(keys, pool)
-  train_step = step.make_train_step(run.model, run.tx, run.sampler, run.gather)
+  steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
   lengths, chunks_per_evaluation = plan_chunks(
-    run.num_steps, run.evaluations, run.chunk_steps
+    run.num_steps, run.evaluations, run.chunk_steps, steps.cycle
   )
-  chunk = step.make_train_chunk(train_step, max(lengths), run.trials_by)
+  chunk = step.make_train_chunk(steps, max(lengths), run.trials_by)
   started = time.perf_counter()
-  program = compile_once(chunk, state, jnp.int32(0), pool, valid)
+  program = compile_once(chunk, state, jnp.int32(0), pool, probe)
   compile_seconds = time.perf_counter() - started
-  # A loop's cost is that of one turn, here a step; under vmap of all trials.
-  flops = program.cost_analysis()["flops"]
-  flops_per_step = flops / (trials if run.trials_by == "vmap" else 1)
+  if steps.cycle == 1:
+    # A loop's cost is that of one turn, here a step; by vmap of all trials.
+    flops = program.cost_analysis()["flops"]
+    flops_per_step = flops / (trials if run.trials_by == "vmap" else 1)
+  else:
+    one = jax.tree.map(lambda x: x[0], state)
+    flops_per_step = step_flops(steps, one, pool, probe)
 
-  steps, seconds = 0, 0.0
+  done, seconds = 0, 0.0
   for number, length in enumerate(lengths, start=1):
     started = time.perf_counter()
-    state, metrics = program(state, jnp.int32(length), pool, valid)
+    state, metrics = program(state, jnp.int32(length), pool, probe)
     metrics = jax.device_get(metrics)  # the chunk's one transfer
     seconds += time.perf_counter() - started
     metrics = jax.tree.map(lambda x, n=length: x[:, :n], metrics)
-    steps += length
+    done += length
     due = number % chunks_per_evaluation == 0 or number == len(lengths)
     scores = jax.device_get(run.score(state, valid)) if due else None
     for trial in range(trials):
-      where = {"step": steps, "examples_seen": steps * run.batch_size}
-      row = where | {"trial": trial} | _means(metrics, trial)
+      row = {
+        "step": done,
+        "examples_seen": done * run.batch_size,
+        "train_seconds": seconds / trials,
+        "trial": trial,
+      } | _means(metrics, trial)
       if scores:
         mine = evaluate.Scores(scores.rank[trial], scores.loss[trial])
         row["valid"] = evaluate.report(mine, valid)
@@ -163,6 +225,7 @@ def _means(metrics: step.Metrics, trial: int) -> dict[str, Any]:
     "train_loss": metrics.loss[trial].mean(),
     "policy": metrics.policy[trial].mean(0),
   }
-  if not isinstance(metrics.gain, tuple):
-    means["gain"] = metrics.gain[trial].mean()
+  measured = metrics.gain[trial][~np.isnan(metrics.gain[trial])]
+  if len(measured):
+    means["gain"] = measured.mean()
   return means

@@ -33,10 +33,13 @@ class Strokes(NamedTuple):
 
 
 class Arms(NamedTuple):
-  """K groups of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`."""
+  """K groups of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`.
+
+  Easiest first, so that `order` read from its start is a curriculum.
+  """
 
   arm: Array  # [N] int32, the arm of each example
-  order: Array  # [N] int32, example indices sorted by arm
+  order: Array  # [N] int32, sorted by arm and, within it, by difficulty
   start: Array  # [K] int32
   size: Array  # [K] int32
 
@@ -65,20 +68,35 @@ class Draw(NamedTuple):
   policy: Array  # [K] float32, what the arms' probabilities were
 
 
+class Situation(NamedTuple):
+  """Where a run stands before an update: what a signal may prepare from."""
+
+  params: PyTree
+  probe: Pool  # held-out examples that samplers may learn from
+  loss_fn: Callable[[PyTree, Batch], Array]  # (params, batch) -> [b] float32
+  gather: Callable[[Pool, Array], Batch]  # (pool, index [b]) -> Batch
+
+
 class Transition(NamedTuple):
   """One update, with all that a progress signal may look at."""
 
+  situation: Situation  # before the update
   draw: Draw
   batch: Batch
   loss: Array  # [B] float32, before the update
-  params: PyTree
   new_params: PyTree
-  grads: PyTree  # of the weighted mean loss, at params
+  grads: PyTree  # of the weighted mean loss, before the update
   updates: PyTree  # new_params - params
   pool: Pool
-  valid: Pool
-  loss_fn: Callable[[PyTree, Batch], Array]  # (params, batch) -> [B] float32
-  gather: Callable[[Pool, Array], Batch]  # (pool, index [B]) -> Batch
+  # The derivative of `loss` along a direction in parameter space.
+  loss_along: Callable[[PyTree], Array]  # (tangent, as params) -> [B]
+  # The model after the update, in eval mode.
+  predict: Callable[[Batch], Array]  # (batch) -> logits [b, V]
+  prepared: PyTree  # what the sampler's `prepare` returned last
+
+
+def prepare_nothing(key: Array, situation: Situation) -> PyTree:
+  return ()
 
 
 class Sampler(NamedTuple):
@@ -86,6 +104,11 @@ class Sampler(NamedTuple):
 
   `sample` reads the state and `update` writes it. `init` raises ValueError
   where the pool's numbers do not fit the sampler's.
+
+  The signal is taken at every `every`-th step, beginning with the first, and
+  costs nothing at the others, where `update` gets () for feedback. What
+  `prepare` returns serves `refresh` signals. So the steps of a run are cycles
+  of `refresh * every`, of which one is begun wherever a chunk begins.
   """
 
   init: Callable[[Array, Pool], PyTree]  # (key, pool) -> state
@@ -93,6 +116,9 @@ class Sampler(NamedTuple):
   signal: Callable[[Array, Transition], PyTree]  # what it learns from, or ()
   update: Callable[[PyTree, Draw, PyTree], PyTree]  # (state, draw, feedback)
   needs: tuple[str, ...]  # names of pool.arms that it reads
+  every: int = 1
+  prepare: Callable[[Array, Situation], PyTree] = prepare_nothing
+  refresh: int = 1
 
 
 class Feedback(NamedTuple):
@@ -102,8 +128,12 @@ class Feedback(NamedTuple):
   arm: Array  # [b] int32
 
 
-# A progress signal, given the arms that the sampler draws from.
-Gain = Callable[[Array, Transition, Arms], Feedback]  # (key, transition, arms)
+class Gain(NamedTuple):
+  """A progress signal, for a sampler that draws from arms."""
+
+  measure: Callable[[Array, Transition, Arms], Feedback]
+  prepare: Callable[[Array, Situation], PyTree] = prepare_nothing
+  refresh: int = 1  # measurements that one `prepare` serves
 
 
 class Rescale(NamedTuple):

@@ -86,7 +86,8 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
         "empty or new --workdir."
       )
     return
-  there, here = _flat(read_json(path)), _flat(config.to_dict())
+  # As JSON has it: a tuple comes back as a list.
+  there, here = _flat(read_json(path)), _flat(_plain(config.to_dict()))
   for field in sorted(there.keys() | here.keys()):
     if there.get(field) != here.get(field):
       raise UserError(

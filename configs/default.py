@@ -9,6 +9,31 @@ from typing import Any
 from ml_collections import ConfigDict
 
 
+def arguments(text: str | None, **defaults: Any) -> dict[str, Any]:
+  """What stands after a config's colon: `paper.py:scale=0.1,part=table1`.
+
+  Args:
+    text: names and values with commas; None or "" for the defaults.
+    **defaults: every name with its default, whose type the value takes.
+  """
+  values = dict(defaults)
+  for item in filter(None, (text or "").split(",")):
+    name, _, value = item.partition("=")
+    if name not in defaults:
+      raise ValueError(
+        f"{item!r} after the config's name: write {', '.join(defaults)} with "
+        f"their values, such as {'{}={}'.format(*next(iter(defaults.items())))}"
+      )
+    try:
+      values[name] = type(defaults[name])(value)
+    except ValueError as error:
+      kind = type(defaults[name]).__name__
+      raise ValueError(
+        f"{item!r} after the config's name: {name} is of type {kind}"
+      ) from error
+  return values
+
+
 def bandit(**changes: Any) -> ConfigDict:
   """The active bandit with the paper's choices, but for `changes`."""
   config = ConfigDict()
@@ -30,13 +55,17 @@ def bandit(**changes: Any) -> ConfigDict:
   # H: steps whose gains are ranked but not yet learned from.
   config.warmup = 100
   # The partition: difficulty (quantiles within each class), or
-  # difficulty_in_pool (quantiles over the pool), or label.
+  # difficulty_in_pool (quantiles over the pool), label, label_difficulty
+  # (quantiles within a class, each class apart), or shuffled (the control:
+  # arms like those of difficulty, of examples taken at random).
   config.arms = "difficulty"
   # Arms drawn for one batch, a divisor of the batch size: 1 as in the paper;
   # the batch size itself so that every example draws its own arm.
   config.arms_per_batch = 1
   # Within an arm: with replacement, or by shuffled passes.
   config.replacement = False
+  # The gain is measured, and paid for, at each n-th step.
+  config.every = 1
   config.update(changes)
   return config
 
@@ -54,12 +83,19 @@ def get_config() -> ConfigDict:
 
   # The same for every sampler: "1 epoch", "500000 examples", "2000 steps".
   config.budget = "1 epoch"
-  config.batch_size = 32  # a sampler's own `batch_size` goes before this
+  config.batch_size = 32
+  # What is held equal: examples (as the budget says), or flops (a sampler
+  # whose step costs more than the baseline's takes fewer of them).
+  config.equal = "examples"
+  config.train_on = "train"  # or train_and_probe, the probe split added
   config.evaluations = 10  # times the valid pool is evaluated during a run
   config.chunk_steps = 25  # most steps between two visits of the host
   config.eval_batch_size = 64
   # The sampler that the others are compared with.
   config.baseline = "uniform"
+  # Top-1 accuracies on valid, fixed beforehand: the report has the time to
+  # reach each.
+  config.thresholds = "0.5 0.6 0.7 0.8 0.9"
   # Packed data and difficulty scores are kept here for the next experiment;
   # "" is the folder `cache` beside the workdir.
   config.cache_dir = ""
@@ -84,6 +120,14 @@ def get_config() -> ConfigDict:
   # Shares of the examples, chosen by a hash of each one's key.
   data.valid_fraction = 0.05
   data.test_fraction = 0.2
+  # What samplers may learn from, apart from what selects a model and what
+  # tests it; 0: the valid split itself, as in the paper.
+  data.probe_fraction = 0.0
+  data.train_examples = 0  # train on so many of the training split; 0: all
+  # Wrong labels planted on top of the data's own, and in which splits:
+  # "train", or "train,probe" and so on.
+  data.planted_noise = 0.0
+  data.planted_in = "train"
   # Drawings become images of this size, inside the step or once ahead of all.
   data.image_size = 28
   data.render = "in_step"  # or ahead
@@ -107,6 +151,8 @@ def get_config() -> ConfigDict:
   difficulty.budget = "1 epoch"
   difficulty.seed = 1000
 
+  # A sampler's name and arguments. What its run has of its own stands in
+  # `run`: batch_size, budget, baseline, model, optimizer or train_on.
   config.samplers = samplers = ConfigDict()
   samplers.uniform = ConfigDict({"name": "uniform", "replacement": False})
   samplers.bandit = bandit()

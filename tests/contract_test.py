@@ -4,7 +4,6 @@ A new sampler adds a row to SAMPLERS. If a law needs to know which sampler it
 looks at, the interface is wrong.
 """
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -46,9 +45,51 @@ SAMPLERS = {
   | {"gain": "target_prediction_gain", "epsilon": "0", "warmup": 0},
   "bandit_gradient": _bandit
   | {"gain": "gradient_prediction_gain", "arms": "label"},
+  "bandit_first_order": _bandit | {"gain": "first_order_gain", "every": 4},
+  "bandit_random": _bandit
+  | {"gain": "random_gain", "arms": "label_difficulty", "arms_per_batch": 8},
   "bandit_mixed": _bandit | {"arms_per_batch": BATCH_SIZE},
   "bandit_mixed_self": _bandit
   | {"arms_per_batch": 4, "gain": "self_prediction_gain"},
+  "influence": _bandit
+  | {
+    "gain": "influence(probe_size=8, refresh=2)",
+    "every": 2,
+    "arms_per_batch": BATCH_SIZE,
+  },
+  "class_reweighting": {"name": "class_reweighting", "per_class": 3},
+  "class_reweighting_every": {
+    "name": "class_reweighting",
+    "per_class": 3,
+    "every": 2,
+    "replacement": True,
+  },
+  "class_balanced": {
+    "name": "frozen_policy",
+    "policy": "uniform",
+    "arms": "label",
+    "arms_per_batch": BATCH_SIZE,
+  },
+  "frozen_policy": {
+    "name": "frozen_policy",
+    "policy": "given(weights=(0, 1, 2, 3, 4))",
+    "arms": "shuffled",
+  },
+  "curriculum": {"name": "curriculum"},
+  "anti_curriculum": {
+    "name": "curriculum",
+    "arms": "difficulty",
+    "descending": True,
+  },
+  "bucketed_curriculum": {"name": "bucketed_curriculum"},
+  "bucketed_curriculum_paced": {
+    "name": "bucketed_curriculum",
+    "arms": "difficulty",
+    "num_buckets": 4,
+    "pacing": "root",
+    "start": 0.3,
+    "full_at": 0.6,
+  },
 }
 POOL = toy.make_pool()
 VALID = toy.make_pool(100, seed=1)
@@ -59,7 +100,7 @@ class Case(NamedTuple):
 
   sampler: Sampler
   init: Callable  # (key) -> TrainState
-  train_step: Callable  # (state) -> (state, metrics)
+  steps: step.Steps
   chunk: Callable  # (state, num_steps) -> (state, metrics)
   state: TrainState  # after STEPS steps
 
@@ -74,16 +115,18 @@ def case(request) -> Case:
   )
   model, tx = toy.make_linear(), optax.sgd(0.5, momentum=0.9)
   init = jax.jit(step.make_init(model, tx, sampler))
-  train_step = step.make_train_step(model, tx, sampler, make_gather())
+  steps = step.make_steps(model, tx, sampler, make_gather())
+  assert STEPS // 2 % steps.cycle == 0  # so that halves are whole cycles
+  trials = step.make_train_chunk(steps, STEPS, "map")
 
-  @functools.partial(jax.jit, static_argnums=1)
+  @jax.jit
   def chunk(state, num_steps):
-    return jax.lax.scan(
-      lambda s, _: train_step(s, POOL, VALID), state, length=num_steps
-    )
+    one = jax.tree.map(lambda x: x[None], state)
+    both = trials(one, num_steps, POOL, VALID)
+    return jax.tree.map(lambda x: x[0], both)
 
   state, _ = chunk(init(jax.random.key(0), POOL), STEPS)
-  return Case(sampler, init, train_step, chunk, state)
+  return Case(sampler, init, steps, chunk, state)
 
 
 def _arrays(tree):
@@ -181,13 +224,24 @@ def test_state_does_not_grow_with_the_pool(case):
   assert shapes(640) == shapes(6400)
 
 
-def test_scan_is_the_loop_and_compiles_once(case):
-  train_step = jax.jit(case.train_step)
+def test_a_chunk_is_the_loop_over_cycles_and_compiles_once(case):
   state = case.init(jax.random.key(0), POOL)
-  for _ in range(STEPS):
-    state, _ = train_step(state, POOL, VALID)
+  for _ in range(STEPS // case.steps.cycle):
+    state, _ = case.chunk(state, case.steps.cycle)
+  _assert_equal(case.state, state)
+  assert case.chunk._cache_size() == 1
+
+
+def test_a_chunk_is_its_steps_one_by_one(case):
+  """Prepared, measured and plain steps, called from Python."""
+  prepare, measured, plain = (jax.jit(part) for part in (case.steps[:3]))
+  state = case.init(jax.random.key(0), POOL)
+  for i in range(STEPS):
+    if i % case.steps.cycle == 0:
+      prepared = prepare(state, POOL, VALID)
+    part = plain if i % case.steps.every else measured
+    state, _ = part(state, POOL, VALID, prepared)
   _assert_equal(case.state, state, rtol=1e-4, atol=1e-6)
-  assert train_step._cache_size() == 1
 
 
 def test_a_run_in_two_halves_is_the_whole(case):
@@ -200,7 +254,7 @@ def test_a_run_in_two_halves_is_the_whole(case):
 def test_trials_together_are_trials_alone(case, trials_by):
   keys = jnp.stack([jax.random.key(seed) for seed in (0, 1)])
   states = jax.vmap(case.init, (0, None))(keys, POOL)
-  chunk = step.make_train_chunk(case.train_step, STEPS, trials_by)
+  chunk = step.make_train_chunk(case.steps, STEPS, trials_by)
   together = jax.jit(chunk)(states, STEPS, POOL, VALID)
   for trial in (0, 1):
     alone = case.chunk(case.init(keys[trial], POOL), STEPS)
@@ -210,7 +264,9 @@ def test_trials_together_are_trials_alone(case, trials_by):
 
 def test_no_captured_constants(case):
   """Law 5: nothing of size hides in the program; the pool is an argument."""
-  jaxpr = jax.make_jaxpr(case.train_step)(case.state, POOL, VALID)
+  chunk = step.make_train_chunk(case.steps, STEPS, "vmap")
+  state = jax.tree.map(lambda x: x[None], case.state)
+  jaxpr = jax.make_jaxpr(chunk)(state, STEPS, POOL, VALID)
   assert all(constant.nbytes <= 1024 for constant in _arrays(jaxpr.consts))
 
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 import toy
 
-from alcurr import models, samplers, step
+from alcurr import models, samplers, step, train
 from alcurr.data.pool import make_gather
 from alcurr.types import Feedback, Images, Sampler
 
@@ -19,6 +19,17 @@ def _sampler(**config):
   return samplers.get_sampler(
     {"name": "uniform", **config}, "x", batch_size=16, num_steps=8
   )
+
+
+def _one_step(model, tx, sampler):
+  """The step with the signal, prepared for itself alone."""
+  steps = step.make_steps(model, tx, sampler, make_gather())
+
+  def train_step(state, pool, probe):
+    prepared = steps.prepare(state, pool, probe)
+    return steps.measured(state, pool, probe, prepared)
+
+  return train_step
 
 
 def _oracle_loss(params, image, label):
@@ -39,7 +50,7 @@ def test_one_step_is_that_of_numpy():
   tx = optax.sgd(0.3)
   model = toy.make_linear()
   state = step.make_init(model, tx, weighted)(jax.random.key(0), POOL)
-  train_step = step.make_train_step(model, tx, weighted, make_gather())
+  train_step = _one_step(model, tx, weighted)
   new, metrics = jax.jit(train_step)(state, POOL, VALID)
   key, _, _ = jax.random.split(jax.random.fold_in(state.key, 0), 3)
   index = np.asarray(plain.sample(key, state.sampler_state, POOL).index)
@@ -78,7 +89,8 @@ def _spy(gain, probe_size=16):
       Feedback(jnp.zeros(probe_size), jnp.zeros(probe_size, jnp.int32)),
     ),
     sample=sample,
-    signal=lambda key, t: gain(key, t, t.pool.arms["difficulty"]),
+    signal=lambda key, t: gain.measure(key, t, t.pool.arms["difficulty"]),
+    prepare=gain.prepare,
     update=lambda state, draw, feedback: (state[0], feedback),
     needs=("difficulty",),
   )
@@ -94,7 +106,7 @@ def _gains(name, **arguments):
     toy.make_linear(),
   )
   state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
-  train_step = step.make_train_step(model, tx, sampler, make_gather())
+  train_step = _one_step(model, tx, sampler)
   new, _ = jax.jit(train_step)(state, POOL, VALID)
   feedback = new.sampler_state[1]
   return feedback, *(jax.tree.map(np.asarray, s.params) for s in (state, new))
@@ -122,6 +134,72 @@ def test_gradient_prediction_gain_is_the_squared_norm():
   feedback, before, after = _gains("gradient_prediction_gain")
   squares = sum(((after[k] - before[k]) ** 2).sum() for k in before)
   np.testing.assert_allclose(feedback.gain, squares / 0.5**2, rtol=1e-4)
+
+
+def test_first_order_gain_is_the_gradient_along_the_step():
+  """Of plain gradient descent: its rate times the squared norm."""
+  feedback, before, after = _gains("first_order_gain")
+  squares = sum(((after[k] - before[k]) ** 2).sum() for k in before)
+  np.testing.assert_allclose(feedback.gain, squares / 0.5, rtol=1e-4)
+
+
+def test_first_order_gain_counts_the_momentum():
+  """The second step of Adam-like state: a step against the gradient loses."""
+  from alcurr.progress import GAINS
+
+  away = optax.GradientTransformation(
+    lambda params: (),
+    lambda grads, state, params: (grads, state),  # up the hill
+  )
+  sampler = _spy(GAINS["first_order_gain"]())
+  model = toy.make_linear()
+  state = step.make_init(model, away, sampler)(jax.random.key(0), POOL)
+  new, _ = jax.jit(_one_step(model, away, sampler))(state, POOL, VALID)
+  assert (new.sampler_state[1].gain < 0).all()
+
+
+def _gradients(params, pool, index):
+  """Each example's own gradient of softmax regression, by NumPy."""
+  image = np.asarray(pool.source.image)[index].reshape(len(index), -1) / 255.0
+  logits = image @ params["weight"] + params["bias"]
+  p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  error = p - np.eye(4)[np.asarray(pool.label)[index]]
+  return np.concatenate(
+    [(image[:, :, None] * error[:, None]).reshape(len(index), -1), error], 1
+  )
+
+
+def test_influence_is_the_inner_product_of_gradients():
+  """Each example's own gradient with the mean gradient of a probe.
+
+  The probe is the whole of a probe pool that holds one drawing many times.
+  """
+  same = jax.tree.map(
+    lambda x: x[jnp.zeros(50, jnp.int32)], VALID._replace(arms={})
+  )
+  from alcurr.progress import GAINS
+
+  sampler = _spy(GAINS["influence"](probe_size=8))
+  model, tx = toy.make_linear(), optax.sgd(0.5)
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
+  new, _ = jax.jit(_one_step(model, tx, sampler))(state, POOL, same)
+  params = jax.tree.map(np.asarray, state.params)
+  index = np.arange(16) * 3
+  expected = _gradients(params, POOL, index) @ _gradients(params, same, [0])[0]
+  np.testing.assert_allclose(
+    new.sampler_state[1].gain, expected, rtol=1e-4, atol=1e-6
+  )
+  np.testing.assert_array_equal(
+    new.sampler_state[1].arm, POOL.arms["difficulty"].arm[index]
+  )
+
+
+def test_shuffled_influences_are_the_same_in_another_order():
+  plain, _, _ = _gains("influence", probe_size=16)
+  shuffled, _, _ = _gains("influence", probe_size=16, shuffled=True)
+  np.testing.assert_allclose(np.sort(plain.gain), np.sort(shuffled.gain))
+  assert (plain.gain != shuffled.gain).any()
+  np.testing.assert_array_equal(plain.arm, shuffled.arm)
 
 
 def test_self_prediction_gain_is_the_drop_on_some_of_the_same_arms():
@@ -182,25 +260,33 @@ def test_what_the_gains_cost(model_name):
       config = {"name": "uniform"}
     sampler = samplers.get_sampler(config, "x", batch_size=32, num_steps=2000)
     init = step.make_init(model, tx, sampler)
-    train_step = step.make_train_step(model, tx, sampler, make_gather())
+    steps = step.make_steps(model, tx, sampler, make_gather())
     state = jax.eval_shape(init, jax.random.key(0), pool)
-    compiled = jax.jit(train_step).lower(state, pool, pool).compile()
-    return compiled.cost_analysis()["flops"]
+    return train.step_flops(steps, state, pool, pool)
 
   uniform = flops(name="uniform")
-  assert flops(gain="prediction_gain") / uniform <= 1.34
+  every_step = flops(gain="prediction_gain") / uniform
+  assert every_step <= 1.34
   assert flops(gain="gradient_prediction_gain") / uniform <= 1.01
+  assert flops(gain="first_order_gain") / uniform <= 1.01
+  eighth = flops(gain="prediction_gain", every=8) / uniform
+  assert eighth == pytest.approx(1 + (every_step - 1) / 8, abs=0.01)
+  influence = flops(
+    gain="influence(probe_size=64, refresh=4)", every=8, arms_per_batch=32
+  )
+  assert 1.05 < influence / uniform <= 1.15
 
 
 def test_a_chunk_of_fewer_steps_is_that_many_steps():
   tx, model, sampler = optax.sgd(0.5), toy.make_linear(), _sampler()
   init = step.make_init(model, tx, sampler)
-  train_step = step.make_train_step(model, tx, sampler, make_gather())
+  steps = step.make_steps(model, tx, sampler, make_gather())
   keys = jax.random.key(0)[None]
   state = jax.vmap(init, (0, None))(keys, POOL)
-  chunk = jax.jit(step.make_train_chunk(train_step, 7, "map"))
+  chunk = jax.jit(step.make_train_chunk(steps, 7, "map"))
   chunked, metrics = chunk(state, 4, POOL, VALID)
-  alone, jitted = init(jax.random.key(0), POOL), jax.jit(train_step)
+  alone = init(jax.random.key(0), POOL)
+  jitted = jax.jit(_one_step(model, tx, sampler))
   for i in range(4):
     alone, one = jitted(alone, POOL, VALID)
     assert metrics.loss[0, i] == pytest.approx(float(one.loss), rel=1e-5)

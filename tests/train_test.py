@@ -12,13 +12,19 @@ from alcurr import samplers, step, train
 from alcurr.data.pool import make_gather
 
 
-@given(st.integers(1, 5000), st.integers(1, 50), st.integers(1, 300))
-def test_chunks_add_up(num_steps, evaluations, chunk_steps):
+@given(
+  st.integers(1, 5000),
+  st.integers(1, 50),
+  st.integers(1, 300),
+  st.sampled_from([1, 2, 8, 32]),
+)
+def test_chunks_add_up(num_steps, evaluations, chunk_steps, cycle):
   lengths, per_evaluation = train.plan_chunks(
-    num_steps, evaluations, chunk_steps
+    num_steps, evaluations, chunk_steps, cycle
   )
   assert sum(lengths) == num_steps
-  assert max(lengths) <= chunk_steps
+  assert max(lengths) < chunk_steps + cycle
+  assert all(length % cycle == 0 for length in lengths[:-1])
   assert len(set(lengths[:-1])) <= 1 and lengths[-1] <= lengths[0]
   done = -(-len(lengths) // per_evaluation)
   assert 1 <= done <= evaluations
@@ -53,8 +59,8 @@ def test_samplers_that_differ_in_numbers_share_a_program(
     model = toy.make_linear()
     init = step.make_init(model, tx, sampler)
     state = jax.vmap(init, (0, None))(jax.random.key(0)[None], pool)
-    train_step = step.make_train_step(model, tx, sampler, make_gather())
-    chunk = step.make_train_chunk(train_step, 5, "map")
+    steps = step.make_steps(model, tx, sampler, make_gather())
+    chunk = step.make_train_chunk(steps, 5, "map")
     program = train.compile_once(chunk, state, jnp.int32(0), pool, pool)
     assert program(state, jnp.int32(5), pool, pool)[0].step.tolist() == [5]
   assert len(train._compiled) == programs

@@ -42,7 +42,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
 
 
 def test_workdirs(tmp_path):
-  config = ConfigDict({"a": {"b": 1}, "c": 2})
+  config = ConfigDict({"a": {"b": 1}, "c": (2, "x")})
   writer.check_workdir(tmp_path / "new", config)
   writer.check_workdir(tmp_path, config)  # empty
   (tmp_path / "thesis.tex").write_text("")

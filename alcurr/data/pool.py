@@ -35,10 +35,40 @@ def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   )
 
 
+def concatenate(first: Dataset, second: Dataset) -> Dataset:
+  """The examples of two datasets of the same classes; the flags of both."""
+  a, b = first.source, second.source
+  if isinstance(a, Strokes):
+    source = Strokes(
+      points=np.concatenate([a.points, b.points]),
+      stroke_start=np.concatenate(
+        [a.stroke_start[:-1], b.stroke_start + len(a.points)]
+      ).astype(np.int32),
+      drawing_start=np.concatenate(
+        [a.drawing_start[:-1], b.drawing_start + len(a.stroke_start) - 1]
+      ).astype(np.int32),
+    )
+  else:
+    source = Images(np.concatenate([a.image, b.image]))
+  return Dataset(
+    source,
+    np.concatenate([first.label, second.label]),
+    np.concatenate([first.key, second.key]),
+    first.class_names,
+    {
+      name: np.concatenate([first.flags[name], second.flags[name]])
+      for name in first.flags.keys() & second.flags.keys()
+    },
+  )
+
+
 def split(
-  dataset: Dataset, valid_fraction: float, test_fraction: float
+  dataset: Dataset,
+  valid_fraction: float,
+  test_fraction: float,
+  probe_fraction: float = 0.0,
 ) -> dict[str, Dataset]:
-  """Splits by the hash of each example's key: train, valid, test.
+  """Splits by the hash of each example's key: train, valid, test, probe.
 
   An example's side depends on its own key alone, so the splits are disjoint,
   equal keys stay together, every class gives the same share up to binomial
@@ -46,11 +76,13 @@ def split(
 
   Args:
     dataset: N examples.
-    valid_fraction: share of feedback and model selection, in (0, 1).
+    valid_fraction: share of learning curves and model selection, in (0, 1).
     test_fraction: share of the final evaluation, in (0, 1).
+    probe_fraction: share that samplers may learn from, in [0, 1). With 0
+      they learn from the valid split.
 
   Returns:
-    A dataset for each of "train", "valid" and "test".
+    A dataset for each of "train", "valid", "test" and "probe".
 
   Raises:
     ValueError: fractions that leave no training data, or a split in which a
@@ -59,19 +91,28 @@ def split(
   if not (
     valid_fraction > 0
     and test_fraction > 0
-    and valid_fraction + test_fraction < 1
+    and probe_fraction >= 0
+    and valid_fraction + test_fraction + probe_fraction < 1
   ):
     raise ValueError(
-      "valid_fraction and test_fraction must be positive and leave some of "
-      f"the data to train on, got {valid_fraction} and {test_fraction}"
+      "valid_fraction and test_fraction must be positive, probe_fraction not "
+      "negative, and leave some of the data to train on, got "
+      f"{valid_fraction}, {test_fraction} and {probe_fraction}"
     )
   # The key is a hash already: its top 53 bits are a uniform number in [0, 1).
   place = (dataset.key >> np.uint64(11)) * 2.0**-53
-  side = np.digitize(place, [valid_fraction, valid_fraction + test_fraction])
+  bounds = [
+    valid_fraction,
+    valid_fraction + test_fraction,
+    1 - probe_fraction,
+  ]
+  side = np.digitize(place, bounds)
   parts = {
     name: take(dataset, np.flatnonzero(side == i))
-    for i, name in enumerate(("valid", "test", "train"))
+    for i, name in enumerate(("valid", "test", "train", "probe"))
   }
+  if not probe_fraction:
+    parts["probe"] = parts["valid"]
   for name, part in parts.items():
     count = np.bincount(part.label, minlength=len(part.class_names))
     if count.min() == 0:

@@ -4,11 +4,13 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from absl import logging
 
 from alcurr import specs
 from alcurr.data import arrays, quickdraw, synthetic
-from alcurr.data.pool import Dataset, make_gather, split
+from alcurr.data.noise import plant_wrong_labels
+from alcurr.data.pool import Dataset, make_gather, split, take
 from alcurr.data.render import make_render, render_all
 from alcurr.errors import UserError
 from alcurr.types import Array, Batch, Images, Pool, Strokes
@@ -67,6 +69,22 @@ def check(config: Mapping[str, Any]) -> None:
     raise UserError(
       f"data.render must be in_step or ahead, got {config['render']!r}."
     )
+  planted_in = config["planted_in"].split(",")
+  for name in planted_in:
+    if name not in ("train", "probe", "valid"):
+      raise UserError(
+        f"data.planted_in: no {name!r} to plant mistakes in; name train, "
+        "probe or valid, with commas."
+      )
+  if not 0 <= config["planted_noise"] < 1:
+    raise UserError(
+      f"data.planted_noise must be in [0, 1), got {config['planted_noise']}."
+    )
+  if config["train_examples"] < 0:
+    raise UserError(
+      "data.train_examples must not be negative, got "
+      f"{config['train_examples']}."
+    )
   with specs.mistakes_in("data"):
     _make_render(config)
 
@@ -84,11 +102,20 @@ def _make_render(
 def load(
   config: Mapping[str, Any], cache_dir: pathlib.Path
 ) -> tuple[dict[str, Dataset], Callable[[Pool, Array], Batch]]:
-  """The train, valid and test datasets, and the gather for their pools."""
+  """The datasets by the name of their split, and the gather for their pools."""
   render = _make_render(config)
   with specs.mistakes_in("data"):
     dataset = SOURCES[config["source"]](config, cache_dir)
-    parts = split(dataset, config["valid_fraction"], config["test_fraction"])
+    fractions = ("valid_fraction", "test_fraction", "probe_fraction")
+    parts = split(dataset, *(config[name] for name in fractions))
+    for name in config["planted_in"].split(","):
+      parts[name] = plant_wrong_labels(
+        parts[name], config["planted_noise"], config["seed"]
+      )
+  if config["train_examples"]:
+    # By key: more examples are the same ones and others.
+    first = np.argsort(parts["train"].key)[: config["train_examples"]]
+    parts["train"] = take(parts["train"], np.sort(first))
   if config["render"] == "ahead" and isinstance(dataset.source, Strokes):
     parts = {
       name: part._replace(source=Images(render_all(part.source, render)))

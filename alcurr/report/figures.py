@@ -1,28 +1,30 @@
-"""Learning curves and policy heat maps, from metrics.jsonl alone.
+"""Every figure as a PNG, with its data as CSV, from an experiment's files.
 
-Each function returns a matplotlib figure, for a notebook or for a file.
+The functions that draw return a matplotlib figure, for a notebook or for a
+file; `write_figures` writes them all.
 """
 
-import json
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from alcurr import writer
-from alcurr.report.tables import sampler_names
+from alcurr.report import curves, drawings, roles
+from alcurr.report.curves import read_metrics
+from alcurr.report.gallery import MAX_ARMS, Gallery, read_gallery
+from alcurr.report.style import Style, plain, styles
 
 
-def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
-  """The rows of each sampler's metrics.jsonl, the baseline's first."""
-  metrics = {}
-  for name in sampler_names(workdir):
-    path = workdir / "runs" / name / "metrics.jsonl"
-    if path.exists():
-      with path.open(encoding="utf-8") as file:
-        metrics[name] = pd.DataFrame([json.loads(line) for line in file])
-  return metrics
+class Plate(NamedTuple):
+  """A figure with its data, both under figures/<stem>."""
+
+  stem: str
+  figure: Figure
+  data: pd.DataFrame
 
 
 def learning_curves(
@@ -31,32 +33,26 @@ def learning_curves(
     ("top1", "top-1 accuracy"),
     ("loss", "loss"),
   ),
+  looks: Mapping[str, Style] | None = None,
 ) -> Figure:
   """Valid metrics against examples seen, a panel each.
 
   Args:
     metrics: a table per sampler, of `read_metrics`.
     panels: (metric, axis label) pairs.
+    looks: of each sampler; by default in the order of `metrics`.
   """
-  figure = Figure(figsize=(6 * len(panels) + 1.5, 4.5), layout="constrained")
+  looks = looks or styles(metrics)
+  size = (6 * len(panels) + 1.5, max(4.5, 0.24 * len(metrics)))
+  figure = Figure(figsize=size, layout="constrained")
   axes = figure.subplots(1, len(panels), squeeze=False)[0]
   for name, table in metrics.items():
     rows = table[table["valid"].notna()]
     for axis, (metric, label) in zip(axes, panels, strict=True):
       value = rows["valid"].map(lambda valid, key=metric: valid[key])
       curve = value.groupby(rows["examples_seen"]).agg(["mean", "std"])
-      (line,) = axis.plot(curve.index, curve["mean"], label=name, marker=".")
-      deviation = curve["std"].fillna(0)
-      axis.fill_between(
-        curve.index,
-        curve["mean"] - deviation,
-        curve["mean"] + deviation,
-        color=line.get_color(),
-        alpha=0.15,
-        linewidth=0,
-      )
+      band(axis, curve.index, curve, looks[name], name, len(metrics))
       axis.set(xlabel="examples seen", ylabel=f"{label} on valid")
-      axis.grid(alpha=0.3)
   # Beside the curves, which fill the axes when there are many samplers.
   figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
   trials = max(table["trial"].max() + 1 for table in metrics.values())
@@ -66,40 +62,219 @@ def learning_curves(
   return figure
 
 
-def policy_map(table: pd.DataFrame, title: str) -> Figure:
+def band(axis, x, curve: pd.DataFrame, look: Style, name: str, crowd: int):
+  """A line of `mean` with a band of `std` around it, named in the legend."""
+  axis.plot(
+    *(x, curve["mean"], look.line),
+    color=look.color,
+    label=plain(name),
+    marker=".",
+  )
+  deviation = curve["std"].fillna(0)
+  axis.fill_between(
+    x,
+    curve["mean"] - deviation,
+    curve["mean"] + deviation,
+    color=look.color,
+    alpha=band_alpha(crowd),
+    linewidth=0,
+  )
+  axis.grid(alpha=0.3)
+
+
+def band_alpha(crowd: int) -> float:
+  """Opacity of a band among so many, which lie over each other."""
+  return 0.15 if crowd <= 6 else 0.06
+
+
+def accuracy_against_cost(
+  means: pd.DataFrame, looks: Mapping[str, Style]
+) -> Figure:
+  """Top-1 and top-3 against examples, FLOPs and seconds.
+
+  Args:
+    means: of `curves.mean_curves`.
+    looks: of each sampler.
+  """
+  groups = list(means.groupby("sampler", sort=False))
+  size = (16, max(8, 0.24 * len(groups)))
+  figure = Figure(figsize=size, layout="constrained")
+  axes = figure.subplots(2, len(curves.COSTS), sharey="row")
+  for row, metric in zip(axes, ("top1", "top3"), strict=True):
+    for axis, (cost, label) in zip(row, curves.COSTS.items(), strict=True):
+      for name, mean in groups:
+        curve = pd.DataFrame({"mean": mean[metric]})
+        curve["std"] = mean[f"{metric}_std"]
+        band(axis, mean[cost], curve, looks[name], name, len(groups))
+      axis.set_xlabel(label)
+    row[0].set_ylabel(f"top-{metric[-1]} accuracy on valid")
+  handles, labels = axes[0, 0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc="outside right upper")
+  return figure
+
+
+def loss_curves(losses: pd.DataFrame) -> Figure:
+  """Training loss against valid loss, a panel for each sampler.
+
+  Args:
+    losses: sampler, examples_seen, train_loss, valid_loss (NaN between the
+      evaluations), means over trials.
+  """
+  groups = list(losses.groupby("sampler", sort=False))
+  columns = min(4, len(groups))
+  rows = -(-len(groups) // columns)
+  size = (4 * columns + 0.5, 3 * rows + 0.5)
+  figure = Figure(figsize=size, layout="constrained")
+  axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+  for axis in axes.flat[len(groups) :]:
+    axis.set_visible(False)
+  for axis, (name, rows_of) in zip(axes.flat, groups, strict=False):
+    axis.plot(rows_of["examples_seen"], rows_of["train_loss"], label="train")
+    valid = rows_of.dropna(subset="valid_loss")
+    axis.plot(valid["examples_seen"], valid["valid_loss"], ".-", label="valid")
+    axis.set_title(plain(name), fontsize="medium")
+    axis.grid(alpha=0.3)
+  axes[0, 0].legend()
+  figure.supxlabel("examples seen", fontsize="medium")
+  figure.supylabel("loss", fontsize="medium")
+  return figure
+
+
+def policy_map(
+  table: pd.DataFrame,
+  title: str,
+  arms: roles.ArmLook | None = None,
+) -> Figure:
   """How likely each arm was, over training: the mean over trials.
 
   Args:
     table: the sampler's rows, of `read_metrics`.
     title: of the figure.
+    arms: drawings of each arm, shown beside its row, and its name.
   """
-  policy = table.groupby("examples_seen")["policy"].agg(
-    lambda rows: np.mean(np.stack(rows), axis=0)
-  )
-  grid = np.stack(policy).T  # [K, T]
+  arms = arms or roles.ArmLook()
+  policy = curves.policy_curve(table)
+  grid = policy.to_numpy().T  # [K, T]
   num_arms = len(grid)
-  figure = Figure(figsize=(7, 4.5), layout="constrained")
-  axis = figure.subplots()
+  strips = arms.strips if num_arms <= MAX_ARMS else None
+  row = 0.45 if strips else 0.2 if arms.names else 0.12  # inches
+  height = max(4.5, row * num_arms)
+  width = 9.5 if strips else 7
+  figure = Figure(figsize=(width, min(height, 24)), layout="constrained")
+  grid_spec = {"width_ratios": [1, 0.28]} if strips else {}
+  axes = figure.subplots(
+    *(1, 1 + bool(strips)), squeeze=False, sharey=True, gridspec_kw=grid_spec
+  )[0]
   # The rows are means over chunks: each spans from the end of the one before.
   edges = np.concatenate([[0], policy.index.to_numpy()])
-  mesh = axis.pcolormesh(
-    edges, np.arange(num_arms + 1) + 0.5, grid, cmap="viridis", vmin=0
+  mesh = axes[0].pcolormesh(
+    *(edges, np.arange(num_arms + 1) + 0.5, grid),
+    cmap="viridis",
+    vmin=0,
+    # An even policy is to lie in the middle of the colours.
+    vmax=max(grid.max(), 2 / num_arms),
   )
-  axis.set(title=title, xlabel="examples seen", ylabel="arm (1: easiest)")
-  axis.set_yticks(np.arange(1, num_arms + 1, -(-num_arms // 12)))
-  figure.colorbar(mesh, label=f"probability (uniform: {1 / num_arms:.3g})")
+  axes[0].set(title=plain(title), xlabel="examples seen", ylabel=arms.axis)
+  ticks = np.arange(1, num_arms + 1, -(-num_arms // (60 if arms.names else 12)))
+  names = [plain(arms.names[i - 1]) for i in ticks] if arms.names else ticks
+  axes[0].set_yticks(ticks, names)
+  if strips:
+    _show_strips(axes[1], strips)
+  figure.colorbar(
+    mesh, ax=axes[-1], label=f"probability (uniform: {1 / num_arms:.3g})"
+  )
   return figure
 
 
-def write_figures(workdir: pathlib.Path) -> None:
-  """Writes figures/learning_curves.png and figures/policy_<sampler>.png."""
+def _show_strips(axis, strips: Sequence[np.ndarray]) -> None:
+  """A picture beside each row of a policy map that shares the y axis."""
+  for k, strip in enumerate(strips, start=1):
+    axis.imshow(strip, extent=(0, 1, k - 0.45, k + 0.45), aspect="auto")
+  axis.set(xlim=(0, 1), ylim=(0.5, len(strips) + 0.5), xticks=[])
+  axis.set_title("drawings of the arm", fontsize="small")
+  axis.tick_params(axis="y", left=False, labelleft=False)
+  axis.spines[:].set_visible(False)
+
+
+def gallery_plates(gallery: Gallery | None) -> list[Plate]:
+  """Figures 1 to 3 of the paper; none where nothing was scored."""
+  if gallery is None or not drawings.shown_classes(gallery):
+    return []
+  labels = drawings.shown_classes(gallery)
+  pair = [gallery.info["hardest"], gallery.info["easiest"]]
+  by_class = drawings.difficulty_table(gallery)
+  return [
+    Plate(
+      "least_and_most",
+      drawings.least_and_most(gallery),
+      drawings.drawings_table(gallery, ("least", "most"), labels),
+    ),
+    Plate(
+      "hard_and_easy",
+      drawings.hard_beside_easy(gallery),
+      drawings.drawings_table(gallery, ("random",), pair),
+    ),
+    Plate(
+      "difficulty_by_class", drawings.difficulty_by_class(by_class), by_class
+    ),
+  ]
+
+
+def curve_plates(workdir: pathlib.Path) -> list[Plate]:
+  """Figures 4 to 7 of the paper, and accuracy against three costs."""
   metrics = read_metrics(workdir)
-  figures = {"learning_curves": learning_curves(metrics)}
-  for name, table in metrics.items():
-    if len(table["policy"].iloc[0]) > 1:  # a single arm has nothing to show
-      figures[f"policy_{name}"] = policy_map(table, name)
-  for name, figure in figures.items():
+  looks = styles(metrics)
+  logs = curves.read_logs(workdir)
+  means = curves.mean_curves(logs, ("top1", "top3", "loss"))
+  panels = (("top1", "top-1 accuracy"), ("top3", "top-3 accuracy"))
+  plates = []
+  for stem, names in roles.curve_groups(workdir, means).items():
+    chosen = {name: metrics[name] for name in names}
+    figure = learning_curves(chosen, panels, looks)
+    data = means[means["sampler"].isin(names)]
+    plates.append(Plate(stem, figure, data))
+  losses = roles.losses(workdir, logs)
+  plates.append(Plate("train_and_valid_loss", loss_curves(losses), losses))
+  costs = accuracy_against_cost(means, looks)
+  plates.append(Plate("accuracy_against_cost", costs, means))
+  return plates
+
+
+def policy_plates(workdir: pathlib.Path) -> list[Plate]:
+  """Figure 8 of the paper: a heat map of each sampler with several arms."""
+  gallery = read_gallery(workdir)
+  plates = []
+  for name, table in read_metrics(workdir).items():
+    policy = curves.policy_curve(table)
+    if policy.shape[1] == 1:  # a single arm has nothing to show
+      continue
+    arms = roles.arms_of(workdir, name, policy.shape[1], gallery)
+    figure = policy_map(table, name, arms)
+    data = policy.stack().rename("probability").reset_index()
+    plates.append(Plate(f"policy_{name}", figure, data))
+  return plates
+
+
+def write_figures(workdir: pathlib.Path) -> list[str]:
+  """Writes figures/<stem>.png and .csv of every figure; returns the stems."""
+  plates = [
+    *gallery_plates(read_gallery(workdir)),
+    *curve_plates(workdir),
+    *policy_plates(workdir),
+  ]
+  for plate in plates:
+    path = workdir / "figures" / f"{plate.stem}.png"
     writer.write_file(
-      workdir / "figures" / f"{name}.png",
-      lambda file, figure=figure: figure.savefig(file, format="png", dpi=120),
+      path,
+      lambda file, figure=plate.figure: figure.savefig(
+        file, format="png", dpi=120
+      ),
     )
+    write_csv(path.with_suffix(".csv"), plate.data)
+  return [plate.stem for plate in plates]
+
+
+def write_csv(path: pathlib.Path, table: pd.DataFrame) -> None:
+  """Writes a table, numbers to six digits."""
+  text = table.to_csv(index=False, float_format="%.6g")
+  writer.write_file(path, lambda file: file.write(text.encode()))

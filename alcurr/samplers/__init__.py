@@ -13,14 +13,31 @@ from alcurr.bandits import BANDITS
 from alcurr.progress import GAINS
 from alcurr.rescale import RESCALES
 from alcurr.samplers.active_bandit import active_bandit
+from alcurr.samplers.bucketed_curriculum import bucketed_curriculum
+from alcurr.samplers.class_reweighting import class_reweighting
+from alcurr.samplers.curriculum import curriculum
+from alcurr.samplers.frozen_policy import frozen_policy
+from alcurr.samplers.policies import POLICIES
 from alcurr.samplers.uniform import uniform
 from alcurr.schedules import get_schedule
 from alcurr.types import Sampler
 
-SAMPLERS = {"active_bandit": active_bandit, "uniform": uniform}
+SAMPLERS = {
+  "active_bandit": active_bandit,
+  "bucketed_curriculum": bucketed_curriculum,
+  "class_reweighting": class_reweighting,
+  "curriculum": curriculum,
+  "frozen_policy": frozen_policy,
+  "uniform": uniform,
+}
 
 # Arguments of a sampler that are records themselves, and what names them.
-_PARTS = {"bandit": BANDITS, "gain": GAINS, "rescale": RESCALES}
+_PARTS = {
+  "bandit": BANDITS,
+  "gain": GAINS,
+  "policy": POLICIES,
+  "rescale": RESCALES,
+}
 
 
 def get_sampler(
@@ -30,7 +47,7 @@ def get_sampler(
 
   Args:
     config: `name` and the arguments of that sampler; those that are records
-      (bandit, gain, rescale) or schedules (epsilon) are specs, see
+      (bandit, gain, policy, rescale) or schedules (epsilon) are specs, see
       `alcurr.specs`.
     field: where the config stands, for the messages.
     batch_size: B, where the config does not set its own.
@@ -49,4 +66,6 @@ def get_sampler(
     config["epsilon"] = get_schedule(
       config["epsilon"], f"{field}.epsilon", num_steps
     )
-  return specs.make(config, SAMPLERS, field, batch_size=batch_size)
+  return specs.make(
+    config, SAMPLERS, field, batch_size=batch_size, num_steps=num_steps
+  )

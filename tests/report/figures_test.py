@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from alcurr.report import figures
+from alcurr.report import drawings, figures
+from alcurr.report.gallery import read_gallery
+from alcurr.report.roles import ArmLook
+from alcurr.report.style import styles
 
 
 def _table(trials=2):
@@ -40,3 +43,90 @@ def test_policy_map_is_the_mean_policy_over_time():
   mesh = figure.axes[0].collections[0]
   grid = np.asarray(mesh.get_array()).reshape(3, 4)
   np.testing.assert_allclose(grid, np.tile([[0.2], [0.35], [0.45]], (1, 4)))
+
+
+def test_policy_map_shows_drawings_beside_the_arms():
+  strips = [np.full((4, 8, 3), 50 * k, np.uint8) for k in range(3)]
+  figure = figures.policy_map(_table(), "a", ArmLook(strips))
+  images = figure.axes[1].get_images()
+  assert [image.get_array()[0, 0, 0] for image in images] == [0, 50, 100]
+  # The k-th lies at the height of arm k.
+  for k, image in enumerate(images, start=1):
+    low, high = image.get_extent()[2:]
+    assert (low + high) / 2 == k
+
+
+def test_policy_map_names_the_classes():
+  arms = ArmLook(None, ["a", "_b", "$c"], "class")
+  axis = figures.policy_map(_table(), "$x_", arms).axes[0]
+  labels = [label.get_text() for label in axis.get_yticklabels()]
+  assert labels == ["a", " _b", r"\$c"]
+  assert axis.get_ylabel() == "class"
+
+
+def test_losses_are_a_panel_each():
+  table = pd.DataFrame(
+    {
+      "sampler": ["a", "a", "b", "b"],
+      "examples_seen": [1, 2, 1, 2],
+      "train_loss": [4.0, 3.0, 2.0, 1.0],
+      "valid_loss": [np.nan, 3.5, np.nan, 1.5],
+    }
+  )
+  first, second = figures.loss_curves(table).axes
+  train, valid = second.get_lines()
+  assert (first.get_title(), second.get_title()) == ("a", "b")
+  assert list(train.get_ydata()) == [2, 1]
+  assert list(valid.get_ydata()) == [1.5]
+
+
+def test_accuracy_has_an_axis_for_each_cost():
+  table = pd.DataFrame(
+    {
+      "sampler": ["a", "a"],
+      "examples_seen": [32, 64],
+      "flops": [1.0, 2.0],
+      "seconds": [5.0, 6.0],
+      "top1": [0.25, 0.5],
+      "top1_std": [0.125, np.nan],
+      "top3": [0.5, 0.75],
+      "top3_std": [0.0, 0.0],
+    }
+  )
+  axes = figures.accuracy_against_cost(table, styles("a")).axes
+  lines = [axis.get_lines()[0] for axis in axes]
+  starts = [list(line.get_xdata()) for line in lines]
+  assert starts == 2 * [[32, 64], [1, 2], [5, 6]]
+  assert list(lines[0].get_ydata()) == [0.25, 0.5]
+  assert list(lines[5].get_ydata()) == [0.5, 0.75]
+
+
+def test_twenty_samplers_look_different():
+  looks = styles(map(str, range(20)))
+  assert len({(look.color, look.line) for look in looks.values()}) == 20
+  assert len({(look.color, look.dash) for look in looks.values()}) == 20
+
+
+def test_a_montage_is_ink_on_white_in_rows():
+  image = np.zeros((3, 2, 2, 1), np.uint8)
+  image[1] = 255
+  grid = drawings.montage(image, columns=2)
+  assert grid.shape == (8, 8, 3)
+  expected = np.full((8, 8), 255)
+  expected[1:3, 5:7] = 0  # the second drawing, within its rim
+  np.testing.assert_array_equal(grid[..., 0], expected)
+
+
+def test_figures_of_the_gallery_show_its_numbers(experiment):
+  gallery = read_gallery(experiment)
+  table = drawings.difficulty_table(gallery)
+  # Class v of 4 is v, v + 4, ..., v + 76; the easiest first.
+  assert table["q50"].tolist() == [38, 39, 40, 41]
+  axis = drawings.difficulty_by_class(table).axes[0]
+  names = [label.get_text() for label in axis.get_yticklabels()]
+  assert names[2] == r"\$x_1"
+  shown = drawings.drawings_table(gallery, ("least", "most"), [2])
+  assert shown["index"].tolist() == [*range(2, 34, 4), *range(78, 46, -4)]
+  assert shown["difficulty"].tolist() == shown["index"].tolist()
+  titles = [a.get_title() for a in drawings.hard_beside_easy(gallery).axes]
+  assert titles == ["hard: plain", "easy: <script>alert(1)</script>"]

@@ -1,0 +1,102 @@
+"""Every sampler at the best of its settings: chosen on valid, told of test.
+
+Read from the files of an experiment whose config says, as `tuned`, which runs
+are settings of the same sampler, such as that of configs/honest.py.
+"""
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+
+from alcurr import writer
+from alcurr.report import curves, regret, tables
+from alcurr.report.section import Section
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+  """p-values [m] adjusted for their number (Holm, 1979)."""
+  order = np.argsort(p)
+  steps = p[order] * (len(p) - np.arange(len(p)))
+  adjusted = np.empty(len(p))
+  adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+  return adjusted
+
+
+def _two_sided(means: np.ndarray) -> float:
+  """How rarely resamples [R] fall on the other side of zero, twice."""
+  beyond = min((means <= 0).sum(), (means >= 0).sum())
+  # Of R resamples none is evidence for less than one in R + 1.
+  return min(2 * (beyond + 1) / (len(means) + 1), 1.0)
+
+
+def tuned_table(workdir: pathlib.Path) -> pd.DataFrame:
+  """A row per sampler whose settings have all finished, the best first.
+
+  Returns:
+    The setting with the best mean top-1 on valid at the end of its runs, its
+    test top-1 in percent, and its difference to the baseline's sampler at the
+    best of its own settings, in points, with the 95 % interval of
+    `tables.paired_bootstrap`; `Holm p` is of that bootstrap, two-sided, and
+    adjusted for the number of samplers compared. Empty without `tuned`.
+  """
+  config = writer.read_json(workdir / "config.json")
+  metrics = curves.read_metrics(workdir)
+  valid = {name: regret.valid_top1(rows) for name, rows in metrics.items()}
+  chosen = {
+    family: max(runs, key=lambda run: valid[run])
+    for family, runs in (config.get("tuned") or {}).items()
+    if set(runs) <= valid.keys()
+  }
+  home = [f for f in chosen if config["baseline"] in config["tuned"][f]]
+  if not home:
+    return pd.DataFrame()
+  right = {
+    family: tables.per_example(workdir, run)["top1"]
+    for family, run in chosen.items()
+  }
+  base = home[0]
+  others = [family for family in chosen if family != base]
+  p = holm(
+    np.array(
+      [
+        _two_sided(tables.resampled_means(right[family] - right[base]))
+        for family in others
+      ]
+    )
+  )
+  adjusted = dict(zip(others, p, strict=True))
+  rows = []
+  for family, run in chosen.items():
+    interval = tables.paired_bootstrap(right[family] - right[base])
+    rows.append(
+      {
+        "sampler": family,
+        "setting": run,
+        "valid top-1 %": 100 * valid[run],
+        "test top-1 %": 100 * right[family].mean(),
+        f"difference to {base}": 100 * interval.mean,
+        "low": 100 * interval.low,
+        "high": 100 * interval.high,
+        "Holm p": adjusted.get(family, np.nan),
+      }
+    )
+  table = pd.DataFrame(rows)
+  table = table.sort_values("test top-1 %", ascending=False, kind="stable")
+  return table.reset_index(drop=True)
+
+
+def section(workdir: pathlib.Path) -> Section | None:
+  """The table with its reading; None where nothing was tuned."""
+  table = tuned_table(workdir)
+  if table.empty:
+    return None
+  text = (
+    "Every sampler was run at the same settings, and the one with the best "
+    "mean top-1 on the valid pool stands here with its test top-1. The "
+    "difference is to the baseline at the best of its own settings, on the "
+    "same trial and the same example; low and high bound the 95 % interval of "
+    "a bootstrap over trials and test examples. Holm p is the two-sided "
+    "p-value of that bootstrap, adjusted for the number of samplers compared."
+  )
+  return Section("Equally tuned", text, table, "tuned")

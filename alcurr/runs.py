@@ -1,0 +1,151 @@
+"""One sampler's run within an experiment: made, trained and written down."""
+
+import contextlib
+import io
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+from tqdm.auto import tqdm
+
+from alcurr import evaluate, settings, train, writer
+from alcurr.data.pool import Dataset
+from alcurr.difficulty import arms
+from alcurr.optimizers import get_optimizer
+from alcurr.types import Array, Batch, Model, Pool
+
+
+class Network(NamedTuple):
+  model: Model
+  score: train.Score
+
+
+class Job(NamedTuple):
+  """What the runs of an experiment share."""
+
+  parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
+  gather: Callable[[Pool, Array], Batch]
+  networks: dict[str, Network]  # by the text of `config.model`
+  trials_by: str
+
+
+def make_run(
+  config: ConfigDict, job: Job, name: str, pools: Mapping[str, Pool]
+) -> train.Run:
+  """The run of one of the config's samplers, at its equal share of cost."""
+  mine = settings.of_run(config, name)
+  # An epoch is one of the training pool, whatever pool a run draws from.
+  size = pools["train"].label.shape[0]
+  steps = settings.num_steps(mine.budget, mine.batch_size, size)
+  this = _make_run(config, job, name, steps)
+  if config.equal == "flops" and name != mine.baseline:
+    base = _make_run(config, job, mine.baseline, steps)
+    ratio = _flops_per_example(base, pools) / _flops_per_example(this, pools)
+    this = _make_run(config, job, name, max(int(steps * ratio), 1))
+  return this
+
+
+def _flops_per_example(this: train.Run, pools: Mapping[str, Pool]) -> float:
+  return train.count_flops(this, pools) / this.batch_size
+
+
+def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
+  """The run of one of the config's samplers, of so many steps."""
+  mine = settings.of_run(config, name)
+  network = job.networks[str(mine.model)]
+  return train.Run(
+    sampler=settings.make_sampler(config, name, steps),
+    model=network.model,
+    tx=get_optimizer(mine.optimizer, steps),
+    gather=job.gather,
+    num_steps=steps,
+    batch_size=mine.batch_size,
+    seeds=settings.seeds(config),
+    trials_by=job.trials_by,
+    evaluations=config.evaluations,
+    chunk_steps=config.chunk_steps,
+    score=network.score,
+  )
+
+
+@contextlib.contextmanager
+def progress_bar(
+  name: str, this: train.Run
+) -> Iterator[Callable[[int, str], None]]:
+  """A bar with rate and time left; a line each tenth where no one watches."""
+  total = this.num_steps * this.batch_size * len(this.seeds)
+  terminal = sys.stderr.isatty()
+  with tqdm(
+    total=total,
+    desc=name,
+    unit=" examples",
+    unit_scale=True,
+    # Without a terminal the bar counts and its text goes to the log.
+    file=None if terminal else io.StringIO(),
+  ) as bar:
+
+    def progress(examples: int, text: str) -> None:
+      tenth = 10 * bar.n // total
+      bar.set_postfix_str(text, refresh=False)
+      bar.update(examples)
+      if not terminal and 10 * bar.n // total > tenth:
+        logging.info("%s", bar)
+
+    yield progress
+
+
+def run_sampler(
+  config: ConfigDict,
+  job: Job,
+  name: str,
+  pools: Mapping[str, Pool],
+  scoring_seconds: float,
+  folder: pathlib.Path,
+) -> None:
+  """Trains all trials of a sampler and leaves the run's files in a folder."""
+  mine = settings.of_run(config, name)
+  this = make_run(config, job, name, pools)
+  pools = {**pools, "train": pools[mine.train_on]}
+  with (
+    writer.json_lines(folder / "metrics.jsonl") as write,
+    progress_bar(name, this) as progress,
+  ):
+    result = train.train(this, pools, write, progress)
+  test = jax.device_get(this.score(result.state, pools["test"]))
+  writer.write_file(
+    folder / "test.npz",
+    lambda file: np.savez_compressed(file, rank=test.rank, loss=test.loss),
+  )
+  trials = [
+    evaluate.report(evaluate.Scores(rank, loss), pools["test"])
+    for rank, loss in zip(test.rank, test.loss, strict=True)
+  ]
+  scored = set(this.sampler.needs) - arms.UNSCORED
+  writer.write_json(
+    folder / "result.json",
+    {
+      "sampler": name,
+      "baseline": mine.baseline,
+      "batch_size": this.batch_size,
+      "steps": this.num_steps,
+      "examples_seen": this.num_steps * this.batch_size,
+      "train_seconds": result.train_seconds,
+      "compile_seconds": result.compile_seconds,
+      "scoring_seconds": scoring_seconds if scored else 0.0,
+      "flops_per_step": result.flops_per_step,
+      "trials": trials,
+      "environment": writer.environment(),
+    },
+  )
+  logging.info(
+    "%s: top-1 %.4f, %.1f s a trial, %.1f s to compile.",
+    name,
+    np.mean([trial["top1"] for trial in trials]),
+    result.train_seconds,
+    result.compile_seconds,
+  )

@@ -1,0 +1,126 @@
+"""Policies that are given and not learned, for `frozen_policy`.
+
+Each is a factory of a `Policy`: from the number of arms K to a table [P, K]
+of probabilities, of which each row serves an equal span of the run.
+"""
+
+import json
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+Policy = Callable[[int], np.ndarray]  # (num_arms) -> [P, K] float64
+
+
+def _row(weight: np.ndarray) -> np.ndarray:
+  return (weight / weight.sum())[None]
+
+
+def uniform() -> Policy:
+  """Every arm alike: with arms of equal size, uniform over examples."""
+  return lambda num_arms: _row(np.ones(num_arms))
+
+
+def _without(count: int, kept: Callable[[int], slice]) -> Policy:
+  if count < 1:
+    raise ValueError(f"count must be at least 1, got {count}")
+
+  def policy(num_arms: int) -> np.ndarray:
+    if count >= num_arms:
+      raise ValueError(f"count {count} leaves none of the {num_arms} arms")
+    weight = np.zeros(num_arms)
+    weight[kept(num_arms)] = 1
+    return _row(weight)
+
+  return policy
+
+
+def without_easiest(*, count: int) -> Policy:
+  """Never the first `count` arms, the others alike."""
+  return _without(count, lambda num_arms: slice(count, num_arms))
+
+
+def without_hardest(*, count: int) -> Policy:
+  """Never the last `count` arms, the others alike."""
+  return _without(count, lambda num_arms: slice(0, num_arms - count))
+
+
+def tilt(*, toward: str, ratio: float = 4.0) -> Policy:
+  """Log-linear in an arm's distance from where it leans.
+
+  Args:
+    toward: "easy", "middle" or "hard".
+    ratio: of the likeliest arm's probability to the least likely's.
+  """
+  places = {"easy": 0.0, "middle": 0.5, "hard": 1.0}
+  if toward not in places:
+    raise ValueError(
+      f"toward must be one of {', '.join(places)}, got {toward!r}"
+    )
+  if not 1 <= ratio < np.inf:
+    raise ValueError(f"ratio must be at least 1 and finite, got {ratio}")
+
+  def policy(num_arms: int) -> np.ndarray:
+    distance = np.abs((np.arange(num_arms) + 0.5) / num_arms - places[toward])
+    span = max(distance.max() - distance.min(), np.finfo(float).tiny)
+    return _row(ratio ** ((distance.max() - distance) / span))
+
+  return policy
+
+
+def given(*, weights: tuple[float, ...]) -> Policy:
+  """Proportional to the weights, one for each arm, easiest first."""
+  weight = np.asarray(weights, float)
+  if weight.ndim != 1 or not (weight >= 0).all() or not weight.sum() > 0:
+    raise ValueError(
+      f"weights must be a list of numbers, not negative and not all zero, got "
+      f"{weights}"
+    )
+
+  def policy(num_arms: int) -> np.ndarray:
+    if len(weight) != num_arms:
+      raise ValueError(f"{len(weight)} weights do not fit {num_arms} arms")
+    return _row(weight)
+
+  return policy
+
+
+def replay(*, run: str) -> Policy:
+  """The open-loop replay of another run: its mean policy as it changed.
+
+  Args:
+    run: the folder of a finished sampler, `DIR/runs/<sampler>`.
+  """
+  path = pathlib.Path(run) / "metrics.jsonl"
+  if not path.exists():
+    raise ValueError(f"no run to replay: {path} does not exist")
+  with path.open(encoding="utf-8") as file:
+    rows = pd.DataFrame([json.loads(line) for line in file])
+  # The mean over trials at each chunk; chunks are of equal length.
+  table = np.stack(
+    [
+      np.mean(np.stack(group["policy"].tolist()), axis=0)
+      for _, group in rows.groupby("step")
+    ]
+  )
+
+  def policy(num_arms: int) -> np.ndarray:
+    if table.shape[1] != num_arms:
+      raise ValueError(
+        f"{run} has a policy over {table.shape[1]} arms, not {num_arms}"
+      )
+    return table / table.sum(1, keepdims=True)
+
+  return policy
+
+
+POLICIES = {
+  "uniform": uniform,
+  "without_easiest": without_easiest,
+  "without_hardest": without_hardest,
+  "tilt": tilt,
+  "given": given,
+  "replay": replay,
+}

@@ -1,0 +1,94 @@
+"""How far a bandit is from the best policy.
+
+  python -m alcurr.main --config=configs/headroom.py:noise=0.3,passes=10 \
+    --config.data.dir=DIR
+
+A grid of frozen policies over the ten difficulty arms, at the same FLOPs as
+every bandit. The best of the grid, chosen on valid and reported on test, is
+the mark, and a sampler's regret to it is a column of the report. Arguments:
+`noise`, the share of wrong labels planted in the training pool; `passes` over
+it (10: over 4,000 drawings of it, else over all). DIR holds Quick, Draw! files.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+GRID = {
+  "frozen_uniform": "uniform",
+  "without_easiest_1": "without_easiest(count=1)",
+  "without_easiest_2": "without_easiest(count=2)",
+  "without_easiest_3": "without_easiest(count=3)",
+  "without_hardest_1": "without_hardest(count=1)",
+  "without_hardest_2": "without_hardest(count=2)",
+  "without_hardest_3": "without_hardest(count=3)",
+  "tilt_easy": "tilt(toward='easy', ratio=4.0)",
+  "tilt_middle": "tilt(toward='middle', ratio=4.0)",
+  "tilt_hard": "tilt(toward='hard', ratio=4.0)",
+}
+
+
+def base(noise: float, passes: int) -> ConfigDict:
+  """Data, model and budget, shared with configs/influence.py."""
+  config = default.get_config()
+  config.trials = 5
+  config.equal = "flops"
+  config.model.name = "cnn(width=0.5)"
+  config.evaluations = 3
+  config.chunk_steps = 50
+  config.budget = f"{passes} epoch"
+  config.difficulty.budget = "30000 examples"
+  config.data.source = "files"
+  config.data.classes = "all"
+  config.data.valid_fraction = 0.1
+  config.data.probe_fraction = 0.05
+  config.data.planted_noise = noise
+  config.data.train_examples = 4_000 if passes > 1 else 0
+  return config
+
+
+def influence(batch_size: int, **changes) -> ConfigDict:
+  """The bandit paid in influence on the probe pool."""
+  return default.bandit(
+    **{
+      "gain": "influence(probe_size=64, refresh=4)",
+      "every": 8,
+      "warmup": 0,
+      "arms_per_batch": batch_size,
+    }
+    | changes
+  )
+
+
+def get_config(text: str | None = None) -> ConfigDict:
+  chosen = default.arguments(text, noise=0.0, passes=1)
+  config = base(**chosen)
+  each = config.batch_size  # arms_per_batch: every example draws its own arm
+  window = "rank(window=100)"
+  config.samplers = ConfigDict(
+    {
+      "uniform": {"name": "uniform", "replacement": False},
+      **{
+        name: {
+          "name": "frozen_policy",
+          "policy": policy,
+          "arms_per_batch": each,
+        }
+        for name, policy in GRID.items()
+      },
+      "bandit": default.bandit(),
+      "bandit_window": default.bandit(rescale=window),
+      "bandit_mixed": default.bandit(arms_per_batch=each),
+      "bandit_self": default.bandit(gain="self_prediction_gain"),
+      "bandit_mean": default.bandit(gain="mean_prediction_gain"),
+      "bandit_target": default.bandit(gain="target_prediction_gain"),
+      "bandit_gradient": default.bandit(gain="gradient_prediction_gain"),
+      "bandit_first_order": default.bandit(gain="first_order_gain"),
+      "random_reward": default.bandit(gain="random_gain"),
+      "influence": influence(each),
+      "influence_window": influence(each, rescale=window),
+    }
+  )
+  # Read by the report: of which the best on valid is the mark.
+  config.grid = ("uniform", *GRID)
+  return config

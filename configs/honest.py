@@ -1,0 +1,92 @@
+"""The paper's samplers under the protocol of an honest comparison.
+
+  python -m alcurr.main --config=configs/honest.py --config.data.dir=DIR
+
+Equal FLOPs with everything charged but the difficulty scores (shown apart),
+the learning rate to zero within each run's own budget, the same three learning
+rates for every sampler and the best of them chosen on valid, what samplers
+learn from apart from what selects and what tests, ten trials, and the
+controls: random rewards, uniform over arms, shuffled difficulty, the
+curriculum backwards, class-balanced, with replacement. Arguments: `trials`,
+`batch`, and `model`, one of alcurr.models. DIR holds Quick, Draw! files.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, headroom, paper
+
+RATES = (5e-4, 1e-3, 2e-3)
+
+
+def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
+  bandit = default.bandit
+  return {
+    **paper.samplers(warmup),
+    "bandit_mean": bandit(gain="mean_prediction_gain", warmup=warmup),
+    "bandit_target": bandit(gain="target_prediction_gain", warmup=warmup),
+    "bandit_first_order": bandit(gain="first_order_gain", warmup=warmup),
+    "influence": headroom.influence(batch_size),
+    # Controls.
+    "random_reward": bandit(gain="random_gain", warmup=warmup),
+    "uniform_arms": ConfigDict(
+      {
+        "name": "frozen_policy",
+        "policy": "uniform",
+        "arms": "difficulty",
+        "arms_per_batch": batch_size,
+      }
+    ),
+    "shuffled_curriculum": ConfigDict(
+      {"name": "bucketed_curriculum", "num_buckets": 3, "arms": "shuffled"}
+    ),
+    "anti_curriculum": ConfigDict(
+      {"name": "curriculum", "arms": "difficulty_in_pool", "descending": True}
+    ),
+    "balanced_curriculum": ConfigDict(
+      {"name": "curriculum", "arms": "difficulty", "descending": False}
+    ),
+    "class_balanced": ConfigDict(
+      {
+        "name": "frozen_policy",
+        "policy": "uniform",
+        "arms": "label",
+        "arms_per_batch": batch_size,
+      }
+    ),
+    "uniform_replacement": ConfigDict({"name": "uniform", "replacement": True}),
+  }
+
+
+def _name(sampler: str, rate: float) -> str:
+  return f"{sampler}-lr{rate:.0e}"
+
+
+def get_config(text: str | None = None) -> ConfigDict:
+  chosen = default.arguments(text, trials=10, batch=32, model="cnn")
+  config = default.get_config()
+  config.trials = chosen["trials"]
+  config.batch_size = chosen["batch"]
+  config.model.name = chosen["model"]
+  config.equal = "flops"
+  config.data.source = "files"
+  config.data.classes = "all"
+  config.data.valid_fraction = 0.1
+  config.data.probe_fraction = 0.05
+  config.baseline = _name("uniform", RATES[1])
+  config.samplers = ConfigDict()
+  # Read by the report: the runs among which each sampler's rate is chosen.
+  config.tuned = ConfigDict()
+  for name, sampler in _samplers(chosen["batch"], warmup=100).items():
+    runs = []
+    for rate in RATES:
+      run = _name(name, rate)
+      config.samplers[run] = ConfigDict(sampler)
+      config.samplers[run].run = ConfigDict(
+        {
+          "optimizer": {"learning_rate": rate},
+          "baseline": _name("uniform", rate),
+        }
+      )
+      runs.append(run)
+    config.tuned[name] = tuple(runs)
+  return config

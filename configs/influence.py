@@ -1,0 +1,94 @@
+"""A bandit paid in influence on held-out drawings: what it needs, what it owes.
+
+  python -m alcurr.main \
+    --config=configs/influence.py:noise=0.3,passes=10,part=controls \
+    --config.data.dir=DIR
+
+The pools, the model and the equal FLOPs of configs/headroom.py. Arguments:
+`noise` and `passes` as there; `probe=noisy` plants the same share of wrong
+labels in the probe pool; `part`:
+
+  controls  uniform with the probe pool added to its training data, shuffled
+            influences, arms of shuffled difficulty, random rewards
+  arms      within class (the default), over the pool, by class, class x
+            difficulty
+  settings  one change at a time: probe size, steps between measurements,
+            measurements between refreshes, window, learning rate, exploration
+  all       all of them
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default, headroom
+
+
+def _gain(probe_size: int = 64, refresh: int = 4, **arguments) -> str:
+  arguments = {"probe_size": probe_size, "refresh": refresh} | arguments
+  text = ", ".join(f"{name}={value}" for name, value in arguments.items())
+  return f"influence({text})"
+
+
+# What differs from `headroom.influence`.
+SETTINGS = {
+  "probe_16": {"gain": _gain(probe_size=16)},
+  "probe_256": {"gain": _gain(probe_size=256, refresh=16)},
+  "every_1": {"gain": _gain(refresh=32), "every": 1},
+  "every_4": {"gain": _gain(refresh=8), "every": 4},
+  "every_32": {"gain": _gain(refresh=1), "every": 32},
+  "refresh_1": {"gain": _gain(probe_size=16, refresh=1)},
+  "refresh_16": {"gain": _gain(refresh=16)},
+  "window_100": {"rescale": "rank(window=100)"},
+  "rate_low": {"bandit": "softmax(learning_rate=0.05)"},
+  "rate_high": {"bandit": "softmax(learning_rate=1.0)"},
+  "epsilon_low": {"epsilon": "0.05"},
+  "epsilon_high": {"epsilon": "0.5"},
+}
+ARMS = {
+  "in_pool": {"arms": "difficulty_in_pool"},
+  "label": {"arms": "label"},
+  "label_difficulty": {"arms": "label_difficulty"},
+}
+CONTROLS = {
+  "shuffled_gain": {"gain": _gain(shuffled=True)},
+  "shuffled_arms": {"arms": "shuffled"},
+}
+
+
+def get_config(text: str | None = None) -> ConfigDict:
+  chosen = default.arguments(
+    text, noise=0.3, passes=10, part="all", probe="clean"
+  )
+  part, probe = chosen.pop("part"), chosen.pop("probe")
+  parts = {"settings": SETTINGS, "arms": ARMS, "controls": CONTROLS}
+  if part not in (*parts, "all") or probe not in ("clean", "noisy"):
+    raise ValueError(
+      f"part must be one of {', '.join(parts)}, all, and probe clean or "
+      f"noisy, got {part!r} and {probe!r}"
+    )
+  config = headroom.base(**chosen)
+  if probe == "noisy":
+    config.data.planted_in = "train,probe"
+  config.samplers = ConfigDict(
+    {
+      "uniform": {"name": "uniform", "replacement": False},
+      "influence": headroom.influence(config.batch_size),
+    }
+  )
+  for name, variants in parts.items():
+    if part in (name, "all"):
+      for variant, changes in variants.items():
+        config.samplers[f"influence_{variant}"] = headroom.influence(
+          config.batch_size, **changes
+        )
+  if part in ("controls", "all"):
+    config.samplers.uniform_with_probe = ConfigDict(
+      {
+        "name": "uniform",
+        "replacement": False,
+        "run": {"train_on": "train_and_probe"},
+      }
+    )
+    config.samplers.random_reward = headroom.influence(
+      config.batch_size, gain="random_gain"
+    )
+  return config

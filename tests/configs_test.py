@@ -1,0 +1,80 @@
+"""Every config of the project passes the checks that its users' must."""
+
+import pytest
+
+from alcurr import settings
+from alcurr.difficulty.arms import ARMS
+from configs import (
+  ablation,
+  default,
+  doodles,
+  headroom,
+  honest,
+  influence,
+  paper,
+  quickstart,
+)
+
+
+@pytest.mark.parametrize(
+  "config",
+  [
+    *(module.get_config() for module in (default, doodles, quickstart)),
+    *(paper.get_config(f"part={p}") for p in ("table1", "table2", "all")),
+    paper.get_config("scale=0.02,part=all,batch=64"),
+    honest.get_config("trials=2"),
+    ablation.get_config(),
+    headroom.get_config("noise=0.3,passes=10"),
+    influence.get_config("part=all,probe=noisy"),
+  ],
+)
+def test_it_passes_the_checks(config):
+  if config.data.source == "files":
+    config.data.dir = "somewhere"
+  settings.check(config)
+
+
+def test_the_paper_at_full_size_is_the_papers():
+  config = paper.get_config()
+  assert config.budget == "500000 examples" and config.trials == 3
+  assert (
+    config.batch_size == 512 and config.model.name == "mobilenet(width=1.0)"
+  )
+  total = config.data.num_examples
+  assert round(config.data.valid_fraction * total) == 1000
+  assert round(config.data.test_fraction * total) == 75_000
+  assert len(config.samplers) == 9
+  assert config.samplers.bandit.warmup == 100
+  mine = settings.of_run(config, "bandit_32")
+  assert (mine.batch_size, mine.baseline) == (32, "uniform_32")
+
+
+def test_the_ablation_is_a_full_factorial():
+  """Each cell has one level of each factor, and a uniform of its own."""
+  config = ablation.get_config()
+  cells = {tuple(cell.to_dict().items()) for cell in config.cells.values()}
+  assert len(config.cells) == len(cells) == 2**4 * 4
+  for name in config.cells:
+    run = settings.of_run(config, name)
+    base = settings.of_run(config, run.baseline)
+    assert (base.batch_size, base.model.name) == (
+      run.batch_size,
+      run.model.name,
+    )
+
+
+def test_what_is_swept_is_apart_in_one_thing():
+  config = influence.get_config("part=all")
+  first = config.samplers.influence.to_dict()
+  for name, sampler in config.samplers.items():
+    if sampler.name == "active_bandit" and name != "influence":
+      other = sampler.to_dict()
+      changed = {k for k in first if other[k] != first[k]}
+      # The refresh is counted in measurements, so it moves with `every`.
+      assert len(changed - {"gain"}) <= 1 and changed
+
+
+def test_partitions_that_configs_name_exist():
+  for config in (headroom.get_config(), influence.get_config("part=all")):
+    for sampler in config.samplers.values():
+      assert sampler.get("arms", "difficulty") in ARMS

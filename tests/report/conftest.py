@@ -1,0 +1,54 @@
+"""A small pool, and an experiment's folder written by hand."""
+
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy_report
+
+from alcurr.data.pool import make_gather
+from alcurr.difficulty.arms import difficulty_in_class
+from alcurr.report import gallery
+from alcurr.types import Images, Pool
+
+NUM_TRAIN = 80
+
+
+@pytest.fixture(scope="session")
+def pool() -> Pool:
+  """80 images of 4 classes; image i is filled with i, its difficulty too."""
+  number = np.arange(NUM_TRAIN)
+  image = np.broadcast_to(number[:, None, None, None], (NUM_TRAIN, 6, 6, 1))
+  label = (number % 4).astype(np.int32)
+  difficulty = number.astype(np.float32)
+  arms = {"difficulty": difficulty_in_class(label, difficulty, 4)}
+  source = Images(jnp.asarray(image, jnp.uint8))
+  return Pool(source, jnp.asarray(label), jnp.asarray(difficulty), arms)
+
+
+@pytest.fixture(scope="session")
+def experiment(
+  tmp_path_factory: pytest.TempPathFactory, pool: Pool
+) -> pathlib.Path:
+  """An experiment as a run leaves it, not to be written to."""
+  workdir = tmp_path_factory.mktemp("experiment")
+  toy_report.write_run(workdir, "uniform", 1, rise=0.01)
+  toy_report.write_run(workdir, toy_report.BANDIT, 4, rise=0.02)
+  toy_report.write_config(workdir)
+  gallery.write_gallery(workdir, pool, make_gather(), toy_report.EVIL)
+  return workdir
+
+
+@pytest.fixture
+def make_experiment(
+  tmp_path: pathlib.Path, experiment: pathlib.Path
+) -> Callable[..., pathlib.Path]:
+  """Makes a copy of the experiment under a name."""
+
+  def make(name: str = "it") -> pathlib.Path:
+    return pathlib.Path(shutil.copytree(experiment, tmp_path / name))
+
+  return make

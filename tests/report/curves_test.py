@@ -1,0 +1,143 @@
+"""Tables from the logs, against tables worked by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alcurr.report import curves
+
+
+def _logs(name, top1, batch_size=32):
+  """top1 [S, T] at steps 10, 20, ...; 3 FLOPs and 2 s a step, trial 1 4 s."""
+  rows = [
+    {
+      "sampler": name,
+      "batch_size": batch_size,
+      "trial": trial,
+      "step": 10 * t,
+      "examples_seen": 10 * t * batch_size,
+      "flops": 30.0 * t,
+      "seconds": 20.0 * t * (1 + (trial == 1)),
+      "top1": value,
+      "top3": value,
+    }
+    for trial, values in enumerate(top1)
+    for t, value in enumerate(values, start=1)
+  ]
+  return pd.DataFrame(rows)
+
+
+def test_a_log_without_a_clock_is_shared_out_evenly():
+  metrics = pd.DataFrame(
+    {
+      "trial": [0, 0],
+      "step": [10, 40],
+      "examples_seen": [320, 1280],
+      "train_loss": [2.0, 1.0],
+      "valid": [
+        math.nan,
+        {"top1": 0.5, "top3": 0.75, "map3": 0.6, "loss": 1.25},
+      ],
+    }
+  )
+  result = {
+    "sampler": "a",
+    "batch_size": 32,
+    "steps": 40,
+    "train_seconds": 8.0,
+    "flops_per_step": 7.0,
+  }
+  log = curves.tidy_log(metrics, result)
+  assert log["seconds"].tolist() == [2.0, 8.0]
+  assert log["flops"].tolist() == [70.0, 280.0]
+  assert math.isnan(log["top1"][0])
+  assert log["top3"][1] == 0.75
+  timed = metrics.assign(train_seconds=[3.0, math.nan])
+  assert curves.tidy_log(timed, result)["seconds"].tolist() == [3.0, 8.0]
+
+
+def test_mean_curves_have_the_samples_deviation():
+  nan = math.nan
+  means = curves.mean_curves(_logs("a", [[0.1, nan, 0.5], [0.3, nan, 0.9]]))
+  assert means["step"].tolist() == [10, 30]
+  np.testing.assert_allclose(means["top1"], [0.2, 0.7])
+  np.testing.assert_allclose(means["top1_std"], [0.02**0.5, 0.08**0.5])
+  assert means["seconds"].tolist() == [30.0, 90.0]
+  assert means["trials"].tolist() == [2, 2]
+
+
+def test_a_trial_that_never_arrives_counts_as_endless():
+  top1 = [[0.2, 0.5, 0.7], [0.1, 0.6, 0.4], [0.3, 0.3, 0.3]]
+  table = curves.reach_table(_logs("a", top1), [0.5, 0.7, 0.3])
+  by_level = table.set_index("top1")
+  assert by_level["reached"].to_dict() == {0.5: 2, 0.7: 1, 0.3: 3}
+  assert set(by_level["trials"]) == {3}
+  # 0.5 at step 20, 20 and never: seconds 40, 80, inf.
+  assert by_level.loc[0.5, "examples_seen"] == 640
+  assert by_level.loc[0.5, "flops"] == 60
+  assert by_level.loc[0.5, "seconds"] == 80
+  assert by_level.loc[0.7, "seconds"] == math.inf
+  # 0.3 at step 20, 20 and 10.
+  assert by_level.loc[0.3, "examples_seen"] == 640
+
+
+def _result(name, scoring, flops=100.0):
+  return {
+    "sampler": name,
+    "batch_size": 32,
+    "train_seconds": 1.0,
+    "compile_seconds": 1.0,
+    "scoring_seconds": scoring,
+    "flops_per_step": flops,
+  }
+
+
+def test_scoring_pays_back_by_the_seconds_saved():
+  """At 0.5, the highest that both reach, the baseline takes 60 s."""
+  logs = pd.concat(
+    [
+      _logs("base", [[0.1, 0.2, 0.5]]),
+      _logs("fast", [[0.5, 0.6, 0.9]]),
+      _logs("slow", [[0.1, 0.2, 0.5]]),
+      _logs("lost", [[0.0, 0.0, 0.0]]),
+      _logs("free", [[0.1, 0.5, 0.5]]),
+    ]
+  )
+  reach = curves.reach_table(logs, [0.2, 0.5, 0.9])
+  names = ("base", "fast", "slow", "lost", "free")
+  scoring = {"base": 0.0, "free": 0.0}
+  results = [_result(n, scoring.get(n, 100.0)) for n in names]
+  results[1] |= {"flops_per_step": 300.0, "batch_size": 64}
+  table = curves.cost_table(results, dict.fromkeys(names, "base"), reach)
+  table = table.set_index("sampler")
+  assert table.loc["fast", "level"] == 0.5
+  assert table.loc["fast", "saved_seconds"] == 40
+  assert table.loc["fast", "payback_runs"] == 2.5
+  assert table.loc["fast", "flops_ratio"] == 1.5
+  assert table.loc["slow", "payback_runs"] == math.inf
+  assert math.isnan(table.loc["lost", "payback_runs"])
+  assert table.loc["free", "saved_seconds"] == 20
+  assert math.isnan(table.loc["free", "payback_runs"])
+  assert math.isnan(table.loc["base", "saved_seconds"])
+
+
+@pytest.mark.parametrize(
+  ("config", "levels"),
+  [
+    ({"thresholds": "0.8 0.5, 0.7"}, [0.5, 0.7, 0.8]),
+    ({"thresholds": ""}, [0.5, 0.6, 0.7, 0.8, 0.9]),
+    ({}, [0.5, 0.6, 0.7, 0.8, 0.9]),
+  ],
+)
+def test_thresholds_of_a_config(config, levels):
+  assert curves.thresholds(config) == levels
+
+
+def test_an_experiments_logs_are_read(make_experiment):
+  workdir = make_experiment()
+  logs = curves.read_logs(workdir)
+  assert logs.groupby("sampler", sort=False).size().tolist() == [8, 8]
+  assert logs["sampler"][0] == "uniform"  # the baseline first
+  assert logs["seconds"].tolist() == (0.5 * logs["step"]).tolist()

@@ -1,0 +1,238 @@
+"""The page stands alone, shows what the files say, and escapes every name."""
+
+import html.parser
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import urllib.parse
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from toy_report import BANDIT, EVIL
+
+from alcurr.report import __main__, blocks, page
+from alcurr.report.section import Section
+
+
+class _Page(html.parser.HTMLParser):
+  """What a browser would read: tags, attributes, texts and scripts."""
+
+  def __init__(self, text: str):
+    super().__init__()
+    self.tags: list[str] = []
+    self.attributes: list[tuple[str, str, str | None]] = []
+    self.scripts: list[str] = []
+    self.texts: list[str] = []
+    self.feed(text)
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append(tag)
+    self.attributes += [(tag, key, value) for key, value in attrs]
+
+  def handle_data(self, data):
+    inside = self.get_starttag_text() or ""
+    (self.scripts if inside.startswith("<script") else self.texts).append(data)
+
+  def values(self, tag: str, key: str) -> list[str]:
+    return [v for t, k, v in self.attributes if (t, k) == (tag, key)]
+
+
+@pytest.fixture(scope="module")
+def written(experiment, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("page") / "it"
+  shutil.copytree(experiment, workdir)
+  page.write_report([workdir], workdir / "report.html")
+  return workdir, _Page((workdir / "report.html").read_text())
+
+
+def test_nothing_is_fetched(written):
+  _, read = written
+  assert not {"link", "iframe", "object", "embed"} & set(read.tags)
+  assert read.values("script", "src") == []
+  assert all(s.startswith("data:") for s in read.values("img", "src"))
+  for href in read.values("a", "href"):
+    parts = urllib.parse.urlsplit(href)
+    assert not (parts.scheme or parts.netloc)
+  (policy,) = read.values("meta", "content")[:1]
+  assert "default-src 'none'" in policy
+  assert "connect-src" not in policy
+
+
+def test_plotly_is_inlined_once(written):
+  _, read = written
+  assert sum("* plotly.js v" in script for script in read.scripts) == 1
+  # Curves, cost, losses, a policy and the difficulty of the classes.
+  assert sum("Plotly.newPlot" in s[:5000] for s in read.scripts) == 5
+
+
+def test_every_name_is_a_text(written):
+  _, read = written
+  assert not any(s.lstrip().startswith("alert") for s in read.scripts)
+  assert "b" not in read.tags
+  words = " ".join(read.texts)
+  assert BANDIT in words
+  assert "</pre><script>alert(2)</script>" in words
+  data = "".join(s for s in read.scripts if "* plotly.js v" not in s)
+  assert "<b>" not in data
+  assert "<script>alert" not in data
+
+
+def test_every_figure_is_a_png_with_its_csv(written):
+  workdir, read = written
+  figures = workdir / "figures"
+  for png in figures.glob("*.png"):
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert len(pd.read_csv(png.with_suffix(".csv"))) > 0
+  stems = {path.stem for path in figures.glob("*.png")}
+  assert stems == {
+    *("learning_curves", "train_and_valid_loss", "accuracy_against_cost"),
+    *("least_and_most", "hard_and_easy", "difficulty_by_class"),
+    f"policy_{BANDIT}",
+  }
+  linked = {
+    urllib.parse.unquote(href)
+    for href in read.values("a", "href")
+    if not href.startswith("#")
+  }
+  assert linked == {f"figures/{path.name}" for path in figures.iterdir()}
+
+
+def test_ids_are_unique_and_links_within_the_page_lead_somewhere(written):
+  _, read = written
+  ids = [value for _, key, value in read.attributes if key == "id"]
+  assert len(ids) == len(set(ids))
+  inner = [h[1:] for h in read.values("a", "href") if h.startswith("#")]
+  assert inner
+  assert set(inner) <= set(ids)
+
+
+def test_the_page_says_what_the_files_say(written):
+  """Both reach 0.2 and 0.4 of valid top-1; only the bandit at half the cost."""
+  workdir, read = written
+  words = [text.strip() for text in read.texts]
+  for fact in ("1 epoch in each run", "cnn", "<cpu>", "2026-01-01"):
+    assert fact in words
+  assert f"python -m alcurr.report {workdir}" in words
+  # Ranks 0 to 4 in turn: top-1 is 20 %, top-3 60 %, the same in both trials.
+  summary = pd.read_csv(workdir / "figures/summary.csv")
+  assert summary["top1"].tolist() == [0.2, 0.2]
+  assert "20.00 ± 0.00" in words
+  costs = pd.read_csv(workdir / "figures/costs.csv").set_index("sampler")
+  # 0.4 is reached at step 20 of 0.5 s each instead of 40; scoring took 5 s.
+  assert costs.loc[BANDIT, "saved_seconds"] == 10
+  assert costs.loc[BANDIT, "payback_runs"] == 0.5
+  assert "not reached" in words
+  assert "0 of 2" in words
+  paper = pd.read_csv(workdir / "figures/paper_table_1.csv")
+  assert paper["sampler"].tolist() == ["uniform"]
+  assert paper["paper_top3"].tolist() == [0.8983]
+  assert paper["top3"].tolist() == [0.6]
+  assert paper["low"][0] < 0.6 < paper["high"][0]
+
+
+def test_other_modules_sections_are_shown(make_experiment, monkeypatch):
+  workdir = make_experiment()
+  table = pd.DataFrame({"sampler": [EVIL[0]], "regret": [1.23456789]})
+  section = Section("Regret", "A text.", table, "regret", go.Figure())
+  sections = (lambda workdir: section, lambda workdir: None)
+  monkeypatch.setattr(blocks, "SECTIONS", sections)
+  page.write_report([workdir], workdir / "report.html")
+  words = _Page((workdir / "report.html").read_text()).texts
+  assert {"Regret", "A text.", EVIL[0], "1.235"} <= set(words)
+  left = pd.read_csv(workdir / "figures/regret.csv")
+  assert left["regret"].tolist() == pytest.approx([1.23456789], rel=1e-5)
+
+
+def test_several_experiments_are_compared(make_experiment, tmp_path):
+  first, second = make_experiment("first"), make_experiment("second")
+  out = tmp_path / "pages" / "both.html"
+  status = __main__.main([str(first), str(second), "--out", str(out)])
+  assert status == 0
+  read = _Page(out.read_text())
+  for title in ("All experiments", "first", "second"):
+    assert title in read.texts
+  assert sum("* plotly.js v" in script for script in read.scripts) == 1
+  for href in read.values("a", "href"):
+    if not href.startswith("#"):
+      assert (out.parent / urllib.parse.unquote(href)).exists()
+
+
+def test_an_experiment_without_a_gallery_or_a_summary(make_experiment):
+  workdir = make_experiment()
+  (workdir / "gallery.npz").unlink()
+  page.write_report([workdir], workdir / "report.html")
+  assert (workdir / "summary.csv").exists()
+  read = _Page((workdir / "report.html").read_text())
+  assert "Summary" in read.texts
+  assert not any("drawings" in title for title in read.texts)
+
+
+def _unfinished(workdir: pathlib.Path, name: str) -> None:
+  (workdir / "runs" / name / "result.json").unlink()
+
+
+def _none_finished(workdir: pathlib.Path) -> None:
+  _unfinished(workdir, "uniform")
+  _unfinished(workdir, BANDIT)
+
+
+def _broken(workdir: pathlib.Path) -> None:
+  (workdir / "config.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+  ("spoil", "says"),
+  [
+    (_none_finished, "no finished sampler"),
+    (lambda workdir: _unfinished(workdir, "uniform"), "has not finished"),
+    (_broken, "no experiment"),
+    (
+      lambda workdir: (workdir / "runs/uniform/metrics.jsonl").unlink(),
+      "metrics.jsonl is missing",
+    ),
+    (lambda workdir: (workdir / "config.json").unlink(), "no experiment"),
+  ],
+)
+def test_a_mistake_is_one_sentence(make_experiment, capsys, spoil, says):
+  workdir = make_experiment()
+  spoil(workdir)
+  assert __main__.main([str(workdir)]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith("alcurr: ")
+  assert says in error
+  assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+  "argv", [[], ["missing"], ["."], [".", "--frobnicate"], [".", "--out", "."]]
+)
+def test_a_mistake_in_the_arguments(tmp_path, monkeypatch, capsys, argv):
+  monkeypatch.chdir(tmp_path)
+  assert __main__.main(argv) == 2
+  error = capsys.readouterr().err
+  assert error.startswith("alcurr: ")
+  assert error.count("\n") == 1
+
+
+def test_an_unfinished_sampler_is_named(make_experiment):
+  workdir = make_experiment()
+  _unfinished(workdir, BANDIT)
+  page.write_report([workdir], workdir / "report.html")
+  read = _Page((workdir / "report.html").read_text())
+  assert f"1, not finished: {BANDIT}" in read.texts
+
+
+def test_it_is_a_program():
+  command = [sys.executable, "-m", "alcurr.report", "--help"]
+  done = subprocess.run(command, capture_output=True, text=True, check=True)
+  assert "DIR" in done.stdout
+
+
+def test_a_config_is_shown_whole(written):
+  workdir, read = written
+  config = json.loads((workdir / "config.json").read_text())
+  shown = [text for text in read.texts if '"thresholds"' in text]
+  assert [json.loads(text) for text in shown] == [config]

@@ -1,0 +1,95 @@
+"""Re-weighting against a NumPy oracle of its rule, and planted mistakes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import toy
+
+from alcurr import step
+from alcurr.data.pool import make_gather
+from alcurr.samplers import class_reweighting
+from alcurr.types import Batch
+
+V = toy.NUM_CLASSES
+POOL = toy.make_pool()
+PROBE = toy.make_pool(100, seed=1)
+
+
+def test_numpy_follows_its_policy():
+  """Mistakes of any size, none at all among them."""
+  sampler = class_reweighting(batch_size=16, per_class=8, floor=0.2)
+  state = sampler.init(jax.random.key(0), POOL)
+  np.testing.assert_allclose(state.policy, np.full(V, 1 / V))
+  rng = np.random.default_rng(0)
+  for t in range(20):
+    draw = sampler.sample(jax.random.key(t), state, POOL)
+    mistakes = rng.integers(0, 9, V) * (t % 5 > 0)
+    state = sampler.update(state, draw, jnp.float32(mistakes))
+    share = mistakes / mistakes.sum() if mistakes.sum() else np.full(V, 1 / V)
+    np.testing.assert_allclose(state.policy, 0.8 * share + 0.2 / V, rtol=1e-5)
+    unmeasured = sampler.update(state, draw, ())
+    np.testing.assert_array_equal(unmeasured.policy, state.policy)
+
+
+def _mistakes(predict):
+  """What the signal counts for a model with these answers."""
+  sampler = class_reweighting(batch_size=16, per_class=8)
+  from types import SimpleNamespace
+
+  transition = SimpleNamespace(
+    situation=SimpleNamespace(probe=PROBE, gather=make_gather()),
+    predict=predict,
+  )
+  return sampler.signal(jax.random.key(0), transition)
+
+
+def test_it_counts_the_mistakes_on_each_class():
+  """A model that is always wrong on class 2, and right elsewhere."""
+
+  def predict(batch: Batch):
+    answer = jnp.where(batch.label == 2, 0, batch.label)
+    return jax.nn.one_hot(answer, V)
+
+  np.testing.assert_array_equal(_mistakes(predict), [0, 0, 8, 0])
+
+
+def test_a_model_that_answers_one_class_fails_on_all_others():
+  def predict(batch: Batch):
+    return jnp.tile(jnp.array([0.0, 1.0, 0.0, 0.0]), (len(batch.label), 1))
+
+  np.testing.assert_array_equal(_mistakes(predict), [8, 0, 8, 8])
+
+
+def test_training_follows_planted_mistakes():
+  """Labels of class 3 are wrong in the training pool alone: the model never
+  learns it, and the policy ends there."""
+  planted = POOL._replace(
+    label=jnp.where(POOL.label == 3, 0, POOL.label)
+  )  # drawn as class 3, trained as class 0
+  sampler = class_reweighting(batch_size=32, per_class=16, floor=0.1)
+  model, tx = toy.make_linear(), optax.sgd(1.0)
+  steps = step.make_steps(model, tx, sampler, make_gather())
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
+  chunk = jax.jit(step.make_train_chunk(steps, 150, "map"))
+  state = jax.tree.map(lambda x: x[None], state)
+  state, metrics = chunk(state, 150, planted, PROBE)
+  policy = np.asarray(metrics.policy[0, -20:]).mean(0)
+  assert policy[3] > 0.6
+  assert np.isnan(metrics.gain).all()
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"per_class": 0}, "per_class must be at least 1"),
+    ({"floor": 1.5}, "floor must be in"),
+    ({"floor": float("nan")}, "floor must be in"),
+    ({"every": 0}, "every must be at least 1"),
+    ({"batch_size": 0}, "batch_size must be at least 1"),
+  ],
+)
+def test_impossible_numbers_are_refused_at_once(changes, message):
+  with pytest.raises(ValueError, match=message):
+    class_reweighting(**({"batch_size": 8} | changes))
