@@ -82,6 +82,40 @@ def make_init(
   return init
 
 
+def _keys(state: TrainState) -> Array:
+  """Of the step's draw, the model, the signal and the preparation."""
+  return jax.random.split(jax.random.fold_in(state.key, state.step), 4)
+
+
+# (params, batch) -> the losses [B], and the model state after.
+Losses = Callable[[PyTree, Batch], tuple[Array, PyTree]]
+
+
+def _make_losses(model: Model, key: Array, model_state: PyTree) -> Losses:
+  """The cross-entropies in train mode, always with the same key and state."""
+
+  def losses(params: PyTree, batch: Batch) -> tuple[Array, PyTree]:
+    logits, new_state = model.apply(
+      key, params, model_state, batch.image, train=True
+    )
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.label)
+    return loss, new_state
+
+  return losses
+
+
+def _situation(
+  losses: Losses,
+  params: PyTree,
+  probe: Pool,
+  gather: Callable[[Pool, Array], Batch],
+) -> Situation:
+  # The running statistics of what a signal looks at are dropped.
+  return Situation(
+    params, probe, lambda params, batch: losses(params, batch)[0], gather
+  )
+
+
 def make_steps(
   model: Model,
   tx: optax.GradientTransformation,
@@ -97,37 +131,18 @@ def make_steps(
     gather: (pool, index [B]) -> Batch.
   """
 
-  def situation(
-    state: TrainState, key_model: Array, probe: Pool
-  ) -> tuple[Situation, Callable]:
-    def losses(params: PyTree, batch: Batch) -> tuple[Array, PyTree]:
-      logits, model_state = model.apply(
-        key_model, params, state.model_state, batch.image, train=True
-      )
-      loss = optax.softmax_cross_entropy_with_integer_labels(
-        logits, batch.label
-      )
-      return loss, model_state
-
-    # The same key and mode before and after; running statistics dropped.
-    def loss_fn(params: PyTree, batch: Batch) -> Array:
-      return losses(params, batch)[0]
-
-    return Situation(state.params, probe, loss_fn, gather), losses
-
-  def keys(state: TrainState) -> Array:
-    """Of the draw, the model, the signal and the preparation."""
-    return jax.random.split(jax.random.fold_in(state.key, state.step), 4)
-
   def prepare(state: TrainState, pool: Pool, probe: Pool) -> PyTree:
-    _, key_model, _, key_prepare = keys(state)
-    return sampler.prepare(key_prepare, situation(state, key_model, probe)[0])
+    _, key_model, _, key_prepare = _keys(state)
+    losses = _make_losses(model, key_model, state.model_state)
+    here = _situation(losses, state.params, probe, gather)
+    return sampler.prepare(key_prepare, here)
 
   def train_step(
     state: TrainState, pool: Pool, probe: Pool, prepared: PyTree, measure: bool
   ) -> tuple[TrainState, Metrics]:
-    key_draw, key_model, key_signal, _ = keys(state)
-    here, losses = situation(state, key_model, probe)
+    key_draw, key_model, key_signal, _ = _keys(state)
+    losses = _make_losses(model, key_model, state.model_state)
+    here = _situation(losses, state.params, probe, gather)
     draw = sampler.sample(key_draw, state.sampler_state, pool)
     batch = gather(pool, draw.index)
 

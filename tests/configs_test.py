@@ -36,13 +36,18 @@ def test_it_passes_the_checks(config):
 
 def test_the_paper_at_full_size_is_the_papers():
   config = paper.get_config()
-  assert config.budget == "500000 examples" and config.trials == 3
+  assert config.budget == "1 epoch" and config.trials == 3
+  assert config.data.train_examples == 500_000
   assert (
     config.batch_size == 512 and config.model.name == "mobilenet(width=1.0)"
   )
   total = config.data.num_examples
   assert round(config.data.valid_fraction * total) == 1000
   assert round(config.data.test_fraction * total) == 75_000
+  # What is left to train on is enough, at six deviations of the lots.
+  left = 1 - config.data.valid_fraction - config.data.test_fraction
+  deviation = (total * left * (1 - left)) ** 0.5
+  assert total * left - 6 * deviation > 500_000
   assert len(config.samplers) == 9
   assert config.samplers.bandit.warmup == 100
   mine = settings.of_run(config, "bandit_32")

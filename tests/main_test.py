@@ -63,19 +63,25 @@ def test_it_prints_the_table_and_leaves_the_files(finished):
   for word in ("sampler", "top-1", "uniform", "bandit_mean", "baseline"):
     assert word in done.stdout
   files = {str(p.relative_to(workdir)) for p in workdir.rglob("*.*")}
-  assert files == {
+  assert files >= {
     "config.json",
     "results.csv",
     "summary.csv",
+    "report.html",
+    "gallery.json",
+    "gallery.npz",
     "figures/learning_curves.png",
     "figures/policy_bandit.png",
     "figures/policy_bandit_mean.png",
+    "figures/difficulty_by_class.png",
     *(
       f"runs/{name}/{file}"
       for name in ("uniform", "bandit", "bandit_mean")
       for file in ("metrics.jsonl", "result.json", "test.npz")
     ),
   }
+  # Every figure has its data beside it.
+  assert all(f.replace(".png", ".csv") in files for f in files if "png" in f)
 
 
 def test_results_have_a_row_per_sampler_and_trial(finished):
@@ -176,7 +182,7 @@ MISTAKES = [
   ([QUICKSTART, "--config.data.stroke_decay=2"], "stroke_decay must be in"),
   ([QUICKSTART, "--config.data.classes=99"], "from 2 to 30, got 99"),
   ([QUICKSTART, "--config.data.classes=cat"], "chosen by their number"),
-  ([QUICKSTART, "--config.data.valid_fraction=1.0"], "must be positive and"),
+  ([QUICKSTART, "--config.data.valid_fraction=1.0"], "must be positive, probe"),
   ([QUICKSTART, "--config.data.scribble_fraction=2.0"], "must be in"),
   ([QUICKSTART, "--config.equal=seconds"], "equal must be examples or flops"),
   ([QUICKSTART, "--config.train_on=test"], "train_on must be one of train, "),

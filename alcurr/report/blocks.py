@@ -54,11 +54,11 @@ def make_blocks(
   """
   return [
     *_accuracies(workdir, summary),
+    *_extras(workdir),
     *_curves(workdir, stems),
     *_costs(workdir),
     *_policies(workdir),
     *_drawings(workdir, stems),
-    *_extras(workdir),
   ]
 
 

@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
+from alcurr import writer
 from alcurr.report import tables
 
 # Top-3 by the sampler's name in configs/paper.py.
@@ -49,8 +50,11 @@ def paper_table(
     A row per sampler that both have, in the paper's order; top-3 accuracies
     in [0, 1]. `low` and `high` bound the mean at 95 %, over trials and test
     examples; `difference` is to the sampler's baseline, NaN for one itself.
-    None where the experiment has no such sampler.
+    None where the experiment has no such sampler, or its config does not say
+    that it has the paper's protocol (`paper`).
   """
+  if not writer.read_json(workdir / "config.json").get("paper"):
+    return None
   ours = summary.set_index("sampler")
   rows = []
   for name, number in numbers.items():

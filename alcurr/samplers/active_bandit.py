@@ -51,6 +51,15 @@ def _mean_by_arm(feedback: Feedback, num_arms: int) -> tuple[Array, Array]:
   return total / jnp.maximum(count, 1), count > 0
 
 
+def _check_numbers(epsilon: float, warmup: int, every: int) -> None:
+  if not 0 <= epsilon <= 1:
+    raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
+  if warmup < 0:
+    raise ValueError(f"warmup must not be negative, got {warmup}")
+  if every < 1:
+    raise ValueError(f"every must be at least 1, got {every}")
+
+
 def active_bandit(
   bandit: Bandit,
   *,
@@ -88,12 +97,8 @@ def active_bandit(
     arms_per_batch=arms_per_batch,
     replacement=replacement,
   )
-  if not 0 <= (first := epsilon(0) if callable(epsilon) else epsilon) <= 1:
-    raise ValueError(f"epsilon must be in [0, 1], got {first}")
-  if warmup < 0:
-    raise ValueError(f"warmup must not be negative, got {warmup}")
-  if every < 1:
-    raise ValueError(f"every must be at least 1, got {every}")
+  first = epsilon(0) if callable(epsilon) else epsilon
+  _check_numbers(first, warmup, every)
 
   def init(key: Array, pool: Pool) -> ActiveBanditState:
     passes = by.start(key, pool)

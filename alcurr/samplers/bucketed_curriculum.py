@@ -79,6 +79,29 @@ def bucket_sizes(
   return size.clip(1, num_examples).astype(np.int32)
 
 
+def _check_numbers(
+  batch_size: int,
+  num_steps: int,
+  num_buckets: int,
+  pacing: str,
+  start: float,
+  full_at: float,
+) -> None:
+  if batch_size < 1:
+    raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+  if num_steps < 1:
+    raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+  if num_buckets < 1:
+    raise ValueError(f"num_buckets must be at least 1, got {num_buckets}")
+  if pacing not in PACINGS:
+    raise ValueError(
+      f"pacing must be one of {', '.join(PACINGS)}, got {pacing!r}"
+    )
+  for name, share in (("start", start), ("full_at", full_at)):
+    if not 0 < share <= 1:
+      raise ValueError(f"{name} must be in (0, 1], got {share}")
+
+
 def bucketed_curriculum(
   *,
   batch_size: int,
@@ -108,24 +131,12 @@ def bucketed_curriculum(
     A sampler whose `init` raises ValueError for a first bucket smaller than
     the batch.
   """
-  if batch_size < 1:
-    raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-  if num_steps < 1:
-    raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-  if num_buckets < 1:
-    raise ValueError(f"num_buckets must be at least 1, got {num_buckets}")
-  if pacing not in PACINGS:
-    raise ValueError(
-      f"pacing must be one of {', '.join(PACINGS)}, got {pacing!r}"
-    )
   if start is None:
-    start = 1 / num_buckets
+    start = 1 / max(num_buckets, 1)
   if full_at is None:
     # A single period has no share of the run before it.
-    full_at = max(num_buckets - 1, 1) / num_buckets
-  for name, share in (("start", start), ("full_at", full_at)):
-    if not 0 < share <= 1:
-      raise ValueError(f"{name} must be in (0, 1], got {share}")
+    full_at = max(num_buckets - 1, 1) / max(num_buckets, 1)
+  _check_numbers(batch_size, num_steps, num_buckets, pacing, start, full_at)
 
   def init(key: Array, pool: Pool) -> BucketedCurriculumState:
     check_arms(pool, arms)

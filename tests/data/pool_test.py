@@ -41,7 +41,7 @@ def test_equal_content_stays_on_one_side():
 
 @pytest.mark.parametrize("fractions", [(0, 0.1), (0.1, 0), (0.5, 0.5)])
 def test_fractions_must_leave_something_everywhere(fractions):
-  with pytest.raises(ValueError, match="must be positive and leave some"):
+  with pytest.raises(ValueError, match="must be positive, probe_fraction"):
     pool.split(synthetic.make_synthetic(100), *fractions)
 
 

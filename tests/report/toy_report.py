@@ -65,6 +65,7 @@ def write_config(workdir: pathlib.Path) -> None:
     "samplers": {"uniform": {"name": "uniform"}, BANDIT: bandit},
     "baseline": "uniform",
     "thresholds": "0.2 0.4 0.9",
+    "paper": True,
     "budget": "1 epoch",
     "model": {"name": "cnn"},
     "data": {"source": "npz", "dir": "</pre><script>alert(2)</script>"},
