@@ -141,7 +141,12 @@ def make_pools(
     difficulty = loss.get(name, np.zeros(len(part.label), np.float32))
     partition = _make_arms(part, difficulty, needed, config.difficulty.num_arms)
     pools[name] = make_pool(part, difficulty, partition)
-  return pools, seconds
+  return _with_probe(pools), seconds
+
+
+def _with_probe(pools: dict[str, Pool]) -> dict[str, Pool]:
+  """Without a probe split of their own, samplers learn from the valid one."""
+  return {"probe": pools["valid"]} | pools
 
 
 def get_difficulty(
@@ -171,7 +176,7 @@ def get_difficulty(
     seeds=(config.difficulty.seed,)
   )
   with runs.progress_bar("difficulty", this) as progress:
-    difficulty = scores.reference_loss(this, pools, progress)
+    difficulty = scores.reference_loss(this, _with_probe(pools), progress)
   manifest = {"request": request, "seconds": difficulty.seconds}
   cache.write_arrays(folder, difficulty.loss, manifest)
   return difficulty

@@ -52,8 +52,12 @@ def parse(argv: list[str]) -> list[str]:
 def fail(error: Exception) -> None:
   """Says what was wrong, in one line, and stops."""
   text = str(error.args[0] if error.args else error)
-  # ml_collections quotes a message within a message.
-  text = text.replace("\\n", " ").replace("\\'", "'")
+  # ml_collections quotes a message within a message, and a config's mistake
+  # within a traceback, which ends with it.
+  text = text.replace("\\n", "\n").replace("\\'", "'")
+  where, _, trace = text.partition("Error whilst parsing config file:")
+  if trace:
+    text = where + trace.strip().splitlines()[-1].removeprefix("ValueError: ")
   print(f"alcurr: {' '.join(text.split())}", file=sys.stderr)
   sys.exit(2)
 

@@ -78,11 +78,11 @@ def split(
     dataset: N examples.
     valid_fraction: share of learning curves and model selection, in (0, 1).
     test_fraction: share of the final evaluation, in (0, 1).
-    probe_fraction: share that samplers may learn from, in [0, 1). With 0
-      they learn from the valid split.
+    probe_fraction: share that samplers may learn from, in [0, 1).
 
   Returns:
-    A dataset for each of "train", "valid", "test" and "probe".
+    A dataset for each of "train", "valid", "test" and, if it has a share,
+    "probe".
 
   Raises:
     ValueError: fractions that leave no training data, or a split in which a
@@ -112,7 +112,7 @@ def split(
     for i, name in enumerate(("valid", "test", "train", "probe"))
   }
   if not probe_fraction:
-    parts["probe"] = parts["valid"]
+    del parts["probe"]
   for name, part in parts.items():
     count = np.bincount(part.label, minlength=len(part.class_names))
     if count.min() == 0:

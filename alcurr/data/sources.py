@@ -76,6 +76,11 @@ def check(config: Mapping[str, Any]) -> None:
         f"data.planted_in: no {name!r} to plant mistakes in; name train, "
         "probe or valid, with commas."
       )
+    if name == "probe" and not config["probe_fraction"]:
+      raise UserError(
+        "data.planted_in: there is no probe split; give it a share, "
+        "data.probe_fraction."
+      )
   if not 0 <= config["planted_noise"] < 1:
     raise UserError(
       f"data.planted_noise must be in [0, 1), got {config['planted_noise']}."
