@@ -70,3 +70,31 @@ def test_strokes_without_a_renderer_are_refused():
   dataset = synthetic.make_synthetic(60, num_classes=2)
   with pytest.raises(ValueError, match="needs a render function"):
     pool.make_gather()(pool.make_pool(dataset), jnp.array([0]))
+
+
+def test_concatenated_strokes_render_as_they_did_apart():
+  dataset = synthetic.make_synthetic(60, num_classes=3)
+  first, second = (
+    pool.take(dataset, index) for index in (np.arange(25), np.arange(25, 60))
+  )
+  both = pool.concatenate(first, second)
+  for mine, theirs in zip(both.source, dataset.source, strict=True):
+    np.testing.assert_array_equal(mine, theirs)
+    assert mine.dtype == theirs.dtype
+  np.testing.assert_array_equal(both.label, dataset.label)
+  np.testing.assert_array_equal(both.key, dataset.key)
+  for name, flag in dataset.flags.items():
+    np.testing.assert_array_equal(both.flags[name], flag)
+
+
+def test_a_probe_split_is_taken_from_the_training_data_alone():
+  dataset = synthetic.make_synthetic(3000, num_classes=3)
+  without = pool.split(dataset, 0.1, 0.2)
+  parts = pool.split(dataset, 0.1, 0.2, 0.1)
+  for name in ("valid", "test"):
+    np.testing.assert_array_equal(parts[name].key, without[name].key)
+  keys = [set(parts[name].key.tolist()) for name in ("train", "probe")]
+  assert not keys[0] & keys[1]
+  assert keys[0] | keys[1] == set(without["train"].key.tolist())
+  error = np.sqrt(0.1 * 0.9 / 3000)
+  assert len(keys[1]) / 3000 == pytest.approx(0.1, abs=4 * error)
