@@ -62,7 +62,9 @@ _COUNTING = {
 
 def compile_once(fun: Callable, *args: PyTree) -> jax.stages.Compiled:
   """`fun` compiled for arguments of these shapes; the first is donated."""
-  lowered = jax.jit(fun, donate_argnums=0).lower(*args)
+  # Unused arguments are kept: without them two programs that read different
+  # arms of the same shapes would have the same text.
+  lowered = jax.jit(fun, donate_argnums=0, keep_unused=True).lower(*args)
   text = f"{lowered.in_tree} {lowered.out_tree} {lowered.as_text()}"
   digest = hashlib.blake2b(text.encode()).digest()
   if digest not in _compiled:
