@@ -181,23 +181,21 @@ def _costs(workdir: pathlib.Path) -> list[Block]:
 
 
 def _policies(workdir: pathlib.Path) -> list[Block]:
-  """A heat map of each sampler with several arms."""
+  """A heat map of each policy that changed."""
   gallery = read_gallery(workdir)
   shown = []
-  for name, metrics in curves.read_metrics(workdir).items():
-    table = curves.policy_curve(metrics)
-    if table.shape[1] > 1:
-      arms = roles.arms_of(workdir, name, table.shape[1], gallery)
-      beside = " Beside each row, drawings of its arm at random."
-      shown.append(
-        Block(
-          f"Policy of {name}",
-          "As figure 8 of the paper: the probability of each arm over "
-          "training, mean over trials." + (beside if arms.strips else ""),
-          f"policy_{name}",
-          interactive.policy(table, name, arms),
-        )
+  for name, table in curves.moving_policies(workdir).items():
+    arms = roles.arms_of(workdir, name, table.shape[1], gallery)
+    beside = " Beside each row, drawings of its arm at random."
+    shown.append(
+      Block(
+        f"Policy of {name}",
+        "As figure 8 of the paper: the probability of each arm over "
+        "training, mean over trials." + (beside if arms.strips else ""),
+        f"policy_{name}",
+        interactive.policy(table, name, arms),
       )
+    )
   return shown
 
 

@@ -129,6 +129,19 @@ def policy_curve(metrics: pd.DataFrame) -> pd.DataFrame:
   return pd.DataFrame(grid, index=policy.index, columns=arms)
 
 
+def moving_policies(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
+  """The `policy_curve` of each sampler whose policy changed in its run."""
+  policies = {
+    name: policy_curve(metrics)
+    for name, metrics in read_metrics(workdir).items()
+  }
+  return {
+    name: policy
+    for name, policy in policies.items()
+    if np.ptp(policy.to_numpy(), axis=0).max() > 1e-6
+  }
+
+
 def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
   """What it took to reach each top-1 accuracy on the valid pool.
 

@@ -141,19 +141,18 @@ def loss_curves(losses: pd.DataFrame) -> Figure:
 
 
 def policy_map(
-  table: pd.DataFrame,
+  policy: pd.DataFrame,
   title: str,
   arms: roles.ArmLook | None = None,
 ) -> Figure:
   """How likely each arm was, over training: the mean over trials.
 
   Args:
-    table: the sampler's rows, of `read_metrics`.
+    policy: examples seen x arm, of `curves.policy_curve`.
     title: of the figure.
     arms: drawings of each arm, shown beside its row, and its name.
   """
   arms = arms or roles.ArmLook()
-  policy = curves.policy_curve(table)
   grid = policy.to_numpy().T  # [K, T]
   num_arms = len(grid)
   strips = arms.strips if num_arms <= MAX_ARMS else None
@@ -241,15 +240,12 @@ def curve_plates(workdir: pathlib.Path) -> list[Plate]:
 
 
 def policy_plates(workdir: pathlib.Path) -> list[Plate]:
-  """Figure 8 of the paper: a heat map of each sampler with several arms."""
+  """Figure 8 of the paper: a heat map of each policy that changed."""
   gallery = read_gallery(workdir)
   plates = []
-  for name, table in read_metrics(workdir).items():
-    policy = curves.policy_curve(table)
-    if policy.shape[1] == 1:  # a single arm has nothing to show
-      continue
+  for name, policy in curves.moving_policies(workdir).items():
     arms = roles.arms_of(workdir, name, policy.shape[1], gallery)
-    figure = policy_map(table, name, arms)
+    figure = policy_map(policy, name, arms)
     data = policy.stack().rename("probability").reset_index()
     plates.append(Plate(f"policy_{name}", figure, data))
   return plates

@@ -1,10 +1,12 @@
 """Tables from the logs, against tables worked by hand."""
 
+import json
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+import toy_report
 
 from alcurr.report import curves
 
@@ -141,3 +143,18 @@ def test_an_experiments_logs_are_read(make_experiment):
   assert logs.groupby("sampler", sort=False).size().tolist() == [8, 8]
   assert logs["sampler"][0] == "uniform"  # the baseline first
   assert logs["seconds"].tolist() == (0.5 * logs["step"]).tolist()
+
+
+def test_a_policy_that_stays_has_no_map(tmp_path):
+  """Uniform's one arm, and a frozen policy; the toy's bandit moves."""
+  toy_report.write_config(tmp_path)
+  toy_report.write_run(tmp_path, "uniform", 1, 0.01)
+  toy_report.write_run(tmp_path, toy_report.BANDIT, 3, 0.01)
+  assert list(curves.moving_policies(tmp_path)) == [toy_report.BANDIT]
+  table = curves.moving_policies(tmp_path)[toy_report.BANDIT]
+  np.testing.assert_allclose(table.iloc[-1], [0, 0, 1])
+  path = tmp_path / "runs" / toy_report.BANDIT / "metrics.jsonl"
+  rows = [json.loads(line) for line in path.open()]
+  frozen = (json.dumps(row | {"policy": [0.2, 0.3, 0.5]}) for row in rows)
+  path.write_text("\n".join(frozen))
+  assert curves.moving_policies(tmp_path) == {}

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from alcurr.report import drawings, figures
+from alcurr.report import curves, drawings, figures
 from alcurr.report.gallery import read_gallery
 from alcurr.report.roles import ArmLook
 from alcurr.report.style import styles
@@ -39,7 +39,7 @@ def test_learning_curves_are_means_over_trials():
 
 
 def test_policy_map_is_the_mean_policy_over_time():
-  figure = figures.policy_map(_table(), "a")
+  figure = figures.policy_map(curves.policy_curve(_table()), "a")
   mesh = figure.axes[0].collections[0]
   grid = np.asarray(mesh.get_array()).reshape(3, 4)
   np.testing.assert_allclose(grid, np.tile([[0.2], [0.35], [0.45]], (1, 4)))
@@ -47,7 +47,9 @@ def test_policy_map_is_the_mean_policy_over_time():
 
 def test_policy_map_shows_drawings_beside_the_arms():
   strips = [np.full((4, 8, 3), 50 * k, np.uint8) for k in range(3)]
-  figure = figures.policy_map(_table(), "a", ArmLook(strips))
+  figure = figures.policy_map(
+    curves.policy_curve(_table()), "a", ArmLook(strips)
+  )
   images = figure.axes[1].get_images()
   assert [image.get_array()[0, 0, 0] for image in images] == [0, 50, 100]
   # The k-th lies at the height of arm k.
@@ -58,7 +60,7 @@ def test_policy_map_shows_drawings_beside_the_arms():
 
 def test_policy_map_names_the_classes():
   arms = ArmLook(None, ["a", "_b", "$c"], "class")
-  axis = figures.policy_map(_table(), "$x_", arms).axes[0]
+  axis = figures.policy_map(curves.policy_curve(_table()), "$x_", arms).axes[0]
   labels = [label.get_text() for label in axis.get_yticklabels()]
   assert labels == ["a", " _b", r"\$c"]
   assert axis.get_ylabel() == "class"

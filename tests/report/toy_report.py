@@ -19,7 +19,9 @@ def metrics_rows(trials: int, arms: int, rise: float) -> list[dict]:
       "trial": trial,
       "train_loss": 40 / step,
       "train_seconds": 0.5 * step,
-      "policy": [1 / arms] * arms,
+      # From even to all on the last arm.
+      "policy": [(1 - step / 40) / arms] * (arms - 1)
+      + [1 - (1 - step / 40) * (arms - 1) / arms],
     }
     | (
       {"valid": {"top1": rise * step, "top3": 0.9, "map3": 0.8, "loss": 1.5}}
