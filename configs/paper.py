@@ -8,10 +8,9 @@ The paper's protocol: 30 classes, 500,000 drawings seen once, MobileNet, 3
 trials, 1,000 drawings to validate on, which are also what samplers learn
 from, and a test set of 75,000 beside them. On generated doodles, or on Quick,
 Draw! files. Arguments: `part` (table1: batch 512; table2: batch 32; all) and
-`scale`, of all numbers of drawings. `image` in pixels, `width` of the
-MobileNet, `batch` of table1 and `rate`, the learning rate, are 64, 1.0, 512 and
-0.001; below a quarter of the scale 28, 0.25, 64 and 0.01, so that the fewer
-steps still learn something.
+`scale`, of all numbers of drawings. `image` in pixels, `model` of
+alcurr.models and `batch` of table1 are 64, mobilenet and 512; below a quarter
+of the scale 28, cnn and 64, which learn something in the fewer steps.
 """
 
 from ml_collections import ConfigDict
@@ -68,7 +67,7 @@ def samplers(warmup: int) -> dict[str, ConfigDict]:
 
 def get_config(text: str | None = None) -> ConfigDict:
   chosen = default.arguments(
-    text, part="all", scale=1.0, image=0, width=0.0, batch=0, rate=0.0
+    text, part="all", scale=1.0, image=0, model="", batch=0
   )
   part, scale = chosen["part"], chosen["scale"]
   if part not in ("table1", "table2", "all"):
@@ -77,11 +76,9 @@ def get_config(text: str | None = None) -> ConfigDict:
     raise ValueError(f"scale must be positive, got {scale}")
   small = scale < 0.25
   image = chosen["image"] or (28 if small else 64)
-  width = chosen["width"] or (0.25 if small else 1.0)
   config = default.get_config()
   config.batch_size = chosen["batch"] or (64 if small else 512)
-  config.optimizer.learning_rate = chosen["rate"] or (1e-2 if small else 1e-3)
-  config.model.name = f"mobilenet(width={width})"
+  config.model.name = chosen["model"] or ("cnn" if small else "mobilenet")
   config.budget = config.difficulty.budget = "1 epoch"
   config.data.train_examples = round(EXAMPLES * scale)
   # The splits are drawn by lot: some more, of which the rest is left out.
@@ -90,9 +87,9 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.data.valid_fraction = VALID / total
   config.data.test_fraction = TEST * scale / total
   config.data.image_size = image
-  # H: 100 of the 976 steps.
+  # H: 100, of 976 steps of 512 or of 15,625 of 32.
   warmup = max(1, round(100 * scale))
-  first = samplers(warmup)
+  first = samplers(max(1, round(100 * scale * 512 / config.batch_size)))
   config.samplers = ConfigDict(first if part != "table2" else {})
   if part != "table1":
     run = {"batch_size": 32, "baseline": "uniform_32"}

@@ -38,9 +38,7 @@ def test_the_paper_at_full_size_is_the_papers():
   config = paper.get_config()
   assert config.budget == "1 epoch" and config.trials == 3
   assert config.data.train_examples == 500_000
-  assert (
-    config.batch_size == 512 and config.model.name == "mobilenet(width=1.0)"
-  )
+  assert config.batch_size == 512 and config.model.name == "mobilenet"
   total = config.data.num_examples
   assert round(config.data.valid_fraction * total) == 1000
   assert round(config.data.test_fraction * total) == 75_000
