@@ -177,7 +177,9 @@ def train(
   trials = len(run.seeds)
   init = step.make_init(run.model, run.tx, run.sampler)
   keys = jnp.stack([jax.random.key(seed) for seed in run.seeds])
-  state = jax.jit(jax.vmap(init, (0, None)))(keys, pool)
+  # Not jitted: its operations are compiled once for all samplers, and an
+  # initialisation as one program for each of them took longer than it.
+  state = jax.vmap(init, (0, None))(keys, pool)
   steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
   lengths, chunks_per_evaluation = plan_chunks(
     run.num_steps, run.evaluations, run.chunk_steps, steps.cycle
