@@ -30,7 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr.samplers import cursor
-from alcurr.samplers.curriculum import check_arms, draw_places
+from alcurr.samplers.by_arm import check_arms
+from alcurr.samplers.curriculum import draw_places
 from alcurr.types import Array, Draw, Pool, PyTree, Sampler, Transition
 
 # From x / a to the share, of what `start` leaves, that is there; uncut.

@@ -44,6 +44,12 @@ def _check_sizes(size: Array, needed: int, name: str) -> None:
     )
 
 
+def check_arms(pool: Pool, arms: str) -> None:
+  """Refuses a partition that the pool does not have."""
+  if arms not in pool.arms:
+    raise ValueError(f"the pool has arms {sorted(pool.arms)}, not {arms!r}")
+
+
 def by_arm(
   *, batch_size: int, arms: str, arms_per_batch: int, replacement: bool
 ) -> ByArm:
@@ -69,8 +75,7 @@ def by_arm(
   group_size = batch_size // arms_per_batch
 
   def start(key: Array, pool: Pool) -> PyTree:
-    if arms not in pool.arms:
-      raise ValueError(f"the pool has arms {sorted(pool.arms)}, not {arms!r}")
+    check_arms(pool, arms)
     size = pool.arms[arms].size
     _check_sizes(size, 1 if replacement else group_size, arms)
     return () if replacement else cursor.start(key, size)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alcurr.samplers.by_arm import check_arms
 from alcurr.types import Arms, Array, Draw, Pool, PyTree, Sampler, Transition
 
 
@@ -44,12 +45,6 @@ def draw_places(partition: Arms, place: Array) -> Draw:
   ones = jnp.ones(place.shape, jnp.float32)
   count = jax.ops.segment_sum(ones, arm, partition.size.shape[0])
   return Draw(index, arm, ones, ones, policy=count / place.shape[0])
-
-
-def check_arms(pool: Pool, arms: str) -> None:
-  """Refuses a partition that the pool does not have."""
-  if arms not in pool.arms:
-    raise ValueError(f"the pool has arms {sorted(pool.arms)}, not {arms!r}")
 
 
 def curriculum(
