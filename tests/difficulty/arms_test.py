@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alcurr.data import noise
+from alcurr.data.arrays import from_arrays
 from alcurr.difficulty import arms
 
 
@@ -142,6 +144,17 @@ def test_shuffled_arms_are_uncorrelated_with_the_scores_and_the_order():
   for c in range(4):
     mine = arm[label == c]
     assert abs(np.corrcoef(mine, np.arange(1000))[0, 1]) < 4 / 1000**0.5
+
+
+def test_shuffled_arms_are_uncorrelated_with_planted_mistakes():
+  """Both are drawn by lot, for pools of the same size."""
+  label = np.repeat(np.arange(4), 1000)
+  dataset = from_arrays(np.zeros((4000, 2, 2), np.uint8), label)
+  arm = arms.shuffled(label, np.zeros(4000), 10).arm
+  for seed in range(5):
+    planted = noise.plant_wrong_labels(dataset, 0.3, seed).flags["planted"]
+    # Of independent lots the correlation has a deviation of 1 / sqrt(4000).
+    assert abs(np.corrcoef(arm, planted)[0, 1]) < 4 / 4000**0.5
 
 
 def test_partitions_without_scores_need_none():
