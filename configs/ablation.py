@@ -8,7 +8,8 @@ arms is paid for: nothing (uniform over arms: full exploration), the gain of
 the trained batch (the paper's), of a fresh probe of the same arm, of a
 uniformly drawn arm. Each is compared with uniform sampling of the same norm
 and batch size; the report has what each factor contributes to the lead.
-Arguments: `trials`, `examples` (a run's budget). DIR holds Quick, Draw! files.
+Arguments: `trials`, `examples` (a run's budget), and a factor's name with the
+one level to hold it at, such as `batch_size=512`. DIR holds Quick, Draw! files.
 """
 
 import itertools
@@ -67,8 +68,25 @@ def _run(norm: str, batch_size: int) -> ConfigDict:
   )
 
 
+def _levels(factor: str, held: str) -> tuple:
+  """All levels of a factor, or the one it is held at."""
+  levels = FACTORS[factor]
+  if held == "all":
+    return levels
+  at = tuple(level for level in levels if str(level) == held)
+  if not at:
+    raise ValueError(
+      f"{factor} must be all or one of {', '.join(map(str, levels))}, got "
+      f"{held!r}"
+    )
+  return at
+
+
 def get_config(text: str | None = None) -> ConfigDict:
-  chosen = default.arguments(text, trials=5, examples=20_000)
+  chosen = default.arguments(
+    text, trials=5, examples=20_000, **dict.fromkeys(FACTORS, "all")
+  )
+  factors = {factor: _levels(factor, chosen[factor]) for factor in FACTORS}
   config = default.get_config()
   config.trials = chosen["trials"]
   config.budget = config.difficulty.budget = f"{chosen['examples']} examples"
@@ -77,25 +95,21 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.model.name = "cnn(width=0.25, norm='group')"
   config.data.source = "files"
   config.data.classes = "all"
-  config.baseline = "uniform_batch_32"
-  config.samplers = ConfigDict(
-    {
-      f"uniform_{norm}_{batch_size}": {
-        "name": "uniform",
-        "replacement": False,
-        "run": _run(norm, batch_size),
-      }
-      for norm in FACTORS["norm"]
-      for batch_size in FACTORS["batch_size"]
-    }
-  )
+  config.samplers = ConfigDict()
+  for norm, batch_size in itertools.product(
+    factors["norm"], factors["batch_size"]
+  ):
+    name = f"uniform_{norm}_{batch_size}"
+    config.samplers[name] = {"name": "uniform", "replacement": False}
+    config.samplers[name].run = _run(norm, batch_size)
+  config.baseline = next(iter(config.samplers))
   # Read by the report: the factors, and each cell's level of each.
   config.factors = ConfigDict(
-    {factor: tuple(map(str, levels)) for factor, levels in FACTORS.items()}
+    {factor: tuple(map(str, levels)) for factor, levels in factors.items()}
   )
   config.cells = ConfigDict()
-  for levels in itertools.product(*FACTORS.values()):
-    level = dict(zip(FACTORS, levels, strict=True))
+  for levels in itertools.product(*factors.values()):
+    level = dict(zip(factors, levels, strict=True))
     name = "-".join(str(v).replace(" ", "_") for v in levels)
     config.samplers[name] = _cell(**level, examples=chosen["examples"])
     config.cells[name] = {k: str(v) for k, v in level.items()}

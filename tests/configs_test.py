@@ -24,6 +24,7 @@ from configs import (
     paper.get_config("scale=0.02,part=all,batch=64"),
     honest.get_config("trials=2"),
     ablation.get_config(),
+    ablation.get_config("batch_size=512,norm=batch"),
     headroom.get_config("noise=0.3,passes=10"),
     influence.get_config("part=all,probe=noisy"),
   ],
@@ -64,6 +65,16 @@ def test_the_ablation_is_a_full_factorial():
       run.batch_size,
       run.model.name,
     )
+
+
+def test_a_factor_of_the_ablation_is_held_at_a_level():
+  config = ablation.get_config("batch_size=512,norm=batch")
+  assert len(config.cells) == 2 * 2 * 4
+  for cell in config.cells.values():
+    assert (cell.batch_size, cell.norm) == ("512", "batch")
+  assert set(config.samplers) == {*config.cells, "uniform_batch_512"}
+  with pytest.raises(ValueError, match="norm must be all or one of batch, gr"):
+    ablation.get_config("norm=layer")
 
 
 def test_what_is_swept_is_apart_in_one_thing():
