@@ -130,7 +130,7 @@ def _curves(workdir: pathlib.Path, stems: list[str]) -> list[Block]:
   )
   shown.append(
     Block(
-      "Training against valid loss (the paper's figure 5)",
+      "Training against valid loss (as the paper's figure 5)",
       "Means over trials. Thin lines: the training loss, of the examples that "
       "the sampler chose; with markers: the loss on the valid pool.",
       "train_and_valid_loss",
@@ -142,11 +142,13 @@ def _curves(workdir: pathlib.Path, stems: list[str]) -> list[Block]:
 
 def _curves_title(stem: str) -> str:
   if stem == "full_exploration":
-    return "Full exploration and E = 0.8 against uniform (the paper's figure 6)"
+    return (
+      "Full exploration and E = 0.8 against uniform (as the paper's figure 6)"
+    )
   size = stem.removeprefix("learning_curves").removeprefix("_")
   number = 7 if size == "32" else 4
   at = f" at batch {size}" if size else ""
-  return f"Learning curves{at} (the paper's figure {number})"
+  return f"Learning curves{at} (as the paper's figure {number})"
 
 
 def _costs(workdir: pathlib.Path) -> list[Block]:
@@ -190,7 +192,7 @@ def _policies(workdir: pathlib.Path) -> list[Block]:
     shown.append(
       Block(
         f"Policy of {name}",
-        "As figure 8 of the paper: the probability of each arm over "
+        "As the paper's figure 8: the probability of each arm over "
         "training, mean over trials." + (beside if arms.strips else ""),
         f"policy_{name}",
         interactive.policy(table, name, arms),
@@ -207,19 +209,19 @@ def _drawings(workdir: pathlib.Path, stems: list[str]) -> list[Block]:
   by_class = drawings.difficulty_table(gallery)
   return [
     Block(
-      "Least and most informative drawings (the paper's figure 1)",
+      "Least and most informative drawings (as the paper's figure 1)",
       "The training drawings of lowest and of highest difficulty, the loss of "
       "a reference model, of some classes from the hardest to the easiest.",
       "least_and_most",
     ),
     Block(
-      "A hard class beside an easy one (the paper's figure 2)",
+      "A hard class beside an easy one (as the paper's figure 2)",
       "Drawings at random of the classes of highest and lowest median "
       "difficulty.",
       "hard_and_easy",
     ),
     Block(
-      "Difficulty by class (the paper's figure 3)",
+      "Difficulty by class (as the paper's figure 3)",
       "Quartiles of difficulty of the training drawings, by median.",
       "difficulty_by_class",
       interactive.difficulty(by_class),

@@ -225,15 +225,16 @@ def curve_plates(workdir: pathlib.Path) -> list[Plate]:
   looks = styles(metrics)
   logs = curves.read_logs(workdir)
   means = curves.mean_curves(logs, ("top1", "top3", "loss"))
+  losses = roles.losses(workdir, logs)
+  plates = [Plate("train_and_valid_loss", loss_curves(losses), losses)]
+  if means["sampler"].value_counts().max() < 2:
+    return plates  # evaluated at the end alone: a point is no curve
   panels = (("top1", "top-1 accuracy"), ("top3", "top-3 accuracy"))
-  plates = []
   for stem, names in roles.curve_groups(workdir, means).items():
     chosen = {name: metrics[name] for name in names}
     figure = learning_curves(chosen, panels, looks)
     data = means[means["sampler"].isin(names)]
     plates.append(Plate(stem, figure, data))
-  losses = roles.losses(workdir, logs)
-  plates.append(Plate("train_and_valid_loss", loss_curves(losses), losses))
   costs = accuracy_against_cost(means, looks)
   plates.append(Plate("accuracy_against_cost", costs, means))
   return plates

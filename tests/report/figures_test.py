@@ -1,5 +1,7 @@
 """Figures show the numbers of metrics.jsonl."""
 
+import json
+
 import numpy as np
 import pandas as pd
 
@@ -132,3 +134,19 @@ def test_figures_of_the_gallery_show_its_numbers(experiment):
   assert shown["difficulty"].tolist() == shown["index"].tolist()
   titles = [a.get_title() for a in drawings.hard_beside_easy(gallery).axes]
   assert titles == ["hard: plain", "easy: <script>alert(1)</script>"]
+
+
+def test_runs_evaluated_once_have_no_accuracy_curves(make_experiment):
+  def stems(workdir):
+    return {plate.stem for plate in figures.curve_plates(workdir)}
+
+  workdir = make_experiment()
+  assert "learning_curves" in stems(workdir)
+  for path in workdir.glob("runs/*/metrics.jsonl"):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    last = max(row["step"] for row in rows)
+    for row in rows:
+      if row["step"] < last:
+        row.pop("valid", None)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+  assert stems(workdir) == {"train_and_valid_loss"}
