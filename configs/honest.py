@@ -15,27 +15,25 @@ from ml_collections import ConfigDict
 
 from configs import default, headroom, paper
 
-RATES = (5e-4, 1e-3, 2e-3)
+RATES = (1e-3, 3e-3, 1e-2)
 
 
 def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
   bandit = default.bandit
+  uniform_arms = ConfigDict(
+    {"name": "frozen_policy", "policy": "uniform", "arms": "difficulty"}
+  )
   return {
     **paper.samplers(warmup),
+    # The same draws without the gains, which it does not look at.
+    "full_exploration": uniform_arms,
     "bandit_mean": bandit(gain="mean_prediction_gain", warmup=warmup),
     "bandit_target": bandit(gain="target_prediction_gain", warmup=warmup),
     "bandit_first_order": bandit(gain="first_order_gain", warmup=warmup),
     "influence": headroom.influence(batch_size),
     # Controls.
     "random_reward": bandit(gain="random_gain", warmup=warmup),
-    "uniform_arms": ConfigDict(
-      {
-        "name": "frozen_policy",
-        "policy": "uniform",
-        "arms": "difficulty",
-        "arms_per_batch": batch_size,
-      }
-    ),
+    "uniform_arms": ConfigDict({**uniform_arms, "arms_per_batch": batch_size}),
     "shuffled_curriculum": ConfigDict(
       {"name": "bucketed_curriculum", "num_buckets": 3, "arms": "shuffled"}
     ),
@@ -72,7 +70,7 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.data.classes = "all"
   config.data.valid_fraction = 0.1
   config.data.probe_fraction = 0.05
-  config.baseline = _name("uniform", RATES[1])
+  config.baseline = _name("uniform", RATES[0])
   config.samplers = ConfigDict()
   # Read by the report: the runs among which each sampler's rate is chosen.
   config.tuned = ConfigDict()

@@ -5,6 +5,7 @@ are settings of the same sampler, such as that of configs/honest.py.
 """
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,11 @@ def _two_sided(means: np.ndarray) -> float:
   return min(2 * (beyond + 1) / (len(means) + 1), 1.0)
 
 
+def _ends(runs: Sequence[str]) -> set[str]:
+  """The first and the last of settings in order; of two, neither is."""
+  return {runs[0], runs[-1]} if len(runs) > 2 else set()
+
+
 def tuned_table(workdir: pathlib.Path) -> pd.DataFrame:
   """A row per sampler whose settings have all finished, the best first.
 
@@ -38,7 +44,9 @@ def tuned_table(workdir: pathlib.Path) -> pd.DataFrame:
     test top-1 in percent, and its difference to the baseline's sampler at the
     best of its own settings, in points, with the 95 % interval of
     `tables.paired_bootstrap`; `Holm p` is of that bootstrap, two-sided, and
-    adjusted for the number of samplers compared. Empty without `tuned`.
+    adjusted for the number of samplers compared; `at an end` is "yes" where
+    that setting is the first or the last of three or more. Empty without
+    `tuned`.
   """
   config = writer.read_json(workdir / "config.json")
   metrics = curves.read_metrics(workdir)
@@ -73,6 +81,7 @@ def tuned_table(workdir: pathlib.Path) -> pd.DataFrame:
       {
         "sampler": family,
         "setting": run,
+        "at an end": "yes" if run in _ends(config["tuned"][family]) else "",
         "valid top-1 %": 100 * valid[run],
         "test top-1 %": 100 * right[family].mean(),
         f"difference to {base}": 100 * interval.mean,
@@ -93,7 +102,8 @@ def section(workdir: pathlib.Path) -> Section | None:
     return None
   text = (
     "Every sampler was run at the same settings, and the one with the best "
-    "mean top-1 on the valid pool stands here with its test top-1. The "
+    "mean top-1 on the valid pool stands here with its test top-1; where that "
+    "one is at an end of those tried, a wider range may hold a better one. The "
     "difference is to the baseline at the best of its own settings, on the "
     "same trial and the same example; low and high bound the 95 % interval of "
     "a bootstrap over trials and test examples. Holm p is the two-sided "

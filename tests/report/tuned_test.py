@@ -59,7 +59,7 @@ def test_the_setting_is_chosen_on_valid(tmp_path):
   assert table.loc["bandit", "Holm p"] == pytest.approx(expected, abs=0.02)
   assert table.loc["alone", "Holm p"] == 1
   assert np.isnan(table.loc["uniform", "Holm p"])
-  assert tuned.section(tmp_path).table.shape == (3, 8)
+  assert tuned.section(tmp_path).table.shape == (3, 9)
 
 
 def test_holm_by_hand():
@@ -72,3 +72,16 @@ def test_holm_by_hand():
 def test_nothing_tuned_no_section(tmp_path):
   _write(tmp_path, {"uniform": (0.5, 10)}, None, "uniform")
   assert tuned.section(tmp_path) is None
+
+
+def test_a_setting_at_an_end_of_the_range_is_marked(tmp_path):
+  valid = {"low": 0.3, "middle": 0.5, "high": 0.4}
+  runs = {f"uniform-{name}": (v, 30) for name, v in valid.items()}
+  runs |= {f"bandit-{name}": (1 - v, 30) for name, v in valid.items()}
+  families = {
+    sampler: [f"{sampler}-{name}" for name in valid]
+    for sampler in ("uniform", "bandit")
+  }
+  _write(tmp_path, runs, families, "uniform-low")
+  table = tuned.tuned_table(tmp_path).set_index("sampler")
+  assert table["at an end"].to_dict() == {"uniform": "", "bandit": "yes"}
