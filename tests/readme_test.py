@@ -44,7 +44,13 @@ def test_the_loop_without_train_py():
 
 def test_every_path_it_names_is_there():
   text = README.read_text()
-  for path in re.findall(r"\]\(((?!http)[^)]+)\)", text):
+  headings = {
+    re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+    for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+  }
+  for anchor in re.findall(r"\]\(#([^)]+)\)", text):
+    assert anchor in headings, anchor
+  for path in re.findall(r"\]\(((?!http|#)[^)]+)\)", text):
     assert (README.parent / path).exists(), path
   for path in re.findall(r"--config=(configs/\w+\.py)", text):
     assert (README.parent / path).exists(), path
