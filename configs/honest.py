@@ -8,15 +8,13 @@ rates for every sampler and the best of them chosen on valid, what samplers
 learn from apart from what selects and what tests, ten trials, and the
 controls: random rewards, uniform over arms, shuffled difficulty, the
 curriculum backwards, class-balanced, with replacement. Arguments: `trials`,
-`batch`, and `model`, one of alcurr.models. DIR holds Quick, Draw! files.
+`batch`, `model`, one of alcurr.models, and `rates`, those learning rates with
+spaces between them. DIR holds Quick, Draw! files.
 """
 
 from ml_collections import ConfigDict
 
 from configs import default, headroom, paper
-
-RATES = (1e-3, 3e-3, 1e-2)
-
 
 def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
   bandit = default.bandit
@@ -60,7 +58,10 @@ def _name(sampler: str, rate: float) -> str:
 
 
 def get_config(text: str | None = None) -> ConfigDict:
-  chosen = default.arguments(text, trials=10, batch=32, model="cnn")
+  chosen = default.arguments(
+    text, trials=10, batch=32, model="cnn", rates="1e-3 3e-3 1e-2"
+  )
+  rates = [float(rate) for rate in chosen["rates"].split()]
   config = default.get_config()
   config.trials = chosen["trials"]
   config.batch_size = chosen["batch"]
@@ -70,13 +71,13 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.data.classes = "all"
   config.data.valid_fraction = 0.1
   config.data.probe_fraction = 0.05
-  config.baseline = _name("uniform", RATES[0])
+  config.baseline = _name("uniform", rates[0])
   config.samplers = ConfigDict()
   # Read by the report: the runs among which each sampler's rate is chosen.
   config.tuned = ConfigDict()
   for name, sampler in _samplers(chosen["batch"], warmup=100).items():
     runs = []
-    for rate in RATES:
+    for rate in rates:
       run = _name(name, rate)
       config.samplers[run] = ConfigDict(sampler)
       config.samplers[run].run = ConfigDict(
