@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from configs import default, headroom, paper
 
+
 def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
   bandit = default.bandit
   uniform_arms = ConfigDict(
