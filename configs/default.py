@@ -14,7 +14,8 @@ def arguments(text: str | None, **defaults: Any) -> dict[str, Any]:
 
   Args:
     text: names and values with commas; None or "" for the defaults.
-    **defaults: every name with its default, whose type the value takes.
+    **defaults: every name with its default, whose type the value takes; a
+      tuple stands for values with spaces between them.
   """
   values = dict(defaults)
   for item in filter(None, (text or "").split(",")):
@@ -24,13 +25,18 @@ def arguments(text: str | None, **defaults: Any) -> dict[str, Any]:
         f"{item!r} after the config's name: write {', '.join(defaults)} with "
         f"their values, such as {'{}={}'.format(*next(iter(defaults.items())))}"
       )
+    default = defaults[name]
+    several = isinstance(default, tuple)
+    kind = type(default[0] if several else default)
     try:
-      values[name] = type(defaults[name])(value)
+      read = tuple(map(kind, value.split())) if several else kind(value)
     except ValueError as error:
-      kind = type(defaults[name]).__name__
       raise ValueError(
-        f"{item!r} after the config's name: {name} is of type {kind}"
+        f"{item!r} after the config's name: {name} is of type {kind.__name__}"
       ) from error
+    if read == ():
+      raise ValueError(f"{item!r} after the config's name: {name} needs values")
+    values[name] = read
   return values
 
 

@@ -12,6 +12,8 @@ curriculum backwards, class-balanced, with replacement. Arguments: `trials`,
 spaces between them. DIR holds Quick, Draw! files.
 """
 
+from decimal import Decimal
+
 from ml_collections import ConfigDict
 
 from configs import default, headroom, paper
@@ -55,14 +57,17 @@ def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
 
 
 def _name(sampler: str, rate: float) -> str:
-  return f"{sampler}-lr{rate:.0e}"
+  # All digits, for two rates are two runs; a ConfigDict's key has no point.
+  _, digits, exponent = Decimal(repr(rate)).normalize().as_tuple()
+  return f"{sampler}-lr{''.join(map(str, digits))}e{exponent:+03d}"
 
 
 def get_config(text: str | None = None) -> ConfigDict:
   chosen = default.arguments(
-    text, trials=10, batch=32, model="cnn", rates="1e-3 3e-3 1e-2"
+    text, trials=10, batch=32, model="cnn", rates=(1e-3, 3e-3, 1e-2)
   )
-  rates = [float(rate) for rate in chosen["rates"].split()]
+  # In order: the report marks a best one at an end of the range.
+  rates = sorted(set(chosen["rates"]))
   config = default.get_config()
   config.trials = chosen["trials"]
   config.batch_size = chosen["batch"]

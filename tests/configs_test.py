@@ -77,6 +77,25 @@ def test_a_factor_of_the_ablation_is_held_at_a_level():
     ablation.get_config("norm=layer")
 
 
+def test_every_sampler_is_tuned_over_the_same_rates():
+  config = honest.get_config("rates=0.02 1e-3 1.5e-3 0.001")
+  rates = [0.001, 0.0015, 0.02]
+  for runs in config.tuned.values():
+    each = [settings.of_run(config, name) for name in runs]
+    assert [run.optimizer.learning_rate for run in each] == rates
+    assert len({run.baseline for run in each}) == len(rates)
+  assert config.baseline == "uniform-lr1e-03"
+  names = ("uniform-lr1e-03", "uniform-lr15e-04", "uniform-lr2e-02")
+  assert config.tuned.uniform == names
+  assert len(config.samplers) == len(config.tuned) * len(rates)
+  for text, message in (
+    ("rates=fast", "'rates=fast' after .* rates is of type float"),
+    ("rates=", "'rates=' after the config's name: rates needs values"),
+  ):
+    with pytest.raises(ValueError, match=message):
+      honest.get_config(text)
+
+
 def test_what_is_swept_is_apart_in_one_thing():
   config = influence.get_config("part=all")
   first = config.samplers.influence.to_dict()
