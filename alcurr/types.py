@@ -160,6 +160,8 @@ class Model(NamedTuple):
   # (key, params, model_state, image [B, H, W, C], *, train)
   #   -> (logits [B, V] float32, model_state)
   apply: Callable[..., tuple[Array, PyTree]]
+  # Of the weights file that init starts from; "" where it starts at random.
+  fingerprint: str = ""
 
 
 class TrainState(NamedTuple):

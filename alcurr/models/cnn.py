@@ -10,6 +10,7 @@ dense           V
 """
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from alcurr.models import layers
 from alcurr.types import Array, Model
@@ -18,33 +19,32 @@ from alcurr.types import Array, Model
 MIN_SIZE = 4
 
 
-class _CNN(nn.Module):
+class CNN(nn.Module):
   num_classes: int
-  width: float
-  norm: str
-  lowering: str
+  options: layers.Options
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
+    kit = layers.Kit(self.options, train)
+    x = kit.start(x)
     for i, channels in enumerate((32, 64), start=1):
-      x = layers.Conv(
-        layers.scaled(channels, self.width),
-        kernel=3,
-        use_bias=self.norm == "none",  # a norm has its own
-        lowering=self.lowering,
-        name=f"conv{i}",
-      )(x)
-      x = layers.make_norm(self.norm, train=train, name=f"conv{i}_norm")(x)
-      x = layers.max_pool(nn.relu(x), window=2, lowering=self.lowering)
+      x = kit.conv(
+        x,
+        self.options.channels(channels),
+        3,
+        f"conv{i}",
+        use_bias=self.options.norm == "none",  # a norm has its own
+      )
+      x = kit.norm(x, f"conv{i}_norm")
+      x = kit.max_pool(nn.relu(x), 2, 2)
     x = x.reshape(x.shape[0], -1)
     x = nn.Dense(
-      layers.scaled(128, self.width),
+      self.options.channels(128),
       kernel_init=layers.he_normal,
+      dtype=x.dtype,
       name="dense",
     )(x)
-    return nn.Dense(
-      self.num_classes, kernel_init=layers.glorot_uniform, name="logits"
-    )(nn.relu(x))
+    return kit.logits(nn.relu(x).astype(jnp.float32), self.num_classes)
 
 
 def cnn(
@@ -53,16 +53,14 @@ def cnn(
   num_classes: int,
   width: float = 1.0,
   norm: str = "none",
-  lowering: str = "auto",
+  conv: str = "auto",
+  dtype: str = "float32",
 ) -> Model:
   """Two convolutions and a hidden layer.
 
-  Args:
-    image_shape: (H, W, C), at least 4 x 4 pixels.
-    num_classes: V, at least 2.
-    width: multiplies the channels and the hidden units, positive.
-    norm: after each convolution: "none", "batch" or "group".
-    lowering: "auto", "lax" or "matmul", see `alcurr.models.layers`.
+  Arguments as of every network, see `alcurr.models`; images of at least 4 x 4
+  pixels, `width` multiplies the hidden units too, and `norm`, after each
+  convolution, may be "none".
 
   Raises:
     ValueError: an argument out of range.
@@ -71,10 +69,8 @@ def cnn(
     image_shape=image_shape,
     min_size=MIN_SIZE,
     num_classes=num_classes,
-    width=width,
     norm=norm,
-    norms=("none", "batch", "group"),
-    lowering=lowering,
+    norms=("none", *layers.NORMS),
   )
-  module = _CNN(num_classes, width, norm, lowering)
-  return layers.from_linen(module, image_shape)
+  options = layers.Options(norm=norm, conv=conv, dtype=dtype, width=width)
+  return layers.from_linen(CNN(num_classes, options), image_shape)

@@ -1,32 +1,28 @@
-"""Layers whose lowering is chosen by the backend.
+"""The pieces that the networks are made of, and what all of them share.
 
-XLA's convolutions are right on a GPU or TPU and slow on a CPU, above all in
-the body of a loop and in the gradient of a depthwise convolution (jax#12868,
-jax#13800). So each operation has two lowerings with the same parameters:
-
-  lax     what XLA has: `conv_general_dilated`, `reduce_window`
-  matmul  what a CPU is good at: a 1x1 convolution is a matrix product, a
-          larger one is a product over k*k shifted copies laid side by side
-          (im2col), a depthwise one is k*k shifted multiply-adds, and pooling
-          is the maximum over two axes of a reshaped image
-
-"auto" is matmul on a CPU and lax elsewhere. Parameters are float32 in the
-layout of `flax.linen.Conv`, whatever the lowering; the arithmetic is in the
-type of the input.
+A network is a Linen module with the fields `num_classes` and `options`,
+called as `module(image, train=...)`, and it takes its pieces from a `Kit`:
+convolutions with a choice of lowering, norms, pools, the classifier.
+Parameters are float32 in the layout of `flax.linen`, whatever the options.
 """
 
+import dataclasses
+import functools
 import math
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
+from alcurr.models import lowerings
+from alcurr.models.lowerings import Padding
 from alcurr.types import Array, Model, PyTree
 
-LOWERINGS = ("auto", "lax", "matmul")
-NORMS = ("none", "batch", "group")
+NORMS = ("batch", "group")
+DTYPES = ("float32", "bfloat16")
+
+# The name of every network's classifier.
+HEAD = "logits"
 
 # Normal with variance 2 / fan_in (He et al. 2015): layers that feed a ReLU.
 he_normal = nn.initializers.he_normal()
@@ -34,116 +30,32 @@ he_normal = nn.initializers.he_normal()
 glorot_uniform = nn.initializers.glorot_uniform()
 
 
-def _by_matmul(lowering: str) -> bool:
-  """Whether `lowering` means matmul on the backend that runs this."""
-  if lowering == "auto":
-    return jax.default_backend() == "cpu"
-  return lowering == "matmul"
-
-
-def _shifts(
-  x: Array, window: tuple[int, int], stride: int, padding: str
-) -> list[Array]:
-  """The k*k slices of x [B, H, W, C] that a sliding window sees.
-
-  Slice i * kw + j holds what cell (i, j) of the window sees from each place:
-  [B, H', W', C], with TensorFlow's "SAME" or "VALID" H' and W'.
-  """
-  pads = lax.padtype_to_pads(x.shape[1:3], window, (stride, stride), padding)
-  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  height, width = (
-    (n - k) // stride * stride + 1
-    for n, k in zip(x.shape[1:3], window, strict=True)
-  )
-  return [
-    x[:, i : i + height : stride, j : j + width : stride]
-    for i in range(window[0])
-    for j in range(window[1])
-  ]
-
-
-def conv(
-  x: Array, kernel: Array, *, stride: int, padding: str, lowering: str
-) -> Array:
-  """Convolution of x [B, H, W, C] with kernel [kh, kw, C, C'].
-
-  Args:
-    x: images.
-    kernel: HWIO.
-    stride: of both axes.
-    padding: "SAME" or "VALID", as TensorFlow's.
-    lowering: "auto", "lax" or "matmul".
-
-  Returns:
-    [B, H', W', C'].
-  """
-  if not _by_matmul(lowering):
-    return lax.conv_general_dilated(
-      x,
-      kernel,
-      (stride, stride),
-      padding,
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-  patches = jnp.concatenate(
-    _shifts(x, kernel.shape[:2], stride, padding), axis=-1
-  )
-  return patches @ kernel.reshape(-1, kernel.shape[-1])
-
-
-def depthwise_conv(
-  x: Array, kernel: Array, *, stride: int, padding: str, lowering: str
-) -> Array:
-  """Convolution of each channel of x [B, H, W, C] with its own kernel.
-
-  Arguments as for `conv`, kernel [kh, kw, 1, C]. Returns [B, H', W', C].
-  """
-  if not _by_matmul(lowering):
-    return lax.conv_general_dilated(
-      x,
-      kernel,
-      (stride, stride),
-      padding,
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-      feature_group_count=x.shape[-1],
-    )
-  taps = kernel.reshape(-1, kernel.shape[-1])
-  shifts = _shifts(x, kernel.shape[:2], stride, padding)
-  return sum(shift * tap for shift, tap in zip(shifts, taps, strict=True))
-
-
-def max_pool(x: Array, *, window: int, lowering: str) -> Array:
-  """Largest of each window x window cell: [B, H, W, C] -> [B, H', W', C].
-
-  The windows do not overlap; a row or column that fills none is left out.
-  """
-  if not _by_matmul(lowering):
-    return nn.max_pool(x, (window, window), (window, window))
-  rows, columns = x.shape[1] // window, x.shape[2] // window
-  x = x[:, : rows * window, : columns * window]
-  x = x.reshape(x.shape[0], rows, window, columns, window, x.shape[-1])
-  return x.max((2, 4))
-
-
 class Conv(nn.Module):
-  """`flax.linen.Conv` on square kernels, with a choice of lowering."""
+  """`flax.linen.Conv` on two image axes, with a choice of lowering.
+
+  `groups=0` is depthwise: a kernel for each channel.
+  """
 
   features: int
-  kernel: int
+  kernel: tuple[int, int]
   stride: int = 1
-  padding: str = "SAME"
-  use_bias: bool = True
+  padding: Padding = "SAME"
+  groups: int = 1
+  use_bias: bool = False
   lowering: str = "auto"
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+    inputs = x.shape[-1]
+    groups = self.groups or inputs
+    shape = (*self.kernel, inputs // groups, self.features)
     kernel = self.param("kernel", he_normal, shape)
-    x = conv(
+    x = lowerings.conv(
       x,
       kernel.astype(x.dtype),
       stride=self.stride,
       padding=self.padding,
+      groups=groups,
       lowering=self.lowering,
     )
     if self.use_bias:
@@ -152,47 +64,216 @@ class Conv(nn.Module):
     return x
 
 
-class DepthwiseConv(nn.Module):
-  """A square kernel for each channel, without bias; a choice of lowering."""
+class SeparableConv(nn.Module):
+  """A kernel for each channel, then a 1x1 convolution; no bias."""
 
-  kernel: int
+  features: int
+  kernel: tuple[int, int]
   stride: int = 1
-  padding: str = "SAME"
   lowering: str = "auto"
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    shape = (self.kernel, self.kernel, 1, x.shape[-1])
-    kernel = self.param("kernel", he_normal, shape)
-    return depthwise_conv(
-      x,
-      kernel.astype(x.dtype),
-      stride=self.stride,
-      padding=self.padding,
-      lowering=self.lowering,
+    inputs = x.shape[-1]
+    shape = (*self.kernel, 1, inputs)
+    depthwise = self.param("depthwise_kernel", he_normal, shape)
+    pointwise = self.param(
+      "pointwise_kernel", he_normal, (1, 1, inputs, self.features)
     )
+    conv = functools.partial(lowerings.conv, lowering=self.lowering)
+    x = conv(x, depthwise.astype(x.dtype), stride=self.stride, groups=inputs)
+    return conv(x, pointwise.astype(x.dtype))
 
 
-def make_norm(kind: str, *, train: bool, name: str) -> Callable[[Array], Array]:
-  """The normalisation that a model's `norm` names, for use in its `__call__`.
+class BatchNorm(nn.Module):
+  """`flax.linen.BatchNorm` with fewer passes over the images.
 
-  "batch" has Keras's constants; "group" has groups of at least 16 channels
-  (Wu & He 2018) and does not mix examples; "none" is the identity.
+  (Ioffe & Szegedy 2015.) Normalised as x * a + b with a and b of each channel,
+  so that a step keeps nothing of the size of the images but x itself.
+  Statistics are float32 in any type.
   """
-  if kind == "batch":
-    return nn.BatchNorm(
-      use_running_average=not train, momentum=0.99, epsilon=1e-3, name=name
+
+  train: bool
+  momentum: float
+  epsilon: float
+  use_scale: bool = True
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    shape = (x.shape[-1],)
+    zeros, ones = nn.initializers.zeros, nn.initializers.ones
+    running_mean = self.variable(
+      "batch_stats", "mean", lambda: jnp.zeros(shape)
     )
-  if kind == "group":
-    return lambda x: nn.GroupNorm(
-      num_groups=math.gcd(x.shape[-1], max(1, x.shape[-1] // 16)), name=name
+    running_var = self.variable("batch_stats", "var", lambda: jnp.ones(shape))
+    if self.train:
+      wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+      mean = wide.mean((0, 1, 2))
+      var = jnp.maximum(0, (wide * wide).mean((0, 1, 2)) - mean * mean)
+      for running, new in ((running_mean, mean), (running_var, var)):
+        old = running.value
+        running.value = self.momentum * old + (1 - self.momentum) * new
+    else:
+      mean, var = running_mean.value, running_var.value
+    a = jax.lax.rsqrt(var + self.epsilon)
+    if self.use_scale:
+      a *= self.param("scale", ones, shape)
+    b = self.param("bias", zeros, shape) - mean * a
+    return x * a.astype(x.dtype) + b.astype(x.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What a user chooses of any network; see `alcurr.models`."""
+
+  norm: str = "batch"
+  conv: str = "auto"
+  dtype: str = "float32"
+  remat: bool = False
+  width: float = 1.0
+
+  def __post_init__(self):
+    check_choice("conv", self.conv, lowerings.LOWERINGS)
+    check_choice("dtype", self.dtype, DTYPES)
+    if not 0 < self.width < math.inf:
+      raise ValueError(f"width must be positive and finite, got {self.width}")
+
+  def channels(self, channels: int) -> int:
+    """Channels at the width, rounded down as Keras does; at least 1."""
+    return max(1, int(channels * self.width))
+
+  def block(self, module: type[nn.Module]) -> type[nn.Module]:
+    """The module, its forward pass done again in the backward pass if asked."""
+    return nn.remat(module) if self.remat else module
+
+
+@dataclasses.dataclass(frozen=True)
+class Kit:
+  """The pieces of a network, for use within a module's `__call__`.
+
+  Attributes:
+    options: the user's.
+    train: whether a batch norm takes the batch's statistics.
+    epsilon, momentum: of the batch norms.
+  """
+
+  options: Options
+  train: bool
+  epsilon: float = 1e-3
+  momentum: float = 0.99
+
+  def start(self, x: Array) -> Array:
+    """The images in the type of the arithmetic."""
+    return x.astype(self.options.dtype)
+
+  def conv(
+    self,
+    x: Array,
+    features: int,
+    kernel: int | tuple[int, int],
+    name: str,
+    *,
+    stride: int = 1,
+    padding: Padding = "SAME",
+    groups: int = 1,
+    use_bias: bool = False,
+  ) -> Array:
+    square = (kernel, kernel) if isinstance(kernel, int) else kernel
+    return Conv(
+      features,
+      square,
+      stride,
+      padding,
+      groups,
+      use_bias,
+      self.options.conv,
+      name=name,
     )(x)
-  return lambda x: x
+
+  def depthwise(self, x: Array, kernel: int, name: str, stride: int) -> Array:
+    return self.conv(x, x.shape[-1], kernel, name, stride=stride, groups=0)
+
+  def separable(
+    self, x: Array, features: int, kernel: int, name: str, stride: int
+  ) -> Array:
+    return SeparableConv(
+      features, (kernel, kernel), stride, self.options.conv, name=name
+    )(x)
+
+  def norm(self, x: Array, name: str, use_scale: bool = True) -> Array:
+    """Batch norm; or group norm, of groups of at least 16 channels (Wu & He
+    2018), which does not mix examples; or, for "none", nothing.
+
+    Statistics are float32 in any type.
+    """
+    kind = self.options.norm
+    if kind == "batch":
+      return BatchNorm(
+        self.train, self.momentum, self.epsilon, use_scale, name=name
+      )(x)
+    if kind == "group":
+      channels = x.shape[-1]
+      return nn.GroupNorm(
+        num_groups=math.gcd(channels, max(1, channels // 16)),
+        dtype=x.dtype,
+        use_scale=use_scale,
+        name=name,
+      )(x)
+    return x
+
+  def max_pool(
+    self, x: Array, window: int, stride: int, padding: Padding = "VALID"
+  ) -> Array:
+    return lowerings.max_pool(
+      x,
+      window=window,
+      stride=stride,
+      padding=padding,
+      lowering=self.options.conv,
+    )
+
+  def avg_pool(
+    self, x: Array, window: int, stride: int, padding: Padding = "VALID"
+  ) -> Array:
+    return lowerings.avg_pool(
+      x,
+      window=window,
+      stride=stride,
+      padding=padding,
+      lowering=self.options.conv,
+    )
+
+  def logits(self, x: Array, num_classes: int) -> Array:
+    """The classifier: [..., C] -> [..., V] in float32."""
+    return nn.Dense(num_classes, kernel_init=glorot_uniform, name=HEAD)(
+      x.astype(jnp.float32)
+    )
+
+  def dropout(self, x: Array, rate: float) -> Array:
+    return nn.Dropout(rate, deterministic=not self.train)(x)
 
 
-def scaled(channels: int, width: float) -> int:
-  """Channels at a width multiplier, rounded down as Keras does; at least 1."""
-  return max(1, int(channels * width))
+def mean_of_image(x: Array) -> Array:
+  """[B, H, W, C] -> [B, C] float32."""
+  return x.mean((1, 2), dtype=jnp.float32)
+
+
+def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+  if value not in known:
+    raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def check_fraction(name: str, value: float) -> None:
+  if not 0 <= value < 1:
+    raise ValueError(f"{name} must be in [0, 1), got {value}")
+
+
+def check_blocks(blocks: tuple[int, ...], num_stages: int) -> None:
+  """The blocks of each stage; a network has at least one in each."""
+  if len(blocks) != num_stages or min(blocks) < 1:
+    raise ValueError(
+      f"blocks must be {num_stages} positive numbers, got {blocks}"
+    )
 
 
 def check_arguments(
@@ -200,12 +281,11 @@ def check_arguments(
   image_shape: tuple[int, int, int],
   min_size: int,
   num_classes: int,
-  width: float,
   norm: str,
-  norms: tuple[str, ...],
-  lowering: str,
+  norms: tuple[str, ...] = NORMS,
 ) -> None:
-  """Raises ValueError where a model's arguments are out of range."""
+  """Raises ValueError where a network cannot be made so."""
+  check_choice("norm", norm, norms)
   if len(image_shape) != 3 or min(image_shape) < 1:
     raise ValueError(
       "image_shape must be (height, width, channels), all positive, got "
@@ -218,14 +298,6 @@ def check_arguments(
     )
   if num_classes < 2:
     raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-  if not 0 < width < math.inf:
-    raise ValueError(f"width must be positive and finite, got {width}")
-  if norm not in norms:
-    raise ValueError(f"norm must be one of {', '.join(norms)}, got {norm!r}")
-  if lowering not in LOWERINGS:
-    raise ValueError(
-      f"lowering must be one of {', '.join(LOWERINGS)}, got {lowering!r}"
-    )
 
 
 def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:

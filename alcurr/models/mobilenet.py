@@ -27,7 +27,7 @@ them in multiples of 32), and cannot go below 32 pixels.
 
 import flax.linen as nn
 
-from alcurr.models import layers
+from alcurr.models import imagenet, layers
 from alcurr.types import Array, Model
 
 # The smallest size that every one of the five strides still shrinks.
@@ -46,43 +46,50 @@ BLOCKS = (
   (1024, 1),
 )
 
+SOURCES = (
+  imagenet.Source(
+    name="Keras's MobileNet",
+    file="mobilenet_1_0_224_tf_no_top.h5",
+    head="conv_preds",
+    preprocessing="tf",
+  ),
+)
 
-class _MobileNet(nn.Module):
+
+class Block(nn.Module):
+  """Block `number`: depthwise 3x3, then 1x1."""
+
+  kit: layers.Kit
+  number: int
+  channels: int
+  stride: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    kit = self.kit
+    name = f"conv_dw_{self.number}"
+    x = kit.depthwise(x, 3, name, stride=self.stride)
+    x = nn.relu6(kit.norm(x, f"{name}_bn"))
+    name = f"conv_pw_{self.number}"
+    x = kit.conv(x, kit.options.channels(self.channels), 1, name)
+    return nn.relu6(kit.norm(x, f"{name}_bn"))
+
+
+class MobileNet(nn.Module):
   num_classes: int
-  width: float
-  norm: str
+  options: layers.Options
   dropout: float
-  lowering: str
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
-    def conv(x: Array, channels: int, kernel: int, stride: int, name: str):
-      x = layers.Conv(
-        layers.scaled(channels, self.width),
-        kernel=kernel,
-        stride=stride,
-        use_bias=False,
-        lowering=self.lowering,
-        name=name,
-      )(x)
-      return norm_relu(x, name)
-
-    def norm_relu(x: Array, name: str):
-      norm = layers.make_norm(self.norm, train=train, name=f"{name}_bn")
-      return nn.relu6(norm(x))
-
-    x = conv(x, 32, 3, 2, "conv1")
+    kit = layers.Kit(self.options, train)
+    x = kit.conv(kit.start(x), self.options.channels(32), 3, "conv1", stride=2)
+    x = nn.relu6(kit.norm(x, "conv1_bn"))
+    block = self.options.block(Block)
     for i, (channels, stride) in enumerate(BLOCKS, start=1):
-      x = layers.DepthwiseConv(
-        kernel=3, stride=stride, lowering=self.lowering, name=f"conv_dw_{i}"
-      )(x)
-      x = norm_relu(x, f"conv_dw_{i}")
-      x = conv(x, channels, 1, 1, f"conv_pw_{i}")
-    x = x.mean((1, 2))
-    x = nn.Dropout(self.dropout, deterministic=not train)(x)
-    return nn.Dense(
-      self.num_classes, kernel_init=layers.glorot_uniform, name="conv_preds"
-    )(x)
+      x = block(kit, i, channels, stride, name=f"block_{i}")(x)
+    x = kit.dropout(layers.mean_of_image(x), self.dropout)
+    return kit.logits(x, self.num_classes)
 
 
 def mobilenet(
@@ -92,32 +99,31 @@ def mobilenet(
   width: float = 1.0,
   norm: str = "batch",
   dropout: float = 1e-3,
-  lowering: str = "auto",
+  conv: str = "auto",
+  dtype: str = "float32",
+  remat: bool = False,
+  weights: str = "",
+  one_channel: str = "sum",
 ) -> Model:
   """MobileNet v1 at any width and size.
 
+  Arguments as of every network, see `alcurr.models`; images of at least 17 x
+  17 pixels.
+
   Args:
-    image_shape: (H, W, C), at least 17 x 17 pixels.
-    num_classes: V, at least 2.
-    width: multiplies the channels, positive.
-    norm: "batch" or "group".
     dropout: share of the averaged features dropped in training, in [0, 1);
       Keras's by default.
-    lowering: "auto", "lax" or "matmul", see `alcurr.models.layers`.
 
   Raises:
-    ValueError: an argument out of range.
+    ValueError: an argument out of range, or weights that do not fit.
   """
   layers.check_arguments(
     image_shape=image_shape,
     min_size=MIN_SIZE,
     num_classes=num_classes,
-    width=width,
     norm=norm,
-    norms=("batch", "group"),
-    lowering=lowering,
   )
-  if not 0 <= dropout < 1:
-    raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-  module = _MobileNet(num_classes, width, norm, dropout, lowering)
-  return layers.from_linen(module, image_shape)
+  layers.check_fraction("dropout", dropout)
+  options = layers.Options(norm, conv, dtype, remat, width)
+  module = MobileNet(num_classes, options, dropout)
+  return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)

@@ -1,4 +1,7 @@
-"""Layers: both lowerings against Flax, and against NumPy's own loops."""
+"""Layers: against Flax's own, and against NumPy; how they begin."""
+
+import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -6,41 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alcurr.models import layers
+from alcurr.models import layers, lowerings
 
-LOWERINGS = ("lax", "matmul")
-
-
-def numpy_conv(x, kernel, stride, padding, depthwise):
-  """Sliding window in float64, with the padding rule of TensorFlow's guide."""
-  kh, kw = kernel.shape[:2]
-  out, pads = [], []
-  for n, k in zip(x.shape[1:3], (kh, kw), strict=True):
-    if padding == "SAME":
-      out.append(-(-n // stride))
-      total = max((out[-1] - 1) * stride + k - n, 0)
-    else:
-      out.append(-(-(n - k + 1) // stride))
-      total = 0
-    pads.append((total // 2, total - total // 2))
-  x = np.pad(x.astype(np.float64), ((0, 0), *pads, (0, 0)))
-  y = np.zeros((x.shape[0], *out, kernel.shape[-1]))
-  for i in range(out[0]):
-    for j in range(out[1]):
-      seen = x[:, i * stride :, j * stride :][:, :kh, :kw]
-      rule = "bijc,ijzc->bc" if depthwise else "bijc,ijcd->bd"
-      y[:, i, j] = np.einsum(rule, seen, kernel)
-  return y
+KEY = jax.random.key(0)
 
 
-def assert_close(actual, expected):
-  """To 1e-5 of the largest entry: float32 sums in another order."""
-  for a, e in zip(
-    jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True
-  ):
-    e = np.asarray(e)
-    assert a.shape == e.shape
-    np.testing.assert_allclose(a, e, rtol=0, atol=1e-5 * np.abs(e).max())
+class Net(nn.Module):
+  """One piece of a kit, as a network takes it."""
+
+  piece: Callable
+  options: layers.Options = layers.Options()
+  train: bool = True
+
+  @nn.compact
+  def __call__(self, x):
+    return self.piece(layers.Kit(self.options, self.train), x)
 
 
 def normal(seed, *shape):
@@ -48,155 +31,95 @@ def normal(seed, *shape):
   return x.astype(np.float32)
 
 
-@pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("kernel", [1, 3, 5])
-@pytest.mark.parametrize("depthwise", [False, True])
-def test_convolution(depthwise, kernel, stride, padding):
-  x = normal(0, 2, 7, 10, 3)  # an odd and an even size
-  features = 3 if depthwise else 4
-  flax_layer = nn.Conv(
-    features,
-    (kernel, kernel),
-    stride,
-    padding,
-    feature_group_count=3 if depthwise else 1,
-    use_bias=not depthwise,
+@pytest.mark.parametrize(
+  ("kernel", "stride", "padding", "groups", "use_bias"),
+  [
+    ((3, 3), 1, "SAME", 1, True),
+    ((7, 7), 2, ((3, 3), (3, 3)), 1, False),
+    ((1, 7), 1, "VALID", 1, False),
+    ((3, 3), 2, "SAME", 2, True),
+    ((3, 3), 2, "SAME", 0, False),
+  ],
+)
+def test_conv_is_flaxs(kernel, stride, padding, groups, use_bias):
+  """The same parameters, and what they give; no groups are one a channel."""
+  x = normal(0, 2, 9, 10, 4)
+  layer = layers.Conv(4, kernel, stride, padding, groups, use_bias)
+  other = nn.Conv(
+    *(4, kernel, stride, padding),
+    feature_group_count=groups or 4,
+    use_bias=use_bias,
   )
-  params = {
-    "kernel": normal(1, kernel, kernel, 1 if depthwise else 3, features)
-  }
-  if not depthwise:
-    params["bias"] = normal(2, features)
-  oracle = numpy_conv(x, params["kernel"], stride, padding, depthwise)
-  oracle += params.get("bias", 0)
-  slope = normal(3, *oracle.shape)  # makes every output's gradient differ
-
-  def value_and_grads(layer):
-    def fun(params, x):
-      y = layer.apply({"params": params}, x)
-      return (y * slope).sum(), y
-
-    (_, y), grads = jax.jit(
-      jax.value_and_grad(fun, argnums=(0, 1), has_aux=True)
-    )(params, x)
-    return y, grads
-
-  y, grads = value_and_grads(flax_layer)
-  assert_close(y, oracle)
-  for lowering in LOWERINGS:
-    options = {"stride": stride, "padding": padding, "lowering": lowering}
-    if depthwise:
-      layer = layers.DepthwiseConv(kernel, **options)
-    else:
-      layer = layers.Conv(features, kernel, **options)
-    assert_close(value_and_grads(layer), (oracle, grads))
+  params = layer.init(KEY, x)
+  shapes = jax.tree.map(jnp.shape, params)
+  assert shapes == jax.tree.map(jnp.shape, other.init(KEY, x))
+  params = jax.tree.map(lambda p: normal(1, *p.shape), params)
+  np.testing.assert_allclose(
+    layer.apply(params, x), other.apply(params, x), rtol=0, atol=1e-4
+  )
 
 
-@pytest.mark.parametrize("size", [(8, 6), (7, 9)])
-@pytest.mark.parametrize("window", [2, 3])
-def test_max_pool(size, window):
-  x = normal(0, 2, *size, 3)
-  expected = nn.max_pool(x, (window, window), (window, window))
-  slope = normal(1, *expected.shape)
-  expected_grad = jax.grad(
-    lambda x: (nn.max_pool(x, (window, window), (window, window)) * slope).sum()
-  )(x)
-  for lowering in LOWERINGS:
-    y, pullback = jax.vjp(
-      lambda x, lowering=lowering: layers.max_pool(
-        x, window=window, lowering=lowering
-      ),
-      x,
-    )
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(pullback(slope)[0], expected_grad)
-
-
-def test_max_pool_conserves_the_gradient_of_ties():
-  x = jnp.zeros((1, 4, 4, 1))
-  for lowering in LOWERINGS:
-    grad = jax.grad(
-      lambda x, lowering=lowering: layers.max_pool(
-        x, window=2, lowering=lowering
-      ).sum()
-    )(x)
-    cells = grad.reshape(2, 2, 2, 2).sum((1, 3))
-    np.testing.assert_array_equal(cells, np.ones((2, 2)))
-
-
-@pytest.mark.parametrize("over", ["vmap", "map", "scan"])
-@pytest.mark.parametrize("depthwise", [False, True])
-def test_stacked_kernels(depthwise, over):
-  """Trials side by side or one by one give what each gives alone."""
-  kernel = normal(0, 3, 3, 3, 1 if depthwise else 4, 4)
-  x = normal(1, 3, 2, 6, 5, 4)
-  conv = layers.depthwise_conv if depthwise else layers.conv
-
-  def grads(kernel, x):
-    def fun(kernel, x):
-      y = conv(x, kernel, stride=2, padding="SAME", lowering="matmul")
-      return (y**2).sum()
-
-    return jax.grad(fun, argnums=(0, 1))(kernel, x)
-
-  if over == "vmap":
-    actual = jax.jit(jax.vmap(grads))(kernel, x)
-  elif over == "map":
-    actual = jax.jit(lambda a: jax.lax.map(lambda b: grads(*b), a))((kernel, x))
-  else:
-    actual = jax.lax.scan(lambda _, b: (None, grads(*b)), None, (kernel, x))[1]
-
-  def reference(kernel, x):
-    y = jax.lax.conv_general_dilated(
-      x,
-      kernel,
-      (2, 2),
-      "SAME",
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-      feature_group_count=4 if depthwise else 1,
-    )
-    return (y**2).sum()
-
-  for i in range(3):
-    expected = jax.grad(reference, argnums=(0, 1))(kernel[i], x[i])
-    assert_close([a[i] for a in actual], expected)
-
-
-def test_auto_avoids_convolutions_on_a_cpu_only():
-  def program(lowering):
-    layer = layers.Conv(4, 3, lowering=lowering)
-    x = jnp.zeros((1, 6, 6, 2))
-    return jax.jit(layer.init_with_output).lower(jax.random.key(0), x).as_text()
-
-  assert "convolution" in program("lax")
-  assert "convolution" not in program("matmul")
-  on_cpu = jax.default_backend() == "cpu"
-  assert ("convolution" not in program("auto")) == on_cpu
-
-
-@pytest.mark.parametrize("lowering", LOWERINGS)
-def test_arithmetic_in_the_type_of_the_input(lowering):
-  x = jnp.ones((1, 6, 6, 2), jnp.bfloat16)
-  for layer in (
-    layers.Conv(4, 3, lowering=lowering),
-    layers.DepthwiseConv(3, lowering=lowering),
-  ):
-    y, variables = layer.init_with_output(jax.random.key(0), x)
-    assert y.dtype == jnp.bfloat16
-    for param in jax.tree.leaves(variables):
-      assert param.dtype == jnp.float32
+@pytest.mark.parametrize("lowering", lowerings.LOWERINGS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_separable_conv_is_two_of_flaxs(stride, lowering):
+  x = normal(0, 2, 9, 10, 4)
+  depthwise, pointwise = normal(1, 5, 5, 1, 4), normal(2, 1, 1, 4, 6)
+  y = layers.SeparableConv(6, (5, 5), stride, lowering).apply(
+    {"params": {"depthwise_kernel": depthwise, "pointwise_kernel": pointwise}},
+    x,
+  )
+  conv = functools.partial(nn.Conv, use_bias=False)
+  each = conv(4, (5, 5), stride, feature_group_count=4).apply(
+    {"params": {"kernel": depthwise}}, x
+  )
+  both = conv(6, (1, 1)).apply({"params": {"kernel": pointwise}}, each)
+  np.testing.assert_allclose(y, both, rtol=0, atol=1e-4)
 
 
 def test_he_normal_counts_the_inputs_of_one_output():
   """Variance 2 / fan_in: 9 C for a convolution, 9 for a depthwise one."""
   x = jnp.zeros((1, 4, 4, 512))
-  for layer, fan_in in (
-    (layers.Conv(128, 3), 9 * 512),
-    (layers.DepthwiseConv(3), 9),
+  for layer, fans in (
+    (layers.Conv(128, (3, 3)), {"kernel": 9 * 512}),
+    (layers.Conv(128, (1, 7)), {"kernel": 7 * 512}),
+    (layers.Conv(512, (3, 3), groups=32), {"kernel": 9 * 16}),
+    (layers.Conv(512, (3, 3), groups=0), {"kernel": 9}),
+    (
+      layers.SeparableConv(128, (5, 5)),
+      {"depthwise_kernel": 25, "pointwise_kernel": 512},
+    ),
   ):
-    kernel = layer.init(jax.random.key(0), x)["params"]["kernel"]
-    assert kernel.var() == pytest.approx(2 / fan_in, rel=0.1)
+    params = jax.jit(layer.init)(KEY, x)["params"]
+    assert params.keys() == fans.keys()
+    for name, fan_in in fans.items():
+      assert params[name].mean() == pytest.approx(0, abs=0.1 / fan_in**0.5)
+      assert params[name].var() == pytest.approx(2 / fan_in, rel=0.1)
+
+
+def test_glorot_uniform_logits_in_float32():
+  """Variance 2 / (fan_in + fan_out), within sqrt(3) deviations."""
+  net = Net(lambda kit, x: kit.logits(x, 300))
+  y, variables = net.init_with_output(KEY, jnp.ones((2, 500), jnp.bfloat16))
+  assert y.dtype == jnp.float32
+  head = variables["params"][layers.HEAD]
+  assert not head["bias"].any()
+  kernel = head["kernel"]
+  assert kernel.var() == pytest.approx(2 / (500 + 300), rel=0.1)
+  assert abs(kernel).max() <= (6 / (500 + 300)) ** 0.5
+
+
+@pytest.mark.parametrize("lowering", lowerings.LOWERINGS)
+def test_arithmetic_in_the_type_of_the_input(lowering):
+  x = jnp.ones((1, 6, 6, 2), jnp.bfloat16)
+  for layer in (
+    layers.Conv(4, (3, 3), use_bias=True, lowering=lowering),
+    layers.Conv(2, (3, 3), groups=0, lowering=lowering),
+    layers.SeparableConv(4, (3, 3), lowering=lowering),
+  ):
+    y, variables = layer.init_with_output(KEY, x)
+    assert y.dtype == jnp.bfloat16
+    for param in jax.tree.leaves(variables):
+      assert param.dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
@@ -204,16 +127,98 @@ def test_he_normal_counts_the_inputs_of_one_output():
   [(8, 1), (24, 1), (32, 2), (40, 2), (33, 1), (1024, 64)],
 )
 def test_group_norm_against_numpy(channels, groups):
-  class Net(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-      return layers.make_norm("group", train=True, name="norm")(x)
-
   x = normal(0, 2, 3, 4, channels) + 1
-  y, variables = Net().init_with_output(jax.random.key(0), x)
+  options = layers.Options(norm="group")
+  net = Net(lambda kit, x: kit.norm(x, "norm"), options)
+  y, variables = net.init_with_output(KEY, x)
   assert variables["params"]["norm"]["scale"].shape == (channels,)
   g = x.reshape(2, 3, 4, groups, -1).astype(np.float64)
   mean = g.mean((1, 2, 4), keepdims=True)
   var = g.var((1, 2, 4), keepdims=True)
   expected = ((g - mean) / np.sqrt(var + 1e-6)).reshape(x.shape)
   np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+def test_batch_norm_against_numpy():
+  """In training the batch's statistics, afterwards the running ones."""
+  x = 3 * normal(0, 4, 3, 5, 6) + 1
+  mean, var = (np.float64(x).mean((0, 1, 2)), np.float64(x).var((0, 1, 2)))
+
+  def piece(kit, x):
+    return layers.Kit(kit.options, kit.train, 0.1, 0.75).norm(x, "norm")
+
+  variables = Net(piece).init(KEY, x)
+  params = {"norm": {"scale": normal(1, 6), "bias": normal(2, 6)}}
+  state = {"norm": {"mean": normal(3, 6), "var": normal(4, 6) ** 2}}
+  variables = {"params": params, "batch_stats": state}
+
+  def scaled(mean, var):
+    scale, bias = params["norm"]["scale"], params["norm"]["bias"]
+    return (x - mean) / np.sqrt(var + 0.1) * scale + bias
+
+  y, changed = Net(piece).apply(variables, x, mutable=["batch_stats"])
+  np.testing.assert_allclose(y, scaled(mean, var), atol=1e-5)
+  new = changed["batch_stats"]["norm"]
+  for name, value in (("mean", mean), ("var", var)):
+    expected = 0.75 * state["norm"][name] + 0.25 * value
+    np.testing.assert_allclose(new[name], expected, rtol=1e-5, atol=1e-5)
+  y = Net(piece, train=False).apply(variables, x)
+  expected = scaled(state["norm"]["mean"], state["norm"]["var"])
+  np.testing.assert_allclose(y, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", layers.NORMS)
+def test_norms_have_float32_statistics_and_a_scale_if_asked(norm):
+  x = jnp.ones((2, 3, 4, 32), jnp.bfloat16)
+  options = layers.Options(norm=norm)
+  for use_scale in (True, False):
+    net = Net(
+      lambda kit, x, use_scale=use_scale: kit.norm(x, "norm", use_scale),
+      options,
+    )
+    y, variables = net.init_with_output(KEY, x)
+    assert y.dtype == jnp.bfloat16
+    assert ("scale" in variables["params"]["norm"]) == use_scale
+    assert "bias" in variables["params"]["norm"]
+    for leaf in jax.tree.leaves(variables):
+      assert leaf.dtype == jnp.float32
+
+
+def test_no_norm_is_nothing():
+  net = Net(lambda kit, x: kit.norm(x, "norm"), layers.Options(norm="none"))
+  x = normal(0, 2, 3, 4, 5)
+  y, variables = net.init_with_output(KEY, x)
+  np.testing.assert_array_equal(y, x)
+  assert not variables
+
+
+def test_the_mean_of_an_image_is_taken_in_float32():
+  """In bfloat16, adding 1 to 256 is 256."""
+  x = jnp.ones((2, 30, 30, 3), jnp.bfloat16).at[1].set(3)
+  mean = layers.mean_of_image(x)
+  assert mean.dtype == jnp.float32
+  np.testing.assert_array_equal(mean, [[1, 1, 1], [3, 3, 3]])
+
+
+def test_width_multiplies_channels_and_leaves_one():
+  assert layers.Options(width=0.25).channels(32) == 8
+  assert layers.Options(width=0.35).channels(32) == 11  # of 11.2
+  assert layers.Options(width=0.001).channels(32) == 1
+  assert layers.Options(width=2.0).channels(3) == 6
+
+
+@pytest.mark.parametrize(
+  ("check", "message"),
+  [
+    (lambda: layers.check_fraction("dropout", 1.0), r"dropout must be in \[0"),
+    (lambda: layers.check_fraction("dropout", -0.1), "got -0.1"),
+    (lambda: layers.check_blocks((1, 2), 4), r"4 positive .* got \(1, 2\)"),
+    (lambda: layers.check_blocks((1, 0), 2), r"2 positive .* got \(1, 0\)"),
+    (lambda: layers.Options(dtype="float16"), "one of float32, bfloat16, got"),
+    (lambda: layers.Options(conv="fft"), "conv must be one of auto, lax, "),
+    (lambda: layers.Options(width=-1), "width must be positive and finite"),
+  ],
+)
+def test_bad_arguments(check, message):
+  with pytest.raises(ValueError, match=message):
+    check()

@@ -12,44 +12,85 @@ from jax import lax
 
 from alcurr import specs
 from alcurr.errors import UserError
-from alcurr.models import MODELS
+from alcurr.models import MODELS, layers, lowerings, nasnet
 
-# Every model with every norm, small.
+# Few blocks, and the smallest size that the network takes.
+SHALLOW = {
+  "cnn": {},
+  "mobilenet": {},
+  "resnet50": {"blocks": (1, 1, 1, 1)},
+  "se_resnext50_32x4d": {"blocks": (1, 1, 1, 1)},
+  "inception_resnet_v2": {"blocks": (1, 1, 1)},
+  "nasnet_mobile": {"num_blocks": 1},
+  "nasnet_large": {"num_blocks": 1},
+}
+SMALLEST = {
+  "cnn": 4,
+  "mobilenet": 17,
+  "resnet50": 17,
+  "se_resnext50_32x4d": 17,
+  "inception_resnet_v2": 75,
+  "nasnet_mobile": 19,
+  "nasnet_large": 19,
+}
+# What the running statistics keep of themselves at a step, as published.
+MOMENTUM = {
+  "cnn": 0.99,
+  "mobilenet": 0.99,
+  "resnet50": 0.99,
+  "se_resnext50_32x4d": 0.9,
+  "inception_resnet_v2": 0.99,
+  "nasnet_mobile": 0.9997,
+  "nasnet_large": 0.9997,
+}
+# Every network with batch norm; and those that do not mix examples.
 SMALL = [
-  ("cnn", {"norm": "none"}),
-  ("cnn", {"norm": "batch"}),
-  ("cnn", {"norm": "group"}),
-  ("mobilenet", {"norm": "batch"}),
-  ("mobilenet", {"norm": "group"}),
+  *((name, "batch") for name in MODELS),
+  ("cnn", "none"),
+  ("cnn", "group"),
+  ("mobilenet", "group"),
+  ("resnet50", "group"),
 ]
-small = pytest.mark.parametrize(("name", "options"), SMALL)
-# Without the last, whose layers all occur in the others.
-smaller = pytest.mark.parametrize(("name", "options"), SMALL[:-1])
+small = pytest.mark.parametrize(("name", "norm"), SMALL)
+each = pytest.mark.parametrize("name", sorted(MODELS))
+IMAGENET = sorted(MODELS.keys() - {"cnn"})
+imagenet = pytest.mark.parametrize("name", IMAGENET)
 
 
 def make(name, **options):
-  options = {"image_shape": (28, 28, 1), "num_classes": 5, "width": 0.25} | (
-    options
-  )
+  """Small; "lax", which compiles soonest, unless the options say otherwise."""
+  options = {
+    "image_shape": shape_of(name),
+    "num_classes": 5,
+    "width": 0.1,
+    "conv": "lax",
+    **SHALLOW[name],
+  } | options
   return MODELS[name](**options)
+
+
+def shape_of(name):
+  """As small as can be, odd, and not square."""
+  return (SMALLEST[name], SMALLEST[name] + 8, 1)
 
 
 def count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def images(num=4, shape=(28, 28, 1)):
-  """Random squares of 7 x 7 pixels, so that no two images look alike."""
+def images(shape, num=8):
+  """Random squares of 5 x 5 pixels, so that no two images look alike."""
   height, width, channels = shape
-  x = np.random.default_rng(0).random((num, 4, 4, channels)) ** 2
-  x = x.repeat(7, axis=1).repeat(7, axis=2)[:, :height, :width]
+  rows, columns = -(-height // 5), -(-width // 5)
+  x = np.random.default_rng(0).random((num, rows, columns, channels)) ** 2
+  x = x.repeat(5, axis=1).repeat(5, axis=2)[:, :height, :width]
   return x.astype(np.float32)
 
 
 def assert_close(actual, expected):
   """To 1e-3 of the largest entry.
 
-  Statistics of four examples amplify the rounding of 27 float32 layers.
+  Statistics of eight examples amplify the rounding of many float32 layers.
   """
   for a, e in zip(
     jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True
@@ -63,12 +104,12 @@ def apply_of(name, **options):
 
 
 @functools.cache
-def variables(name, **options):
+def variables(name, norm="batch"):
   """Arbitrary parameters, and the statistics of `images()`."""
-  if options["norm"] == "group":  # has the parameters of batch norm
-    return variables(name, norm="batch")[0], {}
+  if norm == "group":  # has the parameters of batch norm
+    return variables(name)[0], {}
   key = jax.random.key(0)
-  params, model_state = jax.eval_shape(make(name, **options).init, key)
+  params, model_state = jax.eval_shape(make(name, norm=norm).init, key)
   rng = np.random.default_rng(1)
 
   def draw(path, x):
@@ -79,11 +120,40 @@ def variables(name, **options):
 
   params = jax.tree_util.tree_map_with_path(draw, params)
   model_state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), model_state)
-  _, model_state = apply_of(name, **options)(
-    key, params, model_state, images(), train=True
+  _, model_state = apply_of(name, norm=norm)(
+    key, params, model_state, images(shape_of(name)), train=True
   )
-  # One step moves them from zero by a hundredth of the batch's.
-  return params, jax.tree.map(lambda x: 100 * x, model_state)
+  # One step moves them from zero by a share of the batch's.
+  share = 1 - MOMENTUM[name]
+  return params, jax.tree.map(lambda x: x / np.float32(share), model_state)
+
+
+@functools.cache
+def results(name, norm="batch", train=False, **options):
+  """The logits and the state after `images()`."""
+  return apply_of(name, norm=norm, **options)(
+    *(jax.random.key(1), *variables(name, norm), images(shape_of(name))),
+    train=train,
+  )
+
+
+@pytest.mark.parametrize(
+  ("name", "size", "trainable", "total"),
+  # As published with Keras; the last, with timm, which publishes the first.
+  [
+    ("mobilenet", 224, 4_231_976, 4_253_864),
+    ("nasnet_mobile", 224, 5_289_978, 5_326_716),
+    ("nasnet_large", 331, 88_753_150, 88_949_818),
+    ("inception_resnet_v2", 299, 55_813_192, 55_873_736),
+    ("resnet50", 224, 25_583_592, 25_636_712),
+    ("se_resnext50_32x4d", 224, 27_559_896, 27_628_120),
+  ],
+)
+def test_published_size(name, size, trainable, total):
+  model = MODELS[name](image_shape=(size, size, 3), num_classes=1000)
+  params, model_state = jax.eval_shape(model.init, jax.random.key(0))
+  assert count(params) == trainable
+  assert count(params) + count(model_state) == total
 
 
 def _table_1(width):
@@ -99,31 +169,21 @@ def _table_1(width):
   return trainable, trainable + 2 * norms
 
 
-@pytest.mark.parametrize(
-  ("width", "trainable", "total"),
-  # Width 1: as published with Keras. The others: by the paper's table 1 with
-  # a convolution, its norm and nothing else in each layer, as in `_table_1`.
-  [
-    (1.0, 4_231_976, 4_253_864),
-    (0.75, 2_585_560, 2_601_976),
-    (0.5, 1_331_592, 1_342_536),
-    (0.25, 470_072, 475_544),
-  ],
-)
-def test_mobilenet_has_the_published_size(width, trainable, total):
-  assert _table_1(width) == (trainable, total)
-  model = make(
-    "mobilenet", image_shape=(224, 224, 3), num_classes=1000, width=width
+@pytest.mark.parametrize("width", [1.0, 0.75, 0.5, 0.25])
+def test_mobilenet_has_the_papers_size(width):
+  """Table 1, a convolution, its norm and nothing else in each layer."""
+  model = MODELS["mobilenet"](
+    image_shape=(224, 224, 3), num_classes=1000, width=width
   )
   params, model_state = jax.eval_shape(model.init, jax.random.key(0))
+  trainable, total = _table_1(width)
   assert count(params) == trainable
   assert count(params) + count(model_state) == total
 
 
 def test_cnn_size_by_hand():
-  params, model_state = jax.eval_shape(
-    make("cnn", num_classes=10, width=1.0).init, jax.random.key(0)
-  )
+  model = MODELS["cnn"](image_shape=(28, 28, 1), num_classes=10)
+  params, model_state = jax.eval_shape(model.init, jax.random.key(0))
   convs = 9 * 1 * 32 + 32 + 9 * 32 * 64 + 64
   dense = 7 * 7 * 64 * 128 + 128 + 128 * 10 + 10
   assert count(params) == convs + dense
@@ -143,12 +203,14 @@ def conv(x, kernel, stride, groups=1):
 
 def test_mobilenet_is_the_papers_table():
   """Howard et al. 2017, table 1, composed anew from XLA's convolutions."""
-  params, model_state = variables("mobilenet", norm="batch")
+  params, model_state = variables("mobilenet")
+  x = images((28, 28, 1))
   stats = model_state["batch_stats"]
 
-  def layer(x, name, stride, groups=1):
-    x = conv(x, params[name]["kernel"], stride, groups)
-    bn, running = params[f"{name}_bn"], stats[f"{name}_bn"]
+  def layer(x, block, name, stride, groups=1):
+    tree, running = (params[block], stats[block]) if block else (params, stats)
+    x = conv(x, tree[name]["kernel"], stride, groups)
+    bn, running = tree[f"{name}_bn"], running[f"{name}_bn"]
     x = (x - running["mean"]) / jnp.sqrt(running["var"] + 1e-3)
     return jnp.clip(x * bn["scale"] + bn["bias"], 0, 6)
 
@@ -157,98 +219,202 @@ def test_mobilenet_is_the_papers_table():
 
   @jax.jit
   def table(x):
-    x = layer(x, "conv1", 2)
+    x = layer(x, "", "conv1", 2)
     for i, (stride, width) in enumerate(zip(strides, widths, strict=True), 1):
-      x = layer(x, f"conv_dw_{i}", stride, groups=x.shape[-1])
-      x = layer(x, f"conv_pw_{i}", 1)
-      assert x.shape[-1] == width // 4
+      block = f"block_{i}"
+      x = layer(x, block, f"conv_dw_{i}", stride, groups=x.shape[-1])
+      x = layer(x, block, f"conv_pw_{i}", 1)
+      assert x.shape[-1] == width // 10
     assert x.shape[1:3] == (1, 1)
-    head = params["conv_preds"]
+    head = params["logits"]
     return x.mean((1, 2)) @ head["kernel"] + head["bias"]
 
-  expected = table(images())
-  logits, _ = apply_of("mobilenet", norm="batch")(
-    jax.random.key(0), params, model_state, images(), train=False
+  logits, _ = apply_of("mobilenet")(
+    jax.random.key(0), params, model_state, x, train=False
   )
-  assert_close(logits, expected)
+  assert_close(logits, table(x))
 
 
-@smaller
-def test_lowerings_agree(name, options):
-  """One set of variables, the same logits and statistics."""
-  args = (jax.random.key(1), *variables(name, **options), images())
-  matmul, lax_ = (
-    apply_of(name, lowering=lowering, **options)(*args, train=True)
-    for lowering in ("matmul", "lax")
+@pytest.mark.parametrize("name", ["cnn", "mobilenet", "se_resnext50_32x4d"])
+def test_lowerings_agree(name):
+  """One set of variables, the same logits."""
+  for lowering in lowerings.LOWERINGS:
+    if lowering not in ("auto", "lax"):
+      assert_close(results(name, conv=lowering)[0], results(name)[0])
+
+
+@imagenet
+def test_running_statistics_against_numpy(name):
+  """Those of the first layer, the only one that sees no other's rounding."""
+  params, model_state = variables(name)
+  first, bias, stride, pads = {
+    "mobilenet": ("conv1", "conv1_bn", 2, "SAME"),
+    "resnet50": ("conv1_conv", "conv1_bn", 2, [(3, 3)] * 2),
+    "se_resnext50_32x4d": ("conv1", "bn1", 2, [(3, 3)] * 2),
+    "inception_resnet_v2": ("stem_1", "stem_1_bn", 2, "VALID"),
+    "nasnet_mobile": ("stem_conv1", "stem_bn1", 2, "VALID"),
+    "nasnet_large": ("stem_conv1", "stem_bn1", 2, "VALID"),
+  }[name]
+  x = lax.conv_general_dilated(
+    images(shape_of(name)),
+    params[first]["kernel"],
+    (stride, stride),
+    pads,
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
   )
-  assert_close(matmul, lax_)
-
-
-def test_running_statistics_against_numpy():
-  params, model_state = variables("mobilenet", norm="batch")
-  _, new_state = apply_of("mobilenet", norm="batch")(
-    jax.random.key(0), params, model_state, images(), train=True
-  )
-  x = np.asarray(conv(images(), params["conv1"]["kernel"], 2), np.float64)
-  old = model_state["batch_stats"]["conv1_bn"]
-  new = new_state["batch_stats"]["conv1_bn"]
-  for name, value in (("mean", x.mean((0, 1, 2))), ("var", x.var((0, 1, 2)))):
+  x = np.asarray(x, np.float64) + params[first].get("bias", 0)
+  _, new_state = results(name, train=True)
+  old = model_state["batch_stats"][bias]
+  new = new_state["batch_stats"][bias]
+  keep = MOMENTUM[name]
+  for stat, value in (("mean", x.mean((0, 1, 2))), ("var", x.var((0, 1, 2)))):
     np.testing.assert_allclose(
-      new[name], 0.99 * old[name] + 0.01 * value, rtol=1e-5, atol=1e-6
+      new[stat], keep * old[stat] + (1 - keep) * value, rtol=1e-4, atol=1e-6
     )
 
 
 @small
-def test_eval_leaves_the_state_and_treats_examples_alone(name, options):
-  params, model_state = variables(name, **options)
-  apply, key = apply_of(name, **options), jax.random.key(0)
-  logits, state = apply(key, params, model_state, images(), train=False)
-  assert logits.shape == (4, 5)
+def test_eval_leaves_the_state_and_treats_examples_alone(name, norm):
+  logits, state = results(name, norm)
+  params, model_state = variables(name, norm)
+  assert logits.shape == (8, 5)
   assert logits.dtype == jnp.float32
+  assert np.isfinite(logits).all()
   jax.tree.map(np.testing.assert_array_equal, state, model_state)
-  alone = [
-    apply(key, params, model_state, image[None], train=False)[0]
-    for image in images()
-  ]
-  assert_close(logits, np.concatenate(alone))
+  image = images(shape_of(name))
+  others = np.concatenate([image[:3], 1 - image[3:]])
+  changed, _ = apply_of(name, norm=norm)(
+    jax.random.key(1), params, model_state, others, train=False
+  )
+  assert_close(changed[:3], logits[:3])
+  assert not np.allclose(changed[3:], logits[3:], rtol=0, atol=1e-3)
 
 
-def test_only_batch_norm_mixes_examples_in_training():
-  image = images()
-  changed = image.copy()
-  changed[1:] = 0
-  for name, options in SMALL:
-    first, second = (
-      apply_of(name, **options)(
-        jax.random.key(0), *variables(name, **options), x, train=True
-      )[0][0]
-      for x in (image, changed)
-    )
-    mixed = not np.allclose(first, second, rtol=0, atol=1e-3)
-    assert mixed == (options["norm"] == "batch")
+@small
+def test_only_batch_norm_mixes_examples_in_training(name, norm):
+  image = images(shape_of(name))
+  image[1:] = 0
+  first, _ = apply_of(name, norm=norm)(
+    jax.random.key(1), *variables(name, norm), image, train=True
+  )
+  together, _ = results(name, norm, train=True)
+  mixed = not np.allclose(first[0], together[0], rtol=0, atol=1e-3)
+  assert mixed == (norm == "batch")
 
 
-@smaller
-def test_trials_side_by_side(name, options):
+@pytest.mark.parametrize(
+  ("name", "norm"),
+  [
+    ("cnn", "none"),
+    ("mobilenet", "batch"),
+    ("resnet50", "group"),
+    ("se_resnext50_32x4d", "batch"),
+  ],
+)
+def test_trials_side_by_side(name, norm):
   """vmap over stacked variables is a loop over them."""
   stacked = jax.tree.map(
-    lambda x: jnp.stack([x, 1.5 * x]), variables(name, **options)
+    lambda x: jnp.stack([x, 1.5 * x]), variables(name, norm)
   )
-  key = jax.random.key(0)
+  key, image = jax.random.key(1), images(shape_of(name))
 
   def run(params, model_state):
-    return apply_of(name, **options)(
-      key, params, model_state, images(), train=True
-    )
+    return apply_of(name, norm=norm)(
+      key, params, model_state, image, train=False
+    )[0]
 
   together = jax.jit(jax.vmap(run))(*stacked)
   for i in range(2):
     alone = run(*jax.tree.map(lambda x, i=i: x[i], stacked))
-    assert_close(jax.tree.map(lambda x, i=i: x[i], together), alone)
+    assert_close(together[i], alone)
+
+
+# Without the larger of two networks of the same layers.
+apart = pytest.mark.parametrize(
+  "name", sorted(MODELS.keys() - {"nasnet_large"})
+)
+
+
+@apart
+def test_bfloat16_is_for_the_arithmetic_alone(name):
+  apply = apply_of(name, norm="batch", dtype="bfloat16")
+  params, state = variables(name)
+  # Plain statistics: those of few examples amplify the rounding.
+  state = jax.tree_util.tree_map_with_path(
+    lambda path, x: np.full(x.shape, path[-1].key == "var", np.float32), state
+  )
+  image = images(shape_of(name))
+  key = jax.random.key(0)
+  model = make(name, norm="batch", dtype="bfloat16")
+  for leaf in jax.tree.leaves(jax.eval_shape(model.init, key)):
+    assert leaf.dtype == jnp.float32
+  logits, new_state = apply(key, params, state, image, train=False)
+  for leaf in (logits, *jax.tree.leaves(new_state)):
+    assert leaf.dtype == jnp.float32
+  exact, _ = apply_of(name, norm="batch")(
+    key, params, state, image, train=False
+  )
+  assert 0 < np.abs(logits - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def loss_fn(model, model_state, image, params):
+  logits, new_state = model.apply(
+    jax.random.key(1), params, model_state, image, train=True
+  )
+  label = jnp.arange(len(image)) % 5
+  loss = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+  return loss.mean(), new_state
+
+
+def test_remat_changes_no_number_of_a_residual_network():
+  params, model_state = variables("resnet50")
+  image = images(shape_of("resnet50"))
+
+  def run(remat):
+    loss = functools.partial(
+      loss_fn, make("resnet50", remat=remat), model_state, image
+    )
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+
+  assert_close(run(True), run(False))
+
+
+def test_remat_changes_no_number_of_a_nasnet_cell():
+  h, p = images((8, 8, 8)), 1 - images((8, 8, 8))
+
+  def run(remat):
+    options = layers.Options(conv="lax", remat=remat)
+    kit = layers.Kit(options, train=False)
+    cell = options.block(nasnet.Cell)(kit, "0", 8, reduction=False)
+    variables = cell.init(jax.random.key(0), h, p)
+
+    def loss(params):
+      out = cell.apply({**variables, "params": params}, h, p)
+      return (out**2).mean()
+
+    return jax.jit(jax.value_and_grad(loss))(variables["params"])
+
+  assert_close(run(True), run(False))
+
+
+@pytest.mark.parametrize("name", sorted(set(IMAGENET) - {"nasnet_large"}))
+def test_remat_keeps_less_for_the_backward_pass(name):
+  params, model_state = variables(name)
+  image = images(shape_of(name))
+
+  def kept(remat):
+    loss = functools.partial(
+      loss_fn, make(name, remat=remat), model_state, image
+    )
+    return count(
+      jax.eval_shape(lambda p: jax.vjp(loss, p, has_aux=True)[1], params)
+    )
+
+  assert kept(True) < 0.8 * kept(False)
 
 
 def test_dropout_is_the_keys_and_for_training_only():
-  args = (*variables("mobilenet", norm="group"), images())
+  args = (*variables("mobilenet", "group"), images(shape_of("mobilenet")))
   apply = apply_of("mobilenet", norm="group", dropout=0.5)
 
   def logits(seed, train):
@@ -267,8 +433,10 @@ def test_learns_to_tell_two_pictures():
   """Left half bright or right half bright, with noise."""
   label = jnp.arange(32) % 2
   bright = (jnp.arange(28)[None, :] < 14) == (label == 0)[:, None]
-  x = images(32) * 0.5 + 0.5 * bright[:, None, :, None]
-  model = make("cnn", num_classes=2, norm="batch")
+  x = images((28, 28, 1), 32) * 0.5 + 0.5 * bright[:, None, :, None]
+  model = MODELS["cnn"](
+    image_shape=(28, 28, 1), num_classes=2, width=0.25, norm="batch"
+  )
   params, model_state = jax.jit(model.init)(jax.random.key(0))
   tx = optax.adam(1e-2)
 
@@ -292,7 +460,7 @@ def test_learns_to_tell_two_pictures():
   assert loss[-1] < 0.05  # log 2 is 0.69
 
 
-@pytest.mark.parametrize("name", ["cnn", "mobilenet"])
+@each
 @pytest.mark.parametrize(
   ("options", "message"),
   [
@@ -300,9 +468,10 @@ def test_learns_to_tell_two_pictures():
     ({"width": float("nan")}, "width must be positive and finite, got nan"),
     ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
     ({"image_shape": (28, 28)}, r"image_shape must be .* got \(28, 28\)"),
-    ({"image_shape": (28, 3, 1)}, "at least .* pixels, got 28 x 3"),
+    ({"image_shape": (280, 3, 1)}, "at least .* pixels, got 280 x 3"),
     ({"norm": "layer"}, "norm must be one of .*group, got 'layer'"),
-    ({"lowering": "gpu"}, "lowering must be one of auto, .*, got 'gpu'"),
+    ({"conv": "gpu"}, "conv must be one of auto, .*, got 'gpu'"),
+    ({"dtype": "float16"}, "dtype must be one of float32, bfloat16, got 'fl"),
   ],
 )
 def test_bad_arguments(name, options, message):
@@ -310,33 +479,68 @@ def test_bad_arguments(name, options, message):
     make(name, **options)
 
 
-def test_bad_arguments_of_mobilenet():
-  with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
-    make("mobilenet", dropout=1.0)
-  with pytest.raises(ValueError, match="at least 17 x 17 pixels, got 16 x 28"):
-    make("mobilenet", image_shape=(16, 28, 1))
+@imagenet
+def test_bad_arguments_of_imagenets_networks(name):
   with pytest.raises(ValueError, match="norm must be one of batch, group"):
-    make("mobilenet", norm="none")
+    make(name, norm="none")
+  field, blocks = next(iter(SHALLOW[name].items()), (None, None))
+  if field == "blocks":
+    for few in (blocks[1:], (0, *blocks[1:])):
+      with pytest.raises(ValueError, match=f"blocks must be {len(blocks)} pos"):
+        make(name, blocks=few)
+  elif field == "num_blocks":
+    with pytest.raises(ValueError, match=r"blocks must be .* positive"):
+      make(name, num_blocks=0)
+  else:
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
+      make(name, dropout=1.0)
 
 
-def test_the_smallest_and_narrowest():
-  for name, size in (("cnn", 4), ("mobilenet", 17)):
-    model = make(name, image_shape=(size, size, 3), width=0.001)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    ones = jax.tree.map(lambda x: jnp.ones(x.shape), shapes)
-    logits, _ = jax.jit(model.apply, static_argnames="train")(
-      jax.random.key(0), *ones, images(2, (size, size, 3)), train=True
-    )
-    assert logits.shape == (2, 5)
-    assert np.isfinite(logits).all()
+@each
+def test_the_smallest_and_narrowest(name):
+  """The other tests run at the smallest size, so it is one that works."""
+  size = SMALLEST[name]
+  for shape in ((size - 1, size + 9, 1), (size + 9, size - 1, 1)):
+    got = f"{shape[0]} x {shape[1]}"
+    with pytest.raises(
+      ValueError, match=f"at least {size} x {size} pixels, got {got}"
+    ):
+      make(name, image_shape=shape)
+  model = make(name, width=1e-3)
+  params, _ = jax.eval_shape(model.init, jax.random.key(0))
+  assert min(leaf.size for leaf in jax.tree.leaves(params)) > 0
+
+
+@each
+def test_images_of_other_channels_and_sizes(name):
+  shape = (SMALLEST[name] + 1, 80, 3)
+  model = make(name, image_shape=shape)
+  params, model_state = jax.eval_shape(model.init, jax.random.key(0))
+  image = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+  logits, new_state = jax.eval_shape(
+    functools.partial(model.apply, train=True),
+    *(jax.random.key(0), params, model_state, image),
+  )
+  assert logits.shape == (2, 5)
+  assert new_state == model_state
 
 
 def test_a_config_names_them():
-  known = {"image_shape": (28, 28, 1), "num_classes": 5}
+  known = {"image_shape": (80, 80, 1), "num_classes": 5}
   model = specs.make(
     {"name": "cnn", "width": 0.5, "norm": "none"}, MODELS, "model", **known
   )
   params, _ = jax.eval_shape(model.init, jax.random.key(0))
   assert params["conv1"]["kernel"].shape == (3, 3, 1, 16)
-  with pytest.raises(UserError, match="model: mobilenet: norm must be one of"):
-    specs.make({"name": "mobilenet", "norm": "none"}, MODELS, "model", **known)
+  for name in IMAGENET:
+    options = {"remat": True, "dtype": "bfloat16", "norm": "group"}
+    options = ", ".join(
+      f"{k}={v!r}" for k, v in (options | SHALLOW[name]).items()
+    )
+    spec = {"name": f"{name}({options})", "width": 0.1}
+    model = specs.make(spec, MODELS, "model", **known)
+    params, model_state = jax.eval_shape(model.init, jax.random.key(0))
+    assert params["logits"]["bias"].shape == (5,)
+    assert not model_state
+    with pytest.raises(UserError, match=f"model: {name}: norm must be one of"):
+      specs.make({"name": name, "norm": "none"}, MODELS, "model", **known)

@@ -1,0 +1,219 @@
+"""Inception-ResNet-v2: residual blocks of parallel branches.
+
+Szegedy et al. 2016, "Inception-v4, Inception-ResNet and the Impact of
+Residual Connections on Learning", arXiv:1602.07261, figures 3 and 16 to 19,
+in the sizes of the authors' TensorFlow release; layers that Keras names are
+named as there.
+
+  layer                                          size from 299   from 75
+  stem: 3x3 32 /2, 3x3 32, 3x3 64 same, pool /2  73              17
+        1x1 80, 3x3 192, pool /2                 35              7
+  mixed_5b: 1x1 96; 1x1 48, 5x5 64;
+        1x1 64, 3x3 96, 3x3 96; mean, 1x1 64     35 x 320        7
+  block35, x 10, scale 0.17                      35 x 320        7
+  mixed_6a: 3x3 384 /2; 1x1 256, 3x3 256,
+        3x3 384 /2; pool /2                      17 x 1088       3
+  block17, x 20, scale 0.1                       17 x 1088       3
+  mixed_7a: 1x1 256, 3x3 384 /2; 1x1 256,
+        3x3 288 /2; 1x1 256, 3x3 288,
+        3x3 320 /2; pool /2                      8 x 2080        1
+  block8, x 10, scale 0.2 (the last 1)           8 x 2080        1
+  conv_7b: 1x1 1536                              8               1
+  average over the image, dense V
+
+A convolution is one without bias, a norm without scale and a ReLU; pools are
+3x3; what strides is not padded. A block is x + scale * f(x), then a ReLU (but
+for the last), where f puts its branches side by side and brings them to the
+channels of x by a 1x1 convolution with bias and no norm:
+
+  block35  1x1 32; 1x1 32, 3x3 32; 1x1 32, 3x3 48, 3x3 64
+  block17  1x1 192; 1x1 128, 1x7 160, 7x1 192
+  block8   1x1 192; 1x1 192, 1x3 224, 3x1 256
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from alcurr.models import imagenet, layers
+from alcurr.types import Array, Model
+
+# What leaves one pixel after the unpadded strides.
+MIN_SIZE = 75
+
+# A branch is a sequence of (channels, kernel) and a stride of its last.
+Branch = tuple[tuple[int, int | tuple[int, int]], ...]
+
+BLOCKS: dict[str, tuple[Branch, ...]] = {
+  "block35": (
+    ((32, 1),),
+    ((32, 1), (32, 3)),
+    ((32, 1), (48, 3), (64, 3)),
+  ),
+  "block17": (
+    ((192, 1),),
+    ((128, 1), (160, (1, 7)), (192, (7, 1))),
+  ),
+  "block8": (
+    ((192, 1),),
+    ((192, 1), (224, (1, 3)), (256, (3, 1))),
+  ),
+}
+SCALES = {"block35": 0.17, "block17": 0.1, "block8": 0.2}
+
+MIXED: dict[str, tuple[Branch, ...]] = {
+  "mixed_5b": (
+    ((96, 1),),
+    ((48, 1), (64, 5)),
+    ((64, 1), (96, 3), (96, 3)),
+  ),
+  "mixed_6a": (
+    ((384, 3),),
+    ((256, 1), (256, 3), (384, 3)),
+  ),
+  "mixed_7a": (
+    ((256, 1), (384, 3)),
+    ((256, 1), (288, 3)),
+    ((256, 1), (288, 3), (320, 3)),
+  ),
+}
+
+
+def _keras_layer(path: tuple[str, ...]) -> str | None:
+  """Keras's name of a layer; None for those it leaves unnamed."""
+  return path[-1] if path[-1].startswith(("block", "conv_7b")) else None
+
+
+SOURCES = (
+  imagenet.Source(
+    name="Keras's InceptionResNetV2",
+    file="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    layer=_keras_layer,
+    head="predictions",
+    preprocessing="tf",
+  ),
+)
+
+
+def _conv(kit: layers.Kit, x: Array, channels, kernel, name, **how) -> Array:
+  x = kit.conv(x, kit.options.channels(channels), kernel, name, **how)
+  return nn.relu(kit.norm(x, f"{name}_bn", use_scale=False))
+
+
+def _branches(
+  kit: layers.Kit, x: Array, branches: tuple[Branch, ...], stride: int
+) -> list[Array]:
+  outs = []
+  for i, branch in enumerate(branches):
+    out = x
+    for j, (channels, kernel) in enumerate(branch):
+      how = {}
+      if stride > 1 and j == len(branch) - 1:
+        how = {"stride": stride, "padding": "VALID"}
+      out = _conv(kit, out, channels, kernel, f"branch{i}_{j}", **how)
+    outs.append(out)
+  return outs
+
+
+class Mixed(nn.Module):
+  """Branches and a pool, side by side."""
+
+  kit: layers.Kit
+  title: str
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    kit = self.kit
+    stride = 1 if self.title == "mixed_5b" else 2
+    outs = _branches(kit, x, MIXED[self.title], stride)
+    if stride == 1:
+      pool = kit.avg_pool(x, 3, 1, "SAME")
+      outs.append(_conv(kit, pool, 64, 1, "pool_conv"))
+    else:
+      outs.append(kit.max_pool(x, 3, 2))
+    return jnp.concatenate(outs, -1)
+
+
+class Block(nn.Module):
+  """x + scale * (the branches, brought to the channels of x)."""
+
+  kit: layers.Kit
+  kind: str
+  title: str
+  last: bool
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    outs = _branches(self.kit, x, BLOCKS[self.kind], 1)
+    residual = self.kit.conv(
+      jnp.concatenate(outs, -1),
+      x.shape[-1],
+      1,
+      f"{self.title}_conv",
+      use_bias=True,
+    )
+    if self.last:
+      return x + residual
+    return nn.relu(x + SCALES[self.kind] * residual)
+
+
+class InceptionResNet(nn.Module):
+  num_classes: int
+  options: layers.Options
+  blocks: tuple[int, int, int]
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool) -> Array:
+    kit = layers.Kit(self.options, train)
+    x = kit.start(x)
+    x = _conv(kit, x, 32, 3, "stem_1", stride=2, padding="VALID")
+    x = _conv(kit, x, 32, 3, "stem_2", padding="VALID")
+    x = _conv(kit, x, 64, 3, "stem_3")
+    x = kit.max_pool(x, 3, 2)
+    x = _conv(kit, x, 80, 1, "stem_4")
+    x = _conv(kit, x, 192, 3, "stem_5", padding="VALID")
+    x = kit.max_pool(x, 3, 2)
+    mixed = self.options.block(Mixed)
+    block = self.options.block(Block)
+    for title, kind, repeats in zip(MIXED, BLOCKS, self.blocks, strict=True):
+      x = mixed(kit, title, name=title)(x)
+      for i in range(1, repeats + 1):
+        last = kind == "block8" and i == repeats
+        x = block(kit, kind, f"{kind}_{i}", last, name=f"{kind}_{i}")(x)
+    x = _conv(kit, x, 1536, 1, "conv_7b")
+    return kit.logits(layers.mean_of_image(x), self.num_classes)
+
+
+def inception_resnet_v2(
+  *,
+  image_shape: tuple[int, int, int],
+  num_classes: int,
+  width: float = 1.0,
+  blocks: tuple[int, int, int] = (10, 20, 10),
+  norm: str = "batch",
+  conv: str = "auto",
+  dtype: str = "float32",
+  remat: bool = False,
+  weights: str = "",
+  one_channel: str = "sum",
+) -> Model:
+  """Inception-ResNet-v2 at any width, depth and size.
+
+  Arguments as of every network, see `alcurr.models`; images of at least 75 x
+  75 pixels.
+
+  Args:
+    blocks: how many of block35, block17 and block8.
+
+  Raises:
+    ValueError: an argument out of range, or weights that do not fit.
+  """
+  layers.check_arguments(
+    image_shape=image_shape,
+    min_size=MIN_SIZE,
+    num_classes=num_classes,
+    norm=norm,
+  )
+  layers.check_blocks(blocks, 3)
+  options = layers.Options(norm, conv, dtype, remat, width)
+  module = InceptionResNet(num_classes, options, tuple(blocks))
+  return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)

@@ -1,0 +1,281 @@
+"""NASNet-A: cells of separable convolutions and pools, found by search.
+
+Zoph et al. 2018, "Learning Transferable Architectures for Scalable Image
+Recognition", arXiv:1707.07012, figure 4 and appendix A; layers are named and
+normalised as in Keras. NASNet-A (N @ P) has N normal cells a stage and P
+channels at the end; F = P / 24 is the width of the first stage.
+
+  layer                       mobile (4 @ 1056)   large (6 @ 4032)
+  stem 3x3 /2, not padded     32                  96
+  reduction cell, stem_1      F / 4 = 11          F / 4 = 42
+  reduction cell, stem_2      F / 2 = 22          F / 2 = 84
+  N normal cells              F     = 44          F     = 168
+  reduction cell              2 F                 2 F
+  N normal cells              2 F   = 88          2 F   = 336
+  reduction cell              4 F                 4 F
+  N normal cells              4 F   = 176         4 F   = 672
+  ReLU, average over the image, dense V
+
+Every cell sees the outputs h and p of the two cells before it: h by a ReLU,
+a 1x1 convolution to its width and a norm; p "adjusted" to the same width (and,
+where p is larger, to half the size, by two 1x1 convolutions of the even and
+of the odd pixels). sep k is twice [ReLU, separable k x k convolution, norm],
+the first with the cell's stride; the sums stand side by side at the end.
+
+  normal cell            reduction cell (/2)
+  x1 = sep5 h + sep3 p   x1 = sep5 h + sep7 p
+  x2 = sep5 p + sep3 p   x2 = max3 h + sep7 p
+  x3 = mean3 h + p       x3 = mean3 h + sep5 p
+  x4 = 2 mean3 p         x4 = mean3 x1 + x2
+  x5 = sep3 h + h        x5 = sep3 x1 + max3 h
+  p, x1, ..., x5         x2, ..., x5
+
+After a reduction, p is what the reduction saw as its h; in the large network,
+what it saw as its p. Pools of a reduction cell are padded with zeros, which
+count, as in Keras.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from alcurr.models import imagenet, layers
+from alcurr.types import Array, Model
+
+# The smallest size that the stem and every one of the four cells that stride
+# still shrink.
+MIN_SIZE = 19
+
+
+def _source(keras_class: str, file: str) -> imagenet.Source:
+  return imagenet.Source(
+    name=f"Keras's {keras_class}",
+    file=file,
+    head="predictions",
+    preprocessing="tf",
+  )
+
+
+MOBILE = (_source("NASNetMobile", "NASNet-mobile-no-top.h5"),)
+LARGE = (_source("NASNetLarge", "NASNet-large-no-top.h5"),)
+
+
+class Cell(nn.Module):
+  """A normal or a reduction cell of `filters` channels."""
+
+  kit: layers.Kit
+  title: str  # Keras's number of the block
+  filters: int
+  reduction: bool
+
+  @nn.compact
+  def __call__(self, h: Array, p: Array | None) -> Array:
+    p = h if p is None else self._adjusted(p, h.shape)
+    kind = "reduction" if self.reduction else "normal"
+    h = self._conv_norm(nn.relu(h), f"{kind}_conv_1", f"{kind}_bn_1")
+    return self._reduced(h, p) if self.reduction else self._normal(h, p)
+
+  def _conv_norm(self, x: Array, conv: str, norm: str) -> Array:
+    x = self.kit.conv(x, self.filters, 1, f"{conv}_{self.title}")
+    return self.kit.norm(x, f"{norm}_{self.title}")
+
+  def _adjusted(self, p: Array, shape: tuple[int, ...]) -> Array:
+    """p at the size of `shape` and with the channels of the cell."""
+    if p.shape[1:3] != shape[1:3]:
+      p = nn.relu(p)
+      odd = jnp.pad(p[:, 1:, 1:], ((0, 0), (0, 1), (0, 1), (0, 0)))
+      halves = [
+        self.kit.conv(
+          x[:, ::2, ::2],
+          self.filters // 2,
+          1,
+          f"adjust_conv_{i}_{self.title}",
+        )
+        for i, x in enumerate((p, odd), start=1)
+      ]
+      p = jnp.concatenate(halves, -1)
+      return self.kit.norm(p, f"adjust_bn_{self.title}")
+    if p.shape[-1] != self.filters:
+      return self._conv_norm(nn.relu(p), "adjust_conv_projection", "adjust_bn")
+    return p
+
+  def _sep(self, x: Array, kernel: int, name: str, stride: int = 1) -> Array:
+    for i, s in ((1, stride), (2, 1)):
+      title = f"{name}_{self.title}"
+      x = self.kit.separable(
+        nn.relu(x), self.filters, kernel, f"separable_conv_{i}_{title}", s
+      )
+      x = self.kit.norm(x, f"separable_conv_{i}_bn_{title}")
+    return x
+
+  def _mean(self, x: Array) -> Array:
+    return self.kit.avg_pool(x, 3, 1, "SAME")
+
+  def _normal(self, h: Array, p: Array) -> Array:
+    x1 = self._sep(h, 5, "normal_left1") + self._sep(p, 3, "normal_right1")
+    x2 = self._sep(p, 5, "normal_left2") + self._sep(p, 3, "normal_right2")
+    x3 = self._mean(h) + p
+    x4 = 2 * self._mean(p)
+    x5 = self._sep(h, 3, "normal_left5") + h
+    return jnp.concatenate([p, x1, x2, x3, x4, x5], -1)
+
+  def _reduced(self, h: Array, p: Array) -> Array:
+    # "SAME" padding of a 3 x 3 window, by zeros.
+    pads = [(1 - (1 - n % 2), 1) for n in h.shape[1:3]]
+    padded = jnp.pad(h, ((0, 0), *pads, (0, 0)))
+    largest = self.kit.max_pool(padded, 3, 2)
+    x1 = self._sep(h, 5, "reduction_left1", 2)
+    x1 += self._sep(p, 7, "reduction_right1", 2)
+    x2 = largest + self._sep(p, 7, "reduction_right2", 2)
+    x3 = self.kit.avg_pool(padded, 3, 2)
+    x3 += self._sep(p, 5, "reduction_right3", 2)
+    x4 = x2 + self._mean(x1)
+    x5 = self._sep(x1, 3, "reduction_left4") + largest
+    return jnp.concatenate([x2, x3, x4, x5], -1)
+
+
+class NASNet(nn.Module):
+  num_classes: int
+  options: layers.Options
+  num_blocks: int
+  filters: int
+  stem_filters: int
+  skip_reduction: bool  # p after a reduction is what the reduction saw as p
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool) -> Array:
+    kit = layers.Kit(self.options, train, momentum=0.9997)
+    block = self.options.block(Cell)
+    x = kit.conv(
+      kit.start(x),
+      self.stem_filters,
+      3,
+      "stem_conv1",
+      stride=2,
+      padding="VALID",
+    )
+    h, p = kit.norm(x, "stem_bn1"), None
+
+    def cell(filters: int, title: str, reduction: bool) -> Array:
+      return block(kit, title, filters, reduction, name=f"cell_{title}")(h, p)
+
+    h, p = cell(self.filters // 4, "stem_1", True), h
+    h, p = cell(self.filters // 2, "stem_2", True), h
+    for stage in range(3):
+      filters, number = self.filters * 2**stage, stage * self.num_blocks
+      if stage:
+        reduced = cell(filters, f"reduce_{number}", True)
+        h, p = reduced, p if self.skip_reduction else h
+      for i in range(self.num_blocks):
+        h, p = cell(filters, f"{number + i + (stage > 0)}", False), h
+    return kit.logits(layers.mean_of_image(nn.relu(h)), self.num_classes)
+
+
+def _nasnet(
+  image_shape: tuple[int, int, int],
+  num_classes: int,
+  num_blocks: int,
+  norm: str,
+  options: layers.Options,
+  sources: tuple[imagenet.Source, ...],
+  weights: str,
+  one_channel: str,
+  *,
+  filters: int,
+  stem_filters: int,
+  skip_reduction: bool,
+) -> Model:
+  layers.check_arguments(
+    image_shape=image_shape,
+    min_size=MIN_SIZE,
+    num_classes=num_classes,
+    norm=norm,
+  )
+  layers.check_blocks((num_blocks,), 1)
+  module = NASNet(
+    num_classes,
+    options,
+    num_blocks,
+    # A quarter of it and halves of its half are whole numbers.
+    filters=4 * max(1, int(filters * options.width / 4)),
+    stem_filters=options.channels(stem_filters),
+    skip_reduction=skip_reduction,
+  )
+  return imagenet.make_model(module, image_shape, sources, weights, one_channel)
+
+
+def nasnet_mobile(
+  *,
+  image_shape: tuple[int, int, int],
+  num_classes: int,
+  width: float = 1.0,
+  num_blocks: int = 4,
+  norm: str = "batch",
+  conv: str = "auto",
+  dtype: str = "float32",
+  remat: bool = False,
+  weights: str = "",
+  one_channel: str = "sum",
+) -> Model:
+  """NASNet-A (4 @ 1056) at any width, depth and size.
+
+  Arguments as of every network, see `alcurr.models`; images of at least 19 x
+  19 pixels.
+
+  Args:
+    num_blocks: N, normal cells of a stage.
+
+  Raises:
+    ValueError: an argument out of range, or weights that do not fit.
+  """
+  return _nasnet(
+    image_shape,
+    num_classes,
+    num_blocks,
+    norm,
+    layers.Options(norm, conv, dtype, remat, width),
+    MOBILE,
+    weights,
+    one_channel,
+    filters=44,
+    stem_filters=32,
+    skip_reduction=False,
+  )
+
+
+def nasnet_large(
+  *,
+  image_shape: tuple[int, int, int],
+  num_classes: int,
+  width: float = 1.0,
+  num_blocks: int = 6,
+  norm: str = "batch",
+  conv: str = "auto",
+  dtype: str = "float32",
+  remat: bool = False,
+  weights: str = "",
+  one_channel: str = "sum",
+) -> Model:
+  """NASNet-A (6 @ 4032) at any width, depth and size.
+
+  Arguments as of every network, see `alcurr.models`; images of at least 19 x
+  19 pixels.
+
+  Args:
+    num_blocks: N, normal cells of a stage.
+
+  Raises:
+    ValueError: an argument out of range, or weights that do not fit.
+  """
+  return _nasnet(
+    image_shape,
+    num_classes,
+    num_blocks,
+    norm,
+    layers.Options(norm, conv, dtype, remat, width),
+    LARGE,
+    weights,
+    one_channel,
+    filters=168,
+    stem_filters=96,
+    skip_reduction=True,
+  )

@@ -1,0 +1,136 @@
+"""ResNet-50: bottleneck blocks around identity shortcuts.
+
+He et al. 2015, "Deep Residual Learning for Image Recognition",
+arXiv:1512.03385, table 1; layers are named and normalised as in Keras. Each
+convolution has a bias, though a norm follows, as in the authors' release.
+
+  layer          stride   channels at width 1   size from 224   from 64
+  conv1 7x7      2        64                    112             32
+  max-pool 3x3   2        64                    56              16
+  conv2, x 3     1        64, 64, 256           56              16
+  conv3, x 4     2        128, 128, 512         28              8
+  conv4, x 6     2        256, 256, 1024        14              4
+  conv5, x 3     2        512, 512, 2048        7               2
+  average over the image, dense V
+
+A block is x + f(x), then a ReLU; f is a 1x1, a 3x3 and a 1x1 convolution, a
+norm after each and a ReLU between. The first block of a stage has its stride
+in the first 1x1 convolution and brings x to shape by a 1x1 convolution and a
+norm of its own.
+
+Other depths are other numbers of blocks: 3, 4, 23, 3 (ResNet-101) and 3, 8,
+36, 3 (ResNet-152).
+"""
+
+import flax.linen as nn
+
+from alcurr.models import imagenet, layers
+from alcurr.types import Array, Model
+
+# The smallest size that every one of the five strides still shrinks.
+MIN_SIZE = 17
+
+SOURCES = (
+  imagenet.Source(
+    name="Keras's ResNet50",
+    file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    head="predictions",
+    preprocessing="caffe",
+  ),
+)
+
+
+class Block(nn.Module):
+  """A block of `channels`, `channels` and 4 x `channels`."""
+
+  kit: layers.Kit
+  title: str  # such as conv2_block1
+  channels: int
+  stride: int
+  project: bool  # whether the shortcut is a convolution
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    def conv(x: Array, i: int, channels: int, kernel: int, stride: int = 1):
+      name = f"{self.title}_{i}"
+      x = self.kit.conv(
+        x, channels, kernel, f"{name}_conv", stride=stride, use_bias=True
+      )
+      return self.kit.norm(x, f"{name}_bn")
+
+    shortcut = x
+    if self.project:
+      shortcut = conv(x, 0, 4 * self.channels, 1, self.stride)
+    x = nn.relu(conv(x, 1, self.channels, 1, self.stride))
+    x = nn.relu(conv(x, 2, self.channels, 3))
+    return nn.relu(shortcut + conv(x, 3, 4 * self.channels, 1))
+
+
+class ResNet(nn.Module):
+  num_classes: int
+  options: layers.Options
+  blocks: tuple[int, int, int, int]
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool) -> Array:
+    kit = layers.Kit(self.options, train, epsilon=1.001e-5)
+    x = kit.conv(
+      kit.start(x),
+      self.options.channels(64),
+      7,
+      "conv1_conv",
+      stride=2,
+      padding=((3, 3), (3, 3)),
+      use_bias=True,
+    )
+    x = nn.relu(kit.norm(x, "conv1_bn"))
+    x = kit.max_pool(x, 3, 2, padding=((1, 1), (1, 1)))
+    block = self.options.block(Block)
+    for stage, num_blocks in enumerate(self.blocks):
+      for i in range(num_blocks):
+        title = f"conv{stage + 2}_block{i + 1}"
+        x = block(
+          kit,
+          title,
+          self.options.channels(64 * 2**stage),
+          stride=2 if stage and not i else 1,
+          project=not i,
+          name=title,
+        )(x)
+    return kit.logits(layers.mean_of_image(x), self.num_classes)
+
+
+def resnet50(
+  *,
+  image_shape: tuple[int, int, int],
+  num_classes: int,
+  width: float = 1.0,
+  blocks: tuple[int, int, int, int] = (3, 4, 6, 3),
+  norm: str = "batch",
+  conv: str = "auto",
+  dtype: str = "float32",
+  remat: bool = False,
+  weights: str = "",
+  one_channel: str = "sum",
+) -> Model:
+  """ResNet-50 at any width, depth and size.
+
+  Arguments as of every network, see `alcurr.models`; images of at least 17 x
+  17 pixels.
+
+  Args:
+    blocks: of the four stages.
+
+  Raises:
+    ValueError: an argument out of range, or weights that do not fit.
+  """
+  layers.check_arguments(
+    image_shape=image_shape,
+    min_size=MIN_SIZE,
+    num_classes=num_classes,
+    norm=norm,
+  )
+  layers.check_blocks(blocks, 4)
+  options = layers.Options(norm, conv, dtype, remat, width)
+  module = ResNet(num_classes, options, tuple(blocks))
+  return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)
