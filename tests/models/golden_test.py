@@ -1,0 +1,25 @@
+"""The networks give the logits of Keras's and timm's, as kept in `golden/`.
+
+`parity_test.py` compares them with the libraries themselves.
+"""
+
+import numpy as np
+import pytest
+import seeded
+
+REMAKE = "run `python tests/models/oracles.py` (extra `parity`)"
+
+
+@pytest.mark.parametrize("name", seeded.GOLDEN)
+def test_logits(name):
+  num, size, modes, options = seeded.GOLDEN[name]
+  golden = np.load(seeded.GOLDEN_DIR / f"{name}.npz")
+  image = seeded.images(num, size)
+  ours = seeded.Ours(name, size, **options)
+  assert seeded.checksum({"": image}) == golden["image"], REMAKE
+  assert seeded.checksum(ours.weights()) == golden["weights"], REMAKE
+  for mode in modes:
+    logits = ours.logits(image, train=mode == "train")
+    error = seeded.relative_error(logits, golden[mode])
+    print(f"{name} {mode} {error:.1e}")
+    assert error <= 1e-4
