@@ -1,0 +1,66 @@
+"""A training step of alcurr's networks, compiled, its state donated."""
+
+import functools
+
+import jax
+import optax
+
+from alcurr.models import MODELS
+from benchmarks import task
+from benchmarks.timing import Program
+
+
+def make_program(
+  *, model: str, batch_size: int, image_size: int, dtype: str, conv: str
+) -> Program:
+  # A step compiled by an earlier run would compile in no time.
+  jax.config.update("jax_enable_compilation_cache", False)
+  network = MODELS[model](
+    image_shape=(image_size, image_size, task.CHANNELS),
+    num_classes=task.NUM_CLASSES,
+    dtype=dtype,
+    conv=conv,
+  )
+  tx = optax.sgd(task.LEARNING_RATE, task.MOMENTUM)
+  image, label = jax.device_put(task.batch(batch_size, image_size))
+
+  @jax.jit
+  def init(key):
+    params, model_state = network.init(key)
+    return params, model_state, tx.init(params)
+
+  @functools.partial(jax.jit, donate_argnums=0)
+  def train_step(state, key, image, label):
+    params, model_state, opt_state = state
+
+    def loss_fn(params):
+      logits, new_state = network.apply(
+        key, params, model_state, image, train=True
+      )
+      loss = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+      return loss.mean(), new_state
+
+    grads, model_state = jax.grad(loss_fn, has_aux=True)(params)
+    updates, opt_state = tx.update(grads, opt_state)
+    return optax.apply_updates(params, updates), model_state, opt_state
+
+  key = jax.random.key(0)
+  state = jax.block_until_ready(init(key))
+  params = sum(leaf.size for leaf in jax.tree.leaves(state[0]))
+
+  def run(steps: int) -> None:
+    nonlocal state
+    for _ in range(steps):
+      state = train_step(state, key, image, label)
+    jax.block_until_ready(state)
+
+  device = jax.devices()[0]
+  facts = {
+    "framework": f"jax {jax.__version__}",
+    "platform": device.platform,
+    "device": device.device_kind,
+    "params": params,
+  }
+  if device.platform == "cpu":
+    return Program(run, facts)
+  return Program(run, facts, lambda: device.memory_stats()["peak_bytes_in_use"])

@@ -1,0 +1,177 @@
+"""The six networks in PyTorch, with the layers of ours; their training step.
+
+From timm, but for NASNet-A (mobile), which it does not have and is put
+together from its cells. timm asks for torchvision, of which nothing is needed
+here: where it is not installed, a module without content stands in for it.
+"""
+
+import contextlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks import task
+from benchmarks.timing import Program
+
+
+class _Anything(type):
+  """A class that has every attribute: its name."""
+
+  def __getattr__(cls, name: str) -> str:
+    if name.startswith("__"):
+      raise AttributeError(name)
+    return name
+
+
+class _StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+  """Finds torchvision and whatever is imported of it: classes of nothing."""
+
+  def find_spec(self, fullname, path=None, target=None):
+    if fullname.split(".")[0] != "torchvision":
+      return None
+    return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+
+  def create_module(self, spec):
+    return None
+
+  def exec_module(self, module):
+    def anything(name: str) -> type:
+      if name.startswith("__"):
+        raise AttributeError(name)
+      return _Anything(name, (), {})
+
+    module.__getattr__ = anything
+
+
+if importlib.util.find_spec("torchvision") is None:
+  sys.meta_path.append(_StandIn())
+timm = importlib.import_module("timm")
+cells = importlib.import_module("timm.models.nasnet")
+
+
+class NASNetMobile(nn.Module):
+  """NASNet-A (4 @ 1056): appendix A of Zoph et al. 2018, arXiv:1707.07012."""
+
+  def __init__(self, num_classes: int, num_blocks: int = 4, filters: int = 44):
+    super().__init__()
+    stem, pad = 32, "same"
+    self.stem = nn.Sequential(
+      nn.Conv2d(task.CHANNELS, stem, 3, stride=2, bias=False),
+      nn.BatchNorm2d(stem, eps=1e-3),
+    )
+    self.stem_1 = cells.CellStem0(stem, filters // 4, pad)
+    self.stem_2 = cells.CellStem1(stem, filters // 2, pad)
+    # Channels of the two outputs before: four branches of a stem's cell.
+    p, h = filters, 2 * filters
+    body = []
+    for stage in range(3):
+      f = filters * 2**stage
+      if stage:
+        body.append(cells.ReductionCell0(p, f, h, f, pad))
+        p, h = h, 4 * f
+      body.append(cells.FirstCell(p, f // 2, h, f, pad))
+      p, h = h, 6 * f
+      for _ in range(num_blocks - 1):
+        body.append(cells.NormalCell(p, f, h, f, pad))
+        p, h = h, 6 * f
+    self.body = nn.ModuleList(body)
+    self.logits = nn.Linear(h, num_classes)
+
+  def forward(self, x: torch.Tensor) -> torch.Tensor:
+    x = self.stem(x)
+    p = self.stem_1(x)
+    h = self.stem_2(x, p)
+    for cell in self.body:
+      h, p = cell(h, p), h
+    return self.logits(functional.relu(h).mean((2, 3)))
+
+
+def _resnet50(num_classes: int) -> nn.Module:
+  """With biases, and its strides in the first convolutions of the blocks."""
+  model = timm.create_model("resnet50", num_classes=num_classes)
+  for stage in (model.layer2, model.layer3, model.layer4):
+    stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+  for module in model.modules():
+    if isinstance(module, nn.Conv2d):
+      module.bias = nn.Parameter(torch.zeros(module.out_channels))
+  return model
+
+
+def _inception_resnet_v2(num_classes: int) -> nn.Module:
+  """Its norms have no scale: they stay at 1."""
+  model = timm.create_model("inception_resnet_v2", num_classes=num_classes)
+  for module in model.modules():
+    if isinstance(module, nn.BatchNorm2d):
+      module.weight.requires_grad_(False)
+  return model
+
+
+def network(name: str, num_classes: int) -> nn.Module:
+  """PyTorch's network of the layers of `alcurr.models.MODELS[name]`."""
+  own = {
+    "inception_resnet_v2": _inception_resnet_v2,
+    "nasnet_mobile": NASNetMobile,
+    "resnet50": _resnet50,
+  }
+  if name in own:
+    return own[name](num_classes)
+  theirs, options = {
+    "mobilenet": ("mobilenetv1_100", {"drop_rate": 1e-3}),
+    "nasnet_large": ("nasnetalarge", {}),
+    "se_resnext50_32x4d": ("seresnext50_32x4d", {}),
+  }[name]
+  return timm.create_model(theirs, num_classes=num_classes, **options)
+
+
+def make_program(
+  *,
+  model: str,
+  batch_size: int,
+  image_size: int,
+  dtype: str,
+  compiled: bool,
+) -> Program:
+  gpu = torch.cuda.is_available()
+  device = torch.device("cuda" if gpu else "cpu")
+  torch.set_num_threads(len(os.sched_getaffinity(0)))
+  if gpu:
+    # As XLA does: float32 products in TF32, kernels chosen by measurement.
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+  net = network(model, task.NUM_CLASSES).train()
+  net = net.to(device, memory_format=torch.channels_last)
+  params = [p for p in net.parameters() if p.requires_grad]
+  optimizer = torch.optim.SGD(params, task.LEARNING_RATE, task.MOMENTUM)
+  # Strides of a channels-last tensor are those of NHWC in memory.
+  image, label = map(torch.from_numpy, task.batch(batch_size, image_size))
+  image = image.to(device).permute(0, 3, 1, 2)
+  label = label.to(device, torch.int64)
+  forward = torch.compile(net) if compiled else net
+  cast = contextlib.nullcontext()
+  if dtype == "bfloat16":
+    cast = torch.autocast(device.type, torch.bfloat16)
+
+  def run(steps: int) -> None:
+    for _ in range(steps):
+      optimizer.zero_grad()
+      with cast:
+        loss = functional.cross_entropy(forward(image), label)
+      loss.backward()
+      optimizer.step()
+    if gpu:
+      torch.cuda.synchronize()
+
+  facts = {
+    "framework": f"torch {torch.__version__}",
+    "platform": "gpu" if gpu else "cpu",
+    "device": torch.cuda.get_device_name() if gpu else "cpu",
+    "params": sum(p.numel() for p in params),
+  }
+  return Program(run, facts, torch.cuda.max_memory_allocated if gpu else None)
