@@ -37,7 +37,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> pd.DataFrame:
   """
   settings.check(config)
   writer.check_workdir(workdir, config)
-  cache_dir = pathlib.Path(config.cache_dir or workdir.parent / "cache")
+  cache_dir = settings.cache_dir(config, workdir)
   job = make_job(config, cache_dir)
   check_fit(config, job)
   pools, scoring_seconds = make_pools(config, job, cache_dir)
@@ -160,7 +160,9 @@ def get_difficulty(
   request = {field: config.to_dict()[field] for field in fields}
   # The number of arms is not part of the scores, nor where the files lay.
   del request["difficulty"]["num_arms"], request["data"]["dir"]
-  request |= {"examples": content.hexdigest(), "version": 1}
+  # A file of weights is named in the config, but its content may change.
+  weights = job.networks[str(config.model)].model.fingerprint
+  request |= {"examples": content.hexdigest(), "weights": weights, "version": 1}
   folder = cache_dir / f"difficulty-{cache.digest(request)}"
   if found := cache.read_arrays(folder):
     loss, manifest = found

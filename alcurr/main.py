@@ -8,7 +8,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from alcurr import experiment
+from alcurr import experiment, settings
 from alcurr.errors import UserError
 from alcurr.report import tables
 
@@ -19,6 +19,11 @@ _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
   "Where the experiment leaves its files; default runs/<name of the config>.",
+)
+_COMPILATION_CACHE = flags.DEFINE_boolean(
+  "compilation_cache",
+  True,
+  "Keep compiled programs beside the workdir, for the next run.",
 )
 
 
@@ -62,6 +67,12 @@ def fail(error: Exception) -> None:
   sys.exit(2)
 
 
+def keep_programs(folder: pathlib.Path) -> None:
+  """Compiled programs stay in a folder, unless the user has named another."""
+  if not jax.config.jax_compilation_cache_dir:
+    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+
+
 def main(argv: list[str]) -> None:
   del argv  # parse() admits no more than flags
   logging.set_verbosity(logging.INFO)
@@ -71,6 +82,8 @@ def main(argv: list[str]) -> None:
     config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
   ).stem
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+  if _COMPILATION_CACHE.value:
+    keep_programs(settings.cache_dir(_CONFIG.value, workdir) / "programs")
   logging.info("jax %s on %s.", jax.__version__, jax.devices())
   try:
     summary = experiment.run(_CONFIG.value, workdir)

@@ -7,6 +7,7 @@ import optax
 
 from alcurr import specs
 from alcurr.errors import UserError
+from alcurr.models.layers import HEAD
 from alcurr.schedules import SCHEDULES
 
 OPTIMIZERS = {
@@ -27,7 +28,8 @@ def get_optimizer(
   Args:
     config: `name` (a key of OPTIMIZERS, with further arguments of that optax
       function in the manner of "sgd(momentum=0.9)"), `learning_rate` (the
-      peak), `schedule` (a key of SCHEDULES).
+      peak), `schedule` (a key of SCHEDULES), and `backbone` (multiplies the
+      learning rate of all but the classifier; 1 if left out, 0 freezes).
     num_steps: the budget over which the schedule decays.
     field: where the config stands, for the messages.
 
@@ -39,6 +41,11 @@ def get_optimizer(
     raise UserError(
       f"{field}.learning_rate must be positive, got {learning_rate}."
     )
+  backbone = config.get("backbone", 1.0)
+  if not 0 <= backbone < float("inf"):
+    raise UserError(
+      f"{field}.backbone must be finite and not negative, got {backbone}."
+    )
   schedule = specs.make(
     config["schedule"],
     SCHEDULES,
@@ -46,6 +53,17 @@ def get_optimizer(
     value=learning_rate,
     num_steps=num_steps,
   )
-  return specs.make(
-    config["name"], OPTIMIZERS, f"{field}.name", learning_rate=schedule
+
+  def make(schedule: optax.Schedule) -> optax.GradientTransformation:
+    return specs.make(
+      config["name"], OPTIMIZERS, f"{field}.name", learning_rate=schedule
+    )
+
+  head = make(schedule)
+  if backbone == 1:
+    return head
+  slower = make(lambda count: backbone * schedule(count))
+  return optax.partition(
+    {"head": head, "backbone": slower if backbone else optax.set_to_zero()},
+    lambda params: {k: "head" if k == HEAD else "backbone" for k in params},
   )

@@ -1,5 +1,6 @@
 """From a config to the records it describes; its mistakes, told at once."""
 
+import pathlib
 import re
 import sys
 
@@ -144,13 +145,20 @@ def make_model(
   config: ConfigDict, image_shape: tuple[int, ...], num_classes: int
 ) -> Model:
   """The model, for images [H, W, C] of that many classes."""
+  # No weights are not asked of a network that cannot start from any.
+  spec = {k: v for k, v in config.model.items() if (k, v) != ("weights", "")}
   return specs.make(
-    config.model,
+    spec,
     MODELS,
     "model",
     image_shape=image_shape,
     num_classes=num_classes,
   )
+
+
+def cache_dir(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
+  """Where an experiment keeps what the next one can use."""
+  return pathlib.Path(config.cache_dir or workdir.parent / "cache")
 
 
 def make_sampler(config: ConfigDict, name: str, steps: int) -> Sampler:

@@ -102,8 +102,8 @@ def get_config() -> ConfigDict:
   # Top-1 accuracies on valid, fixed beforehand: the report has the time to
   # reach each.
   config.thresholds = "0.5 0.6 0.7 0.8 0.9"
-  # Packed data and difficulty scores are kept here for the next experiment;
-  # "" is the folder `cache` beside the workdir.
+  # Packed data, difficulty scores and compiled programs are kept here for the
+  # next experiment; "" is the folder `cache` beside the workdir.
   config.cache_dir = ""
 
   config.data = data = ConfigDict()
@@ -141,14 +141,20 @@ def get_config() -> ConfigDict:
   data.stroke_decay = 0.0  # the last stroke is dimmer by this, 0: none
 
   # The network, with arguments if need be: cnn(width=0.5, norm='group'),
-  # mobilenet(width=0.25, norm='batch').
-  config.model = ConfigDict({"name": "cnn"})
+  # mobilenet(width=0.25), resnet50(dtype='bfloat16', remat=True).
+  config.model = model = ConfigDict()
+  model.name = "cnn"
+  # A file of ImageNet weights to start from (any network but cnn); "": none.
+  model.weights = ""
 
   config.optimizer = optimizer = ConfigDict()
   # An optax optimiser, with arguments if need be: sgd(momentum=0.9).
   optimizer.name = "adam"
   optimizer.learning_rate = 1e-3
   optimizer.schedule = "cosine"  # to zero over each run; linear, constant
+  # Multiplies the learning rate of all but the classifier; 0 freezes them,
+  # though the running statistics of batch norms still move.
+  optimizer.backbone = 1.0
 
   # Difficulty: the loss of a reference model, trained like the others but
   # uniformly and on a seed of its own.

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax
 import pandas as pd
 import pytest
 
@@ -28,20 +29,19 @@ TINY = (
 )
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory):
-  """Compiled programs, kept from one process to the next for speed."""
-  return os.environ | {
-    "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs")),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-  }
+# Even the smallest program is kept for the next process.
+ENVIRONMENT = {
+  name: value
+  for name, value in os.environ.items()
+  if name != "JAX_COMPILATION_CACHE_DIR"
+} | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
-def _run(programs, *args):
+def _run(*args):
   return subprocess.run(
     [sys.executable, "-m", "alcurr.main", *args],
     cwd=ROOT,
-    env=programs,
+    env=ENVIRONMENT,
     capture_output=True,
     text=True,
     timeout=300,
@@ -50,10 +50,10 @@ def _run(programs, *args):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, programs):
+def finished(tmp_path_factory):
   """A tiny experiment that ran to the end: its workdir and its output."""
   workdir = tmp_path_factory.mktemp("runs") / "tiny"
-  done = _run(programs, QUICKSTART, f"--workdir={workdir}", *TINY)
+  done = _run(QUICKSTART, f"--workdir={workdir}", *TINY)
   assert done.returncode == 0, done.stderr
   return workdir, done
 
@@ -114,21 +114,30 @@ def test_metrics_tell_of_every_trial(finished):
     assert len(row["valid"]["top1_by_arm"]["difficulty"]) == 3
 
 
-def test_the_same_command_again_keeps_what_is_finished(finished, programs):
+def test_the_same_command_again_keeps_what_is_finished(finished):
   workdir, done = finished
   before = (workdir / "runs/bandit/result.json").stat().st_mtime_ns
-  again = _run(programs, QUICKSTART, f"--workdir={workdir}", *TINY)
+  again = _run(QUICKSTART, f"--workdir={workdir}", *TINY)
   assert again.returncode == 0
   assert again.stdout == done.stdout
   assert (workdir / "runs/bandit/result.json").stat().st_mtime_ns == before
 
 
-def test_a_second_experiment_reuses_the_scores_and_agrees(finished, programs):
-  """Another workdir: the scores from the cache, and the same accuracies."""
+def _programs(workdir):
+  """The compiled programs that lie beside a workdir."""
+  return {path.name for path in (workdir.parent / "cache/programs").glob("*")}
+
+
+def test_a_second_experiment_reuses_what_is_cached_and_agrees(finished):
+  """Another workdir: the scores and the programs from the cache, and the same
+  accuracies."""
   workdir, _ = finished
   other = workdir.parent / "other"
-  done = _run(programs, QUICKSTART, f"--workdir={other}", *TINY)
+  before = _programs(workdir)
+  assert before
+  done = _run(QUICKSTART, f"--workdir={other}", *TINY)
   assert "Difficulty scores from" in done.stderr
+  assert _programs(workdir) == before
   columns = ["sampler", "trial", "top1", "loss", "scoring_seconds"]
   pd.testing.assert_frame_equal(
     pd.read_csv(workdir / "results.csv")[columns],
@@ -136,10 +145,38 @@ def test_a_second_experiment_reuses_the_scores_and_agrees(finished, programs):
   )
 
 
-def test_a_workdir_of_another_config_is_refused(finished, programs):
-  done = _run(
-    programs, QUICKSTART, f"--workdir={finished[0]}", *TINY, "--config.seed=5"
+def test_programs_are_kept_only_if_asked(tmp_path):
+  config = tmp_path / "one.py"
+  config.write_text(
+    "from configs import quickstart\n"
+    "def get_config():\n"
+    "  config = quickstart.get_config()\n"
+    "  del config.samplers.bandit, config.samplers.bandit_mean\n"
+    "  return config\n"
   )
+  options = [o for o in TINY if "bandit" not in o]
+  workdir = tmp_path / "runs" / "one"
+  done = _run(
+    *(f"--config={config}", f"--workdir={workdir}", "--nocompilation_cache"),
+    *options,
+  )
+  assert done.returncode == 0, done.stderr
+  assert (workdir / "results.csv").exists()
+  assert not _programs(workdir)
+
+
+def test_a_folder_of_programs_that_the_user_named_stays():
+  before = jax.config.jax_compilation_cache_dir
+  try:
+    jax.config.update("jax_compilation_cache_dir", "/mine")
+    cli.keep_programs(pathlib.Path("runs/cache/programs"))
+    assert jax.config.jax_compilation_cache_dir == "/mine"
+  finally:
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_workdir_of_another_config_is_refused(finished):
+  done = _run(QUICKSTART, f"--workdir={finished[0]}", *TINY, "--config.seed=5")
   assert done.returncode == 2
   assert "another config (seed is 0 there, 5 here)" in done.stderr
   assert "Traceback" not in done.stderr
@@ -161,7 +198,20 @@ MISTAKES = [
   ([QUICKSTART, "--config.budget=3 examples"], "less than one batch of 32"),
   ([QUICKSTART, "--config.baseline=unifrom"], "Did you mean uniform?"),
   ([QUICKSTART, "--config.difficulty.seed=1"], "is also a trial's"),
-  ([QUICKSTART, "--config.model.name=resnet"], "Known: cnn, mobilenet."),
+  ([QUICKSTART, "--config.model.name=resnet"], "Did you mean resnet50?"),
+  (
+    [QUICKSTART, "--config.model.name=resnet50(weights='none.h5')"],
+    "model: resnet50: there is no file none.h5",
+  ),
+  (
+    [
+      QUICKSTART,
+      "--config.model.name=mobilenet",
+      "--config.model.weights=none.h5",
+    ],
+    "model: mobilenet: there is no file none.h5",
+  ),
+  ([QUICKSTART, "--config.model.weights=x.h5"], "cnn takes no 'weights'."),
   ([QUICKSTART, "--config.model.name=cnn(width=-1)"], "width must be"),
   ([QUICKSTART, "--config.optimizer.name=adma"], "Did you mean adam?"),
   ([QUICKSTART, "--config.optimizer.learning_rate=0"], "must be positive"),
@@ -224,7 +274,9 @@ def test_a_mistake_is_one_sentence(args, message, tmp_path, monkeypatch, capfd):
 
   workdir = tmp_path / "run"
   monkeypatch.chdir(ROOT)
-  monkeypatch.setattr(sys, "argv", ["alcurr", f"--workdir={workdir}", *args])
+  # A folder of programs would stay this process's.
+  own = [f"--workdir={workdir}", "--nocompilation_cache"]
+  monkeypatch.setattr(sys, "argv", ["alcurr", *own, *args])
   for name in list(flags.FLAGS):  # what the case before has set
     if name.startswith("config."):
       delattr(flags.FLAGS, name)

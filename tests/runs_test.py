@@ -53,10 +53,8 @@ def test_a_run_has_its_own_batch_model_and_budget(made):
   assert (one.batch_size, one.num_steps) == (8, size // 8)
   wide = runs.make_run(config, job, "wide", pools)
   assert (wide.batch_size, wide.num_steps) == (16, size // 16)
-  assert (
-    wide.model
-    is job.networks[str(ConfigDict({"name": "cnn(width=0.5)"}))].model
-  )
+  wide_cnn = {"name": "cnn(width=0.5)", "weights": ""}
+  assert wide.model is job.networks[str(ConfigDict(wide_cnn))].model
   assert wide.model is not one.model
   half = runs.make_run(config, job, "half", pools)
   assert half.num_steps == size // 16

@@ -1,11 +1,14 @@
 """Schedules by closed form, and the optimisers that follow them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from alcurr import optimizers, schedules
 from alcurr.errors import UserError
+from alcurr.models import MODELS
 
 
 @pytest.mark.parametrize(
@@ -56,3 +59,58 @@ def test_momentum_on_a_linear_schedule_by_hand():
     update, state = tx.update(jnp.float32(1), state)
     steps.append(float(update))
   np.testing.assert_allclose(steps, [-0.4, -0.57, -0.542], rtol=1e-5)
+
+
+PARAMS = {
+  "conv": {"kernel": jnp.ones((2, 3)), "norm": {"scale": jnp.ones(3)}},
+  "logits": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)},
+}
+
+
+def momentum(**options):
+  config = {"name": "sgd(momentum=0.9)", "learning_rate": 0.4}
+  return optimizers.get_optimizer(
+    {**config, "schedule": "linear", **options}, num_steps=4
+  )
+
+
+@pytest.mark.parametrize("backbone", [0.0, 0.25, 3])
+def test_a_slower_backbone_by_hand(backbone):
+  """The steps of the test above, and a multiple of them but for the head."""
+  tx = momentum(backbone=backbone)
+  state = tx.init(PARAMS)
+  for step in (-0.4, -0.57, -0.542):
+    updates, state = tx.update(PARAMS, state, PARAMS)  # gradients of 1
+    head, rest = updates["logits"], updates["conv"]
+    for x in jax.tree.leaves(head):
+      np.testing.assert_allclose(x, np.full(x.shape, step), rtol=1e-5)
+    for x in jax.tree.leaves(rest):
+      expected = np.full(x.shape, backbone * step)
+      np.testing.assert_allclose(x, expected, rtol=1e-5, atol=0)
+
+
+def test_a_backbone_of_1_is_the_optimiser_alone():
+  alone = optax.sgd(lambda step: 0.4 * (1 - step / 4), momentum=0.9)
+  expected = jax.tree.structure(alone.init(PARAMS))
+  for options in ({}, {"backbone": 1}):
+    assert jax.tree.structure(momentum(**options).init(PARAMS)) == expected
+
+
+@pytest.mark.parametrize("backbone", [-0.1, float("inf"), float("nan")])
+def test_a_bad_backbone(backbone):
+  message = "optimizer.backbone must be finite and not negative, got"
+  with pytest.raises(UserError, match=message):
+    momentum(backbone=backbone)
+
+
+def test_a_frozen_network_learns_its_classifier():
+  model = MODELS["cnn"](image_shape=(4, 4, 1), num_classes=3, width=0.1)
+  params, _ = model.init(jax.random.key(0))
+  tx = momentum(backbone=0.0)
+  updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params))
+  moved = {
+    name
+    for name, layer in updates.items()
+    if any(x.any() for x in jax.tree.leaves(layer))
+  }
+  assert moved == {"logits"}
