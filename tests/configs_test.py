@@ -13,6 +13,7 @@ from configs import (
   influence,
   paper,
   quickstart,
+  zoo,
 )
 
 
@@ -27,6 +28,7 @@ from configs import (
     ablation.get_config("batch_size=512,norm=batch"),
     headroom.get_config("noise=0.3,passes=10"),
     influence.get_config("part=all,probe=noisy"),
+    zoo.get_config("model=inception_resnet_v2"),
   ],
 )
 def test_it_passes_the_checks(config):
