@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from alcurr.models import layers, lowerings
+from alcurr.models import layers, lowerings, pools
 from benchmarks import arguments, timing
 from benchmarks.cases import CASES, KINDS, Case
 
@@ -62,7 +62,7 @@ def make_run(
   if lowering == "plain":
     shared["lowering"] = lowerings.Roles("lax", "plain", "plain")
   if case.pool:
-    function = {"max": lowerings.max_pool, "avg": lowerings.avg_pool}[case.pool]
+    function = {"max": pools.max_pool, "avg": pools.avg_pool}[case.pool]
     operation = functools.partial(function, window=case.kernel[0], **shared)
     inputs = []
   else:

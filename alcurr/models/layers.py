@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from alcurr.models import lowerings
+from alcurr.models import lowerings, pools
 from alcurr.models.lowerings import Padding
 from alcurr.types import Array, Model, PyTree
 
@@ -224,7 +224,7 @@ class Kit:
   def max_pool(
     self, x: Array, window: int, stride: int, padding: Padding = "VALID"
   ) -> Array:
-    return lowerings.max_pool(
+    return pools.max_pool(
       x,
       window=window,
       stride=stride,
@@ -235,7 +235,7 @@ class Kit:
   def avg_pool(
     self, x: Array, window: int, stride: int, padding: Padding = "VALID"
   ) -> Array:
-    return lowerings.avg_pool(
+    return pools.avg_pool(
       x,
       window=window,
       stride=stride,

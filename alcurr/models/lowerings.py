@@ -1,4 +1,4 @@
-"""Convolutions and pools, each lowered in one of three ways.
+"""Convolutions, each lowered in one of three ways, as are the `pools`.
 
 XLA's convolutions are right on a GPU or TPU. On a CPU some of their forms are
 fast and others are not, above all in the body of a loop: the gradient of a
@@ -29,7 +29,6 @@ Images are [B, H, W, C]. Padding is "SAME" or "VALID" as TensorFlow's, or
 ((top, bottom), (left, right)).
 """
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -118,7 +117,7 @@ def conv(
     [B, H', W', C'].
   """
   window = kernel.shape[:2]
-  pads = _pads(x, window, stride, padding)
+  pads = explicit_pads(x, window, stride, padding)
   depthwise = groups > 1 and groups == x.shape[-1] == kernel.shape[-1]
   if depthwise:
     kind = "depthwise"
@@ -197,7 +196,7 @@ def _apply(
   if how == "lax":
     groups = x.shape[-1] if depthwise else 1
     return _lax_conv(x, kernel, stride, pads, groups)
-  seen = _shifts(x, kernel.shape[:2], stride, pads, 0)
+  seen = shifts(x, kernel.shape[:2], stride, pads, 0)
   taps = kernel.reshape(-1, *kernel.shape[2:])
   if how == "shift":
     if depthwise:
@@ -228,7 +227,7 @@ def _input_grad(g: Array, kernel: Array, *, case: _Case) -> Array:
     image = jax.ShapeDtypeStruct(case.image, g.dtype)
     side_by_side = jax.linear_transpose(
       lambda x: jnp.concatenate(
-        _shifts(x, kernel.shape[:2], stride, case.pads, 0), -1
+        shifts(x, kernel.shape[:2], stride, case.pads, 0), -1
       ),
       image,
     )
@@ -292,7 +291,7 @@ def _kernel_grad(x: Array, g: Array, *, case: _Case) -> Array:
     return grad.transpose(1, 2, 0, 3)
   if case.depthwise:
     return _depthwise_kernel_grad(x, g, case)
-  seen = _shifts(x, window, stride, pads, 0)
+  seen = shifts(x, window, stride, pads, 0)
   if how == "shift":
     grad = jnp.stack([_outer(one, g) for one in seen])
   else:
@@ -313,7 +312,7 @@ def _depthwise_kernel_grad(x: Array, g: Array, case: _Case) -> Array:
 
   def add(total: Array, one: tuple[Array, Array]) -> tuple[Array, None]:
     x, g = one
-    seen = _shifts(x[None], case.kernel[:2], case.stride, case.pads, 0)
+    seen = shifts(x[None], case.kernel[:2], case.stride, case.pads, 0)
     return total + jnp.stack([(s[0] * g).sum((0, 1)) for s in seen]), None
 
   start = jnp.zeros((math.prod(case.kernel[:2]), x.shape[-1]), x.dtype)
@@ -324,91 +323,10 @@ def _depthwise_kernel_grad(x: Array, g: Array, case: _Case) -> Array:
 _conv, _, _ = make_bilinear("conv", _forward, _input_grad, _kernel_grad)
 
 
-def max_pool(
-  x: Array,
-  *,
-  window: int,
-  stride: int,
-  padding: Padding = "VALID",
-  lowering: str = "auto",
-) -> Array:
-  """Largest of each window: [B, H, W, C] -> [B, H', W', C].
-
-  What is padded counts for nothing.
-  """
-  how = resolve(lowering, "pool")
-  square = (window, window)
-  pads = _pads(x, square, stride, padding)
-  if how == "lax":
-    return lax.reduce_window(
-      x,
-      -jnp.inf,
-      lax.max,
-      (1, *square, 1),
-      (1, stride, stride, 1),
-      ((0, 0), *pads, (0, 0)),
-    )
-  if how == "matmul" and stride == window and not np.any(pads):
-    return _tiles(x, window).max((2, 4))
-  # Over rows, then over columns: 2 k cells instead of k * k.
-  for axis in (1, 2):
-    x = _reduced(x, axis, window, stride, pads[axis - 1], jnp.maximum, -jnp.inf)
-  return x
-
-
-def _reduced(x: Array, axis: int, window: int, stride: int, pads, of, value):
-  """The cells of a window along an axis, reduced by `of` two by two."""
-  if any(pads):
-    widths = [(0, 0)] * x.ndim
-    widths[axis] = pads
-    x = jnp.pad(x, widths, constant_values=value)
-  size = (x.shape[axis] - window) // stride * stride + 1
-  return functools.reduce(
-    of,
-    [lax.slice_in_dim(x, i, i + size, stride, axis) for i in range(window)],
-  )
-
-
-def avg_pool(
-  x: Array,
-  *,
-  window: int,
-  stride: int,
-  padding: Padding = "VALID",
-  lowering: str = "auto",
-) -> Array:
-  """Mean of each window: [B, H, W, C] -> [B, H', W', C].
-
-  The mean of what lies in the image, as TensorFlow's; padding is not counted.
-  """
-  how = resolve(lowering, "pool")
-  square = (window, window)
-  pads = _pads(x, square, stride, padding)
-  if how == "matmul" and stride == window and not np.any(pads):
-    return _tiles(x, window).mean((2, 4))
-  if how == "lax":
-    total = lax.reduce_window(
-      x,
-      np.zeros((), x.dtype),
-      lax.add,
-      (1, *square, 1),
-      (1, stride, stride, 1),
-      ((0, 0), *pads, (0, 0)),
-    )
-  else:
-    total = x
-    for axis in (1, 2):
-      pad = pads[axis - 1]
-      total = _reduced(total, axis, window, stride, pad, jnp.add, 0)
-  inside = np.pad(np.ones(x.shape[1:3]), pads)
-  cells = np.lib.stride_tricks.sliding_window_view(inside, square)
-  count = cells[::stride, ::stride].sum((2, 3))
-  return total * jnp.asarray(1 / count[..., None], x.dtype)
-
-
-def _pads(
+def explicit_pads(
   x: Array, window: tuple[int, int], stride: int, padding: Padding
 ) -> tuple[tuple[int, int], tuple[int, int]]:
+  """Rows and columns before and after an image, of any padding."""
   if not isinstance(padding, str):
     return padding
   return tuple(
@@ -416,7 +334,7 @@ def _pads(
   )
 
 
-def _shifts(
+def shifts(
   x: Array, window: tuple[int, int], stride: int, pads, value: float
 ) -> list[Array]:
   """The slices of x [B, H, W, C] that the cells of a sliding window see.
@@ -434,10 +352,3 @@ def _shifts(
     for i in range(window[0])
     for j in range(window[1])
   ]
-
-
-def _tiles(x: Array, window: int) -> Array:
-  """[B, H, W, C] -> [B, H', window, W', window, C], what fills none left."""
-  rows, columns = x.shape[1] // window, x.shape[2] // window
-  x = x[:, : rows * window, : columns * window]
-  return x.reshape(x.shape[0], rows, window, columns, window, x.shape[-1])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from alcurr.models import lowerings
+from alcurr.models import lowerings, pools
 
 EACH = lowerings.LOWERINGS
 
@@ -229,11 +229,11 @@ POOLS = [
   (3, 2, ((1, 1), (1, 1))),
   (3, 2, ((0, 1), (0, 1))),
 ]
-pools = pytest.mark.parametrize(("window", "stride", "padding"), POOLS)
+each_pool = pytest.mark.parametrize(("window", "stride", "padding"), POOLS)
 
 
 @pytest.mark.parametrize("size", [(8, 6), (7, 9)])
-@pools
+@each_pool
 def test_max_pool(window, stride, padding, size):
   x = normal(0, 2, *size, 3)
   y, pullback = numpy_pool(x, window, stride, padding, np.nanmax)
@@ -242,7 +242,7 @@ def test_max_pool(window, stride, padding, size):
   slope = normal(1, *y.shape)
   for lowering in EACH:
     actual, (dx,) = value_and_slopes(
-      lambda x, lowering=lowering: lowerings.max_pool(
+      lambda x, lowering=lowering: pools.max_pool(
         x, window=window, stride=stride, padding=padding, lowering=lowering
       ),
       slope,
@@ -253,7 +253,7 @@ def test_max_pool(window, stride, padding, size):
 
 
 @pytest.mark.parametrize("size", [(8, 6), (7, 9)])
-@pools
+@each_pool
 def test_avg_pool_leaves_the_padding_out(window, stride, padding, size):
   x = normal(0, 2, *size, 3)
   y, pullback = numpy_pool(x, window, stride, padding, np.nanmean)
@@ -265,7 +265,7 @@ def test_avg_pool_leaves_the_padding_out(window, stride, padding, size):
   slope = normal(1, *y.shape)
   for lowering in EACH:
     actual = value_and_slopes(
-      lambda x, lowering=lowering: lowerings.avg_pool(
+      lambda x, lowering=lowering: pools.avg_pool(
         x, window=window, stride=stride, padding=padding, lowering=lowering
       ),
       slope,
@@ -274,7 +274,7 @@ def test_avg_pool_leaves_the_padding_out(window, stride, padding, size):
     assert_close(actual, (y, (pullback(slope),)))
 
 
-@pools
+@each_pool
 @pytest.mark.parametrize("lowering", EACH)
 def test_max_pool_conserves_the_gradient_of_ties(
   lowering, window, stride, padding
@@ -282,7 +282,7 @@ def test_max_pool_conserves_the_gradient_of_ties(
   """Whoever gets it: 1 for each window, within the window."""
 
   def total(x):
-    y = lowerings.max_pool(
+    y = pools.max_pool(
       x, window=window, stride=stride, padding=padding, lowering=lowering
     )
     return y.sum(), y.size
@@ -338,7 +338,7 @@ def test_bfloat16_stays_bfloat16(lowering):
     exact, _ = numpy_conv(seen, kernel.astype(np.float32), 1, "SAME", groups)
     error = np.abs(np.asarray(y, np.float64) - exact).max()
     assert error < 0.02 * np.abs(exact).max()
-  for pool in (lowerings.max_pool, lowerings.avg_pool):
+  for pool in (pools.max_pool, pools.avg_pool):
     for window, stride, padding in POOLS:
       fun = functools.partial(
         pool, window=window, stride=stride, padding=padding, lowering=lowering
@@ -394,7 +394,7 @@ def test_auto_is_known_on_every_backend(backend, monkeypatch):
         k = jnp.zeros((*kernel, 6 // groups, 6))
         conv = conv_with(lowering, 1, "SAME", groups)
         assert jax.eval_shape(conv, x, k).shape == x.shape
-    for pool in (lowerings.max_pool, lowerings.avg_pool):
+    for pool in (pools.max_pool, pools.avg_pool):
       fun = functools.partial(pool, window=2, stride=2, lowering=lowering)
       assert jax.eval_shape(fun, x).shape == (2, 3, 5, 6)
 
