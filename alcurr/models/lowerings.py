@@ -16,8 +16,8 @@ a hundred times (jax#12868), and a depthwise or grouped one all that it does
 
 and they are equal but for the order of float32 sums. But for "lax", whose
 derivatives are XLA's, a convolution's two gradients are lowered in the same
-manner; "auto" takes the fastest of each as measured
-(`python -m benchmarks.lowerings`), from the table FASTEST. It knows one more
+manner; "auto" takes what the table FASTEST says is fastest for each, which
+`python -m benchmarks.lowerings` checks. It knows one more
 for the gradients, "plain": written as forward convolutions, that of the input
 of the outputs' gradient with the kernel turned around, that of the kernel of
 the images with the outputs' gradient for a kernel and the batch for channels.
