@@ -68,8 +68,9 @@ def read(path: str) -> WeightFile:
 def tensors(file: WeightFile, keys: list[str]) -> list[np.ndarray]:
   """The tensors of these keys, as float32."""
   if file.format == "safetensors":
-    with safetensors.safe_open(file.path, "numpy") as opened:
-      return [opened.get_tensor(key).astype(np.float32) for key in keys]
+    # As JAX's, for NumPy has no bfloat16.
+    with safetensors.safe_open(file.path, "flax") as opened:
+      return [np.asarray(opened.get_tensor(key), np.float32) for key in keys]
   with h5py.File(file.path, "r") as opened:
     return [opened[key][()].astype(np.float32) for key in keys]
 
@@ -97,7 +98,7 @@ def _safetensors_layers(file) -> dict[str, dict[str, Tensor]]:
   layers = {}
   for key in file.keys():  # noqa: SIM118, it cannot be iterated
     tensor = file.get_slice(key)
-    if tensor.get_dtype().startswith("F"):
+    if tensor.get_dtype().startswith(("F", "BF")):
       layer, _, variable = key.rpartition(".")
       layers.setdefault(layer, {})[variable] = Tensor(
         key, tuple(tensor.get_shape())

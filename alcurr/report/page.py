@@ -205,8 +205,13 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
 def _models(config: dict[str, Any]) -> list[str]:
   """The model of all runs, then those that a run has of its own."""
   runs = [sampler.get("run", {}) for sampler in config["samplers"].values()]
-  own = [run.get("model", {}).get("name") for run in runs]
-  return [config.get("model", {}).get("name"), *own]
+  shared = config.get("model", {})
+  found = []
+  for model in (shared, *(run["model"] for run in runs if "model" in run)):
+    name = model.get("name", shared.get("name"))
+    weights = model.get("weights", shared.get("weights"))
+    found.append(f"{name} from {weights}" if name and weights else name)
+  return found
 
 
 def _unique(values: Any) -> str:

@@ -1,8 +1,10 @@
 """Layouts of weight files, written here with h5py and safetensors alone."""
 
 import h5py
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.flax
 import safetensors.numpy
 
 from alcurr.models import weight_files
@@ -136,6 +138,18 @@ def test_other_floats_become_float32(tmp_path):
   for layers in (half, double):
     file = weight_files.read(write_legacy(tmp_path / "x", layers))
     assert_holds(file, layers)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_floats_of_safetensors_become_float32(tmp_path, dtype):
+  path = str(tmp_path / "x")
+  written = {"a.weight": jnp.asarray([[0.5, 2]], dtype)}
+  safetensors.flax.save_file(written, path)
+  file = weight_files.read(path)
+  assert file.layers == {"a": {"weight": ("a.weight", (1, 2))}}
+  (x,) = weight_files.tensors(file, ["a.weight"])
+  assert x.dtype == np.float32
+  np.testing.assert_array_equal(x, [[0.5, 2]])
 
 
 def test_digest_is_of_the_content(tmp_path):

@@ -225,6 +225,17 @@ def test_an_unfinished_sampler_is_named(make_experiment):
   assert f"1, not finished: {BANDIT}" in read.texts
 
 
+def test_a_model_is_named_with_its_weights(make_experiment):
+  workdir = make_experiment()
+  path = workdir / "config.json"
+  config = json.loads(path.read_text())
+  config["model"] = {"name": "mobilenet", "weights": "imagenet.h5"}
+  config["samplers"]["uniform"]["run"] = {"model": {"weights": ""}}
+  path.write_text(json.dumps(config))
+  facts = page.facts(workdir, config)
+  assert facts["model"] == "mobilenet from imagenet.h5, mobilenet"
+
+
 def test_it_is_a_program():
   command = [sys.executable, "-m", "alcurr.report", "--help"]
   done = subprocess.run(command, capture_output=True, text=True, check=True)
