@@ -1,4 +1,4 @@
-"""A training step of alcurr's networks, compiled, its state donated."""
+"""Training steps of our networks, in one program, as in `alcurr.main`."""
 
 import functools
 
@@ -29,7 +29,6 @@ def make_program(
     params, model_state = network.init(key)
     return params, model_state, tx.init(params)
 
-  @functools.partial(jax.jit, donate_argnums=0)
   def train_step(state, key, image, label):
     params, model_state, opt_state = state
 
@@ -44,15 +43,19 @@ def make_program(
     updates, opt_state = tx.update(grads, opt_state)
     return optax.apply_updates(params, updates), model_state, opt_state
 
+  @functools.partial(jax.jit, donate_argnums=0)
+  def train(state, steps, key, image, label):
+    return jax.lax.fori_loop(
+      0, steps, lambda _, state: train_step(state, key, image, label), state
+    )
+
   key = jax.random.key(0)
   state = jax.block_until_ready(init(key))
   params = sum(leaf.size for leaf in jax.tree.leaves(state[0]))
 
   def run(steps: int) -> None:
     nonlocal state
-    for _ in range(steps):
-      state = train_step(state, key, image, label)
-    jax.block_until_ready(state)
+    state = jax.block_until_ready(train(state, steps, key, image, label))
 
   device = jax.devices()[0]
   facts = {

@@ -32,6 +32,9 @@ ROLES = ("forward", "input_grad", "kernel_grad")
 LOWERINGS = (*lowerings.LOWERINGS, "plain")
 # Executions in the body of a loop that are timed as one.
 REPEATS = 4
+# A lowering that takes this many times as long as the fastest one is timed
+# once: no spread would change what is said of it.
+HOPELESS = 10
 
 
 def runs_in(role: str, case: Case, lowering: str) -> bool:
@@ -124,7 +127,14 @@ def measure(
       notes[lowering] = str(error).splitlines()[0][:100]
     else:
       runs[lowering] = run
-  times = timing.interleave(runs, rounds, seconds)
+  once = {name: run(1) for name, run in runs.items()}
+  close = {
+    name: run
+    for name, run in runs.items()
+    if once[name] <= HOPELESS * min(once.values())
+  }
+  times = {name: np.asarray([t]) for name, t in once.items()}
+  times |= timing.interleave(close, rounds, seconds)
   spreads = {
     name: timing.spread(1e3 * t / REPEATS) for name, t in times.items()
   }
@@ -144,6 +154,7 @@ def measure(
     }
     if lowering in spreads:
       ms = spreads[lowering]
+      row["rounds"] = len(times[lowering])
       row |= {"ms": ms.median, "ms_10%": ms.low, "ms_90%": ms.high}
       row["slower"] = ms.median / fastest
     yield row

@@ -1,9 +1,11 @@
 """python -m benchmarks.models [--models NAME,...] [--batch_sizes 32,...] [...]
 
-Images a second that each network trains on, here and in PyTorch: a whole
-training step (forward in train mode, cross entropy, backward, SGD with
-momentum) on the same batch of noise. Each contestant has a process of its own
-and they take turns, see `timing`.
+Images a second that each network trains on, here and in PyTorch: whole
+training steps (forward in train mode, cross entropy, backward, SGD with
+momentum) on the same batch of noise, each framework as it trains: PyTorch a
+step after the other, alcurr with the steps of a turn in the loop of one
+program, as in `alcurr.main`. Each contestant has a process of its own and they
+take turns, see `timing`.
 
 The ratio is images a second of alcurr over the other's: above 1, alcurr is
 faster. Compile time is that of the first step. Peak memory is the GPU's, or
@@ -74,7 +76,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add(
     "--seconds",
     type=float,
-    default=1.0,
+    default=3.0,
     help="that a contestant runs in a round; at least one step",
   )
   add("--threads", type=arguments.number, help="CPU cores of each; default all")
