@@ -12,7 +12,7 @@ dense           V
 import flax.linen as nn
 import jax.numpy as jnp
 
-from alcurr.models import layers
+from alcurr.models import checks, layers
 from alcurr.types import Array, Model
 
 # Two pools of 2 leave one pixel.
@@ -65,12 +65,12 @@ def cnn(
   Raises:
     ValueError: an argument out of range.
   """
-  layers.check_arguments(
+  checks.check_arguments(
     image_shape=image_shape,
     min_size=MIN_SIZE,
     num_classes=num_classes,
     norm=norm,
-    norms=("none", *layers.NORMS),
+    norms=("none", *checks.NORMS),
   )
   options = layers.Options(norm=norm, conv=conv, dtype=dtype, width=width)
   return layers.from_linen(CNN(num_classes, options), image_shape)

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.models import layers, matching, weight_files
+from alcurr.models import checks, layers, matching, weight_files
 from alcurr.models.matching import Source
 from alcurr.models.weight_files import WeightFile
 from alcurr.types import Array, Model, PyTree
@@ -108,7 +108,7 @@ def make_model(
   Raises:
     ValueError: the file cannot be read, or does not fit.
   """
-  layers.check_choice("one_channel", one_channel, ONE_CHANNEL)
+  checks.check_choice("one_channel", one_channel, ONE_CHANNEL)
   if not weights:
     return layers.from_linen(module, image_shape)
   if module.options.norm != "batch":

@@ -34,7 +34,7 @@ channels of x by a 1x1 convolution with bias and no norm:
 import flax.linen as nn
 import jax.numpy as jnp
 
-from alcurr.models import imagenet, layers
+from alcurr.models import checks, imagenet, layers
 from alcurr.types import Array, Model
 
 # What leaves one pixel after the unpadded strides.
@@ -207,13 +207,13 @@ def inception_resnet_v2(
   Raises:
     ValueError: an argument out of range, or weights that do not fit.
   """
-  layers.check_arguments(
+  checks.check_arguments(
     image_shape=image_shape,
     min_size=MIN_SIZE,
     num_classes=num_classes,
     norm=norm,
   )
-  layers.check_blocks(blocks, 3)
+  checks.check_blocks(blocks, 3)
   options = layers.Options(norm, conv, dtype, remat, width)
   module = InceptionResNet(num_classes, options, tuple(blocks))
   return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)

@@ -27,7 +27,7 @@ them in multiples of 32), and cannot go below 32 pixels.
 
 import flax.linen as nn
 
-from alcurr.models import imagenet, layers
+from alcurr.models import checks, imagenet, layers
 from alcurr.types import Array, Model
 
 # The smallest size that every one of the five strides still shrinks.
@@ -117,13 +117,13 @@ def mobilenet(
   Raises:
     ValueError: an argument out of range, or weights that do not fit.
   """
-  layers.check_arguments(
+  checks.check_arguments(
     image_shape=image_shape,
     min_size=MIN_SIZE,
     num_classes=num_classes,
     norm=norm,
   )
-  layers.check_fraction("dropout", dropout)
+  checks.check_fraction("dropout", dropout)
   options = layers.Options(norm, conv, dtype, remat, width)
   module = MobileNet(num_classes, options, dropout)
   return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)

@@ -38,7 +38,7 @@ count, as in Keras.
 import flax.linen as nn
 import jax.numpy as jnp
 
-from alcurr.models import imagenet, layers
+from alcurr.models import checks, imagenet, layers
 from alcurr.types import Array, Model
 
 # The smallest size that the stem and every one of the four cells that stride
@@ -184,13 +184,13 @@ def _nasnet(
   stem_filters: int,
   skip_reduction: bool,
 ) -> Model:
-  layers.check_arguments(
+  checks.check_arguments(
     image_shape=image_shape,
     min_size=MIN_SIZE,
     num_classes=num_classes,
     norm=norm,
   )
-  layers.check_blocks((num_blocks,), 1)
+  checks.check_blocks((num_blocks,), 1)
   module = NASNet(
     num_classes,
     options,

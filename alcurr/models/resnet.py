@@ -24,7 +24,7 @@ Other depths are other numbers of blocks: 3, 4, 23, 3 (ResNet-101) and 3, 8,
 
 import flax.linen as nn
 
-from alcurr.models import imagenet, layers
+from alcurr.models import checks, imagenet, layers
 from alcurr.types import Array, Model
 
 # The smallest size that every one of the five strides still shrinks.
@@ -124,13 +124,13 @@ def resnet50(
   Raises:
     ValueError: an argument out of range, or weights that do not fit.
   """
-  layers.check_arguments(
+  checks.check_arguments(
     image_shape=image_shape,
     min_size=MIN_SIZE,
     num_classes=num_classes,
     norm=norm,
   )
-  layers.check_blocks(blocks, 4)
+  checks.check_blocks(blocks, 4)
   options = layers.Options(norm, conv, dtype, remat, width)
   module = ResNet(num_classes, options, tuple(blocks))
   return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)

@@ -25,7 +25,7 @@ of its own.
 import flax.linen as nn
 import jax
 
-from alcurr.models import imagenet, layers
+from alcurr.models import checks, imagenet, layers
 from alcurr.types import Array, Model
 
 # The smallest size that every one of the five strides still shrinks.
@@ -176,13 +176,13 @@ def se_resnext50_32x4d(
   Raises:
     ValueError: an argument out of range, or weights that do not fit.
   """
-  layers.check_arguments(
+  checks.check_arguments(
     image_shape=image_shape,
     min_size=MIN_SIZE,
     num_classes=num_classes,
     norm=norm,
   )
-  layers.check_blocks(blocks, 4)
+  checks.check_blocks(blocks, 4)
   options = layers.Options(norm, conv, dtype, remat, width)
   legacy = bool(weights) and imagenet.source_of(weights, SOURCES) is _LEGACY
   module = SEResNeXt(
