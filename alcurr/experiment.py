@@ -73,7 +73,6 @@ def make_job(config: ConfigDict, cache_dir: pathlib.Path) -> Job:
     trials_by,
   )
   networks = {}
-  # Each model once, so that its evaluation is compiled once.
   for mine in (config, *(settings.of_run(config, n) for n in config.samplers)):
     if str(mine.model) not in networks:
       model = settings.make_model(mine, one.image.shape[1:], num_classes)

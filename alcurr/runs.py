@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
@@ -115,8 +114,9 @@ def run_sampler(
     writer.json_lines(folder / "metrics.jsonl") as write,
     progress_bar(name, this) as progress,
   ):
-    result = train.train(this, pools, write, progress)
-  test = jax.device_get(this.score(result.state, pools["test"]))
+    plan = train.make_plan(this, pools)
+    result = train.train(this, plan, pools, write, progress)
+  test = train.score_pool(this, result.state, pools["test"])
   writer.write_file(
     folder / "test.npz",
     lambda file: np.savez_compressed(file, rank=test.rank, loss=test.loss),
@@ -135,9 +135,9 @@ def run_sampler(
       "steps": this.num_steps,
       "examples_seen": this.num_steps * this.batch_size,
       "train_seconds": result.train_seconds,
-      "compile_seconds": result.compile_seconds,
+      "compile_seconds": plan.compile_seconds,
       "scoring_seconds": scoring_seconds if scored else 0.0,
-      "flops_per_step": result.flops_per_step,
+      "flops_per_step": plan.flops_per_step,
       "trials": trials,
       "environment": writer.environment(),
     },
@@ -147,5 +147,5 @@ def run_sampler(
     name,
     np.mean([trial["top1"] for trial in trials]),
     result.train_seconds,
-    result.compile_seconds,
+    plan.compile_seconds,
   )

@@ -1,5 +1,6 @@
 """One run of one sampler, all its trials, from top to bottom."""
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +22,8 @@ from alcurr.types import (
   TrainState,
 )
 
-Score = Callable[[TrainState, Pool], evaluate.Scores]
+# ((params, model_state) with a leading axis [S], pool) -> Scores [S, N]
+Score = Callable[[tuple[PyTree, PyTree], Pool], evaluate.Scores]
 
 
 class Run(NamedTuple):
@@ -37,14 +39,24 @@ class Run(NamedTuple):
   trials_by: str  # "vmap" or "map"
   evaluations: int  # on the valid pool, evenly over the run
   chunk_steps: int  # most steps between two visits of the host
-  score: Score  # shared by the runs of an experiment, to be compiled once
+  score: Score
+
+
+class Plan(NamedTuple):
+  """A run's steps, cut into chunks of one compiled program."""
+
+  # (state [S], num_steps, pool, probe) -> (state, metrics [S, T])
+  program: jax.stages.Compiled
+  score: jax.stages.Compiled  # of the valid pool
+  lengths: list[int]  # of the chunks, in steps
+  chunks_per_evaluation: int
+  flops_per_step: float  # of one trial, read from the compiled program
+  compile_seconds: float
 
 
 class Result(NamedTuple):
   state: TrainState  # [S]
   train_seconds: float  # of one trial: the chunks' time over S
-  compile_seconds: float
-  flops_per_step: float  # of one trial, read from the compiled program
 
 
 # Programs by their text: samplers that differ only in the numbers of their
@@ -60,11 +72,14 @@ _COUNTING = {
 }
 
 
-def compile_once(fun: Callable, *args: PyTree) -> jax.stages.Compiled:
-  """`fun` compiled for arguments of these shapes; the first is donated."""
+def compile_once(
+  fun: Callable, *args: PyTree, donate: tuple[int, ...] = ()
+) -> jax.stages.Compiled:
+  """`fun` compiled for arguments of these shapes, some of them donated."""
   # Unused arguments are kept: without them two programs that read different
   # arms of the same shapes would have the same text.
-  lowered = jax.jit(fun, donate_argnums=0, keep_unused=True).lower(*args)
+  jitted = jax.jit(fun, donate_argnums=donate, keep_unused=True)
+  lowered = jitted.lower(*args)
   text = f"{lowered.in_tree} {lowered.out_tree} {lowered.as_text()}"
   digest = hashlib.blake2b(text.encode()).digest()
   if digest not in _compiled:
@@ -145,25 +160,90 @@ def make_score(
   batch_size: int,
   trials_by: str,
 ) -> Score:
-  """A jitted function (state [S], pool) -> Scores [S, N]."""
-  score = step.over_trials(
+  """Scores of every trial's variables on a pool, to be compiled."""
+  return step.over_trials(
     evaluate.make_evaluate(model, gather, batch_size), trials_by
   )
-  return jax.jit(
-    lambda state, pool: score((state.params, state.model_state), pool)
+
+
+def score_pool(run: Run, state: TrainState, pool: Pool) -> evaluate.Scores:
+  """A run's trials on a pool, on the host: [S, N]."""
+  variables = (state.params, state.model_state)
+  return jax.device_get(
+    compile_once(run.score, variables, pool)(variables, pool)
   )
+
+
+def make_plan(run: Run, pools: Mapping[str, Pool]) -> Plan:
+  """Compiles a run; nothing is run.
+
+  Args:
+    run: what to train and how.
+    pools: "train", "probe" and "valid", of arrays or of their shapes.
+  """
+  pool, probe = pools["train"], pools["probe"]
+  steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
+  lengths, chunks_per_evaluation = plan_chunks(
+    run.num_steps, run.evaluations, run.chunk_steps, steps.cycle
+  )
+  chunk = step.make_train_chunk(steps, max(lengths), run.trials_by)
+  state = jax.eval_shape(functools.partial(init_trials, run), pool)
+  started = time.perf_counter()
+  program = compile_once(chunk, state, jnp.int32(0), pool, probe, donate=(0,))
+  variables = (state.params, state.model_state)
+  score = compile_once(run.score, variables, pools["valid"])
+  compile_seconds = time.perf_counter() - started
+  if steps.cycle == 1:
+    # A loop's cost is that of one turn, here a step; by vmap of all trials.
+    flops = program.cost_analysis()["flops"]
+    flops_per_step = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
+  else:
+    init = step.make_init(run.model, run.tx, run.sampler)
+    one = jax.eval_shape(init, jax.random.key(0), pool)
+    flops_per_step = step_flops(steps, one, pool, probe)
+  return Plan(
+    program,
+    score,
+    lengths,
+    chunks_per_evaluation,
+    flops_per_step,
+    compile_seconds,
+  )
+
+
+def init_trials(run: Run, pool: Pool) -> TrainState:
+  """All trials of a run at step 0: a state with a leading axis [S]."""
+  init = step.make_init(run.model, run.tx, run.sampler)
+  keys = jnp.stack([jax.random.key(seed) for seed in run.seeds])
+  # Not jitted: its operations are compiled once for all samplers, and an
+  # initialisation as one program for each of them took longer than it.
+  return jax.vmap(init, (0, None))(keys, pool)
+
+
+class _Done(NamedTuple):
+  """A chunk that the device has been given, its results still to come."""
+
+  length: int
+  asked: float  # when
+  metrics: step.Metrics  # [S, T, ...]
+  scores: evaluate.Scores | None  # [S, N], where an evaluation was due
 
 
 def train(
   run: Run,
+  plan: Plan,
   pools: Mapping[str, Pool],
   write: Callable[[dict[str, Any]], None],
   progress: Callable[[int, str], None],
 ) -> Result:
   """Trains every trial of a run.
 
+  The device is given each chunk before the results of the last are read, so
+  that it never waits for the host to write them down.
+
   Args:
     run: what to train and how.
+    plan: of this run.
     pools: "train", "probe" for the samplers' signals, "valid" for the
       evaluations.
     write: takes a row of metrics for each chunk and trial.
@@ -171,41 +251,23 @@ def train(
       and a word on how it goes.
 
   Returns:
-    The final state of all trials and the run's cost.
+    The final state of all trials, and the time.
   """
   pool, probe, valid = pools["train"], pools["probe"], pools["valid"]
   trials = len(run.seeds)
-  init = step.make_init(run.model, run.tx, run.sampler)
-  keys = jnp.stack([jax.random.key(seed) for seed in run.seeds])
-  # Not jitted: its operations are compiled once for all samplers, and an
-  # initialisation as one program for each of them took longer than it.
-  state = jax.vmap(init, (0, None))(keys, pool)
-  steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
-  lengths, chunks_per_evaluation = plan_chunks(
-    run.num_steps, run.evaluations, run.chunk_steps, steps.cycle
-  )
-  chunk = step.make_train_chunk(steps, max(lengths), run.trials_by)
-  started = time.perf_counter()
-  program = compile_once(chunk, state, jnp.int32(0), pool, probe)
-  compile_seconds = time.perf_counter() - started
-  if steps.cycle == 1:
-    # A loop's cost is that of one turn, here a step; by vmap of all trials.
-    flops = program.cost_analysis()["flops"]
-    flops_per_step = flops / (trials if run.trials_by == "vmap" else 1)
-  else:
-    one = jax.tree.map(lambda x: x[0], state)
-    flops_per_step = step_flops(steps, one, pool, probe)
+  state = init_trials(run, pool)
+  done, seconds, idle = 0, 0.0, 0.0
 
-  done, seconds = 0, 0.0
-  for number, length in enumerate(lengths, start=1):
-    started = time.perf_counter()
-    state, metrics = program(state, jnp.int32(length), pool, probe)
-    metrics = jax.device_get(metrics)  # the chunk's one transfer
-    seconds += time.perf_counter() - started
-    metrics = jax.tree.map(lambda x, n=length: x[:, :n], metrics)
-    done += length
-    due = number % chunks_per_evaluation == 0 or number == len(lengths)
-    scores = jax.device_get(run.score(state, valid)) if due else None
+  def finish(chunk: _Done) -> None:
+    nonlocal done, seconds, idle
+    metrics = jax.device_get(chunk.metrics)  # the chunk's one transfer
+    ready = time.perf_counter()
+    # From when the device was free for it: evaluations are not training.
+    seconds += ready - max(chunk.asked, idle)
+    scores = jax.device_get(chunk.scores)
+    idle = time.perf_counter()
+    metrics = jax.tree.map(lambda x: x[:, : chunk.length], metrics)
+    done += chunk.length
     for trial in range(trials):
       row = {
         "step": done,
@@ -218,9 +280,23 @@ def train(
         row["valid"] = evaluate.report(mine, valid)
       write(row)
     progress(
-      length * run.batch_size * trials, f"loss {metrics.loss[:, -1].mean():.3f}"
+      chunk.length * run.batch_size * trials,
+      f"loss {metrics.loss[:, -1].mean():.3f}",
     )
-  return Result(state, seconds / trials, compile_seconds, flops_per_step)
+
+  last = None
+  for number, length in enumerate(plan.lengths, start=1):
+    asked = time.perf_counter()
+    state, metrics = plan.program(state, jnp.int32(length), pool, probe)
+    due = number % plan.chunks_per_evaluation == 0
+    scores = None
+    if due or number == len(plan.lengths):
+      scores = plan.score((state.params, state.model_state), valid)
+    if last:
+      finish(last)
+    last = _Done(length, asked, metrics, scores)
+  finish(last)
+  return Result(state, seconds / trials)
 
 
 def _means(metrics: step.Metrics, trial: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from alcurr.models import layers, lowerings, pools
-from benchmarks import arguments, timing
+from benchmarks import arguments, tables, timing
 from benchmarks.cases import CASES, KINDS, Case
 
 ROLES = ("forward", "input_grad", "kernel_grad")
@@ -226,7 +226,6 @@ def by_kind(table: pd.DataFrame) -> pd.DataFrame:
 
 def main(argv: Sequence[str]) -> None:
   args = parse(argv)
-  args.out.parent.mkdir(parents=True, exist_ok=True)
   rows = []
   for setting in itertools.product(
     args.dtypes, args.batch_sizes, args.image_sizes
@@ -237,8 +236,7 @@ def main(argv: Sequence[str]) -> None:
         for role in ROLES[: 2 if case.pool else 3]:
           rows += measure(case, role, setting, args.rounds, args.seconds)
     # After each, so that a run cut short leaves what it measured.
-    table = pd.DataFrame(rows)
-    table.to_csv(args.out, index=False, float_format="%.4g")
+    table = tables.save(rows, args.out)
   print(by_case(table).to_string())
   print(f"\n{by_kind(table).to_string(float_format='%.2f')}")
   print(f"\n{args.out}")

@@ -21,10 +21,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from alcurr.models import MODELS, layers, lowerings
-from benchmarks import arguments, timing
+from benchmarks import arguments, tables, timing
 
 NETWORKS = tuple(name for name in MODELS if name != "cnn")
 OURS = "alcurr"
@@ -113,7 +111,6 @@ def measure(args: argparse.Namespace, setting: dict[str, Any]) -> list[dict]:
       "pixels": setting["image_size"],
       "dtype": setting["dtype"],
       "conv": args.conv if name == OURS else "",
-      "threads": len(os.sched_getaffinity(0)),
       "contestant": name,
     }
     try:
@@ -162,7 +159,6 @@ def main(argv: Sequence[str]) -> None:
     os.sched_setaffinity(0, cores[: args.threads])
   # Two processes share a GPU: neither may take what it does not need.
   os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-  args.out.parent.mkdir(parents=True, exist_ok=True)
   rows = []
   for model in args.models:
     least = inspect.getmodule(MODELS[model]).MIN_SIZE
@@ -175,10 +171,8 @@ def main(argv: Sequence[str]) -> None:
       }
       rows += measure(args, setting)
       # After each, so that a run cut short leaves what it measured.
-      table = pd.DataFrame(rows)
-      table.to_csv(args.out, index=False, float_format="%.4g")
-  shown = table[[column for column in SHOWN if column in table]]
-  print(shown.to_string(index=False, float_format="%.4g", na_rep="-"))
+      table = tables.save(rows, args.out)
+  tables.show(table, SHOWN)
   print(f"\n{args.out}")
 
 

@@ -62,6 +62,8 @@ def test_samplers_that_differ_in_numbers_share_a_program(
     state = jax.vmap(init, (0, None))(jax.random.key(0)[None], pool)
     steps = step.make_steps(model, tx, sampler, make_gather())
     chunk = step.make_train_chunk(steps, 5, "map")
-    program = train.compile_once(chunk, state, jnp.int32(0), pool, pool)
+    program = train.compile_once(
+      chunk, state, jnp.int32(0), pool, pool, donate=(0,)
+    )
     assert program(state, jnp.int32(5), pool, pool)[0].step.tolist() == [5]
   assert len(train._compiled) == programs

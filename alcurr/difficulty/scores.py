@@ -33,11 +33,13 @@ def reference_loss(
     pools: "train", "valid" and whatever else is to be scored.
     progress: as in `alcurr.train.train`.
   """
-  result = train.train(run, pools, lambda row: None, progress)
+  plan = train.make_plan(run, pools)
+  result = train.train(run, plan, pools, lambda row: None, progress)
   loss, seconds = {}, result.train_seconds
   for name, pool in pools.items():
-    program = run.score.lower(result.state, pool).compile()
+    variables = (result.state.params, result.state.model_state)
+    score = train.compile_once(run.score, variables, pool)
     started = time.perf_counter()
-    loss[name] = jax.device_get(program(result.state, pool)).loss[0]
+    loss[name] = jax.device_get(score(variables, pool)).loss[0]
     seconds += time.perf_counter() - started
   return Difficulty(loss, seconds)
