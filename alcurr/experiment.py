@@ -22,12 +22,16 @@ from alcurr.runs import Job, Network
 from alcurr.types import Pool
 
 
-def run(config: ConfigDict, workdir: pathlib.Path) -> pd.DataFrame:
+def run(
+  config: ConfigDict, workdir: pathlib.Path, profile: bool = False
+) -> pd.DataFrame:
   """Runs an experiment, or what is left of it, and reports it.
 
   Args:
     config: see configs/default.py.
     workdir: the experiment's own folder, made if need be.
+    profile: each run leaves where the time of its steps goes, in `profile` of
+      its folder.
 
   Returns:
     The summary, a row per sampler.
@@ -47,9 +51,12 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> pd.DataFrame:
   for name in config.samplers:
     folder = workdir / "runs" / name
     if (folder / "result.json").exists():
-      logging.info("%s: finished before, kept.", name)
+      rest = "; nothing is left to profile" if profile else ""
+      logging.info("%s: finished before, kept%s.", name, rest)
     else:
-      runs.run_sampler(config, job, name, pools, scoring_seconds, folder)
+      runs.run_sampler(
+        config, job, name, pools, scoring_seconds, folder, profile
+      )
   summary = tables.write_tables(workdir, config.baseline)
   page.write_report([workdir], workdir / "report.html")
   return summary
