@@ -196,15 +196,19 @@ def measure_samplers(args: argparse.Namespace, batch_size: int) -> list[dict]:
     print(f"{name}: compiles, batch {batch_size}", file=sys.stderr)
     contestants[name] = setting.fused(name)
   rows = compare(contestants, args, shared, FLOOR)
-  base = setting.flops("uniform")
   for name in args.samplers:
-    rows[name]["flops_ratio"] = setting.flops(name) / base
     rows[name]["limit"] = LIMITS.get((batch_size, name))
+  if args.flops:
+    base = setting.flops("uniform")
+    for name in args.samplers:
+      rows[name]["flops_ratio"] = setting.flops(name) / base
   return list(rows.values())
 
 
 def measure_trials(args: argparse.Namespace, batch_size: int) -> list[dict]:
   """Uniform sampling with several trials, the time of a step and trial."""
+  if args.trials == [1]:
+    return []
   setting = Setting(args, batch_size)
   contestants, trials, layouts = {}, {}, {}
   for count in args.trials:
@@ -251,6 +255,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     metavar="NAME;...",
   )
   add("--trials", type=arguments.numbers, default=[1, 3, 8], metavar="N,...")
+  add(
+    "--flops",
+    action=argparse.BooleanOptionalAction,
+    default=True,
+    help="whether FLOPs are counted, which compiles every step once more",
+  )
   add("--num_examples", type=arguments.number, default=20_000)
   add("--chunk_steps", type=arguments.number, default=25)
   add("--rounds", type=arguments.number, default=20)
@@ -272,10 +282,10 @@ def main(argv: Sequence[str]) -> None:
   args = parse(argv)
   rows = []
   for batch_size in args.batch_sizes:
-    rows += measure_samplers(args, batch_size)
-    rows += measure_trials(args, batch_size)
-    # After each, so that a run cut short leaves what it measured.
-    table = tables.save(rows, args.out)
+    for measure in (measure_samplers, measure_trials):
+      rows += measure(args, batch_size)
+      # After each, so that a run cut short leaves what it measured.
+      table = tables.save(rows, args.out)
   tables.show(table, COLUMNS)
   print(f"\n{args.out}")
 

@@ -38,7 +38,7 @@ class _Pace(NamedTuple):
 # 28 pixels and 6,300 at 64, in groups that stay in a core's cache 36,000 and
 # 16,800. On a GPU a turn costs a visit of the host, so few of them.
 _PACES = {"cpu": _Pace(points=8, extent_points=16, pixels=2**16)}
-_ELSEWHERE = _Pace(points=64, extent_points=256, pixels=0)
+_ELSEWHERE = _Pace(points=32, extent_points=256, pixels=0)
 
 Render = Callable[[Strokes, Array], Array]
 
