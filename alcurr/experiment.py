@@ -18,12 +18,16 @@ from alcurr.runs import Job
 from alcurr.types import Pool
 
 
-def run(config: ConfigDict, workdir: pathlib.Path) -> pd.DataFrame:
+def run(
+  config: ConfigDict, workdir: pathlib.Path, profile: bool = False
+) -> pd.DataFrame:
   """Runs an experiment, or what is left of it, and reports it.
 
   Args:
     config: see configs/default.py.
     workdir: the experiment's own folder, made if need be.
+    profile: each run leaves where the time of its steps goes, in `profile` of
+      its folder.
 
   Returns:
     The summary, a row per sampler.
@@ -50,9 +54,12 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> pd.DataFrame:
   for name, folder in folders.items():
     if name in planned:
       this = planned.pop(name)
-      runs.run_sampler(config, this, name, pools, scoring_seconds, folder)
+      runs.run_sampler(
+        config, this, name, pools, scoring_seconds, folder, profile
+      )
     else:
-      logging.info("%s: finished before, kept.", name)
+      rest = "; nothing is left to profile" if profile else ""
+      logging.info("%s: finished before, kept%s.", name, rest)
   summary = tables.write_tables(workdir, config.baseline)
   page.write_report([workdir], workdir / "report.html")
   return summary

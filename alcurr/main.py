@@ -25,6 +25,12 @@ _COMPILATION_CACHE = flags.DEFINE_boolean(
   True,
   "Keep compiled programs beside the workdir, for the next run.",
 )
+_PROFILE = flags.DEFINE_boolean(
+  "profile",
+  False,
+  "Trace a chunk of each run's steps, and leave where their time goes in the "
+  "folder runs/<sampler>/profile of the workdir.",
+)
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -84,9 +90,12 @@ def main(argv: list[str]) -> None:
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
   if _COMPILATION_CACHE.value:
     keep_programs(settings.cache_dir(_CONFIG.value, workdir) / "programs")
+  if _PROFILE.value:
+    # Programs that were kept may name their operations as older code did.
+    jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
   logging.info("jax %s on %s.", jax.__version__, jax.devices())
   try:
-    summary = experiment.run(_CONFIG.value, workdir)
+    summary = experiment.run(_CONFIG.value, workdir, _PROFILE.value)
   except UserError as error:
     fail(error)
   print(tables.render(summary))

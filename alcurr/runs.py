@@ -1,6 +1,7 @@
 """One sampler's run within an experiment: made, trained and written down."""
 
 import contextlib
+import functools
 import io
 import pathlib
 import sys
@@ -12,7 +13,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
-from alcurr import evaluate, settings, train, writer
+from alcurr import evaluate, profiling, settings, train, writer
 from alcurr.data.pool import Dataset
 from alcurr.difficulty import arms
 from alcurr.optimizers import get_optimizer
@@ -134,6 +135,7 @@ def run_sampler(
   pools: Mapping[str, Pool],
   scoring_seconds: float,
   folder: pathlib.Path,
+  profile: bool = False,
 ) -> None:
   """Trains all trials of a sampler and leaves the run's files in a folder."""
   this, plan = planned
@@ -142,7 +144,12 @@ def run_sampler(
     writer.json_lines(folder / "metrics.jsonl") as write,
     progress_bar(name, this) as progress,
   ):
-    result = train.train(this, plan, pools, write, progress)
+    watch = None
+    if profile:
+      watch = functools.partial(
+        profiling.profile, folder / "profile", name, this, plan, pools
+      )
+    result = train.train(this, plan, pools, write, progress, watch)
   test = train.score_pool(this, result.state, pools["test"])
   writer.write_file(
     folder / "test.npz",

@@ -28,6 +28,13 @@ from alcurr.types import (
   Transition,
 )
 
+# The scopes that name a step's operations in its program, as they follow one
+# another. None is also the name of an operation, such as gather.
+SCOPES = (
+  *("prepare", "draw", "gather_batch", "forward_backward", "optimizer"),
+  *("signal", "sampler_update"),
+)
+
 
 class Metrics(NamedTuple):
   """What is known of a step; stacked to [S, T, ...] by a chunk."""
@@ -132,29 +139,34 @@ def make_steps(
   """
 
   def prepare(state: TrainState, pool: Pool, probe: Pool) -> PyTree:
-    _, key_model, _, key_prepare = _keys(state)
-    losses = _make_losses(model, key_model, state.model_state)
-    here = _situation(losses, state.params, probe, gather)
-    return sampler.prepare(key_prepare, here)
+    with jax.named_scope("prepare"):
+      _, key_model, _, key_prepare = _keys(state)
+      losses = _make_losses(model, key_model, state.model_state)
+      here = _situation(losses, state.params, probe, gather)
+      return sampler.prepare(key_prepare, here)
 
   def train_step(
     state: TrainState, pool: Pool, probe: Pool, prepared: PyTree, measure: bool
   ) -> tuple[TrainState, Metrics]:
-    key_draw, key_model, key_signal, _ = _keys(state)
+    with jax.named_scope("draw"):
+      key_draw, key_model, key_signal, _ = _keys(state)
+      draw = sampler.sample(key_draw, state.sampler_state, pool)
+    with jax.named_scope("gather_batch"):
+      batch = gather(pool, draw.index)
     losses = _make_losses(model, key_model, state.model_state)
     here = _situation(losses, state.params, probe, gather)
-    draw = sampler.sample(key_draw, state.sampler_state, pool)
-    batch = gather(pool, draw.index)
 
     def objective(params: PyTree):
       loss, model_state = losses(params, batch)
       return (draw.weight * loss).mean(), (loss, model_state)
 
-    (mean_loss, (loss, model_state)), grads = jax.value_and_grad(
-      objective, has_aux=True
-    )(state.params)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    new_params = optax.apply_updates(state.params, updates)
+    with jax.named_scope("forward_backward"):
+      (mean_loss, (loss, model_state)), grads = jax.value_and_grad(
+        objective, has_aux=True
+      )(state.params)
+    with jax.named_scope("optimizer"):
+      updates, opt_state = tx.update(grads, state.opt_state, state.params)
+      new_params = optax.apply_updates(state.params, updates)
     transition = Transition(
       situation=here,
       draw=draw,
@@ -173,14 +185,17 @@ def make_steps(
       )[0],
       prepared=prepared,
     )
-    feedback = sampler.signal(key_signal, transition) if measure else ()
+    with jax.named_scope("signal"):
+      feedback = sampler.signal(key_signal, transition) if measure else ()
+    with jax.named_scope("sampler_update"):
+      sampler_state = sampler.update(state.sampler_state, draw, feedback)
     new_state = TrainState(
       step=state.step + 1,
       key=state.key,
       params=new_params,
       model_state=model_state,
       opt_state=opt_state,
-      sampler_state=sampler.update(state.sampler_state, draw, feedback),
+      sampler_state=sampler_state,
     )
     gain = feedback.gain.mean() if isinstance(feedback, Feedback) else jnp.nan
     return new_state, Metrics(mean_loss, draw.policy, jnp.float32(gain))

@@ -1,5 +1,6 @@
 """One run of one sampler, all its trials, from top to bottom."""
 
+import contextlib
 import functools
 import hashlib
 import time
@@ -97,38 +98,48 @@ def fastest_trials_by() -> str:
   return "map" if jax.default_backend() == "cpu" else "vmap"
 
 
-# FLOPs by the program's text.
-_counted: dict[bytes, float] = {}
+# Programs that are counted and not run, by their text.
+_counted: dict[bytes, jax.stages.Compiled] = {}
 
 
-def _flops(lowered: jax.stages.Lowered) -> float:
-  digest = hashlib.blake2b(lowered.as_text().encode()).digest()
-  if digest not in _counted:
-    program = lowered.compile(_COUNTING)
-    _counted[digest] = program.cost_analysis().get("flops", 0.0)
-  return _counted[digest]
-
-
-def step_flops(
+def count_parts(
   steps: step.Steps, state: TrainState, pool: Pool, probe: Pool
-) -> float:
-  """FLOPs of a step of one trial, read from its compiled parts.
+) -> dict[str, tuple[float, jax.stages.Compiled]]:
+  """The parts of a step that run: how often per step, and a program to count.
 
   Args:
-    steps: the parts; each counts as often as it runs.
+    steps: the parts.
     state: of one trial, arrays or their shapes; likewise the pools.
     pool: the training pool.
     probe: the pool that samplers may learn from.
   """
   prepared = jax.eval_shape(steps.prepare, state, pool, probe)
-  total = 0.0
-  for part, share in steps.shares().items():
-    inputs = (state, pool, probe)
-    if part is not steps.prepare:
-      inputs += (prepared,)
+  counted = {}
+  for name in ("prepare", "measured", "plain"):
+    part = getattr(steps, name)
+    share = steps.shares()[part]
     if share > 0:
-      total += share * _flops(jax.jit(part).lower(*inputs))
-  return total
+      rest = () if name == "prepare" else (prepared,)
+      lowered = jax.jit(part).lower(state, pool, probe, *rest)
+      digest = hashlib.blake2b(lowered.as_text().encode()).digest()
+      if digest not in _counted:
+        _counted[digest] = lowered.compile(_COUNTING)
+      counted[name] = share, _counted[digest]
+  return counted
+
+
+def step_flops(
+  steps: step.Steps, state: TrainState, pool: Pool, probe: Pool
+) -> float:
+  """FLOPs of a step of one trial: its parts, each as often as it runs.
+
+  The arguments are those of `count_parts`.
+  """
+  counted = count_parts(steps, state, pool, probe).values()
+  return sum(
+    share * program.cost_analysis().get("flops", 0.0)
+    for share, program in counted
+  )
 
 
 def count_flops(run: Run, pools: Mapping[str, Pool]) -> float:
@@ -227,6 +238,7 @@ class _Done(NamedTuple):
 
   length: int
   asked: float  # when
+  ready: float | None  # when, if it has been waited for
   metrics: step.Metrics  # [S, T, ...]
   scores: evaluate.Scores | None  # [S, N], where an evaluation was due
 
@@ -237,6 +249,7 @@ def train(
   pools: Mapping[str, Pool],
   write: Callable[[dict[str, Any]], None],
   progress: Callable[[int, str], None],
+  watch: Callable[[int], contextlib.AbstractContextManager] | None = None,
 ) -> Result:
   """Trains every trial of a run.
 
@@ -251,6 +264,9 @@ def train(
     write: takes a row of metrics for each chunk and trial.
     progress: takes the examples seen since the last call, over all trials,
       and a word on how it goes.
+    watch: takes the steps of one chunk, the second or the only one, and makes
+      a context that holds it alone: the device is idle before and after. The
+      time counts from when the chunk is asked for to when it is ready.
 
   Returns:
     The final state of all trials, and the time.
@@ -263,7 +279,7 @@ def train(
   def finish(chunk: _Done) -> None:
     nonlocal done, seconds, idle
     metrics = jax.device_get(chunk.metrics)  # the chunk's one transfer
-    ready = time.perf_counter()
+    ready = chunk.ready or time.perf_counter()
     # From when the device was free for it: evaluations are not training.
     seconds += ready - max(chunk.asked, idle)
     scores = jax.device_get(chunk.scores)
@@ -288,15 +304,26 @@ def train(
 
   last = None
   for number, length in enumerate(plan.lengths, start=1):
-    asked = time.perf_counter()
-    state, metrics = plan.program(state, jnp.int32(length), pool, probe)
+    alone = watch is not None and number == min(2, len(plan.lengths))
+    if alone and last:
+      finish(last)
+      last = None
+    steps = jnp.int32(length)
+    if alone:
+      jax.block_until_ready((state, steps))
+    with watch(length) if alone else contextlib.nullcontext():
+      asked, ready = time.perf_counter(), None
+      state, metrics = plan.program(state, steps, pool, probe)
+      if alone:
+        jax.block_until_ready((state, metrics))
+        ready = time.perf_counter()
     due = number % plan.chunks_per_evaluation == 0
     scores = None
     if due or number == len(plan.lengths):
       scores = plan.score((state.params, state.model_state), valid)
     if last:
       finish(last)
-    last = _Done(length, asked, metrics, scores)
+    last = _Done(length, asked, ready, metrics, scores)
   finish(last)
   return Result(state, seconds / trials)
 

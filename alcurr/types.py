@@ -28,7 +28,7 @@ class Strokes(NamedTuple):
   """
 
   points: Array  # [P, 2] uint8, (x, y), y downwards
-  stroke_start: Array  # [M + 1] int32, offsets into points
+  stroke_start: Array  # [M + 1] uint32, offsets into points
   drawing_start: Array  # [N + 1] int32, offsets into strokes
 
 

@@ -1,1 +1,1 @@
-"""Speed: of the networks against PyTorch's, of each lowering of a layer."""
+"""Speed: of the networks, of each lowering of a layer, of the whole job."""

@@ -4,11 +4,13 @@ import argparse
 from collections.abc import Callable, Sequence
 
 
-def names(known: Sequence[str]) -> Callable[[str], list[str]]:
+def names(
+  known: Sequence[str], between: str = ","
+) -> Callable[[str], list[str]]:
   """The type of a list of some of the known names."""
 
   def parse(text: str) -> list[str]:
-    values = text.split(",")
+    values = text.split(between)
     for value in values:
       if value not in known:
         raise argparse.ArgumentTypeError(

@@ -6,7 +6,7 @@ import jax
 import optax
 
 from alcurr.models import MODELS
-from benchmarks import task
+from benchmarks import jax_device, task
 from benchmarks.timing import Program
 
 
@@ -57,13 +57,4 @@ def make_program(
     nonlocal state
     state = jax.block_until_ready(train(state, steps, key, image, label))
 
-  device = jax.devices()[0]
-  facts = {
-    "framework": f"jax {jax.__version__}",
-    "platform": device.platform,
-    "device": device.device_kind,
-    "params": params,
-  }
-  if device.platform == "cpu":
-    return Program(run, facts)
-  return Program(run, facts, lambda: device.memory_stats()["peak_bytes_in_use"])
+  return Program(run, jax_device.make_facts(params), jax_device.peak())

@@ -5,9 +5,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from alcurr import writer
+from benchmarks import timing
 
 
 def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
@@ -31,3 +33,22 @@ def show(table: pd.DataFrame, columns: Sequence[str]) -> None:
   """Prints those of the columns that the table has."""
   shown = table[[column for column in columns if column in table]]
   print(shown.to_string(index=False, float_format="%.4g", na_rep="-"))
+
+
+def times(
+  seconds: np.ndarray, baseline: np.ndarray, unit: str = "ms"
+) -> dict[str, float]:
+  """Columns of a contestant's rounds, and of its ratio to another's in each.
+
+  Args:
+    seconds: [rounds], of a step.
+    baseline: [rounds], of a step of the contestant that it is compared with.
+    unit: "ms" or "us".
+  """
+  taken = timing.spread({"ms": 1e3, "us": 1e6}[unit] * seconds)
+  ratio = timing.spread(seconds / baseline)
+  return {
+    **{unit: taken.median, f"{unit}_10%": taken.low, f"{unit}_90%": taken.high},
+    **{"ratio": ratio.median, "ratio_10%": ratio.low, "ratio_90%": ratio.high},
+    "rounds": len(seconds),
+  }

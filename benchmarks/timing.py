@@ -24,6 +24,9 @@ import numpy as np
 
 Contestant = Callable[[int], float]
 
+# What a worker is sent in place of a number of steps.
+_ASK = "ask"
+
 
 class Spread(NamedTuple):
   """Of the rounds: the median and what 10 and 90 % of them lie below."""
@@ -41,11 +44,13 @@ class Program(NamedTuple):
     facts: of it, by name, for the table.
     device_peak: the most bytes it has held on its accelerator; None if it
       has none.
+    ask: tells how it stands, between two turns; None if it has nothing to say.
   """
 
   run: Callable[[int], None]
   facts: dict[str, Any]
   device_peak: Callable[[], int] | None = None
+  ask: Callable[[], Any] | None = None
 
 
 def spread(values: np.ndarray) -> Spread:
@@ -117,6 +122,11 @@ class Worker:
     self._pipe.send(steps)
     return self._receive()
 
+  def ask(self) -> Any:
+    """What the program tells of how it stands."""
+    self._pipe.send(_ASK)
+    return self._receive()
+
   def stop(self) -> int:
     """Ends it; the most bytes held since the first step.
 
@@ -149,8 +159,9 @@ def _serve(pipe: Connection, module: str, options: dict[str, Any]) -> None:
     peak = program.device_peak or (lambda: _peak_of_process() - before)
     pipe.send((False, (program.facts, timed(program.run, 1), peak())))
     _forget_peak_of_process()
-    while (steps := pipe.recv()) is not None:
-      pipe.send((False, timed(program.run, steps)))
+    while (order := pipe.recv()) is not None:
+      answer = program.ask() if order == _ASK else timed(program.run, order)
+      pipe.send((False, answer))
     pipe.send((False, peak()))
   # Whatever a framework raises is told by the parent.
   except Exception as error:

@@ -1,57 +1,21 @@
 """The six networks in PyTorch, with the layers of ours; their training step.
 
 From timm, but for NASNet-A (mobile), which it does not have and is put
-together from its cells. timm asks for torchvision, of which nothing is needed
-here: where it is not installed, a module without content stands in for it.
+together from its cells.
 """
 
 import contextlib
 import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
-import sys
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks import task
+from benchmarks import task, torchvision_stand_in  # noqa: F401
 from benchmarks.timing import Program
 
-
-class _Anything(type):
-  """A class that has every attribute: its name."""
-
-  def __getattr__(cls, name: str) -> str:
-    if name.startswith("__"):
-      raise AttributeError(name)
-    return name
-
-
-class _StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-  """Finds torchvision and whatever is imported of it: classes of nothing."""
-
-  def find_spec(self, fullname, path=None, target=None):
-    if fullname.split(".")[0] != "torchvision":
-      return None
-    return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-
-  def create_module(self, spec):
-    return None
-
-  def exec_module(self, module):
-    def anything(name: str) -> type:
-      if name.startswith("__"):
-        raise AttributeError(name)
-      return _Anything(name, (), {})
-
-    module.__getattr__ = anything
-
-
-if importlib.util.find_spec("torchvision") is None:
-  sys.meta_path.append(_StandIn())
+# Here and not above, where it would come before the stand-in.
 timm = importlib.import_module("timm")
 cells = importlib.import_module("timm.models.nasnet")
 
@@ -113,21 +77,27 @@ def _inception_resnet_v2(num_classes: int) -> nn.Module:
   return model
 
 
-def network(name: str, num_classes: int) -> nn.Module:
-  """PyTorch's network of the layers of `alcurr.models.MODELS[name]`."""
+def network(name: str, num_classes: int, **more) -> nn.Module:
+  """PyTorch's network of the layers of `alcurr.models.MODELS[name]`.
+
+  Args:
+    name: of ours.
+    num_classes: V.
+    **more: arguments of timm's network, where it is as timm has it.
+  """
   own = {
     "inception_resnet_v2": _inception_resnet_v2,
     "nasnet_mobile": NASNetMobile,
     "resnet50": _resnet50,
   }
   if name in own:
-    return own[name](num_classes)
+    return own[name](num_classes, **more)
   theirs, options = {
     "mobilenet": ("mobilenetv1_100", {"drop_rate": 1e-3}),
     "nasnet_large": ("nasnetalarge", {}),
     "se_resnext50_32x4d": ("seresnext50_32x4d", {}),
   }[name]
-  return timm.create_model(theirs, num_classes=num_classes, **options)
+  return timm.create_model(theirs, num_classes=num_classes, **options, **more)
 
 
 def make_program(

@@ -117,8 +117,11 @@ def test_metrics_tell_of_every_trial(finished):
 def test_the_same_command_again_keeps_what_is_finished(finished):
   workdir, done = finished
   before = (workdir / "runs/bandit/result.json").stat().st_mtime_ns
-  again = _run(QUICKSTART, f"--workdir={workdir}", *TINY)
+  again = _run(QUICKSTART, f"--workdir={workdir}", *TINY, "--profile")
   assert again.returncode == 0
+  assert "bandit: finished before, kept; nothing is left to profile" in (
+    again.stderr
+  )
   assert again.stdout == done.stdout
   assert (workdir / "runs/bandit/result.json").stat().st_mtime_ns == before
 
@@ -158,11 +161,18 @@ def test_programs_are_kept_only_if_asked(tmp_path):
   workdir = tmp_path / "runs" / "one"
   done = _run(
     *(f"--config={config}", f"--workdir={workdir}", "--nocompilation_cache"),
-    *options,
+    *("--profile", *options),
   )
   assert done.returncode == 0, done.stderr
   assert (workdir / "results.csv").exists()
   assert not _programs(workdir)
+  # It asks for a profile too, to spare an experiment of its own.
+  profile = workdir / "runs" / "uniform" / "profile"
+  assert {file.name for file in profile.iterdir()} == {
+    *("summary.json", "parts.csv", "operations.csv", "cost.csv"),
+    *("program.hlo.txt", "plugins"),
+  }
+  assert "Profile of uniform: 12 steps of 2 trials" in done.stderr
 
 
 def test_a_folder_of_programs_that_the_user_named_stays():

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.data.strokes import take_strokes
+from alcurr.data import strokes
 from alcurr.types import Arms, Array, Batch, Images, Pool, Strokes
 
 
@@ -24,7 +24,7 @@ class Dataset(NamedTuple):
 def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   """The examples at `index` [n], in that order."""
   if isinstance(dataset.source, Strokes):
-    source = take_strokes(dataset.source, index)
+    source = strokes.take_strokes(dataset.source, index)
   else:
     source = Images(dataset.source.image[index])
   return dataset._replace(
@@ -39,15 +39,7 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
   """The examples of two datasets of the same classes; the flags of both."""
   a, b = first.source, second.source
   if isinstance(a, Strokes):
-    source = Strokes(
-      points=np.concatenate([a.points, b.points]),
-      stroke_start=np.concatenate(
-        [a.stroke_start[:-1], b.stroke_start + len(a.points)]
-      ).astype(np.int32),
-      drawing_start=np.concatenate(
-        [a.drawing_start[:-1], b.drawing_start + len(a.stroke_start) - 1]
-      ).astype(np.int32),
-    )
+    source = strokes.concatenate([a, b])
   else:
     source = Images(np.concatenate([a.image, b.image]))
   return Dataset(

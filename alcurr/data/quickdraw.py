@@ -26,7 +26,7 @@ from alcurr.errors import UserError
 from alcurr.types import Images, Strokes
 
 _BITMAP_PREFIX = "full_numpy_bitmap_"
-_VERSION = 2  # of what the cache holds; a new one makes every entry anew
+_VERSION = 3  # of what the cache holds; a new one makes every entry anew
 # A process that can read starts in seconds (it imports what this one does)
 # and reads about 10 MB a second: with less than this, one is done sooner.
 _PARALLEL_BYTES = 100e6

@@ -56,20 +56,34 @@ def from_lengths(
     drawing_length: [N] int, strokes of each drawing.
 
   Raises:
-    UserError: more points than 32-bit offsets can reach.
+    UserError: more points or strokes than 32-bit offsets can reach.
   """
-  if len(points) >= 2**31:
-    raise UserError(
-      f"{len(points)} points are more than 32-bit offsets reach; take fewer "
-      "classes or set data.max_per_class."
-    )
-  return Strokes(points, _offsets(stroke_length), _offsets(drawing_length))
+  # All of Quick, Draw! is about 2.16e9 points, just beyond 2^31.
+  for what, count, most in (
+    ("points", len(points), 2**32),
+    ("strokes", len(stroke_length), 2**31),
+  ):
+    if count >= most:
+      raise UserError(
+        f"{count} {what} are more than 32-bit offsets reach; take fewer "
+        "classes or set data.max_per_class."
+      )
+  return Strokes(
+    points,
+    _offsets(stroke_length, np.uint32),
+    _offsets(drawing_length, np.int32),
+  )
 
 
-def _offsets(length: np.ndarray) -> np.ndarray:
-  offsets = np.zeros(len(length) + 1, np.int32)
-  np.cumsum(length, out=offsets[1:])
+def _offsets(length: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
+  offsets = np.zeros(len(length) + 1, dtype)
+  np.cumsum(length, dtype=dtype, out=offsets[1:])
   return offsets
+
+
+def lengths(offsets: np.ndarray) -> np.ndarray:
+  """What lies between offsets [n + 1]: [n] int64."""
+  return np.diff(offsets).astype(np.int64)
 
 
 def unpack(strokes: Strokes, index: int) -> list[np.ndarray]:
@@ -83,8 +97,8 @@ def concatenate(parts: Sequence[Strokes]) -> Strokes:
   """The drawings of all parts, in order."""
   return from_lengths(
     np.concatenate([part.points for part in parts]),
-    np.concatenate([np.diff(part.stroke_start) for part in parts]),
-    np.concatenate([np.diff(part.drawing_start) for part in parts]),
+    np.concatenate([lengths(part.stroke_start) for part in parts]),
+    np.concatenate([lengths(part.drawing_start) for part in parts]),
   )
 
 
@@ -92,14 +106,15 @@ def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
   """The ranges [start, start + length) one after the other, flat."""
   end = np.cumsum(length)
   total = int(end[-1]) if len(end) else 0
-  return np.arange(total) + np.repeat(start - (end - length), length)
+  first = start.astype(np.int64) - (end - length)
+  return np.arange(total) + np.repeat(first, length)
 
 
 def take_strokes(strokes: Strokes, index: np.ndarray) -> Strokes:
   """The drawings at `index` [n], in that order."""
   index = np.asarray(index)
-  stroke_length = np.diff(strokes.stroke_start)
-  drawing_length = np.diff(strokes.drawing_start)[index]
+  stroke_length = lengths(strokes.stroke_start)
+  drawing_length = lengths(strokes.drawing_start)[index]
   stroke = _ranges(strokes.drawing_start[index], drawing_length)
   point = _ranges(strokes.stroke_start[stroke], stroke_length[stroke])
   return from_lengths(

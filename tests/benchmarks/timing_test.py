@@ -48,6 +48,7 @@ def test_a_worker_tells_its_facts_and_the_peaks_of_its_memory():
   assert worker.facts == {"behaviour": "works"}
   assert worker.first_step > 0
   assert worker(2) > 0
+  assert worker.ask() == 3
   assert 180 <= worker.first_peak / MEGABYTE < 270
   # Without what the first step held.
   assert 30 <= worker.stop() / MEGABYTE < 110

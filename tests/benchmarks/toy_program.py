@@ -23,4 +23,4 @@ def make_program(*, behaviour: str) -> Program:
     if behaviour == "dies":
       os._exit(3)
 
-  return Program(run, {"behaviour": behaviour})
+  return Program(run, {"behaviour": behaviour}, ask=lambda: count)

@@ -1,6 +1,7 @@
 """The renderer against an independent rasteriser and Google's own bitmaps."""
 
 import itertools
+import mmap
 
 import aggdraw
 import jax
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from alcurr.data import arrays, pool, quickdraw, render, strokes
-from alcurr.types import Images
+from alcurr.types import Images, Strokes
 
 # Of the reference: drawn so many times larger, then averaged.
 OVERSAMPLING = 8
@@ -210,6 +211,53 @@ def test_ahead_is_the_same_pixels(quickdraw_dir, decay):
 def test_bad_arguments(arguments, message):
   with pytest.raises(ValueError, match=message):
     render.make_render(**arguments)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+@pytest.mark.parametrize(
+  "pace",
+  [
+    render._Pace(points=4, extent_points=8, pixels=3 * 24**2),
+    render._Pace(points=64, extent_points=256, pixels=0),
+  ],
+)
+def test_the_pace_changes_no_pixel(quickdraw_dir, pace, decay, monkeypatch):
+  """Groups by length and points at a time: as one by one, in order."""
+  dataset, _ = quickdraw.load(
+    quickdraw_dir / "simplified", classes="cat,apple", max_per_class=8
+  )
+  packed = jax.tree.map(jnp.asarray, dataset.source)
+  index = jnp.array([9, 3, 3, 15, 0, 12, 7])
+  images = []
+  for one in (render._Pace(points=1, extent_points=1, pixels=0), pace):
+    monkeypatch.setattr(render, "_PACES", {jax.default_backend(): one})
+    draw = render.make_render(size=24, stroke_decay=decay)
+    images.append(np.asarray(jax.jit(draw)(packed, index)))
+  np.testing.assert_allclose(*images, atol=1e-6)
+
+
+def test_points_beyond_2_to_the_31_are_drawn():
+  """Of a store of that size, whose memory is that of the pages touched.
+
+  All of Quick, Draw! has more points, and indexing as in NumPy would cast
+  their places to int32 and read others.
+  """
+  drawing = [[(0, 0), (255, 40)], [(9, 200), (80, 90), (3, 3)]]
+  small = _pack(drawing)
+  blank, drawn = 2**31 - 2, 5  # across the boundary
+  memory = mmap.mmap(-1, 2 * (blank + drawn))  # aligned, so never copied
+  points = np.frombuffer(memory, np.uint8).reshape(-1, 2)
+  points[blank:] = small.points
+  start = blank + np.asarray(small.stroke_start)
+  large = Strokes(
+    jax.dlpack.from_dlpack(points),
+    jnp.asarray(np.append(0, start), jnp.uint32),
+    jnp.array([0, 1, 3]),
+  )
+  draw = render.make_render(size=24)
+  np.testing.assert_array_equal(
+    draw(large, jnp.array([1])), draw(small, jnp.array([0]))
+  )
 
 
 def test_bad_batch_size():

@@ -45,7 +45,8 @@ def test_pack_take_and_concatenate_are_those_of_lists(drawings, data):
   twice = strokes.concatenate([packed, taken])
   assert _plain(twice) == drawings + [drawings[i] for i in index]
   assert packed.points.dtype == np.uint8
-  assert packed.stroke_start.dtype == packed.drawing_start.dtype == np.int32
+  assert packed.stroke_start.dtype == np.uint32
+  assert packed.drawing_start.dtype == np.int32
 
 
 @pytest.mark.parametrize(
@@ -74,10 +75,26 @@ def test_bad_drawings_are_refused_with_a_reason(drawing, reason):
     strokes.parse_simplified(drawing)
 
 
-def test_more_points_than_offsets_reach_are_refused():
-  points = np.broadcast_to(np.zeros((1, 2), np.uint8), (2**31, 2))
-  with pytest.raises(UserError, match="more than 32-bit offsets reach"):
-    strokes.from_lengths(points, np.array([2**31]), np.array([1]))
+@pytest.mark.parametrize(
+  ("num_points", "num_strokes", "what"),
+  [(2**32, 1, "points"), (2**31, 2**31, "strokes")],
+)
+def test_more_than_offsets_reach_is_refused(num_points, num_strokes, what):
+  """The arrays' memory is one element each."""
+  points = np.broadcast_to(np.zeros((1, 2), np.uint8), (num_points, 2))
+  lengths = np.broadcast_to(np.int8(1), num_strokes)
+  with pytest.raises(UserError, match=f"{what} are more than 32-bit"):
+    strokes.from_lengths(points, lengths, np.array([1]))
+
+
+def test_points_beyond_2_to_the_31_are_taken():
+  """As all of Quick, Draw! has; the array's memory is one point."""
+  points = np.broadcast_to(np.array([[3, 7]], np.uint8), (2**31 + 9, 2))
+  packed = strokes.from_lengths(points, [2**31 - 1, 4, 6], [1, 2])
+  assert packed.stroke_start.tolist() == [0, 2**31 - 1, 2**31 + 3, 2**31 + 9]
+  last = strokes.take_strokes(packed, np.array([1]))
+  assert last.stroke_start.tolist() == [0, 4, 10]
+  assert last.points.tolist() == [[3, 7]] * 10
 
 
 def test_whole_floats_are_integers():

@@ -1,0 +1,115 @@
+"""What every contestant of `benchmarks.peers` does: one job, one set of bytes.
+
+A small network learns to name doodles with Adam at a constant rate, in TRIALS
+trials. The pool is uint8 images with labels and, for the bandits, arms: the
+tenths of difficulty within each class, as a reference network sees it, which
+are made once and given to all.
+"""
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+import optax
+
+from alcurr import samplers, train
+from alcurr.data import quickdraw, synthetic
+from alcurr.data.pool import Dataset, make_gather, make_pool, split
+from alcurr.data.render import make_render, render_all
+from alcurr.difficulty import arms, scores
+from alcurr.models import MODELS
+from alcurr.types import Images, Strokes
+
+NETWORKS = ("cnn", "mobilenet")
+LEARNING_RATE = 1e-3
+TRIALS = 3
+# The bandit is that of "Data Sampling Algorithms for Active Learning".
+NUM_ARMS = 10
+EPSILON = 0.2
+WARMUP = 100
+POLICY_LEARNING_RATE = 0.2
+EVAL_BATCH_SIZE = 512
+HELD_OUT = 0.1
+NUM_GENERATED = 30  # classes
+
+
+class Data(NamedTuple):
+  """Of N examples to choose from and M held out."""
+
+  image: np.ndarray  # [N, H, W, C] uint8
+  label: np.ndarray  # [N] int32
+  arm: np.ndarray  # [N] int32, of NUM_ARMS
+  held_out_image: np.ndarray  # [M, H, W, C] uint8
+  held_out_label: np.ndarray  # [M] int32
+
+  @property
+  def num_classes(self) -> int:
+    return int(self.label.max()) + 1
+
+
+def save(data: Data, path: pathlib.Path) -> None:
+  np.savez(path, **data._asdict())
+
+
+def load(path: str) -> Data:
+  with np.load(path) as file:
+    return Data(**file)
+
+
+def make_data(directory: pathlib.Path | None, per_class: int) -> Data:
+  """The job's data.
+
+  Args:
+    directory: of Quick, Draw! files, see `alcurr.data.quickdraw`; None for
+      generated doodles of 30 classes.
+    per_class: examples of each class, those held out included.
+  """
+  if directory is None:
+    everything = synthetic.make_synthetic(
+      per_class * NUM_GENERATED, num_classes=NUM_GENERATED
+    )
+  else:
+    everything, _ = quickdraw.load(directory, max_per_class=per_class)
+  parts = split(everything, HELD_OUT / 2, HELD_OUT)
+  learn, held_out = (_rendered(parts[name]) for name in ("train", "test"))
+  difficulty = _difficulty(learn, _rendered(parts["valid"]))
+  partition = arms.difficulty_in_class(learn.label, difficulty, NUM_ARMS)
+  return Data(
+    learn.source.image,
+    learn.label,
+    partition.arm,
+    held_out.source.image,
+    held_out.label,
+  )
+
+
+def _rendered(part: Dataset) -> Dataset:
+  if isinstance(part.source, Strokes):
+    return part._replace(source=Images(render_all(part.source, make_render())))
+  return part
+
+
+def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
+  """The loss under a small CNN trained uniformly for one epoch: [N]."""
+  gather, batch_size = make_gather(), 32
+  model = MODELS["cnn"](
+    image_shape=learn.source.image.shape[1:],
+    num_classes=len(learn.class_names),
+  )
+  trials_by = train.fastest_trials_by()
+  run = train.Run(
+    sampler=samplers.uniform(batch_size=batch_size),
+    model=model,
+    tx=optax.adam(LEARNING_RATE),
+    gather=gather,
+    num_steps=max(1, len(learn.label) // batch_size),
+    batch_size=batch_size,
+    seeds=(1000,),  # that no trial has
+    trials_by=trials_by,
+    evaluations=1,
+    chunk_steps=1000,
+    score=train.make_score(model, gather, EVAL_BATCH_SIZE, trials_by),
+  )
+  pools = {"train": make_pool(learn), "valid": make_pool(valid)}
+  pools["probe"] = pools["valid"]
+  return scores.reference_loss(run, pools, lambda *_: None).loss["train"]

@@ -1,0 +1,83 @@
+"""alcurr as `alcurr.main` runs it: all trials of many steps in one program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from alcurr import bandits, progress, rescale, samplers, step, train
+from alcurr.data.pool import make_gather
+from alcurr.difficulty.arms import make_arms
+from alcurr.models import MODELS
+from alcurr.types import Images, Pool, Sampler
+from benchmarks import doodle_job, jax_device
+from benchmarks.timing import Program
+
+# Steps between two visits of the host, as configs/default.py has it.
+CHUNK_STEPS = 25
+
+
+def make_sampler(name: str, batch_size: int, num_steps: int) -> Sampler:
+  if name == "uniform":
+    return samplers.uniform(batch_size=batch_size)
+  return samplers.active_bandit(
+    bandits.softmax(learning_rate=doodle_job.POLICY_LEARNING_RATE),
+    gain=progress.prediction_gain(),
+    rescale=rescale.rank(num_steps=num_steps),
+    batch_size=batch_size,
+    epsilon=doodle_job.EPSILON,
+    warmup=doodle_job.WARMUP,
+  )
+
+
+def make_pool(image, label, arms=None) -> Pool:
+  difficulty = np.zeros(len(label), np.float32)
+  pool = Pool(Images(image), label, difficulty, arms or {})
+  return jax.tree.map(jnp.asarray, pool)
+
+
+def make_program(
+  *, path: str, model: str, batch_size: int, sampler: str, num_steps: int
+) -> Program:
+  # A step compiled by an earlier run would compile in no time.
+  jax.config.update("jax_enable_compilation_cache", False)
+  data = doodle_job.load(path)
+  arms = {"difficulty": make_arms(data.arm, doodle_job.NUM_ARMS)}
+  pool = make_pool(data.image, data.label, arms)
+  held_out = make_pool(data.held_out_image, data.held_out_label)
+  gather = make_gather()
+  network = MODELS[model](
+    image_shape=data.image.shape[1:], num_classes=data.num_classes
+  )
+  tx = optax.adam(doodle_job.LEARNING_RATE)
+  chosen = make_sampler(sampler, batch_size, num_steps)
+  steps_of = step.make_steps(network, tx, chosen, gather)
+  trials_by = train.fastest_trials_by()
+  chunk = jax.jit(
+    step.make_train_chunk(steps_of, CHUNK_STEPS, trials_by), donate_argnums=0
+  )
+  score = jax.jit(
+    train.make_score(network, gather, doodle_job.EVAL_BATCH_SIZE, trials_by)
+  )
+  init = step.make_init(network, tx, chosen)
+  keys = jnp.stack([jax.random.key(i) for i in range(doodle_job.TRIALS)])
+  state = jax.vmap(init, (0, None))(keys, pool)
+  params = sum(leaf[0].size for leaf in jax.tree.leaves(state.params))
+
+  def run(steps: int) -> None:
+    nonlocal state
+    metrics = []
+    for first in range(0, steps, CHUNK_STEPS):
+      length = jnp.int32(min(CHUNK_STEPS, steps - first))
+      state, measured = chunk(state, length, pool, held_out)
+      metrics.append(measured)
+    # What `alcurr.main` writes down; waits for the last chunk.
+    jax.device_get(metrics)
+    jax.block_until_ready(state)
+
+  def accuracy() -> list[float]:
+    scores = score((state.params, state.model_state), held_out)
+    return (np.asarray(scores.rank) < 1).mean(1).tolist()
+
+  facts = jax_device.make_facts(params) | {"trials_by": trials_by}
+  return Program(run, facts, jax_device.peak(), accuracy)

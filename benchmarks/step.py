@@ -1,0 +1,284 @@
+"""python -m benchmarks.step [--model NAME] [--batch_sizes 32,512] [...]
+
+What choosing costs: the whole fused step of `alcurr.step` with every sampler
+and gain, against the floor, the same training step alone on batches in hand
+(float images on the device, in turns, no sampler, no gather). All in one
+process, as loops of one program, in turns, see `timing`; the ratio is that to
+the floor within the rounds, and the FLOPs are the compiled program's.
+
+Then trials in one program, by vmap and by map: the time of a step and trial
+against that of one trial alone.
+
+Limits that alcurr holds itself to: uniform sampling 1.02 of the floor at batch
+512 and 1.05 at batch 32; prediction gain 1.34; gradient gain 1.02.
+"""
+
+import argparse
+import functools
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from alcurr import samplers, step, train
+from alcurr.data.pool import make_gather
+from alcurr.models import MODELS, layers
+from alcurr.types import Batch, Model, Pool, Sampler
+from benchmarks import arguments, loops, pools, tables, timing
+
+FLOOR = "floor"
+LIMITS = {
+  (32, "uniform"): 1.05,
+  (512, "uniform"): 1.02,
+  **{(batch, "prediction_gain"): 1.34 for batch in (32, 512)},
+  **{(batch, "gradient_prediction_gain"): 1.02 for batch in (32, 512)},
+}
+_BANDIT = {"name": "active_bandit", "bandit": "softmax", "rescale": "rank"}
+SAMPLERS = {
+  "uniform": {"name": "uniform"},
+  "uniform, replacement": {"name": "uniform", "replacement": True},
+  "curriculum": {"name": "curriculum"},
+  "bucketed_curriculum": {"name": "bucketed_curriculum"},
+  "frozen_policy": {"name": "frozen_policy", "policy": "uniform"},
+  "class_reweighting, every 16": {"name": "class_reweighting", "every": 16},
+  "random_gain": _BANDIT | {"gain": "random_gain"},
+  "gradient_prediction_gain": _BANDIT | {"gain": "gradient_prediction_gain"},
+  "first_order_gain": _BANDIT | {"gain": "first_order_gain"},
+  "prediction_gain": _BANDIT | {"gain": "prediction_gain"},
+  "prediction_gain, own arms": _BANDIT
+  | {"gain": "prediction_gain", "arms_per_batch": None},
+  "self_prediction_gain": _BANDIT | {"gain": "self_prediction_gain"},
+  "mean_prediction_gain": _BANDIT | {"gain": "mean_prediction_gain"},
+  "target_prediction_gain": _BANDIT | {"gain": "target_prediction_gain"},
+  "influence, every 8": _BANDIT
+  | {
+    "gain": "influence(refresh=4)",
+    "every": 8,
+    "arms_per_batch": None,
+  },
+}
+# Steps of a run, for the samplers that make room for its history.
+RUN_STEPS = 10_000
+# Batches that the floor has in hand, so that none stays in a cache.
+IN_HAND = 8
+COLUMNS = (
+  *("model", "pixels", "dtype", "batch", "trials", "trials_by", "contestant"),
+  *("ms", "ms_10%", "ms_90%", "ratio", "ratio_10%", "ratio_90%"),
+  *("limit", "flops_ratio", "compile_s"),
+)
+
+
+def get_sampler(name: str, batch_size: int) -> Sampler:
+  """The sampler of that name; None among its arguments is the batch size."""
+  config = {
+    k: batch_size if v is None else v for k, v in SAMPLERS[name].items()
+  }
+  return samplers.get_sampler(
+    config, name, batch_size=batch_size, num_steps=RUN_STEPS
+  )
+
+
+def make_floor(model: Model, tx: optax.GradientTransformation) -> Callable:
+  """Training alone: (state [S], num_steps, batches) -> (state, losses [S])."""
+
+  def train_step(i, carry, batches: Batch):
+    (params, model_state, opt_state, key), _ = carry
+    image, label = jax.tree.map(lambda x: x[i % IN_HAND], batches)
+    key_model = jax.random.fold_in(key, i)
+
+    def loss_fn(params):
+      logits, new_state = model.apply(
+        key_model, params, model_state, image, train=True
+      )
+      loss = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+      return loss.mean(), new_state
+
+    (loss, model_state), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+      params
+    )
+    updates, opt_state = tx.update(grads, opt_state, params)
+    params = optax.apply_updates(params, updates)
+    return (params, model_state, opt_state, key), loss
+
+  def chunk(state, num_steps, batches: Batch):
+    body = functools.partial(train_step, batches=batches)
+    return jax.lax.fori_loop(0, num_steps, body, (state, jnp.float32(0)))
+
+  return step.over_trials(chunk, "map")
+
+
+class Setting:
+  """A model, a batch size and what is trained on."""
+
+  def __init__(self, args: argparse.Namespace, batch_size: int):
+    size = args.image_size
+    self.batch_size = batch_size
+    self.chunk_steps = args.chunk_steps
+    self.model = MODELS[args.model](
+      image_shape=(size, size, 1),
+      num_classes=pools.NUM_CLASSES,
+      dtype=args.dtype,
+    )
+    self.tx = optax.adam(1e-3)
+    self.gather = make_gather()
+    images = pools.noise(args.num_examples, size)
+    self.pool: Pool = pools.make_pool(images, args.num_examples)
+    index = np.arange(IN_HAND * batch_size) % args.num_examples
+    batches = self.gather(self.pool, index)
+    self.batches = jax.tree.map(
+      lambda x: x.reshape(IN_HAND, batch_size, *x.shape[1:]), batches
+    )
+
+  def floor(self) -> timing.Contestant:
+    """Training alone, one trial."""
+
+    def init(key):
+      params, model_state = self.model.init(key)
+      return params, model_state, self.tx.init(params), key
+
+    state = jax.jit(jax.vmap(init))(loops.keys(1))
+    chunk = make_floor(self.model, self.tx)
+    return loops.repeat(chunk, state, (self.batches,), self.chunk_steps)
+
+  def fused(
+    self, name: str, trials: int = 1, trials_by: str = "map"
+  ) -> timing.Contestant:
+    """A sampler's fused step."""
+    return loops.fused(
+      self.model,
+      self.tx,
+      get_sampler(name, self.batch_size),
+      self.gather,
+      self.pool,
+      chunk_steps=self.chunk_steps,
+      trials=trials,
+      trials_by=trials_by,
+    )
+
+  def flops(self, name: str) -> float:
+    """Of a step of one trial."""
+    sampler = get_sampler(name, self.batch_size)
+    steps = step.make_steps(self.model, self.tx, sampler, self.gather)
+    init = step.make_init(self.model, self.tx, sampler)
+    state = jax.eval_shape(init, jax.random.key(0), self.pool)
+    return train.step_flops(steps, state, self.pool, self.pool)
+
+
+def compare(
+  contestants: dict[str, timing.Contestant],
+  args: argparse.Namespace,
+  shared: dict[str, Any],
+  first: str,
+) -> dict[str, dict[str, Any]]:
+  """Rows of times a step, and of their ratios to the first's in each round."""
+  rows = {}
+  for name, run in contestants.items():
+    print(f"{name}: first steps", file=sys.stderr)
+    run(1)
+    rows[name] = {**shared, "contestant": name}
+  times = timing.interleave(contestants, args.rounds, args.seconds)
+  for name, seconds in times.items():
+    rows[name] |= tables.times(seconds, times[first])
+  return rows
+
+
+def measure_samplers(args: argparse.Namespace, batch_size: int) -> list[dict]:
+  """The floor and every sampler, one trial."""
+  setting = Setting(args, batch_size)
+  shared = _facts(args) | {"batch": batch_size, "trials": 1, "trials_by": "map"}
+  contestants = {FLOOR: setting.floor()}
+  for name in args.samplers:
+    print(f"{name}: compiles, batch {batch_size}", file=sys.stderr)
+    contestants[name] = setting.fused(name)
+  rows = compare(contestants, args, shared, FLOOR)
+  base = setting.flops("uniform")
+  for name in args.samplers:
+    rows[name]["flops_ratio"] = setting.flops(name) / base
+    rows[name]["limit"] = LIMITS.get((batch_size, name))
+  return list(rows.values())
+
+
+def measure_trials(args: argparse.Namespace, batch_size: int) -> list[dict]:
+  """Uniform sampling with several trials, the time of a step and trial."""
+  setting = Setting(args, batch_size)
+  contestants, trials, layouts = {}, {}, {}
+  for count in args.trials:
+    for trials_by in ("vmap", "map")[: 1 if count == 1 else 2]:
+      name = f"{count} by {trials_by}"
+      run = setting.fused("uniform", count, trials_by)
+      contestants[name] = lambda n, run=run, count=count: run(n) / count
+      trials[name], layouts[name] = count, trials_by
+  rows = compare(
+    contestants,
+    args,
+    _facts(args) | {"batch": batch_size},
+    next(iter(contestants)),
+  )
+  for name, row in rows.items():
+    row |= {
+      "contestant": "uniform, a step and trial",
+      "trials": trials[name],
+      "trials_by": layouts[name],
+    }
+  return list(rows.values())
+
+
+def _facts(args: argparse.Namespace) -> dict[str, Any]:
+  return {"model": args.model, "pixels": args.image_size, "dtype": args.dtype}
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+    prog="python -m benchmarks.step",
+    description="What choosing examples costs beside training on them.",
+  )
+  add = parser.add_argument
+  add("--model", choices=tuple(MODELS), default="cnn")
+  add("--image_size", type=arguments.number, default=28)
+  add("--dtype", choices=layers.DTYPES, default="float32")
+  add(
+    "--batch_sizes", type=arguments.numbers, default=[32, 512], metavar="N,..."
+  )
+  add(
+    "--samplers",
+    type=arguments.names(tuple(SAMPLERS), between=";"),
+    default=list(SAMPLERS),
+    metavar="NAME;...",
+  )
+  add("--trials", type=arguments.numbers, default=[1, 3, 8], metavar="N,...")
+  add("--num_examples", type=arguments.number, default=20_000)
+  add("--chunk_steps", type=arguments.number, default=25)
+  add("--rounds", type=arguments.number, default=20)
+  add(
+    "--seconds",
+    type=float,
+    default=0.5,
+    help="that a contestant runs in a round; at least one step",
+  )
+  add(
+    "--out",
+    type=pathlib.Path,
+    default=pathlib.Path("results/benchmarks/step.csv"),
+  )
+  return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> None:
+  args = parse(argv)
+  rows = []
+  for batch_size in args.batch_sizes:
+    rows += measure_samplers(args, batch_size)
+    rows += measure_trials(args, batch_size)
+    # After each, so that a run cut short leaves what it measured.
+    table = tables.save(rows, args.out)
+  tables.show(table, COLUMNS)
+  print(f"\n{args.out}")
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])

@@ -1,0 +1,135 @@
+"""python -m benchmarks.suite [--arguments scale=0.02] [...]
+
+The wall time of the paper's runs, nine samplers of three trials, at a given
+scale, and a projection to its full size: 500,000 drawings once, batch 512 (and
+32 for two of them), MobileNet at 64 x 64 pixels. The experiment itself is run,
+in a folder that is thrown away, with nothing in any cache.
+
+What is projected is the same network, image size and batch at full scale. The
+training of each sampler grows with its steps; compiling does not. What is left
+(data, difficulty, evaluations, the report) is between constant and
+proportional to the scale, hence two figures.
+"""
+
+import argparse
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from absl import logging
+
+from alcurr import experiment, settings
+from benchmarks import arguments, tables
+from configs import paper
+
+COLUMNS = (
+  *("sampler", "model", "pixels", "batch", "trials", "steps", "full_steps"),
+  *("train_s", "compile_s", "wall_s", "full_s_least", "full_s_most"),
+)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+    prog="python -m benchmarks.suite",
+    description="Wall time of the paper's runs, and at its full size.",
+  )
+  add = parser.add_argument
+  add(
+    "--arguments",
+    default="scale=0.02",
+    help="of configs/paper.py, such as scale=0.1,image=64,model=mobilenet",
+  )
+  add("--data", help="a folder of Quick, Draw! files; default generated")
+  add("--dtype", choices=("float32", "bfloat16"), default="float32")
+  add("--chunk_steps", type=arguments.number)
+  add(
+    "--out",
+    type=pathlib.Path,
+    default=pathlib.Path("results/benchmarks/suite.csv"),
+  )
+  return parser.parse_args(argv)
+
+
+def get_config(args: argparse.Namespace):
+  config = paper.get_config(args.arguments)
+  if args.dtype != "float32":
+    config.model.name += f"(dtype={args.dtype!r})"
+  if args.chunk_steps:
+    config.chunk_steps = args.chunk_steps
+  if args.data:
+    config.data.source, config.data.dir = "files", args.data
+  settings.check(config)
+  return config
+
+
+def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
+  """A row a sampler, and one for all of it."""
+  config = get_config(args)
+  with tempfile.TemporaryDirectory() as folder:
+    workdir = pathlib.Path(folder) / "paper"
+    started = time.perf_counter()
+    experiment.run(config, workdir)
+    wall = time.perf_counter() - started
+    results = pd.read_csv(workdir / "results.csv")
+  return make_rows(config, results, wall)
+
+
+def make_rows(config, results: pd.DataFrame, wall: float) -> list[dict]:
+  """From the seconds of an experiment to those of the full one.
+
+  Args:
+    config: of the experiment.
+    results: its results.csv.
+    wall: seconds that it took, from the first file read to the report.
+  """
+  rows = []
+  shared = {
+    "model": config.model.name,
+    "pixels": config.data.image_size,
+    "trials": config.trials,
+  }
+  for name, run in results.groupby("sampler", sort=False):
+    first = run.iloc[0]
+    full_steps = paper.EXAMPLES // int(first["batch_size"])
+    row = {
+      "sampler": name,
+      **shared,
+      "batch": int(first["batch_size"]),
+      "steps": int(first["steps"]),
+      "full_steps": full_steps,
+      # A trial's share of the chunks' time, hence all of it.
+      "train_s": first["train_seconds"] * len(run),
+      "compile_s": first["compile_seconds"],
+    }
+    full = row["train_s"] * full_steps / row["steps"] + row["compile_s"]
+    rows.append(row | {"full_s_least": full, "full_s_most": full})
+  spent = sum(row["train_s"] + row["compile_s"] for row in rows)
+  rest = wall - spent
+  growth = paper.EXAMPLES / config.data.train_examples
+  full = sum(row["full_s_least"] for row in rows)
+  total = {
+    "sampler": "all",
+    **shared,
+    "train_s": sum(row["train_s"] for row in rows),
+    "compile_s": sum(row["compile_s"] for row in rows),
+    "wall_s": wall,
+    "full_s_least": full + rest,
+    "full_s_most": full + rest * growth,
+  }
+  return [*rows, total]
+
+
+def main(argv: Sequence[str]) -> None:
+  args = parse(argv)
+  logging.set_verbosity(logging.INFO)
+  table = tables.save(measure(args), args.out)
+  tables.show(table, COLUMNS)
+  print(f"\n{args.out}")
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])
