@@ -34,11 +34,10 @@ class _Pace(NamedTuple):
   pixels: int  # of a group of drawings that walk together; 0: all of them
 
 
-# Real drawings, batch 512, images a second: on two CPU cores all together
-# 17,100 at 28 pixels, 6,900 at 64 and 1,350 at 128, in groups that stay in a
-# core's cache 36,000, 16,500 and 4,800. On a GPU a turn costs a visit of the
-# host, so few of them.
-_PACES = {"cpu": _Pace(points=8, extent_points=16, pixels=2**17)}
+# Real drawings, batch 512, two CPU cores, images a second: together 11,300 at
+# 28 pixels and 6,300 at 64, in groups that stay in a core's cache 36,000 and
+# 16,800. On a GPU a turn costs a visit of the host, so few of them.
+_PACES = {"cpu": _Pace(points=8, extent_points=16, pixels=2**16)}
 _ELSEWHERE = _Pace(points=64, extent_points=256, pixels=0)
 
 Render = Callable[[Strokes, Array], Array]
