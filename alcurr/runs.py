@@ -34,6 +34,35 @@ class Job(NamedTuple):
   trials_by: str
 
 
+class Planned(NamedTuple):
+  """A run and its compiled programs."""
+
+  run: train.Run
+  plan: train.Plan
+
+
+def trials_by(config: ConfigDict) -> str:
+  """How the trials share the device: "vmap" or "map"."""
+  chosen = config.trials_by
+  return train.fastest_trials_by() if chosen == "auto" else chosen
+
+
+def plan_sampler(
+  config: ConfigDict, job: Job, name: str, pools: Mapping[str, Pool]
+) -> Planned:
+  """Makes and compiles a sampler's run; of the pools only shapes are read."""
+  this = make_run(config, job, name, pools)
+  plan = train.make_plan(this, _pools_of(config, name, pools))
+  return Planned(this, plan)
+
+
+def _pools_of(
+  config: ConfigDict, name: str, pools: Mapping[str, Pool]
+) -> dict[str, Pool]:
+  """The pools with what the sampler trains on as "train"."""
+  return {**pools, "train": pools[settings.of_run(config, name).train_on]}
+
+
 def make_run(
   config: ConfigDict, job: Job, name: str, pools: Mapping[str, Pool]
 ) -> train.Run:
@@ -101,7 +130,7 @@ def progress_bar(
 
 def run_sampler(
   config: ConfigDict,
-  job: Job,
+  planned: Planned,
   name: str,
   pools: Mapping[str, Pool],
   scoring_seconds: float,
@@ -109,14 +138,12 @@ def run_sampler(
   profile: bool = False,
 ) -> None:
   """Trains all trials of a sampler and leaves the run's files in a folder."""
-  mine = settings.of_run(config, name)
-  this = make_run(config, job, name, pools)
-  pools = {**pools, "train": pools[mine.train_on]}
+  this, plan = planned
+  pools = _pools_of(config, name, pools)
   with (
     writer.json_lines(folder / "metrics.jsonl") as write,
     progress_bar(name, this) as progress,
   ):
-    plan = train.make_plan(this, pools)
     watch = None
     if profile:
       watch = functools.partial(
@@ -137,7 +164,7 @@ def run_sampler(
     folder / "result.json",
     {
       "sampler": name,
-      "baseline": mine.baseline,
+      "baseline": settings.of_run(config, name).baseline,
       "batch_size": this.batch_size,
       "steps": this.num_steps,
       "examples_seen": this.num_steps * this.batch_size,

@@ -3,6 +3,7 @@
 import pathlib
 import re
 import sys
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -113,6 +114,14 @@ def of_run(config: ConfigDict, name: str) -> ConfigDict:
   with mine.unlocked():
     mine.update(config.samplers[name].get("run", {}))
   return mine
+
+
+def changed(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
+  """The config with other settings, by their dotted names."""
+  other = config.copy_and_resolve_references()
+  with other.unlocked():
+    other.update_from_flattened_dict(values)
+  return other
 
 
 def num_steps(budget: str, batch_size: int, num_examples: int) -> int:

@@ -49,6 +49,7 @@ class Plan(NamedTuple):
   # (state [S], num_steps, pool, probe) -> (state, metrics [S, T])
   program: jax.stages.Compiled
   score: jax.stages.Compiled  # of the valid pool
+  state: TrainState  # [S], the shapes
   lengths: list[int]  # of the chunks, in steps
   chunks_per_evaluation: int
   flops_per_step: float  # of one trial, read from the compiled program
@@ -215,6 +216,7 @@ def make_plan(run: Run, pools: Mapping[str, Pool]) -> Plan:
   return Plan(
     program,
     score,
+    state,
     lengths,
     chunks_per_evaluation,
     flops_per_step,

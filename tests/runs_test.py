@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from alcurr import experiment, runs, settings, train
+from alcurr import experiment, jobs, runs, settings, train
 from alcurr.data.pool import make_pool
 from alcurr.difficulty.arms import ARMS
 from alcurr.errors import UserError
@@ -35,7 +35,7 @@ def made(tmp_path_factory):
     half={"name": "uniform", "run": {"budget": "0.5 epoch"}},
   )
   settings.check(config)
-  job = experiment.make_job(config, tmp_path_factory.mktemp("cache"))
+  job = jobs.load_job(config, tmp_path_factory.mktemp("cache"))
   rng = np.random.default_rng(0)
   pools = {}
   for name, part in job.parts.items():
@@ -81,7 +81,7 @@ def test_the_probe_split_joins_the_training_pool(tmp_path):
     both={"name": "uniform", "run": {"train_on": "train_and_probe"}}
   )
   del config.samplers.bandit
-  job = experiment.make_job(config, tmp_path)
+  job = jobs.load_job(config, tmp_path)
   pools, seconds = experiment.make_pools(config, job, tmp_path)
   assert seconds == 0  # nothing reads a difficulty
   assert pools.keys() == {"train", "probe", "valid", "test", "train_and_probe"}
@@ -95,7 +95,7 @@ def test_without_a_probe_split_samplers_learn_from_the_valid_one(tmp_path):
   config = _config()
   config.data.probe_fraction = 0.0
   del config.samplers.bandit
-  job = experiment.make_job(config, tmp_path)
+  job = jobs.load_job(config, tmp_path)
   pools, _ = experiment.make_pools(config, job, tmp_path)
   assert pools["probe"] is pools["valid"]
 

@@ -115,16 +115,33 @@ def split(
   return parts
 
 
+def host_pool(
+  dataset: Dataset,
+  difficulty: np.ndarray | None = None,
+  arms: Mapping[str, Arms] | None = None,
+) -> Pool:
+  """A pool of NumPy arrays, the dataset's own; by default not scored.
+
+  Wherever shapes are enough, it stands for the pool on the device.
+  """
+  if difficulty is None:
+    difficulty = np.zeros(len(dataset.label), np.float32)
+  return Pool(dataset.source, dataset.label, difficulty, dict(arms or {}))
+
+
 def make_pool(
   dataset: Dataset,
   difficulty: np.ndarray | None = None,
   arms: Mapping[str, Arms] | None = None,
 ) -> Pool:
   """Puts a dataset on the device; difficulty is zero where none is given."""
-  if difficulty is None:
-    difficulty = np.zeros(len(dataset.label), np.float32)
-  pool = Pool(dataset.source, dataset.label, difficulty, dict(arms or {}))
-  return jax.tree.map(jnp.asarray, pool)
+  return jax.tree.map(jnp.asarray, host_pool(dataset, difficulty, arms))
+
+
+def on_device(pools: dict[str, Pool]) -> dict[str, Pool]:
+  """The same pools on the device, one that has two names there once."""
+  put = {id(p): jax.tree.map(jnp.asarray, p) for p in pools.values()}
+  return {name: put[id(p)] for name, p in pools.items()}
 
 
 def make_gather(

@@ -104,6 +104,11 @@ def _make_render(
   )
 
 
+def first_by_key(part: Dataset, count: int) -> Dataset:
+  """So many examples of a part: more are the same ones and others."""
+  return take(part, np.sort(np.argsort(part.key)[:count]))
+
+
 def load(
   config: Mapping[str, Any], cache_dir: pathlib.Path
 ) -> tuple[dict[str, Dataset], Callable[[Pool, Array], Batch]]:
@@ -118,9 +123,7 @@ def load(
         parts[name], config["planted_noise"], config["seed"]
       )
   if config["train_examples"]:
-    # By key: more examples are the same ones and others.
-    first = np.argsort(parts["train"].key)[: config["train_examples"]]
-    parts["train"] = take(parts["train"], np.sort(first))
+    parts["train"] = first_by_key(parts["train"], config["train_examples"])
   if config["render"] == "ahead" and isinstance(dataset.source, Strokes):
     parts = {
       name: part._replace(source=Images(render_all(part.source, render)))

@@ -1,0 +1,126 @@
+"""What the runs of an experiment share: its data, networks and pools."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from alcurr import runs, settings, specs, train
+from alcurr.data import sources
+from alcurr.data.pool import Dataset, concatenate, host_pool
+from alcurr.difficulty import arms
+from alcurr.runs import Job, Network
+from alcurr.types import Array, Batch, Pool
+
+
+def load_job(config: ConfigDict, cache_dir: pathlib.Path) -> Job:
+  """Loads the data and builds what all runs share."""
+  job = make_job(config, *sources.load(config.data, cache_dir))
+  logging.info(
+    "%s of %d classes; device: %s; trials by %s.",
+    ", ".join(f"{len(part.label)} {name}" for name, part in job.parts.items()),
+    len(job.parts["train"].class_names),
+    jax.devices()[0].device_kind,
+    job.trials_by,
+  )
+  return job
+
+
+def make_job(
+  config: ConfigDict,
+  parts: dict[str, Dataset],
+  gather: Callable[[Pool, Array], Batch],
+) -> Job:
+  """Builds what all runs share, for data that is loaded."""
+  one = jax.eval_shape(
+    gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
+  )
+  num_classes = len(parts["train"].class_names)
+  trials_by = runs.trials_by(config)
+  networks = {}
+  for mine in (config, *(settings.of_run(config, n) for n in config.samplers)):
+    if str(mine.model) not in networks:
+      model = settings.make_model(mine, one.image.shape[1:], num_classes)
+      score = train.make_score(model, gather, config.eval_batch_size, trials_by)
+      networks[str(mine.model)] = Network(model, score)
+  return Job(parts, gather, networks, trials_by)
+
+
+def with_settings(
+  config: ConfigDict, job: Job, changed: ConfigDict, cache_dir: pathlib.Path
+) -> Job:
+  """The job of another config, of the same data as far as it is the same."""
+  parts, gather, count = job.parts, job.gather, changed.data.train_examples
+  if changed.data.render != config.data.render:
+    parts, gather = sources.load(changed.data, cache_dir)
+  elif count != config.data.train_examples:
+    fewer = sources.first_by_key(parts["train"], count)
+    parts = parts | {"train": fewer}
+  return make_job(changed, parts, gather)
+
+
+def partitions(config: ConfigDict) -> set[str]:
+  """The names of the partitions that this experiment's samplers read."""
+  samplers = (
+    settings.make_sampler(config, name, steps=1) for name in config.samplers
+  )
+  return {partition for sampler in samplers for partition in sampler.needs}
+
+
+def host_pools(
+  config: ConfigDict, job: Job, loss: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Pool]:
+  """The pools by name, of NumPy arrays.
+
+  Args:
+    config: of the experiment.
+    job: likewise.
+    loss: the difficulty of the parts, where it is known.
+  """
+  needed, num_arms = partitions(config), config.difficulty.num_arms
+  if needed & arms.IN_CLASS:
+    part = job.parts["train"]
+    with specs.mistakes_in("difficulty"):
+      arms.check_num_arms(part.label, num_arms, part.class_names)
+  parts, loss = dict(job.parts), dict(loss or {})
+  mine = [settings.of_run(config, name) for name in config.samplers]
+  if any(one.train_on == "train_and_probe" for one in mine):
+    both = ("train", "probe")
+    parts["train_and_probe"] = concatenate(*(parts[name] for name in both))
+    if loss:
+      loss["train_and_probe"] = np.concatenate([loss[name] for name in both])
+  pools = {}
+  for name, part in parts.items():
+    difficulty = loss.get(name, np.zeros(len(part.label), np.float32))
+    partition = {
+      kind: arms.ARMS[kind](part.label, difficulty, num_arms) for kind in needed
+    }
+    pools[name] = host_pool(part, difficulty, partition)
+  return with_probe(pools)
+
+
+def with_probe(pools: dict[str, Pool]) -> dict[str, Pool]:
+  """Without a probe split of their own, samplers learn from the valid one."""
+  return {"probe": pools["valid"]} | pools
+
+
+def check_fit(config: ConfigDict, job: Job, pools: dict[str, Pool]) -> None:
+  """Refuses numbers that do not fit the data, before anything is trained.
+
+  Args:
+    config: of the experiment.
+    job: likewise.
+    pools: on the host; the arms' sizes do not depend on the scores.
+  """
+  size = len(job.parts["train"].label)
+  if partitions(config) - arms.UNSCORED:
+    settings.num_steps(config.difficulty.budget, config.batch_size, size)
+  for name in config.samplers:
+    mine = settings.of_run(config, name)
+    settings.num_steps(mine.budget, mine.batch_size, size)
+    sampler = settings.make_sampler(config, name, steps=1)
+    with specs.mistakes_in(f"samplers.{name}"):
+      sampler.init(jax.random.key(0), pools["train"])

@@ -1,0 +1,75 @@
+"""The reference model of an experiment, whose losses are its difficulties."""
+
+import hashlib
+import pathlib
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from alcurr import jobs, runs, train
+from alcurr.data import cache
+from alcurr.data.pool import host_pool, on_device
+from alcurr.difficulty import arms, scores
+from alcurr.runs import Job
+from alcurr.types import Pool
+
+
+def lacks_scores(config: ConfigDict, job: Job, cache_dir: pathlib.Path) -> bool:
+  """Whether a reference model has to be trained."""
+  if not jobs.partitions(config) - arms.UNSCORED:
+    return False
+  request = _scores_request(config, job)
+  return cache.read_arrays(_scores_folder(request, cache_dir)) is None
+
+
+def get_difficulty(
+  config: ConfigDict, job: Job, cache_dir: pathlib.Path
+) -> scores.Difficulty:
+  """The scores of this data by this reference model, from disk if there."""
+  request = _scores_request(config, job)
+  folder = _scores_folder(request, cache_dir)
+  if found := cache.read_arrays(folder):
+    loss, manifest = found
+    logging.info("Difficulty scores from %s.", folder)
+    return scores.Difficulty(loss, manifest["seconds"])
+  pools = jobs.with_probe({n: host_pool(part) for n, part in job.parts.items()})
+  this = make_run(config, job, pools)
+  with runs.progress_bar("difficulty", this) as progress:
+    difficulty = scores.reference_loss(this, on_device(pools), progress)
+  manifest = {"request": request, "seconds": difficulty.seconds}
+  cache.write_arrays(folder, difficulty.loss, manifest)
+  return difficulty
+
+
+def _scores_request(config: ConfigDict, job: Job) -> dict[str, Any]:
+  """All that the scores depend on."""
+  content = hashlib.blake2b()
+  for part in job.parts.values():
+    content.update(part.label.tobytes() + part.key.tobytes())
+  fields = ("model", "optimizer", "difficulty", "data", "batch_size")
+  request = {field: config.to_dict()[field] for field in fields}
+  # The number of arms is not part of the scores, nor where the files lay.
+  del request["difficulty"]["num_arms"], request["data"]["dir"]
+  # A file of weights is named in the config, but its content may change.
+  weights = job.networks[str(config.model)].model.fingerprint
+  return request | {
+    "examples": content.hexdigest(),
+    "weights": weights,
+    "version": 1,
+  }
+
+
+def _scores_folder(request: dict[str, Any], cache_dir: pathlib.Path):
+  return cache_dir / f"difficulty-{cache.digest(request)}"
+
+
+def make_run(config: ConfigDict, job: Job, pools: dict[str, Pool]) -> train.Run:
+  """Uniform sampling, one trial, on the seed of the difficulty."""
+  reference = config.copy_and_resolve_references()
+  reference.samplers = {"reference": {"name": "uniform"}}
+  reference.budget = config.difficulty.budget
+  reference.baseline = "reference"
+  reference.equal = "examples"
+  this = runs.make_run(reference, job, "reference", pools)
+  return this._replace(seeds=(config.difficulty.seed,))
