@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from alcurr import evaluate, step
+from alcurr.errors import UserError
 from alcurr.types import (
   Array,
   Batch,
@@ -102,10 +103,23 @@ def fastest_trials_by() -> str:
 _counted: dict[bytes, jax.stages.Compiled] = {}
 
 
+def _cpu() -> jax.Device:
+  try:
+    return jax.devices("cpu")[0]
+  except RuntimeError as error:
+    raise UserError(
+      "FLOPs are counted in a program for the CPU, which JAX_PLATFORMS leaves "
+      "out; unset it, or add cpu to its list."
+    ) from error
+
+
 def count_parts(
   steps: step.Steps, state: TrainState, pool: Pool, probe: Pool
 ) -> dict[str, tuple[float, jax.stages.Compiled]]:
   """The parts of a step that run: how often per step, and a program to count.
+
+  The programs are a CPU's, whatever runs the step: what a GPU's libraries do,
+  which is most of it, is in no count of its own programs.
 
   Args:
     steps: the parts.
@@ -113,6 +127,9 @@ def count_parts(
     pool: the training pool.
     probe: the pool that samplers may learn from.
   """
+  state, pool, probe = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, pool, probe)
+  )
   prepared = jax.eval_shape(steps.prepare, state, pool, probe)
   counted = {}
   for name in ("prepare", "measured", "plain"):
@@ -120,7 +137,8 @@ def count_parts(
     share = steps.shares()[part]
     if share > 0:
       rest = () if name == "prepare" else (prepared,)
-      lowered = jax.jit(part).lower(state, pool, probe, *rest)
+      with jax.default_device(_cpu()):
+        lowered = jax.jit(part).lower(state, pool, probe, *rest)
       digest = hashlib.blake2b(lowered.as_text().encode()).digest()
       if digest not in _counted:
         _counted[digest] = lowered.compile(_COUNTING)
@@ -205,7 +223,7 @@ def make_plan(run: Run, pools: Mapping[str, Pool]) -> Plan:
   variables = (state.params, state.model_state)
   score = compile_once(run.score, variables, pools["valid"])
   compile_seconds = time.perf_counter() - started
-  if steps.cycle == 1:
+  if steps.cycle == 1 and jax.default_backend() == "cpu":
     # A loop's cost is that of one turn, here a step; by vmap of all trials.
     flops = program.cost_analysis()["flops"]
     flops_per_step = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)

@@ -16,13 +16,13 @@ import pathlib
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 from absl import logging
+from ml_collections import ConfigDict
 
-from alcurr import experiment, settings
+from alcurr import experiment, settings, writer
 from benchmarks import arguments, tables
 from configs import paper
 
@@ -54,7 +54,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   return parser.parse_args(argv)
 
 
-def get_config(args: argparse.Namespace):
+def get_config(args: argparse.Namespace) -> ConfigDict:
   config = paper.get_config(args.arguments)
   if args.dtype != "float32":
     config.model.name += f"(dtype={args.dtype!r})"
@@ -74,16 +74,21 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     started = time.perf_counter()
     experiment.run(config, workdir)
     wall = time.perf_counter() - started
-    results = pd.read_csv(workdir / "results.csv")
+    results = [
+      writer.read_json(workdir / "runs" / name / "result.json")
+      for name in config.samplers
+    ]
   return make_rows(config, results, wall)
 
 
-def make_rows(config, results: pd.DataFrame, wall: float) -> list[dict]:
+def make_rows(
+  config: ConfigDict, results: Sequence[Mapping[str, Any]], wall: float
+) -> list[dict[str, Any]]:
   """From the seconds of an experiment to those of the full one.
 
   Args:
     config: of the experiment.
-    results: its results.csv.
+    results: the `result.json` of each sampler.
     wall: seconds that it took, from the first file read to the report.
   """
   rows = []
@@ -92,18 +97,17 @@ def make_rows(config, results: pd.DataFrame, wall: float) -> list[dict]:
     "pixels": config.data.image_size,
     "trials": config.trials,
   }
-  for name, run in results.groupby("sampler", sort=False):
-    first = run.iloc[0]
-    full_steps = paper.EXAMPLES // int(first["batch_size"])
+  for run in results:
+    full_steps = paper.EXAMPLES // run["batch_size"]
     row = {
-      "sampler": name,
+      "sampler": run["sampler"],
       **shared,
-      "batch": int(first["batch_size"]),
-      "steps": int(first["steps"]),
+      "batch": run["batch_size"],
+      "steps": run["steps"],
       "full_steps": full_steps,
-      # A trial's share of the chunks' time, hence all of it.
-      "train_s": first["train_seconds"] * len(run),
-      "compile_s": first["compile_seconds"],
+      # What is written down is a trial's share of the chunks' time.
+      "train_s": run["train_seconds"] * config.trials,
+      "compile_s": run["compile_seconds"],
     }
     full = row["train_s"] * full_steps / row["steps"] + row["compile_s"]
     rows.append(row | {"full_s_least": full, "full_s_most": full})

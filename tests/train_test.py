@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 import toy
@@ -67,3 +68,77 @@ def test_samplers_that_differ_in_numbers_share_a_program(
     )
     assert program(state, jnp.int32(5), pool, pool)[0].step.tolist() == [5]
   assert len(train._compiled) == programs
+
+
+def _run(num_steps, **changes):
+  sampler = samplers.get_sampler(
+    {
+      "name": "active_bandit",
+      "bandit": "softmax",
+      "gain": "prediction_gain",
+      "rescale": "rank",
+    },
+    "x",
+    batch_size=8,
+    num_steps=num_steps,
+  )
+  model = toy.make_linear()
+  return train.Run(
+    sampler=sampler,
+    model=model,
+    tx=optax.sgd(0.1),
+    gather=make_gather(),
+    num_steps=num_steps,
+    batch_size=8,
+    seeds=(0, 1),
+    trials_by="map",
+    evaluations=3,
+    chunk_steps=5,
+    score=train.make_score(model, make_gather(), 16, "map"),
+  )._replace(**changes)
+
+
+def test_giving_chunks_ahead_changes_nothing():
+  """The rows and the state of a loop that waits for everything at once."""
+  run = _run(23)
+  pools = {
+    "train": toy.make_pool(),
+    "probe": toy.make_pool(60, seed=2),
+    "valid": toy.make_pool(100, seed=1),
+  }
+  plan = train.make_plan(run, pools)
+  rows, seen = [], []
+  result = train.train(
+    run, plan, pools, rows.append, lambda examples, text: seen.append(examples)
+  )
+  state = train.init_trials(run, pools["train"])
+  steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
+  one = jax.jit(
+    jax.vmap(lambda s: steps.measured(s, pools["train"], pools["probe"], ()))
+  )
+  losses, expected = [], []
+  for number in range(1, 24):
+    state, metrics = one(state)
+    losses.append(np.asarray(metrics.loss))
+    if number in np.cumsum(plan.lengths):
+      expected.append((number, np.mean(losses, 0)))
+      losses = []
+  np.testing.assert_array_equal(
+    [row["step"] for row in rows[::2]], [number for number, _ in expected]
+  )
+  for trial in range(2):
+    np.testing.assert_allclose(
+      [row["train_loss"] for row in rows[trial::2]],
+      [loss[trial] for _, loss in expected],
+      rtol=1e-5,
+    )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    result.state.params,
+    state.params,
+  )
+  scored = [row["step"] for row in rows[::2] if "valid" in row]
+  assert len(scored) == 3 and scored[-1] == 23
+  assert sum(seen) == 23 * 8 * 2
+  last = train.score_pool(run, result.state, pools["valid"])
+  assert rows[-1]["valid"]["top1"] == float((last.rank[1] < 1).mean())
