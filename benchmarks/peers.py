@@ -32,6 +32,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alcurr import specs
+from alcurr.errors import UserError
 from benchmarks import arguments, doodle_job, models, race, tables, timing
 
 # A peer's rival: alcurr with the same sampler or, for Composer, with the one
@@ -239,7 +241,12 @@ def main(argv: Sequence[str]) -> None:
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / "doodles.npz"
     print("makes the data, and its difficulty", file=sys.stderr)
-    doodle_job.save(doodle_job.make_data(args.data, args.per_class), path)
+    try:
+      with specs.mistakes_in("--data or --per_class"):
+        data = doodle_job.make_data(args.data, args.per_class)
+    except UserError as error:
+      sys.exit(str(error))
+    doodle_job.save(data, path)
     table = run(args, path)
   tables.show(table, SHOWN)
   print(f"\n{args.out}")

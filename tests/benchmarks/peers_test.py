@@ -1,6 +1,7 @@
 """The contestants do the same job; the race, by a made-up curve."""
 
 import importlib
+import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -153,6 +154,25 @@ def test_a_race_by_hand():
   assert race.ratio(results["slow"], results["quick"]) == "4"
 
 
+def test_the_table_has_the_race():
+  rows = {"alcurr uniform": {}, "Flax": {}, "Composer": {}}
+  results = {
+    "alcurr uniform": race.Result(20.0, 100, 0.8, True),
+    "Flax": race.Result(60.0, 300, 0.6, False),
+    "Composer": race.Result(30.0, 200, 0.8, True),
+  }
+  peers.add_race(rows, results, batch_size=32, threshold=0.7)
+  assert rows["Flax"] == {
+    "threshold": 0.7,
+    "to_accuracy_s": ">60",
+    "to_accuracy_examples": 300 * 32,
+    "accuracy": 0.6,
+    "to_accuracy_ratio": ">3",
+  }
+  # Its rival did not run.
+  assert "to_accuracy_ratio" not in rows["Composer"]
+
+
 def test_rates_and_ratios_are_of_all_trials():
   rows = {"alcurr bandit": {}, "Composer": {}, "Flax": {}}
   times = {
@@ -167,6 +187,15 @@ def test_rates_and_ratios_are_of_all_trials():
   assert rows["Composer"]["ratio"] == 2
   # Its rival did not run.
   assert "ratio" not in rows["Flax"]
+
+
+@pytest.mark.parametrize("contestant", peers.CONTESTANTS)
+def test_every_contestant_has_a_program(contestant):
+  setting = {"path": "", "model": "cnn", "batch_size": 32, "num_steps": 1}
+  module, options = peers.program(contestant, setting)
+  assert importlib.util.find_spec(module)
+  is_bandit = contestant.endswith("bandit")
+  assert (options.get("sampler") == "bandit") == is_bandit
 
 
 def test_one_that_gives_up_is_a_bound():
