@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import pandas as pd
 from absl import logging
 
-from alcurr import step, traces, train, writer
+from alcurr import programs, step, traces, train, writer
 from alcurr.types import Pool
 
 # What is in no scope of a step: its loops, and the copies of their carries.
@@ -177,7 +177,7 @@ def cost_table(
   init = step.make_init(run.model, run.tx, run.sampler)
   state = jax.eval_shape(init, jax.random.key(0), pools["train"])
   steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
-  counted = train.count_parts(steps, state, pools["train"], pools["probe"])
+  counted = programs.count_parts(steps, state, pools["train"], pools["probe"])
   rows = [
     _cost(name, program) | {"times_per_step": share}
     for name, (share, program) in counted.items()

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alcurr import evaluate, step
-from alcurr.errors import UserError
+from alcurr import evaluate, programs, step
 from alcurr.types import (
   Array,
   Batch,
@@ -62,34 +60,6 @@ class Result(NamedTuple):
   train_seconds: float  # of one trial: the chunks' time over S
 
 
-# Programs by their text: samplers that differ only in the numbers of their
-# state lower to the same text, and are compiled once.
-_compiled: dict[bytes, jax.stages.Compiled] = {}
-
-
-# Compiled to be counted and not run: without what costs most time. The passes
-# that decide what is computed are left as they are.
-_COUNTING = {
-  "xla_backend_optimization_level": 0,
-  "xla_llvm_disable_expensive_passes": True,
-}
-
-
-def compile_once(
-  fun: Callable, *args: PyTree, donate: tuple[int, ...] = ()
-) -> jax.stages.Compiled:
-  """`fun` compiled for arguments of these shapes, some of them donated."""
-  # Unused arguments are kept: without them two programs that read different
-  # arms of the same shapes would have the same text.
-  jitted = jax.jit(fun, donate_argnums=donate, keep_unused=True)
-  lowered = jitted.lower(*args)
-  text = f"{lowered.in_tree} {lowered.out_tree} {lowered.as_text()}"
-  digest = hashlib.blake2b(text.encode()).digest()
-  if digest not in _compiled:
-    _compiled[digest] = lowered.compile()
-  return _compiled[digest]
-
-
 def fastest_trials_by() -> str:
   """The layout of trials for this backend.
 
@@ -99,73 +69,12 @@ def fastest_trials_by() -> str:
   return "map" if jax.default_backend() == "cpu" else "vmap"
 
 
-# Programs that are counted and not run, by their text.
-_counted: dict[bytes, jax.stages.Compiled] = {}
-
-
-def _cpu() -> jax.Device:
-  try:
-    return jax.devices("cpu")[0]
-  except RuntimeError as error:
-    raise UserError(
-      "FLOPs are counted in a program for the CPU, which JAX_PLATFORMS leaves "
-      "out; unset it, or add cpu to its list."
-    ) from error
-
-
-def count_parts(
-  steps: step.Steps, state: TrainState, pool: Pool, probe: Pool
-) -> dict[str, tuple[float, jax.stages.Compiled]]:
-  """The parts of a step that run: how often per step, and a program to count.
-
-  The programs are a CPU's, whatever runs the step: what a GPU's libraries do,
-  which is most of it, is in no count of its own programs.
-
-  Args:
-    steps: the parts.
-    state: of one trial, arrays or their shapes; likewise the pools.
-    pool: the training pool.
-    probe: the pool that samplers may learn from.
-  """
-  state, pool, probe = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, pool, probe)
-  )
-  prepared = jax.eval_shape(steps.prepare, state, pool, probe)
-  counted = {}
-  for name in ("prepare", "measured", "plain"):
-    part = getattr(steps, name)
-    share = steps.shares()[part]
-    if share > 0:
-      rest = () if name == "prepare" else (prepared,)
-      with jax.default_device(_cpu()):
-        lowered = jax.jit(part).lower(state, pool, probe, *rest)
-      digest = hashlib.blake2b(lowered.as_text().encode()).digest()
-      if digest not in _counted:
-        _counted[digest] = lowered.compile(_COUNTING)
-      counted[name] = share, _counted[digest]
-  return counted
-
-
-def step_flops(
-  steps: step.Steps, state: TrainState, pool: Pool, probe: Pool
-) -> float:
-  """FLOPs of a step of one trial: its parts, each as often as it runs.
-
-  The arguments are those of `count_parts`.
-  """
-  counted = count_parts(steps, state, pool, probe).values()
-  return sum(
-    share * program.cost_analysis().get("flops", 0.0)
-    for share, program in counted
-  )
-
-
 def count_flops(run: Run, pools: Mapping[str, Pool]) -> float:
   """FLOPs of a step of one trial of a run, without running it."""
   steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
   init = step.make_init(run.model, run.tx, run.sampler)
   state = jax.eval_shape(init, jax.random.key(0), pools["train"])
-  return step_flops(steps, state, pools["train"], pools["probe"])
+  return programs.step_flops(steps, state, pools["train"], pools["probe"])
 
 
 def plan_chunks(
@@ -200,7 +109,7 @@ def score_pool(run: Run, state: TrainState, pool: Pool) -> evaluate.Scores:
   """A run's trials on a pool, on the host: [S, N]."""
   variables = (state.params, state.model_state)
   return jax.device_get(
-    compile_once(run.score, variables, pool)(variables, pool)
+    programs.compile_once(run.score, variables, pool)(variables, pool)
   )
 
 
@@ -219,9 +128,11 @@ def make_plan(run: Run, pools: Mapping[str, Pool]) -> Plan:
   chunk = step.make_train_chunk(steps, max(lengths), run.trials_by)
   state = jax.eval_shape(functools.partial(init_trials, run), pool)
   started = time.perf_counter()
-  program = compile_once(chunk, state, jnp.int32(0), pool, probe, donate=(0,))
+  program = programs.compile_once(
+    chunk, state, jnp.int32(0), pool, probe, donate=(0,)
+  )
   variables = (state.params, state.model_state)
-  score = compile_once(run.score, variables, pools["valid"])
+  score = programs.compile_once(run.score, variables, pools["valid"])
   compile_seconds = time.perf_counter() - started
   if steps.cycle == 1 and jax.default_backend() == "cpu":
     # A loop's cost is that of one turn, here a step; by vmap of all trials.
@@ -230,7 +141,7 @@ def make_plan(run: Run, pools: Mapping[str, Pool]) -> Plan:
   else:
     init = step.make_init(run.model, run.tx, run.sampler)
     one = jax.eval_shape(init, jax.random.key(0), pool)
-    flops_per_step = step_flops(steps, one, pool, probe)
+    flops_per_step = programs.step_flops(steps, one, pool, probe)
   return Plan(
     program,
     score,
@@ -251,7 +162,7 @@ def init_trials(run: Run, pool: Pool) -> TrainState:
   return jax.vmap(init, (0, None))(keys, pool)
 
 
-class _Done(NamedTuple):
+class _Given(NamedTuple):
   """A chunk that the device has been given, its results still to come."""
 
   length: int
@@ -294,7 +205,7 @@ def train(
   state = init_trials(run, pool)
   done, seconds, idle = 0, 0.0, 0.0
 
-  def finish(chunk: _Done) -> None:
+  def finish(chunk: _Given) -> None:
     nonlocal done, seconds, idle
     metrics = jax.device_get(chunk.metrics)  # the chunk's one transfer
     ready = chunk.ready or time.perf_counter()
@@ -341,7 +252,7 @@ def train(
       scores = plan.score((state.params, state.model_state), valid)
     if last:
       finish(last)
-    last = _Done(length, asked, ready, metrics, scores)
+    last = _Given(length, asked, ready, metrics, scores)
   finish(last)
   return Result(state, seconds / trials)
 

@@ -1,15 +1,25 @@
 """Training steps as contestants: chunks of them in one program, as in a run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from alcurr import step, train
+from alcurr import programs, samplers, step
 from alcurr.types import Batch, Model, Pool, Sampler
 from benchmarks import timing
+
+
+def make_sampler(
+  config: Mapping[str, Any], batch_size: int, num_steps: int
+) -> Sampler:
+  """The sampler of a config; None among its arguments is the batch size."""
+  given = {k: batch_size if v is None else v for k, v in config.items()}
+  return samplers.get_sampler(
+    given, "sampler", batch_size=batch_size, num_steps=num_steps
+  )
 
 
 def keys(trials: int) -> jax.Array:
@@ -28,7 +38,9 @@ def repeat(
     most: steps of a call.
     cycle: whole cycles are run, and counted for as many steps as were asked.
   """
-  program = train.compile_once(chunk, state, jnp.int32(0), *inputs, donate=(0,))
+  program = programs.compile_once(
+    chunk, state, jnp.int32(0), *inputs, donate=(0,)
+  )
 
   def steps(num: int) -> None:
     nonlocal state

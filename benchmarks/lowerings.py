@@ -15,7 +15,6 @@ that table says now, so it should not be far above 1.
 import argparse
 import functools
 import itertools
-import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -175,18 +174,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add("--batch_sizes", type=arguments.numbers, default=[32], metavar="N,...")
   add("--image_sizes", type=arguments.numbers, default=[64], metavar="N,...")
-  add("--rounds", type=arguments.number, default=10)
-  add(
-    "--seconds",
-    type=float,
-    default=0.1,
-    help="that a lowering runs in a round; at least one step",
-  )
-  add(
-    "--out",
-    type=pathlib.Path,
-    default=pathlib.Path("results/benchmarks/lowerings.csv"),
-  )
+  arguments.add_rounds(parser, rounds=10, seconds=0.1)
+  arguments.add_out(parser, "lowerings")
   return parser.parse_args(argv)
 
 

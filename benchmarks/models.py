@@ -16,7 +16,6 @@ the end of the first step, compilation included.
 import argparse
 import inspect
 import os
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -70,19 +69,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     default=True,
     help="whether torch.compile is a contestant too",
   )
-  add("--rounds", type=arguments.number, default=20)
-  add(
-    "--seconds",
-    type=float,
-    default=3.0,
-    help="that a contestant runs in a round; at least one step",
-  )
-  add("--threads", type=arguments.number, help="CPU cores of each; default all")
-  add(
-    "--out",
-    type=pathlib.Path,
-    default=pathlib.Path("results/benchmarks/models.csv"),
-  )
+  arguments.add_rounds(parser, rounds=20, seconds=3.0)
+  arguments.add_threads(parser)
+  arguments.add_out(parser, "models")
   return parser.parse_args(argv)
 
 
@@ -113,14 +102,10 @@ def measure(args: argparse.Namespace, setting: dict[str, Any]) -> list[dict]:
       "conv": args.conv if name == OURS else "",
       "contestant": name,
     }
-    try:
-      workers[name] = timing.Worker(module, options)
-    except timing.WorkerError as error:
-      rows[name]["note"] = f"does not run: {error}"
-      continue
-    rows[name] |= workers[name].facts
-    rows[name]["compile_s"] = workers[name].first_step
-    rows[name]["compile_peak_mb"] = workers[name].first_peak / 1e6
+    worker = timing.start(module, options, rows[name])
+    if worker:
+      workers[name] = worker
+      rows[name]["compile_peak_mb"] = worker.first_peak / 1e6
   check_platforms(rows)
   times = timing.interleave(workers, args.rounds, args.seconds)
   for name, worker in workers.items():
@@ -153,10 +138,7 @@ def add_rates(rows: dict[str, dict], times: dict, batch_size: int) -> None:
 
 def main(argv: Sequence[str]) -> None:
   args = parse(argv)
-  if args.threads:
-    # Before any framework counts them; the workers inherit it.
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[: args.threads])
+  timing.keep_to(args.threads)
   # Two processes share a GPU: neither may take what it does not need.
   os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
   rows = []

@@ -94,13 +94,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     help="a folder of Quick, Draw! files; default generated doodles",
   )
   add("--per_class", type=arguments.number, default=1000, help="examples")
-  add("--rounds", type=arguments.number, default=20)
-  add(
-    "--seconds",
-    type=float,
-    default=3.0,
-    help="that a contestant runs in a round; at least one step of each trial",
-  )
+  arguments.add_rounds(parser, rounds=20, seconds=3.0)
   add(
     "--accuracy",
     type=float,
@@ -119,12 +113,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     default=120.0,
     help="seconds of training to reach the accuracy in; 0: no race",
   )
-  add("--threads", type=arguments.number, help="CPU cores of each; default all")
-  add(
-    "--out",
-    type=pathlib.Path,
-    default=pathlib.Path("results/benchmarks/peers.csv"),
-  )
+  arguments.add_threads(parser)
+  arguments.add_out(parser, "peers")
   return parser.parse_args(argv)
 
 
@@ -154,13 +144,9 @@ def measure(args: argparse.Namespace, setting: dict[str, Any]) -> list[dict]:
       "trials": doodle_job.TRIALS,
       "contestant": name,
     }
-    try:
-      workers[name] = timing.Worker(*program(name, setting))
-    except timing.WorkerError as error:
-      rows[name]["note"] = f"does not run: {error}"
-      continue
-    rows[name] |= workers[name].facts
-    rows[name]["compile_s"] = workers[name].first_step
+    worker = timing.start(*program(name, setting), rows[name])
+    if worker:
+      workers[name] = worker
   models.check_platforms(rows)
   if args.budget > 0:
     results = race.race(
@@ -232,10 +218,7 @@ def run(args: argparse.Namespace, path: pathlib.Path) -> pd.DataFrame:
 
 def main(argv: Sequence[str]) -> None:
   args = parse(argv)
-  if args.threads:
-    # Before any framework counts them; the workers inherit it.
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[: args.threads])
+  timing.keep_to(args.threads)
   # Processes share a GPU: none may take what it does not need.
   os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
   with tempfile.TemporaryDirectory() as folder:

@@ -183,18 +183,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("--data", type=pathlib.Path, help="a folder of <class>.ndjson files")
   add("--num_examples", type=arguments.number, default=20_000)
   add("--chunk_steps", type=arguments.number, default=8)
-  add("--rounds", type=arguments.number, default=10)
-  add(
-    "--seconds",
-    type=float,
-    default=1.0,
-    help="that a contestant runs in a round; at least one batch",
-  )
-  add(
-    "--out",
-    type=pathlib.Path,
-    default=pathlib.Path("results/benchmarks/render.csv"),
-  )
+  arguments.add_rounds(parser, rounds=10, seconds=1.0)
+  arguments.add_out(parser, "render")
   return parser.parse_args(argv)
 
 

@@ -13,7 +13,6 @@ is what the host takes out of the same strokes by itself.
 
 import argparse
 import functools
-import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,12 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr import samplers
 from alcurr.data.pool import make_gather
 from alcurr.data.render import make_render
 from alcurr.data.strokes import take_strokes
 from alcurr.types import Pool, Sampler, Strokes
-from benchmarks import arguments, drawings, pools, tables, timing
+from benchmarks import arguments, drawings, loops, pools, tables, timing
 
 SIZES = [10_000, 100_000, 1_000_000, 10_000_000, 50_000_000]
 SAMPLERS = {
@@ -48,15 +46,6 @@ COLUMNS = (
   *("us", "us_10%", "us_90%", "ratio", "ratio_10%", "ratio_90%"),
   *("strokes_gb", "pool_gb", "temp_mb", "right"),
 )
-
-
-def get_sampler(name: str, batch_size: int) -> Sampler:
-  config = {
-    k: batch_size if v is None else v for k, v in SAMPLERS[name].items()
-  }
-  return samplers.get_sampler(
-    config, name, batch_size=batch_size, num_steps=1000
-  )
 
 
 def make_draws(
@@ -117,7 +106,8 @@ def measure(args: argparse.Namespace) -> list[dict]:
     del strokes
     for name in args.samplers:
       for what, how in (("sample", None), ("sample + gather", gather)):
-        run, temp = make_run(get_sampler(name, args.batch_size), how, pool)
+        sampler = loops.make_sampler(SAMPLERS[name], args.batch_size, 1000)
+        run, temp = make_run(sampler, how, pool)
         run(1)
         key = (name, what, num)
         contestants[key] = run
@@ -162,18 +152,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add("--batch_size", type=arguments.number, default=32)
   add("--image_size", type=arguments.number, default=28)
-  add("--rounds", type=arguments.number, default=10)
-  add(
-    "--seconds",
-    type=float,
-    default=0.1,
-    help="that a contestant runs in a round; at least one draw",
-  )
-  add(
-    "--out",
-    type=pathlib.Path,
-    default=pathlib.Path("results/benchmarks/scale.csv"),
-  )
+  arguments.add_rounds(parser, rounds=10, seconds=0.1)
+  arguments.add_out(parser, "scale")
   return parser.parse_args(argv)
 
 

@@ -15,7 +15,6 @@ Limits that alcurr holds itself to: uniform sampling 1.02 of the floor at batch
 
 import argparse
 import functools
-import pathlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alcurr import samplers, step, train
+from alcurr import programs, step
 from alcurr.data.pool import make_gather
 from alcurr.models import MODELS, layers
 from alcurr.types import Batch, Model, Pool, Sampler
@@ -69,18 +68,12 @@ IN_HAND = 8
 COLUMNS = (
   *("model", "pixels", "dtype", "batch", "trials", "trials_by", "contestant"),
   *("ms", "ms_10%", "ms_90%", "ratio", "ratio_10%", "ratio_90%"),
-  *("limit", "flops_ratio", "compile_s"),
+  *("limit", "flops_ratio"),
 )
 
 
 def get_sampler(name: str, batch_size: int) -> Sampler:
-  """The sampler of that name; None among its arguments is the batch size."""
-  config = {
-    k: batch_size if v is None else v for k, v in SAMPLERS[name].items()
-  }
-  return samplers.get_sampler(
-    config, name, batch_size=batch_size, num_steps=RUN_STEPS
-  )
+  return loops.make_sampler(SAMPLERS[name], batch_size, RUN_STEPS)
 
 
 def make_floor(model: Model, tx: optax.GradientTransformation) -> Callable:
@@ -166,7 +159,7 @@ class Setting:
     steps = step.make_steps(self.model, self.tx, sampler, self.gather)
     init = step.make_init(self.model, self.tx, sampler)
     state = jax.eval_shape(init, jax.random.key(0), self.pool)
-    return train.step_flops(steps, state, self.pool, self.pool)
+    return programs.step_flops(steps, state, self.pool, self.pool)
 
 
 def compare(
@@ -263,18 +256,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add("--num_examples", type=arguments.number, default=20_000)
   add("--chunk_steps", type=arguments.number, default=25)
-  add("--rounds", type=arguments.number, default=20)
-  add(
-    "--seconds",
-    type=float,
-    default=0.5,
-    help="that a contestant runs in a round; at least one step",
-  )
-  add(
-    "--out",
-    type=pathlib.Path,
-    default=pathlib.Path("results/benchmarks/step.csv"),
-  )
+  arguments.add_rounds(parser, rounds=20, seconds=0.5)
+  arguments.add_out(parser, "step")
   return parser.parse_args(argv)
 
 

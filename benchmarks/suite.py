@@ -45,12 +45,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add("--data", help="a folder of Quick, Draw! files; default generated")
   add("--dtype", choices=("float32", "bfloat16"), default="float32")
-  add("--chunk_steps", type=arguments.number)
-  add(
-    "--out",
-    type=pathlib.Path,
-    default=pathlib.Path("results/benchmarks/suite.csv"),
-  )
+  arguments.add_out(parser, "suite")
   return parser.parse_args(argv)
 
 
@@ -58,8 +53,6 @@ def get_config(args: argparse.Namespace) -> ConfigDict:
   config = paper.get_config(args.arguments)
   if args.dtype != "float32":
     config.model.name += f"(dtype={args.dtype!r})"
-  if args.chunk_steps:
-    config.chunk_steps = args.chunk_steps
   if args.data:
     config.data.source, config.data.dir = "files", args.data
   settings.check(config)

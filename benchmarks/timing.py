@@ -13,6 +13,7 @@ peak of its memory is its own (as Linux tells it).
 import ctypes
 import importlib
 import multiprocessing
+import os
 import pathlib
 import re
 import time
@@ -87,6 +88,16 @@ def timed(run: Callable[[int], None], steps: int) -> float:
   return time.perf_counter() - start
 
 
+def keep_to(threads: int | None) -> None:
+  """Keeps this process and its workers to so many cores; None for all.
+
+  To be called before any framework counts them; workers inherit it.
+  """
+  if threads:
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:threads])
+
+
 class WorkerError(Exception):
   """What a worker's program failed of, in one line."""
 
@@ -149,6 +160,24 @@ class Worker:
       self._process.join()
       raise WorkerError(result)
     return result
+
+
+def start(
+  module: str, options: dict[str, Any], row: dict[str, Any]
+) -> Worker | None:
+  """A worker whose facts are entered in a row of a table.
+
+  Returns:
+    The worker; None where it failed, of which the row then has a note.
+  """
+  try:
+    worker = Worker(module, options)
+  except WorkerError as error:
+    row["note"] = f"does not run: {error}"
+    return None
+  row |= worker.facts
+  row["compile_s"] = worker.first_step
+  return worker
 
 
 def _serve(pipe: Connection, module: str, options: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from alcurr import (
   jobs,
   memory,
   planning,
+  programs,
   samplers,
   savings,
   settings,
@@ -131,11 +132,11 @@ def test_a_plan_from_shapes_from_numpy_and_from_arrays_is_one_program(
 ):
   """So that planning ahead compiles nothing twice."""
   first = train.make_plan(_toy_run(), _shapes(toy_pools))
-  compiled = len(train._compiled)
+  compiled = len(programs._compiled)
   for pools in (jax.tree.map(np.asarray, toy_pools), toy_pools):
     plan = train.make_plan(_toy_run(), pools)
     assert plan.program is first.program and plan.score is first.score
-  assert len(train._compiled) == compiled
+  assert len(programs._compiled) == compiled
 
 
 def test_one_pool_of_two_names_is_put_on_the_device_once(toy_pools):
@@ -381,11 +382,11 @@ def test_a_run_that_fits_goes_on(tmp_path, monkeypatch, linear):
   monkeypatch.setattr(page, "write_report", lambda *args: None)
   free = int(1.06 * _needs(config, tmp_path / "cache").total)
   monkeypatch.setattr(memory, "device_memory", lambda: free)
-  compiled = len(train._compiled)
+  compiled = len(programs._compiled)
   experiment.run(config, tmp_path / "run")
   assert (tmp_path / "run/runs/uniform/result.json").exists()
   # From shapes or from arrays: the programs are those that were measured.
-  assert len(train._compiled) == compiled
+  assert len(programs._compiled) == compiled
   # Finished, it is not asked about again.
   monkeypatch.setattr(memory, "device_memory", lambda: 0)
   experiment.run(config, tmp_path / "run")

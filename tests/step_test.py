@@ -7,7 +7,7 @@ import optax
 import pytest
 import toy
 
-from alcurr import models, samplers, step, train
+from alcurr import models, programs, samplers, step
 from alcurr.data.pool import make_gather
 from alcurr.types import Feedback, Images, Sampler
 
@@ -262,7 +262,7 @@ def test_what_the_gains_cost(model_name):
     init = step.make_init(model, tx, sampler)
     steps = step.make_steps(model, tx, sampler, make_gather())
     state = jax.eval_shape(init, jax.random.key(0), pool)
-    return train.step_flops(steps, state, pool, pool)
+    return programs.step_flops(steps, state, pool, pool)
 
   uniform = flops(name="uniform")
   every_step = flops(gain="prediction_gain") / uniform

@@ -9,7 +9,7 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alcurr import samplers, step, train
+from alcurr import programs, samplers, step, train
 from alcurr.data.pool import make_gather
 
 
@@ -36,7 +36,7 @@ def test_ten_evaluations_of_a_thousand_steps():
 
 
 @pytest.mark.parametrize(
-  ("other", "programs"),
+  ("other", "count"),
   [
     ({"epsilon": "0.9", "warmup": 50, "bandit": "softmax(learning_rate=3)"}, 1),
     ({"gain": "gradient_prediction_gain"}, 2),
@@ -44,9 +44,9 @@ def test_ten_evaluations_of_a_thousand_steps():
   ],
 )
 def test_samplers_that_differ_in_numbers_share_a_program(
-  other, programs, monkeypatch
+  other, count, monkeypatch
 ):
-  monkeypatch.setattr(train, "_compiled", {})
+  monkeypatch.setattr(programs, "_compiled", {})
   pool, tx = toy.make_pool(), optax.sgd(0.1)
   config = {
     "name": "active_bandit",
@@ -63,11 +63,11 @@ def test_samplers_that_differ_in_numbers_share_a_program(
     state = jax.vmap(init, (0, None))(jax.random.key(0)[None], pool)
     steps = step.make_steps(model, tx, sampler, make_gather())
     chunk = step.make_train_chunk(steps, 5, "map")
-    program = train.compile_once(
+    program = programs.compile_once(
       chunk, state, jnp.int32(0), pool, pool, donate=(0,)
     )
     assert program(state, jnp.int32(5), pool, pool)[0].step.tolist() == [5]
-  assert len(train._compiled) == programs
+  assert len(programs._compiled) == count
 
 
 def _run(num_steps, **changes):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from alcurr import train
+from alcurr import programs, train
 from alcurr.types import Pool
 
 
@@ -38,7 +38,7 @@ def reference_loss(
   loss, seconds = {}, result.train_seconds
   for name, pool in pools.items():
     variables = (result.state.params, result.state.model_state)
-    score = train.compile_once(run.score, variables, pool)
+    score = programs.compile_once(run.score, variables, pool)
     started = time.perf_counter()
     loss[name] = jax.device_get(score(variables, pool)).loss[0]
     seconds += time.perf_counter() - started

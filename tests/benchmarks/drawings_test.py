@@ -9,27 +9,29 @@ from alcurr.data import quickdraw, render, strokes
 from benchmarks import drawings, rasterisers
 
 
+def _lengths(packed):
+  """Deciles of the points of a drawing, and the mean number of its strokes."""
+  start = packed.stroke_start[packed.drawing_start].astype(np.int64)
+  points = np.quantile(np.diff(start), np.arange(1, 10) / 10)
+  return points, strokes.lengths(packed.drawing_start).mean()
+
+
+@pytest.mark.parametrize("count", [1, 20_000])
+def test_made_drawings_are_drawings(count):
+  made = drawings.make_strokes(count)
+  assert len(made.drawing_start) == count + 1
+  assert strokes.lengths(made.stroke_start).min() >= 1
+  assert strokes.lengths(made.drawing_start).min() >= 1
+  assert made.stroke_start[-1] == len(made.points)
+
+
 def test_made_drawings_are_as_long_as_real_ones(quickdraw_dir):
   """The deciles of 3,450 real ones and of 20,000 made, within a tenth."""
   real, _ = quickdraw.load(quickdraw_dir / "simplified", max_per_class=10)
-  for made, count in (
-    (drawings.make_strokes(20_000), 20_000),
-    (drawings.make_strokes(1), 1),
-  ):
-    assert len(made.drawing_start) == count + 1
-    assert strokes.lengths(made.stroke_start).min() >= 1
-    assert strokes.lengths(made.drawing_start).min() >= 1
-    assert made.stroke_start[-1] == len(made.points)
-  made = drawings.make_strokes(20_000)
-  share = np.arange(1, 10) / 10
-  for packed in (made, real.source):
-    start = packed.stroke_start[packed.drawing_start].astype(np.int64)
-    points = np.quantile(np.diff(start), share)
-    count = strokes.lengths(packed.drawing_start).mean()
-    if packed is made:
-      expected, expected_count = points, count
-  np.testing.assert_allclose(points, expected, rtol=0.1)
-  assert count == pytest.approx(expected_count, rel=0.05)
+  points, count = _lengths(drawings.make_strokes(20_000))
+  real_points, real_count = _lengths(real.source)
+  np.testing.assert_allclose(points, real_points, rtol=0.1)
+  assert count == pytest.approx(real_count, rel=0.05)
 
 
 @pytest.mark.parametrize("name", list(rasterisers.RASTERISERS))
