@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import runs, settings, specs, train
+from alcurr import settings, specs, train
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, concatenate, host_pool
 from alcurr.difficulty import arms
@@ -39,7 +39,7 @@ def make_job(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
-  trials_by = runs.trials_by(config)
+  trials_by = config.trials_by
   networks = {}
   for mine in (config, *(settings.of_run(config, n) for n in config.samplers)):
     if str(mine.model) not in networks:

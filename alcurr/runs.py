@@ -41,12 +41,6 @@ class Planned(NamedTuple):
   plan: train.Plan
 
 
-def trials_by(config: ConfigDict) -> str:
-  """How the trials share the device: "vmap" or "map"."""
-  chosen = config.trials_by
-  return train.fastest_trials_by() if chosen == "auto" else chosen
-
-
 def plan_sampler(
   config: ConfigDict, job: Job, name: str, pools: Mapping[str, Pool]
 ) -> Planned:

@@ -35,10 +35,8 @@ def check(config: ConfigDict) -> None:
       value = value[key]
     if value < 1:
       raise UserError(f"{field} must be at least 1, got {value}.")
-  if config.trials_by not in ("auto", "vmap", "map"):
-    raise UserError(
-      f"trials_by must be auto, vmap or map, got {config.trials_by!r}."
-    )
+  if config.trials_by not in ("vmap", "map"):
+    raise UserError(f"trials_by must be vmap or map, got {config.trials_by!r}.")
   if config.difficulty.seed in seeds(config):
     raise UserError(
       f"difficulty.seed {config.difficulty.seed} is also a trial's; "

@@ -60,15 +60,6 @@ class Result(NamedTuple):
   train_seconds: float  # of one trial: the chunks' time over S
 
 
-def fastest_trials_by() -> str:
-  """The layout of trials for this backend.
-
-  On two CPU cores, the small CNN at batch 32 and 3 trials: map 14.4 ms a step
-  and trial, vmap 16 to 19. Elsewhere vmap, to fill a wider machine.
-  """
-  return "map" if jax.default_backend() == "cpu" else "vmap"
-
-
 def count_flops(run: Run, pools: Mapping[str, Pool]) -> float:
   """FLOPs of a step of one trial of a run, without running it."""
   steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
