@@ -10,7 +10,16 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import jobs, planning, reference, runs, settings, writer
+from alcurr import (
+  jobs,
+  lock,
+  planning,
+  reference,
+  runs,
+  settings,
+  stopping,
+  writer,
+)
 from alcurr.data.pool import on_device
 from alcurr.difficulty import arms
 from alcurr.report import gallery, page, tables
@@ -19,7 +28,10 @@ from alcurr.types import Pool
 
 
 def run(
-  config: ConfigDict, workdir: pathlib.Path, profile: bool = False
+  config: ConfigDict,
+  workdir: pathlib.Path,
+  profile: bool = False,
+  signals: stopping.Signals | None = None,
 ) -> pd.DataFrame:
   """Runs an experiment, or what is left of it, and reports it.
 
@@ -28,6 +40,7 @@ def run(
     workdir: the experiment's own folder, made if need be.
     profile: each run leaves where the time of its steps goes, in `profile` of
       its folder.
+    signals: those that are to stop it.
 
   Returns:
     The summary, a row per sampler.
@@ -35,9 +48,23 @@ def run(
   Raises:
     UserError: a mistake in the config, the data or the workdir, or a run that
       the device has no room for.
+    Stopped: by a signal, while a run was trained.
   """
   settings.check(config)
   writer.check_workdir(workdir, config)
+  with lock.locked(workdir):
+    # Another process may have had it until now.
+    writer.check_workdir(workdir, config)
+    return _run(config, workdir, profile, signals or stopping.Signals())
+
+
+def _run(
+  config: ConfigDict,
+  workdir: pathlib.Path,
+  profile: bool,
+  signals: stopping.Signals,
+) -> pd.DataFrame:
+  writer.remove_temporary(workdir)
   cache_dir = settings.cache_dir(config, workdir)
   job = jobs.load_job(config, cache_dir)
   unscored = jobs.host_pools(config, job)
@@ -55,7 +82,8 @@ def run(
     if name in planned:
       this = planned.pop(name)
       runs.run_sampler(
-        config, this, name, pools, scoring_seconds, folder, profile
+        *(config, this, name, pools, scoring_seconds, folder, signals),
+        profile,
       )
     else:
       rest = "; nothing is left to profile" if profile else ""
