@@ -9,7 +9,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from alcurr import experiment, settings
-from alcurr.errors import UserError
+from alcurr.errors import FaultError, UserError
 from alcurr.report import tables
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -60,7 +60,7 @@ def parse(argv: list[str]) -> list[str]:
   return rest
 
 
-def fail(error: Exception) -> None:
+def fail(error: Exception, status: int = 2) -> None:
   """Says what was wrong, in one line, and stops."""
   text = str(error.args[0] if error.args else error)
   # ml_collections quotes a message within a message, and a config's mistake
@@ -70,7 +70,7 @@ def fail(error: Exception) -> None:
   if trace:
     text = where + trace.strip().splitlines()[-1].removeprefix("ValueError: ")
   print(f"alcurr: {' '.join(text.split())}", file=sys.stderr)
-  sys.exit(2)
+  sys.exit(status)
 
 
 def keep_programs(folder: pathlib.Path) -> None:
@@ -98,8 +98,19 @@ def main(argv: list[str]) -> None:
     summary = experiment.run(_CONFIG.value, workdir, _PROFILE.value)
   except UserError as error:
     fail(error)
+  except FaultError as error:
+    fail(error, status=1)
   print(tables.render(summary))
   print(f"\nTables, logs and figures: {workdir}")
+  if failed := tables.failed(summary):
+    what = "a loss, gradient, update, gain or policy that was not finite"
+    fail(
+      FaultError(
+        f"Every trial of {', '.join(failed)} ended with {what}; results.csv "
+        "says at which step."
+      ),
+      status=1,
+    )
 
 
 if __name__ == "__main__":
