@@ -9,7 +9,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from alcurr import experiment, settings, stopping
-from alcurr.errors import MachineError, UserError
+from alcurr.errors import FaultError, MachineError, UserError
 from alcurr.report import tables
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -131,8 +131,19 @@ def main(argv: list[str]) -> None:
     fail(stopped, stopped.status)
   except FAULTS as error:
     fail(_told(error), 1)
+  except FaultError as error:
+    fail(error, 1)
   print(tables.render(summary))
   print(f"\nTables, logs and figures: {workdir}")
+  if failed := tables.failed(summary):
+    what = "a loss, gradient, update, gain or policy that was not finite"
+    fail(
+      FaultError(
+        f"Every trial of {', '.join(failed)} ended with {what}; results.csv "
+        "says at which step."
+      ),
+      status=1,
+    )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ from alcurr.runs import Job, Planned
 from alcurr.savings import Case
 from alcurr.types import Pool
 
-# A run like the samplers'; none of them has a name with a space.
-REFERENCE = "the reference model"
+REFERENCE = reference.NAME
 
 
 def plan_runs(

@@ -14,6 +14,9 @@ from alcurr.difficulty import arms, scores
 from alcurr.runs import Job
 from alcurr.types import Pool
 
+# A run like the samplers'; none of them has a name with a space.
+NAME = "the reference model"
+
 
 def lacks_scores(config: ConfigDict, job: Job, cache_dir: pathlib.Path) -> bool:
   """Whether a reference model has to be trained."""
@@ -72,4 +75,4 @@ def make_run(config: ConfigDict, job: Job, pools: dict[str, Pool]) -> train.Run:
   reference.baseline = "reference"
   reference.equal = "examples"
   this = runs.make_run(reference, job, "reference", pools)
-  return this._replace(seeds=(config.difficulty.seed,))
+  return this._replace(seeds=(config.difficulty.seed,), name=NAME)

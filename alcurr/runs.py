@@ -17,9 +17,11 @@ from tqdm.auto import tqdm
 from alcurr import (
   checkpoint,
   evaluate,
+  laws,
   profiling,
   settings,
   stopping,
+  tally,
   train,
   writer,
 )
@@ -102,6 +104,8 @@ def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
     evaluations=config.evaluations,
     chunk_steps=config.chunk_steps,
     score=network.score,
+    on_nonfinite=config.on_nonfinite,
+    name=name,
   )
 
 
@@ -173,7 +177,10 @@ def run_sampler(
   pools = _pools_of(config, name, pools)
   metrics, kept = folder / "metrics.jsonl", folder / "checkpoints"
   facts = _facts(this, plan, pools)
-  start = checkpoint.restore(kept, plan.state, facts, metrics)
+  template = checkpoint.Kept(
+    plan.state, tally.start(len(this.seeds), pools["train"].label.shape[0])
+  )
+  start = checkpoint.restore(kept, template, facts, metrics)
   if start:
     logging.info(
       "%s: goes on from step %d of %d.", name, start.step, this.num_steps
@@ -201,8 +208,8 @@ def run_sampler(
     lambda file: np.savez_compressed(file, rank=test.rank, loss=test.loss),
   )
   trials = [
-    evaluate.report(evaluate.Scores(rank, loss), pools["test"])
-    for rank, loss in zip(test.rank, test.loss, strict=True)
+    _trial(result.tally, trial, test, pools["test"])
+    for trial in range(len(this.seeds))
   ]
   scored = set(this.sampler.needs) - arms.UNSCORED
   writer.write_json(
@@ -211,8 +218,8 @@ def run_sampler(
       "sampler": name,
       "baseline": settings.of_run(config, name).baseline,
       "batch_size": this.batch_size,
-      "steps": this.num_steps,
-      "examples_seen": this.num_steps * this.batch_size,
+      "steps": result.steps,
+      "examples_seen": result.steps * this.batch_size,
       "train_seconds": result.train_seconds,
       "compile_seconds": plan.compile_seconds,
       "scoring_seconds": scoring_seconds if scored else 0.0,
@@ -221,10 +228,24 @@ def run_sampler(
       "environment": writer.environment(),
     },
   )
+  top1 = [trial["top1"] for trial in trials if "top1" in trial]
   logging.info(
-    "%s: top-1 %.4f, %.1f s a trial, %.1f s to compile.",
+    "%s: %s, %.1f s a trial, %.1f s to compile.",
     name,
-    np.mean([trial["top1"] for trial in trials]),
+    f"top-1 {np.mean(top1):.4f}" if top1 else "all trials went wrong",
     result.train_seconds,
     plan.compile_seconds,
   )
+
+
+def _trial(
+  of_run: tally.Tally, trial: int, test: evaluate.Scores, pool: Pool
+) -> dict[str, Any]:
+  """A trial's part of result.json; one that went wrong has no accuracies."""
+  if trial not in tally.going(of_run):
+    return {
+      "wrong_step": int(of_run.wrong_step[trial]),
+      "wrong": laws.in_words(of_run.wrong[trial]),
+    }
+  scores = evaluate.Scores(test.rank[trial], test.loss[trial])
+  return tally.of_trial(of_run, trial) | evaluate.report(scores, pool)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alcurr import specs
+from alcurr import specs, step
 from alcurr.data import sources
 from alcurr.difficulty.arms import ARMS
 from alcurr.errors import UserError
@@ -43,6 +43,11 @@ def check(config: ConfigDict) -> None:
       )
   if config.trials_by not in ("vmap", "map"):
     raise UserError(f"trials_by must be vmap or map, got {config.trials_by!r}.")
+  if config.on_nonfinite not in step.ON_NONFINITE:
+    raise UserError(
+      f"on_nonfinite must be {' or '.join(step.ON_NONFINITE)}, "
+      f"got {config.on_nonfinite!r}."
+    )
   if config.difficulty.seed in seeds(config):
     raise UserError(
       f"difficulty.seed {config.difficulty.seed} is also a trial's; "

@@ -101,6 +101,10 @@ def get_config() -> ConfigDict:
   config.evaluations = 10  # times the valid pool is evaluated during a run
   config.chunk_steps = 25  # most steps between two visits of the host
   config.eval_batch_size = 64
+  # Where a loss, gradient, update, gain or policy is NaN or infinite: stop
+  # (that trial is out, and its row in results.csv says so), or skip_update
+  # (the model stays as it was, and the skipped updates are counted).
+  config.on_nonfinite = "stop"
   # The sampler that the others are compared with.
   config.baseline = "uniform"
   # Top-1 accuracies on valid, fixed beforehand: the report has the time to

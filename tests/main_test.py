@@ -90,7 +90,8 @@ def test_results_have_a_row_per_sampler_and_trial(finished):
   assert list(results.columns) == [
     *("sampler", "batch_size", "trial", "top1", "top3", "map3", "loss"),
     *("examples_seen", "steps", "train_seconds", "scoring_seconds"),
-    "flops_per_step",
+    *("flops_per_step", "coverage", "effective_sample_size"),
+    *("skipped_updates", "wrong_step", "wrong"),
   ]
   assert len(results) == 3 * 2
   assert (results.examples_seen == 24 * 8).all()
@@ -98,6 +99,12 @@ def test_results_have_a_row_per_sampler_and_trial(finished):
   assert (results.map3 <= results.top3).all()
   scored = results.set_index("sampler").scoring_seconds
   assert (scored["uniform"] == 0).all() and (scored["bandit"] > 0).all()
+  # One pass over more than 192 examples, in which none comes twice.
+  uniform = results[results["sampler"] == "uniform"]
+  assert uniform.effective_sample_size.tolist() == [192, 192]
+  assert uniform.coverage.nunique() == 1 and 0.2 < uniform.coverage.max() < 0.3
+  assert (results.skipped_updates == 0).all()
+  assert results[["wrong_step", "wrong"]].isna().all(axis=None)
 
 
 def test_metrics_tell_of_every_trial(finished):
@@ -110,6 +117,8 @@ def test_metrics_tell_of_every_trial(finished):
     assert row["examples_seen"] == 8 * row["step"]
     assert sum(row["policy"]) == pytest.approx(1, abs=1e-5)
     assert len(row["policy"]) == 3 and "gain" in row
+    assert 0 < row["coverage"] < 1
+    assert 1 < row["effective_sample_size"] <= row["examples_seen"]
     assert len(row["valid"]["top1_by_class"]) == 4
     assert len(row["valid"]["top1_by_arm"]["difficulty"]) == 3
 
@@ -146,6 +155,41 @@ def test_a_second_experiment_reuses_what_is_cached_and_agrees(finished):
     pd.read_csv(workdir / "results.csv")[columns],
     pd.read_csv(other / "results.csv")[columns],
   )
+
+
+def test_a_sampler_whose_trials_all_diverge_is_told_after_the_others(tmp_path):
+  config = tmp_path / "wild.py"
+  config.write_text(
+    "from ml_collections import ConfigDict\n"
+    "from configs import quickstart\n"
+    "def get_config():\n"
+    "  config = quickstart.get_config()\n"
+    "  del config.samplers.bandit, config.samplers.bandit_mean\n"
+    "  wild = {'name': 'sgd', 'learning_rate': 1e38}\n"
+    "  config.samplers.wild = ConfigDict(\n"
+    "    {'name': 'uniform', 'run': {'optimizer': wild}}\n"
+    "  )\n"
+    "  return config\n"
+  )
+  options = [o for o in TINY if "bandit" not in o]
+  workdir = tmp_path / "runs" / "wild"
+  command = (f"--config={config}", f"--workdir={workdir}", *options)
+  done = _run(*command)
+  assert done.returncode == 1, done.stderr
+  said = [x for x in done.stderr.splitlines() if x.startswith("alcurr: ")]
+  assert len(said) == 1 and "Every trial of wild ended with a loss" in said[0]
+  assert "wild: trial 1 went wrong at step" in done.stderr
+  assert "Traceback" not in done.stderr
+  assert "0 of 2" in done.stdout and "baseline" in done.stdout
+  results = pd.read_csv(workdir / "results.csv").set_index("sampler")
+  assert results.loc["uniform", "top1"].notna().all()
+  wild = results.loc["wild"]
+  assert wild[["top1", "loss", "coverage"]].isna().all(axis=None)
+  assert (wild.wrong_step >= 1).all() and (wild.wrong_step <= 4).all()
+  assert wild.wrong.str.contains("loss|update").all()
+  assert (workdir / "report.html").exists()
+  # The experiment is finished all the same, and says so again.
+  assert _run(*command).returncode == 1
 
 
 def test_programs_are_kept_only_if_asked(tmp_path):
@@ -203,6 +247,10 @@ MISTAKES = [
   ([QUICKSTART, "--config.trials=0"], "trials must be at least 1, got 0."),
   ([QUICKSTART, "--config.batch_size=-1"], "batch_size must be at least 1"),
   ([QUICKSTART, "--config.trials_by=pmap"], "trials_by must be vmap or map"),
+  (
+    [QUICKSTART, "--config.on_nonfinite=ignore"],
+    "on_nonfinite must be stop or skip_update, got 'ignore'.",
+  ),
   ([QUICKSTART, "--config.budget=fast"], "write a positive number of epochs"),
   ([QUICKSTART, "--config.budget=0 steps"], "write a positive number"),
   ([QUICKSTART, "--config.budget=3 examples"], "less than one batch of 32"),

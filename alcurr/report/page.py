@@ -184,6 +184,17 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
   data = config.get("data", {})
   sources = (data.get("source"), data.get("dir"))
   classes = data.get("classes")
+  wrong = ", ".join(
+    f"{result['sampler']}, trial {i}: at step "
+    f"{result['trials'][i]['wrong_step']} ({result['trials'][i]['wrong']})"
+    for result in results
+    for i in tables.wrong_trials(result)
+  )
+  skipped = ", ".join(
+    f"{result['sampler']}: {count}"
+    for result in results
+    if (count := sum(t.get("skipped_updates", 0) for t in result["trials"]))
+  )
   waiting = set(config["samplers"]) - {r["sampler"] for r in results}
   return {
     "samplers": f"{len(results)}, "
@@ -199,6 +210,8 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     "device": _unique(environment.get("device") for environment in ran),
     "date": _unique(environment.get("date") for environment in ran),
     "versions": "; ".join(versions),
+    **({"trials left out": wrong} if wrong else {}),
+    **({"updates skipped, of all trials": skipped} if skipped else {}),
   }
 
 

@@ -162,4 +162,5 @@ def active_bandit(
     every=every,
     prepare=gain.prepare,
     refresh=gain.refresh,
+    floor=lambda state: state.epsilon,
   )
