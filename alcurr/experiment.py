@@ -10,7 +10,16 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import jobs, planning, reference, runs, settings, writer
+from alcurr import (
+  jobs,
+  lock,
+  planning,
+  reference,
+  runs,
+  settings,
+  stopping,
+  writer,
+)
 from alcurr.data.pool import on_device
 from alcurr.difficulty import arms
 from alcurr.report import gallery, page, tables
@@ -19,7 +28,10 @@ from alcurr.types import Pool
 
 
 def run(
-  config: ConfigDict, workdir: pathlib.Path, profile: bool = False
+  config: ConfigDict,
+  workdir: pathlib.Path,
+  profile: bool = False,
+  signals: stopping.Signals | None = None,
 ) -> pd.DataFrame:
   """Runs an experiment, or what is left of it, and reports it.
 
@@ -28,6 +40,7 @@ def run(
     workdir: the experiment's own folder, made if need be.
     profile: each run leaves where the time of its steps goes, in `profile` of
       its folder.
+    signals: those that are to stop it.
 
   Returns:
     The summary, a row per sampler.
@@ -35,9 +48,23 @@ def run(
   Raises:
     UserError: a mistake in the config, the data or the workdir, or a run that
       the device has no room for.
+    Stopped: by a signal, while a run was trained.
   """
   settings.check(config)
   writer.check_workdir(workdir, config)
+  with lock.locked(workdir):
+    # Another process may have had it until now.
+    writer.check_workdir(workdir, config)
+    return _run(config, workdir, profile, signals or stopping.Signals())
+
+
+def _run(
+  config: ConfigDict,
+  workdir: pathlib.Path,
+  profile: bool,
+  signals: stopping.Signals,
+) -> pd.DataFrame:
+  writer.remove_temporary(workdir)
   cache_dir = settings.cache_dir(config, workdir)
   job = jobs.load_job(config, cache_dir)
   unscored = jobs.host_pools(config, job)
@@ -47,15 +74,18 @@ def run(
   if reference.lacks_scores(config, job, cache_dir):
     left.insert(0, planning.REFERENCE)
   planned = planning.plan_runs(config, job, unscored, left, cache_dir)
-  pools, scoring_seconds = make_pools(config, job, cache_dir)
+  # All that can be refused has been: from here on the workdir is its own.
   writer.write_json(workdir / "config.json", config.to_dict())
+  kept = workdir / "difficulty"
+  pools, scoring_seconds = make_pools(config, job, cache_dir, kept, signals)
   class_names = job.parts["train"].class_names
   gallery.write_gallery(workdir, pools["train"], job.gather, class_names)
   for name, folder in folders.items():
     if name in planned:
       this = planned.pop(name)
       runs.run_sampler(
-        config, this, name, pools, scoring_seconds, folder, profile
+        *(config, this, name, pools, scoring_seconds, folder, signals),
+        profile,
       )
     else:
       rest = "; nothing is left to profile" if profile else ""
@@ -66,14 +96,22 @@ def run(
 
 
 def make_pools(
-  config: ConfigDict, job: Job, cache_dir: pathlib.Path
+  config: ConfigDict,
+  job: Job,
+  cache_dir: pathlib.Path,
+  kept: pathlib.Path,
+  signals: stopping.Signals,
 ) -> tuple[dict[str, Pool], float]:
   """Scores the pools if any sampler asks for it, and puts them on the device.
+
+  The arguments are those of `reference.get_difficulty`.
 
   Returns:
     The pools by name, and the seconds that scoring took (when it was done).
   """
   loss, seconds = {}, 0.0
   if jobs.partitions(config) - arms.UNSCORED:
-    loss, seconds = reference.get_difficulty(config, job, cache_dir)
+    loss, seconds = reference.get_difficulty(
+      config, job, cache_dir, kept, signals
+    )
   return on_device(jobs.host_pools(config, job, loss)), seconds

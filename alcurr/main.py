@@ -8,8 +8,8 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from alcurr import experiment, settings
-from alcurr.errors import UserError
+from alcurr import experiment, settings, stopping
+from alcurr.errors import MachineError, UserError
 from alcurr.report import tables
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -31,6 +31,9 @@ _PROFILE = flags.DEFINE_boolean(
   "Trace a chunk of each run's steps, and leave where their time goes in the "
   "folder runs/<sampler>/profile of the workdir.",
 )
+
+# What neither the program nor its user did, told in one sentence.
+FAULTS = (MachineError, MemoryError, OSError, jax.errors.JaxRuntimeError)
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -60,7 +63,7 @@ def parse(argv: list[str]) -> list[str]:
   return rest
 
 
-def fail(error: Exception) -> None:
+def fail(error: Exception, status: int = 2) -> None:
   """Says what was wrong, in one line, and stops."""
   text = str(error.args[0] if error.args else error)
   # ml_collections quotes a message within a message, and a config's mistake
@@ -70,7 +73,27 @@ def fail(error: Exception) -> None:
   if trace:
     text = where + trace.strip().splitlines()[-1].removeprefix("ValueError: ")
   print(f"alcurr: {' '.join(text.split())}", file=sys.stderr)
-  sys.exit(2)
+  sys.exit(status)
+
+
+def _told(error: Exception) -> Exception:
+  """A fault in words; one of the device that is not its memory's is raised."""
+  if isinstance(error, MachineError):
+    return error
+  if isinstance(error, OSError):
+    where = f"{error.filename}: " if error.filename else ""
+    text = f"{where}{error.strerror or error}"
+  elif isinstance(error, MemoryError):
+    text = "the host's memory ran out"
+  else:
+    reason = str(error).splitlines()[0]
+    if not reason.startswith("RESOURCE_EXHAUSTED"):
+      raise error
+    text = f"the device's memory ran out ({reason})"
+  return MachineError(
+    f"{text}; what was finished is kept: mend that and run the same command "
+    "again to go on."
+  )
 
 
 def keep_programs(folder: pathlib.Path) -> None:
@@ -93,11 +116,21 @@ def main(argv: list[str]) -> None:
   if _PROFILE.value:
     # Programs that were kept may name their operations as older code did.
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
+  # What it tells of every checkpoint, but for warnings.
+  logging.get_absl_logger().addFilter(
+    lambda r: "orbax" not in r.pathname or r.levelno >= std_logging.WARNING
+  )
   logging.info("jax %s on %s.", jax.__version__, jax.devices())
+  signals = stopping.Signals()
   try:
-    summary = experiment.run(_CONFIG.value, workdir, _PROFILE.value)
+    with signals.watched():
+      summary = experiment.run(_CONFIG.value, workdir, _PROFILE.value, signals)
   except UserError as error:
     fail(error)
+  except stopping.Stopped as stopped:
+    fail(stopped, stopped.status)
+  except FAULTS as error:
+    fail(_told(error), 1)
   print(tables.render(summary))
   print(f"\nTables, logs and figures: {workdir}")
 

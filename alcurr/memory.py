@@ -3,7 +3,8 @@
     pool + state x trials + activations
 
 The pools stay on the device for the whole experiment; the state is that of
-all trials, donated from chunk to chunk, so it is there once; the activations
+all trials, donated from chunk to chunk, so it is there once, and a copy of it
+on its way to a checkpoint; the activations
 are what a compiled program holds beside its arguments while it runs. All of it
 is read from shapes and from compiled programs: nothing is put on the device.
 """
@@ -35,6 +36,7 @@ class Need(NamedTuple):
   trials: int
   training: int | None  # beside them, by a chunk; None where none can tell
   evaluation: int | None  # likewise by an evaluation
+  copies: int = 0  # of all trials' states, for checkpoints
 
   @property
   def activations(self) -> int | None:
@@ -45,26 +47,30 @@ class Need(NamedTuple):
   @property
   def total(self) -> int:
     """Of all that is known."""
-    return self.pool + self.state * self.trials + (self.activations or 0)
+    states = self.state * self.trials * (1 + self.copies)
+    return self.pool + states + (self.activations or 0)
 
   def parts(self) -> str:
     """The parts in words."""
     trials = f" x {self.trials} trials" if self.trials > 1 else ""
+    copies = f" x {1 + self.copies} with its copies" if self.copies else ""
     known = self.activations is not None
     activations = in_words(self.activations) if known else "unknown"
     return (
-      f"pool {in_words(self.pool)}, state {in_words(self.state)}{trials}, "
+      f"pool {in_words(self.pool)}, "
+      f"state {in_words(self.state)}{trials}{copies}, "
       f"activations {activations}"
     )
 
 
-def need(plan: train.Plan, pools: Mapping[str, Pool]) -> Need:
+def need(plan: train.Plan, pools: Mapping[str, Pool], copies: int = 0) -> Need:
   """What a planned run needs.
 
   Args:
     plan: of the run.
     pools: every pool that the experiment has on the device, arrays or their
       shapes; one that has two names counts once.
+    copies: of the state, on the way to a checkpoint.
   """
   trials = plan.state.step.shape[0]
   return Need(
@@ -73,6 +79,7 @@ def need(plan: train.Plan, pools: Mapping[str, Pool]) -> Need:
     trials=trials,
     training=_beside_arguments(plan.program),
     evaluation=_beside_arguments(plan.score),
+    copies=copies,
   )
 
 

@@ -6,7 +6,16 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import advice, jobs, memory, reference, runs, settings, train
+from alcurr import (
+  advice,
+  checkpoint,
+  jobs,
+  memory,
+  reference,
+  runs,
+  settings,
+  train,
+)
 from alcurr.errors import UserError
 from alcurr.runs import Job, Planned
 from alcurr.savings import Case
@@ -85,4 +94,5 @@ def _plan(
     planned = Planned(run, train.make_plan(run, pools))
   else:
     planned = runs.plan_sampler(config, job, name, pools)
-  return planned, memory.need(planned.plan, pools)
+  copies = checkpoint.num_copies(config)
+  return planned, memory.need(planned.plan, pools, copies)

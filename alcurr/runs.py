@@ -2,18 +2,27 @@
 
 import contextlib
 import functools
+import hashlib
 import io
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
-from alcurr import evaluate, profiling, settings, train, writer
+from alcurr import (
+  checkpoint,
+  evaluate,
+  profiling,
+  settings,
+  stopping,
+  train,
+  writer,
+)
 from alcurr.data.pool import Dataset
 from alcurr.difficulty import arms
 from alcurr.optimizers import get_optimizer
@@ -104,13 +113,19 @@ def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
 
 @contextlib.contextmanager
 def progress_bar(
-  name: str, this: train.Run
+  name: str, this: train.Run, start: checkpoint.Saved | None = None
 ) -> Iterator[Callable[[int, str], None]]:
   """A bar with rate and time left; a line each tenth where no one watches."""
-  total = this.num_steps * this.batch_size * len(this.seeds)
+  if start:
+    logging.info(
+      "%s: goes on from step %d of %d.", name, start.step, this.num_steps
+    )
+  per_step = this.batch_size * len(this.seeds)
+  total = this.num_steps * per_step
   terminal = sys.stderr.isatty()
   with tqdm(
     total=total,
+    initial=start.step * per_step if start else 0,
     desc=name,
     unit=" examples",
     unit_scale=True,
@@ -128,6 +143,25 @@ def progress_bar(
     yield progress
 
 
+def facts(
+  this: train.Run, plan: train.Plan, pools: Mapping[str, Pool]
+) -> dict[str, Any]:
+  """What a run that goes on has in common with the one that was cut off.
+
+  What the config says is compared with the workdir's own; these come of the
+  data, and of the device that "auto" looks at.
+  """
+  content = hashlib.blake2b(digest_size=16)
+  for array in (pools["train"].label, pools["train"].difficulty):
+    content.update(np.asarray(array).tobytes())
+  return {
+    "steps": this.num_steps,
+    "chunk_steps": plan.lengths[0],
+    "trials_by": this.trials_by,
+    "examples": content.hexdigest(),
+  }
+
+
 def run_sampler(
   config: ConfigDict,
   planned: Planned,
@@ -135,21 +169,38 @@ def run_sampler(
   pools: Mapping[str, Pool],
   scoring_seconds: float,
   folder: pathlib.Path,
+  signals: stopping.Signals,
   profile: bool = False,
 ) -> None:
-  """Trains all trials of a sampler and leaves the run's files in a folder."""
+  """Trains all trials of a sampler and leaves the run's files in a folder.
+
+  A run that was cut off goes on from its last checkpoint.
+
+  Raises:
+    Stopped: a signal came, and what was trained is kept.
+  """
   this, plan = planned
   pools = _pools_of(config, name, pools)
+  metrics, kept = folder / "metrics.jsonl", folder / "checkpoints"
+  common = facts(this, plan, pools)
+  start = checkpoint.restore(kept, plan.state, common, metrics)
+  watch = None
+  if profile:
+    watch = functools.partial(
+      profiling.profile, folder / "profile", name, this, plan, pools
+    )
   with (
-    writer.json_lines(folder / "metrics.jsonl") as write,
-    progress_bar(name, this) as progress,
+    signals.held() as stop,
+    writer.json_lines(metrics, start and start.mark) as lines,
+    progress_bar(name, this, start) as progress,
+    checkpoint.Checkpoints(
+      kept, config.checkpoint, common, lines.mark
+    ) as checkpoints,
   ):
-    watch = None
-    if profile:
-      watch = functools.partial(
-        profiling.profile, folder / "profile", name, this, plan, pools
-      )
-    result = train.train(this, plan, pools, write, progress, watch)
+    result = train.train(
+      *(this, plan, pools, lines.write, progress, watch),
+      train.Keep(start, checkpoints, stop),
+    )
   test = train.score_pool(this, result.state, pools["test"])
   writer.write_file(
     folder / "test.npz",

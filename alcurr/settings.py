@@ -28,13 +28,19 @@ def check(config: ConfigDict) -> None:
   """Refuses a config before anything is read or built."""
   for field in (
     *("trials", "batch_size", "evaluations", "chunk_steps"),
-    *("eval_batch_size", "difficulty.num_arms"),
+    *("eval_batch_size", "difficulty.num_arms", "checkpoint.keep"),
   ):
     value = config
     for key in field.split("."):
       value = value[key]
     if value < 1:
       raise UserError(f"{field} must be at least 1, got {value}.")
+  for field in ("minutes", "steps"):
+    if not config.checkpoint[field] >= 0:  # nor is NaN
+      raise UserError(
+        f"checkpoint.{field} must be 0 (never) or more, got "
+        f"{config.checkpoint[field]}."
+      )
   if config.trials_by not in ("auto", "vmap", "map"):
     raise UserError(
       f"trials_by must be auto, vmap or map, got {config.trials_by!r}."

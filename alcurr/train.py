@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alcurr import evaluate, programs, step
+from alcurr import checkpoint, evaluate, programs, step
 from alcurr.types import (
   Array,
   Batch,
@@ -53,6 +53,14 @@ class Plan(NamedTuple):
   chunks_per_evaluation: int
   flops_per_step: float  # of one trial, read from the compiled program
   compile_seconds: float
+
+
+class Keep(NamedTuple):
+  """How a run outlives its process."""
+
+  start: checkpoint.Saved | None  # what it goes on from
+  checkpoints: checkpoint.Checkpoints
+  stop: Callable[[], bool]  # whether to leave off after the chunk in flight
 
 
 class Result(NamedTuple):
@@ -170,6 +178,7 @@ class _Given(NamedTuple):
   ready: float | None  # when, if it has been waited for
   metrics: step.Metrics  # [S, T, ...]
   scores: evaluate.Scores | None  # [S, N], where an evaluation was due
+  state: TrainState | None = None  # [S] after it, where it may be kept
 
 
 def train(
@@ -179,7 +188,8 @@ def train(
   write: Callable[[dict[str, Any]], None],
   progress: Callable[[int, str], None],
   watch: Callable[[int], contextlib.AbstractContextManager] | None = None,
-) -> Result:
+  keep: Keep | None = None,
+) -> Result | None:
   """Trains every trial of a run.
 
   The device is given each chunk before the results of the last are read, so
@@ -193,19 +203,27 @@ def train(
     write: takes a row of metrics for each chunk and trial.
     progress: takes the examples seen since the last call, over all trials,
       and a word on how it goes.
-    watch: takes the steps of one chunk, the second or the only one, and makes
-      a context that holds it alone: the device is idle before and after. The
-      time counts from when the chunk is asked for to when it is ready.
+    watch: takes the steps of one chunk, the second or the only one here, and
+      makes a context that holds it alone: the device is idle before and after.
+      The time counts from when the chunk is asked for to when it is ready.
+    keep: where to begin, and what becomes of the states on the way. A state is
+      kept when its chunk's rows are written, never before.
 
   Returns:
-    The final state of all trials, and the time.
+    The final state of all trials, and the time; None where it was to stop, and
+    what was done is kept.
   """
   pool, probe, valid = pools["train"], pools["probe"], pools["valid"]
   trials = len(run.seeds)
-  state = init_trials(run, pool)
-  done, seconds, idle = 0, 0.0, 0.0
+  if keep and keep.start:
+    done, state, seconds, *_ = keep.start
+  else:
+    done, state, seconds = 0, init_trials(run, pool), 0.0
+  idle = 0.0
+  first = np.cumsum([0, *plan.lengths]).tolist().index(done)
+  ahead = list(enumerate(plan.lengths, start=1))[first:]
 
-  def finish(chunk: _Given) -> None:
+  def finish(chunk: _Given, last: bool = False) -> None:
     nonlocal done, seconds, idle
     metrics = jax.device_get(chunk.metrics)  # the chunk's one transfer
     ready = chunk.ready or time.perf_counter()
@@ -215,6 +233,7 @@ def train(
     idle = time.perf_counter()
     metrics = jax.tree.map(lambda x: x[:, : chunk.length], metrics)
     done += chunk.length
+    valids = []
     for trial in range(trials):
       row = {
         "step": done,
@@ -225,15 +244,27 @@ def train(
       if scores:
         mine = evaluate.Scores(scores.rank[trial], scores.loss[trial])
         row["valid"] = evaluate.report(mine, valid)
+        valids.append(row["valid"]["top1"])
       write(row)
     progress(
       chunk.length * run.batch_size * trials,
       f"loss {metrics.loss[:, -1].mean():.3f}",
     )
+    if keep and chunk.state is not None:
+      top1 = float(np.mean(valids)) if valids else None
+      keep.checkpoints.save(done, chunk.state, seconds, top1, last)
 
-  last = None
-  for number, length in enumerate(plan.lengths, start=1):
-    alone = watch is not None and number == min(2, len(plan.lengths))
+  last, stopped = None, False
+  for number, length in ahead:
+    stopped = keep is not None and keep.stop()
+    if stopped:
+      break
+    if keep and last:
+      evaluated = last.scores is not None
+      if keep.checkpoints.due(done + last.length, evaluated):
+        # The next chunk is given the state itself, and overwrites it.
+        last = last._replace(state=checkpoint.copy(state))
+    alone = watch is not None and number == min(first + 2, len(plan.lengths))
     if alone and last:
       finish(last)
       last = None
@@ -253,8 +284,9 @@ def train(
     if last:
       finish(last)
     last = _Given(length, asked, ready, metrics, scores)
-  finish(last)
-  return Result(state, seconds / trials)
+  if last:
+    finish(last._replace(state=state), last=True)
+  return None if stopped else Result(state, seconds / trials)
 
 
 def _means(metrics: step.Metrics, trial: int) -> dict[str, Any]:

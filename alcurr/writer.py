@@ -2,26 +2,30 @@
 
 import contextlib
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import math
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from alcurr.errors import UserError
+from alcurr import lock
+from alcurr.errors import MachineError, UserError
 
 
 def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
   """Writes a file under a temporary name, then renames it.
 
-  A reader, or a run that was cut off, sees the whole file or none.
+  A reader, or a run that was cut off, sees the whole file or none; so does
+  one after the power failed.
 
   Args:
     path: where; its folder is made.
@@ -30,11 +34,48 @@ def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
   try:
-    with temporary.open("wb") as file:
+    with naming(path), temporary.open("wb") as file:
       write(file)
-    temporary.replace(path)
+      file.flush()
+      os.fsync(file.fileno())
+    rename(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def rename(temporary: pathlib.Path, path: pathlib.Path) -> None:
+  """Puts a file or a folder in its place, also should the power fail now."""
+  temporary.replace(path)
+  folder = os.open(path.parent, os.O_RDONLY)
+  try:
+    os.fsync(folder)
+  finally:
+    os.close(folder)
+
+
+def remove_temporary(folder: pathlib.Path) -> None:
+  """Removes what `write_file` left at any depth when its process was killed.
+
+  To be called where no other process writes.
+  """
+  for path in folder.rglob(".*"):
+    if _is_temporary(path.name) and path.is_file():
+      path.unlink()
+
+
+def _is_temporary(name: str) -> bool:
+  return re.fullmatch(r"\..+\.\d+", name) is not None
+
+
+@contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+  """Errors of the system name the file: those of a write do not by itself."""
+  try:
+    yield
+  except OSError as error:
+    if error.errno is not None and error.filename is None:
+      error.filename = str(path)
+    raise
 
 
 def _plain(value: Any) -> Any:
@@ -59,19 +100,80 @@ def read_json(path: pathlib.Path) -> Any:
   return json.loads(path.read_text(encoding="utf-8"))
 
 
+class Mark(NamedTuple):
+  """A place between two lines of a file, and what stands before it."""
+
+  bytes: int
+  blake2b: str  # of those bytes
+
+
+def holds(path: pathlib.Path, mark: Mark) -> bool:
+  """Whether a file begins with what a mark was taken of."""
+  try:
+    content = path.read_bytes()[: mark.bytes]
+  except FileNotFoundError:
+    content = b""
+  return mark == Mark(len(content), hashlib.blake2b(content).hexdigest())
+
+
+class Lines:
+  """A file of JSON, a line a row, that is appended to; see `json_lines`."""
+
+  def __init__(self, path: pathlib.Path, start: bytes):
+    self._path = path
+    self._hash = hashlib.blake2b(start)
+    self._bytes = len(start)
+    write_file(path, lambda file: file.write(start))
+    self._file = path.open("ab")
+
+  def write(self, row: dict[str, Any]) -> None:
+    """Appends a row.
+
+    Raises:
+      MachineError: the file is no longer where it was.
+    """
+    line = (json.dumps(_plain(row), allow_nan=False) + "\n").encode()
+    with naming(self._path):
+      self._check()
+      self._file.write(line)
+      self._file.flush()
+    self._hash.update(line)
+    self._bytes += len(line)
+
+  def mark(self) -> Mark:
+    """What was written so far, which is on the disk from now on."""
+    with naming(self._path):
+      os.fsync(self._file.fileno())
+    return Mark(self._bytes, self._hash.hexdigest())
+
+  def close(self) -> None:
+    self._file.close()
+
+  def _check(self) -> None:
+    """A file that was deleted can be written to, and no one would see it."""
+    try:
+      there = self._path.stat()
+    except FileNotFoundError:
+      there = None
+    if not (there and os.path.samestat(there, os.fstat(self._file.fileno()))):
+      raise MachineError(f"{self._path} was deleted or replaced under the run.")
+
+
 @contextlib.contextmanager
-def json_lines(
-  path: pathlib.Path,
-) -> Iterator[Callable[[dict[str, Any]], None]]:
-  """A function that appends a row to a file made anew, a line a row."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open("w", encoding="utf-8") as file:
+def json_lines(path: pathlib.Path, mark: Mark | None = None) -> Iterator[Lines]:
+  """A file of rows: one made anew, or what stands before a mark of the last.
 
-    def write(row: dict[str, Any]) -> None:
-      file.write(json.dumps(_plain(row), allow_nan=False) + "\n")
-      file.flush()
+  Args:
+    path: of the file; its folder is made.
+    mark: one that the file `holds`; None to begin anew.
+  """
+  lines = Lines(path, path.read_bytes()[: mark.bytes] if mark else b"")
+  with contextlib.closing(lines):
+    yield lines
 
-    yield write
+
+# What may change between two calls of one experiment: its results do not.
+_FREE = re.compile(r"checkpoint\..*|cache_dir")
 
 
 def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
@@ -80,7 +182,8 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
   if workdir.exists() and not workdir.is_dir():
     raise UserError(f"{workdir} is a file; choose another --workdir.")
   if not path.exists():
-    if workdir.exists() and any(workdir.iterdir()):
+    names = {p.name for p in workdir.iterdir()} if workdir.exists() else set()
+    if not all(name == lock.NAME or _is_temporary(name) for name in names):
       raise UserError(
         f"{workdir} holds files that are not an experiment's; choose an "
         "empty or new --workdir."
@@ -89,6 +192,8 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
   # As JSON has it: a tuple comes back as a list.
   there, here = _flat(read_json(path)), _flat(_plain(config.to_dict()))
   for field in sorted(there.keys() | here.keys()):
+    if _FREE.fullmatch(field):
+      continue
     if there.get(field) != here.get(field):
       raise UserError(
         f"{workdir} holds an experiment of another config ({field} is "

@@ -106,6 +106,15 @@ def get_config() -> ConfigDict:
   # next experiment; "" is the folder `cache` beside the workdir.
   config.cache_dir = ""
 
+  # A run that was stopped or killed goes on from its last checkpoint, by the
+  # same command in the same workdir.
+  config.checkpoint = checkpoint = ConfigDict()
+  checkpoint.minutes = 10.0  # between two of them; 0: not by time
+  checkpoint.steps = 0  # between two of them; 0: not by steps
+  # The last so many stay, and the best on valid; from 2 on, a damaged one has
+  # another before it.
+  checkpoint.keep = 2
+
   config.data = data = ConfigDict()
   # synthetic (generated doodles); files (`dir` holds <class>.ndjson, raw or
   # simplified, or full_numpy_bitmap_<class>.npy); npz (`dir` is a .npz file

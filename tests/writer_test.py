@@ -1,5 +1,6 @@
 """Files are whole or absent, and JSON is JSON."""
 
+import errno
 import json
 
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from alcurr import writer
-from alcurr.errors import UserError
+from alcurr.errors import MachineError, UserError
 
 
 def test_json_of_arrays_and_of_what_json_has_no_word_for(tmp_path):
@@ -20,9 +21,9 @@ def test_json_of_arrays_and_of_what_json_has_no_word_for(tmp_path):
     "b": [[0, 1], None],
     "3": [True],
   }
-  with writer.json_lines(tmp_path / "rows.jsonl") as write:
-    write({"loss": np.asarray(jnp.float32(1.5))})
-    write({"loss": float("inf")})
+  with writer.json_lines(tmp_path / "rows.jsonl") as lines:
+    lines.write({"loss": np.asarray(jnp.float32(1.5))})
+    lines.write({"loss": float("inf")})
   rows = (tmp_path / "rows.jsonl").read_text().splitlines()
   assert [json.loads(row) for row in rows] == [{"loss": 1.5}, {"loss": None}]
 
@@ -55,3 +56,63 @@ def test_workdirs(tmp_path):
   config.a.b = 5
   with pytest.raises(UserError, match=r"a\.b is 1 there, 5 here"):
     writer.check_workdir(tmp_path, config)
+
+
+def test_rows_go_on_from_a_mark(tmp_path):
+  path = tmp_path / "rows.jsonl"
+  with writer.json_lines(path) as lines:
+    start = lines.mark()
+    lines.write({"a": 1})
+    mark = lines.mark()
+    lines.write({"a": 2})
+  assert path.read_text() == '{"a": 1}\n{"a": 2}\n'
+  with path.open("a") as file:
+    file.write('{"a"')
+  assert writer.holds(path, start) and writer.holds(path, mark)
+  with writer.json_lines(path, mark) as lines:
+    lines.write({"a": 3})
+    end = lines.mark()
+  assert path.read_text() == '{"a": 1}\n{"a": 3}\n'
+  assert writer.holds(path, end)
+  path.write_text(path.read_text().replace("1", "7"))
+  assert not writer.holds(path, mark)
+  path.unlink()
+  assert not writer.holds(path, mark) and writer.holds(path, start)
+
+
+def test_a_file_that_was_deleted_takes_no_rows(tmp_path):
+  path = tmp_path / "rows.jsonl"
+  with writer.json_lines(path) as lines:
+    path.unlink()
+    with pytest.raises(MachineError, match="deleted or replaced under"):
+      lines.write({})
+    path.write_text("")
+    with pytest.raises(MachineError, match="deleted or replaced under"):
+      lines.write({})
+
+
+def test_an_error_of_a_write_names_the_file(tmp_path):
+  def fail(file):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  with pytest.raises(OSError, match="No space") as error:
+    writer.write_file(tmp_path / "a.json", fail)
+  assert error.value.filename == str(tmp_path / "a.json")
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+  writer.write_json(tmp_path / "runs/a.json", 1)
+  (tmp_path / ".config.json.123").write_text("{")
+  (tmp_path / "runs/.a.json.7").write_text("{")
+  (tmp_path / "runs/.20").mkdir()
+  writer.check_workdir(tmp_path / "runs" / ".20", ConfigDict())
+  writer.remove_temporary(tmp_path)
+  left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")}
+  assert left == {"runs", "runs/a.json", "runs/.20"}
+
+
+def test_what_cannot_change_the_results_may_change(tmp_path):
+  config = ConfigDict({"cache_dir": "", "checkpoint": {"steps": 0}, "seed": 0})
+  writer.write_json(tmp_path / "config.json", config.to_dict())
+  config.checkpoint.steps, config.cache_dir = 5, "elsewhere"
+  writer.check_workdir(tmp_path, config)

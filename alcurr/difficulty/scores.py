@@ -35,6 +35,13 @@ def reference_loss(
   """
   plan = train.make_plan(run, pools)
   result = train.train(run, plan, pools, lambda row: None, progress)
+  return loss_of(run, result, pools)
+
+
+def loss_of(
+  run: train.Run, result: train.Result, pools: Mapping[str, Pool]
+) -> Difficulty:
+  """Scores every pool with a reference model that is trained."""
   loss, seconds = {}, result.train_seconds
   for name, pool in pools.items():
     variables = (result.state.params, result.state.model_state)
