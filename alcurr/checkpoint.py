@@ -159,11 +159,11 @@ def restore(
   return None
 
 
-def _checked_manifest(path: pathlib.Path) -> dict[str, Any]:
-  """A checkpoint's manifest, if every file is what it says.
+def _manifest(path: pathlib.Path) -> dict[str, Any]:
+  """A checkpoint's manifest.
 
   Raises:
-    OSError, ValueError: it is not.
+    OSError, ValueError: it was harmed.
   """
   manifest = writer.read_json(path / _MANIFEST)
   if not isinstance(manifest, dict):
@@ -171,10 +171,28 @@ def _checked_manifest(path: pathlib.Path) -> dict[str, Any]:
   sealed = manifest.pop("digest", None)
   if sealed != cache.digest(manifest):
     raise ValueError(f"{_MANIFEST} was changed")
+  return manifest
+
+
+def _checked_manifest(path: pathlib.Path) -> dict[str, Any]:
+  """A checkpoint's manifest, if every file is what it says.
+
+  Raises:
+    OSError, ValueError: it is not.
+  """
+  manifest = _manifest(path)
   for name, there in manifest["files"].items():
     if _hash(path / name) != there:
       raise ValueError(f"{name} was changed")
   return manifest
+
+
+def _told(path: pathlib.Path) -> dict[str, Any]:
+  """What a checkpoint's manifest says, where it can be believed."""
+  try:
+    return _manifest(path)
+  except (OSError, ValueError):
+    return {}  # harmed, and not the one that the run goes on from
 
 
 def _hash(path: pathlib.Path) -> str:
@@ -253,12 +271,9 @@ class Checkpoints:
         shutil.rmtree(path)
     self._folder, self._settings = folder, settings
     self._facts, self._mark = facts, mark
-    manifests = {
-      step: writer.read_json(folder / str(step) / _MANIFEST)
-      for step in _steps(folder)
-    }
-    self._valid = {step: m["valid"] for step, m in manifests.items()}
-    self._going = {step: m["going"] for step, m in manifests.items()}
+    told = {step: _told(folder / str(step)) for step in _steps(folder)}
+    self._valid = {step: m.get("valid") for step, m in told.items()}
+    self._going = {step: m.get("going") for step, m in told.items()}
     self._last_step = max(self._valid, default=0)
     self._last_time = time.monotonic()
     self._best: Saved | None = None  # not yet written
@@ -357,7 +372,8 @@ class Checkpoints:
         shutil.rmtree(temporary, ignore_errors=True)
         text = str(error).strip().splitlines()[0]
         raise MachineError(
-          f"{path}: the checkpoint was not written: {text}"
+          f"{path}: the checkpoint was not written: {text.rstrip('.')}; mend "
+          "that and run the same command again to go on."
         ) from error
 
   def _write(self, saved: Saved, folder: pathlib.Path) -> None:

@@ -74,8 +74,10 @@ def _run(
   if reference.lacks_scores(config, job, cache_dir):
     left.insert(0, planning.REFERENCE)
   planned = planning.plan_runs(config, job, unscored, left, cache_dir)
-  pools, scoring_seconds = make_pools(config, job, cache_dir)
+  # All that can be refused has been: from here on the workdir is its own.
   writer.write_json(workdir / "config.json", config.to_dict())
+  kept = workdir / "difficulty"
+  pools, scoring_seconds = make_pools(config, job, cache_dir, kept, signals)
   class_names = job.parts["train"].class_names
   gallery.write_gallery(workdir, pools["train"], job.gather, class_names)
   for name, folder in folders.items():
@@ -94,14 +96,22 @@ def _run(
 
 
 def make_pools(
-  config: ConfigDict, job: Job, cache_dir: pathlib.Path
+  config: ConfigDict,
+  job: Job,
+  cache_dir: pathlib.Path,
+  kept: pathlib.Path,
+  signals: stopping.Signals,
 ) -> tuple[dict[str, Pool], float]:
   """Scores the pools if any sampler asks for it, and puts them on the device.
+
+  The arguments are those of `reference.get_difficulty`.
 
   Returns:
     The pools by name, and the seconds that scoring took (when it was done).
   """
   loss, seconds = {}, 0.0
   if jobs.partitions(config) - arms.UNSCORED:
-    loss, seconds = reference.get_difficulty(config, job, cache_dir)
+    loss, seconds = reference.get_difficulty(
+      config, job, cache_dir, kept, signals
+    )
   return on_device(jobs.host_pools(config, job, loss)), seconds

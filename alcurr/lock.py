@@ -30,8 +30,10 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
   try:
     yield
   finally:
-    # Before it is given back: whoever opens it next makes one anew.
-    path.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # deleted under the run
+      # Before it is given back: whoever opens it next makes one anew.
+      if os.path.samestat(os.fstat(file), os.stat(path)):
+        path.unlink()
     os.close(file)
     if made:
       with contextlib.suppress(OSError):  # not empty, or gone

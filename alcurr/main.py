@@ -76,23 +76,23 @@ def fail(error: Exception, status: int = 2) -> None:
   sys.exit(status)
 
 
-def _told(error: Exception) -> MachineError:
+def _told(error: Exception) -> Exception:
   """A fault in words; one of the device that is not its memory's is raised."""
-  if isinstance(error, OSError) and error.strerror:
+  if isinstance(error, MachineError):
+    return error
+  if isinstance(error, OSError):
     where = f"{error.filename}: " if error.filename else ""
-    text = f"{where}{error.strerror}"
+    text = f"{where}{error.strerror or error}"
   elif isinstance(error, MemoryError):
     text = "the host's memory ran out"
-  elif isinstance(error, jax.errors.JaxRuntimeError):
+  else:
     reason = str(error).splitlines()[0]
     if not reason.startswith("RESOURCE_EXHAUSTED"):
       raise error
     text = f"the device's memory ran out ({reason})"
-  else:
-    text = str(error)
   return MachineError(
-    f"{text.rstrip('.')}; what was finished is kept: mend that and run the "
-    "same command again to go on."
+    f"{text}; what was finished is kept: mend that and run the same command "
+    "again to go on."
   )
 
 

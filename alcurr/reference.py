@@ -2,12 +2,13 @@
 
 import hashlib
 import pathlib
+import shutil
 from typing import Any
 
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import jobs, runs, train
+from alcurr import checkpoint, jobs, runs, stopping, train
 from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
 from alcurr.difficulty import arms, scores
@@ -27,21 +28,49 @@ def lacks_scores(config: ConfigDict, job: Job, cache_dir: pathlib.Path) -> bool:
 
 
 def get_difficulty(
-  config: ConfigDict, job: Job, cache_dir: pathlib.Path
+  config: ConfigDict,
+  job: Job,
+  cache_dir: pathlib.Path,
+  kept: pathlib.Path,
+  signals: stopping.Signals,
 ) -> scores.Difficulty:
-  """The scores of this data by this reference model, from disk if there."""
+  """The scores of this data by this reference model, from disk if there.
+
+  Args:
+    config: of the experiment.
+    job: likewise.
+    cache_dir: where the scores are, or are left.
+    kept: where the model's checkpoints are until it has scored.
+    signals: those that are to stop its training.
+  """
   request = _scores_request(config, job)
   folder = _scores_folder(request, cache_dir)
   if found := cache.read_arrays(folder):
     loss, manifest = found
     logging.info("Difficulty scores from %s.", folder)
+    shutil.rmtree(kept, ignore_errors=True)  # where a kill came in between
     return scores.Difficulty(loss, manifest["seconds"])
   pools = jobs.with_probe({n: host_pool(part) for n, part in job.parts.items()})
   this = make_run(config, job, pools)
-  with runs.progress_bar("difficulty", this) as progress:
-    difficulty = scores.reference_loss(this, on_device(pools), progress)
+  plan = train.make_plan(this, pools)
+  facts = runs.facts(this, plan, pools)
+  pools = on_device(pools)
+  start = checkpoint.restore(
+    kept, train.kept_at_first(this, plan, pools["train"]), facts
+  )
+  with (
+    signals.held() as stop,
+    runs.progress_bar("difficulty", this, start) as progress,
+    checkpoint.Checkpoints(kept, config.checkpoint, facts) as checkpoints,
+  ):
+    result = train.train(
+      *(this, plan, pools, lambda row: None, progress),
+      keep=train.Keep(start, checkpoints, stop),
+    )
+  difficulty = scores.loss_of(this, result, pools)
   manifest = {"request": request, "seconds": difficulty.seconds}
   cache.write_arrays(folder, difficulty.loss, manifest)
+  shutil.rmtree(kept)
   return difficulty
 
 

@@ -111,15 +111,19 @@ def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
 
 @contextlib.contextmanager
 def progress_bar(
-  name: str, this: train.Run, start_step: int = 0
+  name: str, this: train.Run, start: checkpoint.Saved | None = None
 ) -> Iterator[Callable[[int, str], None]]:
   """A bar with rate and time left; a line each tenth where no one watches."""
+  if start:
+    logging.info(
+      "%s: goes on from step %d of %d.", name, start.step, this.num_steps
+    )
   per_step = this.batch_size * len(this.seeds)
   total = this.num_steps * per_step
   terminal = sys.stderr.isatty()
   with tqdm(
     total=total,
-    initial=start_step * per_step,
+    initial=start.step * per_step if start else 0,
     desc=name,
     unit=" examples",
     unit_scale=True,
@@ -137,7 +141,7 @@ def progress_bar(
     yield progress
 
 
-def _facts(
+def facts(
   this: train.Run, plan: train.Plan, pools: Mapping[str, Pool]
 ) -> dict[str, Any]:
   """What a run that goes on has in common with the one that was cut off.
@@ -176,15 +180,9 @@ def run_sampler(
   this, plan = planned
   pools = _pools_of(config, name, pools)
   metrics, kept = folder / "metrics.jsonl", folder / "checkpoints"
-  facts = _facts(this, plan, pools)
-  template = checkpoint.Kept(
-    plan.state, tally.start(len(this.seeds), pools["train"].label.shape[0])
-  )
-  start = checkpoint.restore(kept, template, facts, metrics)
-  if start:
-    logging.info(
-      "%s: goes on from step %d of %d.", name, start.step, this.num_steps
-    )
+  common = facts(this, plan, pools)
+  template = train.kept_at_first(this, plan, pools["train"])
+  start = checkpoint.restore(kept, template, common, metrics)
   watch = None
   if profile:
     watch = functools.partial(
@@ -193,9 +191,9 @@ def run_sampler(
   with (
     signals.held() as stop,
     writer.json_lines(metrics, start and start.mark) as lines,
-    progress_bar(name, this, start.step if start else 0) as progress,
+    progress_bar(name, this, start) as progress,
     checkpoint.Checkpoints(
-      kept, config.checkpoint, facts, lines.mark
+      kept, config.checkpoint, common, lines.mark
     ) as checkpoints,
   ):
     result = train.train(

@@ -173,6 +173,18 @@ def init_trials(run: Run, pool: Pool) -> TrainState:
   return jax.vmap(init, (0, None))(keys, pool)
 
 
+def kept_at_first(run: Run, plan: Plan, pool: Pool) -> checkpoint.Kept:
+  """What a run keeps, before its first step; of its state the shapes.
+
+  Args:
+    run: with S trials.
+    plan: of this run.
+    pool: that it trains on.
+  """
+  so_far = tally.start(len(run.seeds), pool.label.shape[0])
+  return checkpoint.Kept(plan.state, so_far)
+
+
 class _Given(NamedTuple):
   """A chunk that the device has been given, its results still to come."""
 

@@ -132,6 +132,7 @@ def made():
 @pytest.fixture(scope="module")
 def _kept(made, tmp_path_factory):
   folder = tmp_path_factory.mktemp("kept")
+  _train(*made, folder, chunks=3)
   return folder, _train(*made, folder)
 
 
@@ -187,6 +188,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     (kept / name).write_bytes(good)
   _train(*made, kept)  # nothing is left to do
   shutil.rmtree(kept / "checkpoints/16")
+  _same(_train(*made, kept).state, _kept[1].state)
+
+
+def test_an_older_one_that_is_damaged_does_no_harm(made, _kept, kept):
+  shutil.rmtree(kept / "checkpoints/16")
+  (kept / "checkpoints/8").mkdir()
+  (kept / "checkpoints/8/manifest.json").write_text("[1")
   _same(_train(*made, kept).state, _kept[1].state)
 
 

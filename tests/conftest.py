@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import collections
 import os
 import pathlib
 
@@ -21,3 +22,22 @@ def quickdraw_dir() -> pathlib.Path:
   if not QUICKDRAW.is_dir():
     pytest.skip("real drawings are not beside the checkout (shared/data)")
   return QUICKDRAW
+
+
+def pytest_terminal_summary(terminalreporter):
+  """What every fault of tests/faults led to."""
+  counts = collections.defaultdict(collections.Counter)
+  for reports in terminalreporter.stats.values():
+    for report in reports:
+      if getattr(report, "when", "") == "call":
+        for name, value in report.user_properties:
+          if name == "fault":
+            counts[value[0]][value[1]] += 1
+  if counts:
+    terminalreporter.section("faults")
+    row = "{:<56} {:>5} {:>7} {:>7}".format
+    terminalreporter.line(row("fault", "tries", "resumed", "clear"))
+    terminalreporter.line(row("", "", "equal", "refusal"))
+    for fault, count in sorted(counts.items()):
+      columns = (count[what] for what in ("tried", "equal", "refused"))
+      terminalreporter.line(row(fault, *columns))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from alcurr import experiment, jobs, runs, settings, train
+from alcurr import experiment, jobs, runs, settings, stopping, train
 from alcurr.data.pool import make_pool
 from alcurr.difficulty.arms import ARMS
 from alcurr.errors import UserError
@@ -82,7 +82,9 @@ def test_the_probe_split_joins_the_training_pool(tmp_path):
   )
   del config.samplers.bandit
   job = jobs.load_job(config, tmp_path)
-  pools, seconds = experiment.make_pools(config, job, tmp_path)
+  pools, seconds = experiment.make_pools(
+    config, job, tmp_path, tmp_path / "kept", stopping.Signals()
+  )
   assert seconds == 0  # nothing reads a difficulty
   assert pools.keys() == {"train", "probe", "valid", "test", "train_and_probe"}
   both = np.asarray(pools["train_and_probe"].label)
@@ -96,7 +98,9 @@ def test_without_a_probe_split_samplers_learn_from_the_valid_one(tmp_path):
   config.data.probe_fraction = 0.0
   del config.samplers.bandit
   job = jobs.load_job(config, tmp_path)
-  pools, _ = experiment.make_pools(config, job, tmp_path)
+  pools, _ = experiment.make_pools(
+    config, job, tmp_path, tmp_path / "kept", stopping.Signals()
+  )
   assert pools["probe"] is pools["valid"]
 
 

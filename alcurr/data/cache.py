@@ -5,23 +5,27 @@ another name and renamed when whole, and checked when read: an entry that is
 not what its manifest says is made again, never trusted.
 """
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import tempfile
+import time
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from absl import logging
 
 from alcurr import writer
-from alcurr.errors import UserError
+from alcurr.errors import MachineError, UserError
 
 # What np.load raises for a damaged file, by where the damage is.
 UNREADABLE = (
@@ -36,6 +40,12 @@ UNREADABLE = (
   zipfile.BadZipFile,
   zlib.error,
 )
+
+
+# A disk that is full or fails, which no other setting mends.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+# Seconds in which a process that makes a folder surely locks it.
+_FRESH = 60
 
 
 def digest(request: Mapping[str, Any]) -> str:
@@ -105,15 +115,13 @@ def write_arrays(
 
   Raises:
     UserError: the folder cannot be written.
+    MachineError: the disk is full or broken.
   """
   sums = {name: _checksum(array) for name, array in arrays.items()}
   whole = {**manifest, "checksums": sums}
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(
-      tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
-    )
-    try:
+    with _temporary(folder) as temporary:
       for name, array in arrays.items():
         np.save(temporary / f"{name}.npy", array, allow_pickle=False)
       path = temporary / "manifest.json"
@@ -122,13 +130,43 @@ def write_arrays(
       sealed = {**whole, "digest": digest(writer.read_json(path))}
       writer.write_json(path, sealed)
       _put(temporary, folder)
-    finally:
-      shutil.rmtree(temporary, ignore_errors=True)
   except OSError as error:
+    if error.errno in _DISK:
+      raise MachineError(f"{folder}: {error.strerror}") from error
     raise UserError(
       f"{folder}: the cache cannot be written ({error.strerror}); set "
       "cache_dir to a folder that can."
     ) from error
+
+
+@contextlib.contextmanager
+def _temporary(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """A folder beside an entry; those that killed processes left there go."""
+  pattern = f".{folder.name}."
+  for left in folder.parent.glob(f"{pattern}*"):
+    with contextlib.suppress(FileNotFoundError):  # another was faster
+      if time.time() - left.stat().st_mtime > _FRESH:
+        _remove_if_left(left)
+  path = pathlib.Path(tempfile.mkdtemp(prefix=pattern, dir=folder.parent))
+  owner = os.open(path, os.O_RDONLY)
+  try:
+    # The system gives it back when this process dies.
+    fcntl.flock(owner, fcntl.LOCK_SH)
+    yield path
+  finally:
+    shutil.rmtree(path, ignore_errors=True)
+    os.close(owner)
+
+
+def _remove_if_left(path: pathlib.Path) -> None:
+  file = os.open(path, os.O_RDONLY)
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    shutil.rmtree(path)
+  except BlockingIOError:
+    pass  # someone is at work in it
+  finally:
+    os.close(file)
 
 
 def _put(temporary: pathlib.Path, folder: pathlib.Path) -> None:

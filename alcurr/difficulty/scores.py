@@ -35,10 +35,21 @@ def reference_loss(
     progress: as in `alcurr.train.train`.
 
   Raises:
-    FaultError: a model whose losses are not finite, and so no difficulties.
+    FaultError: as `loss_of`.
   """
   plan = train.make_plan(run, pools)
   result = train.train(run, plan, pools, lambda row: None, progress)
+  return loss_of(run, result, pools)
+
+
+def loss_of(
+  run: train.Run, result: train.Result, pools: Mapping[str, Pool]
+) -> Difficulty:
+  """Scores every pool with a reference model that is trained.
+
+  Raises:
+    FaultError: its losses are not finite, and so no difficulties.
+  """
   if not tally.going(result.tally):
     raise FaultError(
       f"{tally.sentence(result.tally, 0, run.name)[:-1]}; without it nothing "

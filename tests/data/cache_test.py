@@ -1,6 +1,7 @@
 """Cache entries: whole and checked, or made again."""
 
 import concurrent.futures
+import errno
 import json
 import os
 
@@ -9,7 +10,7 @@ import pytest
 from absl import logging
 
 from alcurr.data import cache
-from alcurr.errors import UserError
+from alcurr.errors import MachineError, UserError
 
 ARRAYS = {"a": np.arange(5), "b": np.zeros((0, 2), np.float32)}
 
@@ -80,6 +81,29 @@ def test_writers_at_once_leave_one_whole_entry(tmp_path):
   cache.write_arrays(folder, ARRAYS, {})
   assert cache.read_arrays(folder)[0]["a"].tolist() == [0, 1, 2, 3, 4]
   assert [path.name for path in tmp_path.iterdir()] == ["entry"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+  """And what another still works at is not."""
+  folder = tmp_path / "entry"
+  with cache._temporary(folder) as busy:
+    (tmp_path / ".entry.killed").mkdir()
+    for path in (busy, tmp_path / ".entry.killed"):
+      os.utime(path, (0, 0))
+    (tmp_path / ".entry.begun").mkdir()
+    cache.write_arrays(folder, ARRAYS, {})
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"entry", ".entry.begun", busy.name}
+
+
+def test_a_full_disk_is_no_mistake(tmp_path, monkeypatch):
+  def full(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  monkeypatch.setattr(np, "save", full)
+  with pytest.raises(MachineError, match="entry: No space left on device"):
+    cache.write_arrays(tmp_path / "entry", ARRAYS, {})
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):

@@ -1,0 +1,84 @@
+"""Damaged checkpoints: the one before, said so; and if none is good, nothing.
+
+A run that was killed with two checkpoints is damaged in every way; what is
+compared is the end, whichever checkpoint was found good.
+"""
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import victim
+
+pytestmark = pytest.mark.faults
+
+RNG = np.random.default_rng(5)
+
+
+@pytest.fixture
+def copied(cut, place) -> victim.Place:
+  shutil.copytree(cut.room, place.room)
+  return place
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+  return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _truncate(path: pathlib.Path) -> None:
+  with path.open("r+b") as file:
+    file.truncate(path.stat().st_size // 2)
+
+
+HARMS = {
+  "one bit flipped in": victim.flip,
+  "half cut off": _truncate,
+  "deleted": pathlib.Path.unlink,
+}
+
+
+# A sample of the files, by their number in the order of names.
+FILES = ((0, 1, 2, 5, 8, 11, 14, 16), (0, 4, 16), (3, 9, 15))
+EACH = [
+  (harm, number)
+  for harm, numbers in zip(HARMS, FILES, strict=True)
+  for number in numbers
+]
+
+
+@pytest.mark.parametrize(("harm", "number"), EACH)
+def test_one_file_of_the_newest(harm, number, account, copied):
+  newest = victim.newest(copied.workdir, "bandit")
+  files = [path for path in _files(newest) if path.stat().st_size]
+  if number >= len(files):
+    pytest.skip(f"a checkpoint has {len(files)} files")
+  harmed = account(f"a checkpoint's file, {harm}")
+  HARMS[harm](files[number])
+  ended = harmed.goes_on(copied)
+  assert "Traceback" not in ended.log
+  assert f"{newest} is damaged" in ended.log
+
+
+def test_half_of_the_newest_deleted(account, copied):
+  harmed = account("a checkpoint half deleted")
+  newest = victim.newest(copied.workdir, "bandit")
+  for path in RNG.permutation(_files(newest))[::2]:
+    path.unlink()
+  ended = harmed.goes_on(copied)
+  assert f"{newest} is damaged" in ended.log
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_none_is_good(harm, account, copied):
+  harmed = account("every checkpoint damaged")
+  for step in victim.checkpoints(copied.workdir, "bandit"):
+    files = _files(victim.folder(copied.workdir, "bandit", step))
+    HARMS[harm](max(files, key=lambda path: path.stat().st_size))
+  before = victim.contents(copied.workdir)
+  ended = victim.run(copied)
+  harmed.refuses(ended, 1, "no good checkpoint|damaged")
+  assert victim.contents(copied.workdir) == before
+  # As the sentence says, or a person would do: begin that run anew.
+  shutil.rmtree(copied.workdir / "runs" / "bandit")
+  harmed.goes_on(copied)

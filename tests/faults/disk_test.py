@@ -1,0 +1,83 @@
+"""Disks that are full, read-only or gone."""
+
+import shutil
+import signal
+
+import pytest
+import victim
+
+pytestmark = pytest.mark.faults
+
+# A namespace in which one may mount, where the system lets its users; what is
+# mounted there goes with it.
+ALONE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+NO_MOUNT = 99
+# $0 is the folder, $1 the size, then a folder for what was left, then the
+# command.
+FULL = f"""
+mount -t tmpfs -o size="$1" none "$0" || exit {NO_MOUNT}
+left="$2"; shift 2
+"$@"; status=$?
+cp -a "$0" "$left"
+exit $status
+"""
+# $0 is the folder.
+READ_ONLY = f"""
+mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" || exit {NO_MOUNT}
+exec "$@"
+"""
+
+
+def _end(started: victim.Victim) -> victim.Ended:
+  ended = started.end()
+  if ended.status == NO_MOUNT or "unshare: " in ended.log:
+    pytest.skip(f"nothing can be mounted here: {ended.log.strip()}")
+  return ended
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9])
+def test_full(share, undisturbed, account, place, tmp_path):
+  """Of the space that an undisturbed run leaves used, only a share."""
+  harmed = account("a full disk")
+  rooms = undisturbed.shared / "room"
+  need = sum(path.lstat().st_blocks * 512 for path in rooms.rglob("*"))
+  left = tmp_path / "left"
+  script = (*ALONE, FULL, place.room, f"{int(share * need)}", left)
+  ended = _end(victim.Victim(place, inside=script))
+  harmed.refuses(ended, 1, "[Nn]o space left|disk is full")
+  # Brought to a larger disk, as it is.
+  harmed.goes_on(place._replace(room=left))
+
+
+@pytest.mark.parametrize("begun", ["new", "cut", "finished"])
+def test_read_only(begun, cut, undisturbed, account, place):
+  harmed = account("a read-only disk")
+  source = {"cut": cut.room, "finished": undisturbed.shared / "room"}
+  if begun in source:
+    shutil.copytree(source[begun], place.room)
+  else:
+    place.room.mkdir()
+  before = victim.contents(place.room)
+  script = (*ALONE, READ_ONLY, place.room)
+  ended = _end(victim.Victim(place, inside=script))
+  harmed.refuses(ended, 1, "[Rr]ead-only")
+  assert victim.contents(place.room) == before
+  harmed.goes_on(place)
+
+
+@pytest.mark.parametrize("what", ["room", "workdir"])
+@pytest.mark.parametrize(
+  "moment", ["the reference model: needs", "difficulty: ", "bandit: +[2-8]"]
+)
+def test_deleted_under_the_run(what, moment, account, place):
+  harmed = account(f"the {what} deleted under the run")
+  started = victim.Victim(place)
+  started.wait_for(moment)
+  started.send(signal.SIGSTOP)
+  if getattr(place, what).exists():
+    shutil.rmtree(getattr(place, what))
+  started.send(signal.SIGCONT)
+  ended = started.end()
+  if ended.status:
+    harmed.refuses(ended, 1, "No such file|deleted|gone")
+  harmed.goes_on(place)

@@ -1,0 +1,26 @@
+"""Two processes and one workdir: the second refuses, the first goes on."""
+
+import signal
+
+import pytest
+import victim
+
+pytestmark = pytest.mark.faults
+
+
+@pytest.mark.parametrize(
+  "moment", ["the reference model: needs", "difficulty: ", "uniform: +[1-9]"]
+)
+def test_the_second_refuses(moment, account, place):
+  harmed = account("two processes on one workdir")
+  first = victim.Victim(place)
+  first.wait_for(moment)
+  first.send(signal.SIGSTOP)
+  before = victim.contents(place.room)
+  second = victim.run(place)
+  assert victim.contents(place.room) == before
+  first.send(signal.SIGCONT)
+  harmed.refuses(second, 2, "another --workdir")
+  ended = first.end()
+  assert ended.status == 0, ended.log
+  harmed.is_whole(place.workdir)

@@ -1,0 +1,52 @@
+"""SIGTERM and SIGINT: the chunk is finished, and the words say what to do."""
+
+import signal
+
+import pytest
+import victim
+
+pytestmark = pytest.mark.faults
+
+STATUS = {signal.SIGTERM: 143, signal.SIGINT: 130}
+BOTH = pytest.mark.parametrize("number", STATUS, ids=lambda n: n.name)
+
+
+@BOTH
+def test_in_training_it_leaves_a_checkpoint(number, account, place):
+  harmed = account(f"{number.name} while training")
+  started = victim.Victim(place)
+  started.wait_for(lambda: len(victim.rows(place.workdir, "bandit")) > 6)
+  started.send(number)
+  ended = started.end()
+  harmed.refuses(ended, STATUS[number], "same command")
+  # Not the last one by the clock of steps, but where it stopped.
+  last = victim.rows(place.workdir, "bandit")[-1]["step"]
+  assert max(victim.checkpoints(place.workdir, "bandit")) == last
+  harmed.goes_on(place)
+
+
+@BOTH
+@pytest.mark.parametrize(
+  "moment", ["jax .* on ", "the reference model: needs", "difficulty: .*[05]0%"]
+)
+def test_before_training_it_quits(number, moment, account, place):
+  harmed = account(f"{number.name} before training")
+  started = victim.Victim(place)
+  started.wait_for(moment)
+  started.send(number)
+  harmed.refuses(started.end(), STATUS[number], "same command")
+  harmed.goes_on(place)
+
+
+@BOTH
+def test_a_second_one_quits_at_once(number, account, place):
+  """Even where the first would wait for ever: for a disk that hangs."""
+  harmed = account(f"{number.name} twice")
+  started = victim.Victim(place, "stall os.rename bandit/checkpoints 2")
+  started.wait_for("fault: stall")
+  started.send(number)
+  started.wait_for(f"{number.name}: stopping")
+  started.send(number)
+  ended = started.end()
+  assert ended.status == STATUS[number], ended.log
+  harmed.goes_on(place)

@@ -1,0 +1,110 @@
+"""The command line, killed and called again: as if nothing had happened."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+from main_test import ENVIRONMENT, ROOT
+
+CONFIG = """
+from configs import quickstart
+def get_config():
+  config = quickstart.get_config()
+  del config.samplers.uniform, config.samplers.bandit_mean
+  config.baseline = "bandit"
+  config.data.num_examples = 1200
+  config.data.classes = "4"
+  config.data.image_size = 16
+  config.data.render = "ahead"
+  config.trials = 2
+  config.batch_size = 8
+  config.budget = "600 steps"
+  config.chunk_steps = 10
+  config.checkpoint.steps = 10
+  config.difficulty.budget = "600 steps"
+  config.difficulty.num_arms = 3
+  return config
+"""
+
+
+class Experiment:
+  """One workdir, and the commands that are given it."""
+
+  def __init__(self, folder: pathlib.Path, name: str):
+    config = folder / "one.py"
+    config.write_text(CONFIG)
+    self.workdir = folder / name
+    self.run = self.workdir / "runs/bandit"
+    self._command = (
+      *(sys.executable, "-m", "alcurr.main", f"--config={config}"),
+      f"--workdir={self.workdir}",
+      f"--config.cache_dir={folder / name}-cache",
+    )
+
+  def start(self) -> subprocess.Popen:
+    # Programs are shared; scores are not.
+    programs = {"JAX_COMPILATION_CACHE_DIR": str(self.workdir.parent / "xla")}
+    return subprocess.Popen(
+      self._command,
+      cwd=ROOT,
+      env=ENVIRONMENT | programs,
+      stderr=subprocess.PIPE,
+    )
+
+  def finish(self) -> str:
+    with self.start() as process:
+      err = process.communicate(timeout=200)[1].decode()
+    assert process.returncode == 0, err
+    return err
+
+  def cut(self, folder: str, number: int) -> tuple[int, str]:
+    """Sends a signal after the third checkpoint that is newly there."""
+    path, seen = self.workdir / folder / "checkpoints", set()
+    with self.start() as process:
+      try:
+        before = {p.name for p in path.glob("[0-9]*")}
+        while len(seen - before) < 3:
+          seen |= {p.name for p in path.glob("[0-9]*")}
+          assert process.poll() is None, process.communicate()[1].decode()
+          time.sleep(0.01)
+        process.send_signal(number)
+        err = process.communicate(timeout=60)[1].decode()
+      finally:
+        process.kill()
+    assert "Traceback" not in err
+    return process.returncode, err
+
+  def results(self):
+    """All that must be the same, but for the seconds."""
+    rows = [json.loads(line) for line in (self.run / "metrics.jsonl").open()]
+    for row in rows:
+      del row["train_seconds"]
+    result = json.loads((self.run / "result.json").read_text())
+    test = np.load(self.run / "test.npz")
+    return rows, result["trials"], {n: test[n].tobytes() for n in test}
+
+
+def test_an_experiment_that_was_cut_ends_as_one_that_was_not(tmp_path):
+  """While the reference model is trained, and while the sampler is."""
+  cut, whole = Experiment(tmp_path, "cut"), Experiment(tmp_path, "whole")
+  cut.cut("difficulty", signal.SIGKILL)
+  status, err = cut.cut("runs/bandit", signal.SIGTERM)
+  assert "difficulty: goes on from step" in err
+  assert status == 128 + signal.SIGTERM
+  assert err.strip().splitlines()[-1] == (
+    "alcurr: stopped by SIGTERM; run the same command again to go on."
+  )
+  text = (cut.run / "metrics.jsonl").read_text()
+  step = json.loads(text.splitlines()[-1])["step"]
+  status, err = cut.cut("runs/bandit", signal.SIGKILL)
+  assert status == -signal.SIGKILL
+  assert f"bandit: goes on from step {step} of 600" in err
+  cut.finish()
+  whole.finish()
+  assert cut.results() == whole.results()
+  assert not list(cut.workdir.rglob(".*"))
+  assert not (cut.workdir / "difficulty").exists()
