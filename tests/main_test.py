@@ -96,8 +96,7 @@ def test_it_prints_the_table_and_leaves_the_files(finished):
 
 
 def test_it_keeps_to_itself(finished):
-  """No network, no pickle, no program started, and files beside the workdir
-  alone."""
+  """No network, no pickle, and files in the workdir and the cache alone."""
   beside = finished[0].parent
   log = (beside / "guard.log").read_text().splitlines()
   assert not [line for line in log if line.startswith("forbidden")]
@@ -110,7 +109,9 @@ def test_it_keeps_to_itself(finished):
     # Python's own compiled modules, and matplotlib's list of fonts.
     and not {"__pycache__", "matplotlib"} & {*path.parts}
   ]
-  assert elsewhere == [pathlib.Path(os.devnull)] * len(elsewhere)
+  # Where JAX writes down the names of its threads.
+  kernel = {pathlib.Path(os.devnull), pathlib.Path("/proc/self/comm")}
+  assert set(elsewhere) <= kernel
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def test_class_names_lead_nowhere(tmp_path):
   rng = np.random.default_rng(0)
   np.savez(
     tmp_path / "a.npz",
-    images=rng.integers(0, 255, (200, 4, 4), np.uint8),
-    labels=np.array(names * 50),
+    images=rng.integers(0, 255, (1000, 4, 4), np.uint8),
+    labels=np.array(names * 250),
   )
   data = default.get_config().data
   data.update({"source": "npz", "dir": str(tmp_path / "a.npz")})
