@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from alcurr import writer
+from alcurr.errors import UserError
 from alcurr.report import tables
 
 METRICS = ("top1", "top3", "map3", "loss")
@@ -40,8 +41,14 @@ def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
   for result in tables.read_results(workdir):
     path = workdir / "runs" / result["sampler"] / "metrics.jsonl"
     if path.exists():
-      with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+      try:
+        with path.open(encoding="utf-8") as file:
+          rows = [json.loads(line) for line in file]
+      except (ValueError, RecursionError) as error:
+        raise UserError(
+          f"{path} is damaged ({error}); delete the folder it is in, and that "
+          "run is done again."
+        ) from error
       wrong = tables.wrong_trials(result)
       rows = [row for row in rows if row["trial"] not in wrong]
       if rows:

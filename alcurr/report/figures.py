@@ -288,6 +288,7 @@ def write_figures(workdir: pathlib.Path) -> list[str]:
     *policy_plates(workdir),
   ]
   for plate in plates:
+    writer.check_plain(plate.stem, f"{workdir}: a figure")
     path = workdir / "figures" / f"{plate.stem}.png"
     writer.write_file(
       path,

@@ -106,14 +106,22 @@ def read_summary(workdir: pathlib.Path) -> pd.DataFrame:
   path = workdir / "summary.csv"
   finished = [result["sampler"] for result in tables.read_results(workdir)]
   if path.exists():
-    # A sampler may be called 1, or None.
-    summary = pd.read_csv(
-      path, dtype={"sampler": str}, keep_default_na=False, na_values=[""]
-    )
-    if sorted(summary["sampler"]) == sorted(finished):
+    summary = _read_csv(path)
+    if sorted(map(str, summary.get("sampler", []))) == sorted(finished):
       return summary
   config = writer.read_json(workdir / "config.json")
   return tables.write_tables(workdir, config["baseline"])
+
+
+def _read_csv(path: pathlib.Path) -> pd.DataFrame:
+  """summary.csv as it was written; without rows where it was not so."""
+  try:
+    # A sampler may be called 1, or None.
+    return pd.read_csv(
+      path, dtype={"sampler": str}, keep_default_na=False, na_values=[""]
+    )
+  except ValueError:  # pandas' parser errors and UTF-8's are
+    return pd.DataFrame()
 
 
 def _names(workdirs: Sequence[pathlib.Path]) -> list[str]:

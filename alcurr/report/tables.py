@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alcurr import writer
+from alcurr.errors import UserError
 
 METRICS = ("top1", "top3", "map3", "loss")
 RUN_COLUMNS = (
@@ -102,16 +103,47 @@ def _resamples(
 
 
 def sampler_names(workdir: pathlib.Path) -> list[str]:
-  """An experiment's samplers, the baseline first."""
+  """An experiment's samplers, the baseline first.
+
+  Raises:
+    UserError: a name that would lead out of the workdir, as a file's name.
+  """
   config = writer.read_json(workdir / "config.json")
+  for name in config["samplers"]:
+    writer.check_plain(name, f"{workdir}: a sampler")
   return sorted(config["samplers"], key=lambda n: n != config["baseline"])
 
 
 def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  """The result.json of each finished sampler, the baseline's first."""
-  names = sampler_names(workdir)
-  paths = [workdir / "runs" / name / "result.json" for name in names]
-  return [writer.read_json(path) for path in paths if path.exists()]
+  """The result.json of each finished sampler, the baseline's first.
+
+  Raises:
+    UserError: one that is no result of that sampler.
+  """
+  results = []
+  for name in sampler_names(workdir):
+    path = workdir / "runs" / name / "result.json"
+    if path.exists():
+      result = writer.read_record(path)
+      if result is None or not _is_result(result, name):
+        raise UserError(
+          f"{path} is damaged; delete it, and that run is done again."
+        )
+      results.append(result)
+  return results
+
+
+def _is_result(result: dict[str, Any], name: str) -> bool:
+  """Whether a record has what every table reads."""
+  trials = result.get("trials")
+  numbers = [result.get(n) for n in ("batch_size", "steps", "examples_seen")]
+  return (
+    result.get("sampler") == name
+    and isinstance(trials, list)
+    and len(trials) > 0
+    and all(isinstance(trial, dict) for trial in trials)
+    and all(isinstance(number, int | float) for number in numbers)
+  )
 
 
 def wrong_trials(result: dict[str, Any]) -> list[int]:
