@@ -239,13 +239,14 @@ def test_a_chunk_is_its_steps_one_by_one(case):
   `alcurr.laws` is broken.
   """
   prepare, measured, plain = (jax.jit(part) for part in (case.steps[:3]))
+  sample = jax.jit(case.sampler.sample)
   state = case.init(jax.random.key(0), POOL)
   for i in range(STEPS):
     if i % case.steps.cycle == 0:
       prepared = prepare(state, POOL, VALID)
     part = plain if i % case.steps.every else measured
     key_draw, *_ = jax.random.split(jax.random.fold_in(state.key, i), 4)
-    draw = case.sampler.sample(key_draw, state.sampler_state, POOL)
+    draw = sample(key_draw, state.sampler_state, POOL)
     state, one = part(state, POOL, VALID, prepared)
     np.testing.assert_array_equal(one.index, draw.index)
     assert int(one.wrong) == 0
