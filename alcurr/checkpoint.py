@@ -25,18 +25,27 @@ from ml_collections import ConfigDict
 from alcurr import writer
 from alcurr.data import cache
 from alcurr.errors import MachineError, UserError
+from alcurr.tally import Tally
 from alcurr.types import Array, TrainState
 
 _MANIFEST = "manifest.json"
+
+
+class Kept(NamedTuple):
+  """The arrays of a run: the device's, and NumPy's of the host."""
+
+  state: TrainState  # [S]
+  tally: Tally
 
 
 class Saved(NamedTuple):
   """Where a run stands between two chunks."""
 
   step: int
-  state: TrainState  # [S]
+  kept: Kept
   seconds: float  # of training, all trials
   valid: float | None  # mean top-1 of the trials, where it was evaluated
+  going: int  # trials that have not gone wrong
   mark: writer.Mark | None = None  # in the run's file of rows
 
 
@@ -59,24 +68,26 @@ def _is_key(leaf: Array) -> bool:
   return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _arrays(state: TrainState) -> dict[str, Array]:
-  """A state's leaves by name; keys as their data, and none that is empty."""
+def _arrays(kept: Kept) -> dict[str, Array | np.ndarray]:
+  """The leaves by name; keys as their data, and none that is empty."""
   named = {}
-  for path, leaf in jax.tree.leaves_with_path(state):
+  for path, leaf in jax.tree.leaves_with_path(kept):
     if leaf.size:  # Orbax takes no others, and they say nothing
       name = jax.tree_util.keystr(path, simple=True, separator="/")
       named[name] = jax.random.key_data(leaf) if _is_key(leaf) else leaf
   return named
 
 
-def _state(template: TrainState, arrays: Mapping[str, np.ndarray]):
-  """The reverse of `_arrays`, on the device."""
+def _kept(template: Kept, arrays: Mapping[str, np.ndarray]) -> Kept:
+  """The reverse of `_arrays`; what is the device's goes there."""
 
   def leaf(path, like):
     if not like.size:
       return jax.numpy.zeros(like.shape, like.dtype)
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
-    array = jax.device_put(arrays[name])
+    array = arrays[jax.tree_util.keystr(path, simple=True, separator="/")]
+    if isinstance(like, np.ndarray):
+      return array
+    array = jax.device_put(array)
     return jax.random.wrap_key_data(array) if _is_key(like) else array
 
   return jax.tree.map_with_path(leaf, template)
@@ -95,7 +106,7 @@ def _steps(folder: pathlib.Path) -> list[int]:
 
 def restore(
   folder: pathlib.Path,
-  template: TrainState,
+  template: Kept,
   facts: Mapping[str, Any],
   rows: pathlib.Path | None = None,
 ) -> Saved | None:
@@ -105,7 +116,7 @@ def restore(
 
   Args:
     folder: of the checkpoints.
-    template: [S], the shapes of the run's state.
+    template: arrays like the run's, or the shapes of the device's.
     facts: what the run must have in common with the one that was saved, of
       JSON's types.
     rows: the run's file of rows, if it has one: a checkpoint is good if the
@@ -133,8 +144,12 @@ def restore(
       shutil.rmtree(folder / str(later))
     if damaged:
       logging.warning("The run goes on from %s instead.", path)
-    state = _state(template, arrays)
-    return Saved(step, state, manifest["seconds"], manifest["valid"], mark)
+    return Saved(
+      step,
+      _kept(template, arrays),
+      mark=mark,
+      **{name: manifest[name] for name in ("seconds", "valid", "going")},
+    )
   if damaged:
     raise MachineError(
       f"{folder}: no checkpoint is good ({max(damaged)}: "
@@ -172,12 +187,12 @@ def _checked_manifest(path: pathlib.Path) -> dict[str, Any]:
   return manifest
 
 
-def _valid(path: pathlib.Path) -> float | None:
-  """How good a checkpoint is on valid, where it is known."""
+def _told(path: pathlib.Path) -> dict[str, Any]:
+  """What a checkpoint's manifest says, where it can be believed."""
   try:
-    return _manifest(path)["valid"]
+    return _manifest(path)
   except (OSError, ValueError):
-    return None  # harmed, and not the one that the run goes on from
+    return {}  # harmed, and not the one that the run goes on from
 
 
 def _hash(path: pathlib.Path) -> str:
@@ -192,11 +207,13 @@ def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 def _check_facts(
   folder: pathlib.Path,
   manifest: Mapping[str, Any],
-  template: TrainState,
+  template: Kept,
   facts: Mapping[str, Any],
 ) -> None:
   """Refuses the checkpoints of another run."""
-  here = {**facts, "state": _shapes(jax.eval_shape(_arrays, template))}
+  state = jax.eval_shape(lambda state: _arrays(Kept(state, ())), template.state)
+  tally = _arrays(template._replace(state=()))
+  here = {**facts, "arrays": _shapes(state | tally)}
   for name, value in manifest["facts"].items():
     if here.get(name) != value:
       raise UserError(
@@ -254,7 +271,9 @@ class Checkpoints:
         shutil.rmtree(path)
     self._folder, self._settings = folder, settings
     self._facts, self._mark = facts, mark
-    self._valid = {s: _valid(folder / str(s)) for s in _steps(folder)}
+    told = {step: _told(folder / str(step)) for step in _steps(folder)}
+    self._valid = {step: m.get("valid") for step, m in told.items()}
+    self._going = {step: m.get("going") for step, m in told.items()}
     self._last_step = max(self._valid, default=0)
     self._last_time = time.monotonic()
     self._best: Saved | None = None  # not yet written
@@ -289,32 +308,34 @@ class Checkpoints:
   def save(
     self,
     step: int,
-    state: TrainState,
+    kept: Kept,
     seconds: float,
     valid: float | None,
+    going: int,
     last: bool = False,
   ) -> None:
     """Keeps a state of which the rows are written.
 
     Args:
       step: of the state.
-      state: [S]; no one else changes or donates it.
+      kept: no one else changes or donates it.
       seconds: of training, of all trials, up to the state.
       valid: mean top-1 of the trials, or None.
+      going: trials that have not gone wrong, one at least.
       last: whether it is written whatever the time.
     """
-    saved = Saved(step, state, seconds, valid, self._mark())
+    saved = Saved(step, kept, seconds, valid, going, self._mark())
     known = [v for v in self._valid.values() if v is not None]
     if self._best:
       known.append(self._best.valid)
     if valid is not None and valid > max(known, default=-1.0):
       # Written with the next one: a run that is killed before that comes by
       # here again.
-      self._best = saved._replace(state=jax.device_get(_arrays(state)))
+      self._best = saved._replace(kept=jax.device_get(_arrays(kept)))
     if step == self._last_step or not (last or self._is_time(step)):
       return
     self._wait()
-    todo = [saved._replace(state=_arrays(state))]
+    todo = [saved._replace(kept=_arrays(kept))]
     if self._best and self._best.step != step:
       todo.insert(0, self._best)
     self._best = None
@@ -344,6 +365,7 @@ class Checkpoints:
         self._write(saved, temporary)
         writer.rename(temporary, path)
         self._valid[saved.step] = saved.valid
+        self._going[saved.step] = saved.going
         self._remove_old()
       # Orbax and TensorStore raise the latter two where a disk is full.
       except (OSError, ValueError, RuntimeError) as error:
@@ -356,7 +378,7 @@ class Checkpoints:
 
   def _write(self, saved: Saved, folder: pathlib.Path) -> None:
     folder.mkdir()  # and not its parents, which may have been deleted
-    arrays = jax.device_get(saved.state)
+    arrays = jax.device_get(saved.kept)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
       state = (folder / "state").absolute()
       orbax.save(state, args=ocp.args.PyTreeSave(arrays))
@@ -364,8 +386,9 @@ class Checkpoints:
       "step": saved.step,
       "seconds": saved.seconds,
       "valid": saved.valid,
+      "going": saved.going,
       "mark": saved.mark and saved.mark._asdict(),
-      "facts": {**self._facts, "state": _shapes(arrays)},
+      "facts": {**self._facts, "arrays": _shapes(arrays)},
       "environment": _environment(),
       "files": {str(p.relative_to(folder)): _hash(p) for p in _files(folder)},
     }
@@ -373,13 +396,15 @@ class Checkpoints:
     writer.write_json(folder / _MANIFEST, sealed)
 
   def _remove_old(self) -> None:
-    """All but the last few and the best, of equals the first."""
+    """All but the last few, the best, of equals the first, and the last one
+    before a trial went wrong."""
     last = sorted(self._valid)[-self._settings.keep :]
     scored = {s: v for s, v in self._valid.items() if v is not None}
     best = max(sorted(scored), key=scored.get, default=None)
-    for step in self._valid.keys() - {*last, best}:
+    before_wrong = {going: step for step, going in sorted(self._going.items())}
+    for step in self._valid.keys() - {*last, best, *before_wrong.values()}:
       # Under a name that is taken for no checkpoint before it is half gone.
       gone = self._folder / f".{step}"
       (self._folder / str(step)).rename(gone)
       shutil.rmtree(gone)
-      del self._valid[step]
+      del self._valid[step], self._going[step]

@@ -46,8 +46,9 @@ def make_evaluate(
       )
       label = batch.label[:, None]
       true = jnp.take_along_axis(logits, label, axis=1)
-      # Among equal logits the lower class goes first, as in lax.top_k.
-      ahead = (logits > true) | (
+      # Among equal logits the lower class goes first, as in lax.top_k. What
+      # is not a number is never right: all go before it.
+      ahead = ~(logits <= true) | (
         (logits == true) & (jnp.arange(logits.shape[1]) < label)
       )
       loss = optax.softmax_cross_entropy_with_integer_labels(

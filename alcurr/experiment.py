@@ -66,6 +66,7 @@ def _run(
 ) -> pd.DataFrame:
   writer.remove_temporary(workdir)
   cache_dir = settings.cache_dir(config, workdir)
+  writer.check_can_make(cache_dir, "--config.cache_dir")
   job = jobs.load_job(config, cache_dir)
   unscored = jobs.host_pools(config, job)
   jobs.check_fit(config, job, unscored)

@@ -1,5 +1,6 @@
 """What the runs of an experiment share: its data, networks and pools."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Mapping
 
@@ -8,7 +9,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import runs, settings, specs, train
+from alcurr import settings, specs, train
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, concatenate, host_pool
 from alcurr.difficulty import arms
@@ -39,7 +40,7 @@ def make_job(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
-  trials_by = runs.trials_by(config)
+  trials_by = config.trials_by
   networks = {}
   for mine in (config, *(settings.of_run(config, n) for n in config.samplers)):
     if str(mine.model) not in networks:
@@ -65,7 +66,8 @@ def with_settings(
 def partitions(config: ConfigDict) -> set[str]:
   """The names of the partitions that this experiment's samplers read."""
   samplers = (
-    settings.make_sampler(config, name, steps=1) for name in config.samplers
+    settings.make_sampler(config, name, settings.MOST_STEPS)
+    for name in config.samplers
   )
   return {partition for sampler in samplers for partition in sampler.needs}
 
@@ -117,10 +119,15 @@ def check_fit(config: ConfigDict, job: Job, pools: dict[str, Pool]) -> None:
   """
   size = len(job.parts["train"].label)
   if partitions(config) - arms.UNSCORED:
-    settings.num_steps(config.difficulty.budget, config.batch_size, size)
+    settings.num_steps(
+      *(config.difficulty.budget, config.batch_size, size),
+      field="difficulty.budget",
+    )
   for name in config.samplers:
     mine = settings.of_run(config, name)
-    settings.num_steps(mine.budget, mine.batch_size, size)
-    sampler = settings.make_sampler(config, name, steps=1)
+    steps = settings.num_steps(mine.budget, mine.batch_size, size)
+    sampler = settings.make_sampler(config, name, steps)
+    init = functools.partial(sampler.init, pool=pools["train"])
     with specs.mistakes_in(f"samplers.{name}"):
-      sampler.init(jax.random.key(0), pools["train"])
+      # Its checks alone: a state may hold something for every step.
+      jax.eval_shape(init, jax.random.key(0))

@@ -8,13 +8,14 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from alcurr import experiment, settings, stopping
-from alcurr.errors import MachineError, UserError
+from alcurr import configfile, experiment, settings, stopping
+from alcurr.errors import FaultError, MachineError, UserError
 from alcurr.report import tables
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment's config.", lock_config=True
 )
+flags.FLAGS["config"].parser = configfile.Parser()
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
@@ -42,37 +43,43 @@ def parse(argv: list[str]) -> list[str]:
     rest = flags.FLAGS(argv)
     if _CONFIG.value is None:
       raise UserError("Name an experiment: --config=configs/quickstart.py.")
-    # A file that could not be loaded says so when it is first looked at.
-    _CONFIG.value.to_dict()
     if rest[1:]:
       raise UserError(f"Unknown argument {rest[1]!r}; options begin with --.")
-  except (
-    flags.Error,
-    ArithmeticError,
-    AttributeError,
-    ImportError,
-    KeyError,
-    NameError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-  ) as error:
-    # A config file is the user's program: whatever it raises is told here.
-    fail(error)
+  # What absl and ml_collections raise for an option that does not fit.
+  except (flags.Error, KeyError, TypeError, ValueError) as error:
+    fail(_in_words(error))
   return rest
+
+
+def _in_words(error: Exception) -> Exception:
+  """A mistake in the flags as a person would say it."""
+  if isinstance(error, flags.CantOpenFlagFileError):
+    return UserError(f"--flagfile: {error.__context__}; name a file.")
+  if not isinstance(error, flags.IllegalFlagValueError):
+    return error
+  cause = error.__context__
+  if isinstance(cause, UserError):
+    return cause
+  option = str(error).removesuffix(f": {cause}").removeprefix("flag ")
+  name = option.removeprefix("--").partition("=")[0]
+  kinds = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+  }
+  kind = kinds.get(flags.FLAGS[name].parser.flag_type())
+  if kind is None:
+    kind = f"another value ({str(cause).rstrip('.')})"
+  return UserError(f"{option}: write {kind}.")
 
 
 def fail(error: Exception, status: int = 2) -> None:
   """Says what was wrong, in one line, and stops."""
-  text = str(error.args[0] if error.args else error)
-  # ml_collections quotes a message within a message, and a config's mistake
-  # within a traceback, which ends with it.
-  text = text.replace("\\n", "\n").replace("\\'", "'")
-  where, _, trace = text.partition("Error whilst parsing config file:")
-  if trace:
-    text = where + trace.strip().splitlines()[-1].removeprefix("ValueError: ")
-  print(f"alcurr: {' '.join(text.split())}", file=sys.stderr)
+  text = " ".join(str(error.args[0] if error.args else error).split())
+  end = "" if text.endswith((".", "?", "!")) else "."
+  # A name in it may hold what no terminal can show.
+  text = text.encode(errors="backslashreplace").decode()
+  print(f"alcurr: {text}{end}", file=sys.stderr)
   sys.exit(status)
 
 
@@ -131,8 +138,19 @@ def main(argv: list[str]) -> None:
     fail(stopped, stopped.status)
   except FAULTS as error:
     fail(_told(error), 1)
+  except FaultError as error:
+    fail(error, 1)
   print(tables.render(summary))
   print(f"\nTables, logs and figures: {workdir}")
+  if failed := tables.failed(summary):
+    what = "a loss, gradient, update, gain or policy that was not finite"
+    fail(
+      FaultError(
+        f"Every trial of {', '.join(failed)} ended with {what}; results.csv "
+        "says at which step."
+      ),
+      status=1,
+    )
 
 
 if __name__ == "__main__":

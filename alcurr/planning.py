@@ -1,6 +1,9 @@
 """Every run compiled before the first, if the device has room for it."""
 
+import os
 import pathlib
+import time
+from concurrent import futures
 from typing import Any
 
 from absl import logging
@@ -21,8 +24,7 @@ from alcurr.runs import Job, Planned
 from alcurr.savings import Case
 from alcurr.types import Pool
 
-# A run like the samplers'; none of them has a name with a space.
-REFERENCE = "the reference model"
+REFERENCE = reference.NAME
 
 
 def plan_runs(
@@ -32,7 +34,9 @@ def plan_runs(
   names: list[str],
   cache_dir: pathlib.Path,
 ) -> dict[str, Planned]:
-  """Compiles runs, if the device has room for them.
+  """Compiles runs, side by side, if the device has room for them.
+
+  A plan's `compile_seconds` is the run's share of the time that all took.
 
   Args:
     config: of the experiment.
@@ -45,10 +49,18 @@ def plan_runs(
     UserError: a run that needs more memory than the device has, and what
       would fit.
   """
+  started = time.perf_counter()
   planned, needs = {}, {}
-  for name in names:
-    planned[name], need = _plan(config, job, pools, name)
-    needs[name] = need
+  with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    plans = threads.map(lambda name: _plan(config, job, pools, name), names)
+    for name, plan in zip(names, plans, strict=True):
+      planned[name], needs[name] = plan
+  seconds = time.perf_counter() - started
+  alone = sum(one.plan.compile_seconds for one in planned.values())
+  for name, one in planned.items():
+    share = one.plan.compile_seconds / alone * seconds
+    planned[name] = one._replace(plan=one.plan._replace(compile_seconds=share))
+  for name, need in needs.items():
     free = memory.device_memory()
     known = "unknown" if free is None else memory.in_words(free)
     logging.info(

@@ -37,7 +37,7 @@ CONTROL = ("call", "conditional", "while")
 # A step's gradient is one scope and two parts.
 PARTS = (
   *("prepare", "draw", "gather_batch", "forward", "backward", "optimizer"),
-  *("signal", "sampler_update", REST),
+  *("signal", "sampler_update", "laws", REST),
 )
 
 
@@ -176,7 +176,7 @@ def cost_table(
   """
   init = step.make_init(run.model, run.tx, run.sampler)
   state = jax.eval_shape(init, jax.random.key(0), pools["train"])
-  steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
+  steps = train.make_steps(run)
   counted = programs.count_parts(steps, state, pools["train"], pools["probe"])
   rows = [
     _cost(name, program) | {"times_per_step": share}

@@ -1,6 +1,9 @@
 """Compiled programs: each once, and what a step costs by their count."""
 
+import functools
 import hashlib
+import os
+import threading
 from collections.abc import Callable
 
 import jax
@@ -12,7 +15,14 @@ from alcurr.types import Pool, PyTree, TrainState
 # Programs by their text: samplers that differ only in the numbers of their
 # state lower to the same text, and are compiled once.
 _compiled: dict[bytes, jax.stages.Compiled] = {}
+# One for each text that is being compiled: who comes second waits.
+_locks: dict[bytes, threading.Lock] = {}
 
+# What XLA's CPU backend hands to the library YNN: all of its own choice but
+# convolutions, which XLA's own kernels do in half the time in a step of the
+# small CNN and in nine tenths in one of ResNet-50 (`benchmarks.lowerings`).
+_YNN = "xla_cpu_experimental_ynn_fusion_type"
+_YNN_TYPES = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 
 # Compiled to be counted and not run: without what costs most time. The passes
 # that decide what is computed are left as they are.
@@ -22,19 +32,49 @@ _COUNTING = {
 }
 
 
+@functools.cache
+def compiler_options() -> dict[str, str]:
+  """What programs are compiled with here, for `jax.jit` or `compile`.
+
+  Empty but on a CPU, and there too if the user's XLA_FLAGS have a choice of
+  their own or this XLA does not know the option.
+  """
+  if jax.default_backend() != "cpu" or _YNN in os.environ.get("XLA_FLAGS", ""):
+    return {}
+  options = {_YNN: _YNN_TYPES}
+  try:
+    jax.jit(lambda: 0).lower().compile(options)
+  except jax.errors.JaxRuntimeError:
+    return {}
+  return options
+
+
 def compile_once(
   fun: Callable, *args: PyTree, donate: tuple[int, ...] = ()
 ) -> jax.stages.Compiled:
-  """`fun` compiled for arguments of these shapes, some of them donated."""
+  """`fun` compiled for arguments of these shapes, some of them donated.
+
+  Several threads may compile at once.
+  """
   # Unused arguments are kept: without them two programs that read different
   # arms of the same shapes would have the same text.
   jitted = jax.jit(fun, donate_argnums=donate, keep_unused=True)
   lowered = jitted.lower(*args)
   text = f"{lowered.in_tree} {lowered.out_tree} {lowered.as_text()}"
+  return _of_text(_compiled, text, lambda: lowered.compile(compiler_options()))
+
+
+def _of_text(
+  known: dict[bytes, jax.stages.Compiled],
+  text: str,
+  compiled: Callable[[], jax.stages.Compiled],
+) -> jax.stages.Compiled:
+  """The program of a text, compiled by the first who asks."""
   digest = hashlib.blake2b(text.encode()).digest()
-  if digest not in _compiled:
-    _compiled[digest] = lowered.compile()
-  return _compiled[digest]
+  with _locks.setdefault(digest, threading.Lock()):
+    if digest not in known:
+      known[digest] = compiled()
+  return known[digest]
 
 
 # Programs that are counted and not run, by their text.
@@ -77,10 +117,12 @@ def count_parts(
       rest = () if name == "prepare" else (prepared,)
       with jax.default_device(_cpu()):
         lowered = jax.jit(part).lower(state, pool, probe, *rest)
-      digest = hashlib.blake2b(lowered.as_text().encode()).digest()
-      if digest not in _counted:
-        _counted[digest] = lowered.compile(_COUNTING)
-      counted[name] = share, _counted[digest]
+      program = _of_text(
+        _counted,
+        lowered.as_text(),
+        lambda lowered=lowered: lowered.compile(_COUNTING),
+      )
+      counted[name] = share, program
   return counted
 
 

@@ -15,6 +15,9 @@ from alcurr.difficulty import arms, scores
 from alcurr.runs import Job
 from alcurr.types import Pool
 
+# A run like the samplers'; none of them has a name with a space.
+NAME = "the reference model"
+
 
 def lacks_scores(config: ConfigDict, job: Job, cache_dir: pathlib.Path) -> bool:
   """Whether a reference model has to be trained."""
@@ -52,7 +55,9 @@ def get_difficulty(
   plan = train.make_plan(this, pools)
   facts = runs.facts(this, plan, pools)
   pools = on_device(pools)
-  start = checkpoint.restore(kept, plan.state, facts)
+  start = checkpoint.restore(
+    kept, train.kept_at_first(this, plan, pools["train"]), facts
+  )
   with (
     signals.held() as stop,
     runs.progress_bar("difficulty", this, start) as progress,
@@ -99,4 +104,4 @@ def make_run(config: ConfigDict, job: Job, pools: dict[str, Pool]) -> train.Run:
   reference.baseline = "reference"
   reference.equal = "examples"
   this = runs.make_run(reference, job, "reference", pools)
-  return this._replace(seeds=(config.difficulty.seed,))
+  return this._replace(seeds=(config.difficulty.seed,), name=NAME)

@@ -17,9 +17,11 @@ from tqdm.auto import tqdm
 from alcurr import (
   checkpoint,
   evaluate,
+  laws,
   profiling,
   settings,
   stopping,
+  tally,
   train,
   writer,
 )
@@ -48,12 +50,6 @@ class Planned(NamedTuple):
 
   run: train.Run
   plan: train.Plan
-
-
-def trials_by(config: ConfigDict) -> str:
-  """How the trials share the device: "vmap" or "map"."""
-  chosen = config.trials_by
-  return train.fastest_trials_by() if chosen == "auto" else chosen
 
 
 def plan_sampler(
@@ -108,6 +104,8 @@ def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
     evaluations=config.evaluations,
     chunk_steps=config.chunk_steps,
     score=network.score,
+    on_nonfinite=config.on_nonfinite,
+    name=name,
   )
 
 
@@ -149,7 +147,7 @@ def facts(
   """What a run that goes on has in common with the one that was cut off.
 
   What the config says is compared with the workdir's own; these come of the
-  data, and of the device that "auto" looks at.
+  data.
   """
   content = hashlib.blake2b(digest_size=16)
   for array in (pools["train"].label, pools["train"].difficulty):
@@ -183,7 +181,8 @@ def run_sampler(
   pools = _pools_of(config, name, pools)
   metrics, kept = folder / "metrics.jsonl", folder / "checkpoints"
   common = facts(this, plan, pools)
-  start = checkpoint.restore(kept, plan.state, common, metrics)
+  template = train.kept_at_first(this, plan, pools["train"])
+  start = checkpoint.restore(kept, template, common, metrics)
   watch = None
   if profile:
     watch = functools.partial(
@@ -207,8 +206,8 @@ def run_sampler(
     lambda file: np.savez_compressed(file, rank=test.rank, loss=test.loss),
   )
   trials = [
-    evaluate.report(evaluate.Scores(rank, loss), pools["test"])
-    for rank, loss in zip(test.rank, test.loss, strict=True)
+    _trial(result.tally, trial, test, pools["test"])
+    for trial in range(len(this.seeds))
   ]
   scored = set(this.sampler.needs) - arms.UNSCORED
   writer.write_json(
@@ -217,8 +216,8 @@ def run_sampler(
       "sampler": name,
       "baseline": settings.of_run(config, name).baseline,
       "batch_size": this.batch_size,
-      "steps": this.num_steps,
-      "examples_seen": this.num_steps * this.batch_size,
+      "steps": result.steps,
+      "examples_seen": result.steps * this.batch_size,
       "train_seconds": result.train_seconds,
       "compile_seconds": plan.compile_seconds,
       "scoring_seconds": scoring_seconds if scored else 0.0,
@@ -227,10 +226,24 @@ def run_sampler(
       "environment": writer.environment(),
     },
   )
+  top1 = [trial["top1"] for trial in trials if "top1" in trial]
   logging.info(
-    "%s: top-1 %.4f, %.1f s a trial, %.1f s to compile.",
+    "%s: %s, %.1f s a trial, %.1f s to compile.",
     name,
-    np.mean([trial["top1"] for trial in trials]),
+    f"top-1 {np.mean(top1):.4f}" if top1 else "all trials went wrong",
     result.train_seconds,
     plan.compile_seconds,
   )
+
+
+def _trial(
+  of_run: tally.Tally, trial: int, test: evaluate.Scores, pool: Pool
+) -> dict[str, Any]:
+  """A trial's part of result.json; one that went wrong has no accuracies."""
+  if trial not in tally.going(of_run):
+    return {
+      "wrong_step": int(of_run.wrong_step[trial]),
+      "wrong": laws.in_words(of_run.wrong[trial]),
+    }
+  scores = evaluate.Scores(test.rank[trial], test.loss[trial])
+  return tally.of_trial(of_run, trial) | evaluate.report(scores, pool)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from alcurr import memory, runs, settings, specs
+from alcurr import memory, settings, specs
 from alcurr.memory import Need
 from alcurr.models import MODELS
 
@@ -66,7 +66,7 @@ def _halves(size: int) -> Iterator[tuple[int, float]]:
 def map_trials(case: Case) -> Iterator[Option]:
   """One trial after the other."""
   trials = case.need.trials
-  if trials > 1 and runs.trials_by(case.config) == "vmap":
+  if trials > 1 and case.config.trials_by == "vmap":
     share = 1 / trials
     yield Option({"trials_by": "map"}, _scaled(case.need, share, share))
 
@@ -126,7 +126,7 @@ def smaller_batches(case: Case) -> Iterator[Option]:
 
 
 def fewer_trials(case: Case) -> Iterator[Option]:
-  by_map = runs.trials_by(case.config) == "map"
+  by_map = case.config.trials_by == "map"
   for trials in range(case.need.trials - 1, 0, -1):
     share = 1.0 if by_map else trials / case.need.trials
     hope = _scaled(case.need, share, share)._replace(trials=trials)

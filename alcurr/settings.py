@@ -1,13 +1,13 @@
 """From a config to the records it describes; its mistakes, told at once."""
 
+import math
 import pathlib
 import re
-import sys
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from alcurr import specs
+from alcurr import fields, specs, step
 from alcurr.data import sources
 from alcurr.difficulty.arms import ARMS
 from alcurr.errors import UserError
@@ -23,9 +23,14 @@ RUN_FIELDS = (
 # The pools that a run may train on.
 TRAIN_ON = ("train", "train_and_probe")
 
+MOST_STEPS = 2**31 - 1  # a step is an int32
+_MOST_SEED = 2**32 - 1  # what every generator takes
+_LONGEST_NAME = 100  # bytes of a sampler's, which is also a folder's
+
 
 def check(config: ConfigDict) -> None:
   """Refuses a config before anything is read or built."""
+  fields.check(config)
   for field in (
     *("trials", "batch_size", "evaluations", "chunk_steps"),
     *("eval_batch_size", "difficulty.num_arms", "checkpoint.keep"),
@@ -41,10 +46,22 @@ def check(config: ConfigDict) -> None:
         f"checkpoint.{field} must be 0 (never) or more, got "
         f"{config.checkpoint[field]}."
       )
-  if config.trials_by not in ("auto", "vmap", "map"):
+  if config.trials_by not in ("vmap", "map"):
+    raise UserError(f"trials_by must be vmap or map, got {config.trials_by!r}.")
+  if config.on_nonfinite not in step.ON_NONFINITE:
     raise UserError(
-      f"trials_by must be auto, vmap or map, got {config.trials_by!r}."
+      f"on_nonfinite must be {' or '.join(step.ON_NONFINITE)}, "
+      f"got {config.on_nonfinite!r}."
     )
+  for field, first, last in (
+    ("seed", config.seed, config.seed + config.trials - 1),
+    ("difficulty.seed", *2 * (config.difficulty.seed,)),
+    ("data.seed", *2 * (config.data.seed,)),
+  ):
+    if first < 0 or last > _MOST_SEED:
+      raise UserError(
+        f"{field} must be from 0 to {_MOST_SEED}, for each trial, got {first}."
+      )
   if config.difficulty.seed in seeds(config):
     raise UserError(
       f"difficulty.seed {config.difficulty.seed} is also a trial's; "
@@ -55,22 +72,32 @@ def check(config: ConfigDict) -> None:
   _check_thresholds(config.thresholds)
   sources.check(config.data)
   # Built for their checks alone, at sizes that anything admits.
-  num_steps(config.difficulty.budget, config.batch_size, sys.maxsize)
+  _check_budget(
+    config.difficulty.budget, config.batch_size, "difficulty.budget"
+  )
   get_optimizer(config.optimizer, num_steps=1)
-  make_model(config, (256, 256, 1), 2)
+  make_model(config, _image_shape(config), 2)
   for name in config.samplers:
-    if not re.fullmatch(r"\w[\w.-]*", name):
+    long = len(name.encode(errors="replace")) > _LONGEST_NAME
+    if long or not re.fullmatch(r"\w[\w.-]*", name):
       raise UserError(
-        f"samplers: {name!r} names a folder; use letters, digits, _ - and ."
+        f"samplers: {name!r} names a folder; use letters, digits, _ - and ., "
+        f"at most {_LONGEST_NAME}."
       )
     _check_run(config, name)
-    sampler = make_sampler(config, name, steps=1)
+    sampler = make_sampler(config, name, MOST_STEPS)
     for partition in sampler.needs:
       if partition not in ARMS:
         raise UserError(
           f"samplers.{name}.arms: no {partition!r}. "
           f"{specs.nearest(partition, ARMS)}"
         )
+
+
+def _image_shape(config: ConfigDict) -> tuple[int, int, int]:
+  """Of the images, where the config tells; else one that anything fits."""
+  size = config.data.image_size if config.data.source == "synthetic" else 256
+  return size, size, 1
 
 
 def _check_thresholds(text: str) -> None:
@@ -87,12 +114,25 @@ def _check_thresholds(text: str) -> None:
 
 def _check_run(config: ConfigDict, name: str) -> None:
   """Refuses what a sampler's run has of its own, where it is impossible."""
-  for field in config.samplers[name].get("run", {}):
+  own = config.samplers[name].get("run", ConfigDict())
+  if not isinstance(own, ConfigDict):
+    raise UserError(
+      f"samplers.{name}.run must be a ConfigDict of {', '.join(RUN_FIELDS)}, "
+      f"got {own!r}."
+    )
+  for field in own:
     if field not in RUN_FIELDS:
       raise UserError(
         f"samplers.{name}.run: no {field!r}. {specs.nearest(field, RUN_FIELDS)}"
       )
+    if isinstance(own[field], ConfigDict) != (field in ("model", "optimizer")):
+      raise UserError(
+        f"samplers.{name}.run.{field} must be what config.{field} is, got "
+        f"{own[field]!r}."
+      )
+  fields.check_types(fields.flatten(own.to_dict()), f"samplers.{name}.run")
   mine = of_run(config, name)
+  fields.check(mine)
   if mine.batch_size < 1:
     raise UserError(f"batch_size must be at least 1, got {mine.batch_size}.")
   if mine.baseline not in config.samplers:
@@ -109,9 +149,9 @@ def _check_run(config: ConfigDict, name: str) -> None:
       f"samplers.{name}: train_on={mine.train_on!r} needs a probe split of "
       "its own, data.probe_fraction above 0."
     )
-  num_steps(mine.budget, mine.batch_size, sys.maxsize)
+  _check_budget(mine.budget, mine.batch_size, "budget")
   get_optimizer(mine.optimizer, num_steps=1)
-  make_model(mine, (256, 256, 1), 2)
+  make_model(mine, _image_shape(mine), 2)
 
 
 def of_run(config: ConfigDict, name: str) -> ConfigDict:
@@ -130,25 +170,45 @@ def changed(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
   return other
 
 
-def num_steps(budget: str, batch_size: int, num_examples: int) -> int:
-  """Updates that a budget such as "1 epoch" or "500000 examples" pays for."""
+def _parse_budget(budget: str, field: str) -> tuple[float, str]:
+  """A positive amount, and "epoch", "example" or "step"."""
   match = re.fullmatch(r"([\d._]+) (epoch|example|step)s?", budget.strip())
   try:
     amount = float(match[1]) if match else 0
   except ValueError:
     amount = 0
-  if not amount:
+  if not amount or not math.isfinite(amount):
     raise UserError(
-      f"budget={budget!r}: write a positive number of epochs, examples or "
-      'steps, such as "1 epoch" or "500000 examples".'
+      f"{field}={specs.shown(budget)}: write a positive number of epochs, "
+      'examples or steps, such as "1 epoch" or "500000 examples".'
     )
+  return amount, match[2]
+
+
+def _check_budget(budget: str, batch_size: int, field: str) -> None:
+  """As far as it can be told without the data, which says what an epoch is."""
+  if _parse_budget(budget, field)[1] != "epoch":
+    num_steps(budget, batch_size, num_examples=1, field=field)
+
+
+def num_steps(
+  budget: str, batch_size: int, num_examples: int, field: str = "budget"
+) -> int:
+  """Updates that a budget such as "1 epoch" or "500000 examples" pays for."""
+  amount, unit = _parse_budget(budget, field)
   batches = {"epoch": num_examples / batch_size, "example": 1 / batch_size}
-  steps = int(amount * batches.get(match[2], 1))
-  if not steps:
+  steps = amount * batches.get(unit, 1)
+  if steps < 1:
     raise UserError(
-      f"budget={budget!r} is less than one batch of {batch_size}."
+      f"{field}={specs.shown(budget)} is less than one batch of {batch_size}; "
+      "take a larger budget or a smaller batch."
     )
-  return steps
+  if steps > MOST_STEPS:
+    raise UserError(
+      f"{field}={specs.shown(budget)} is more than {MOST_STEPS} steps; take a "
+      "smaller one."
+    )
+  return int(steps)
 
 
 def seeds(config: ConfigDict) -> tuple[int, ...]:

@@ -10,6 +10,8 @@ import ast
 import contextlib
 import difflib
 import inspect
+import types
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -29,24 +31,40 @@ def mistakes_in(field: str) -> Iterator[None]:
 
 def parse(spec: str, field: str) -> tuple[str, dict[str, Any]]:
   """Splits `"name(a=1, b='x')"` into its name and keyword arguments."""
-  try:
-    node = ast.parse(spec.strip(), mode="eval").body
-    if isinstance(node, ast.Name):
-      return node.id, {}
-    if (
-      isinstance(node, ast.Call)
-      and isinstance(node.func, ast.Name)
-      and not node.args
-    ):
-      return node.func.id, {
-        str(k.arg): ast.literal_eval(k.value) for k in node.keywords
-      }
-  except (SyntaxError, ValueError):
-    pass
-  raise UserError(
-    f"{field}={spec!r}: write a name, or a name with its arguments such as "
-    "rank(window=500)."
-  )
+  found = None
+  # Of a deep nesting, Python's own parser has too little stack or memory.
+  with contextlib.suppress(
+    SyntaxError, ValueError, TypeError, RecursionError, MemoryError
+  ):
+    found = _parse_call(spec.strip())
+  if found is None:
+    raise UserError(
+      f"{field}={shown(spec)}: write a name, or a name with its arguments such "
+      "as rank(window=500)."
+    )
+  return found
+
+
+def _parse_call(text: str) -> tuple[str, dict[str, Any]] | None:
+  node = ast.parse(text, mode="eval").body
+  if isinstance(node, ast.Name):
+    return node.id, {}
+  if (
+    not isinstance(node, ast.Call)
+    or not isinstance(node.func, ast.Name)
+    or node.args
+  ):
+    return None
+  values = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
+  # Neither `**more` nor an argument given twice.
+  if None in values or len(values) < len(node.keywords):
+    return None
+  return node.func.id, values
+
+
+def shown(text: str) -> str:
+  """A text in quotes, cut if it is long."""
+  return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
 def nearest(name: str, known: Any) -> str:
@@ -91,12 +109,15 @@ def make(
     raise UserError(f"{field}: no {name!r}. {nearest(name, registry)}")
   factory = registry[name]
   signature = inspect.signature(factory)
-  for argument in arguments:
-    if argument not in signature.parameters:
-      known = [p for p in signature.parameters if p not in context]
+  # What the run knows is not the user's to say.
+  known = [p for p in signature.parameters if p not in context]
+  for argument, value in arguments.items():
+    if argument not in known:
       raise UserError(
-        f"{field}: {name} takes no {argument!r}. {nearest(argument, known)}"
+        f"{field}: {name} takes no {argument!r}. "
+        f"{nearest(argument, known) if known else 'It takes nothing.'}"
       )
+    check_type(value, signature.parameters[argument], f"{field}: {name}")
   arguments = {
     k: v for k, v in context.items() if k in signature.parameters
   } | arguments
@@ -105,4 +126,63 @@ def make(
       signature.bind(**arguments)
     except TypeError as error:
       raise UserError(f"{field}: {name}: {error}.") from error
-    return factory(**arguments)
+    try:
+      return factory(**arguments)
+    # A value that others than we look at, such as a dtype for optax.
+    except (TypeError, OverflowError) as error:
+      raise UserError(f"{field}: {name}: {error}.") from error
+
+
+def check_type(value: Any, parameter: inspect.Parameter, place: str) -> None:
+  """Refuses a literal that is not of a parameter's annotated type.
+
+  An annotation that says nothing of literals admits every value.
+
+  Args:
+    value: number, text, None, list or tuple; or a record, which passes.
+    parameter: of a factory.
+    place: what the message begins with.
+  """
+  kinds = _kinds(parameter.annotation)
+  literal = value is None or isinstance(value, str | float | int | tuple | list)
+  if not literal or not kinds or any(_is_of(value, kind) for kind in kinds):
+    return
+  # A number need not be told of as a whole one too.
+  said = [
+    k
+    for k in kinds
+    if k in _WORDS and not (float in kinds and k in (bool, int))
+  ]
+  words = " or ".join(_WORDS[kind] for kind in said)
+  raise UserError(f"{place}: {parameter.name} must be {words}, got {value!r}.")
+
+
+_WORDS = {
+  bool: "True or False",
+  int: "a whole number",
+  float: "a number",
+  str: "a text",
+  tuple: "several numbers such as (1, 2)",
+  types.NoneType: "None",
+}
+
+
+def _kinds(annotation: Any) -> list[type]:
+  """The types that an annotation's union is of; none if it admits any."""
+  union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+  parts = typing.get_args(annotation) if union else (annotation,)
+  known = [typing.get_origin(part) or part for part in parts]
+  if not set(known) & _WORDS.keys() or Any in known:
+    return []
+  return known
+
+
+def _is_of(value: Any, kind: type) -> bool:
+  if kind in (int, float):
+    kinds = (int,) if kind is int else (int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool)
+  if kind is tuple:
+    return isinstance(value, tuple | list) and all(
+      isinstance(x, int | float) and not isinstance(x, bool) for x in value
+    )
+  return isinstance(kind, type) and isinstance(value, kind)

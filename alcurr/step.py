@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from alcurr import laws
 from alcurr.types import (
   Array,
   Batch,
@@ -28,11 +29,15 @@ from alcurr.types import (
   Transition,
 )
 
+# What a step does where its numbers are not finite: go on, so that the host
+# sees it; or leave its update out.
+ON_NONFINITE = ("stop", "skip_update")
+
 # The scopes that name a step's operations in its program, as they follow one
 # another. None is also the name of an operation, such as gather.
 SCOPES = (
   *("prepare", "draw", "gather_batch", "forward_backward", "optimizer"),
-  *("signal", "sampler_update"),
+  *("signal", "sampler_update", "laws"),
 )
 
 
@@ -42,6 +47,8 @@ class Metrics(NamedTuple):
   loss: Array  # [] float32, weighted mean over the batch, before the update
   policy: Array  # [K] float32
   gain: Array  # [] float32, mean feedback; NaN where none was measured
+  index: Array  # [B] int32, the examples drawn
+  wrong: Array  # [] int32, the bits of `laws.Wrong`; 0 where all is well
 
 
 class Steps(NamedTuple):
@@ -128,6 +135,7 @@ def make_steps(
   tx: optax.GradientTransformation,
   sampler: Sampler,
   gather: Callable[[Pool, Array], Batch],
+  on_nonfinite: str = "stop",
 ) -> Steps:
   """The fused step, with the sampler's signal and without it.
 
@@ -136,7 +144,17 @@ def make_steps(
     tx: the optimiser.
     sampler: chooses the batch and learns from it.
     gather: (pool, index [B]) -> Batch.
+    on_nonfinite: one of ON_NONFINITE. "skip_update": where the loss, the
+      gradient, the parameters after it or the gain are not finite, the params,
+      the model's and the optimiser's state stay as they were, and the sampler
+      goes past the batch without learning from it. If it stayed as well, the
+      next step would draw the same batch and fail the same way.
   """
+  if on_nonfinite not in ON_NONFINITE:
+    raise ValueError(
+      f"on_nonfinite must be one of {', '.join(ON_NONFINITE)}, "
+      f"got {on_nonfinite!r}"
+    )
 
   def prepare(state: TrainState, pool: Pool, probe: Pool) -> PyTree:
     with jax.named_scope("prepare"):
@@ -189,6 +207,10 @@ def make_steps(
       feedback = sampler.signal(key_signal, transition) if measure else ()
     with jax.named_scope("sampler_update"):
       sampler_state = sampler.update(state.sampler_state, draw, feedback)
+    gain = feedback.gain.mean() if isinstance(feedback, Feedback) else None
+    with jax.named_scope("laws"):
+      wrong = laws.draw_wrong(sampler, state.sampler_state, pool, draw, batch)
+      wrong |= laws.numbers_wrong(mean_loss, grads, new_params, gain)
     new_state = TrainState(
       step=state.step + 1,
       key=state.key,
@@ -197,8 +219,22 @@ def make_steps(
       opt_state=opt_state,
       sampler_state=sampler_state,
     )
-    gain = feedback.gain.mean() if isinstance(feedback, Feedback) else jnp.nan
-    return new_state, Metrics(mean_loss, draw.policy, jnp.float32(gain))
+    if on_nonfinite == "skip_update":
+      skipped = state._replace(
+        step=state.step + 1,
+        sampler_state=sampler.update(state.sampler_state, draw, ()),
+      )
+      bad = (wrong & laws.NOT_FINITE.value) != 0
+      new_state = jax.tree.map(
+        lambda new, old: jnp.where(bad, old, new), new_state, skipped
+      )
+    return new_state, Metrics(
+      loss=mean_loss,
+      policy=draw.policy,
+      gain=jnp.float32(jnp.nan if gain is None else gain),
+      index=draw.index,
+      wrong=wrong,
+    )
 
   return Steps(
     prepare=prepare,

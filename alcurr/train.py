@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
 
-from alcurr import checkpoint, evaluate, programs, step
+from alcurr import checkpoint, evaluate, programs, step, tally
 from alcurr.types import (
   Array,
   Batch,
@@ -40,6 +41,8 @@ class Run(NamedTuple):
   evaluations: int  # on the valid pool, evenly over the run
   chunk_steps: int  # most steps between two visits of the host
   score: Score
+  on_nonfinite: str = "stop"  # of step.ON_NONFINITE
+  name: str = "the run"  # in what is said of it
 
 
 class Plan(NamedTuple):
@@ -66,20 +69,20 @@ class Keep(NamedTuple):
 class Result(NamedTuple):
   state: TrainState  # [S]
   train_seconds: float  # of one trial: the chunks' time over S
+  steps: int  # that were made: fewer than planned where all trials went wrong
+  tally: tally.Tally
 
 
-def fastest_trials_by() -> str:
-  """The layout of trials for this backend.
-
-  On two CPU cores, the small CNN at batch 32 and 3 trials: map 14.4 ms a step
-  and trial, vmap 16 to 19. Elsewhere vmap, to fill a wider machine.
-  """
-  return "map" if jax.default_backend() == "cpu" else "vmap"
+def make_steps(run: Run) -> step.Steps:
+  """The fused step of a run."""
+  return step.make_steps(
+    run.model, run.tx, run.sampler, run.gather, run.on_nonfinite
+  )
 
 
 def count_flops(run: Run, pools: Mapping[str, Pool]) -> float:
   """FLOPs of a step of one trial of a run, without running it."""
-  steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
+  steps = make_steps(run)
   init = step.make_init(run.model, run.tx, run.sampler)
   state = jax.eval_shape(init, jax.random.key(0), pools["train"])
   return programs.step_flops(steps, state, pools["train"], pools["probe"])
@@ -129,7 +132,7 @@ def make_plan(run: Run, pools: Mapping[str, Pool]) -> Plan:
     pools: "train", "probe" and "valid", of arrays or of their shapes.
   """
   pool, probe = pools["train"], pools["probe"]
-  steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
+  steps = make_steps(run)
   lengths, chunks_per_evaluation = plan_chunks(
     run.num_steps, run.evaluations, run.chunk_steps, steps.cycle
   )
@@ -170,6 +173,18 @@ def init_trials(run: Run, pool: Pool) -> TrainState:
   return jax.vmap(init, (0, None))(keys, pool)
 
 
+def kept_at_first(run: Run, plan: Plan, pool: Pool) -> checkpoint.Kept:
+  """What a run keeps, before its first step; of its state the shapes.
+
+  Args:
+    run: with S trials.
+    plan: of this run.
+    pool: that it trains on.
+  """
+  so_far = tally.start(len(run.seeds), pool.label.shape[0])
+  return checkpoint.Kept(plan.state, so_far)
+
+
 class _Given(NamedTuple):
   """A chunk that the device has been given, its results still to come."""
 
@@ -193,7 +208,9 @@ def train(
   """Trains every trial of a run.
 
   The device is given each chunk before the results of the last are read, so
-  that it never waits for the host to write them down.
+  that it never waits for the host to write them down. A trial that went wrong
+  is out: it has no row from the chunk in which it did, and the others go on.
+  Where all are out the run ends.
 
   Args:
     run: what to train and how.
@@ -210,21 +227,25 @@ def train(
       kept when its chunk's rows are written, never before.
 
   Returns:
-    The final state of all trials, and the time; None where it was to stop, and
-    what was done is kept.
+    The final state of all trials, the time, and what its steps came to; None
+    where it was to stop, and what was done is kept.
+
+  Raises:
+    FaultError: a law of `laws` was broken.
   """
   pool, probe, valid = pools["train"], pools["probe"], pools["valid"]
   trials = len(run.seeds)
   if keep and keep.start:
-    done, state, seconds, *_ = keep.start
+    done, (state, so_far), seconds, *_ = keep.start
   else:
     done, state, seconds = 0, init_trials(run, pool), 0.0
+    so_far = tally.start(trials, pool.label.shape[0])
   idle = 0.0
   first = np.cumsum([0, *plan.lengths]).tolist().index(done)
   ahead = list(enumerate(plan.lengths, start=1))[first:]
 
   def finish(chunk: _Given, last: bool = False) -> None:
-    nonlocal done, seconds, idle
+    nonlocal done, seconds, idle, so_far
     metrics = jax.device_get(chunk.metrics)  # the chunk's one transfer
     ready = chunk.ready or time.perf_counter()
     # From when the device was free for it: evaluations are not training.
@@ -232,27 +253,33 @@ def train(
     scores = jax.device_get(chunk.scores)
     idle = time.perf_counter()
     metrics = jax.tree.map(lambda x: x[:, : chunk.length], metrics)
+    before = so_far
+    so_far = tally.add(before, metrics, done, run.on_nonfinite, run.name)
     done += chunk.length
+    _tell(before, so_far, run)
+    going = tally.going(so_far)
     valids = []
-    for trial in range(trials):
+    for trial in going:
       row = {
         "step": done,
         "examples_seen": done * run.batch_size,
         "train_seconds": seconds / trials,
         "trial": trial,
-      } | _means(metrics, trial)
+      }
+      row |= _means(metrics, trial)
+      row |= tally.of_trial(so_far, trial)
       if scores:
         mine = evaluate.Scores(scores.rank[trial], scores.loss[trial])
         row["valid"] = evaluate.report(mine, valid)
         valids.append(row["valid"]["top1"])
       write(row)
-    progress(
-      chunk.length * run.batch_size * trials,
-      f"loss {metrics.loss[:, -1].mean():.3f}",
-    )
-    if keep and chunk.state is not None:
+    loss = metrics.loss[going, -1].mean() if going else np.nan
+    progress(chunk.length * run.batch_size * trials, f"loss {loss:.3f}")
+    # Where no trial goes on, the last good state is the one to keep.
+    if keep and chunk.state is not None and going:
+      kept = checkpoint.Kept(chunk.state, tally.copy(so_far))
       top1 = float(np.mean(valids)) if valids else None
-      keep.checkpoints.save(done, chunk.state, seconds, top1, last)
+      keep.checkpoints.save(done, kept, seconds, top1, len(going), last)
 
   last, stopped = None, False
   for number, length in ahead:
@@ -284,18 +311,44 @@ def train(
     if last:
       finish(last)
     last = _Given(length, asked, ready, metrics, scores)
+    if not tally.going(so_far):
+      # What the device has just been given is of trials that are all out.
+      last = None
+      break
   if last:
     finish(last._replace(state=state), last=True)
-  return None if stopped else Result(state, seconds / trials)
+  return None if stopped else Result(state, seconds / trials, done, so_far)
+
+
+def _tell(before: tally.Tally, after: tally.Tally, run: Run) -> None:
+  """Warns of what went wrong in a chunk."""
+  for trial in tally.newly_wrong(before, after):
+    rest = len(tally.going(after))
+    logging.warning(
+      "%s It is left out; %s.",
+      tally.sentence(after, trial, run.name),
+      f"{rest} of {len(run.seeds)} trials go on" if rest else "none is left",
+    )
+  for trial in np.flatnonzero((before.skipped == 0) & (after.skipped > 0)):
+    logging.warning(
+      "%s: trial %d skips updates whose numbers are not finite: %d so far.",
+      *(run.name, trial, after.skipped[trial]),
+    )
 
 
 def _means(metrics: step.Metrics, trial: int) -> dict[str, Any]:
-  """A trial's metrics [S, T, ...] as means over the chunk."""
+  """A trial's metrics [S, T, ...] as means over the chunk.
+
+  Of losses and gains those of the updates that were made; the loss is NaN
+  where none was.
+  """
+  made = metrics.wrong[trial] == 0
+  loss, gain = metrics.loss[trial][made], metrics.gain[trial][made]
   means = {
-    "train_loss": metrics.loss[trial].mean(),
+    "train_loss": loss.mean() if len(loss) else np.nan,
     "policy": metrics.policy[trial].mean(0),
   }
-  measured = metrics.gain[trial][~np.isnan(metrics.gain[trial])]
+  measured = gain[~np.isnan(gain)]
   if len(measured):
     means["gain"] = measured.mean()
   return means

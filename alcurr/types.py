@@ -99,6 +99,10 @@ def prepare_nothing(key: Array, situation: Situation) -> PyTree:
   return ()
 
 
+def no_floor(state: PyTree) -> Array | float:
+  return 0.0
+
+
 class Sampler(NamedTuple):
   """Chooses the next batch: pure functions over a state.
 
@@ -119,6 +123,8 @@ class Sampler(NamedTuple):
   every: int = 1
   prepare: Callable[[Array, Situation], PyTree] = prepare_nothing
   refresh: int = 1
+  # (state) -> the share of its draws that is uniform over the arms, in [0, 1]
+  floor: Callable[[PyTree], Array | float] = no_floor
 
 
 class Feedback(NamedTuple):

@@ -10,7 +10,7 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from alcurr import lock
 from alcurr.errors import MachineError, UserError
+from alcurr.fields import flatten
 
 
 def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
@@ -176,11 +177,50 @@ def json_lines(path: pathlib.Path, mark: Mark | None = None) -> Iterator[Lines]:
 _FREE = re.compile(r"checkpoint\..*|cache_dir")
 
 
+def read_record(path: pathlib.Path) -> dict[str, Any] | None:
+  """A JSON object that a user may have edited; None where it is damaged."""
+  try:
+    record = read_json(path)
+  # JSON nested deeper than Python's stack is none of ours either.
+  except (ValueError, RecursionError):
+    return None
+  return record if isinstance(record, dict) else None
+
+
+def check_plain(name: str, what: str) -> None:
+  """Refuses a name that would lead to another folder, as that of a file."""
+  if pathlib.PurePath(name).name != name or name == ".." or "\0" in name:
+    raise UserError(f"{what} is called {name!r}, which names another folder.")
+
+
+def check_can_make(folder: pathlib.Path, option: str) -> None:
+  """Refuses a folder that could not be made or written, and makes nothing.
+
+  Args:
+    folder: that need not exist.
+    option: which chooses it, for the message.
+  """
+  try:
+    for place in (folder, *folder.absolute().parents):
+      if place.exists():
+        break
+    if not place.is_dir():
+      reason = f"{place} is a file"
+    elif not os.access(place, os.W_OK | os.X_OK):
+      reason = f"{place} cannot be written to"
+    else:
+      return
+  except OSError as error:  # such as a name too long
+    reason = error.strerror
+  raise UserError(
+    f"{folder} cannot be used: {reason}; choose another {option}."
+  )
+
+
 def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
   """Refuses a folder that holds anything but this very experiment."""
+  check_can_make(workdir, "--workdir")
   path = workdir / "config.json"
-  if workdir.exists() and not workdir.is_dir():
-    raise UserError(f"{workdir} is a file; choose another --workdir.")
   if not path.exists():
     names = {p.name for p in workdir.iterdir()} if workdir.exists() else set()
     if not all(name == lock.NAME or _is_temporary(name) for name in names):
@@ -190,7 +230,18 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
       )
     return
   # As JSON has it: a tuple comes back as a list.
-  there, here = _flat(read_json(path)), _flat(_plain(config.to_dict()))
+  record = read_record(path)
+  if record is None:
+    raise UserError(
+      f"{path} is damaged: it says no more what experiment this is; choose "
+      "another --workdir."
+    )
+  for result in sorted(workdir.glob("runs/*/result.json")):
+    if read_record(result) is None:
+      raise UserError(
+        f"{result} is damaged; delete it, and that run is done again."
+      )
+  there, here = flatten(record), flatten(_plain(config.to_dict()))
   for field in sorted(there.keys() | here.keys()):
     if _FREE.fullmatch(field):
       continue
@@ -200,16 +251,6 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
         f"{there.get(field)!r} there, {here.get(field)!r} here); choose "
         "another --workdir."
       )
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  flat = {}
-  for key, value in config.items():
-    if isinstance(value, Mapping):
-      flat |= _flat(value, f"{prefix}{key}.")
-    else:
-      flat[prefix + key] = value
-  return flat
 
 
 def environment() -> dict[str, str]:

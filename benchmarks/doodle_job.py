@@ -19,6 +19,7 @@ from alcurr.data.render import make_render, render_all
 from alcurr.difficulty import arms, scores
 from alcurr.models import MODELS
 from alcurr.types import Images, Strokes
+from configs import default
 
 NETWORKS = ("cnn", "mobilenet")
 LEARNING_RATE = 1e-3
@@ -96,7 +97,7 @@ def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
     image_shape=learn.source.image.shape[1:],
     num_classes=len(learn.class_names),
   )
-  trials_by = train.fastest_trials_by()
+  trials_by = default.get_config().trials_by
   run = train.Run(
     sampler=samplers.uniform(batch_size=batch_size),
     model=model,

@@ -5,6 +5,7 @@ import functools
 import jax
 import optax
 
+from alcurr import programs
 from alcurr.models import MODELS
 from benchmarks import jax_device, task
 from benchmarks.timing import Program
@@ -43,7 +44,9 @@ def make_program(
     updates, opt_state = tx.update(grads, opt_state)
     return optax.apply_updates(params, updates), model_state, opt_state
 
-  @functools.partial(jax.jit, donate_argnums=0)
+  @functools.partial(
+    jax.jit, donate_argnums=0, compiler_options=programs.compiler_options()
+  )
   def train(state, steps, key, image, label):
     return jax.lax.fori_loop(
       0, steps, lambda _, state: train_step(state, key, image, label), state

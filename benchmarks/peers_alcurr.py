@@ -5,13 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alcurr import bandits, progress, rescale, samplers, step, train
+from alcurr import (
+  bandits,
+  programs,
+  progress,
+  rescale,
+  samplers,
+  step,
+  train,
+)
 from alcurr.data.pool import make_gather
 from alcurr.difficulty.arms import make_arms
 from alcurr.models import MODELS
 from alcurr.types import Images, Pool, Sampler
 from benchmarks import doodle_job, jax_device
 from benchmarks.timing import Program
+from configs import default
 
 # Steps between two visits of the host, as configs/default.py has it.
 CHUNK_STEPS = 25
@@ -52,12 +61,16 @@ def make_program(
   tx = optax.adam(doodle_job.LEARNING_RATE)
   chosen = make_sampler(sampler, batch_size, num_steps)
   steps_of = step.make_steps(network, tx, chosen, gather)
-  trials_by = train.fastest_trials_by()
+  trials_by = default.get_config().trials_by
+  options = programs.compiler_options()
   chunk = jax.jit(
-    step.make_train_chunk(steps_of, CHUNK_STEPS, trials_by), donate_argnums=0
+    step.make_train_chunk(steps_of, CHUNK_STEPS, trials_by),
+    donate_argnums=0,
+    compiler_options=options,
   )
   score = jax.jit(
-    train.make_score(network, gather, doodle_job.EVAL_BATCH_SIZE, trials_by)
+    train.make_score(network, gather, doodle_job.EVAL_BATCH_SIZE, trials_by),
+    compiler_options=options,
   )
   init = step.make_init(network, tx, chosen)
   keys = jnp.stack([jax.random.key(i) for i in range(doodle_job.TRIALS)])

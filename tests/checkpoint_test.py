@@ -16,7 +16,7 @@ from absl import logging
 from contract_test import SAMPLERS
 from ml_collections import ConfigDict
 
-from alcurr import checkpoint, samplers, train, writer
+from alcurr import checkpoint, samplers, tally, train, writer
 from alcurr.data.pool import make_gather
 from alcurr.errors import MachineError, UserError
 
@@ -51,10 +51,14 @@ def _plan(sampler="uniform", trials_by="map"):
   return run, train.make_plan(run, POOLS)
 
 
+def _template(state):
+  return checkpoint.Kept(state, tally.start(2, POOLS["train"].label.size))
+
+
 def _train(run, plan, folder, chunks=None, every=EVERY):
   """Goes on with a run in a folder, for so many chunks."""
   kept, path = folder / "checkpoints", folder / "rows.jsonl"
-  start = checkpoint.restore(kept, plan.state, FACTS, path)
+  start = checkpoint.restore(kept, _template(plan.state), FACTS, path)
   calls = iter(range(100))
   with (
     writer.json_lines(path, start and start.mark) as lines,
@@ -112,7 +116,7 @@ def test_a_run_that_was_cut_is_the_whole(sampler, trials_by, tmp_path):
   with (tmp_path / "rows.jsonl").open("a") as file:
     file.write('{"step": 12, "trial": 0}\n{"step": 12, "tr')
   rest = _train(run, plan, tmp_path)
-  _same(rest.state, whole.state)
+  _same((rest.state, rest.tally), (whole.state, whole.tally))
   writer.write_json(tmp_path / "rows.json", _but_seconds(rows))
   assert _but_seconds(_rows(tmp_path)) == writer.read_json(
     tmp_path / "rows.json"
@@ -166,7 +170,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 ):
   """Whichever of its files was harmed."""
   names = [p.relative_to(kept) for p in _files(kept / "checkpoints/16")]
-  template = made[1].state
+  template = _template(made[1].state)
   caplog.set_level("WARNING", logger=logging.get_absl_logger().name)
   for name in names:
     good = (kept / name).read_bytes()
@@ -207,7 +211,8 @@ def test_where_none_is_good_nothing_is_touched(made, kept):
 def test_rows_that_were_lost_take_their_checkpoints_with_them(made, kept):
   path = kept / "rows.jsonl"
   path.write_text("".join(path.open().readlines()[:-1]))
-  saved = checkpoint.restore(kept / "checkpoints", made[1].state, FACTS, path)
+  template = _template(made[1].state)
+  saved = checkpoint.restore(kept / "checkpoints", template, FACTS, path)
   assert saved.step == 12
   path.unlink()
   with pytest.raises(MachineError, match=r"rows\.jsonl has lost rows"):
@@ -226,7 +231,7 @@ def test_what_was_half_written_is_none_and_goes(made, kept):
   ("facts", "template", "what"),
   [
     ({"steps": 17}, lambda s: s, "steps"),
-    (FACTS, lambda s: s._replace(params=s.opt_state), "state"),
+    (FACTS, lambda s: s._replace(params=s.opt_state), "arrays"),
   ],
 )
 def test_checkpoints_of_another_run_are_refused(
@@ -235,7 +240,7 @@ def test_checkpoints_of_another_run_are_refused(
   with pytest.raises(UserError, match=f"of a run with other {what}"):
     checkpoint.restore(
       kept / "checkpoints",
-      template(made[1].state),
+      _template(template(made[1].state)),
       facts,
       kept / "rows.jsonl",
     )
@@ -250,22 +255,32 @@ STATE = {
 }
 
 
-def _write(folder, scores, *, last=False, **every):
+TALLY = tally.start(2, 5)._replace(
+  count=np.arange(10, dtype=np.uint32).reshape(2, 5),
+  squares=np.array([2**60 + 1, 3]),
+)
+
+
+def _write(folder, scores, *, going=(2,) * 9, last=False, **every):
   """Saves after each step from 1 on, evaluated to these scores."""
   every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1} | every)
   with checkpoint.Checkpoints(folder, every, {}) as checkpoints:
     for step, score in enumerate(scores, start=1):
       if checkpoints.due(step, score is not None) or last:
         state = STATE | {"half": STATE["half"] + step}
-        checkpoints.save(step, state, 1.0, score, last=last)
+        kept = checkpoint.Kept(state, TALLY)
+        checkpoints.save(step, kept, 1.0, score, going[step - 1], last=last)
   return {int(path.name) for path in folder.iterdir()}
+
+
+TEMPLATE = checkpoint.Kept(jax.eval_shape(lambda: STATE), TALLY)
 
 
 def test_every_kind_of_leaf_comes_back(tmp_path):
   _write(tmp_path, [None], last=True)
-  template = jax.eval_shape(lambda: STATE)
-  saved = checkpoint.restore(tmp_path, template, {})
-  _same(saved.state, STATE | {"half": STATE["half"] + 1})
+  saved = checkpoint.restore(tmp_path, TEMPLATE, {})
+  _same(saved.kept.state, STATE | {"half": STATE["half"] + 1})
+  _same(saved.kept.tally, TALLY)
   assert (saved.step, saved.seconds, saved.valid) == (1, 1.0, None)
 
 
@@ -287,8 +302,15 @@ def test_the_best_is_written_though_none_was_due_then(tmp_path):
   scores = [0.5, 0.9, 0.1, 0.2]
   assert _write(tmp_path, scores, steps=4) == {2, 4}
   shutil.rmtree(tmp_path / "4")
-  saved = checkpoint.restore(tmp_path, jax.eval_shape(lambda: STATE), {})
-  np.testing.assert_array_equal(saved.state["half"], STATE["half"] + 2)
+  saved = checkpoint.restore(tmp_path, TEMPLATE, {})
+  np.testing.assert_array_equal(saved.kept.state["half"], STATE["half"] + 2)
+
+
+def test_the_last_one_before_a_trial_went_wrong_stays(tmp_path):
+  going = (3, 3, 2, 2, 1, 1, 1)
+  assert _write(tmp_path, [None] * 6, going=going) == {2, 4, 6}
+  # Known again by the next process.
+  assert _write(tmp_path, [None] * 7, going=going) == {2, 4, 7}
 
 
 def test_the_best_is_known_again(tmp_path):
@@ -318,5 +340,5 @@ def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path):
     checkpoint.Checkpoints(folder, every, {}) as checkpoints,
   ):
     shutil.rmtree(folder)
-    checkpoints.save(1, STATE, 1.0, None)
+    checkpoints.save(1, checkpoint.Kept(STATE, TALLY), 1.0, None, 2)
   assert not folder.exists()

@@ -233,14 +233,22 @@ def test_a_chunk_is_the_loop_over_cycles_and_compiles_once(case):
 
 
 def test_a_chunk_is_its_steps_one_by_one(case):
-  """Prepared, measured and plain steps, called from Python."""
+  """Prepared, measured and plain steps, called from Python.
+
+  What a step says that it drew is what its sampler draws, and no law of
+  `alcurr.laws` is broken.
+  """
   prepare, measured, plain = (jax.jit(part) for part in (case.steps[:3]))
   state = case.init(jax.random.key(0), POOL)
   for i in range(STEPS):
     if i % case.steps.cycle == 0:
       prepared = prepare(state, POOL, VALID)
     part = plain if i % case.steps.every else measured
-    state, _ = part(state, POOL, VALID, prepared)
+    key_draw, *_ = jax.random.split(jax.random.fold_in(state.key, i), 4)
+    draw = case.sampler.sample(key_draw, state.sampler_state, POOL)
+    state, one = part(state, POOL, VALID, prepared)
+    np.testing.assert_array_equal(one.index, draw.index)
+    assert int(one.wrong) == 0
   _assert_equal(case.state, state, rtol=1e-4, atol=1e-6)
 
 

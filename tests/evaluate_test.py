@@ -48,3 +48,10 @@ def test_equal_logits_do_not_count_as_right():
   flat = {"weight": np.zeros((16, 4)), "bias": np.zeros(4)}
   scores = evaluate.make_evaluate(model, make_gather(), 50)((flat, {}), pool)
   np.testing.assert_array_equal(scores.rank, pool.label)
+
+
+def test_what_is_not_a_number_is_never_right():
+  pool = toy.make_pool(50)
+  flat = {"weight": np.full((16, 4), np.nan), "bias": np.zeros(4)}
+  scorer = evaluate.make_evaluate(toy.make_linear(), make_gather(), 50)
+  assert (np.asarray(scorer((flat, {}), pool).rank) >= 4).all()

@@ -1,4 +1,4 @@
-"""The command line: one tiny experiment whole, and every mistake in words."""
+"""The command line: one tiny experiment whole, and again."""
 
 import json
 import os
@@ -26,6 +26,7 @@ TINY = (
   "--config.difficulty.budget=24 steps",
   "--config.difficulty.num_arms=3",
   "--config.samplers.bandit.warmup=4",
+  "--config.samplers.bandit_mean.warmup=4",
 )
 
 
@@ -37,11 +38,20 @@ ENVIRONMENT = {
 } | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
-def _run(*args):
+def _guarded(log):
+  """The environment of a process that tests/guard watches."""
+  paths = [str(ROOT / "tests/guard"), ENVIRONMENT.get("PYTHONPATH", "")]
+  return ENVIRONMENT | {
+    "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    "GUARD_LOG": str(log),
+  }
+
+
+def _run(*args, env=ENVIRONMENT):
   return subprocess.run(
     [sys.executable, "-m", "alcurr.main", *args],
     cwd=ROOT,
-    env=ENVIRONMENT,
+    env=env,
     capture_output=True,
     text=True,
     timeout=300,
@@ -53,7 +63,8 @@ def _run(*args):
 def finished(tmp_path_factory):
   """A tiny experiment that ran to the end: its workdir and its output."""
   workdir = tmp_path_factory.mktemp("runs") / "tiny"
-  done = _run(QUICKSTART, f"--workdir={workdir}", *TINY)
+  env = _guarded(workdir.parent / "guard.log")
+  done = _run(QUICKSTART, f"--workdir={workdir}", *TINY, env=env)
   assert done.returncode == 0, done.stderr
   return workdir, done
 
@@ -72,6 +83,7 @@ def test_it_prints_the_table_and_leaves_the_files(finished):
     "gallery.npz",
     "figures/learning_curves.png",
     "figures/policy_bandit.png",
+    "figures/policy_bandit_mean.png",
     "figures/difficulty_by_class.png",
     *(
       f"runs/{name}/{file}"
@@ -79,10 +91,43 @@ def test_it_prints_the_table_and_leaves_the_files(finished):
       for file in ("metrics.jsonl", "result.json", "test.npz")
     ),
   }
-  # Its warm-up is longer than this run.
-  assert "figures/policy_bandit_mean.png" not in files
   # Every figure has its data beside it.
   assert all(f.replace(".png", ".csv") in files for f in files if "png" in f)
+
+
+def test_it_keeps_to_itself(finished):
+  """No network, no pickle, and files in the workdir and the cache alone."""
+  beside = finished[0].parent
+  log = (beside / "guard.log").read_text().splitlines()
+  assert not [line for line in log if line.startswith("forbidden")]
+  paths = {pathlib.Path(line.split(" ", 1)[1]) for line in log}
+  assert beside / "tiny/results.csv" in paths
+  elsewhere = [
+    path
+    for path in paths
+    if not path.is_relative_to(beside)
+    # Python's own compiled modules, and matplotlib's list of fonts.
+    and not {"__pycache__", "matplotlib"} & {*path.parts}
+  ]
+  # Where JAX writes down the names of its threads.
+  kernel = {pathlib.Path(os.devnull), pathlib.Path("/proc/self/comm")}
+  assert set(elsewhere) <= kernel
+
+
+@pytest.mark.parametrize(
+  "program",
+  [
+    "import socket; socket.create_connection(('127.0.0.1', 9))",
+    "import pickle, pathlib; pickle.loads(pickle.dumps(pathlib.Path()))",
+  ],
+)
+def test_the_guard_sees(program, tmp_path):
+  log = tmp_path / "guard.log"
+  done = subprocess.run(
+    [sys.executable, "-c", program], env=_guarded(log), capture_output=True
+  )
+  assert done.returncode == 1 and b"forbidden here" in done.stderr
+  assert log.read_text().startswith("forbidden")
 
 
 def test_results_have_a_row_per_sampler_and_trial(finished):
@@ -90,7 +135,8 @@ def test_results_have_a_row_per_sampler_and_trial(finished):
   assert list(results.columns) == [
     *("sampler", "batch_size", "trial", "top1", "top3", "map3", "loss"),
     *("examples_seen", "steps", "train_seconds", "scoring_seconds"),
-    "flops_per_step",
+    *("flops_per_step", "coverage", "effective_sample_size"),
+    *("skipped_updates", "wrong_step", "wrong"),
   ]
   assert len(results) == 3 * 2
   assert (results.examples_seen == 24 * 8).all()
@@ -98,6 +144,12 @@ def test_results_have_a_row_per_sampler_and_trial(finished):
   assert (results.map3 <= results.top3).all()
   scored = results.set_index("sampler").scoring_seconds
   assert (scored["uniform"] == 0).all() and (scored["bandit"] > 0).all()
+  # One pass over more than 192 examples, in which none comes twice.
+  uniform = results[results["sampler"] == "uniform"]
+  assert uniform.effective_sample_size.tolist() == [192, 192]
+  assert uniform.coverage.nunique() == 1 and 0.2 < uniform.coverage.max() < 0.3
+  assert (results.skipped_updates == 0).all()
+  assert results[["wrong_step", "wrong"]].isna().all(axis=None)
 
 
 def test_metrics_tell_of_every_trial(finished):
@@ -110,6 +162,8 @@ def test_metrics_tell_of_every_trial(finished):
     assert row["examples_seen"] == 8 * row["step"]
     assert sum(row["policy"]) == pytest.approx(1, abs=1e-5)
     assert len(row["policy"]) == 3 and "gain" in row
+    assert 0 < row["coverage"] < 1
+    assert 1 < row["effective_sample_size"] <= row["examples_seen"]
     assert len(row["valid"]["top1_by_class"]) == 4
     assert len(row["valid"]["top1_by_arm"]["difficulty"]) == 3
 
@@ -146,6 +200,41 @@ def test_a_second_experiment_reuses_what_is_cached_and_agrees(finished):
     pd.read_csv(workdir / "results.csv")[columns],
     pd.read_csv(other / "results.csv")[columns],
   )
+
+
+def test_a_sampler_whose_trials_all_diverge_is_told_after_the_others(tmp_path):
+  config = tmp_path / "wild.py"
+  config.write_text(
+    "from ml_collections import ConfigDict\n"
+    "from configs import quickstart\n"
+    "def get_config():\n"
+    "  config = quickstart.get_config()\n"
+    "  del config.samplers.bandit, config.samplers.bandit_mean\n"
+    "  wild = {'name': 'sgd', 'learning_rate': 1e38}\n"
+    "  config.samplers.wild = ConfigDict(\n"
+    "    {'name': 'uniform', 'run': {'optimizer': wild}}\n"
+    "  )\n"
+    "  return config\n"
+  )
+  options = [o for o in TINY if "bandit" not in o]
+  workdir = tmp_path / "runs" / "wild"
+  command = (f"--config={config}", f"--workdir={workdir}", *options)
+  done = _run(*command)
+  assert done.returncode == 1, done.stderr
+  said = [x for x in done.stderr.splitlines() if x.startswith("alcurr: ")]
+  assert len(said) == 1 and "Every trial of wild ended with a loss" in said[0]
+  assert "wild: trial 1 went wrong at step" in done.stderr
+  assert "Traceback" not in done.stderr
+  assert "0 of 2" in done.stdout and "baseline" in done.stdout
+  results = pd.read_csv(workdir / "results.csv").set_index("sampler")
+  assert results.loc["uniform", "top1"].notna().all()
+  wild = results.loc["wild"]
+  assert wild[["top1", "loss", "coverage"]].isna().all(axis=None)
+  assert (wild.wrong_step >= 1).all() and (wild.wrong_step <= 4).all()
+  assert wild.wrong.str.contains("loss|update").all()
+  assert (workdir / "report.html").exists()
+  # The experiment is finished all the same, and says so again.
+  assert _run(*command).returncode == 1
 
 
 def test_programs_are_kept_only_if_asked(tmp_path):
@@ -190,113 +279,3 @@ def test_a_workdir_of_another_config_is_refused(finished):
   assert done.returncode == 2
   assert "another config (seed is 0 there, 5 here)" in done.stderr
   assert "Traceback" not in done.stderr
-
-
-MISTAKES = [
-  (["--config=configs/none.py"], "No such file"),
-  ([], "Name an experiment: --config=configs/quickstart.py"),
-  ([QUICKSTART, "stray"], "Unknown argument 'stray'"),
-  ([QUICKSTART, "--workdr=x"], "Unknown command line flag 'workdr'"),
-  ([QUICKSTART, "--config.trails=3"], 'Did you mean "trials"'),
-  ([QUICKSTART, "--config.samplers.bandit.epsilom=1"], "epsilon"),
-  ([QUICKSTART, "--config.seed=1.5"], "invalid literal for int"),
-  ([QUICKSTART, "--config.trials=0"], "trials must be at least 1, got 0."),
-  ([QUICKSTART, "--config.batch_size=-1"], "batch_size must be at least 1"),
-  ([QUICKSTART, "--config.trials_by=pmap"], "trials_by must be auto, vmap"),
-  ([QUICKSTART, "--config.budget=fast"], "write a positive number of epochs"),
-  ([QUICKSTART, "--config.budget=0 steps"], "write a positive number"),
-  ([QUICKSTART, "--config.budget=3 examples"], "less than one batch of 32"),
-  ([QUICKSTART, "--config.baseline=unifrom"], "Did you mean uniform?"),
-  ([QUICKSTART, "--config.difficulty.seed=1"], "is also a trial's"),
-  ([QUICKSTART, "--config.model.name=resnet"], "Did you mean resnet50?"),
-  (
-    [QUICKSTART, "--config.model.name=resnet50(weights='none.h5')"],
-    "model: resnet50: there is no file none.h5",
-  ),
-  (
-    [
-      QUICKSTART,
-      "--config.model.name=mobilenet",
-      "--config.model.weights=none.h5",
-    ],
-    "model: mobilenet: there is no file none.h5",
-  ),
-  ([QUICKSTART, "--config.model.weights=x.h5"], "cnn takes no 'weights'."),
-  ([QUICKSTART, "--config.model.name=cnn(width=-1)"], "width must be"),
-  ([QUICKSTART, "--config.optimizer.name=adma"], "Did you mean adam?"),
-  ([QUICKSTART, "--config.optimizer.learning_rate=0"], "must be positive"),
-  ([QUICKSTART, "--config.optimizer.schedule=step"], "Known: constant"),
-  (
-    [QUICKSTART, "--config.samplers.bandit.name=bandit"],
-    "Known: active_bandit",
-  ),
-  ([QUICKSTART, "--config.samplers.bandit.epsilon=2"], "epsilon must be in"),
-  ([QUICKSTART, "--config.samplers.bandit.epsilon=lots"], "Known: constant"),
-  ([QUICKSTART, "--config.samplers.bandit.gain=pg"], "prediction_gain"),
-  ([QUICKSTART, "--config.samplers.bandit.arms=dificulty"], "mean difficulty"),
-  ([QUICKSTART, "--config.samplers.bandit.rescale=rank(window=1)"], "window"),
-  ([QUICKSTART, "--config.samplers.bandit.arms_per_batch=5"], "must divide"),
-  ([QUICKSTART, "--config.data.source=web"], "Known: files, npz, synthetic."),
-  ([QUICKSTART, "--config.data.source=files"], "say where the data is"),
-  ([QUICKSTART, "--config.data.render=never"], "in_step or ahead"),
-  ([QUICKSTART, "--config.data.image_size=0"], "size must be at least 1"),
-  ([QUICKSTART, "--config.data.stroke_decay=2"], "stroke_decay must be in"),
-  ([QUICKSTART, "--config.data.classes=99"], "from 2 to 30, got 99"),
-  ([QUICKSTART, "--config.data.classes=cat"], "chosen by their number"),
-  ([QUICKSTART, "--config.data.valid_fraction=1.0"], "must be positive, probe"),
-  ([QUICKSTART, "--config.data.scribble_fraction=2.0"], "must be in"),
-  ([QUICKSTART, "--config.equal=seconds"], "equal must be examples or flops"),
-  ([QUICKSTART, "--config.train_on=test"], "train_on must be one of train, "),
-  ([QUICKSTART, "--config.train_on=train_and_probe"], "data.probe_fraction"),
-  ([QUICKSTART, "--config.thresholds=high"], "write accuracies between 0"),
-  ([QUICKSTART, "--config.data.planted_noise=1.0"], "planted_noise must be"),
-  ([QUICKSTART, "--config.data.planted_in=test"], "no 'test' to plant"),
-  ([QUICKSTART, "--config.data.train_examples=-1"], "must not be negative"),
-  ([QUICKSTART, "--config.data.probe_fraction=-0.1"], "probe_fraction not"),
-  ([QUICKSTART, "--config.samplers.bandit.every=0"], "every must be at"),
-  (
-    [QUICKSTART, "--config.samplers.bandit.gain=influence(probe_size=0)"],
-    "probe_size must be at least 1",
-  ),
-  (
-    [QUICKSTART, "--config.samplers.bandit.gain=influence(refresh=0)"],
-    "refresh must be at least 1",
-  ),
-  (["--config=configs/paper.py:part=three"], "part must be table1, table2"),
-  (["--config=configs/paper.py:scale=0"], "scale must be positive"),
-  (["--config=configs/paper.py:scale=big"], "scale is of type float"),
-  (["--config=configs/paper.py:scales=1"], "write part, scale, image"),
-  (["--config=configs/influence.py:part=some"], "part must be one of"),
-  # What only the data can tell, and still before anything is trained.
-  ([QUICKSTART, "--config.difficulty.num_arms=5000"], "the smallest class"),
-  ([QUICKSTART, "--config.batch_size=2000"], "smallest of the 10 arms"),
-  (
-    [QUICKSTART, "--config.batch_size=20000", *TINY[:2]],
-    "less than one batch of 20000",
-  ),
-]
-
-
-@pytest.mark.parametrize(("args", "message"), MISTAKES)
-def test_a_mistake_is_one_sentence(args, message, tmp_path, monkeypatch, capfd):
-  """In this process, for speed: what the module's last line does."""
-  from absl import app, flags
-
-  workdir = tmp_path / "run"
-  monkeypatch.chdir(ROOT)
-  # A folder of programs would stay this process's.
-  own = [f"--workdir={workdir}", "--nocompilation_cache"]
-  monkeypatch.setattr(sys, "argv", ["alcurr", *own, *args])
-  for name in list(flags.FLAGS):  # what the case before has set
-    if name.startswith("config."):
-      delattr(flags.FLAGS, name)
-    elif name in ("config", "workdir"):
-      flags.FLAGS[name].unparse()
-  with pytest.raises(SystemExit) as stopped:
-    app.run(cli.main, flags_parser=cli.parse)
-  assert stopped.value.code == 2
-  lines = capfd.readouterr().err.strip().splitlines()
-  said = [line for line in lines if line.startswith("alcurr: ")]
-  assert len(said) == 1 and message in said[0]
-  assert not any("Traceback" in line for line in lines)
-  assert not workdir.exists()

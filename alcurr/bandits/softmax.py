@@ -23,10 +23,12 @@ def softmax(*, learning_rate: float = 0.2) -> Bandit:
   """Softmax over weights that rewards are added to.
 
   Args:
-    learning_rate: η of the paper (1/5 there), positive.
+    learning_rate: η of the paper (1/5 there), positive and finite.
   """
-  if not learning_rate > 0:
-    raise ValueError(f"learning_rate must be positive, got {learning_rate}")
+  if not 0 < learning_rate < float("inf"):
+    raise ValueError(
+      f"learning_rate must be positive and finite, got {learning_rate}"
+    )
 
   def init(num_arms: int) -> SoftmaxState:
     return SoftmaxState(

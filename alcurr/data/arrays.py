@@ -1,13 +1,16 @@
 """Images that are arrays already: in memory, .npz, Google's 28x28 bitmaps."""
 
 import hashlib
+import math
 import pathlib
+import zipfile
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
 
 from alcurr.data import cache
-from alcurr.data.pool import Dataset
+from alcurr.data.pool import Dataset, check_class_names
 from alcurr.errors import UserError
 from alcurr.types import Images
 
@@ -58,6 +61,7 @@ def from_arrays(
   count = np.bincount(label, minlength=len(names))
   if count.min() == 0:
     raise UserError(f"class {names[count.argmin()]!r} has no example.")
+  check_class_names(names)
   return Dataset(
     source=Images(images),
     label=label.astype(np.int32),
@@ -139,6 +143,10 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
 
   The arrays are `images`, `image` or `x`, and `labels`, `label` or `y`.
 
+  Memory: those two arrays and, of images that are floats, a copy as float32;
+  an array larger than its entry of the archive is refused before it is made.
+  No archive holds more than 1032 times its own size, the most of deflate.
+
   Raises:
     UserError: no such file, damaged, pickled, or arrays that do not fit.
   """
@@ -147,6 +155,7 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
     if not isinstance(file, np.lib.npyio.NpzFile):
       raise ValueError("it is one array, not an archive of them")
     with file:
+      _check_sizes(file.zip)
       chosen = [
         next((name for name in names if name in file), None)
         for names in (_IMAGE_NAMES, _LABEL_NAMES)
@@ -168,13 +177,44 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
     ) from error
 
 
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+  """Refuses arrays that claim more bytes than their entries hold."""
+  for entry in archive.infolist():
+    with archive.open(entry) as file:
+      _check_size(file, entry.file_size, entry.filename)
+
+
+def _check_size(file: BinaryIO, size: int, name: str) -> None:
+  """Refuses a .npy of so many bytes whose header claims other than it holds."""
+  version = np.lib.format.read_magic(file)
+  read = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+  }.get(version)
+  if read is None:
+    raise ValueError(f"{name} is of the unknown version {version}")
+  shape, _, dtype = read(file)
+  held = size - file.tell()
+  if dtype.hasobject:
+    raise ValueError(f"{name} holds Python objects")
+  if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
+    raise ValueError(
+      f"{name} claims {list(shape)} {dtype}, but holds {held} bytes"
+    )
+
+
 def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
   """A full_numpy_bitmap_<class>.npy: [N, 784] uint8, mapped, not read.
+
+  Memory: that of the header, whatever the file's size.
 
   Raises:
     UserError: truncated, pickled, empty, or of another type or shape.
   """
+  path = pathlib.Path(path)
   try:
+    with path.open("rb") as file:
+      _check_size(file, path.stat().st_size, path.name)
     rows = np.lib.format.open_memmap(path, mode="r")
   except cache.UNREADABLE as error:
     raise UserError(

@@ -27,7 +27,8 @@ from absl import logging
 from alcurr import writer
 from alcurr.errors import MachineError, UserError
 
-# What np.load raises for a damaged file, by where the damage is.
+# What np.load raises for a damaged file, by where the damage is; memory runs
+# out where a header claims more than there is.
 UNREADABLE = (
   OSError,
   ValueError,
@@ -36,6 +37,9 @@ UNREADABLE = (
   EOFError,
   SyntaxError,
   NotImplementedError,
+  RecursionError,
+  OverflowError,
+  MemoryError,
   tokenize.TokenError,
   zipfile.BadZipFile,
   zlib.error,

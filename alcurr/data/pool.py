@@ -1,6 +1,6 @@
 """Datasets on the host, their splits, and pools on the device."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr.data import strokes
+from alcurr.errors import UserError
 from alcurr.types import Arms, Array, Batch, Images, Pool, Strokes
 
 
@@ -19,6 +20,27 @@ class Dataset(NamedTuple):
   key: np.ndarray  # [N] uint64, hash of an example's own key or content
   class_names: tuple[str, ...]  # [V]
   flags: dict[str, np.ndarray]  # [N] bool each, what is known of an example
+
+
+def check_class_names(names: Sequence[str]) -> None:
+  """Refuses names that no page could show, and a single class.
+
+  Any printable text may be one: what shows a name escapes it, and no file is
+  called after it.
+
+  Raises:
+    UserError: fewer than two names, or one that is empty or not printable.
+  """
+  if len(names) < 2:
+    raise UserError(
+      f"there is one class alone, {names[0]!r}; give at least two to tell "
+      "apart."
+    )
+  for name in names:
+    if not name.strip() or not name.isprintable():
+      raise UserError(
+        f"a class is called {name!a}; rename it so that it can be printed."
+      )
 
 
 def take(dataset: Dataset, index: np.ndarray) -> Dataset:
@@ -54,6 +76,23 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
   )
 
 
+def check_fractions(
+  valid_fraction: float, test_fraction: float, probe_fraction: float
+) -> None:
+  """Refuses shares of `split` that leave no data to train on."""
+  if not (
+    valid_fraction > 0
+    and test_fraction > 0
+    and probe_fraction >= 0
+    and valid_fraction + test_fraction + probe_fraction < 1
+  ):
+    raise ValueError(
+      "valid_fraction and test_fraction must be positive, probe_fraction not "
+      "negative, and leave some of the data to train on, got "
+      f"{valid_fraction}, {test_fraction} and {probe_fraction}"
+    )
+
+
 def split(
   dataset: Dataset,
   valid_fraction: float,
@@ -80,17 +119,7 @@ def split(
     ValueError: fractions that leave no training data, or a split in which a
       class has no example.
   """
-  if not (
-    valid_fraction > 0
-    and test_fraction > 0
-    and probe_fraction >= 0
-    and valid_fraction + test_fraction + probe_fraction < 1
-  ):
-    raise ValueError(
-      "valid_fraction and test_fraction must be positive, probe_fraction not "
-      "negative, and leave some of the data to train on, got "
-      f"{valid_fraction}, {test_fraction} and {probe_fraction}"
-    )
+  check_fractions(valid_fraction, test_fraction, probe_fraction)
   # The key is a hash already: its top 53 bits are a uniform number in [0, 1).
   place = (dataset.key >> np.uint64(11)) * 2.0**-53
   bounds = [
@@ -110,7 +139,8 @@ def split(
     if count.min() == 0:
       raise ValueError(
         f"class {part.class_names[count.argmin()]!r} has no example in the "
-        f"{name} split; give it more drawings or a larger fraction"
+        f"{name} split; give it more examples, of keys that differ, or the "
+        "split a larger fraction"
       )
   return parts
 

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from alcurr.data import cache, strokes
 from alcurr.data.classfile import ClassFile, read_class
-from alcurr.data.pool import Dataset
+from alcurr.data.pool import Dataset, check_class_names
 from alcurr.errors import UserError
 from alcurr.types import Images, Strokes
 
@@ -72,6 +72,7 @@ def load(
   directory = pathlib.Path(directory)
   files = _find(directory)
   names = choose_classes(sorted(files), classes)
+  check_class_names(names)
   files = {name: files[name] for name in names}
   if recognized_only and files[names[0]].suffix == ".npy":
     raise UserError(
@@ -116,9 +117,15 @@ def load(
 
 def _find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   """The files by class name."""
-  if not directory.is_dir():
-    raise UserError(f"{directory}: no such directory.")
-  paths = [path for path in directory.iterdir() if path.is_file()]
+  try:
+    paths = [path for path in directory.iterdir() if path.is_file()]
+  except FileNotFoundError as error:
+    raise UserError(f"{directory}: no such directory.") from error
+  except OSError as error:  # a file, no access, a name too long
+    raise UserError(
+      f"{directory}: cannot be listed ({error.strerror}); name a folder that "
+      "can."
+    ) from error
   drawings = {path.stem: path for path in paths if path.suffix == ".ndjson"}
   bitmaps = {
     path.stem.removeprefix(_BITMAP_PREFIX): path
@@ -157,7 +164,7 @@ def choose_classes(
   if classes == "all":
     return list(known)
   if isinstance(classes, str):
-    classes = [name.strip() for name in classes.split(",")]
+    classes = [n.strip() for n in classes.split(",") if n.strip()]
   if not len(classes):
     raise UserError('classes names none; write "all", a number, or names.')
   for name in classes:

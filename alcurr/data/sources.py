@@ -10,7 +10,13 @@ from absl import logging
 from alcurr import specs
 from alcurr.data import arrays, quickdraw, synthetic
 from alcurr.data.noise import plant_wrong_labels
-from alcurr.data.pool import Dataset, make_gather, split, take
+from alcurr.data.pool import (
+  Dataset,
+  check_fractions,
+  make_gather,
+  split,
+  take,
+)
 from alcurr.data.render import make_render, render_all
 from alcurr.errors import UserError
 from alcurr.types import Array, Batch, Images, Pool, Strokes
@@ -51,6 +57,8 @@ def _npz(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   return arrays.load_npz(config["dir"])
 
 
+_FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
+
 SOURCES = {"synthetic": _synthetic, "files": _files, "npz": _npz}
 
 
@@ -64,6 +72,19 @@ def check(config: Mapping[str, Any]) -> None:
   if config["source"] != "synthetic" and not config["dir"]:
     raise UserError(
       "data.dir is empty: say where the data is, --config.data.dir=PATH."
+    )
+  if config["source"] == "synthetic" and config["dir"]:
+    raise UserError(
+      f"data.dir={config['dir']!r} is not read by data.source=synthetic; add "
+      "--config.data.source=files or npz, or leave it out."
+    )
+  if config["on_error"] not in ("raise", "skip"):
+    raise UserError(
+      f"data.on_error must be raise or skip, got {config['on_error']!r}."
+    )
+  if config["max_per_class"] < 0:
+    raise UserError(
+      f"data.max_per_class must not be negative, got {config['max_per_class']}."
     )
   if config["render"] not in ("in_step", "ahead"):
     raise UserError(
@@ -92,6 +113,7 @@ def check(config: Mapping[str, Any]) -> None:
     )
   with specs.mistakes_in("data"):
     _make_render(config)
+    check_fractions(*(config[name] for name in _FRACTIONS))
 
 
 def _make_render(
@@ -109,21 +131,48 @@ def first_by_key(part: Dataset, count: int) -> Dataset:
   return take(part, np.sort(np.argsort(part.key)[:count]))
 
 
+def _first_to_train_on(part: Dataset, count: int) -> Dataset:
+  """So many of the training split, with examples of each class."""
+  if count > len(part.label):
+    raise UserError(
+      f"data.train_examples={count} is more than the {len(part.label)} of the "
+      "training split; take fewer, or more data."
+    )
+  first = first_by_key(part, count)
+  here = np.bincount(first.label, minlength=len(part.class_names))
+  if here.min() == 0:
+    raise UserError(
+      f"data.train_examples={count} leaves class "
+      f"{part.class_names[here.argmin()]!r} no example; take more."
+    )
+  return first
+
+
 def load(
   config: Mapping[str, Any], cache_dir: pathlib.Path
 ) -> tuple[dict[str, Dataset], Callable[[Pool, Array], Batch]]:
-  """The datasets by the name of their split, and the gather for their pools."""
+  """The datasets by the name of their split, and the gather for their pools.
+
+  Raises:
+    UserError: data that is missing, broken, or more than memory holds.
+  """
   render = _make_render(config)
   with specs.mistakes_in("data"):
-    dataset = SOURCES[config["source"]](config, cache_dir)
-    fractions = ("valid_fraction", "test_fraction", "probe_fraction")
-    parts = split(dataset, *(config[name] for name in fractions))
+    try:
+      dataset = SOURCES[config["source"]](config, cache_dir)
+    except MemoryError as error:
+      raise UserError(
+        f"data: there is not the memory for it ({error}); take less of it."
+      ) from error
+    parts = split(dataset, *(config[name] for name in _FRACTIONS))
     for name in config["planted_in"].split(","):
       parts[name] = plant_wrong_labels(
         parts[name], config["planted_noise"], config["seed"]
       )
   if config["train_examples"]:
-    parts["train"] = first_by_key(parts["train"], config["train_examples"])
+    parts["train"] = _first_to_train_on(
+      parts["train"], config["train_examples"]
+    )
   if config["render"] == "ahead" and isinstance(dataset.source, Strokes):
     parts = {
       name: part._replace(source=Images(render_all(part.source, render)))

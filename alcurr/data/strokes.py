@@ -17,6 +17,9 @@ from alcurr.types import Strokes
 
 _RDP_EPSILON = 2.0  # pixels of the 256 x 256 box
 _LARGEST = 255.0
+# Pixels that the pen goes in a stroke of a raw drawing, which is resampled with
+# a point for each. The real ones that come with the tests go at most 1,700.
+_LONGEST_WAY = 10**5
 
 
 class Drawing(NamedTuple):
@@ -189,7 +192,8 @@ def simplify(drawing: object) -> Drawing:
     drawing: a list of strokes [[x...], [y...], [t...]] in screen pixels.
 
   Raises:
-    BadDrawingError: not of that layout.
+    BadDrawingError: not of that layout, or with a stroke that goes more than a
+      hundred thousand pixels, which would take more memory than its few points.
   """
   points, lengths = _flat(drawing)
   with np.errstate(over="ignore", invalid="ignore"):
@@ -209,6 +213,8 @@ def _simplify_stroke(stroke: np.ndarray) -> np.ndarray:
   along = np.concatenate([[0.0], np.cumsum(step)])
   if along[-1] == 0:  # a dot, however long the pen rested
     return np.rint(stroke[:1]).astype(np.uint8)
+  if along[-1] > _LONGEST_WAY:
+    raise BadDrawingError(f"a stroke of more than {_LONGEST_WAY} pixels")
   # The last point stays, wherever the last whole pixel falls.
   place = np.append(np.arange(0, along[-1], 1.0), along[-1])
   resampled = np.stack(

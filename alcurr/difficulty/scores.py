@@ -12,7 +12,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from alcurr import programs, train
+from alcurr import programs, tally, train
+from alcurr.errors import FaultError
 from alcurr.types import Pool
 
 
@@ -32,6 +33,9 @@ def reference_loss(
     run: of one trial, with uniform sampling.
     pools: "train", "valid" and whatever else is to be scored.
     progress: as in `alcurr.train.train`.
+
+  Raises:
+    FaultError: as `loss_of`.
   """
   plan = train.make_plan(run, pools)
   result = train.train(run, plan, pools, lambda row: None, progress)
@@ -41,7 +45,16 @@ def reference_loss(
 def loss_of(
   run: train.Run, result: train.Result, pools: Mapping[str, Pool]
 ) -> Difficulty:
-  """Scores every pool with a reference model that is trained."""
+  """Scores every pool with a reference model that is trained.
+
+  Raises:
+    FaultError: its losses are not finite, and so no difficulties.
+  """
+  if not tally.going(result.tally):
+    raise FaultError(
+      f"{tally.sentence(result.tally, 0, run.name)[:-1]}; without it nothing "
+      "has a difficulty; a lower optimizer.learning_rate may help."
+    )
   loss, seconds = {}, result.train_seconds
   for name, pool in pools.items():
     variables = (result.state.params, result.state.model_state)
@@ -49,4 +62,9 @@ def loss_of(
     started = time.perf_counter()
     loss[name] = jax.device_get(score(variables, pool)).loss[0]
     seconds += time.perf_counter() - started
+    if not np.isfinite(loss[name]).all():
+      raise FaultError(
+        f"{run.name} gives examples of {name!r} a loss that is not finite, "
+        "which is no difficulty; a lower optimizer.learning_rate may help."
+      )
   return Difficulty(loss, seconds)

@@ -60,7 +60,11 @@ def read(path: str) -> WeightFile:
     if _is_safetensors(path):
       with safetensors.safe_open(path, "numpy") as file:
         return WeightFile(path, "safetensors", _safetensors_layers(file))
-  except (OSError, KeyError, safetensors.SafetensorError) as error:
+  except (
+    *(OSError, KeyError, safetensors.SafetensorError),
+    # Parts of another kind than Keras writes, or names that are no text.
+    *(AttributeError, RuntimeError, TypeError, UnicodeError),
+  ) as error:
     raise ValueError(f"{path} is damaged: {error}") from error
   raise ValueError(f"{path} is neither HDF5 nor safetensors: {READ}")
 
@@ -158,7 +162,7 @@ def _keras3_layers(file: h5py.File, path: str) -> dict[str, dict[str, Tensor]]:
   for group in groups:
     variables = {
       index: Tensor(group[index].name, group[index].shape)
-      for index in sorted(group, key=int)
+      for index in sorted(filter(str.isdecimal, group), key=int)
       if group[index].dtype.kind == "f"
     }
     if variables and "name" not in group.attrs:

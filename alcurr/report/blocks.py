@@ -88,7 +88,8 @@ def _accuracies(workdir: pathlib.Path, summary: pd.DataFrame) -> list[Block]:
       "Accuracy on the test pool: mean ± sample standard deviation over "
       "trials, in percent; the sample variance over trials, of accuracies in "
       "[0, 1]; and the paired difference to the baseline, in points, with its "
-      "95 % bootstrap interval over trials and test examples.",
+      "95 % bootstrap interval over trials and test examples."
+      + (_WRONG if summary.get("trials_wrong", pd.Series()).any() else ""),
       "summary",
       table=cells.summary(summary, baselines),
     )
@@ -103,15 +104,30 @@ def _accuracies(workdir: pathlib.Path, summary: pd.DataFrame) -> list[Block]:
   return shown
 
 
+_WRONG = (
+  " Trials that went wrong, their numbers no longer finite, are left out of "
+  "every mean, interval and figure; results.csv has the step of each."
+)
 _CURVES = (
   "Mean over trials, with a band of one sample standard deviation. A click on "
   "a name in the legend hides it, a double click shows it alone."
 )
 
 
+_SEEN = (
+  "The share of the training pool that has been trained on at least once, and "
+  "the effective sample size of all that was trained on: as many examples, "
+  "each taken equally often, would be spread as widely over the pool (Kish, "
+  "1965; the square of the sum of the examples' counts over the sum of their "
+  "squares). It falls where a sampler no longer draws what it has seen before. "
+)
+
+
 def _curves(workdir: pathlib.Path, stems: list[str]) -> list[Block]:
   """Learning curves, accuracy against cost, and losses."""
   logs = curves.read_logs(workdir)
+  if logs.empty:
+    return []
   means = curves.mean_curves(logs)
   looks = styles(curves.read_metrics(workdir))
   shown = []
@@ -137,6 +153,12 @@ def _curves(workdir: pathlib.Path, stems: list[str]) -> list[Block]:
       interactive.losses(roles.losses(workdir, logs), looks),
     )
   )
+  if "pool_seen" in stems:
+    seen = curves.mean_curves(logs, tuple(curves.SEEN))
+    plot = interactive.accuracy(seen, looks, ("examples_seen",), curves.SEEN)
+    shown.append(
+      Block("How much of the pool was seen", _SEEN + _CURVES, "pool_seen", plot)
+    )
   return [block for block in shown if block.stem in stems]
 
 
@@ -155,6 +177,8 @@ def _costs(workdir: pathlib.Path) -> list[Block]:
   """What each sampler costs, and what it took to reach an accuracy."""
   config = writer.read_json(workdir / "config.json")
   logs = curves.read_logs(workdir)
+  if logs.empty:
+    return []
   reach = curves.reach_table(logs, curves.thresholds(config))
   costs = curves.cost_table(
     curves.tables.read_results(workdir), curves.read_baselines(workdir), reach

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from alcurr.report.tables import trials_in_words
+
 NONE = "-"
 
 
@@ -60,14 +62,14 @@ def summary(table: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
     cell = {
       "sampler": name,
       "batch": f"{row['batch_size']:.0f}",
-      "trials": f"{row['trials']:.0f}",
+      "trials": trials_in_words(row),
       "n test": f"{row['test_examples']:.0f}",
     }
     for metric, label in (("top1", "top-1"), ("top3", "top-3")):
       cell[f"{label} %"] = _spread(row, metric)
       cell[f"{label} difference, 95 %"] = difference(row, metric, name == base)
     cell["compared with"] = NONE if name == base else base
-    cell["loss"] = f"{row['loss']:.4f}"
+    cell["loss"] = NONE if pd.isna(row["loss"]) else f"{row['loss']:.4f}"
     for metric, label in (("top1", "top-1"), ("top3", "top-3")):
       cell[f"{label} variance"] = _variance(row[f"{metric}_std"] ** 2)
     rows.append(cell)
@@ -93,7 +95,7 @@ def combined(
         {
           "sampler": name,
           "experiment": experiment,
-          "trials": f"{row['trials']:.0f}",
+          "trials": trials_in_words(row),
           "top-1 %": _spread(row, "top1"),
           "difference, 95 %": difference(row, "top1", name == base),
           "compared with": NONE if name == base else base,
@@ -124,7 +126,7 @@ def paper(table: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
         "95 % of the mean": f"{percent(row['low'])} to {percent(row['high'])}",
         "sample variance": _variance(row["top3_variance"]),
         "batch": f"{row['batch_size']:.0f}",
-        "trials": f"{row['trials']:.0f}",
+        "trials": trials_in_words(row),
         "n test": f"{row['test_examples']:.0f}",
         "difference to baseline, 95 %": (
           "baseline" if name == baselines[name] else to_base

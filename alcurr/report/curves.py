@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from alcurr import writer
+from alcurr.errors import UserError
 from alcurr.report import tables
 
 METRICS = ("top1", "top3", "map3", "loss")
@@ -22,19 +23,36 @@ COSTS = {
   "flops": "FLOPs of training",
   "seconds": "seconds of training",
 }
+# How much of the pool a trial has seen, and its name on an axis.
+SEEN = {
+  "coverage": "share of the training pool that was seen",
+  "effective_sample_size": "effective sample size, examples",
+}
 # Where an experiment names none: top-1 accuracies on the valid pool.
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
-  """The rows of each finished sampler's metrics.jsonl, the baseline's first."""
+  """The rows of each finished sampler's metrics.jsonl, the baseline's first.
+
+  Trials that went wrong are left out, and samplers of which no row is left.
+  """
   metrics = {}
   for result in tables.read_results(workdir):
     path = workdir / "runs" / result["sampler"] / "metrics.jsonl"
     if path.exists():
-      with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-      metrics[result["sampler"]] = pd.DataFrame(rows)
+      try:
+        with path.open(encoding="utf-8") as file:
+          rows = [json.loads(line) for line in file]
+      except (ValueError, RecursionError) as error:
+        raise UserError(
+          f"{path} is damaged ({error}); delete the folder it is in, and that "
+          "run is done again."
+        ) from error
+      wrong = tables.wrong_trials(result)
+      rows = [row for row in rows if row["trial"] not in wrong]
+      if rows:
+        metrics[result["sampler"]] = pd.DataFrame(rows)
   return metrics
 
 
@@ -62,10 +80,14 @@ def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
 
   Returns:
     sampler, batch_size, trial, step, examples_seen, flops and seconds (of this
-    trial's training so far), train_loss, and the METRICS on the valid pool,
-    NaN where it was not evaluated.
+    trial's training so far), train_loss, the SEEN of the pool, and the METRICS
+    on the valid pool, NaN where it was not evaluated.
   """
-  log = metrics[["trial", "step", "examples_seen", "train_loss"]].copy()
+  log = metrics[["trial", "step", "examples_seen"]].copy()
+  # An older log does not tell what was seen; a chunk may have no loss.
+  for column in ("train_loss", *SEEN):
+    log[column] = metrics.get(column, math.nan)
+    log[column] = log[column].astype(float)
   log.insert(0, "sampler", result["sampler"])
   log.insert(1, "batch_size", result["batch_size"])
   flops, seconds = result["flops_per_step"], result["train_seconds"]
@@ -83,16 +105,14 @@ def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def read_logs(workdir: pathlib.Path) -> pd.DataFrame:
-  """The `tidy_log` of every finished sampler, one below the other."""
+  """The `tidy_log` of every sampler in `read_metrics`, one below the other."""
   metrics = read_metrics(workdir)
-  return pd.concat(
-    [
-      tidy_log(metrics[result["sampler"]], result)
-      for result in tables.read_results(workdir)
-      if result["sampler"] in metrics
-    ],
-    ignore_index=True,
-  )
+  logs = [
+    tidy_log(metrics[result["sampler"]], result)
+    for result in tables.read_results(workdir)
+    if result["sampler"] in metrics
+  ]
+  return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
 
 
 def mean_curves(

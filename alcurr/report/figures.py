@@ -55,7 +55,8 @@ def learning_curves(
       axis.set(xlabel="examples seen", ylabel=f"{label} on valid")
   # Beside the curves, which fill the axes when there are many samplers.
   figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
-  trials = max(table["trial"].max() + 1 for table in metrics.values())
+  counts = sorted({table["trial"].nunique() for table in metrics.values()})
+  trials = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
   figure.suptitle(
     f"Mean and standard deviation over {trials} trials", fontsize="medium"
   )
@@ -110,6 +111,28 @@ def accuracy_against_cost(
     row[0].set_ylabel(f"top-{metric[-1]} accuracy on valid")
   handles, labels = axes[0, 0].get_legend_handles_labels()
   figure.legend(handles, labels, loc="outside right upper")
+  return figure
+
+
+def pool_seen(means: pd.DataFrame, looks: Mapping[str, Style]) -> Figure:
+  """How much of the training pool each sampler has seen, a panel each.
+
+  Args:
+    means: of `curves.mean_curves` of `curves.SEEN`.
+    looks: of each sampler.
+  """
+  groups = list(means.groupby("sampler", sort=False))
+  size = (13.5, max(4.5, 0.24 * len(groups)))
+  figure = Figure(figsize=size, layout="constrained")
+  axes = figure.subplots(1, len(curves.SEEN))
+  for axis, (metric, label) in zip(axes, curves.SEEN.items(), strict=True):
+    for name, mean in groups:
+      curve = pd.DataFrame({"mean": mean[metric]})
+      curve["std"] = mean[f"{metric}_std"]
+      x = mean["examples_seen"]
+      band(axis, x, curve, looks[name], name, len(groups))
+    axis.set(xlabel="examples seen", ylabel=label, ylim=(0, None))
+  figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
   return figure
 
 
@@ -222,11 +245,16 @@ def gallery_plates(gallery: Gallery | None) -> list[Plate]:
 def curve_plates(workdir: pathlib.Path) -> list[Plate]:
   """Figures 4 to 7 of the paper, and accuracy against three costs."""
   metrics = read_metrics(workdir)
+  if not metrics:
+    return []
   looks = styles(metrics)
   logs = curves.read_logs(workdir)
   means = curves.mean_curves(logs, ("top1", "top3", "loss"))
   losses = roles.losses(workdir, logs)
   plates = [Plate("train_and_valid_loss", loss_curves(losses), losses)]
+  seen = curves.mean_curves(logs, tuple(curves.SEEN))
+  if len(seen):
+    plates.append(Plate("pool_seen", pool_seen(seen, looks), seen))
   if means["sampler"].value_counts().max() < 2:
     return plates  # evaluated at the end alone: a point is no curve
   panels = (("top1", "top-1 accuracy"), ("top3", "top-3 accuracy"))
@@ -260,6 +288,7 @@ def write_figures(workdir: pathlib.Path) -> list[str]:
     *policy_plates(workdir),
   ]
   for plate in plates:
+    writer.check_plain(plate.stem, f"{workdir}: a figure")
     path = workdir / "figures" / f"{plate.stem}.png"
     writer.write_file(
       path,

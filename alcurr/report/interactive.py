@@ -30,6 +30,7 @@ def accuracy(
   means: pd.DataFrame,
   looks: Mapping[str, Style],
   costs: Sequence[str] = tuple(curves.COSTS),
+  metrics: Mapping[str, str] = METRICS,
 ) -> go.Figure:
   """Accuracy against a cost; buttons choose the accuracy and the cost.
 
@@ -37,23 +38,27 @@ def accuracy(
     means: of `curves.mean_curves`.
     looks: of each sampler.
     costs: of `curves.COSTS`, the first is shown first.
+    metrics: the accuracies, or other columns of `means` with the names of
+      their axes; the first is shown first.
   """
+  first = next(iter(metrics))
   groups = list(means.groupby("sampler", sort=False))
   figure = go.Figure()
   for name, mean in groups:
-    x, y = mean[costs[0]], mean["top1"]
+    x, y = mean[costs[0]], mean[first]
     _line(figure, name, x, y, looks[name])
-    _band(figure, name, mean, costs[0], looks[name], band_alpha(len(groups)))
+    edges = _edges(mean, first)
+    _band(figure, name, x, edges, looks[name], band_alpha(len(groups)))
   menus = []
   known = [cost for cost in costs if means[cost].notna().any()]
   if len(known) > 1:
     menus.append(_buttons([_cost_button(cost, groups) for cost in known], 0))
-  metrics = [_metric_button(metric, groups) for metric in METRICS]
-  menus.append(_buttons(metrics, 0.62 if len(known) > 1 else 0))
+  buttons = [_metric_button(*metric, groups) for metric in metrics.items()]
+  menus.append(_buttons(buttons, 0.62 if len(known) > 1 else 0))
   figure.update_layout(
     updatemenus=menus,
     xaxis_title=curves.COSTS[costs[0]],
-    yaxis_title=METRICS["top1"],
+    yaxis_title=metrics[first],
     hovermode="closest",
   )
   return _finish(figure, height=max(480, 150 + 20 * len(groups)))
@@ -85,10 +90,10 @@ def _edges(mean: pd.DataFrame, metric: str) -> np.ndarray:
   return np.concatenate([upper, lower[::-1]])
 
 
-def _band(figure, name, mean, cost, look: Style, alpha: float) -> None:
+def _band(figure, name, x, edges, look: Style, alpha: float) -> None:
   figure.add_scatter(
-    x=_around(mean[cost]),
-    y=_edges(mean, "top1"),
+    x=_around(x),
+    y=edges,
     fill="toself",
     fillcolor=look.color,
     opacity=alpha,
@@ -113,10 +118,9 @@ def _cost_button(cost: str, groups: list) -> dict[str, Any]:
   }
 
 
-def _metric_button(metric: str, groups: list) -> dict[str, Any]:
+def _metric_button(metric: str, title: str, groups: list) -> dict[str, Any]:
   """Shows another metric with every line and band."""
   y = [y for _, mean in groups for y in (mean[metric], _edges(mean, metric))]
-  title = METRICS[metric]
   return {
     "label": title.split()[0],
     "method": "update",

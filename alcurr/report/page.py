@@ -106,14 +106,22 @@ def read_summary(workdir: pathlib.Path) -> pd.DataFrame:
   path = workdir / "summary.csv"
   finished = [result["sampler"] for result in tables.read_results(workdir)]
   if path.exists():
-    # A sampler may be called 1, or None.
-    summary = pd.read_csv(
-      path, dtype={"sampler": str}, keep_default_na=False, na_values=[""]
-    )
-    if sorted(summary["sampler"]) == sorted(finished):
+    summary = _read_csv(path)
+    if sorted(map(str, summary.get("sampler", []))) == sorted(finished):
       return summary
   config = writer.read_json(workdir / "config.json")
   return tables.write_tables(workdir, config["baseline"])
+
+
+def _read_csv(path: pathlib.Path) -> pd.DataFrame:
+  """summary.csv as it was written; without rows where it was not so."""
+  try:
+    # A sampler may be called 1, or None.
+    return pd.read_csv(
+      path, dtype={"sampler": str}, keep_default_na=False, na_values=[""]
+    )
+  except ValueError:  # pandas' parser errors and UTF-8's are
+    return pd.DataFrame()
 
 
 def _names(workdirs: Sequence[pathlib.Path]) -> list[str]:
@@ -184,6 +192,17 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
   data = config.get("data", {})
   sources = (data.get("source"), data.get("dir"))
   classes = data.get("classes")
+  wrong = ", ".join(
+    f"{result['sampler']}, trial {i}: at step "
+    f"{result['trials'][i]['wrong_step']} ({result['trials'][i]['wrong']})"
+    for result in results
+    for i in tables.wrong_trials(result)
+  )
+  skipped = ", ".join(
+    f"{result['sampler']}: {count}"
+    for result in results
+    if (count := sum(t.get("skipped_updates", 0) for t in result["trials"]))
+  )
   waiting = set(config["samplers"]) - {r["sampler"] for r in results}
   return {
     "samplers": f"{len(results)}, "
@@ -199,6 +218,8 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     "device": _unique(environment.get("device") for environment in ran),
     "date": _unique(environment.get("date") for environment in ran),
     "versions": "; ".join(versions),
+    **({"trials left out": wrong} if wrong else {}),
+    **({"updates skipped, of all trials": skipped} if skipped else {}),
   }
 
 

@@ -71,6 +71,7 @@ def paper_table(
         "top3_variance": row["top3_std"] ** 2,
         "batch_size": row["batch_size"],
         "trials": row["trials"],
+        "trials_wrong": row.get("trials_wrong", 0),
         "test_examples": row["test_examples"],
         "low": interval.low,
         "high": interval.high,

@@ -50,7 +50,7 @@ def _finished(workdir: pathlib.Path) -> tuple[list[str], dict[str, Any]]:
 
 def _mark(members: list[str], valid: Mapping[str, float]) -> str:
   """The best of the grid on valid; the first of equals."""
-  return max(members, key=lambda name: valid[name])
+  return max(members, key=lambda name: valid.get(name, -math.inf))
 
 
 def _valid(workdir: pathlib.Path) -> dict[str, float]:
@@ -90,7 +90,7 @@ def regret_table(workdir: pathlib.Path) -> pd.DataFrame:
       "sampler": name,
       "in the grid": name in members,
       "valid top-1 %": 100 * valid.get(name, math.nan),
-      "test top-1 %": 100 * top1[name].mean(),
+      "test top-1 %": 100 * tables.mean(top1[name]),
       **_points(top1[name] - top1[base], f"difference to {base}"),
       **_points(top1[mark] - top1[name], "regret"),
       "FLOPs of a step": (

@@ -2,19 +2,23 @@
 
 import functools
 import io
+import math
 import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from alcurr import writer
+from alcurr.errors import UserError
 
 METRICS = ("top1", "top3", "map3", "loss")
 RUN_COLUMNS = (
   *("sampler", "batch_size", "trial", "top1", "top3", "map3", "loss"),
   *("examples_seen", "steps", "train_seconds", "scoring_seconds"),
-  "flops_per_step",
+  *("flops_per_step", "coverage", "effective_sample_size"),
+  *("skipped_updates", "wrong_step", "wrong"),
 )
 
 
@@ -30,13 +34,27 @@ def paired_bootstrap(
   """The mean of paired differences and its 95 % interval.
 
   Args:
-    difference: [S, N], of the same trial and the same example.
+    difference: [S, N], of the same trial and the same example; a trial that
+      is NaN is left out, and where all are the interval is NaN too.
     resamples: number of bootstrap resamples.
     seed: of the resampling.
   """
+  if not len(without_wrong(difference)):
+    return Interval(math.nan, math.nan, math.nan)
   means = resampled_means(difference, resamples, seed)
   low, high = np.quantile(means, [0.025, 0.975])
-  return Interval(float(difference.mean()), float(low), float(high))
+  return Interval(mean(difference), float(low), float(high))
+
+
+def without_wrong(by_example: np.ndarray) -> np.ndarray:
+  """The trials of [S, N] that are numbers: those that did not go wrong."""
+  return by_example[np.isfinite(by_example).all(1)]
+
+
+def mean(by_example: np.ndarray) -> float:
+  """The mean of [S, N] over the trials that did not go wrong, or NaN."""
+  good = without_wrong(by_example)
+  return float(good.mean()) if len(good) else math.nan
 
 
 def resampled_means(
@@ -49,10 +67,12 @@ def resampled_means(
   errs on the wide side).
 
   Args:
-    difference: [S, N], of the same trial and the same example.
+    difference: [S, N], of the same trial and the same example; trials that
+      are NaN are left out, and one at least is not.
     resamples: R.
     seed: of the resampling.
   """
+  difference = without_wrong(difference)
   num_trials, num_examples = difference.shape
   example, trial = _resamples(num_trials, num_examples, resamples, seed)
   difference = difference.astype(np.float32)
@@ -83,41 +103,86 @@ def _resamples(
 
 
 def sampler_names(workdir: pathlib.Path) -> list[str]:
-  """An experiment's samplers, the baseline first."""
+  """An experiment's samplers, the baseline first.
+
+  Raises:
+    UserError: a name that would lead out of the workdir, as a file's name.
+  """
   config = writer.read_json(workdir / "config.json")
+  for name in config["samplers"]:
+    writer.check_plain(name, f"{workdir}: a sampler")
   return sorted(config["samplers"], key=lambda n: n != config["baseline"])
 
 
 def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  """The result.json of each finished sampler, the baseline's first."""
-  names = sampler_names(workdir)
-  paths = [workdir / "runs" / name / "result.json" for name in names]
-  return [writer.read_json(path) for path in paths if path.exists()]
+  """The result.json of each finished sampler, the baseline's first.
+
+  Raises:
+    UserError: one that is no result of that sampler.
+  """
+  results = []
+  for name in sampler_names(workdir):
+    path = workdir / "runs" / name / "result.json"
+    if path.exists():
+      result = writer.read_record(path)
+      if result is None or not _is_result(result, name):
+        raise UserError(
+          f"{path} is damaged; delete it, and that run is done again."
+        )
+      results.append(result)
+  return results
+
+
+def _is_result(result: dict[str, Any], name: str) -> bool:
+  """Whether a record has what every table reads."""
+  trials = result.get("trials")
+  numbers = [result.get(n) for n in ("batch_size", "steps", "examples_seen")]
+  return (
+    result.get("sampler") == name
+    and isinstance(trials, list)
+    and len(trials) > 0
+    and all(isinstance(trial, dict) for trial in trials)
+    and all(isinstance(number, int | float) for number in numbers)
+  )
+
+
+def wrong_trials(result: dict[str, Any]) -> list[int]:
+  """The trials of a result.json that went wrong."""
+  return [i for i, t in enumerate(result["trials"]) if t.get("wrong_step")]
 
 
 def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
-  """Each metric of each test example, [S, N]."""
-  with np.load(
-    workdir / "runs" / name / "test.npz", allow_pickle=False
-  ) as file:
+  """Each metric of each test example, [S, N]; NaN of a trial gone wrong.
+
+  So a difference of two samplers is NaN in the trials that either lacks.
+  """
+  folder = workdir / "runs" / name
+  with np.load(folder / "test.npz", allow_pickle=False) as file:
     rank, loss = file["rank"], file["loss"]
-  return {
+  metrics = {
     "top1": (rank < 1).astype(np.float64),
     "top3": (rank < 3).astype(np.float64),
     "map3": np.where(rank < 3, 1 / (rank + 1), 0),
     "loss": loss.astype(np.float64),
   }
+  wrong = wrong_trials(writer.read_json(folder / "result.json"))
+  for values in metrics.values():
+    values[wrong] = math.nan
+  return metrics
 
 
 def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
-  """A row per sampler and trial."""
+  """A row per sampler and trial; of one gone wrong when and of what."""
   rows = [
     {column: (result | trial).get(column) for column in RUN_COLUMNS}
     | {"trial": number}
     for result in results
     for number, trial in enumerate(result["trials"])
   ]
-  return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+  table = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+  # Whole numbers stay whole beside what is empty.
+  whole = {column: "Int64" for column in ("skipped_updates", "wrong_step")}
+  return table.astype(whole)
 
 
 def summary_table(
@@ -126,7 +191,9 @@ def summary_table(
   """A row per sampler: mean, deviation, and difference to the baseline.
 
   The standard deviation is the sample's, over trials; the differences carry
-  the interval of `paired_bootstrap`.
+  the interval of `paired_bootstrap`. All are of the `trials` that did not go
+  wrong, and of differences those whose baseline's did not either; the others
+  are counted in `trials_wrong`.
 
   Args:
     workdir: of the experiment.
@@ -144,13 +211,16 @@ def summary_table(
       "sampler": name,
       "baseline": base_name,
       "batch_size": result["batch_size"],
-      "trials": len(result["trials"]),
+      "trials": len(result["trials"]) - len(wrong_trials(result)),
+      "trials_wrong": len(wrong_trials(result)),
       "test_examples": mine["top1"].shape[1],
     }
     for metric in METRICS:
-      by_trial = mine[metric].mean(1)
-      row[metric] = by_trial.mean()
-      row[f"{metric}_std"] = by_trial.std(ddof=1) if len(by_trial) > 1 else None
+      by_trial = without_wrong(mine[metric]).mean(1)
+      row[metric] = mean(mine[metric])
+      row[f"{metric}_std"] = (
+        by_trial.std(ddof=1) if len(by_trial) > 1 else math.nan
+      )
       if name != base_name:
         interval = paired_bootstrap(mine[metric] - base[metric])
         row[f"{metric}_difference"] = interval.mean
@@ -162,10 +232,23 @@ def summary_table(
   return pd.DataFrame(rows)
 
 
+def trials_in_words(row: Mapping[str, Any]) -> str:
+  """How many trials a row of summary.csv is of: "3", or "2 of 3"."""
+  good, wrong = row["trials"], row.get("trials_wrong", 0)
+  return f"{good:.0f} of {good + wrong:.0f}" if wrong else f"{good:.0f}"
+
+
+def failed(summary: pd.DataFrame) -> list[str]:
+  """The samplers of whose trials all went wrong."""
+  return summary.loc[summary["trials"] == 0, "sampler"].tolist()
+
+
 def render(summary: pd.DataFrame) -> str:
   """The summary as the text table of a terminal, accuracies in percent."""
 
   def plus_minus(row: pd.Series, metric: str) -> str:
+    if pd.isna(row[metric]):
+      return "-"
     deviation = row[f"{metric}_std"]
     tail = "" if pd.isna(deviation) else f" ± {100 * deviation:.2f}"
     return f"{100 * row[metric]:.2f}{tail}"
@@ -173,22 +256,26 @@ def render(summary: pd.DataFrame) -> str:
   def difference(row: pd.Series, metric: str) -> str:
     if row["sampler"] == row["baseline"]:
       return "baseline"
-    mean, low, high = (
+    middle, low, high = (
       100 * row[f"{metric}_{part}"] for part in ("difference", "low", "high")
     )
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return (
+      "-" if pd.isna(middle) else f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
+    )
 
   by_name = summary.set_index("sampler")
   # Of an example: a baseline may have batches of another size.
   cost = by_name["flops_per_step"] / by_name["batch_size"]
   named = summary["baseline"].unique()
   against = named[0] if len(named) == 1 else "baseline"
+  some_wrong = summary["trials_wrong"].any()
   text = pd.DataFrame(
     {
       "sampler": row["sampler"],
+      **({"trials": trials_in_words(row)} if some_wrong else {}),
       "top-1 %": plus_minus(row, "top1"),
       "top-3 %": plus_minus(row, "top3"),
-      "loss": f"{row['loss']:.4f}",
+      "loss": "-" if pd.isna(row["loss"]) else f"{row['loss']:.4f}",
       f"top-1 - {against}, 95 %": difference(row, "top1"),
       f"top-3 - {against}, 95 %": difference(row, "top3"),
       "train s": f"{row['train_seconds']:.1f}",

@@ -50,11 +50,13 @@ def tuned_table(workdir: pathlib.Path) -> pd.DataFrame:
   """
   config = writer.read_json(workdir / "config.json")
   metrics = curves.read_metrics(workdir)
+  finished = curves.read_baselines(workdir).keys()
+  # Settings all of whose trials went wrong are finished and not the best.
   valid = {name: regret.valid_top1(rows) for name, rows in metrics.items()}
   chosen = {
-    family: max(runs, key=lambda run: valid[run])
+    family: max((r for r in runs if r in valid), key=valid.get)
     for family, runs in (config.get("tuned") or {}).items()
-    if set(runs) <= valid.keys()
+    if set(runs) <= finished and set(runs) & valid.keys()
   }
   home = [f for f in chosen if config["baseline"] in config["tuned"][f]]
   if not home:
@@ -64,26 +66,26 @@ def tuned_table(workdir: pathlib.Path) -> pd.DataFrame:
     for family, run in chosen.items()
   }
   base = home[0]
-  others = [family for family in chosen if family != base]
+  lead = {family: right[family] - right[base] for family in chosen}
+  others = [
+    family
+    for family in chosen
+    if family != base and len(tables.without_wrong(lead[family]))
+  ]
   p = holm(
-    np.array(
-      [
-        _two_sided(tables.resampled_means(right[family] - right[base]))
-        for family in others
-      ]
-    )
+    np.array([_two_sided(tables.resampled_means(lead[f])) for f in others])
   )
   adjusted = dict(zip(others, p, strict=True))
   rows = []
   for family, run in chosen.items():
-    interval = tables.paired_bootstrap(right[family] - right[base])
+    interval = tables.paired_bootstrap(lead[family])
     rows.append(
       {
         "sampler": family,
         "setting": run,
         "at an end": "yes" if run in _ends(config["tuned"][family]) else "",
         "valid top-1 %": 100 * valid[run],
-        "test top-1 %": 100 * right[family].mean(),
+        "test top-1 %": 100 * tables.mean(right[family]),
         f"difference to {base}": 100 * interval.mean,
         "low": 100 * interval.low,
         "high": 100 * interval.high,

@@ -57,6 +57,10 @@ def get_sampler(
     UserError: an unknown name or argument, or a value out of range.
   """
   config = dict(config)
+  # Of "uniform(replacement=True)" the arguments may be records too.
+  if isinstance(config.get("name"), str):
+    config["name"], more = specs.parse(config["name"], f"{field}.name")
+    config |= more
   for part, registry in _PARTS.items():
     if part in config:
       config[part] = specs.make(

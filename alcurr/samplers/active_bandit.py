@@ -51,13 +51,20 @@ def _mean_by_arm(feedback: Feedback, num_arms: int) -> tuple[Array, Array]:
   return total / jnp.maximum(count, 1), count > 0
 
 
-def _check_numbers(epsilon: float, warmup: int, every: int) -> None:
+def _check_numbers(
+  epsilon: float, warmup: int, every: int, num_steps: int | None
+) -> None:
   if not 0 <= epsilon <= 1:
     raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
   if warmup < 0:
     raise ValueError(f"warmup must not be negative, got {warmup}")
   if every < 1:
     raise ValueError(f"every must be at least 1, got {every}")
+  if num_steps is not None and warmup + every > num_steps:
+    raise ValueError(
+      f"warmup {warmup} and every {every} leave none of the run's {num_steps} "
+      "steps to learn in; take smaller ones, or a larger budget"
+    )
 
 
 def active_bandit(
@@ -72,6 +79,7 @@ def active_bandit(
   arms_per_batch: int = 1,
   replacement: bool = False,
   every: int = 1,
+  num_steps: int | None = None,
 ) -> Sampler:
   """A bandit over the arms of a pool, paid in progress.
 
@@ -90,6 +98,8 @@ def active_bandit(
     replacement: within an arm, draw uniformly with replacement; else by
       shuffled passes over each arm.
     every: n, the gain is measured, and the bandit learns, at each n-th step.
+    num_steps: of the run, which `warmup` and `every` must leave some of; None
+      where it is not known.
   """
   by = by_arm(
     batch_size=batch_size,
@@ -98,7 +108,7 @@ def active_bandit(
     replacement=replacement,
   )
   first = epsilon(0) if callable(epsilon) else epsilon
-  _check_numbers(first, warmup, every)
+  _check_numbers(first, warmup, every, num_steps)
 
   def init(key: Array, pool: Pool) -> ActiveBanditState:
     passes = by.start(key, pool)
@@ -162,4 +172,5 @@ def active_bandit(
     every=every,
     prepare=gain.prepare,
     refresh=gain.refresh,
+    floor=lambda state: state.epsilon,
   )

@@ -90,4 +90,12 @@ def class_reweighting(
       policy += state.floor / mistakes.shape[0]
     return state._replace(policy=policy, passes=by.advance(state.passes, draw))
 
-  return Sampler(init, sample, signal, update, needs=("label",), every=every)
+  return Sampler(
+    init,
+    sample,
+    signal,
+    update,
+    needs=("label",),
+    every=every,
+    floor=lambda state: state.floor,
+  )

@@ -87,6 +87,21 @@ def given(*, weights: tuple[float, ...]) -> Policy:
   return policy
 
 
+def _mean_policies(path: pathlib.Path) -> np.ndarray:
+  """The mean over trials at each chunk, which are of equal length: [P, K]."""
+  with path.open(encoding="utf-8") as file:
+    rows = pd.DataFrame([json.loads(line) for line in file])
+  table = np.stack(
+    [
+      np.mean(np.stack(group["policy"].tolist()), axis=0)
+      for _, group in rows.groupby("step")
+    ]
+  ).astype(float)
+  if table.ndim != 2 or not (table >= 0).all() or not table.sum(1).all():
+    raise ValueError(f"no probabilities: {table}")
+  return table
+
+
 def replay(*, run: str) -> Policy:
   """The open-loop replay of another run: its mean policy as it changed.
 
@@ -96,15 +111,12 @@ def replay(*, run: str) -> Policy:
   path = pathlib.Path(run) / "metrics.jsonl"
   if not path.exists():
     raise ValueError(f"no run to replay: {path} does not exist")
-  with path.open(encoding="utf-8") as file:
-    rows = pd.DataFrame([json.loads(line) for line in file])
-  # The mean over trials at each chunk; chunks are of equal length.
-  table = np.stack(
-    [
-      np.mean(np.stack(group["policy"].tolist()), axis=0)
-      for _, group in rows.groupby("step")
-    ]
-  )
+  try:
+    table = _mean_policies(path)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f"{path} holds no policies to replay, or is damaged"
+    ) from error
 
   def policy(num_arms: int) -> np.ndarray:
     if table.shape[1] != num_arms:

@@ -39,7 +39,8 @@ def _write(workdir, factors, right, finished=None):
     rank = np.where(right[name], 0, 2).astype(np.int32)
     loss = np.ones(rank.shape, np.float32)
     np.savez(folder / "test.npz", rank=rank, loss=loss)
-    (folder / "result.json").write_text(json.dumps({"sampler": name}))
+    result = {"sampler": name, "trials": [{}] * len(rank)}
+    (folder / "result.json").write_text(json.dumps(result))
 
 
 def _first(count, trials=2):
@@ -142,7 +143,7 @@ def test_cells_with_baselines_of_their_own(tmp_path):
   """Batch 512 gains 20 and its uniform 25: a lead smaller by 5."""
   cells = {"a": {"size": "32"}, "b": {"size": "512"}}
   _write(tmp_path, cells, {"a": _first(30), "b": _first(50), "c": _first(62)})
-  result = {"sampler": "b", "baseline": "c"}
+  result = {"sampler": "b", "baseline": "c", "trials": [{}] * 2}
   (tmp_path / "runs/b/result.json").write_text(json.dumps(result))
   rows = _rows(tmp_path)
   assert rows == {("size", "512", ""): (1, pytest.approx(-5, abs=1e-5))}

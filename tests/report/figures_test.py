@@ -149,4 +149,4 @@ def test_runs_evaluated_once_have_no_accuracy_curves(make_experiment):
       if row["step"] < last:
         row.pop("valid", None)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-  assert stems(workdir) == {"train_and_valid_loss"}
+  assert stems(workdir) == {"train_and_valid_loss", "pool_seen"}

@@ -64,8 +64,8 @@ def test_nothing_is_fetched(written):
 def test_plotly_is_inlined_once(written):
   _, read = written
   assert sum("* plotly.js v" in script for script in read.scripts) == 1
-  # Curves, cost, losses, a policy and the difficulty of the classes.
-  assert sum("Plotly.newPlot" in s[:5000] for s in read.scripts) == 5
+  # Curves, cost, losses, what was seen, a policy and the classes' difficulty.
+  assert sum("Plotly.newPlot" in s[:5000] for s in read.scripts) == 6
 
 
 def test_every_name_is_a_text(written):
@@ -90,7 +90,7 @@ def test_every_figure_is_a_png_with_its_csv(written):
   assert stems == {
     *("learning_curves", "train_and_valid_loss", "accuracy_against_cost"),
     *("least_and_most", "hard_and_easy", "difficulty_by_class"),
-    f"policy_{BANDIT}",
+    *("pool_seen", f"policy_{BANDIT}"),
   }
   linked = {
     urllib.parse.unquote(href)

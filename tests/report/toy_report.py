@@ -19,6 +19,8 @@ def metrics_rows(trials: int, arms: int, rise: float) -> list[dict]:
       "trial": trial,
       "train_loss": 40 / step,
       "train_seconds": 0.5 * step,
+      "coverage": step / 50,
+      "effective_sample_size": 10.0 * step,
       # From even to all on the last arm.
       "policy": [(1 - step / 40) / arms] * (arms - 1)
       + [1 - (1 - step / 40) * (arms - 1) / arms],

@@ -1,0 +1,189 @@
+"""Every law is seen to be broken, by a sampler that breaks it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import toy
+
+from alcurr import laws, models, programs, samplers, step
+from alcurr.data.pool import make_gather
+from alcurr.laws import Wrong
+from alcurr.types import Images
+
+POOL = toy.make_pool()
+VALID = toy.make_pool(100, seed=1)
+GATHER = make_gather()
+# A floor of 0.2 / 5 arms, and each example from an arm of its own draw.
+SAMPLER = samplers.get_sampler(
+  {
+    "name": "active_bandit",
+    "bandit": "softmax",
+    "gain": "prediction_gain",
+    "rescale": "rank(window=50)",
+    "epsilon": "0.2",
+    "arms_per_batch": 16,
+  },
+  "x",
+  batch_size=16,
+  num_steps=8,
+)
+
+
+def _wrong(sampler=SAMPLER, model=None, tx=None) -> Wrong:
+  """What the first step of a run says of itself."""
+  model, tx = model or toy.make_linear(), tx or optax.sgd(0.1)
+  steps = step.make_steps(model, tx, sampler, make_gather())
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
+  _, metrics = jax.jit(steps.measured)(state, POOL, VALID, ())
+  return Wrong(int(metrics.wrong))
+
+
+def _wrong_draw(sampler=SAMPLER, gather=GATHER) -> Wrong:
+  """What is said of a sampler's first draw."""
+  state = sampler.init(jax.random.key(0), POOL)
+  draw = sampler.sample(jax.random.key(1), state, POOL)
+  batch = gather(POOL, draw.index)
+  return Wrong(int(laws.draw_wrong(sampler, state, POOL, draw, batch)))
+
+
+def _with_draw(**changes):
+  """The sampler with fields of its draws changed, by functions of them."""
+
+  def sample(key, state, pool):
+    draw = SAMPLER.sample(key, state, pool)
+    changed = {name: change(draw) for name, change in changes.items()}
+    return draw._replace(**changed)
+
+  return SAMPLER._replace(sample=sample)
+
+
+def test_nothing_is_wrong_with_a_sampler_that_obeys():
+  assert _wrong() == _wrong_draw() == 0
+
+
+def _one(values, value):
+  return values.at[3].set(value)
+
+
+@pytest.mark.parametrize(
+  ("changes", "law"),
+  [
+    ({"policy": lambda d: d.policy * 1.001}, Wrong.SUM),
+    (
+      {"policy": lambda d: jnp.array([0.03] + 4 * [0.97 / 4])},
+      Wrong.FLOOR,
+    ),
+    ({"policy": lambda d: jnp.array([-0.2, 0.3, 0.3, 0.3, 0.3])}, Wrong.FLOOR),
+    ({"index": lambda d: _one(d.index, 640)}, Wrong.INDEX),
+    ({"index": lambda d: _one(d.index, -1)}, Wrong.INDEX),
+    ({"arm": lambda d: _one(d.arm, (d.arm[3] + 1) % 5)}, Wrong.ARM),
+    ({"prob": lambda d: _one(d.prob, 0)}, Wrong.PROB),
+    ({"prob": lambda d: _one(d.prob, 1.01)}, Wrong.PROB),
+    ({"prob": lambda d: _one(d.prob, jnp.nan)}, Wrong.PROB),
+    ({"policy": lambda d: _one(d.policy, jnp.nan)}, Wrong.POLICY),
+  ],
+)
+def test_a_broken_draw_is_named(changes, law):
+  found = _wrong_draw(_with_draw(**changes))
+  assert law in found
+  # An index out of the pool has no arm and no label to agree with.
+  if law is not Wrong.INDEX:
+    assert found == law
+  words = laws.broken_law(found)
+  assert bool(words) != (law is Wrong.POLICY)
+
+
+def test_a_floor_is_that_of_the_sampler():
+  """0.02 is below 0.2 / 5 and above 0.05 / 5."""
+  policy = jnp.array([0.02, 0.245, 0.245, 0.245, 0.245])
+  low = _with_draw(policy=lambda d: policy)
+  assert _wrong_draw(low) == Wrong.FLOOR
+  assert _wrong_draw(low._replace(floor=lambda state: 0.05)) == 0
+  assert _wrong_draw(low._replace(floor=lambda state: 0.0)) == 0
+
+
+def test_labels_are_those_of_the_pool():
+
+  def shifted(pool, index):
+    batch = GATHER(pool, index)
+    wrong = batch.label.at[0].add(1) % toy.NUM_CLASSES
+    return batch._replace(label=wrong)
+
+  assert _wrong_draw(gather=shifted) == Wrong.LABEL
+
+
+def _tx(update):
+  return optax.GradientTransformation(lambda params: (), update)
+
+
+def test_numbers_that_are_not_finite_are_told_apart():
+  """Each of them alone, but for what follows from it."""
+  linear = toy.make_linear()
+
+  def of_params(function):
+    def apply(key, params, model_state, image, *, train):
+      logits, _ = linear.apply(key, params, model_state, image, train=train)
+      return logits + function(params["bias"].sum()), model_state
+
+    return linear._replace(apply=apply)
+
+  # The root of zero is finite, its derivative is not.
+  found = _wrong(model=of_params(lambda x: jnp.sqrt(jnp.abs(x))))
+  assert found & ~Wrong.GAIN == Wrong.GRADIENT | Wrong.UPDATE
+  assert Wrong.LOSS in _wrong(model=of_params(lambda x: x + jnp.inf))
+  huge = _tx(
+    lambda grads, state, params: (
+      jax.tree.map(lambda g: jnp.full_like(g, jnp.inf), grads),
+      state,
+    )
+  )
+  assert _wrong(tx=huge) & ~Wrong.GAIN == Wrong.UPDATE
+  gain = SAMPLER._replace(
+    signal=lambda *a: (f := SAMPLER.signal(*a))._replace(
+      gain=f.gain.at[0].set(jnp.inf)
+    )
+  )
+  assert _wrong(gain) == Wrong.GAIN
+  assert laws.in_words(Wrong.LOSS | Wrong.POLICY) == "loss, policy"
+
+
+def test_no_gain_is_not_a_bad_one():
+  """Where none is measured it is NaN, and nothing is wrong."""
+  uniform = samplers.get_sampler(
+    {"name": "uniform"}, "x", batch_size=16, num_steps=8
+  )
+  assert _wrong(uniform) == 0
+
+
+def test_what_the_laws_cost():
+  """Compiled FLOPs of a step with them, against the same step's without.
+
+  Where the metrics do not tell, XLA leaves out what they would tell.
+  """
+  rng = np.random.default_rng(0)
+  big = Images(jnp.asarray(rng.integers(0, 255, (640, 28, 28, 1)), jnp.uint8))
+  pool = POOL._replace(source=big)
+  model = models.MODELS["cnn"](image_shape=(28, 28, 1), num_classes=30)
+  tx = optax.adam(1e-3)
+  steps = step.make_steps(model, tx, SAMPLER, make_gather())
+
+  def blind(*args):
+    state, metrics = steps.measured(*args)
+    return state, metrics._replace(wrong=jnp.int32(0))
+
+  init = step.make_init(model, tx, SAMPLER)
+  state = jax.eval_shape(init, jax.random.key(0), pool)
+  told = programs.step_flops(steps, state, pool, pool)
+  untold = programs.step_flops(
+    steps._replace(measured=blind), state, pool, pool
+  )
+  assert untold < told < 1.01 * untold
+
+
+def test_on_nonfinite_must_be_known():
+  with pytest.raises(ValueError, match="on_nonfinite must be one of stop"):
+    step.make_steps(
+      toy.make_linear(), optax.sgd(0.1), SAMPLER, make_gather(), "ignore"
+    )
