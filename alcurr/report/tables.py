@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from alcurr import writer
+from alcurr import workdirs, writer
 from alcurr.errors import UserError
 
 METRICS = ("top1", "top3", "map3", "loss")
@@ -110,7 +110,7 @@ def sampler_names(workdir: pathlib.Path) -> list[str]:
   """
   config = writer.read_json(workdir / "config.json")
   for name in config["samplers"]:
-    writer.check_plain(name, f"{workdir}: a sampler")
+    workdirs.check_plain(name, f"{workdir}: a sampler")
   return sorted(config["samplers"], key=lambda n: n != config["baseline"])
 
 
