@@ -88,6 +88,7 @@ class Experiment:
     return rows, result["trials"], {n: test[n].tobytes() for n in test}
 
 
+@pytest.mark.slow  # the quick faults cut one too
 def test_an_experiment_that_was_cut_ends_as_one_that_was_not(tmp_path):
   """While the reference model is trained, and while the sampler is."""
   cut, whole = Experiment(tmp_path, "cut"), Experiment(tmp_path, "whole")
