@@ -8,6 +8,7 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from main_test import ENVIRONMENT, ROOT
 
 CONFIG = """
