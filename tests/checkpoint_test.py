@@ -104,7 +104,8 @@ def _steps(folder):
   return {path.name for path in (folder / "checkpoints").iterdir()}
 
 
-# One of each file of samplers, and a layout of trials; all else is slow.
+# One of each file of samplers, and a layout of trials; all others
+# where faults are asked for, as it is compiling that takes the time.
 FAST = {
   *(("uniform", "map"), ("bandit", "vmap"), ("influence", "map")),
   *(("class_reweighting_every", "map"), ("frozen_policy", "map")),
@@ -115,7 +116,7 @@ FAST = {
 @pytest.mark.parametrize(
   ("sampler", "trials_by"),
   [
-    pytest.param(*how, marks=() if how in FAST else pytest.mark.slow)
+    pytest.param(*how, marks=() if how in FAST else pytest.mark.faults)
     for how in itertools.product(SAMPLERS, ("map", "vmap"))
   ],
 )
