@@ -18,6 +18,7 @@ from alcurr import (
   runs,
   settings,
   stopping,
+  workdirs,
   writer,
 )
 from alcurr.data.pool import on_device
@@ -51,10 +52,10 @@ def run(
     Stopped: by a signal, while a run was trained.
   """
   settings.check(config)
-  writer.check_workdir(workdir, config)
+  workdirs.check_workdir(workdir, config)
   with lock.locked(workdir):
     # Another process may have had it until now.
-    writer.check_workdir(workdir, config)
+    workdirs.check_workdir(workdir, config)
     return _run(config, workdir, profile, signals or stopping.Signals())
 
 
@@ -66,7 +67,7 @@ def _run(
 ) -> pd.DataFrame:
   writer.remove_temporary(workdir)
   cache_dir = settings.cache_dir(config, workdir)
-  writer.check_can_make(cache_dir, "--config.cache_dir")
+  workdirs.check_can_make(cache_dir, "--config.cache_dir")
   job = jobs.load_job(config, cache_dir)
   unscored = jobs.host_pools(config, job)
   jobs.check_fit(config, job, unscored)

@@ -15,11 +15,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from alcurr import lock
-from alcurr.errors import MachineError, UserError
-from alcurr.fields import flatten
+from alcurr.errors import MachineError
 
 
 def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
@@ -60,11 +57,12 @@ def remove_temporary(folder: pathlib.Path) -> None:
   To be called where no other process writes.
   """
   for path in folder.rglob(".*"):
-    if _is_temporary(path.name) and path.is_file():
+    if is_temporary(path.name) and path.is_file():
       path.unlink()
 
 
-def _is_temporary(name: str) -> bool:
+def is_temporary(name: str) -> bool:
+  """Whether it is one that `write_file` writes under."""
   return re.fullmatch(r"\..+\.\d+", name) is not None
 
 
@@ -79,21 +77,21 @@ def naming(path: pathlib.Path) -> Iterator[None]:
     raise
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
   """Arrays to lists, and numbers JSON has no word for to None."""
   if isinstance(value, dict):
-    return {str(k): _plain(v) for k, v in value.items()}
+    return {str(k): plain(v) for k, v in value.items()}
   if isinstance(value, list | tuple):
-    return [_plain(v) for v in value]
+    return [plain(v) for v in value]
   if isinstance(value, np.ndarray | np.generic):
-    return _plain(value.tolist())
+    return plain(value.tolist())
   if isinstance(value, float) and not math.isfinite(value):
     return None
   return value
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  text = json.dumps(_plain(value), indent=2, allow_nan=False) + "\n"
+  text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
   write_file(path, lambda file: file.write(text.encode()))
 
 
@@ -133,7 +131,7 @@ class Lines:
     Raises:
       MachineError: the file is no longer where it was.
     """
-    line = (json.dumps(_plain(row), allow_nan=False) + "\n").encode()
+    line = (json.dumps(plain(row), allow_nan=False) + "\n").encode()
     with naming(self._path):
       self._check()
       self._file.write(line)
@@ -173,10 +171,6 @@ def json_lines(path: pathlib.Path, mark: Mark | None = None) -> Iterator[Lines]:
     yield lines
 
 
-# What may change between two calls of one experiment: its results do not.
-_FREE = re.compile(r"checkpoint\..*|cache_dir")
-
-
 def read_record(path: pathlib.Path) -> dict[str, Any] | None:
   """A JSON object that a user may have edited; None where it is damaged."""
   try:
@@ -185,72 +179,6 @@ def read_record(path: pathlib.Path) -> dict[str, Any] | None:
   except (ValueError, RecursionError):
     return None
   return record if isinstance(record, dict) else None
-
-
-def check_plain(name: str, what: str) -> None:
-  """Refuses a name that would lead to another folder, as that of a file."""
-  if pathlib.PurePath(name).name != name or name == ".." or "\0" in name:
-    raise UserError(f"{what} is called {name!r}, which names another folder.")
-
-
-def check_can_make(folder: pathlib.Path, option: str) -> None:
-  """Refuses a folder that could not be made or written, and makes nothing.
-
-  Args:
-    folder: that need not exist.
-    option: which chooses it, for the message.
-  """
-  try:
-    for place in (folder, *folder.absolute().parents):
-      if place.exists():
-        break
-    if not place.is_dir():
-      reason = f"{place} is a file"
-    elif not os.access(place, os.W_OK | os.X_OK):
-      reason = f"{place} cannot be written to"
-    else:
-      return
-  except OSError as error:  # such as a name too long
-    reason = error.strerror
-  raise UserError(
-    f"{folder} cannot be used: {reason}; choose another {option}."
-  )
-
-
-def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
-  """Refuses a folder that holds anything but this very experiment."""
-  check_can_make(workdir, "--workdir")
-  path = workdir / "config.json"
-  if not path.exists():
-    names = {p.name for p in workdir.iterdir()} if workdir.exists() else set()
-    if not all(name == lock.NAME or _is_temporary(name) for name in names):
-      raise UserError(
-        f"{workdir} holds files that are not an experiment's; choose an "
-        "empty or new --workdir."
-      )
-    return
-  # As JSON has it: a tuple comes back as a list.
-  record = read_record(path)
-  if record is None:
-    raise UserError(
-      f"{path} is damaged: it says no more what experiment this is; choose "
-      "another --workdir."
-    )
-  for result in sorted(workdir.glob("runs/*/result.json")):
-    if read_record(result) is None:
-      raise UserError(
-        f"{result} is damaged; delete it, and that run is done again."
-      )
-  there, here = flatten(record), flatten(_plain(config.to_dict()))
-  for field in sorted(there.keys() | here.keys()):
-    if _FREE.fullmatch(field):
-      continue
-    if there.get(field) != here.get(field):
-      raise UserError(
-        f"{workdir} holds an experiment of another config ({field} is "
-        f"{there.get(field)!r} there, {here.get(field)!r} here); choose "
-        "another --workdir."
-      )
 
 
 def environment() -> dict[str, str]:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alcurr import settings as config_settings
-from alcurr import specs, writer
+from alcurr import specs, workdirs
 from alcurr.bandits import BANDITS
 from alcurr.data import arrays, classfile, quickdraw
 from alcurr.data.pool import Dataset
@@ -272,7 +272,7 @@ def test_the_config_of_a_workdir(tmp_path, content):
   path = tmp_path / "config.json"
   path.write_bytes(content)
   try:
-    writer.check_workdir(tmp_path, CONFIG)
+    workdirs.check_workdir(tmp_path, CONFIG)
   except UserError:
     return
   assert json.loads(content) == json.loads(json.dumps(CONFIG.to_dict()))

@@ -24,6 +24,7 @@ SAMPLER = samplers.get_sampler(
     "rescale": "rank(window=50)",
     "epsilon": "0.2",
     "arms_per_batch": 16,
+    "warmup": 2,
   },
   "x",
   batch_size=16,

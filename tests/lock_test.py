@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from alcurr import lock, writer
+from alcurr import lock, workdirs
 from alcurr.errors import UserError
 
 HOLD = (
@@ -40,7 +40,7 @@ def test_a_crash_leaves_none_behind(tmp_path):
       lock.locked(workdir).__enter__()
     other.send_signal(signal.SIGKILL)
   assert (workdir / lock.NAME).exists()
-  writer.check_workdir(workdir, None)  # nothing of another's is there
+  workdirs.check_workdir(workdir, None)  # nothing of another's is there
   with lock.locked(workdir):
     (workdir / "file").write_text("")
   assert [path.name for path in workdir.iterdir()] == ["file"]

@@ -130,6 +130,7 @@ def made():
         "gain": "prediction_gain",
         "rescale": "rank",
         "every": 2,
+        "warmup": 2,
       },
       "x",
       batch_size=BATCH_SIZE,

@@ -56,7 +56,7 @@ def test_samplers_that_differ_in_numbers_share_a_program(
   }
   for changes in ({}, other):
     sampler = samplers.get_sampler(
-      config | changes, "x", batch_size=8, num_steps=20
+      config | changes, "x", batch_size=8, num_steps=200
     )
     model = toy.make_linear()
     init = step.make_init(model, tx, sampler)
@@ -77,6 +77,7 @@ def _run(num_steps, **changes):
       "bandit": "softmax",
       "gain": "prediction_gain",
       "rescale": "rank",
+      "warmup": 10,
     },
     "x",
     batch_size=8,

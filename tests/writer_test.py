@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from alcurr import writer
+from alcurr import workdirs, writer
 from alcurr.errors import MachineError, UserError
 
 
@@ -44,18 +44,18 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
 
 def test_workdirs(tmp_path):
   config = ConfigDict({"a": {"b": 1}, "c": (2, "x")})
-  writer.check_workdir(tmp_path / "new", config)
-  writer.check_workdir(tmp_path, config)  # empty
+  workdirs.check_workdir(tmp_path / "new", config)
+  workdirs.check_workdir(tmp_path, config)  # empty
   (tmp_path / "thesis.tex").write_text("")
   with pytest.raises(UserError, match="not an experiment's"):
-    writer.check_workdir(tmp_path, config)
+    workdirs.check_workdir(tmp_path, config)
   with pytest.raises(UserError, match="is a file"):
-    writer.check_workdir(tmp_path / "thesis.tex", config)
+    workdirs.check_workdir(tmp_path / "thesis.tex", config)
   writer.write_json(tmp_path / "config.json", config.to_dict())
-  writer.check_workdir(tmp_path, config)
+  workdirs.check_workdir(tmp_path, config)
   config.a.b = 5
   with pytest.raises(UserError, match=r"a\.b is 1 there, 5 here"):
-    writer.check_workdir(tmp_path, config)
+    workdirs.check_workdir(tmp_path, config)
 
 
 def test_rows_go_on_from_a_mark(tmp_path):
@@ -105,7 +105,7 @@ def test_what_killed_processes_left_is_removed(tmp_path):
   (tmp_path / ".config.json.123").write_text("{")
   (tmp_path / "runs/.a.json.7").write_text("{")
   (tmp_path / "runs/.20").mkdir()
-  writer.check_workdir(tmp_path / "runs" / ".20", ConfigDict())
+  workdirs.check_workdir(tmp_path / "runs" / ".20", ConfigDict())
   writer.remove_temporary(tmp_path)
   left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")}
   assert left == {"runs", "runs/a.json", "runs/.20"}
@@ -115,4 +115,4 @@ def test_what_cannot_change_the_results_may_change(tmp_path):
   config = ConfigDict({"cache_dir": "", "checkpoint": {"steps": 0}, "seed": 0})
   writer.write_json(tmp_path / "config.json", config.to_dict())
   config.checkpoint.steps, config.cache_dir = 5, "elsewhere"
-  writer.check_workdir(tmp_path, config)
+  workdirs.check_workdir(tmp_path, config)

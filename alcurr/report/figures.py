@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alcurr import writer
+from alcurr import workdirs, writer
 from alcurr.report import curves, drawings, roles
 from alcurr.report.curves import read_metrics
 from alcurr.report.gallery import MAX_ARMS, Gallery, read_gallery
@@ -288,7 +288,7 @@ def write_figures(workdir: pathlib.Path) -> list[str]:
     *policy_plates(workdir),
   ]
   for plate in plates:
-    writer.check_plain(plate.stem, f"{workdir}: a figure")
+    workdirs.check_plain(plate.stem, f"{workdir}: a figure")
     path = workdir / "figures" / f"{plate.stem}.png"
     writer.write_file(
       path,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from alcurr import writer
+from alcurr import workdirs, writer
 from alcurr.errors import UserError
 
 METRICS = ("top1", "top3", "map3", "loss")
@@ -110,7 +110,7 @@ def sampler_names(workdir: pathlib.Path) -> list[str]:
   """
   config = writer.read_json(workdir / "config.json")
   for name in config["samplers"]:
-    writer.check_plain(name, f"{workdir}: a sampler")
+    workdirs.check_plain(name, f"{workdir}: a sampler")
   return sorted(config["samplers"], key=lambda n: n != config["baseline"])
 
 
@@ -125,25 +125,12 @@ def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
     path = workdir / "runs" / name / "result.json"
     if path.exists():
       result = writer.read_record(path)
-      if result is None or not _is_result(result, name):
+      if result is None or result.get("sampler") != name:
         raise UserError(
           f"{path} is damaged; delete it, and that run is done again."
         )
       results.append(result)
   return results
-
-
-def _is_result(result: dict[str, Any], name: str) -> bool:
-  """Whether a record has what every table reads."""
-  trials = result.get("trials")
-  numbers = [result.get(n) for n in ("batch_size", "steps", "examples_seen")]
-  return (
-    result.get("sampler") == name
-    and isinstance(trials, list)
-    and len(trials) > 0
-    and all(isinstance(trial, dict) for trial in trials)
-    and all(isinstance(number, int | float) for number in numbers)
-  )
 
 
 def wrong_trials(result: dict[str, Any]) -> list[int]:

@@ -55,7 +55,7 @@ def undisturbed(
       started.wait_for("jax .* on ")
       began = time.monotonic()
       ended = started.end()
-      assert ended.status == 0, ended.log
+      ended.expect(0)
       (shared / "log").write_text(ended.log)
       (shared / "seconds").write_text(str(time.monotonic() - began))
   return Undisturbed(
@@ -107,7 +107,7 @@ class Account:
   def goes_on(self, place: victim.Place) -> victim.Ended:
     """The same command again ends as if nothing had happened."""
     ended = victim.run(place)
-    assert ended.status == 0, ended.log
+    ended.expect(0)
     self.is_whole(place.workdir)
     return ended
 
@@ -118,7 +118,7 @@ class Account:
 
   def refuses(self, ended: victim.Ended, status: int, words: str) -> None:
     """It stopped with one sentence that has these words (a pattern)."""
-    assert ended.status == status, ended.log
+    ended.expect(status)
     assert re.search(words, ended.sentence), ended.sentence
     self._note("refused")
 

@@ -22,5 +22,5 @@ def test_the_second_refuses(moment, account, place):
   first.send(signal.SIGCONT)
   harmed.refuses(second, 2, "another --workdir")
   ended = first.end()
-  assert ended.status == 0, ended.log
+  ended.expect(0)
   harmed.is_whole(place.workdir)

@@ -19,20 +19,19 @@ def test_killed_damaged_stopped_and_shared(account, place):
   largest = max(newest.rglob("*"), key=lambda path: path.stat().st_size)
   victim.flip(largest)
 
-  stopped = account("SIGTERM while training")
-  started = victim.Victim(place)
-  started.wait_for(lambda: len(victim.checkpoints(workdir, "uniform")) > 1)
-  assert f"{newest} is damaged" in started.log
-  started.send(signal.SIGTERM)
-  stopped.refuses(started.end(), 143, "same command")
-
   shared = account("two processes on one workdir")
   first = victim.Victim(place)
   first.wait_for("jax .* on ")
   first.send(signal.SIGSTOP)
   shared.refuses(victim.run(place), 2, "another --workdir")
+
+  stopped = account("SIGTERM while training")
   first.send(signal.SIGCONT)
-  ended = first.end()
-  assert ended.status == 0, ended.log
-  for harmed in (killed, flipped, stopped, shared):
+  first.wait_for(lambda: len(victim.checkpoints(workdir, "uniform")) > 1)
+  assert f"{newest} is damaged" in first.log
+  first.send(signal.SIGTERM)
+  stopped.refuses(first.end(), 143, "same command")
+
+  victim.run(place).expect(0)
+  for harmed in (killed, flipped, shared, stopped):
     harmed.is_whole(workdir)

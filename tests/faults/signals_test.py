@@ -48,5 +48,5 @@ def test_a_second_one_quits_at_once(number, account, place):
   started.wait_for(f"{number.name}: stopping")
   started.send(number)
   ended = started.end()
-  assert ended.status == STATUS[number], ended.log
+  ended.expect(STATUS[number])
   harmed.goes_on(place)

@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
   config.data.render = "ahead"
   config.difficulty.budget = "48 steps"
   config.difficulty.num_arms = 3
+  config.model.name = "cnn(width=0.25)"
   config.samplers = ConfigDict(
     {
       "uniform": {"name": "uniform", "replacement": False},

@@ -51,6 +51,12 @@ class Ended(NamedTuple):
   status: int  # of exit; negative: the signal that ended it
   log: str  # what it wrote to stderr
 
+  def expect(self, status: int) -> None:
+    """Fails unless it ended with this status."""
+    if self.status != status:
+      last = "\n".join(self.log.splitlines()[-15:])
+      raise AssertionError(f"status {self.status}, not {status}:\n{last}")
+
   @property
   def sentence(self) -> str:
     """The one line in which it says why it stopped."""

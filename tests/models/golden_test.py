@@ -10,7 +10,17 @@ import seeded
 REMAKE = "run `python tests/models/oracles.py` (extra `parity`)"
 
 
-@pytest.mark.parametrize("name", seeded.GOLDEN)
+# The others compile for a minute in all.
+FAST = {"cnn", "mobilenet", "resnet50"}
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+    for name in seeded.GOLDEN
+  ],
+)
 def test_logits(name):
   num, size, modes, options = seeded.GOLDEN[name]
   golden = np.load(seeded.GOLDEN_DIR / f"{name}.npz")

@@ -55,6 +55,14 @@ small = pytest.mark.parametrize(("name", "norm"), SMALL)
 each = pytest.mark.parametrize("name", sorted(MODELS))
 IMAGENET = sorted(MODELS.keys() - {"cnn"})
 imagenet = pytest.mark.parametrize("name", IMAGENET)
+# Those that take longest to compile are left to `pytest -m slow`.
+some_imagenet = pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=pytest.mark.slow if "nasnet" in name else ())
+    for name in IMAGENET
+  ],
+)
 
 
 def make(name, **options):
@@ -243,7 +251,7 @@ def test_lowerings_agree(name):
       assert_close(results(name, conv=lowering)[0], results(name)[0])
 
 
-@imagenet
+@some_imagenet
 def test_running_statistics_against_numpy(name):
   """Those of the first layer, the only one that sees no other's rounding."""
   params, model_state = variables(name)
