@@ -105,7 +105,20 @@ class Case(NamedTuple):
   state: TrainState  # after STEPS steps
 
 
-@pytest.fixture(params=SAMPLERS, scope="module")
+# Rows that differ from another one in a gain or a number alone.
+SLOW = {
+  *("bandit_mean", "bandit_target", "bandit_gradient", "bandit_random"),
+  *("bandit_mixed_self", "class_balanced", "anti_curriculum"),
+}
+
+
+@pytest.fixture(
+  params=[
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    for name in SAMPLERS
+  ],
+  scope="module",
+)
 def case(request) -> Case:
   sampler = samplers.get_sampler(
     SAMPLERS[request.param],
