@@ -10,6 +10,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+import struct
 import tempfile
 import tokenize
 import zipfile
@@ -33,12 +34,13 @@ UNREADABLE = (
   EOFError,
   SyntaxError,
   NotImplementedError,
-  RecursionError,
+  RuntimeError,  # an encrypted entry, or a header nested too deep
   OverflowError,
   MemoryError,
   tokenize.TokenError,
   zipfile.BadZipFile,
   zlib.error,
+  struct.error,
 )
 
 
