@@ -154,6 +154,18 @@ def _zip(images: bytes) -> Callable[..., None]:
   return write
 
 
+def _encrypted(path: pathlib.Path) -> None:
+  """An archive whose entries say that they are encrypted."""
+  np.savez(path, images=IMAGES, labels=LABELS)
+  content = bytearray(path.read_bytes())
+  for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+    place = content.find(mark)
+    while place >= 0:
+      content[place + flags] |= 1
+      place = content.find(mark, place + 1)
+  path.write_bytes(content)
+
+
 def _cut(write: Callable[..., None]) -> Callable[..., None]:
   def cut(path: pathlib.Path) -> None:
     write(path)
@@ -1013,6 +1025,11 @@ CASES = [
     "DIR/a.npz: not a whole .npz file of plain arrays (it is one array, not an archive of them).",
     "a .npy called .npz",
     _bytes(_header("(1, 784)", bytes(784))),
+  ),
+  _arrays(
+    "DIR/a.npz: not a whole .npz file of plain arrays (…).",
+    "an encrypted .npz",
+    _encrypted,
   ),
   _arrays(
     "DIR/a.npz: not a whole .npz file of plain arrays (…).",

@@ -19,6 +19,7 @@ def _config(**samplers):
   config.data.render = "ahead"
   config.data.probe_fraction = 0.1
   config.batch_size = 8
+  config.samplers.bandit.warmup = 10
   config.samplers.update(ConfigDict(samplers))
   return config
 

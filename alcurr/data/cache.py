@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import tempfile
 import time
 import tokenize
@@ -37,12 +38,13 @@ UNREADABLE = (
   EOFError,
   SyntaxError,
   NotImplementedError,
-  RecursionError,
+  RuntimeError,  # an encrypted entry, or a header nested too deep
   OverflowError,
   MemoryError,
   tokenize.TokenError,
   zipfile.BadZipFile,
   zlib.error,
+  struct.error,
 )
 
 
