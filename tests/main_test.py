@@ -185,6 +185,7 @@ def _programs(workdir):
   return {path.name for path in (workdir.parent / "cache/programs").glob("*")}
 
 
+@pytest.mark.slow
 def test_a_second_experiment_reuses_what_is_cached_and_agrees(finished):
   """Another workdir: the scores and the programs from the cache, and the same
   accuracies."""
@@ -202,6 +203,7 @@ def test_a_second_experiment_reuses_what_is_cached_and_agrees(finished):
   )
 
 
+@pytest.mark.slow
 def test_a_sampler_whose_trials_all_diverge_is_told_after_the_others(tmp_path):
   config = tmp_path / "wild.py"
   config.write_text(
@@ -237,6 +239,7 @@ def test_a_sampler_whose_trials_all_diverge_is_told_after_the_others(tmp_path):
   assert _run(*command).returncode == 1
 
 
+@pytest.mark.slow
 def test_programs_are_kept_only_if_asked(tmp_path):
   config = tmp_path / "one.py"
   config.write_text(

@@ -21,7 +21,7 @@ def test_killed_damaged_stopped_and_shared(account, place):
 
   shared = account("two processes on one workdir")
   first = victim.Victim(place)
-  first.wait_for("jax .* on ")
+  first.wait_for("valid, .* train of")
   first.send(signal.SIGSTOP)
   shared.refuses(victim.run(place), 2, "another --workdir")
 

@@ -43,6 +43,15 @@ MOMENTUM = {
   "nasnet_mobile": 0.9997,
   "nasnet_large": 0.9997,
 }
+# Of these the largest take minutes to compile, in all.
+LARGE = {"inception_resnet_v2", "nasnet_large", "nasnet_mobile"}
+
+
+def _param(name, *more):
+  marks = pytest.mark.slow if name in LARGE else ()
+  return pytest.param(name, *more, marks=marks)
+
+
 # Every network with batch norm; and those that do not mix examples.
 SMALL = [
   *((name, "batch") for name in MODELS),
@@ -51,18 +60,14 @@ SMALL = [
   ("mobilenet", "group"),
   ("resnet50", "group"),
 ]
-small = pytest.mark.parametrize(("name", "norm"), SMALL)
-each = pytest.mark.parametrize("name", sorted(MODELS))
-IMAGENET = sorted(MODELS.keys() - {"cnn"})
-imagenet = pytest.mark.parametrize("name", IMAGENET)
-# Those that take longest to compile are left to `pytest -m slow`.
-some_imagenet = pytest.mark.parametrize(
-  "name",
-  [
-    pytest.param(name, marks=pytest.mark.slow if "nasnet" in name else ())
-    for name in IMAGENET
-  ],
+small = pytest.mark.parametrize(
+  ("name", "norm"), [_param(*row) for row in SMALL]
 )
+each = pytest.mark.parametrize(
+  "name", [_param(name) for name in sorted(MODELS)]
+)
+IMAGENET = sorted(MODELS.keys() - {"cnn"})
+imagenet = pytest.mark.parametrize("name", [_param(name) for name in IMAGENET])
 
 
 def make(name, **options):
@@ -251,7 +256,7 @@ def test_lowerings_agree(name):
       assert_close(results(name, conv=lowering)[0], results(name)[0])
 
 
-@some_imagenet
+@imagenet
 def test_running_statistics_against_numpy(name):
   """Those of the first layer, the only one that sees no other's rounding."""
   params, model_state = variables(name)
@@ -339,7 +344,7 @@ def test_trials_side_by_side(name, norm):
 
 # Without the larger of two networks of the same layers.
 apart = pytest.mark.parametrize(
-  "name", sorted(MODELS.keys() - {"nasnet_large"})
+  "name", [_param(name) for name in sorted(MODELS.keys() - {"nasnet_large"})]
 )
 
 
@@ -387,6 +392,7 @@ def test_remat_changes_no_number_of_a_residual_network():
   assert_close(run(True), run(False))
 
 
+@pytest.mark.slow
 def test_remat_changes_no_number_of_a_nasnet_cell():
   h, p = images((8, 8, 8)), 1 - images((8, 8, 8))
 
@@ -405,7 +411,9 @@ def test_remat_changes_no_number_of_a_nasnet_cell():
   assert_close(run(True), run(False))
 
 
-@pytest.mark.parametrize("name", sorted(set(IMAGENET) - {"nasnet_large"}))
+@pytest.mark.parametrize(
+  "name", [_param(name) for name in sorted(set(IMAGENET) - {"nasnet_large"})]
+)
 def test_remat_keeps_less_for_the_backward_pass(name):
   params, model_state = variables(name)
   image = images(shape_of(name))
