@@ -8,19 +8,19 @@ against its manifest before any of it is believed: one that is damaged is
 passed over for the one before.
 """
 
-import concurrent.futures
+import contextlib
+import errno
 import hashlib
+import os
 import pathlib
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
-from ml_collections import ConfigDict
 
 from alcurr import writer
 from alcurr.data import cache
@@ -29,6 +29,8 @@ from alcurr.tally import Tally
 from alcurr.types import Array, TrainState
 
 _MANIFEST = "manifest.json"
+# What Orbax and the manifest write beside the arrays, measured as below 100 kB.
+_OVERHEAD = 256 * 1024  # bytes
 
 
 class Kept(NamedTuple):
@@ -49,26 +51,11 @@ class Saved(NamedTuple):
   mark: writer.Mark | None = None  # in the run's file of rows
 
 
-def num_copies(config: ConfigDict) -> int:
-  """States that a run may hold beside the one it trains.
-
-  One that is on its way to the host; where the device is the host, the best
-  so far stays beside it.
-  """
-  if not (config.checkpoint.minutes or config.checkpoint.steps):
-    return 0
-  return 2 if jax.default_backend() == "cpu" else 1
-
-
-# The copies share no memory with a state, which the next chunk is given.
-copy = jax.jit(lambda state: jax.tree.map(jax.numpy.copy, state))
-
-
 def _is_key(leaf: Array) -> bool:
   return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _arrays(kept: Kept) -> dict[str, Array | np.ndarray]:
+def by_name(kept: Kept) -> dict[str, Array | np.ndarray]:
   """The leaves by name; keys as their data, and none that is empty."""
   named = {}
   for path, leaf in jax.tree.leaves_with_path(kept):
@@ -79,7 +66,7 @@ def _arrays(kept: Kept) -> dict[str, Array | np.ndarray]:
 
 
 def _kept(template: Kept, arrays: Mapping[str, np.ndarray]) -> Kept:
-  """The reverse of `_arrays`; what is the device's goes there."""
+  """The reverse of `by_name`; what is the device's goes there."""
 
   def leaf(path, like):
     if not like.size:
@@ -187,12 +174,15 @@ def _checked_manifest(path: pathlib.Path) -> dict[str, Any]:
   return manifest
 
 
-def _told(path: pathlib.Path) -> dict[str, Any]:
-  """What a checkpoint's manifest says, where it can be believed."""
-  try:
-    return _manifest(path)
-  except (OSError, ValueError):
-    return {}  # harmed, and not the one that the run goes on from
+def told(folder: pathlib.Path) -> dict[int, dict[str, Any]]:
+  """What the manifest of each step says, where it can be believed."""
+  said = {}
+  for step in _steps(folder):
+    try:
+      said[step] = _manifest(folder / str(step))
+    except (OSError, ValueError):
+      said[step] = {}  # harmed, and not the one that the run goes on from
+  return said
 
 
 def _hash(path: pathlib.Path) -> str:
@@ -211,8 +201,8 @@ def _check_facts(
   facts: Mapping[str, Any],
 ) -> None:
   """Refuses the checkpoints of another run."""
-  state = jax.eval_shape(lambda state: _arrays(Kept(state, ())), template.state)
-  tally = _arrays(template._replace(state=()))
+  state = jax.eval_shape(lambda state: by_name(Kept(state, ())), template.state)
+  tally = by_name(template._replace(state=()))
   here = {**facts, "arrays": _shapes(state | tally)}
   for name, value in manifest["facts"].items():
     if here.get(name) != value:
@@ -243,168 +233,95 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     raise MachineError(f"{path}: Orbax cannot read it: {error}") from error
 
 
-class Checkpoints:
-  """Writes a run's checkpoints in a thread of its own; a context manager.
+def write(folder: pathlib.Path, saved: Saved, facts: Mapping[str, Any]) -> None:
+  """Writes one checkpoint.
 
-  Only on leaving the context is it sure that they are on the disk.
+  Args:
+    folder: of the checkpoints.
+    saved: what; `kept` as `by_name` has it.
+    facts: see `restore`.
+
+  Raises:
+    MachineError: it could not be written, and nothing is left of it.
   """
+  path = folder / str(saved.step)
+  temporary = _unfinished(path)
+  try:
+    _write(temporary, saved, facts)
+    writer.rename(temporary, path)
+  # Orbax and TensorStore raise the latter two where a disk is full.
+  except (OSError, ValueError, RuntimeError) as error:
+    shutil.rmtree(temporary, ignore_errors=True)
+    text = str(error).strip().splitlines()[0]
+    raise MachineError(
+      f"{path}: the checkpoint was not written: {text.rstrip('.')}; mend "
+      "that and run the same command again to go on."
+    ) from error
 
-  def __init__(
-    self,
-    folder: pathlib.Path,
-    settings: ConfigDict,
-    facts: Mapping[str, Any],
-    mark: Callable[[], writer.Mark | None] = lambda: None,
+
+def _write(
+  folder: pathlib.Path, saved: Saved, facts: Mapping[str, Any]
+) -> None:
+  host = jax.device_get(saved.kept)
+  _check_room(folder.parent, sum(array.nbytes for array in host.values()))
+  folder.mkdir()  # and not its parents, which may have been deleted
+  with (
+    _staying(folder),
+    ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax,
   ):
-    """Of a run that goes on from the newest of the folder, or begins.
+    state = (folder / "state").absolute()
+    orbax.save(state, args=ocp.args.PyTreeSave(host))
+  manifest = {
+    "step": saved.step,
+    "seconds": saved.seconds,
+    "valid": saved.valid,
+    "going": saved.going,
+    "mark": saved.mark and saved.mark._asdict(),
+    "facts": {**facts, "arrays": _shapes(host)},
+    "environment": _environment(),
+    "files": {str(p.relative_to(folder)): _hash(p) for p in _files(folder)},
+  }
+  sealed = {**manifest, "digest": cache.digest(manifest)}
+  writer.write_json(folder / _MANIFEST, sealed)
 
-    Args:
-      folder: made if need be; what a killed process left half written there
-        is removed.
-      settings: `config.checkpoint`.
-      facts: see `restore`.
-      mark: the place in the run's file of rows, asked for at each checkpoint.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob(".*"):
-      if path.name[1:].isdecimal():
-        shutil.rmtree(path)
-    self._folder, self._settings = folder, settings
-    self._facts, self._mark = facts, mark
-    told = {step: _told(folder / str(step)) for step in _steps(folder)}
-    self._valid = {step: m.get("valid") for step, m in told.items()}
-    self._going = {step: m.get("going") for step, m in told.items()}
-    self._last_step = max(self._valid, default=0)
-    self._last_time = time.monotonic()
-    self._best: Saved | None = None  # not yet written
-    self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
-    self._writing: concurrent.futures.Future | None = None
 
-  def __enter__(self) -> "Checkpoints":
-    return self
-
-  def __exit__(self, kind, error, trace) -> None:
-    self._thread.shutdown()
-    if error is None:
-      self._wait()
-
-  def due(self, step: int, evaluated: bool) -> bool:
-    """Whether `save` may write the state after a step.
-
-    Args:
-      step: the run's.
-      evaluated: whether the state is evaluated too, and may be the best.
-
-    Raises:
-      MachineError: an earlier one could not be written.
-    """
-    if not (self._settings.minutes or self._settings.steps):
-      return False
-    # One at a time, so that there is memory for no more copies.
-    if evaluated or (self._writing and self._writing.done()):
-      self._wait()
-    return evaluated or (self._writing is None and self._is_time(step))
-
-  def save(
-    self,
-    step: int,
-    kept: Kept,
-    seconds: float,
-    valid: float | None,
-    going: int,
-    last: bool = False,
-  ) -> None:
-    """Keeps a state of which the rows are written.
-
-    Args:
-      step: of the state.
-      kept: no one else changes or donates it.
-      seconds: of training, of all trials, up to the state.
-      valid: mean top-1 of the trials, or None.
-      going: trials that have not gone wrong, one at least.
-      last: whether it is written whatever the time.
-    """
-    saved = Saved(step, kept, seconds, valid, going, self._mark())
-    known = [v for v in self._valid.values() if v is not None]
-    if self._best:
-      known.append(self._best.valid)
-    if valid is not None and valid > max(known, default=-1.0):
-      # Written with the next one: a run that is killed before that comes by
-      # here again.
-      self._best = saved._replace(kept=jax.device_get(_arrays(kept)))
-    if step == self._last_step or not (last or self._is_time(step)):
-      return
-    self._wait()
-    todo = [saved._replace(kept=_arrays(kept))]
-    if self._best and self._best.step != step:
-      todo.insert(0, self._best)
-    self._best = None
-    self._last_step, self._last_time = step, time.monotonic()
-    self._writing = self._thread.submit(self._write_all, todo)
-
-  def _is_time(self, step: int) -> bool:
-    minutes, steps = self._settings.minutes, self._settings.steps
-    waited = (time.monotonic() - self._last_time) / 60
-    return bool(
-      (minutes and waited >= minutes)
-      or (steps and step - self._last_step >= steps)
+def _check_room(folder: pathlib.Path, num_bytes: int) -> None:
+  """Refuses a disk with no room for arrays: Orbax would leave traces of it."""
+  needed = int(1.1 * num_bytes) + _OVERHEAD
+  free = shutil.disk_usage(folder).free
+  if free < needed:
+    raise OSError(
+      f"{os.strerror(errno.ENOSPC)}: {needed / 1e6:.1f} MB are needed, "
+      f"{free / 1e6:.1f} MB free"
     )
 
-  def _wait(self) -> None:
-    """For what is being written, and raises what it failed of."""
-    if self._writing:
-      writing, self._writing = self._writing, None
-      writing.result()
 
-  def _write_all(self, todo: list[Saved]) -> None:
-    while todo:
-      saved = todo.pop(0)
-      path = self._folder / str(saved.step)
-      temporary = path.with_name(f".{saved.step}")
-      try:
-        self._write(saved, temporary)
-        writer.rename(temporary, path)
-        self._valid[saved.step] = saved.valid
-        self._going[saved.step] = saved.going
-        self._remove_old()
-      # Orbax and TensorStore raise the latter two where a disk is full.
-      except (OSError, ValueError, RuntimeError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        text = str(error).strip().splitlines()[0]
-        raise MachineError(
-          f"{path}: the checkpoint was not written: {text.rstrip('.')}; mend "
-          "that and run the same command again to go on."
-        ) from error
+@contextlib.contextmanager
+def _staying(folder: pathlib.Path) -> Iterator[None]:
+  """Fails if a folder does not stay: Orbax makes one anew that was deleted."""
+  before = os.open(folder, os.O_RDONLY)
+  try:
+    yield
+    if not os.path.samestat(os.fstat(before), folder.stat()):
+      raise FileNotFoundError("it was deleted under the run")
+  finally:
+    os.close(before)
 
-  def _write(self, saved: Saved, folder: pathlib.Path) -> None:
-    folder.mkdir()  # and not its parents, which may have been deleted
-    arrays = jax.device_get(saved.kept)
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
-      state = (folder / "state").absolute()
-      orbax.save(state, args=ocp.args.PyTreeSave(arrays))
-    manifest = {
-      "step": saved.step,
-      "seconds": saved.seconds,
-      "valid": saved.valid,
-      "going": saved.going,
-      "mark": saved.mark and saved.mark._asdict(),
-      "facts": {**self._facts, "arrays": _shapes(arrays)},
-      "environment": _environment(),
-      "files": {str(p.relative_to(folder)): _hash(p) for p in _files(folder)},
-    }
-    sealed = {**manifest, "digest": cache.digest(manifest)}
-    writer.write_json(folder / _MANIFEST, sealed)
 
-  def _remove_old(self) -> None:
-    """All but the last few, the best, of equals the first, and the last one
-    before a trial went wrong."""
-    last = sorted(self._valid)[-self._settings.keep :]
-    scored = {s: v for s, v in self._valid.items() if v is not None}
-    best = max(sorted(scored), key=scored.get, default=None)
-    before_wrong = {going: step for step, going in sorted(self._going.items())}
-    for step in self._valid.keys() - {*last, best, *before_wrong.values()}:
-      # Under a name that is taken for no checkpoint before it is half gone.
-      gone = self._folder / f".{step}"
-      (self._folder / str(step)).rename(gone)
-      shutil.rmtree(gone)
-      del self._valid[step], self._going[step]
+def _unfinished(path: pathlib.Path) -> pathlib.Path:
+  """A name that is taken for no checkpoint, beside one's own."""
+  return path.with_name(f".{path.name}")
+
+
+def remove(folder: pathlib.Path, step: int) -> None:
+  """Removes a checkpoint; it is none any more before it is half gone."""
+  path = folder / str(step)
+  path.rename(_unfinished(path))
+  shutil.rmtree(_unfinished(path))
+
+
+def remove_unfinished(folder: pathlib.Path) -> None:
+  """Removes what a killed process left half written or half removed."""
+  for path in folder.glob(".*"):
+    if path.name[1:].isdecimal():
+      shutil.rmtree(path)

@@ -78,6 +78,7 @@ def _run(
   planned = planning.plan_runs(config, job, unscored, left, cache_dir)
   # All that can be refused has been: from here on the workdir is its own.
   writer.write_json(workdir / "config.json", config.to_dict())
+  (workdir / "runs").mkdir(exist_ok=True)
   kept = workdir / "difficulty"
   pools, scoring_seconds = make_pools(config, job, cache_dir, kept, signals)
   class_names = job.parts["train"].class_names

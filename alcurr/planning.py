@@ -1,6 +1,5 @@
 """Every run compiled before the first, if the device has room for it."""
 
-import os
 import pathlib
 import time
 from concurrent import futures
@@ -11,8 +10,9 @@ from ml_collections import ConfigDict
 
 from alcurr import (
   advice,
-  checkpoint,
   jobs,
+  keeping,
+  machine,
   memory,
   reference,
   runs,
@@ -51,7 +51,7 @@ def plan_runs(
   """
   started = time.perf_counter()
   planned, needs = {}, {}
-  with futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+  with futures.ThreadPoolExecutor(machine.cores()) as threads:
     plans = threads.map(lambda name: _plan(config, job, pools, name), names)
     for name, plan in zip(names, plans, strict=True):
       planned[name], needs[name] = plan
@@ -106,5 +106,5 @@ def _plan(
     planned = Planned(run, train.make_plan(run, pools))
   else:
     planned = runs.plan_sampler(config, job, name, pools)
-  copies = checkpoint.num_copies(config)
+  copies = keeping.num_copies(config)
   return planned, memory.need(planned.plan, pools, copies)

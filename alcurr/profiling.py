@@ -14,7 +14,6 @@
 
 import contextlib
 import io
-import os
 import pathlib
 import shutil
 import time
@@ -26,7 +25,7 @@ import jax.numpy as jnp
 import pandas as pd
 from absl import logging
 
-from alcurr import programs, step, traces, train, writer
+from alcurr import machine, programs, step, traces, train, writer
 from alcurr.types import Pool
 
 # What is in no scope of a step: its loops, and the copies of their carries.
@@ -231,7 +230,7 @@ def render(
     f"trials in {summary['seconds']:.3g} s, {summary['ms_per_step']:.3g} ms a "
     "step and trial.",
     f"Utilisation {100 * summary['utilisation']:.1f} %, "
-    f"{summary['cpu_cores_busy']:.1f} of {os.cpu_count()} cores busy; "
+    f"{summary['cpu_cores_busy']:.1f} of {machine.cores()} cores busy; "
     f"{summary['gflops_per_second']:.4g} GFLOP/s, of matrix products "
     f"{summary['peak_gflops_per_second']:.4g}: at that rate a step takes "
     f"{summary['floor_ms_per_step']:.3g} ms.",

@@ -8,7 +8,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import checkpoint, jobs, runs, stopping, train
+from alcurr import checkpoint, jobs, keeping, runs, stopping, train
 from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
 from alcurr.difficulty import arms, scores
@@ -61,7 +61,7 @@ def get_difficulty(
   with (
     signals.held() as stop,
     runs.progress_bar("difficulty", this, start) as progress,
-    checkpoint.Checkpoints(kept, config.checkpoint, facts) as checkpoints,
+    keeping.Checkpoints(kept, config.checkpoint, facts) as checkpoints,
   ):
     result = train.train(
       *(this, plan, pools, lambda row: None, progress),

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from alcurr import (
   checkpoint,
   evaluate,
+  keeping,
   laws,
   profiling,
   settings,
@@ -172,11 +173,13 @@ def run_sampler(
 ) -> None:
   """Trains all trials of a sampler and leaves the run's files in a folder.
 
-  A run that was cut off goes on from its last checkpoint.
+  A run that was cut off goes on from its last checkpoint. The folder is made
+  if need be, not those above it.
 
   Raises:
     Stopped: a signal came, and what was trained is kept.
   """
+  folder.mkdir(exist_ok=True)
   this, plan = planned
   pools = _pools_of(config, name, pools)
   metrics, kept = folder / "metrics.jsonl", folder / "checkpoints"
@@ -192,7 +195,7 @@ def run_sampler(
     signals.held() as stop,
     writer.json_lines(metrics, start and start.mark) as lines,
     progress_bar(name, this, start) as progress,
-    checkpoint.Checkpoints(
+    keeping.Checkpoints(
       kept, config.checkpoint, common, lines.mark
     ) as checkpoints,
   ):

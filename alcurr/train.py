@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from absl import logging
 
-from alcurr import checkpoint, evaluate, programs, step, tally
+from alcurr import checkpoint, evaluate, keeping, programs, step, tally
 from alcurr.types import (
   Array,
   Batch,
@@ -62,7 +62,7 @@ class Keep(NamedTuple):
   """How a run outlives its process."""
 
   start: checkpoint.Saved | None  # what it goes on from
-  checkpoints: checkpoint.Checkpoints
+  checkpoints: keeping.Checkpoints
   stop: Callable[[], bool]  # whether to leave off after the chunk in flight
 
 
@@ -258,27 +258,25 @@ def train(
     done += chunk.length
     _tell(before, so_far, run)
     going = tally.going(so_far)
-    valids = []
-    for trial in going:
-      row = {
-        "step": done,
-        "examples_seen": done * run.batch_size,
-        "train_seconds": seconds / trials,
-        "trial": trial,
-      }
-      row |= _means(metrics, trial)
-      row |= tally.of_trial(so_far, trial)
-      if scores:
-        mine = evaluate.Scores(scores.rank[trial], scores.loss[trial])
-        row["valid"] = evaluate.report(mine, valid)
-        valids.append(row["valid"]["top1"])
+    time_and_place = {
+      "step": done,
+      "examples_seen": done * run.batch_size,
+      "train_seconds": seconds / trials,
+    }
+    rows = [
+      time_and_place | _row(metrics, scores, so_far, valid, trial)
+      for trial in going
+    ]
+    for row in rows:
       write(row)
     loss = metrics.loss[going, -1].mean() if going else np.nan
     progress(chunk.length * run.batch_size * trials, f"loss {loss:.3f}")
     # Where no trial goes on, the last good state is the one to keep.
     if keep and chunk.state is not None and going:
       kept = checkpoint.Kept(chunk.state, tally.copy(so_far))
-      top1 = float(np.mean(valids)) if valids else None
+      top1 = None
+      if scores:
+        top1 = float(np.mean([row["valid"]["top1"] for row in rows]))
       keep.checkpoints.save(done, kept, seconds, top1, len(going), last)
 
   last, stopped = None, False
@@ -290,7 +288,7 @@ def train(
       evaluated = last.scores is not None
       if keep.checkpoints.due(done + last.length, evaluated):
         # The next chunk is given the state itself, and overwrites it.
-        last = last._replace(state=checkpoint.copy(state))
+        last = last._replace(state=keeping.copy(state))
     alone = watch is not None and number == min(first + 2, len(plan.lengths))
     if alone and last:
       finish(last)
@@ -334,6 +332,23 @@ def _tell(before: tally.Tally, after: tally.Tally, run: Run) -> None:
       "%s: trial %d skips updates whose numbers are not finite: %d so far.",
       *(run.name, trial, after.skipped[trial]),
     )
+
+
+def _row(
+  metrics: step.Metrics,
+  scores: evaluate.Scores | None,
+  so_far: tally.Tally,
+  valid: Pool,
+  trial: int,
+) -> dict[str, Any]:
+  """What a chunk says of a trial, with its evaluation if there was one."""
+  row = {"trial": trial}
+  row |= _means(metrics, trial)
+  row |= tally.of_trial(so_far, trial)
+  if scores:
+    mine = evaluate.Scores(scores.rank[trial], scores.loss[trial])
+    row["valid"] = evaluate.report(mine, valid)
+  return row
 
 
 def _means(metrics: step.Metrics, trial: int) -> dict[str, Any]:

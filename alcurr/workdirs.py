@@ -19,9 +19,10 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
   check_can_make(workdir, "--workdir")
   path = workdir / "config.json"
   if not path.exists():
-    names = {p.name for p in workdir.iterdir()} if workdir.exists() else set()
+    # Folders that hold none are what is left of one that was deleted.
+    files = (p.name for p in workdir.rglob("*") if not p.is_dir())
     if not all(
-      name == lock.NAME or writer.is_temporary(name) for name in names
+      name == lock.NAME or writer.is_temporary(name) for name in files
     ):
       raise UserError(
         f"{workdir} holds files that are not an experiment's; choose an "

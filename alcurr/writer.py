@@ -26,10 +26,10 @@ def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
   one after the power failed.
 
   Args:
-    path: where; its folder is made.
+    path: where. Its folder is there: one that was deleted under a run is not
+      made again behind the user's back.
     write: called with the open binary file.
   """
-  path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
   try:
     with naming(path), temporary.open("wb") as file:
@@ -163,7 +163,7 @@ def json_lines(path: pathlib.Path, mark: Mark | None = None) -> Iterator[Lines]:
   """A file of rows: one made anew, or what stands before a mark of the last.
 
   Args:
-    path: of the file; its folder is made.
+    path: of the file, in a folder that is there.
     mark: one that the file `holds`; None to begin anew.
   """
   lines = Lines(path, path.read_bytes()[: mark.bytes] if mark else b"")

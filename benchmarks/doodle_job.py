@@ -113,4 +113,6 @@ def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
   )
   pools = {"train": make_pool(learn), "valid": make_pool(valid)}
   pools["probe"] = pools["valid"]
-  return scores.reference_loss(run, pools, lambda *_: None).loss["train"]
+  plan = train.make_plan(run, pools)
+  result = train.train(run, plan, pools, lambda _: None, lambda *_: None)
+  return scores.loss_of(run, result, pools).loss["train"]

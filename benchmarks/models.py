@@ -154,8 +154,7 @@ def main(argv: Sequence[str]) -> None:
       rows += measure(args, setting)
       # After each, so that a run cut short leaves what it measured.
       table = tables.save(rows, args.out)
-  tables.show(table, SHOWN)
-  print(f"\n{args.out}")
+  tables.show(table, SHOWN, args.out)
 
 
 if __name__ == "__main__":

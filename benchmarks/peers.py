@@ -231,8 +231,7 @@ def main(argv: Sequence[str]) -> None:
       sys.exit(str(error))
     doodle_job.save(data, path)
     table = run(args, path)
-  tables.show(table, SHOWN)
-  print(f"\n{args.out}")
+  tables.show(table, SHOWN, args.out)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ drawing in the middle, as `alcurr.data.render` places it.
 
 import importlib.util
 import multiprocessing
-import os
 from collections.abc import Sequence
 
 import numpy as np
 
+from alcurr import machine
 from alcurr.data.strokes import unpack
 from alcurr.types import Strokes
 
@@ -98,7 +98,7 @@ class Processes:
   """A process for each core, which have the strokes already."""
 
   def __init__(self, strokes: Strokes):
-    self.cores = len(os.sched_getaffinity(0))
+    self.cores = machine.cores()
     context = multiprocessing.get_context("spawn")
     self._pool = context.Pool(self.cores, _start, (strokes,))
 

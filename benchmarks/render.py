@@ -203,8 +203,7 @@ def main(argv: Sequence[str]) -> None:
     # After each, so that a run cut short leaves what it measured.
     table = tables.save(rows, args.out)
   processes.stop()
-  tables.show(table, COLUMNS)
-  print(f"\n{args.out}")
+  tables.show(table, COLUMNS, args.out)
 
 
 if __name__ == "__main__":

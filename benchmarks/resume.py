@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alcurr import checkpoint, jobs, memory, runs, settings, train, writer
+from alcurr import jobs, keeping, memory, runs, settings, train, writer
 from alcurr.data.pool import on_device
 from benchmarks import arguments, tables, timing
 from configs import default
@@ -61,9 +61,7 @@ def make_run(
         do_train()
         return
       kept = pathlib.Path(left) / "checkpoints"
-      with checkpoint.Checkpoints(
-        kept, every, facts, lines.mark
-      ) as checkpoints:
+      with keeping.Checkpoints(kept, every, facts, lines.mark) as checkpoints:
         do_train(keep=train.Keep(None, checkpoints, lambda: False))
 
   return plan, do
@@ -123,8 +121,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
   args = parse(argv)
   table = tables.save(measure(args), args.out)
-  tables.show(table, COLUMNS)
-  print(f"\n{args.out}")
+  tables.show(table, COLUMNS, args.out)
 
 
 if __name__ == "__main__":

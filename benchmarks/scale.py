@@ -160,8 +160,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
   args = parse(argv)
   table = tables.save(measure(args), args.out)
-  tables.show(table, COLUMNS)
-  print(f"\n{args.out}")
+  tables.show(table, COLUMNS, args.out)
 
 
 if __name__ == "__main__":

@@ -269,8 +269,7 @@ def main(argv: Sequence[str]) -> None:
       rows += measure(args, batch_size)
       # After each, so that a run cut short leaves what it measured.
       table = tables.save(rows, args.out)
-  tables.show(table, COLUMNS)
-  print(f"\n{args.out}")
+  tables.show(table, COLUMNS, args.out)
 
 
 if __name__ == "__main__":

@@ -124,8 +124,7 @@ def main(argv: Sequence[str]) -> None:
   args = parse(argv)
   logging.set_verbosity(logging.INFO)
   table = tables.save(measure(args), args.out)
-  tables.show(table, COLUMNS)
-  print(f"\n{args.out}")
+  tables.show(table, COLUMNS, args.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The tables that benchmarks leave: their rows, and what these depend on."""
 
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alcurr import writer
+from alcurr import machine, writer
 from benchmarks import timing
 
 
@@ -17,22 +16,26 @@ def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
 
   Args:
     rows: what was measured; a row's own device goes before this process's.
-    path: of the file; its folder is made.
+    path: of the file; its folder is made if need be.
 
   Returns:
     The table as it was written.
   """
-  here = writer.environment() | {"cores": len(os.sched_getaffinity(0))}
+  here = writer.environment() | {"cores": machine.cores()}
   table = pd.DataFrame([{**row, **(here | row)} for row in rows])
   text = table.to_csv(index=False, float_format="%.4g")
+  path.parent.mkdir(parents=True, exist_ok=True)
   writer.write_file(path, lambda file: file.write(text.encode()))
   return table
 
 
-def show(table: pd.DataFrame, columns: Sequence[str]) -> None:
-  """Prints those of the columns that the table has."""
+def show(
+  table: pd.DataFrame, columns: Sequence[str], path: pathlib.Path
+) -> None:
+  """Prints those of the columns that the table has, and where all of it is."""
   shown = table[[column for column in columns if column in table]]
   print(shown.to_string(index=False, float_format="%.4g", na_rep="-"))
+  print(f"\n{path}")
 
 
 def times(

@@ -190,8 +190,7 @@ def main(argv: Sequence[str]) -> None:
     rows += measure(args, sampler)
     # After each, so that a run cut short leaves what it measured.
     table = tables.save(rows, args.out)
-  tables.show(table, COLUMNS)
-  print(f"\n{args.out}")
+  tables.show(table, COLUMNS, args.out)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,13 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import toy
 from absl import logging
 from contract_test import SAMPLERS
 from ml_collections import ConfigDict
 
-from alcurr import checkpoint, samplers, tally, train, writer
-from alcurr.data.pool import make_gather
+from alcurr import checkpoint, keeping, tally, train, writer
 from alcurr.errors import MachineError, UserError
 
 STEPS = 16
@@ -33,22 +31,7 @@ FACTS = {"steps": STEPS}
 
 def _plan(sampler="uniform", trials_by="map"):
   """A run of four chunks, two evaluations and two trials."""
-  model = toy.make_linear()
-  run = train.Run(
-    sampler=samplers.get_sampler(
-      SAMPLERS[sampler], "x", batch_size=16, num_steps=STEPS
-    ),
-    model=model,
-    tx=optax.adam(0.1),
-    gather=make_gather(),
-    num_steps=STEPS,
-    batch_size=16,
-    seeds=(0, 1),
-    trials_by=trials_by,
-    evaluations=2,
-    chunk_steps=4,
-    score=train.make_score(model, make_gather(), 50, trials_by),
-  )
+  run = toy.make_run(SAMPLERS[sampler], 16, STEPS, trials_by, chunk_steps=4)
   return run, train.make_plan(run, POOLS)
 
 
@@ -63,7 +46,7 @@ def _train(run, plan, folder, chunks=None, every=EVERY):
   calls = iter(range(100))
   with (
     writer.json_lines(path, start and start.mark) as lines,
-    checkpoint.Checkpoints(
+    keeping.Checkpoints(
       kept, ConfigDict(every), FACTS, lines.mark
     ) as checkpoints,
   ):
@@ -73,20 +56,9 @@ def _train(run, plan, folder, chunks=None, every=EVERY):
     )
 
 
-def _arrays(state):
-  return [
-    np.asarray(
-      jax.random.key_data(x)
-      if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-      else x
-    )
-    for x in jax.tree.leaves(state)
-  ]
-
-
 def _same(left, right):
   assert jax.tree.structure(left) == jax.tree.structure(right)
-  for a, b in zip(_arrays(left), _arrays(right), strict=True):
+  for a, b in zip(toy.arrays(left), toy.arrays(right), strict=True):
     assert (a.dtype, a.shape) == (b.dtype, b.shape)
     assert a.tobytes() == b.tobytes()
 
@@ -279,7 +251,7 @@ TALLY = tally.start(2, 5)._replace(
 def _write(folder, scores, *, going=(2,) * 9, last=False, **every):
   """Saves after each step from 1 on, evaluated to these scores."""
   every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1} | every)
-  with checkpoint.Checkpoints(folder, every, {}) as checkpoints:
+  with keeping.Checkpoints(folder, every, {}) as checkpoints:
     for step, score in enumerate(scores, start=1):
       if checkpoints.due(step, score is not None) or last:
         state = STATE | {"half": STATE["half"] + step}
@@ -336,11 +308,11 @@ def test_the_best_is_known_again(tmp_path):
 
 def test_by_time_by_steps_or_never(tmp_path, monkeypatch):
   minute = iter(range(100))
-  monkeypatch.setattr(checkpoint.time, "monotonic", lambda: 60 * next(minute))
+  monkeypatch.setattr(keeping.time, "monotonic", lambda: 60 * next(minute))
 
   def due(minutes, steps):
     every = ConfigDict({"minutes": minutes, "steps": steps, "keep": 1})
-    with checkpoint.Checkpoints(tmp_path, every, {}) as checkpoints:
+    with keeping.Checkpoints(tmp_path, every, {}) as checkpoints:
       return [checkpoints.due(step, False) for step in (5, 10, 15)]
 
   assert due(2.0, 0) == [False, True, True]
@@ -353,8 +325,44 @@ def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path):
   every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1})
   with (
     pytest.raises(MachineError, match="1: the checkpoint was not written: "),
-    checkpoint.Checkpoints(folder, every, {}) as checkpoints,
+    keeping.Checkpoints(folder, every, {}) as checkpoints,
   ):
     shutil.rmtree(folder)
     checkpoints.save(1, checkpoint.Kept(STATE, TALLY), 1.0, None, 2)
   assert not folder.exists()
+
+
+def test_a_disk_without_room_is_told_before_orbax_fails(tmp_path, monkeypatch):
+  usage = shutil.disk_usage(tmp_path)
+  monkeypatch.setattr(
+    checkpoint.shutil, "disk_usage", lambda path: usage._replace(free=10_000)
+  )
+  every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1})
+  with (
+    pytest.raises(
+      MachineError, match="No space left on device: .* 0.0 MB free"
+    ),
+    keeping.Checkpoints(tmp_path, every, {}) as checkpoints,
+  ):
+    checkpoints.save(1, checkpoint.Kept(STATE, TALLY), 1.0, None, 2)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_deleted_while_orbax_writes_is_no_checkpoint(
+  tmp_path, monkeypatch
+):
+  """Orbax makes it anew, with nothing but what it had still to write."""
+  save = checkpoint.ocp.Checkpointer.save
+
+  def deleted_under(self, path, *args, **kwargs):
+    shutil.rmtree(path.parent)
+    save(self, path, *args, **kwargs)
+
+  monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", deleted_under)
+  every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1})
+  with (
+    pytest.raises(MachineError, match="deleted under the run"),
+    keeping.Checkpoints(tmp_path, every, {}) as checkpoints,
+  ):
+    checkpoints.save(1, checkpoint.Kept(STATE, TALLY), 1.0, None, 2)
+  assert list(tmp_path.iterdir()) == []

@@ -142,22 +142,10 @@ def case(request) -> Case:
   return Case(sampler, init, steps, chunk, state)
 
 
-def _arrays(tree):
-  """The leaves as NumPy arrays, keys as their data."""
-  return [
-    np.asarray(
-      jax.random.key_data(leaf)
-      if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-      else leaf
-    )
-    for leaf in jax.tree.leaves(tree)
-  ]
-
-
 def _assert_equal(left, right, **tolerance):
   """Bitwise, or within a tolerance for the floats."""
   assert jax.tree.structure(left) == jax.tree.structure(right)
-  for a, b in zip(_arrays(left), _arrays(right), strict=True):
+  for a, b in zip(toy.arrays(left), toy.arrays(right), strict=True):
     np.testing.assert_allclose(a, b, **({"rtol": 0} | tolerance))
 
 
@@ -223,7 +211,7 @@ def test_draw_frequencies_match_prob(case):
 
 def test_state_keeps_its_shapes_and_stays_finite(case):
   before = case.init(jax.random.key(0), POOL)
-  for a, b in zip(_arrays(before), _arrays(case.state), strict=True):
+  for a, b in zip(toy.arrays(before), toy.arrays(case.state), strict=True):
     assert (a.shape, a.dtype) == (b.shape, b.dtype)
     assert np.isfinite(b).all()
 
@@ -289,7 +277,7 @@ def test_no_captured_constants(case):
   chunk = step.make_train_chunk(case.steps, STEPS, "vmap")
   state = jax.tree.map(lambda x: x[None], case.state)
   jaxpr = jax.make_jaxpr(chunk)(state, STEPS, POOL, VALID)
-  assert all(constant.nbytes <= 1024 for constant in _arrays(jaxpr.consts))
+  assert all(constant.nbytes <= 1024 for constant in toy.arrays(jaxpr.consts))
 
 
 def test_draw_costs_the_same_at_any_pool_size(case):

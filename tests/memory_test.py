@@ -8,7 +8,6 @@ import types
 
 import jax
 import numpy as np
-import optax
 import pytest
 import toy
 from ml_collections import ConfigDict
@@ -20,7 +19,6 @@ from alcurr import (
   memory,
   planning,
   programs,
-  samplers,
   savings,
   settings,
   train,
@@ -36,25 +34,6 @@ from configs import default
 GB = 10**9
 
 
-def _toy_run(batch_size: int = 8, seeds=(0, 1), trials_by="vmap") -> train.Run:
-  model, gather = toy.make_linear(), make_gather()
-  return train.Run(
-    sampler=samplers.get_sampler(
-      {"name": "uniform"}, "x", batch_size=batch_size, num_steps=20
-    ),
-    model=model,
-    tx=optax.adam(0.1),
-    gather=gather,
-    num_steps=20,
-    batch_size=batch_size,
-    seeds=seeds,
-    trials_by=trials_by,
-    evaluations=2,
-    chunk_steps=5,
-    score=train.make_score(model, gather, 64, trials_by),
-  )
-
-
 def _shapes(tree):
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
@@ -66,7 +45,9 @@ def toy_pools():
 
 
 def test_the_pool_is_counted_by_hand_and_twice_named_counts_once(toy_pools):
-  need = memory.need(train.make_plan(_toy_run(), toy_pools), toy_pools)
+  need = memory.need(
+    train.make_plan(toy.make_run(trials_by="vmap"), toy_pools), toy_pools
+  )
   # An example: 16 uint8 and a label and a difficulty of 4 bytes each; in each
   # of five partitions an arm and a place, 4 bytes each.
   examples = (640 + 96) * (16 + 4 + 4 + 5 * (4 + 4))
@@ -76,7 +57,9 @@ def test_the_pool_is_counted_by_hand_and_twice_named_counts_once(toy_pools):
 
 
 def test_the_state_is_parameters_moments_sampler_and_key(toy_pools):
-  need = memory.need(train.make_plan(_toy_run(), toy_pools), toy_pools)
+  need = memory.need(
+    train.make_plan(toy.make_run(trials_by="vmap"), toy_pools), toy_pools
+  )
   params = (16 * toy.NUM_CLASSES + toy.NUM_CLASSES) * 4
   # Adam has two moments and a count; the sampler a key, its group's size, the
   # pass and the place in it; the run a step and a key.
@@ -87,7 +70,7 @@ def test_the_state_is_parameters_moments_sampler_and_key(toy_pools):
 
 def test_activations_grow_with_the_batch(toy_pools):
   def activations(**changes) -> int:
-    plan = train.make_plan(_toy_run(**changes), toy_pools)
+    plan = train.make_plan(toy.make_run(trials_by="vmap", **changes), toy_pools)
     return memory.need(plan, toy_pools).training
 
   small, large = activations(), activations(batch_size=512)
@@ -105,7 +88,8 @@ def test_the_greedier_program_counts_and_donated_results_do_not():
     return types.SimpleNamespace(memory_analysis=lambda: analysis)
 
   state = jax.eval_shape(
-    functools.partial(train.init_trials, _toy_run()), toy.make_pool(64)
+    functools.partial(train.init_trials, toy.make_run(trials_by="vmap")),
+    toy.make_pool(64),
   )
   plan = train.Plan(
     program(100, 50, 45), program(90, 20, 0), state, [], 1, 0, 0
@@ -117,7 +101,8 @@ def test_the_greedier_program_counts_and_donated_results_do_not():
 def test_where_a_backend_cannot_tell_what_is_known_counts():
   silent = types.SimpleNamespace(memory_analysis=lambda: None)
   state = jax.eval_shape(
-    functools.partial(train.init_trials, _toy_run()), toy.make_pool(64)
+    functools.partial(train.init_trials, toy.make_run(trials_by="vmap")),
+    toy.make_pool(64),
   )
   need = memory.need(train.Plan(silent, silent, state, [], 1, 0, 0), {})
   assert need.activations is None and need.total == 2 * need.state > 0
@@ -131,10 +116,10 @@ def test_a_plan_from_shapes_from_numpy_and_from_arrays_is_one_program(
   toy_pools,
 ):
   """So that planning ahead compiles nothing twice."""
-  first = train.make_plan(_toy_run(), _shapes(toy_pools))
+  first = train.make_plan(toy.make_run(trials_by="vmap"), _shapes(toy_pools))
   compiled = len(programs._compiled)
   for pools in (jax.tree.map(np.asarray, toy_pools), toy_pools):
-    plan = train.make_plan(_toy_run(), pools)
+    plan = train.make_plan(toy.make_run(trials_by="vmap"), pools)
     assert plan.program is first.program and plan.score is first.score
   assert len(programs._compiled) == compiled
 

@@ -1,11 +1,18 @@
 """A pool and a model so small that every law can be checked on them."""
 
+import types
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+from alcurr import samplers, train
+from alcurr.data.pool import make_gather
 from alcurr.difficulty import arms
-from alcurr.types import Images, Model, Pool
+from alcurr.types import Images, Model, Pool, PyTree
 
 NUM_CLASSES = 4
 NUM_ARMS = 5
@@ -42,3 +49,41 @@ def make_linear() -> Model:
     return flat @ params["weight"] + params["bias"], model_state
 
   return Model(init, apply)
+
+
+def make_run(
+  spec: Mapping[str, Any] = types.MappingProxyType({"name": "uniform"}),
+  batch_size: int = 8,
+  num_steps: int = 20,
+  trials_by: str = "map",
+  **changes,
+) -> train.Run:
+  """Two trials of a sampler, in chunks of five steps, evaluated twice."""
+  model, gather = make_linear(), make_gather()
+  return train.Run(
+    sampler=samplers.get_sampler(
+      spec, "x", batch_size=batch_size, num_steps=num_steps
+    ),
+    model=model,
+    tx=optax.adam(0.1),
+    gather=gather,
+    num_steps=num_steps,
+    batch_size=batch_size,
+    seeds=(0, 1),
+    trials_by=trials_by,
+    evaluations=2,
+    chunk_steps=5,
+    score=train.make_score(model, gather, 50, trials_by),
+  )._replace(**changes)
+
+
+def arrays(tree: PyTree) -> list[np.ndarray]:
+  """The leaves of a tree as NumPy arrays, keys as their data."""
+  return [
+    np.asarray(
+      jax.random.key_data(leaf)
+      if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+      else leaf
+    )
+    for leaf in jax.tree.leaves(tree)
+  ]

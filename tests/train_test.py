@@ -70,38 +70,18 @@ def test_samplers_that_differ_in_numbers_share_a_program(
   assert len(programs._compiled) == count
 
 
-def _run(num_steps, **changes):
-  sampler = samplers.get_sampler(
-    {
-      "name": "active_bandit",
-      "bandit": "softmax",
-      "gain": "prediction_gain",
-      "rescale": "rank",
-      "warmup": 10,
-    },
-    "x",
-    batch_size=8,
-    num_steps=num_steps,
-  )
-  model = toy.make_linear()
-  return train.Run(
-    sampler=sampler,
-    model=model,
-    tx=optax.sgd(0.1),
-    gather=make_gather(),
-    num_steps=num_steps,
-    batch_size=8,
-    seeds=(0, 1),
-    trials_by="map",
-    evaluations=3,
-    chunk_steps=5,
-    score=train.make_score(model, make_gather(), 16, "map"),
-  )._replace(**changes)
+BANDIT = {
+  "name": "active_bandit",
+  "bandit": "softmax",
+  "gain": "prediction_gain",
+  "rescale": "rank",
+  "warmup": 10,
+}
 
 
 def test_giving_chunks_ahead_changes_nothing():
   """The rows and the state of a loop that waits for everything at once."""
-  run = _run(23)
+  run = toy.make_run(BANDIT, num_steps=23, evaluations=3)
   pools = {
     "train": toy.make_pool(),
     "probe": toy.make_pool(60, seed=2),

@@ -13,7 +13,7 @@ from alcurr.errors import MachineError, UserError
 
 
 def test_json_of_arrays_and_of_what_json_has_no_word_for(tmp_path):
-  path = tmp_path / "deep" / "a.json"
+  path = tmp_path / "a.json"
   value = {"a": np.float32(0.5), "b": [np.arange(2), float("nan")], 3: (True,)}
   writer.write_json(path, value)
   assert json.loads(path.read_text()) == {
@@ -100,7 +100,23 @@ def test_an_error_of_a_write_names_the_file(tmp_path):
   assert error.value.filename == str(tmp_path / "a.json")
 
 
+def test_a_folder_that_was_deleted_is_not_made_again(tmp_path):
+  gone = tmp_path / "gone"
+  with pytest.raises(FileNotFoundError):
+    writer.write_json(gone / "a.json", 1)
+  assert not gone.exists()
+
+
+def test_folders_without_a_file_are_an_empty_workdir(tmp_path):
+  (tmp_path / "runs" / "uniform" / "checkpoints").mkdir(parents=True)
+  workdirs.check_workdir(tmp_path, ConfigDict())
+  (tmp_path / "runs" / "uniform" / "a.txt").touch()
+  with pytest.raises(UserError, match="choose an empty or new --workdir"):
+    workdirs.check_workdir(tmp_path, ConfigDict())
+
+
 def test_what_killed_processes_left_is_removed(tmp_path):
+  (tmp_path / "runs").mkdir()
   writer.write_json(tmp_path / "runs/a.json", 1)
   (tmp_path / ".config.json.123").write_text("{")
   (tmp_path / "runs/.a.json.7").write_text("{")

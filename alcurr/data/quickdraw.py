@@ -9,7 +9,6 @@ import concurrent.futures
 import difflib
 import functools
 import multiprocessing
-import os
 import pathlib
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from alcurr import machine
 from alcurr.data import cache, strokes
 from alcurr.data.classfile import ClassFile, read_class
 from alcurr.data.pool import Dataset, check_class_names
@@ -180,7 +180,7 @@ def _read_all(
 ) -> list[ClassFile]:
   """Reads each file, in parallel if that pays, under a progress bar."""
   size = sum(path.stat().st_size for path in paths)
-  workers = min(_cores(), len(paths))
+  workers = min(machine.cores(), len(paths))
   progress = functools.partial(
     tqdm,
     total=len(paths),
@@ -202,12 +202,6 @@ def _read_all(
       "A process that reads files died: memory ran out, or a script calls "
       'load outside `if __name__ == "__main__":`.'
     ) from error
-
-
-def _cores() -> int:
-  if hasattr(os, "sched_getaffinity"):  # Linux: those this process may use
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
 
 
 def _merge(

@@ -6,7 +6,7 @@ no trial has. Its cost is part of every method that reads it.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -20,26 +20,6 @@ from alcurr.types import Pool
 class Difficulty(NamedTuple):
   loss: dict[str, np.ndarray]  # [N] float32 for each pool
   seconds: float  # training and scoring, compilation left out
-
-
-def reference_loss(
-  run: train.Run,
-  pools: Mapping[str, Pool],
-  progress: Callable[[int, str], None],
-) -> Difficulty:
-  """Trains a reference model and scores every pool in one pass each.
-
-  Args:
-    run: of one trial, with uniform sampling.
-    pools: "train", "valid" and whatever else is to be scored.
-    progress: as in `alcurr.train.train`.
-
-  Raises:
-    FaultError: as `loss_of`.
-  """
-  plan = train.make_plan(run, pools)
-  result = train.train(run, plan, pools, lambda row: None, progress)
-  return loss_of(run, result, pools)
 
 
 def loss_of(

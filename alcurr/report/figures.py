@@ -287,9 +287,11 @@ def write_figures(workdir: pathlib.Path) -> list[str]:
     *curve_plates(workdir),
     *policy_plates(workdir),
   ]
+  folder = workdir / "figures"
+  folder.mkdir(exist_ok=True)
   for plate in plates:
     workdirs.check_plain(plate.stem, f"{workdir}: a figure")
-    path = workdir / "figures" / f"{plate.stem}.png"
+    path = folder / f"{plate.stem}.png"
     writer.write_file(
       path,
       lambda file, figure=plate.figure: figure.savefig(

@@ -70,6 +70,7 @@ def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
       views=views,
     )
   )
+  out.parent.mkdir(parents=True, exist_ok=True)
   writer.write_file(out, lambda file: file.write(text.encode()))
 
 

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from alcurr import machine
 from alcurr.data import quickdraw, strokes
 from alcurr.errors import UserError
 
@@ -164,7 +165,7 @@ def test_several_processes_read_the_same(tmp_path, monkeypatch):
   path = _write(tmp_path / "d", ant=[GOOD] * 3, bee=[GOOD], cat=[GOOD] * 2)
   alone, _ = quickdraw.load(path)
   monkeypatch.setattr(quickdraw, "_PARALLEL_BYTES", 0)
-  monkeypatch.setattr(quickdraw, "_cores", lambda: 2)
+  monkeypatch.setattr(machine, "cores", lambda: 2)
   together, _ = quickdraw.load(path)
   np.testing.assert_array_equal(alone.label, together.label)
   np.testing.assert_array_equal(alone.source.points, together.source.points)
@@ -178,9 +179,10 @@ def test_a_script_without_a_guard_is_told(tmp_path):
   path = _write(tmp_path / "d", ant=[GOOD], bee=[GOOD])
   script = tmp_path / "script.py"
   script.write_text(
+    "from alcurr import machine\n"
     "from alcurr.data import quickdraw\n"
     "quickdraw._PARALLEL_BYTES = 0\n"
-    "quickdraw._cores = lambda: 2\n"
+    "machine.cores = lambda: 2\n"
     f"quickdraw.load({str(path)!r})\n"
   )
   root = pathlib.Path(quickdraw.__file__).parents[2]

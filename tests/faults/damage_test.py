@@ -38,8 +38,9 @@ HARMS = {
 }
 
 
-# A sample of the files, by their number in the order of names.
-FILES = ((0, 1, 2, 5, 8, 11, 14, 16), (0, 4, 16), (3, 9, 15))
+# A sample of the files, by their number in the order of names. How many there
+# are is Orbax's affair, and differs from one checkpoint to the next.
+FILES = ((0, 1, 2, 3, 5, 7, 9, 11), (0, 4, 9), (2, 6, 10))
 EACH = [
   (harm, number)
   for harm, numbers in zip(HARMS, FILES, strict=True)
@@ -51,10 +52,8 @@ EACH = [
 def test_one_file_of_the_newest(harm, number, account, copied):
   newest = victim.newest(copied.workdir, "bandit")
   files = [path for path in _files(newest) if path.stat().st_size]
-  if number >= len(files):
-    pytest.skip(f"a checkpoint has {len(files)} files")
   harmed = account(f"a checkpoint's file, {harm}")
-  HARMS[harm](files[number])
+  HARMS[harm](files[number % len(files)])
   ended = harmed.goes_on(copied)
   assert "Traceback" not in ended.log
   assert f"{newest} is damaged" in ended.log

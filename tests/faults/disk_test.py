@@ -1,7 +1,6 @@
 """Disks that are full, read-only or gone."""
 
 import shutil
-import signal
 
 import pytest
 import victim
@@ -60,7 +59,7 @@ def test_read_only(begun, cut, undisturbed, account, place):
   before = victim.contents(place.room)
   script = (*ALONE, READ_ONLY, place.room)
   ended = _end(victim.Victim(place, inside=script))
-  harmed.refuses(ended, 1, "[Rr]ead-only")
+  harmed.refuses(ended, 2, "cannot be written to")
   assert victim.contents(place.room) == before
   harmed.goes_on(place)
 
@@ -73,10 +72,10 @@ def test_deleted_under_the_run(what, moment, account, place):
   harmed = account(f"the {what} deleted under the run")
   started = victim.Victim(place)
   started.wait_for(moment)
-  started.send(signal.SIGSTOP)
+  started.freeze()
   if getattr(place, what).exists():
     shutil.rmtree(getattr(place, what))
-  started.send(signal.SIGCONT)
+  started.thaw()
   ended = started.end()
   if ended.status:
     harmed.refuses(ended, 1, "No such file|deleted|gone")

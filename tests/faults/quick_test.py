@@ -22,11 +22,11 @@ def test_killed_damaged_stopped_and_shared(account, place):
   shared = account("two processes on one workdir")
   first = victim.Victim(place)
   first.wait_for("valid, .* train of")
-  first.send(signal.SIGSTOP)
+  first.freeze()
   shared.refuses(victim.run(place), 2, "another --workdir")
 
   stopped = account("SIGTERM while training")
-  first.send(signal.SIGCONT)
+  first.thaw()
   first.wait_for(lambda: len(victim.checkpoints(workdir, "uniform")) > 1)
   assert f"{newest} is damaged" in first.log
   first.send(signal.SIGTERM)

@@ -1,7 +1,5 @@
 """Two processes and one workdir: the second refuses, the first goes on."""
 
-import signal
-
 import pytest
 import victim
 
@@ -15,11 +13,11 @@ def test_the_second_refuses(moment, account, place):
   harmed = account("two processes on one workdir")
   first = victim.Victim(place)
   first.wait_for(moment)
-  first.send(signal.SIGSTOP)
+  first.freeze()
   before = victim.contents(place.room)
   second = victim.run(place)
   assert victim.contents(place.room) == before
-  first.send(signal.SIGCONT)
+  first.thaw()
   harmed.refuses(second, 2, "another --workdir")
   ended = first.end()
   ended.expect(0)

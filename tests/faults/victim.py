@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -103,8 +104,16 @@ class Victim:
   def log(self) -> str:
     return self._log.read_text()
 
-  def send(self, signal: int) -> None:
-    self.process.send_signal(signal)
+  def send(self, number: int) -> None:
+    self.process.send_signal(number)
+
+  def freeze(self) -> None:
+    """Stops it where it is, all its threads, until it is thawed."""
+    self.send(signal.SIGSTOP)
+    os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+
+  def thaw(self) -> None:
+    self.send(signal.SIGCONT)
 
   def end(self) -> Ended:
     """Waits for its end; one that hangs is killed, and that is a failure."""
