@@ -340,7 +340,7 @@ def test_a_disk_without_room_is_told_before_orbax_fails(tmp_path, monkeypatch):
   every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1})
   with (
     pytest.raises(
-      MachineError, match="No space left on device: .* 0.0 MB free"
+      MachineError, match=r"No space left on device: .* 0\.0 MB free"
     ),
     keeping.Checkpoints(tmp_path, every, {}) as checkpoints,
   ):
