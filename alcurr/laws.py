@@ -61,11 +61,23 @@ def _bits(broken: dict[Wrong, Array]) -> Array:
 def _all_finite(tree: PyTree) -> Array:
   """Whether every number of a tree's floats is finite: [] bool."""
   finite = [
-    jnp.isfinite(leaf).all()
+    jnp.isfinite(_rows(leaf)).all()
     for leaf in jax.tree.leaves(tree)
     if jnp.issubdtype(leaf.dtype, jnp.inexact)
   ]
   return jnp.stack(finite).all() if finite else jnp.bool_(True)
+
+
+def _rows(leaf: Array) -> Array:
+  """Numbers that are all finite if and only if those of a leaf are.
+
+  On a CPU XLA reads an array four times as fast for a product, which is spread
+  over the cores, as to reduce it to one number.
+  """
+  if leaf.ndim < 2 or jax.default_backend() != "cpu":
+    return leaf
+  # So small that no sum of finite numbers is infinite; inf - inf is NaN.
+  return leaf @ jnp.full(leaf.shape[-1], 1e-20, leaf.dtype)
 
 
 def numbers_wrong(
