@@ -93,16 +93,30 @@ SAMPLERS = {
 }
 POOL = toy.make_pool()
 VALID = toy.make_pool(100, seed=1)
+KEYS = jnp.stack([jax.random.key(seed) for seed in (0, 1)])
 
 
 class Case(NamedTuple):
-  """A sampler and its training, compiled once for all laws."""
+  """A sampler and its training, compiled once for all laws.
+
+  Of the two trials that `chunk` trains the first is looked at.
+  """
 
   sampler: Sampler
-  init: Callable  # (key) -> TrainState
+  sample: Callable  # the sampler's, compiled
+  init: Callable  # (key) -> TrainState [2]
   steps: step.Steps
-  chunk: Callable  # (state, num_steps) -> (state, metrics)
-  state: TrainState  # after STEPS steps
+  chunk: Callable  # (state [2], num_steps) -> state [2]
+  both: TrainState  # [2] after STEPS steps
+
+  @property
+  def state(self) -> TrainState:
+    """The first trial's."""
+    return _trial(self.both, 0)
+
+
+def _trial(states: TrainState, trial: int) -> TrainState:
+  return jax.tree.map(lambda x: x[trial], states)
 
 
 # Rows that differ from another one in a gain or a number alone.
@@ -127,19 +141,21 @@ def case(request) -> Case:
     num_steps=STEPS,
   )
   model, tx = toy.make_linear(), optax.sgd(0.5, momentum=0.9)
-  init = jax.jit(step.make_init(model, tx, sampler))
+  init = step.make_init(model, tx, sampler)
   steps = step.make_steps(model, tx, sampler, make_gather())
   assert STEPS // 2 % steps.cycle == 0  # so that halves are whole cycles
   trials = step.make_train_chunk(steps, STEPS, "map")
 
   @jax.jit
-  def chunk(state, num_steps):
-    one = jax.tree.map(lambda x: x[None], state)
-    both = trials(one, num_steps, POOL, VALID)
-    return jax.tree.map(lambda x: x[0], both)
+  def start(keys, pool):
+    return jax.vmap(init, (0, None))(keys, pool)
 
-  state, _ = chunk(init(jax.random.key(0), POOL), STEPS)
-  return Case(sampler, init, steps, chunk, state)
+  @jax.jit
+  def chunk(states, num_steps):
+    return trials(states, num_steps, POOL, VALID)[0]
+
+  both = chunk(start(KEYS, POOL), STEPS)
+  return Case(sampler, jax.jit(sampler.sample), start, steps, chunk, both)
 
 
 def _assert_equal(left, right, **tolerance):
@@ -154,9 +170,7 @@ def test_every_sampler_of_the_registry_is_in_the_table():
 
 
 def test_draws_are_valid(case):
-  draw = jax.jit(case.sampler.sample)(
-    jax.random.key(3), case.state.sampler_state, POOL
-  )
+  draw = case.sample(jax.random.key(3), case.state.sampler_state, POOL)
   for field in (draw.index, draw.arm, draw.prob, draw.weight):
     assert field.shape == (BATCH_SIZE,)
   assert draw.index.dtype == draw.arm.dtype == jnp.int32
@@ -173,11 +187,9 @@ def test_same_key_state_and_needs_same_draw(case):
   """Also from a pool with nothing but the arms that the sampler names."""
   needs = case.sampler.needs
   lean = POOL._replace(arms={name: POOL.arms[name] for name in needs})
-  sample = jax.jit(case.sampler.sample)
   args = jax.random.key(4), case.state.sampler_state
-  _assert_equal(sample(*args, lean), sample(*args, POOL))
-  key = jax.random.key(0)
-  _assert_equal(case.init(key, lean), case.init(key, POOL))
+  _assert_equal(case.sample(*args, lean), case.sample(*args, POOL))
+  _assert_equal(case.init(KEYS, lean), case.init(KEYS, POOL))
 
 
 def test_draw_frequencies_match_prob(case):
@@ -210,8 +222,8 @@ def test_draw_frequencies_match_prob(case):
 
 
 def test_state_keeps_its_shapes_and_stays_finite(case):
-  before = case.init(jax.random.key(0), POOL)
-  for a, b in zip(toy.arrays(before), toy.arrays(case.state), strict=True):
+  before = case.init(KEYS, POOL)
+  for a, b in zip(toy.arrays(before), toy.arrays(case.both), strict=True):
     assert (a.shape, a.dtype) == (b.shape, b.dtype)
     assert np.isfinite(b).all()
 
@@ -226,10 +238,10 @@ def test_state_does_not_grow_with_the_pool(case):
 
 
 def test_a_chunk_is_the_loop_over_cycles_and_compiles_once(case):
-  state = case.init(jax.random.key(0), POOL)
+  states = case.init(KEYS, POOL)
   for _ in range(STEPS // case.steps.cycle):
-    state, _ = case.chunk(state, case.steps.cycle)
-  _assert_equal(case.state, state)
+    states = case.chunk(states, case.steps.cycle)
+  _assert_equal(case.both, states)
   assert case.chunk._cache_size() == 1
 
 
@@ -240,14 +252,13 @@ def test_a_chunk_is_its_steps_one_by_one(case):
   `alcurr.laws` is broken.
   """
   prepare, measured, plain = (jax.jit(part) for part in (case.steps[:3]))
-  sample = jax.jit(case.sampler.sample)
-  state = case.init(jax.random.key(0), POOL)
+  state = _trial(case.init(KEYS, POOL), 0)
   for i in range(STEPS):
     if i % case.steps.cycle == 0:
       prepared = prepare(state, POOL, VALID)
     part = plain if i % case.steps.every else measured
     key_draw, *_ = jax.random.split(jax.random.fold_in(state.key, i), 4)
-    draw = sample(key_draw, state.sampler_state, POOL)
+    draw = case.sample(key_draw, state.sampler_state, POOL)
     state, one = part(state, POOL, VALID, prepared)
     np.testing.assert_array_equal(one.index, draw.index)
     assert int(one.wrong) == 0
@@ -255,21 +266,22 @@ def test_a_chunk_is_its_steps_one_by_one(case):
 
 
 def test_a_run_in_two_halves_is_the_whole(case):
-  state, _ = case.chunk(case.init(jax.random.key(0), POOL), STEPS // 2)
-  state, _ = case.chunk(state, STEPS // 2)
-  _assert_equal(state, case.state)
+  states = case.chunk(case.init(KEYS, POOL), STEPS // 2)
+  states = case.chunk(states, STEPS // 2)
+  _assert_equal(states, case.both)
 
 
-@pytest.mark.parametrize("trials_by", ["vmap", "map"])
-def test_trials_together_are_trials_alone(case, trials_by):
-  keys = jnp.stack([jax.random.key(seed) for seed in (0, 1)])
-  states = jax.vmap(case.init, (0, None))(keys, POOL)
-  chunk = step.make_train_chunk(case.steps, STEPS, trials_by)
-  together = jax.jit(chunk)(states, STEPS, POOL, VALID)
-  for trial in (0, 1):
-    alone = case.chunk(case.init(keys[trial], POOL), STEPS)
-    mine = jax.tree.map(lambda x, i=trial: x[i], together)
-    _assert_equal(mine, alone, rtol=1e-4, atol=1e-6)
+def test_a_trial_is_the_same_beside_another(case):
+  """Bit for bit, in another place and beside a trial of another seed."""
+  beside = jnp.stack([jax.random.key(2), KEYS[0]])
+  others = case.chunk(case.init(beside, POOL), STEPS)
+  _assert_equal(_trial(others, 1), case.state)
+
+
+def test_trials_by_vmap_are_trials_by_map(case):
+  chunk = step.make_train_chunk(case.steps, STEPS, "vmap")
+  states, _ = jax.jit(chunk)(case.init(KEYS, POOL), STEPS, POOL, VALID)
+  _assert_equal(states, case.both, rtol=1e-4, atol=1e-6)
 
 
 def test_no_captured_constants(case):

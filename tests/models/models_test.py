@@ -379,6 +379,7 @@ def loss_fn(model, model_state, image, params):
   return loss.mean(), new_state
 
 
+@pytest.mark.slow
 def test_remat_changes_no_number_of_a_residual_network():
   params, model_state = variables("resnet50")
   image = images(shape_of("resnet50"))

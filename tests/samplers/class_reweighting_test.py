@@ -22,14 +22,15 @@ def test_numpy_follows_its_policy():
   sampler = class_reweighting(batch_size=16, per_class=8, floor=0.2)
   state = sampler.init(jax.random.key(0), POOL)
   np.testing.assert_allclose(state.policy, np.full(V, 1 / V))
+  sample, update = jax.jit(sampler.sample), jax.jit(sampler.update)
   rng = np.random.default_rng(0)
   for t in range(20):
-    draw = sampler.sample(jax.random.key(t), state, POOL)
+    draw = sample(jax.random.key(t), state, POOL)
     mistakes = rng.integers(0, 9, V) * (t % 5 > 0)
-    state = sampler.update(state, draw, jnp.float32(mistakes))
+    state = update(state, draw, jnp.float32(mistakes))
     share = mistakes / mistakes.sum() if mistakes.sum() else np.full(V, 1 / V)
     np.testing.assert_allclose(state.policy, 0.8 * share + 0.2 / V, rtol=1e-5)
-    unmeasured = sampler.update(state, draw, ())
+    unmeasured = update(state, draw, ())
     np.testing.assert_array_equal(unmeasured.policy, state.policy)
 
 
