@@ -4,9 +4,10 @@
 
 The pools stay on the device for the whole experiment; the state is that of
 all trials, donated from chunk to chunk, so it is there once, and a copy of it
-on its way to a checkpoint; the activations
-are what a compiled program holds beside its arguments while it runs. All of it
-is read from shapes and from compiled programs: nothing is put on the device.
+on its way to a checkpoint; where the device is the host, what each trial has
+seen of the pool (`tally`) goes with it; the activations are what a compiled
+program holds beside its arguments while it runs. All of it is read from shapes
+and from compiled programs: nothing is put on the device.
 """
 
 import math
@@ -16,8 +17,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
-from alcurr import train
+from alcurr import tally, train
 from alcurr.types import Pool, PyTree
 
 # Of the free memory, for what no program counts: gaps between buffers, a
@@ -37,6 +39,7 @@ class Need(NamedTuple):
   training: int | None  # beside them, by a chunk; None where none can tell
   evaluation: int | None  # likewise by an evaluation
   copies: int = 0  # of all trials' states, for checkpoints
+  tally: int = 0  # of one trial, where the host's memory is the device's
 
   @property
   def activations(self) -> int | None:
@@ -47,7 +50,7 @@ class Need(NamedTuple):
   @property
   def total(self) -> int:
     """Of all that is known."""
-    states = self.state * self.trials * (1 + self.copies)
+    states = (self.state + self.tally) * self.trials * (1 + self.copies)
     return self.pool + states + (self.activations or 0)
 
   def parts(self) -> str:
@@ -58,7 +61,7 @@ class Need(NamedTuple):
     activations = in_words(self.activations) if known else "unknown"
     return (
       f"pool {in_words(self.pool)}, "
-      f"state {in_words(self.state)}{trials}{copies}, "
+      f"state {in_words(self.state + self.tally)}{trials}{copies}, "
       f"activations {activations}"
     )
 
@@ -73,6 +76,9 @@ def need(plan: train.Plan, pools: Mapping[str, Pool], copies: int = 0) -> Need:
     copies: of the state, on the way to a checkpoint.
   """
   trials = plan.state.step.shape[0]
+  # No run trains on more than the largest; beside its counts a tally is small.
+  largest = max((p.label.shape[0] for p in pools.values()), default=0)
+  count = np.dtype(tally.COUNT).itemsize * largest
   return Need(
     pool=sum(map(num_bytes, {id(p): p for p in pools.values()}.values())),
     state=num_bytes(plan.state) // trials,
@@ -80,6 +86,7 @@ def need(plan: train.Plan, pools: Mapping[str, Pool], copies: int = 0) -> Need:
     training=_beside_arguments(plan.program),
     evaluation=_beside_arguments(plan.score),
     copies=copies,
+    tally=count if jax.default_backend() == "cpu" else 0,
   )
 
 

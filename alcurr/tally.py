@@ -13,10 +13,13 @@ from alcurr import laws, step
 from alcurr.errors import FaultError
 
 
+COUNT = np.uint32
+
+
 class Tally(NamedTuple):
   """Of S trials on a pool of N examples, after some whole chunks."""
 
-  count: np.ndarray  # [S, N] uint32, times that each example was trained on
+  count: np.ndarray  # [S, N] COUNT, times that each example was trained on
   drawn: np.ndarray  # [S] int64, the sum of `count`
   seen: np.ndarray  # [S] int64, examples whose count is not zero
   squares: np.ndarray  # [S] int64, the sum of the squares of `count`
@@ -29,7 +32,7 @@ def start(trials: int, num_examples: int) -> Tally:
   """Before the first step."""
   zeros = np.zeros(trials, np.int64)
   return Tally(
-    count=np.zeros((trials, num_examples), np.uint32),
+    count=np.zeros((trials, num_examples), COUNT),
     drawn=zeros,
     seen=zeros,
     squares=zeros,
@@ -94,7 +97,7 @@ def _count(tally: Tally, trial: int, index: np.ndarray) -> None:
   tally.drawn[trial] += index.size
   tally.seen[trial] += (before == 0).sum()
   tally.squares[trial] += (times * (2 * before + times)).sum()
-  tally.count[trial, drawn] += times.astype(np.uint32)
+  tally.count[trial, drawn] += times.astype(COUNT)
 
 
 def going(tally: Tally) -> list[int]:

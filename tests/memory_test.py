@@ -65,7 +65,10 @@ def test_the_state_is_parameters_moments_sampler_and_key(toy_pools):
   # pass and the place in it; the run a step and a key.
   assert need.state == params + (2 * params + 4) + (8 + 3 * 4) + (4 + 8)
   assert need.trials == 2
-  assert need.total == need.pool + 2 * need.state + need.activations
+  # What each of the 640 examples was counted with, on the host.
+  assert need.tally == 640 * 4
+  states = 2 * (need.state + need.tally)
+  assert need.total == need.pool + states + need.activations
 
 
 def test_activations_grow_with_the_batch(toy_pools):
