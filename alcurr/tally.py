@@ -12,7 +12,6 @@ import numpy as np
 from alcurr import laws, step
 from alcurr.errors import FaultError
 
-
 COUNT = np.uint32
 
 

@@ -80,7 +80,6 @@ def _steps(folder):
 # where faults are asked for, as it is compiling that takes the time.
 FAST = {
   *(("uniform", "map"), ("bandit", "vmap"), ("influence", "map")),
-  *(("class_reweighting_every", "map"), ("frozen_policy", "map")),
   *(("curriculum", "vmap"), ("bucketed_curriculum_paced", "map")),
 }
 

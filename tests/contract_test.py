@@ -119,10 +119,11 @@ def _trial(states: TrainState, trial: int) -> TrainState:
   return jax.tree.map(lambda x: x[trial], states)
 
 
-# Rows that differ from another one in a gain or a number alone.
+# Rows of which every part is in another one too.
 SLOW = {
   *("bandit_mean", "bandit_target", "bandit_gradient", "bandit_random"),
-  *("bandit_mixed_self", "class_balanced", "anti_curriculum"),
+  *("bandit_mixed", "bandit_mixed_self", "class_reweighting_every"),
+  *("class_balanced", "anti_curriculum", "bucketed_curriculum_paced"),
 }
 
 
