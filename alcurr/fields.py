@@ -49,6 +49,7 @@ FIELDS: dict[str, type] = {
   "data.planted_in": str,
   "data.image_size": int,
   "data.render": str,
+  "data.pool": str,
   "data.stroke_width": float,
   "data.stroke_decay": float,
   "model.name": str,

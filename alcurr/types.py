@@ -32,6 +32,12 @@ class Strokes(NamedTuple):
   drawing_start: Array  # [N + 1] int32, offsets into strokes
 
 
+class Stored(NamedTuple):
+  """A pool's examples on the host, in a store that `gather` fetches from."""
+
+  row: Array  # [N] int32, places in the store
+
+
 class Arms(NamedTuple):
   """K groups of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`.
 
@@ -47,7 +53,7 @@ class Arms(NamedTuple):
 class Pool(NamedTuple):
   """The examples to choose from, on the device; always an argument."""
 
-  source: Images | Strokes
+  source: Images | Strokes | Stored
   label: Array  # [N] int32
   difficulty: Array  # [N] float32, larger is harder
   arms: dict[str, Arms]  # by name; a sampler names those it draws from

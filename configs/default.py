@@ -154,6 +154,10 @@ def get_config() -> ConfigDict:
   # Drawings become images of this size, inside the step or once ahead of all.
   data.image_size = 28
   data.render = "in_step"  # or ahead
+  # Where the examples are until they are drawn. Of a pool on the host the
+  # device has but labels, difficulties and arms, and each step waits for what
+  # it has drawn; the results are the same.
+  data.pool = "device"  # or host
   data.stroke_width = 0.0  # pixels; 0: in proportion, as Google's bitmaps
   data.stroke_decay = 0.0  # the last stroke is dimmer by this, 0: none
 

@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr.data import strokes
+from alcurr.data.fetch import Fetch
 from alcurr.errors import UserError
-from alcurr.types import Arms, Array, Batch, Images, Pool, Strokes
+from alcurr.types import Arms, Array, Batch, Images, Pool, Stored, Strokes
 
 
 class Dataset(NamedTuple):
   """Labelled examples on the host."""
 
-  source: Images | Strokes  # of NumPy arrays
+  source: Images | Strokes | Stored  # of NumPy arrays
   label: np.ndarray  # [N] int32, index into class_names
   key: np.ndarray  # [N] uint64, hash of an example's own key or content
   class_names: tuple[str, ...]  # [V]
@@ -48,7 +49,7 @@ def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   if isinstance(dataset.source, Strokes):
     source = strokes.take_strokes(dataset.source, index)
   else:
-    source = Images(dataset.source.image[index])
+    source = jax.tree.map(lambda x: x[index], dataset.source)
   return dataset._replace(
     source=source,
     label=dataset.label[index],
@@ -63,7 +64,7 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
   if isinstance(a, Strokes):
     source = strokes.concatenate([a, b])
   else:
-    source = Images(np.concatenate([a.image, b.image]))
+    source = jax.tree.map(lambda *x: np.concatenate(x), a, b)
   return Dataset(
     source,
     np.concatenate([first.label, second.label]),
@@ -176,21 +177,29 @@ def on_device(pools: dict[str, Pool]) -> dict[str, Pool]:
 
 def make_gather(
   render: Callable[[Strokes, Array], Array] | None = None,
+  fetch: Fetch | None = None,
 ) -> Callable[[Pool, Array], Batch]:
   """A function (pool, index [B]) -> Batch.
 
   Args:
     render: (strokes, index [B]) -> image [B, H, W, 1] float32 in [0, 1], for
       pools of strokes; `alcurr.data.render.make_render` makes one.
+    fetch: for pools that are stored on the host; `alcurr.data.fetch.make_fetch`
+      makes one for a store.
   """
 
   def gather(pool: Pool, index: Array) -> Batch:
-    if isinstance(pool.source, Strokes):
+    source, place = pool.source, index
+    if isinstance(source, Stored):
+      if fetch is None:
+        raise ValueError("a pool on the host needs a fetch function")
+      source, place = fetch(source.row[index]), jnp.arange(index.shape[0])
+    if isinstance(source, Strokes):
       if render is None:
         raise ValueError("a pool of strokes needs a render function")
-      image = render(pool.source, index)
+      image = render(source, place)
     else:
-      image = pool.source.image[index]
+      image = source.image[place]
       if image.dtype == jnp.uint8:
         image = image.astype(jnp.float32) / 255
     return Batch(image, pool.label[index])

@@ -9,6 +9,7 @@ from absl import logging
 
 from alcurr import specs
 from alcurr.data import arrays, quickdraw, synthetic
+from alcurr.data.fetch import make_fetch
 from alcurr.data.noise import plant_wrong_labels
 from alcurr.data.pool import (
   Dataset,
@@ -17,9 +18,9 @@ from alcurr.data.pool import (
   split,
   take,
 )
-from alcurr.data.render import make_render, render_all
+from alcurr.data.render import Render, make_render, render_all
 from alcurr.errors import UserError
-from alcurr.types import Array, Batch, Images, Pool, Strokes
+from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
 
 def _synthetic(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
@@ -86,6 +87,10 @@ def check(config: Mapping[str, Any]) -> None:
     raise UserError(
       f"data.max_per_class must not be negative, got {config['max_per_class']}."
     )
+  if config["pool"] not in ("device", "host"):
+    raise UserError(
+      f"data.pool must be device or host, got {config['pool']!r}."
+    )
   if config["render"] not in ("in_step", "ahead"):
     raise UserError(
       f"data.render must be in_step or ahead, got {config['render']!r}."
@@ -116,9 +121,7 @@ def check(config: Mapping[str, Any]) -> None:
     check_fractions(*(config[name] for name in _FRACTIONS))
 
 
-def _make_render(
-  config: Mapping[str, Any],
-) -> Callable[[Strokes, Array], Array]:
+def _make_render(config: Mapping[str, Any]) -> Render:
   return make_render(
     size=config["image_size"],
     stroke_width=config["stroke_width"] or None,
@@ -164,6 +167,12 @@ def load(
       raise UserError(
         f"data: there is not the memory for it ({error}); take less of it."
       ) from error
+    ahead = config["render"] == "ahead"
+    fetch = None
+    if config["pool"] == "host":
+      fetch = make_fetch(_rendered(dataset, render, ahead).source)
+      row = np.arange(len(dataset.label), dtype=np.int32)
+      dataset = dataset._replace(source=Stored(row))
     parts = split(dataset, *(config[name] for name in _FRACTIONS))
     for name in config["planted_in"].split(","):
       parts[name] = plant_wrong_labels(
@@ -173,9 +182,12 @@ def load(
     parts["train"] = _first_to_train_on(
       parts["train"], config["train_examples"]
     )
-  if config["render"] == "ahead" and isinstance(dataset.source, Strokes):
-    parts = {
-      name: part._replace(source=Images(render_all(part.source, render)))
-      for name, part in parts.items()
-    }
-  return parts, make_gather(render)
+  parts = {name: _rendered(part, render, ahead) for name, part in parts.items()}
+  return parts, make_gather(render, fetch)
+
+
+def _rendered(part: Dataset, render: Render, ahead: bool) -> Dataset:
+  """A part with its drawings as images, if they are to be made ahead."""
+  if ahead and isinstance(part.source, Strokes):
+    return part._replace(source=Images(render_all(part.source, render)))
+  return part

@@ -89,6 +89,11 @@ def lengths(offsets: np.ndarray) -> np.ndarray:
   return np.diff(offsets).astype(np.int64)
 
 
+def _lengths_at(offsets: np.ndarray, index: np.ndarray) -> np.ndarray:
+  """`lengths` at `index` [n] alone."""
+  return offsets[index + 1].astype(np.int64) - offsets[index]
+
+
 def unpack(strokes: Strokes, index: int) -> list[np.ndarray]:
   """The strokes of one drawing, each [n, 2] uint8."""
   first, last = strokes.drawing_start[index : index + 2]
@@ -116,13 +121,12 @@ def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
 def take_strokes(strokes: Strokes, index: np.ndarray) -> Strokes:
   """The drawings at `index` [n], in that order."""
   index = np.asarray(index)
-  stroke_length = lengths(strokes.stroke_start)
-  drawing_length = lengths(strokes.drawing_start)[index]
+  # Of what is taken alone: the store may be a thousand times as large.
+  drawing_length = _lengths_at(strokes.drawing_start, index)
   stroke = _ranges(strokes.drawing_start[index], drawing_length)
-  point = _ranges(strokes.stroke_start[stroke], stroke_length[stroke])
-  return from_lengths(
-    strokes.points[point], stroke_length[stroke], drawing_length
-  )
+  stroke_length = _lengths_at(strokes.stroke_start, stroke)
+  point = _ranges(strokes.stroke_start[stroke], stroke_length)
+  return from_lengths(strokes.points[point], stroke_length, drawing_length)
 
 
 def is_raw(drawing: object) -> bool:

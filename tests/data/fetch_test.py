@@ -1,0 +1,120 @@
+"""Pools on the host: what is fetched, and a run that cannot tell."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+from contract_test import SAMPLERS
+
+from alcurr import train
+from alcurr.data import strokes, synthetic
+from alcurr.data.fetch import make_fetch
+from alcurr.data.pool import make_gather
+from alcurr.data.render import make_render
+from alcurr.types import Images, Stored, Strokes
+
+
+def _store() -> Strokes:
+  return synthetic.make_synthetic(60, num_classes=3).source
+
+
+def _memory_mapped(store, folder):
+  """The same store in files, of which nothing is read ahead."""
+  mapped = {}
+  for name, array in store._asdict().items():
+    np.save(folder / f"{name}.npy", array)
+    mapped[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
+  return type(store)(**mapped)
+
+
+@pytest.mark.parametrize("memory_mapped", [False, True])
+def test_drawings_are_those_of_the_store(memory_mapped, tmp_path):
+  store = _store()
+  fetch = make_fetch(
+    _memory_mapped(store, tmp_path) if memory_mapped else store
+  )
+  row = np.array([7, 0, 59, 7, 31], np.int32)
+  found = jax.device_get(jax.jit(fetch)(row))
+  for place, drawing in enumerate(row):
+    mine = strokes.unpack(found, place)
+    theirs = strokes.unpack(store, drawing)
+    assert len(mine) == len(theirs)
+    for a, b in zip(mine, theirs, strict=True):
+      np.testing.assert_array_equal(a, b)
+
+
+def test_images_are_those_of_the_store():
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (9, 4, 5, 1)).astype(np.uint8)
+  row = np.array([8, 3, 3], np.int32)
+  found = jax.jit(make_fetch(Images(image)))(row)
+  np.testing.assert_array_equal(found.image, image[row])
+
+
+def test_trials_fetch_each_its_own():
+  store = _store()
+  fetch, render = make_fetch(store), make_render(size=12)
+  row = np.array([[1, 2, 3], [50, 2, 51]], np.int32)
+
+  def image(row):
+    return render(fetch(row), jnp.arange(3))
+
+  together = jax.jit(jax.vmap(image))(row)
+  on_device = jax.tree.map(jnp.asarray, store)
+  for mine, rows in zip(together, row, strict=True):
+    np.testing.assert_array_equal(mine, render(on_device, rows))
+
+
+def test_stores_that_look_alike_are_not_confused():
+  """Programs are compiled once for each text, and must tell stores apart."""
+  texts = {
+    jax.jit(make_fetch(Images(np.zeros((4, 2, 2, 1), np.uint8))))
+    .lower(np.zeros(3, np.int32))
+    .as_text()
+    for _ in range(3)
+  }
+  assert len(texts) == 3
+
+
+def test_without_a_fetch_it_is_told():
+  pool = toy.make_pool(8)._replace(source=Stored(jnp.arange(8)))
+  with pytest.raises(ValueError, match="needs a fetch function"):
+    make_gather()(pool, jnp.arange(2))
+
+
+@pytest.mark.parametrize("trials_by", ["map", "vmap"])
+@pytest.mark.parametrize("sampler", ["uniform", "bandit_self"])
+def test_a_run_is_the_same_bit_for_bit(sampler, trials_by):
+  pools = {
+    "train": toy.make_pool(640),
+    "probe": toy.make_pool(60, seed=2),
+    "valid": toy.make_pool(100, seed=1),
+  }
+  # One store of all, in another order than any pool's.
+  order = np.random.default_rng(0).permutation(800).astype(np.int32)
+  image = np.empty((800, 4, 4, 1), np.uint8)
+  image[order] = np.concatenate([p.source.image for p in pools.values()])
+  parts = np.split(order, np.cumsum([640, 60]))
+  on_host = {
+    name: pool._replace(source=Stored(jnp.asarray(row)))
+    for (name, pool), row in zip(pools.items(), parts, strict=True)
+  }
+  results = []
+  for these, gather in (
+    (pools, make_gather()),
+    (on_host, make_gather(fetch=make_fetch(Images(image)))),
+  ):
+    rows = []
+    run = toy.make_run(SAMPLERS[sampler], num_steps=10, trials_by=trials_by)
+    run = run._replace(
+      gather=gather,
+      score=train.make_score(toy.make_linear(), gather, 50, trials_by),
+    )
+    plan = train.make_plan(run, these)
+    result = train.train(run, plan, these, rows.append, lambda *_: None)
+    for row in rows:
+      del row["train_seconds"]
+    results.append((toy.arrays(result.state), toy.arrays(result.tally), rows))
+  for mine, theirs in zip(*results, strict=True):
+    np.testing.assert_equal(mine, theirs)
