@@ -127,10 +127,10 @@ def main(argv: list[str]) -> None:
   logging.get_absl_logger().addFilter(
     lambda r: "orbax" not in r.pathname or r.levelno >= std_logging.WARNING
   )
-  logging.info("jax %s on %s.", jax.__version__, jax.devices())
   signals = stopping.Signals()
   try:
     with signals.watched():
+      logging.info("jax %s on %s.", jax.__version__, jax.devices())
       summary = experiment.run(_CONFIG.value, workdir, _PROFILE.value, signals)
   except UserError as error:
     fail(error)
