@@ -798,14 +798,14 @@ CASES = [
     "README.md: cannot be listed (Not a directory); name a folder that can.",
   ),
   _drawings(
-    "DIR/data holds neither <class>.ndjson nor full_numpy_bitmap_<class>.npy files.",
+    "DIR/data holds no <class>.ndjson, .csv, .bin or bitmap .npy files.",
     "an empty folder",
     {},
   ),
   _drawings(
-    "DIR/data holds neither <class>.ndjson nor full_numpy_bitmap_<class>.npy files.",
+    "DIR/data holds no <class>.ndjson, .csv, .bin or bitmap .npy files.",
     "files of other kinds",
-    {"ant.csv": "1,2\n"},
+    {"ant.txt": "1,2\n"},
   ),
   _drawings(
     "DIR/data/ant.ndjson: the class has no usable drawing; give it some, or leave it out.",
@@ -954,7 +954,7 @@ CASES = [
   ),
   # --- bitmaps
   _drawings(
-    "DIR/data holds both .ndjson and bitmap files; keep them apart.",
+    "DIR/data holds both .ndjson and .npy files; keep them apart.",
     "both drawings and bitmaps",
     _two(_lines())
     | {"full_numpy_bitmap_cat.npy": _header("(1, 784)", bytes(784))},

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from alcurr import settings as config_settings
 from alcurr import specs, workdirs
 from alcurr.bandits import BANDITS
-from alcurr.data import arrays, classfile, quickdraw
+from alcurr.data import arrays, classfile, quickdraw, records
 from alcurr.data.pool import Dataset
 from alcurr.errors import UserError
 from alcurr.models import MODELS, weight_files
@@ -345,9 +345,9 @@ def test_a_line_takes_as_much_memory_as_is_stated(tmp_path, unit, inside):
 
 def test_a_long_line_is_not_held(tmp_path):
   path = tmp_path / "x.ndjson"
-  path.write_bytes(b"[" * (5 * classfile._LONGEST_LINE) + b"\n")
+  path.write_bytes(b"[" * (5 * records.LONGEST) + b"\n")
   peak = _peak(lambda: classfile.read_class(path, skip=True))
-  assert peak < 5 * classfile._LONGEST_LINE
+  assert peak < 5 * records.LONGEST
 
 
 def test_leaps_of_a_raw_stroke_take_little_memory(tmp_path):
