@@ -428,7 +428,7 @@ CASES = [
     "--config.samplers.bandit.bandit=softmax(lerning_rate=1)",
   ),
   _option(
-    "data.source: no 'web'. Known: files, npz, synthetic.",
+    "data.source: no 'web'. Known: files, npz, prepared, synthetic.",
     "--config.data.source=web",
   ),
   _changed(
@@ -713,7 +713,7 @@ CASES = [
     "--config.data.source=files",
   ),
   _option(
-    "data.dir='somewhere' is not read by data.source=synthetic; add --config.data.source=files or npz, or leave it out.",
+    "data.dir='somewhere' is not read by data.source=synthetic; add --config.data.source=files, prepared or npz, or leave it out.",
     "--config.data.dir=somewhere",
   ),
   _option(
@@ -959,6 +959,24 @@ CASES = [
     _two(_lines()) | {" .ndjson": _lines()},
   ),
   # --- bitmaps
+  _drawings(
+    "DIR/data holds no prepared data; make it with python -m alcurr.data prepare.",
+    "files that were not prepared, with `data.source=prepared`",
+    _two(_lines()),
+    "--config.data.source=prepared",
+  ),
+  _drawings(
+    "DIR/data: the prepared data is damaged (…); delete it and prepare it again.",
+    "prepared data whose manifest is cut",
+    {"manifest.json": '{"kind": "Stro'},
+    "--config.data.source=prepared",
+  ),
+  _drawings(
+    "DIR/data: the prepared data is damaged (its manifest was changed); delete it and prepare it again.",
+    "prepared data whose manifest someone has edited",
+    {"manifest.json": '{"kind": "Strokes", "checksums": {}, "digest": "0"}'},
+    "--config.data.source=prepared",
+  ),
   _drawings(
     "DIR/data: ant.ndjson and full_raw_ant.ndjson are of one class; keep one of them.",
     "two files of a class",

@@ -6,22 +6,17 @@ that Google's bucket saves it as, such as full_binary_<class>.bin. Read once,
 in parallel, then from the cache.
 """
 
-import concurrent.futures
 import difflib
 import functools
-import multiprocessing
 import pathlib
 import re
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from alcurr import machine
-from alcurr.data import cache, strokes
+from alcurr.data import cache, parallel, store, strokes
 from alcurr.data.classfile import FORMS, ClassFile, read_class, total
 from alcurr.data.pool import Dataset, check_class_names
 from alcurr.errors import UserError
@@ -29,9 +24,6 @@ from alcurr.types import Images, Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _VERSION = 3  # of what the cache holds; a new one makes every entry anew
-# A process that can read starts in seconds (it imports what this one does)
-# and reads about 10 MB a second: with less than this, one is done sooner.
-_PARALLEL_BYTES = 100e6
 
 
 def load(
@@ -104,7 +96,7 @@ def load(
     )
     # Before reading: a file that changes meanwhile must not pass as read.
     vouched = cache.vouch(files) if entry else {}
-    parts = _read_all(list(files.values()), read)
+    parts = parallel.each_file(read, list(files.values()), "reading")
     dataset, skipped = _merge(names, parts)
     if entry:
       _to_cache(entry, request, vouched, dataset, skipped)
@@ -186,35 +178,6 @@ def choose_classes(
   return sorted(set(classes))
 
 
-def _read_all(
-  paths: list[pathlib.Path], read: Callable[[pathlib.Path], ClassFile]
-) -> list[ClassFile]:
-  """Reads each file, in parallel if that pays, under a progress bar."""
-  size = sum(path.stat().st_size for path in paths)
-  workers = min(machine.cores(), len(paths))
-  progress = functools.partial(
-    tqdm,
-    total=len(paths),
-    desc="reading",
-    unit=" classes",
-    disable=not sys.stderr.isatty(),
-  )
-  if workers == 1 or size < _PARALLEL_BYTES:
-    return list(progress(map(read, paths)))
-  try:
-    with concurrent.futures.ProcessPoolExecutor(
-      # Not fork: the threads of JAX do not survive it.
-      workers,
-      mp_context=multiprocessing.get_context("spawn"),
-    ) as pool:
-      return list(progress(pool.map(read, paths)))
-  except concurrent.futures.BrokenExecutor as error:
-    raise UserError(
-      "A process that reads files died: memory ran out, or a script calls "
-      'load outside `if __name__ == "__main__":`.'
-    ) from error
-
-
 def _merge(
   names: list[str], parts: list[ClassFile]
 ) -> tuple[Dataset, dict[str, int]]:
@@ -250,13 +213,7 @@ def _to_cache(
     "skipped": skipped,
     "kind": type(dataset.source).__name__,
   }
-  parts = {
-    **dataset.source._asdict(),
-    "label": dataset.label,
-    "key": dataset.key,
-    **dataset.flags,
-  }
-  cache.write_arrays(entry, parts, manifest)
+  cache.write_arrays(entry, store.to_arrays(dataset), manifest)
 
 
 def _from_cache(
@@ -269,12 +226,5 @@ def _from_cache(
   parts, manifest = found
   if not cache.unchanged(files, manifest["files"]):
     return None
-  kind = {"Strokes": Strokes, "Images": Images}[manifest["kind"]]
-  dataset = Dataset(
-    source=kind(**{field: parts[field] for field in kind._fields}),
-    label=parts["label"],
-    key=parts["key"],
-    class_names=tuple(files),
-    flags={name: parts[name] for name in ("recognized",) if name in parts},
-  )
+  dataset = store.to_dataset(parts, manifest["kind"], tuple(files))
   return dataset, manifest["skipped"]
