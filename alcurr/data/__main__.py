@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from alcurr.data import inspection, prepare
+from alcurr.data import download, inspection, prepare
 from alcurr.errors import FaultError, UserError
 
 _COMMANDS = {
+  "download": (download, "bring Google's files from its public bucket"),
   "prepare": (prepare, "pack a folder of files into arrays that are mapped"),
   "inspect": (inspection, "count and draw what is in such a folder"),
 }
