@@ -966,6 +966,11 @@ CASES = [
     "--config.data.source=prepared",
   ),
   _drawings(
+    "DIR/data holds prepared data; read it with data.source=prepared.",
+    "prepared data, with `data.source=files`",
+    _two(_lines()) | {"manifest.json": "{}"},
+  ),
+  _drawings(
     "DIR/data: the prepared data is damaged (…); delete it and prepare it again.",
     "prepared data whose manifest is cut",
     {"manifest.json": '{"kind": "Stro'},

@@ -113,7 +113,7 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   """The files by class name.
 
   Raises:
-    UserError: none, of several forms, or two of a class.
+    UserError: none, of several forms, two of a class, or prepared data.
   """
   try:
     paths = [path for path in directory.iterdir() if path.is_file()]
@@ -124,6 +124,10 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
       f"{directory}: cannot be listed ({error.strerror}); name a folder that "
       "can."
     ) from error
+  if (directory / cache.MANIFEST) in paths:
+    raise UserError(
+      f"{directory} holds prepared data; read it with data.source=prepared."
+    )
   paths = sorted(path for path in paths if path.suffix in (*FORMS, ".npy"))
   forms = sorted({path.suffix for path in paths})
   if not forms:
