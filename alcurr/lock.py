@@ -14,11 +14,15 @@ NAME = ".lock"
 
 
 @contextlib.contextmanager
-def locked(workdir: pathlib.Path) -> Iterator[None]:
-  """Keeps other processes out of a workdir.
+def locked(workdir: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
+  """Keeps other processes out of a workdir, or another folder.
 
   The folder is made if need be; one that is still empty in the end is removed
   again.
+
+  Args:
+    workdir: the folder.
+    option: which chooses it, for the message.
 
   Raises:
     UserError: another process has it.
@@ -26,7 +30,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
   made = not workdir.exists()
   workdir.mkdir(parents=True, exist_ok=True)
   path = workdir / NAME
-  file = _take(path)
+  file = _take(path, option)
   try:
     yield
   finally:
@@ -40,7 +44,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         workdir.rmdir()
 
 
-def _take(path: pathlib.Path) -> int:
+def _take(path: pathlib.Path, option: str) -> int:
   """The locked file's descriptor."""
   while True:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -56,7 +60,7 @@ def _take(path: pathlib.Path) -> int:
       who = f"process {owner}" if owner else "another process"
       raise UserError(
         f"{path.parent} is in use by {who}; wait for its end, stop it, or "
-        "choose another --workdir."
+        f"choose another {option}."
       ) from None
     except FileNotFoundError:
       pass

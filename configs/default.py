@@ -125,8 +125,9 @@ def get_config() -> ConfigDict:
 
   config.data = data = ConfigDict()
   # synthetic (generated doodles); files (`dir` holds <class>.ndjson, raw or
-  # simplified, or full_numpy_bitmap_<class>.npy); npz (`dir` is a .npz file
-  # of `images` and `labels`).
+  # simplified, or <class>.bin, Kaggle's <word>.csv, or bitmaps <class>.npy);
+  # prepared (`dir` is what `python -m alcurr.data prepare` has made, where bad
+  # drawings were settled); npz (`dir` is a .npz file of `images` and `labels`).
   data.source = "synthetic"
   data.dir = ""
   # "all", a number (the first classes by name), or names: "cat,dog".

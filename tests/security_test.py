@@ -11,6 +11,7 @@ from alcurr.data import arrays, sources
 from alcurr.errors import UserError
 from configs import default
 
+FETCHES = ("http.client", "urllib.request")
 ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "alcurr").rglob("*.py"))
 # Modules that run what they read, or speak to others.
@@ -27,6 +28,15 @@ def _nodes(kind):
         yield path.relative_to(ROOT), node
 
 
+def _importers(module: str) -> set[str]:
+  """The files that import a module of `alcurr.data`."""
+  return {
+    str(path)
+    for path, node in _nodes(ast.Import | ast.ImportFrom)
+    if module in ast.unparse(node).replace(",", " ").replace(".", " ").split()
+  }
+
+
 def test_no_module_unpickles_evaluates_or_fetches():
   imported = {
     (str(path), name)
@@ -37,8 +47,13 @@ def test_no_module_unpickles_evaluates_or_fetches():
       else [node.module]
     )
   }
-  assert not [x for x in imported if x[1].split(".")[0] in UNSAFE]
-  assert not [x for x in imported if x[1] == "urllib.request"]
+  unsafe = {x for x in imported if x[1].split(".")[0] in UNSAFE}
+  unsafe |= {x for x in imported if x[1] == "urllib.request"}
+  # What brings files at the user's command, and who gives that command.
+  fetches = {("alcurr/data/transfer.py", name) for name in FETCHES}
+  assert unsafe == fetches
+  assert _importers("transfer") == {"alcurr/data/download.py"}
+  assert _importers("download") == {"alcurr/data/__main__.py"}
   for path, call in _nodes(ast.Call):
     function = ast.unparse(call.func)
     assert function not in ("eval", "exec", "compile"), path

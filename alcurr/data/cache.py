@@ -19,7 +19,7 @@ import time
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,9 @@ UNREADABLE = (
 )
 
 
+MANIFEST = "manifest.json"
 # A disk that is full or fails, which no other setting mends.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 # Seconds in which a process that makes a folder surely locks it.
 _FRESH = 60
 
@@ -100,11 +101,27 @@ def _content_hash(path: pathlib.Path) -> str:
     return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
+def header_checksum(dtype: np.dtype, shape: Sequence[int]) -> int:
+  """What the checksum of an array begins with; CRC-32 goes on over its bytes.
+
+  A damaged header can give the same bytes another type or shape.
+  """
+  return zlib.crc32(f"{dtype.str} {tuple(shape)}".encode())
+
+
 def _checksum(array: np.ndarray) -> int:
-  # The type and shape too: a damaged header can give the same bytes another.
-  header = f"{array.dtype.str} {array.shape}".encode()
   content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-  return zlib.crc32(content, zlib.crc32(header))
+  return zlib.crc32(content, header_checksum(array.dtype, array.shape))
+
+
+def seal(
+  folder: pathlib.Path, manifest: Mapping[str, Any], sums: Mapping[str, int]
+) -> None:
+  """Writes the manifest of an entry whose arrays have these checksums."""
+  whole = {**manifest, "checksums": dict(sums)}
+  # As JSON will have it: that is what a reader will see.
+  whole = json.loads(json.dumps(writer.plain(whole)))
+  writer.write_json(folder / MANIFEST, {**whole, "digest": digest(whole)})
 
 
 def write_arrays(
@@ -124,20 +141,15 @@ def write_arrays(
     MachineError: the disk is full or broken.
   """
   sums = {name: _checksum(array) for name, array in arrays.items()}
-  whole = {**manifest, "checksums": sums}
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _temporary(folder) as temporary:
       for name, array in arrays.items():
         np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-      path = temporary / "manifest.json"
-      writer.write_json(path, whole)
-      # Of what JSON made of it: that is what a reader will see.
-      sealed = {**whole, "digest": digest(writer.read_json(path))}
-      writer.write_json(path, sealed)
+      seal(temporary, manifest, sums)
       _put(temporary, folder)
   except OSError as error:
-    if error.errno in _DISK:
+    if error.errno in DISK:
       raise MachineError(f"{folder}: {error.strerror}") from error
     raise UserError(
       f"{folder}: the cache cannot be written ({error.strerror}); set "
@@ -197,17 +209,44 @@ def read_arrays(
   if not folder.exists():
     return None
   try:
-    manifest = writer.read_json(folder / "manifest.json")
-    if manifest.pop("digest") != digest(manifest):
-      raise ValueError("its manifest was changed")
-    arrays = {
-      name: np.load(folder / f"{name}.npy", allow_pickle=False)
-      for name in manifest["checksums"]
-    }
-    sums = {name: _checksum(array) for name, array in arrays.items()}
-    if sums != manifest["checksums"]:
-      raise ValueError("its checksums differ")
+    return read_sealed(folder)
   except (*UNREADABLE, AttributeError) as error:
     logging.warning("%s is damaged (%s) and is made again.", folder, error)
     return None
+
+
+def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
+  """The manifest of an entry, without the digest that it was checked by.
+
+  Raises:
+    UNREADABLE, AttributeError: there is none, or not as it was written.
+  """
+  manifest = writer.read_json(folder / MANIFEST)
+  if manifest.pop("digest") != digest(manifest):
+    raise ValueError("its manifest was changed")
+  return manifest
+
+
+def read_sealed(
+  folder: pathlib.Path, mmap_mode: str | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """The arrays and the manifest of an entry, each checked.
+
+  Args:
+    folder: the entry.
+    mmap_mode: of `np.load`; None to read the arrays into memory.
+
+  Raises:
+    UNREADABLE, AttributeError: an array or the manifest is not as written.
+  """
+  manifest = read_manifest(folder)
+  arrays = {
+    name: np.load(
+      folder / f"{name}.npy", allow_pickle=False, mmap_mode=mmap_mode
+    )
+    for name in manifest["checksums"]
+  }
+  sums = {name: _checksum(array) for name, array in arrays.items()}
+  if sums != manifest["checksums"]:
+    raise ValueError("its checksums differ")
   return arrays, manifest

@@ -1,35 +1,29 @@
-"""A directory of Quick, Draw! files, in Google's own layouts.
+"""A directory of Quick, Draw! files, as Google and Kaggle published them.
 
-<class>.ndjson, simplified or raw (told apart drawing by drawing), or
-full_numpy_bitmap_<class>.npy. Read once, in parallel, then from the cache.
+<class>.ndjson, simplified or raw (told apart drawing by drawing), <class>.bin,
+Kaggle's <class>.csv, or 28x28 bitmaps <class>.npy, each also under the name
+that Google's bucket saves it as, such as full_binary_<class>.bin. Read once,
+in parallel, then from the cache.
 """
 
-import collections
-import concurrent.futures
 import difflib
 import functools
-import multiprocessing
 import pathlib
-import sys
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from alcurr import machine
-from alcurr.data import cache, strokes
-from alcurr.data.classfile import ClassFile, read_class
+from alcurr.data import cache, parallel, store, strokes
+from alcurr.data.classfile import FORMS, ClassFile, read_class, total
 from alcurr.data.pool import Dataset, check_class_names
 from alcurr.errors import UserError
 from alcurr.types import Images, Strokes
 
-_BITMAP_PREFIX = "full_numpy_bitmap_"
+_PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _VERSION = 3  # of what the cache holds; a new one makes every entry anew
-# A process that can read starts in seconds (it imports what this one does)
-# and reads about 10 MB a second: with less than this, one is done sooner.
-_PARALLEL_BYTES = 100e6
 
 
 def load(
@@ -48,7 +42,7 @@ def load(
   calls this needs the usual `if __name__ == "__main__":`.
 
   Args:
-    directory: of <class>.ndjson or full_numpy_bitmap_<class>.npy files.
+    directory: of files of one form, one for each class, which they name.
     classes: "all"; a number, for the first classes by name; or names, as a
       sequence or separated by commas.
     max_per_class: the first so many of each class; 0 for all.
@@ -70,7 +64,7 @@ def load(
     raise UserError(f"max_per_class must not be negative, got {max_per_class}.")
   started = time.perf_counter()
   directory = pathlib.Path(directory)
-  files = _find(directory)
+  files = find(directory)
   names = choose_classes(sorted(files), classes)
   check_class_names(names)
   files = {name: files[name] for name in names}
@@ -102,7 +96,7 @@ def load(
     )
     # Before reading: a file that changes meanwhile must not pass as read.
     vouched = cache.vouch(files) if entry else {}
-    parts = _read_all(list(files.values()), read)
+    parts = parallel.each_file(read, list(files.values()), "reading")
     dataset, skipped = _merge(names, parts)
     if entry:
       _to_cache(entry, request, vouched, dataset, skipped)
@@ -115,8 +109,12 @@ def load(
   }
 
 
-def _find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The files by class name."""
+def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
+  """The files by class name.
+
+  Raises:
+    UserError: none, of several forms, two of a class, or prepared data.
+  """
   try:
     paths = [path for path in directory.iterdir() if path.is_file()]
   except FileNotFoundError as error:
@@ -126,22 +124,31 @@ def _find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
       f"{directory}: cannot be listed ({error.strerror}); name a folder that "
       "can."
     ) from error
-  drawings = {path.stem: path for path in paths if path.suffix == ".ndjson"}
-  bitmaps = {
-    path.stem.removeprefix(_BITMAP_PREFIX): path
-    for path in paths
-    if path.name.startswith(_BITMAP_PREFIX) and path.suffix == ".npy"
-  }
-  if drawings and bitmaps:
+  if (directory / cache.MANIFEST) in paths:
     raise UserError(
-      f"{directory} holds both .ndjson and bitmap files; keep them apart."
+      f"{directory} holds prepared data; read it with data.source=prepared."
     )
-  if not drawings and not bitmaps:
+  paths = sorted(path for path in paths if path.suffix in (*FORMS, ".npy"))
+  forms = sorted({path.suffix for path in paths})
+  if not forms:
     raise UserError(
-      f"{directory} holds neither <class>.ndjson nor {_BITMAP_PREFIX}<class>"
-      ".npy files."
+      f"{directory} holds no <class>.ndjson, .csv, .bin or bitmap .npy files."
     )
-  return drawings or bitmaps
+  if len(forms) > 1:
+    raise UserError(
+      f"{directory} holds both {forms[0]} and {forms[1]} files; keep them "
+      "apart."
+    )
+  files: dict[str, pathlib.Path] = {}
+  for path in paths:
+    name = _PREFIX.sub("", path.stem)
+    if name in files:
+      raise UserError(
+        f"{directory}: {files[name].name} and {path.name} are of one class; "
+        "keep one of them."
+      )
+    files[name] = path
+  return files
 
 
 def choose_classes(
@@ -175,35 +182,6 @@ def choose_classes(
   return sorted(set(classes))
 
 
-def _read_all(
-  paths: list[pathlib.Path], read: Callable[[pathlib.Path], ClassFile]
-) -> list[ClassFile]:
-  """Reads each file, in parallel if that pays, under a progress bar."""
-  size = sum(path.stat().st_size for path in paths)
-  workers = min(machine.cores(), len(paths))
-  progress = functools.partial(
-    tqdm,
-    total=len(paths),
-    desc="reading",
-    unit=" classes",
-    disable=not sys.stderr.isatty(),
-  )
-  if workers == 1 or size < _PARALLEL_BYTES:
-    return list(progress(map(read, paths)))
-  try:
-    with concurrent.futures.ProcessPoolExecutor(
-      # Not fork: the threads of JAX do not survive it.
-      workers,
-      mp_context=multiprocessing.get_context("spawn"),
-    ) as pool:
-      return list(progress(pool.map(read, paths)))
-  except concurrent.futures.BrokenExecutor as error:
-    raise UserError(
-      "A process that reads files died: memory ran out, or a script calls "
-      'load outside `if __name__ == "__main__":`.'
-    ) from error
-
-
 def _merge(
   names: list[str], parts: list[ClassFile]
 ) -> tuple[Dataset, dict[str, int]]:
@@ -215,9 +193,6 @@ def _merge(
   else:
     source = Images(np.concatenate([part.source.image for part in parts]))
   count = [len(part.key) for part in parts]
-  skipped = sum(
-    (collections.Counter(p.skipped) for p in parts), start=collections.Counter()
-  )
   dataset = Dataset(
     source=source,
     label=np.repeat(np.arange(len(parts), dtype=np.int32), count),
@@ -225,7 +200,7 @@ def _merge(
     class_names=tuple(names),
     flags=flags,
   )
-  return dataset, dict(skipped)
+  return dataset, total(part.skipped for part in parts)
 
 
 def _to_cache(
@@ -242,13 +217,7 @@ def _to_cache(
     "skipped": skipped,
     "kind": type(dataset.source).__name__,
   }
-  parts = {
-    **dataset.source._asdict(),
-    "label": dataset.label,
-    "key": dataset.key,
-    **dataset.flags,
-  }
-  cache.write_arrays(entry, parts, manifest)
+  cache.write_arrays(entry, store.to_arrays(dataset), manifest)
 
 
 def _from_cache(
@@ -261,12 +230,5 @@ def _from_cache(
   parts, manifest = found
   if not cache.unchanged(files, manifest["files"]):
     return None
-  kind = {"Strokes": Strokes, "Images": Images}[manifest["kind"]]
-  dataset = Dataset(
-    source=kind(**{field: parts[field] for field in kind._fields}),
-    label=parts["label"],
-    key=parts["key"],
-    class_names=tuple(files),
-    flags={name: parts[name] for name in ("recognized",) if name in parts},
-  )
+  dataset = store.to_dataset(parts, manifest["kind"], tuple(files))
   return dataset, manifest["skipped"]

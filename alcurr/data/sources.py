@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 
 from alcurr import specs
-from alcurr.data import arrays, quickdraw, synthetic
+from alcurr.data import arrays, prepared, quickdraw, synthetic
 from alcurr.data.fetch import make_fetch
 from alcurr.data.noise import plant_wrong_labels
 from alcurr.data.pool import (
@@ -58,9 +58,23 @@ def _npz(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   return arrays.load_npz(config["dir"])
 
 
+def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+  return prepared.load(
+    config["dir"],
+    classes=config["classes"],
+    max_per_class=config["max_per_class"],
+    recognized_only=config["recognized_only"],
+  )
+
+
 _FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
 
-SOURCES = {"synthetic": _synthetic, "files": _files, "npz": _npz}
+SOURCES = {
+  "synthetic": _synthetic,
+  "files": _files,
+  "prepared": _prepared,
+  "npz": _npz,
+}
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -77,7 +91,7 @@ def check(config: Mapping[str, Any]) -> None:
   if config["source"] == "synthetic" and config["dir"]:
     raise UserError(
       f"data.dir={config['dir']!r} is not read by data.source=synthetic; add "
-      "--config.data.source=files or npz, or leave it out."
+      "--config.data.source=files, prepared or npz, or leave it out."
     )
   if config["on_error"] not in ("raise", "skip"):
     raise UserError(

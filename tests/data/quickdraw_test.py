@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from alcurr import machine
-from alcurr.data import quickdraw, strokes
+from alcurr.data import parallel, quickdraw, strokes
 from alcurr.errors import UserError
 
 GOOD = '{"word":"cat","drawing":[[[0,9],[0,9]]]}'
@@ -51,7 +51,7 @@ def test_a_bad_line_is_named_or_counted(tmp_path, reason, line):
 def test_directories_with_nothing_to_read_are_refused(tmp_path):
   with pytest.raises(UserError, match="no such directory"):
     quickdraw.load(tmp_path / "nowhere")
-  with pytest.raises(UserError, match="holds neither"):
+  with pytest.raises(UserError, match="holds no "):
     quickdraw.load(tmp_path)
   path = _write(tmp_path / "d", cat=[GOOD], dog=['{"drawing":[]}'])
   with pytest.raises(UserError, match=r"dog\.ndjson: the class has no usable"):
@@ -164,7 +164,7 @@ def test_bitmaps_do_not_say_what_was_recognized(tmp_path):
 def test_several_processes_read_the_same(tmp_path, monkeypatch):
   path = _write(tmp_path / "d", ant=[GOOD] * 3, bee=[GOOD], cat=[GOOD] * 2)
   alone, _ = quickdraw.load(path)
-  monkeypatch.setattr(quickdraw, "_PARALLEL_BYTES", 0)
+  monkeypatch.setattr(parallel, "_PARALLEL_BYTES", 0)
   monkeypatch.setattr(machine, "cores", lambda: 2)
   together, _ = quickdraw.load(path)
   np.testing.assert_array_equal(alone.label, together.label)
@@ -180,8 +180,8 @@ def test_a_script_without_a_guard_is_told(tmp_path):
   script = tmp_path / "script.py"
   script.write_text(
     "from alcurr import machine\n"
-    "from alcurr.data import quickdraw\n"
-    "quickdraw._PARALLEL_BYTES = 0\n"
+    "from alcurr.data import parallel, quickdraw\n"
+    "parallel._PARALLEL_BYTES = 0\n"
     "machine.cores = lambda: 2\n"
     f"quickdraw.load({str(path)!r})\n"
   )
