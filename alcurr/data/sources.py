@@ -112,13 +112,14 @@ def check(config: Mapping[str, Any]) -> None:
       f"{config['train_examples']}."
     )
   with specs.mistakes_in("data"):
-    _make_render(config)
+    get_render(config)
     check_fractions(*(config[name] for name in _FRACTIONS))
 
 
-def _make_render(
+def get_render(
   config: Mapping[str, Any],
 ) -> Callable[[Strokes, Array], Array]:
+  """What makes images of drawings; the arguments are `config.data`."""
   return make_render(
     size=config["image_size"],
     stroke_width=config["stroke_width"] or None,
@@ -156,7 +157,7 @@ def load(
   Raises:
     UserError: data that is missing, broken, or more than memory holds.
   """
-  render = _make_render(config)
+  render = get_render(config)
   with specs.mistakes_in("data"):
     try:
       dataset = SOURCES[config["source"]](config, cache_dir)
