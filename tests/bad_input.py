@@ -8,6 +8,7 @@ words that others than we choose.
 
 import json
 import pathlib
+import struct
 import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
@@ -130,6 +131,11 @@ def _lines(count: int = 40, **more: object) -> str:
 
 def _two(first: str | bytes, second: str | None = None) -> dict:
   return {"ant.ndjson": first, "bee.ndjson": second or _lines()}
+
+
+# A drawing as .bin and as Kaggle's CSV have it.
+_RECORD = struct.pack("<Q2sbIHH4B", 5012, b"US", 1, 9, 1, 2, 0, 9, 255, 3)
+_ROWS = 'drawing,word\n"[[[0,9],[0,9]]]",cat\n'
 
 
 def _header(shape: str, content: bytes = b"") -> bytes:
@@ -798,14 +804,14 @@ CASES = [
     "README.md: cannot be listed (Not a directory); name a folder that can.",
   ),
   _drawings(
-    "DIR/data holds neither <class>.ndjson nor full_numpy_bitmap_<class>.npy files.",
+    "DIR/data holds no <class>.ndjson, .csv, .bin or bitmap .npy files.",
     "an empty folder",
     {},
   ),
   _drawings(
-    "DIR/data holds neither <class>.ndjson nor full_numpy_bitmap_<class>.npy files.",
+    "DIR/data holds no <class>.ndjson, .csv, .bin or bitmap .npy files.",
     "files of other kinds",
-    {"ant.csv": "1,2\n"},
+    {"ant.txt": "1,2\n"},
   ),
   _drawings(
     "DIR/data/ant.ndjson: the class has no usable drawing; give it some, or leave it out.",
@@ -954,7 +960,57 @@ CASES = [
   ),
   # --- bitmaps
   _drawings(
-    "DIR/data holds both .ndjson and bitmap files; keep them apart.",
+    "DIR/data: ant.ndjson and full_raw_ant.ndjson are of one class; keep one of them.",
+    "two files of a class",
+    _two(_lines()) | {"full_raw_ant.ndjson": _lines()},
+  ),
+  _drawings(
+    "DIR/data/ant.bin, record 2: a record cut short; mend it, or leave such drawings out with data.on_error=skip.",
+    "a truncated .bin",
+    {"ant.bin": _RECORD + _RECORD[:-1], "bee.bin": _RECORD},
+  ),
+  _drawings(
+    "DIR/data/ant.bin, record 1: a record cut short; mend it, or leave such drawings out with data.on_error=skip.",
+    "a .bin that is something else",
+    {"ant.bin": b"a text, and no drawing" * 9999, "bee.bin": _RECORD},
+  ),
+  _drawings(
+    "DIR/data/ant.bin, record 1: no strokes; mend it, or leave such drawings out with data.on_error=skip.",
+    "a .bin of zeros",
+    {"ant.bin": bytes(99), "bee.bin": _RECORD},
+  ),
+  _drawings(
+    "DIR/data/ant.bin: the class has no usable drawing; give it some, or leave it out.",
+    "an empty .bin",
+    {"ant.bin": b"", "bee.bin": _RECORD},
+  ),
+  _drawings(
+    "DIR/data/test_simplified.csv: its first line must name the columns of Kaggle's, and has no word; give a file with drawing and word.",
+    "Kaggle's test file among the others",
+    {"bee.csv": _ROWS, "test_simplified.csv": "key_id,countrycode,drawing\n"},
+  ),
+  _drawings(
+    "DIR/data/ant.csv: its first line must name the columns of Kaggle's, and has no drawing and no word; give a file with drawing and word.",
+    "a CSV of something else",
+    {"ant.csv": "1,2\n", "bee.csv": _ROWS},
+  ),
+  _drawings(
+    "DIR/data/ant.csv:2: broken JSON; mend it, or leave such drawings out with data.on_error=skip.",
+    "a CSV whose drawing is no JSON",
+    {"ant.csv": "drawing,word\ncat,cat\n", "bee.csv": _ROWS},
+  ),
+  _drawings(
+    "DIR/data/ant.csv:2: broken CSV; mend it, or leave such drawings out with data.on_error=skip.",
+    "a CSV with a quote that is not closed",
+    {"ant.csv": _ROWS.replace(']",', "],"), "bee.csv": _ROWS},
+  ),
+  _drawings(
+    "DIR/data/ant.csv:2: not as many fields as columns; mend it, or leave such drawings out with data.on_error=skip.",
+    "a CSV whose drawing has no quotes",
+    {"ant.csv": _ROWS.replace('"', ""), "bee.csv": _ROWS},
+  ),
+  _drawings(
+    "DIR/data holds both .ndjson and .npy files; keep them apart.",
     "both drawings and bitmaps",
     _two(_lines())
     | {"full_numpy_bitmap_cat.npy": _header("(1, 784)", bytes(784))},

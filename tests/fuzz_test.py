@@ -6,6 +6,7 @@ tests/fuzz_test.py` looks longer. What was found is in tests/bad_input.py.
 
 import json
 import os
+import struct
 import tracemalloc
 
 import bad_input
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from alcurr import settings as config_settings
 from alcurr import specs, workdirs
 from alcurr.bandits import BANDITS
-from alcurr.data import arrays, classfile, quickdraw
+from alcurr.data import arrays, classfile, kaggle, quickdraw, records
 from alcurr.data.pool import Dataset
 from alcurr.errors import UserError
 from alcurr.models import MODELS, weight_files
@@ -98,6 +99,11 @@ LINES = [
 def test_ndjson(tmp_path, lines, skip, recognized_only):
   path = tmp_path / "x.ndjson"
   path.write_bytes(b"\n".join(lines))
+  _check_class(path, skip, recognized_only)
+
+
+def _check_class(path, skip, recognized_only=False):
+  """What is read is packed as it must be, or refused."""
   try:
     read = classfile.read_class(
       path, recognized_only=recognized_only, skip=skip
@@ -111,6 +117,58 @@ def test_ndjson(tmp_path, lines, skip, recognized_only):
   assert (np.diff(source.stroke_start.astype(np.int64)) > 0).all()
   assert (np.diff(source.drawing_start) > 0).all()
   assert len(read.key) == len(read.recognized) == len(source.drawing_start) - 1
+
+
+HEADS = [b"drawing,word\n", b"key_id,word,recognized,drawing\r\n"]
+CSV_LINES = [
+  b'"[[[0, 9, 255], [0, 9, 3]]]",cat\n',
+  b'5012,cat,True,"[[[0,9.5],[1,2],[0,16]]]"\r\n',
+]
+
+
+@fuzz
+@given(
+  st.sampled_from(HEADS) | damaged(HEADS),
+  st.lists(
+    DRAWINGS.map(lambda d: b'"%s",cat\n' % json.dumps(d).encode())
+    | damaged(CSV_LINES)
+    | st.binary(max_size=30),
+    max_size=4,
+  ),
+  st.booleans(),
+)
+def test_csv_of_drawings(tmp_path, head, lines, skip):
+  path = tmp_path / "x.csv"
+  path.write_bytes(head + b"".join(lines))
+  _check_class(path, skip)
+  path.write_bytes(b"key_id,drawing\n" + b"".join(lines))
+  try:
+    drawings, key = kaggle.read_test(path)
+  except UserError as error:
+    assert str(error).startswith(str(path))
+    return
+  assert len(key) == len(drawings.drawing_start) - 1 > 0
+
+
+RECORDS = [
+  struct.pack("<Q2sbIHH4B", 5012, b"US", 1, 9, 1, 2, 0, 9, 255, 3),
+  struct.pack("<Q2sbIHH2BH2B", 2**64 - 1, b"\0\xff", 0, 9, 2, 1, 0, 9, 1, 3, 4),
+]
+
+
+@fuzz
+@given(
+  st.lists(
+    st.sampled_from(RECORDS) | damaged(RECORDS) | st.binary(max_size=40),
+    max_size=4,
+  ),
+  st.booleans(),
+  st.booleans(),
+)
+def test_bin(tmp_path, parts, skip, recognized_only):
+  path = tmp_path / "x.bin"
+  path.write_bytes(b"".join(parts))
+  _check_class(path, skip, recognized_only)
 
 
 def _saved(save, suffix, tmp_path_factory, *values, **named):
@@ -343,11 +401,39 @@ def test_a_line_takes_as_much_memory_as_is_stated(tmp_path, unit, inside):
   assert peak < 64 * len(line)
 
 
+@pytest.mark.parametrize("unit", [b"[],", b"-6,", b"[[1],[2]],"])
+def test_a_row_takes_as_much_memory_as_is_stated(tmp_path, unit):
+  path = tmp_path / "x.csv"
+  path.write_bytes(b'drawing,word\n"[%s0]",cat' % (unit * (2**20 // len(unit))))
+  peak = _peak(lambda: classfile.read_class(path))
+  assert peak < 64 * path.stat().st_size
+
+
+@pytest.mark.parametrize(("count", "points"), [(65535, 0), (29, 65535)])
+def test_a_record_takes_as_much_memory_as_is_stated(tmp_path, count, points):
+  path = tmp_path / "x.bin"
+  stroke = struct.pack("<H", points) + bytes(2 * points)
+  path.write_bytes(struct.pack("<Q2sbIH", 1, b"US", 1, 9, count))
+  with path.open("ab") as file:
+    file.write(stroke * count)
+  size = path.stat().st_size
+  assert _peak(lambda: classfile.read_class(path)) < 8 * size + 2**20
+
+
+def test_a_long_record_is_not_held(tmp_path):
+  path = tmp_path / "x.bin"
+  stroke = struct.pack("<H", 65535) + bytes(2 * 65535)
+  head = struct.pack("<Q2sbIH", 1, b"US", 1, 9, 400)
+  path.write_bytes(head + stroke * 400)
+  peak = _peak(lambda: classfile.read_class(path, skip=True))
+  assert peak < 8 * records.LONGEST < path.stat().st_size
+
+
 def test_a_long_line_is_not_held(tmp_path):
   path = tmp_path / "x.ndjson"
-  path.write_bytes(b"[" * (5 * classfile._LONGEST_LINE) + b"\n")
+  path.write_bytes(b"[" * (5 * records.LONGEST) + b"\n")
   peak = _peak(lambda: classfile.read_class(path, skip=True))
-  assert peak < 5 * classfile._LONGEST_LINE
+  assert peak < 5 * records.LONGEST
 
 
 def test_leaps_of_a_raw_stroke_take_little_memory(tmp_path):

@@ -1,30 +1,42 @@
 """One class of Quick, Draw!, read from the one file that holds it."""
 
 import collections
-import hashlib
-import json
 import pathlib
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from alcurr.data import arrays, strokes
+from alcurr.data import arrays, binary, kaggle, ndjson, records, strokes
 from alcurr.errors import UserError
 from alcurr.types import Images, Strokes
 
-# A line's bytes. The longest of the real raw drawings that come with the tests
-# is 24 thousand; a million points are more than this.
-_LONGEST_LINE = 2**22
+# What a block ends at.
+_MOST_DRAWINGS = 4096
+_MOST_POINTS = 2**20
 
 
 class ClassFile(NamedTuple):
-  """What was read of one class."""
+  """What was read of one class, or a block of it."""
 
   source: Strokes | Images
   key: np.ndarray  # [n] uint64
   recognized: np.ndarray  # [n] bool
   skipped: dict[str, int]  # by reason
+
+
+class Form(NamedTuple):
+  """How a file of drawings is read, and how a place in it is called."""
+
+  read: Callable  # (file) -> the number and the Record or error of each drawing
+  place: str
+
+
+FORMS = {
+  ".ndjson": Form(ndjson.read, "{}:{}"),
+  ".csv": Form(kaggle.read, "{}:{}"),
+  ".bin": Form(binary.read, "{}, record {}"),
+}
 
 
 def read_class(
@@ -33,91 +45,114 @@ def read_class(
   recognized_only: bool = False,
   skip: bool = False,
 ) -> ClassFile:
-  """Reads one file; see `load`.
+  """Reads one file; see `quickdraw.load`.
 
-  Memory: what is packed, 2 bytes a point, and of the line at hand, of at most
-  4 MiB, 64 bytes for each of its own.
+  Memory: twice what is packed, 2 bytes a point, and what `read_blocks` takes.
+  """
+  blocks = list(read_blocks(path, max_per_class, recognized_only, skip))
+  sources = [block.source for block in blocks]
+  if isinstance(sources[0], Strokes):
+    source = strokes.concatenate(sources)
+  else:
+    source = Images(np.concatenate([part.image for part in sources]))
+  return ClassFile(
+    source,
+    np.concatenate([block.key for block in blocks]),
+    np.concatenate([block.recognized for block in blocks]),
+    total(block.skipped for block in blocks),
+  )
+
+
+def total(skipped: Iterator[dict[str, int]]) -> dict[str, int]:
+  """The counts of all, by reason."""
+  return dict(sum(map(collections.Counter, skipped), collections.Counter()))
+
+
+def read_blocks(
+  path: pathlib.Path,
+  max_per_class: int = 0,
+  recognized_only: bool = False,
+  skip: bool = False,
+) -> Iterator[ClassFile]:
+  """Reads one file, some thousand drawings at a time; see `quickdraw.load`.
+
+  Memory: a block, of at most 4096 drawings and two million points, about 200
+  bytes for each drawing and 8 for each stroke and point, and what the form's
+  `read` takes for the drawing at hand.
+
+  Raises:
+    UserError: at a bad drawing, unless it is to `skip` it, or at the end of a
+      file without a good one.
   """
   if path.suffix == ".npy":
-    rows = arrays.load_bitmap(path)
-    rows = np.array(rows[: max_per_class or None])
-    every = np.ones(len(rows), bool)
-    return ClassFile(
-      arrays.bitmap_images(rows), arrays.content_keys(rows), every, {}
-    )
-  drawings, keys, recognized = [], [], []
+    yield from _bitmap_blocks(path, max_per_class)
+    return
+  wanted = _wanted(path, recognized_only, skip)
+  kept, points, count = [], 0, 0
   skipped: collections.Counter[str] = collections.Counter()
+  for item in wanted:
+    if isinstance(item, strokes.BadDrawingError):
+      skipped[item.reason] += 1
+      continue
+    kept.append(item)
+    points += len(item.drawing.points)
+    if len(kept) == _MOST_DRAWINGS or points > _MOST_POINTS:
+      count += len(kept)
+      yield _pack(kept, skipped)
+      kept, points = [], 0
+      skipped.clear()
+    if max_per_class and count + len(kept) == max_per_class:
+      break
+  if not count + len(kept):
+    raise UserError(
+      f"{path}: the class has no usable drawing; give it some, or leave it out."
+    )
+  if kept or skipped:
+    yield _pack(kept, skipped)
+
+
+def _wanted(
+  path: pathlib.Path, recognized_only: bool, skip: bool
+) -> Iterator[records.Record | strokes.BadDrawingError]:
+  """The drawings that were asked for, and what is wrong with bad ones."""
+  form = FORMS[path.suffix]
   try:
-    lines = path.open("rb")
+    with path.open("rb") as file:
+      for number, item in form.read(file):
+        if isinstance(item, strokes.BadDrawingError):
+          if not skip:
+            raise UserError(
+              f"{form.place.format(path, number)}: {item}; mend it, or leave "
+              "such drawings out with data.on_error=skip."
+            ) from item
+          yield item
+        elif item.recognized or not recognized_only:
+          yield item
   except OSError as error:
     raise UserError(
       f"{path}: cannot be read ({error.strerror}); give access, or leave the "
       "class out."
     ) from error
-  with lines:
-    for number, line in enumerate(_lines(lines), start=1):
-      if max_per_class and len(drawings) == max_per_class:
-        break
-      if not line.strip():
-        continue
-      try:
-        drawing, key, known = _parse_line(line)
-      except strokes.BadDrawingError as error:
-        if not skip:
-          raise UserError(
-            f"{path}:{number}: {error}; mend it, or leave such drawings out "
-            "with data.on_error=skip."
-          ) from error
-        skipped[error.reason] += 1
-        continue
-      if known or not recognized_only:
-        drawings.append(drawing)
-        keys.append(key)
-        recognized.append(known)
-  if not drawings:
-    raise UserError(
-      f"{path}: the class has no usable drawing; give it some, or leave it out."
-    )
+
+
+def _pack(kept: list[records.Record], skipped: dict[str, int]) -> ClassFile:
   return ClassFile(
-    strokes.pack(drawings),
-    np.array(keys, np.uint64),
-    np.array(recognized, bool),
+    strokes.pack(record.drawing for record in kept),
+    np.fromiter(map(records.key_hash, kept), np.uint64, len(kept)),
+    np.fromiter((record.recognized for record in kept), bool, len(kept)),
     dict(skipped),
   )
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-  """The lines of a file, one that is too long cut to just that."""
-  while line := file.readline(_LONGEST_LINE + 1):
-    yield line
-    while len(line) > _LONGEST_LINE and not line.endswith(b"\n"):
-      line = file.readline(_LONGEST_LINE + 1)
-
-
-def _parse_line(line: bytes) -> tuple[strokes.Drawing, int, bool]:
-  """A drawing, the hash of its key, and whether it was recognised."""
-  if len(line) > _LONGEST_LINE:
-    raise strokes.BadDrawingError(f"a line of more than {_LONGEST_LINE} bytes")
-  try:
-    row = json.loads(line)
-  except (ValueError, RecursionError) as error:
-    raise strokes.BadDrawingError("broken JSON") from error
-  if not isinstance(row, dict) or "drawing" not in row:
-    raise strokes.BadDrawingError("not an object with a drawing")
-  if strokes.is_raw(row["drawing"]):
-    drawing = strokes.simplify(row["drawing"])
-  else:
-    drawing = strokes.parse_simplified(row["drawing"])
-  if (key := row.get("key_id")) is not None:
-    if not isinstance(key, str | int | float):
-      raise strokes.BadDrawingError("key_id is neither text nor number")
-    # JSON may escape half a surrogate pair, which UTF-8 has no bytes for.
-    content = str(key).encode(errors="surrogatepass")
-  else:
-    content = drawing.points.tobytes() + repr(drawing.lengths).encode()
-  digest = hashlib.blake2b(content, digest_size=8).digest()
-  return (
-    drawing,
-    int.from_bytes(digest, "little"),
-    row.get("recognized") is not False,
-  )
+def _bitmap_blocks(
+  path: pathlib.Path, max_per_class: int
+) -> Iterator[ClassFile]:
+  rows = arrays.load_bitmap(path)[: max_per_class or None]
+  for start in range(0, len(rows), _MOST_DRAWINGS):
+    block = np.array(rows[start : start + _MOST_DRAWINGS])
+    yield ClassFile(
+      arrays.bitmap_images(block),
+      arrays.content_keys(block),
+      np.ones(len(block), bool),
+      {},
+    )

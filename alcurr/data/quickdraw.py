@@ -1,15 +1,17 @@
-"""A directory of Quick, Draw! files, in Google's own layouts.
+"""A directory of Quick, Draw! files, as Google and Kaggle published them.
 
-<class>.ndjson, simplified or raw (told apart drawing by drawing), or
-full_numpy_bitmap_<class>.npy. Read once, in parallel, then from the cache.
+<class>.ndjson, simplified or raw (told apart drawing by drawing), <class>.bin,
+Kaggle's <class>.csv, or 28x28 bitmaps <class>.npy, each also under the name
+that Google's bucket saves it as, such as full_binary_<class>.bin. Read once,
+in parallel, then from the cache.
 """
 
-import collections
 import concurrent.futures
 import difflib
 import functools
 import multiprocessing
 import pathlib
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,12 +22,12 @@ from tqdm.auto import tqdm
 
 from alcurr import machine
 from alcurr.data import cache, strokes
-from alcurr.data.classfile import ClassFile, read_class
+from alcurr.data.classfile import FORMS, ClassFile, read_class, total
 from alcurr.data.pool import Dataset, check_class_names
 from alcurr.errors import UserError
 from alcurr.types import Images, Strokes
 
-_BITMAP_PREFIX = "full_numpy_bitmap_"
+_PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _VERSION = 3  # of what the cache holds; a new one makes every entry anew
 # A process that can read starts in seconds (it imports what this one does)
 # and reads about 10 MB a second: with less than this, one is done sooner.
@@ -48,7 +50,7 @@ def load(
   calls this needs the usual `if __name__ == "__main__":`.
 
   Args:
-    directory: of <class>.ndjson or full_numpy_bitmap_<class>.npy files.
+    directory: of files of one form, one for each class, which they name.
     classes: "all"; a number, for the first classes by name; or names, as a
       sequence or separated by commas.
     max_per_class: the first so many of each class; 0 for all.
@@ -70,7 +72,7 @@ def load(
     raise UserError(f"max_per_class must not be negative, got {max_per_class}.")
   started = time.perf_counter()
   directory = pathlib.Path(directory)
-  files = _find(directory)
+  files = find(directory)
   names = choose_classes(sorted(files), classes)
   check_class_names(names)
   files = {name: files[name] for name in names}
@@ -115,8 +117,12 @@ def load(
   }
 
 
-def _find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The files by class name."""
+def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
+  """The files by class name.
+
+  Raises:
+    UserError: none, of several forms, or two of a class.
+  """
   try:
     paths = [path for path in directory.iterdir() if path.is_file()]
   except FileNotFoundError as error:
@@ -126,22 +132,27 @@ def _find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
       f"{directory}: cannot be listed ({error.strerror}); name a folder that "
       "can."
     ) from error
-  drawings = {path.stem: path for path in paths if path.suffix == ".ndjson"}
-  bitmaps = {
-    path.stem.removeprefix(_BITMAP_PREFIX): path
-    for path in paths
-    if path.name.startswith(_BITMAP_PREFIX) and path.suffix == ".npy"
-  }
-  if drawings and bitmaps:
+  paths = sorted(path for path in paths if path.suffix in (*FORMS, ".npy"))
+  forms = sorted({path.suffix for path in paths})
+  if not forms:
     raise UserError(
-      f"{directory} holds both .ndjson and bitmap files; keep them apart."
+      f"{directory} holds no <class>.ndjson, .csv, .bin or bitmap .npy files."
     )
-  if not drawings and not bitmaps:
+  if len(forms) > 1:
     raise UserError(
-      f"{directory} holds neither <class>.ndjson nor {_BITMAP_PREFIX}<class>"
-      ".npy files."
+      f"{directory} holds both {forms[0]} and {forms[1]} files; keep them "
+      "apart."
     )
-  return drawings or bitmaps
+  files: dict[str, pathlib.Path] = {}
+  for path in paths:
+    name = _PREFIX.sub("", path.stem)
+    if name in files:
+      raise UserError(
+        f"{directory}: {files[name].name} and {path.name} are of one class; "
+        "keep one of them."
+      )
+    files[name] = path
+  return files
 
 
 def choose_classes(
@@ -215,9 +226,6 @@ def _merge(
   else:
     source = Images(np.concatenate([part.source.image for part in parts]))
   count = [len(part.key) for part in parts]
-  skipped = sum(
-    (collections.Counter(p.skipped) for p in parts), start=collections.Counter()
-  )
   dataset = Dataset(
     source=source,
     label=np.repeat(np.arange(len(parts), dtype=np.int32), count),
@@ -225,7 +233,7 @@ def _merge(
     class_names=tuple(names),
     flags=flags,
   )
-  return dataset, dict(skipped)
+  return dataset, total(part.skipped for part in parts)
 
 
 def _to_cache(

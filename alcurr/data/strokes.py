@@ -17,6 +17,7 @@ from alcurr.types import Strokes
 
 _RDP_EPSILON = 2.0  # pixels of the 256 x 256 box
 _LARGEST = 255.0
+_OUT_OF_RANGE = "a coordinate out of range (0 to 255, whole)"
 # Pixels that the pen goes in a stroke of a raw drawing, which is resampled with
 # a point for each. The real ones that come with the tests go at most 1,700.
 _LONGEST_WAY = 10**5
@@ -133,8 +134,8 @@ def is_raw(drawing: object) -> bool:
     return False
 
 
-def _flat(drawing: object) -> tuple[np.ndarray, list[int]]:
-  """Coordinates [P, 2] float64, and the points of each stroke."""
+def _flat(drawing: object) -> tuple[list, list[int]]:
+  """The values of all x and then of all y, and the points of each stroke."""
   if not isinstance(drawing, list) or not drawing:
     raise BadDrawingError("no strokes")
   x, y, lengths = [], [], []
@@ -153,16 +154,21 @@ def _flat(drawing: object) -> tuple[np.ndarray, list[int]]:
     x += stroke[0]
     y += stroke[1]
     lengths.append(len(stroke[0]))
+  return x + y, lengths
+
+
+def _numbers(values: list) -> np.ndarray:
+  """What `_flat` gave as coordinates: [P, 2] float64."""
   # Python's true and "7" would pass for numbers in NumPy.
-  if not {type(value) for value in x + y} <= {int, float}:
+  if not {*map(type, values)} <= {int, float}:
     raise BadDrawingError("a coordinate is not a number")
   try:
-    points = np.array([x, y], np.float64).T
+    points = np.array(values, np.float64).reshape(2, -1).T
   except OverflowError as error:
     raise BadDrawingError("a coordinate out of range") from error
   if not np.isfinite(points).all():
     raise BadDrawingError("a coordinate is not finite")
-  return points, lengths
+  return points
 
 
 def parse_simplified(drawing: object) -> Drawing:
@@ -174,10 +180,18 @@ def parse_simplified(drawing: object) -> Drawing:
   Raises:
     BadDrawingError: anything else.
   """
-  points, lengths = _flat(drawing)
-  packed = points.astype(np.uint8, casting="unsafe", copy=True)
+  values, lengths = _flat(drawing)
+  # Nearly all are plain integers, and bytes() is the fastest to take them.
+  if {*map(type, values)} == {int}:
+    try:
+      packed = np.frombuffer(bytes(values), np.uint8).reshape(2, -1).T
+    except ValueError as error:
+      raise BadDrawingError(_OUT_OF_RANGE) from error
+    return Drawing(packed, lengths)
+  points = _numbers(values)
+  packed = points.astype(np.uint8, casting="unsafe")
   if points.min() < 0 or points.max() > _LARGEST or (packed != points).any():
-    raise BadDrawingError("a coordinate out of range (0 to 255, whole)")
+    raise BadDrawingError(_OUT_OF_RANGE)
   return Drawing(packed, lengths)
 
 
@@ -195,7 +209,8 @@ def simplify(drawing: object) -> Drawing:
     BadDrawingError: not of that layout, or with a stroke that goes more than a
       hundred thousand pixels, which would take more memory than its few points.
   """
-  points, lengths = _flat(drawing)
+  values, lengths = _flat(drawing)
+  points = _numbers(values)
   with np.errstate(over="ignore", invalid="ignore"):
     points = points - points.min(0)
     largest = points.max()

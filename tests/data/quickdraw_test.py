@@ -51,7 +51,7 @@ def test_a_bad_line_is_named_or_counted(tmp_path, reason, line):
 def test_directories_with_nothing_to_read_are_refused(tmp_path):
   with pytest.raises(UserError, match="no such directory"):
     quickdraw.load(tmp_path / "nowhere")
-  with pytest.raises(UserError, match="holds neither"):
+  with pytest.raises(UserError, match="holds no "):
     quickdraw.load(tmp_path)
   path = _write(tmp_path / "d", cat=[GOOD], dog=['{"drawing":[]}'])
   with pytest.raises(UserError, match=r"dog\.ndjson: the class has no usable"):

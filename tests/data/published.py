@@ -1,0 +1,47 @@
+"""Drawings written in the published forms, by none of the package's code."""
+
+import csv
+import json
+import pathlib
+import struct
+
+COLUMNS = (
+  "countrycode",
+  "drawing",
+  "key_id",
+  "recognized",
+  "timestamp",
+  "word",
+)
+
+
+def rows(path: pathlib.Path) -> list[dict]:
+  """What a real ndjson file says, with what some of its lines leave out."""
+  with path.open() as file:
+    found = [json.loads(line) for line in file]
+  return [{"recognized": True, "word": path.stem, **row} for row in found]
+
+
+def write_csv(path: pathlib.Path, drawings: list[dict], columns=COLUMNS):
+  with path.open("w", newline="") as file:
+    writer = csv.DictWriter(file, columns, extrasaction="ignore", restval="")
+    writer.writeheader()
+    for row in drawings:
+      writer.writerow(row | {"drawing": json.dumps(row["drawing"])})
+
+
+def record(strokes, key=1, recognized=1, country=b"US", time=0) -> bytes:
+  """One of a .bin file."""
+  head = struct.pack("<Q2sbIH", key, country, recognized, time, len(strokes))
+  return head + b"".join(
+    struct.pack(f"<H{2 * len(x)}B", len(x), *x, *y) for x, y in strokes
+  )
+
+
+def write_bin(path: pathlib.Path, drawings: list[dict]):
+  path.write_bytes(
+    b"".join(
+      record(row["drawing"], int(row["key_id"]), row["recognized"])
+      for row in drawings
+    )
+  )
