@@ -1,5 +1,6 @@
 """Predictions of finished runs against what their experiment measured."""
 
+import csv
 import json
 import shutil
 
@@ -10,8 +11,6 @@ from alcurr import experiment, predict, settings
 from alcurr.data import sources, strokes
 from alcurr.errors import UserError
 from configs import default
-
-TEST = "test_simplified.csv"
 
 
 def _config(**changes):
@@ -54,7 +53,7 @@ def second(tmp_path_factory):
   """Of the same classes and data, but seen in other pixels by another net."""
   return _run(
     tmp_path_factory.mktemp("second") / "two",
-    **{"data.image_size": 20, "seed": 7, "trials_by": "vmap"},
+    **{"data.image_size": 20, "data.render": "ahead", "seed": 7},
   )[0]
 
 
@@ -65,15 +64,22 @@ def copied(finished, tmp_path):
   return workdir / "runs" / "uniform"
 
 
-@pytest.fixture
-def test_file(finished, monkeypatch):
-  """In place of Kaggle's file: the drawings of the test split, by key."""
-  dataset = finished[1]
-  found = {"key": dataset.key}
-  monkeypatch.setattr(
-    predict.kaggle, "read_test", lambda path: (dataset.source, found["key"])
-  )
-  return found
+@pytest.fixture(scope="module")
+def test_file(finished, tmp_path_factory):
+  """The drawings of the test split as Kaggle gives its own."""
+  _, dataset = finished
+  path = tmp_path_factory.mktemp("kaggle") / "test_simplified.csv"
+  with path.open("w", newline="") as file:
+    rows = csv.writer(file)
+    rows.writerow(["key_id", "countrycode", "drawing"])
+    for n, key in enumerate(dataset.key.tolist()):
+      rows.writerow([key, "US", json.dumps(_lists(dataset.source, n))])
+  return path
+
+
+def _lists(packed, n):
+  """A drawing in Google's form: [[x...], [y...]] of each stroke."""
+  return [stroke.T.tolist() for stroke in strokes.unpack(packed, n)]
 
 
 def _scores(folder):
@@ -111,15 +117,10 @@ def test_flips_average_with_the_mirrored_drawings(finished):
   folder, dataset = finished
   drawings, mirrored = [], []
   for n in range(60):
-    drawing = strokes.unpack(dataset.source, n)
-    right = max(int(stroke[:, 0].max()) for stroke in drawing)
-    drawings.append([stroke.T.tolist() for stroke in drawing])
-    mirrored.append(
-      [
-        [[right - x for x in stroke[:, 0].tolist()], stroke[:, 1].tolist()]
-        for stroke in drawing
-      ]
-    )
+    drawing = _lists(dataset.source, n)
+    right = max(max(x) for x, _ in drawing)
+    drawings.append(drawing)
+    mirrored.append([[[right - one for one in x], y] for x, y in drawing])
   plain = predict.predict(folder, drawings).probability
   other = predict.predict(folder, mirrored).probability
   flipped = predict.predict(folder, drawings, flips=True).probability
@@ -147,7 +148,7 @@ def test_a_submission_scores_as_the_run_did(
 ):
   folder, dataset = finished
   out = tmp_path / "submission.csv"
-  command = [str(folder), f"--data={TEST}", f"--out={out}", "--trials=1"]
+  command = [str(folder), f"--data={test_file}", f"--out={out}", "--trials=1"]
   assert predict.main(command) == 0
   assert capsys.readouterr().out == f"{out}\n"
   truth = {
@@ -171,10 +172,10 @@ def test_equal_probabilities_go_by_the_class():
   np.testing.assert_array_equal(best, [[1, 2, 3], [0, 2, 1]])
 
 
-def _told(run, out, capsys, *options):
+def _told(run, test_file, out, capsys, *options):
   """What is said of a command that fails, one line, with nothing written."""
   there = set(out.parent.rglob("*"))
-  command = [*map(str, run), f"--data={TEST}", f"--out={out}", *options]
+  command = [*map(str, run), f"--data={test_file}", f"--out={out}", *options]
   assert predict.main(command) == 2
   said = capsys.readouterr().err.splitlines()
   assert len(said) == 1 and said[0].startswith("alcurr: ")
@@ -194,25 +195,31 @@ def _told(run, out, capsys, *options):
 )
 def test_wrong_options(finished, test_file, tmp_path, capsys, options, message):
   out = tmp_path / "out.csv"
-  assert message in _told([finished[0]], out, capsys, *options)
+  assert message in _told([finished[0]], test_file, out, capsys, *options)
 
 
 def test_wrong_places(finished, test_file, tmp_path, capsys):
   folder, out = finished[0], tmp_path / "out.csv"
-  said = _told([tmp_path / "none"], out, capsys)
+  said = _told([tmp_path / "none"], test_file, out, capsys)
   assert "none/result.json cannot be read (No such file or directory)" in said
-  said = _told([folder.parents[1]], out, capsys)
+  said = _told([folder.parents[1]], test_file, out, capsys)
   assert "name the folder of a finished run in its experiment" in said
-  said = _told([folder], tmp_path / "no/out.csv", capsys)
+  said = _told([folder], test_file, tmp_path / "no/out.csv", capsys)
   assert f"there is no folder {tmp_path / 'no'}; make it." in said
-  test_file["key"] = np.append(test_file["key"][1:], test_file["key"][1])
-  said = _told([folder], out, capsys)
-  assert f"the key_id {test_file['key'][0]} comes twice" in said
+  said = _told([folder], tmp_path / "no.csv", out, capsys)
+  assert "no.csv: cannot be read (No such file or directory)" in said
+  lines = test_file.read_text().splitlines()
+  twice = tmp_path / "twice.csv"
+  twice.write_text("\n".join([*lines, lines[5]]))
+  said = _told([folder], twice, out, capsys)
+  assert f"the key_id {lines[5].split(',')[0]} comes twice" in said
+  (tmp_path / "cut.csv").write_text("\n".join([*lines[:4], lines[4][:30]]))
+  assert "cut.csv:5: " in _told([folder], tmp_path / "cut.csv", out, capsys)
 
 
 def test_a_run_that_is_not_finished(copied, test_file, tmp_path, capsys):
   (copied / "result.json").unlink()
-  said = _told([copied], tmp_path / "out.csv", capsys)
+  said = _told([copied], test_file, tmp_path / "out.csv", capsys)
   assert f"{copied} is not finished; run its experiment's command again" in said
 
 
@@ -230,23 +237,23 @@ def test_damaged_runs(copied, test_file, tmp_path, capsys):
   )
   whole = file.read_bytes()
   file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-  said = _told([copied], out, capsys)
+  said = _told([copied], test_file, out, capsys)
   assert f"{checkpoint} is damaged or gone" in said and "was changed" in said
   file.write_bytes(whole)
   for name in ("config.json", "gallery.json", "runs/uniform/result.json"):
     text = (workdir / name).read_text()
     (workdir / name).write_text(text[:50])
-    assert f"{name} is damaged" in _told([copied], out, capsys)
+    assert f"{name} is damaged" in _told([copied], test_file, out, capsys)
     (workdir / name).write_text(text)
   _edit(workdir / "gallery.json", class_names=["a", "b"])
-  said = _told([copied], out, capsys)
+  said = _told([copied], test_file, out, capsys)
   assert "is of another model than config.json says" in said
   _edit(workdir / "gallery.json", image_shape=[28, 28, 1])
-  said = _told([copied], out, capsys)
+  said = _told([copied], test_file, out, capsys)
   assert "was trained on images of its own, [28, 28, 1]" in said
   shutil.rmtree(checkpoint)
   _edit(workdir / "gallery.json", image_shape=[16, 16, 1])
-  assert "is damaged or gone" in _told([copied], out, capsys)
+  assert "is damaged or gone" in _told([copied], test_file, out, capsys)
 
 
 def test_an_earlier_versions_run(copied, test_file, tmp_path, capsys):
@@ -254,7 +261,7 @@ def test_an_earlier_versions_run(copied, test_file, tmp_path, capsys):
   record = json.loads(path.read_text())
   del record["image_shape"]
   path.write_text(json.dumps(record))
-  said = _told([copied], tmp_path / "out.csv", capsys)
+  said = _told([copied], test_file, tmp_path / "out.csv", capsys)
   assert "does not tell the image_shape of the experiment; run it again" in said
 
 
@@ -282,7 +289,7 @@ def test_runs_of_other_classes_are_not_averaged(
   path = copied.parents[1] / "gallery.json"
   names = json.loads(path.read_text())["class_names"]
   _edit(path, class_names=names[::-1])
-  said = _told([finished[0], copied], tmp_path / "out.csv", capsys)
+  said = _told([finished[0], copied], test_file, tmp_path / "out.csv", capsys)
   assert f"{copied} tells other classes apart than {finished[0]}" in said
 
 
