@@ -13,7 +13,7 @@ from alcurr.errors import UserError
 from configs import default
 
 
-def _config(**changes):
+def _config():
   config = default.get_config()
   config.trials = 2
   config.batch_size = 16
@@ -26,35 +26,20 @@ def _config(**changes):
   config.data.stroke_decay = 0.5
   config.model.name = "cnn(width=0.25)"
   del config.samplers.bandit
-  config.update_from_flattened_dict(changes)
   return config
-
-
-def _run(workdir, **changes):
-  config = _config(**changes)
-  with pytest.MonkeyPatch.context() as patch:
-    # The page takes longer than the run, and nothing here reads it.
-    patch.setattr(experiment.page, "write_report", lambda *args: None)
-    experiment.run(config, workdir)
-  parts, _ = sources.load(
-    config.data, settings.cache_dir(config, workdir.absolute())
-  )
-  return workdir / "runs" / "uniform", parts["test"]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
   """A finished run's folder and its test split."""
-  return _run(tmp_path_factory.mktemp("finished") / "one")
-
-
-@pytest.fixture(scope="module")
-def second(tmp_path_factory):
-  """Of the same classes and data, but seen in other pixels by another net."""
-  return _run(
-    tmp_path_factory.mktemp("second") / "two",
-    **{"data.image_size": 20, "data.render": "ahead", "seed": 7},
-  )[0]
+  workdir = tmp_path_factory.mktemp("finished") / "one"
+  config = _config()
+  with pytest.MonkeyPatch.context() as patch:
+    # The page takes longer than the run, and nothing here reads it.
+    patch.setattr(experiment.page, "write_report", lambda *args: None)
+    experiment.run(config, workdir)
+  parts, _ = sources.load(config.data, settings.cache_dir(config, workdir))
+  return workdir / "runs" / "uniform", parts["test"]
 
 
 @pytest.fixture
@@ -100,16 +85,24 @@ def test_ranks_and_losses_are_those_of_the_evaluation(finished, trial):
   np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
 
 
-def test_trials_and_runs_are_averaged(finished, second):
+def test_trials_and_runs_are_averaged(finished, copied):
+  """Of a copy whose first trial is out, the second counts for a whole run."""
   folder, dataset = finished
-  of = lambda *args, **options: predict.predict(*args, **options).probability  # noqa: E731
-  each = [of(folder, dataset.source, trials=[t]) for t in (0, 1)]
-  whole = of(folder, dataset.source)
-  np.testing.assert_allclose(whole, np.mean(each, 0), rtol=1e-5, atol=1e-7)
+  some = strokes.take_strokes(dataset.source, np.arange(40))
+  each = [predict.predict(folder, some, trials=[t])[1] for t in (0, 1)]
   assert np.abs(each[0] - each[1]).max() > 0.01
-  other = of(str(second), dataset.source)
-  both = of([folder, second], dataset.source)
-  np.testing.assert_allclose(both, (whole + other) / 2, rtol=1e-5, atol=1e-7)
+  whole = predict.predict(str(folder), some).probability
+  np.testing.assert_allclose(whole, np.mean(each, 0), rtol=1e-5, atol=1e-7)
+  _lose_first_trial(copied)
+  both = predict.predict([folder, copied], some).probability
+  expected = each[0] / 4 + 3 * each[1] / 4
+  np.testing.assert_allclose(both, expected, rtol=1e-5, atol=1e-7)
+
+
+def _lose_first_trial(folder):
+  trials = json.loads((folder / "result.json").read_text())["trials"]
+  wrong = {"wrong_step": 3, "wrong": "loss"}
+  _edit(folder / "result.json", trials=[wrong, *trials[1:]])
 
 
 def test_flips_average_with_the_mirrored_drawings(finished):
@@ -267,9 +260,7 @@ def test_an_earlier_versions_run(copied, test_file, tmp_path, capsys):
 
 def test_trials_that_went_wrong_are_left_out(copied, finished, caplog):
   folder, dataset = finished
-  trials = json.loads((copied / "result.json").read_text())["trials"]
-  trials[0] = {"wrong_step": 3, "wrong": "loss"}
-  _edit(copied / "result.json", trials=trials)
+  _lose_first_trial(copied)
   rest = predict.predict(copied, dataset.source)
   good = predict.predict(folder, dataset.source, trials=[1])
   np.testing.assert_array_equal(rest.probability, good.probability)
@@ -278,7 +269,7 @@ def test_trials_that_went_wrong_are_left_out(copied, finished, caplog):
     UserError, match=r"trial 0 went wrong; of these choose: 1"
   ):
     predict.predict(copied, dataset.source, trials=[0])
-  _edit(copied / "result.json", trials=[trials[0]] * 2)
+  _edit(copied / "result.json", trials=[{"wrong_step": 3}] * 2)
   with pytest.raises(UserError, match="every trial went wrong; name another"):
     predict.predict(copied, dataset.source)
 
