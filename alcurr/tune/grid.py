@@ -157,7 +157,11 @@ def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
     x = part[axis_field]
     if axis_field != RATE:
       x = x.astype(str)
-    error = [part["top1"] - part["top1_low"], part["top1_high"] - part["top1"]]
+    # A bootstrap's interval need not hold the mean.
+    error = [
+      (part["top1"] - part["top1_low"]).clip(lower=0),
+      (part["top1_high"] - part["top1"]).clip(lower=0),
+    ]
     axis.errorbar(
       x,
       part["top1"],
