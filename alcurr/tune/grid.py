@@ -206,7 +206,9 @@ def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
     ]
   lines = [text.to_string(index=False)]
   if table["trials"].any():
-    best = table.loc[table["top1"].idxmax()]
+    # By column: a row would make floats of whole numbers.
+    place = table["top1"].idxmax()
+    best = {field: table.at[place, field] for field in fields}
     options = " ".join(f"--config.{f}={best[f]}" for f in fields)
     lines.append(f"\nBest top-1: {options}")
     ends = {table[RATE].min(), table[RATE].max()} if RATE in fields else set()

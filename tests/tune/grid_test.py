@@ -95,6 +95,20 @@ def test_a_row_by_hand():
     assert row[f"{metric}_low"] < row[metric] < row[f"{metric}_high"]
 
 
+def test_the_best_is_told_as_options():
+  """The values as they would be typed: a batch size is a whole number."""
+  row = grid.summarize(
+    Scores(np.array([[0, 1]]), np.array([[1.0, 2.0]])), np.array([0])
+  )
+  fields = ["optimizer.learning_rate", "batch_size"]
+  rows = [dict(zip(fields, x, strict=True)) | row for x in ((0.1, 8), (0.2, 8))]
+  rows[1]["top1"] = 0.75
+  said = grid.render(pd.DataFrame(rows), fields)
+  option = "--config.optimizer.learning_rate=0.2 --config.batch_size=8\n"
+  assert f"Best top-1: {option}" in said
+  assert "Its rate is at an end of those tried" in said
+
+
 def test_fields_and_their_combinations():
   texts = (
     "optimizer.learning_rate=1e-3, 3e-3",
