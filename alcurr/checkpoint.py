@@ -26,7 +26,7 @@ from alcurr import writer
 from alcurr.data import cache
 from alcurr.errors import MachineError, UserError
 from alcurr.tally import Tally
-from alcurr.types import Array, TrainState
+from alcurr.types import Array, PyTree, TrainState
 
 _MANIFEST = "manifest.json"
 # What Orbax and the manifest write beside the arrays, measured as below 100 kB.
@@ -144,6 +144,40 @@ def restore(
       "run anew."
     )
   return None
+
+
+def read_variables(
+  folder: pathlib.Path, step: int, variables: tuple[PyTree, PyTree]
+) -> tuple[PyTree, PyTree]:
+  """What the model of a run was at a step, of all trials; touches nothing.
+
+  Args:
+    folder: of the checkpoints.
+    step: of the one to read.
+    variables: shapes like those of params and model_state, [S].
+
+  Raises:
+    UserError: there is no such checkpoint that is good, or it is of another
+      model.
+  """
+  path = folder / str(step)
+  try:
+    manifest = _checked_manifest(path)
+    shapes = manifest["facts"]["arrays"]
+    arrays = _read(path / "state")
+  except (OSError, ValueError, KeyError, MachineError) as error:
+    raise UserError(
+      f"{path} is damaged or gone ({error}); put it back, or delete the run's "
+      "folder and run its experiment again."
+    ) from error
+  template = Kept(TrainState((), (), *variables, (), ()), ())
+  if not _shapes(by_name(template)).items() <= shapes.items():
+    raise UserError(
+      f"{path} is of another model than config.json says; name a run whose "
+      "files belong together."
+    )
+  state = _kept(template, arrays).state
+  return state.params, state.model_state
 
 
 def _manifest(path: pathlib.Path) -> dict[str, Any]:

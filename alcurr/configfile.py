@@ -10,6 +10,7 @@ import sys
 import traceback
 import types
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -84,6 +85,67 @@ def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
         hint = f" Did you mean {place}.{close[0]}?" if close else ""
         raise UserError(f"{place}.{key}: there is no such field.{hint}")
       known, place = known[key], f"{place}.{key}"
+
+
+def load_with(text: str, options: Sequence[str]) -> ConfigDict:
+  """The config of `load` with fields set, for commands of argparse.
+
+  Args:
+    text: as of `load`.
+    options: such as `--config.data.dir=DIR`.
+
+  Raises:
+    UserError: an option that is not of that form, names no field, or has a
+      value of another type than the field's.
+  """
+  config = load(text)
+  check_names(config, options)
+  values = {}
+  for option in options:
+    match = re.fullmatch(r"--config\.([^=]+)=(.*)", option, re.DOTALL)
+    if not match:
+      raise UserError(
+        f"Unknown argument {option!r}; fields are set by --config.field=value."
+      )
+    values[match[1]] = value_of(config, *match.groups())
+  with config.unlocked():
+    config.update_from_flattened_dict(values)
+  return config
+
+
+def value_of(config: ConfigDict, field: str, text: str) -> Any:
+  """A text as a value of a config's field.
+
+  Args:
+    config: that has the field.
+    field: its dotted name.
+    text: of the value.
+
+  Raises:
+    UserError: no such field, or a text that is not of its type.
+  """
+  check_names(config, [f"--config.{field}="])
+  before = config
+  for key in field.split("."):
+    before = before[key]
+  kind = type(before)
+  if kind not in _KINDS:
+    raise UserError(f"config.{field} cannot be set here; set what is in it.")
+  words, read = _KINDS[kind]
+  try:
+    return read(text)
+  except (KeyError, ValueError) as error:
+    raise UserError(f"--config.{field}={text}: write {words}.") from error
+
+
+_BOOLS = {"true": True, "false": False}
+# How a field's type is said, and read.
+_KINDS = {
+  bool: ("true or false", lambda text: _BOOLS[text.lower()]),
+  int: ("a whole number", int),
+  float: ("a number", float),
+  str: ("a text", str),
+}
 
 
 def _check_file(path: pathlib.Path) -> None:

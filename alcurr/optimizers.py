@@ -36,23 +36,35 @@ def get_optimizer(
   Raises:
     UserError: an unknown name or argument, or a value out of range.
   """
-  learning_rate = config["learning_rate"]
-  if not 0 < learning_rate < float("inf"):
-    raise UserError(
-      f"{field}.learning_rate must be positive, got {learning_rate}."
-    )
+  rate = learning_rate(config, num_steps, field)
+  return with_rate(config, rate, field)
+
+
+def learning_rate(
+  config: Mapping[str, Any], num_steps: int, field: str = "optimizer"
+) -> optax.Schedule:
+  """The learning rate of each update; arguments as of `get_optimizer`."""
+  peak = config["learning_rate"]
+  if not 0 < peak < float("inf"):
+    raise UserError(f"{field}.learning_rate must be positive, got {peak}.")
+  return specs.make(
+    config["schedule"],
+    SCHEDULES,
+    f"{field}.schedule",
+    value=peak,
+    num_steps=num_steps,
+  )
+
+
+def with_rate(
+  config: Mapping[str, Any], schedule: optax.Schedule, field: str = "optimizer"
+) -> optax.GradientTransformation:
+  """The optimiser of `get_optimizer` with a learning rate from elsewhere."""
   backbone = config.get("backbone", 1.0)
   if not 0 <= backbone < float("inf"):
     raise UserError(
       f"{field}.backbone must be finite and not negative, got {backbone}."
     )
-  schedule = specs.make(
-    config["schedule"],
-    SCHEDULES,
-    f"{field}.schedule",
-    value=learning_rate,
-    num_steps=num_steps,
-  )
 
   def make(schedule: optax.Schedule) -> optax.GradientTransformation:
     return specs.make(

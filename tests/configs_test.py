@@ -2,8 +2,9 @@
 
 import pytest
 
-from alcurr import settings
+from alcurr import experiment, predict, settings
 from alcurr.difficulty.arms import ARMS
+from alcurr.models import MODELS
 from configs import (
   ablation,
   default,
@@ -11,6 +12,7 @@ from configs import (
   headroom,
   honest,
   influence,
+  kaggle,
   paper,
   quickstart,
   zoo,
@@ -29,6 +31,7 @@ from configs import (
     headroom.get_config("noise=0.3,passes=10"),
     influence.get_config("part=all,probe=noisy"),
     zoo.get_config("model=inception_resnet_v2"),
+    *(kaggle.get_config(f"model={name}") for name in MODELS),
   ],
 )
 def test_it_passes_the_checks(config):
@@ -53,6 +56,41 @@ def test_the_paper_at_full_size_is_the_papers():
   assert config.samplers.bandit.warmup == 100
   mine = settings.of_run(config, "bandit_32")
   assert (mine.batch_size, mine.baseline) == (32, "uniform_32")
+
+
+@pytest.mark.slow
+def test_kaggles_recipe_trains_and_predicts_in_small(quickdraw_dir, tmp_path):
+  """On real drawings, with all that makes it slow made small."""
+  config = kaggle.get_config("model=cnn,epochs=0.5,trials=2")
+  assert config.budget == "0.5 epochs" and config.batch_size == 512
+  tiny = {
+    "data.dir": str(quickdraw_dir / "simplified"),
+    "data.classes": "ant,The Eiffel Tower,bicycle,cat",
+    "data.max_per_class": 40,
+    "data.image_size": 12,
+    "data.valid_fraction": 0.2,
+    "data.test_fraction": 0.2,
+    "batch_size": 8,
+    "eval_batch_size": 32,
+    "evaluations": 1,
+    "difficulty.budget": "4 steps",
+    "difficulty.num_arms": 2,
+    "samplers.bandit.warmup": 2,
+    "model.name": "cnn(width=0.1)",
+  }
+  workdir = tmp_path / "runs" / "kaggle"
+  with pytest.MonkeyPatch.context() as patch:
+    # The page takes longer than all else, and other tests read it.
+    patch.setattr(experiment.page, "write_report", lambda *args: None)
+    summary = experiment.run(settings.changed(config, tiny), workdir)
+  assert summary["sampler"].tolist() == ["uniform", "bandit"]
+  assert (summary["top1"] <= summary["map3"]).all()
+  assert (summary["map3"] <= summary["top3"]).all()
+  runs = [workdir / "runs" / name for name in ("uniform", "bandit")]
+  names, p = predict.predict(runs, [[[[0, 255], [9, 9]]], [[[3], [4]]]])
+  assert names == ("The Eiffel Tower", "ant", "bicycle", "cat")
+  assert p.shape == (2, 4) and (p > 0).all()
+  assert p.sum(1) == pytest.approx([1, 1], abs=1e-5)
 
 
 def test_the_ablation_is_a_full_factorial():

@@ -131,11 +131,12 @@ def check(config: Mapping[str, Any]) -> None:
       f"{config['train_examples']}."
     )
   with specs.mistakes_in("data"):
-    _make_render(config)
+    get_render(config)
     check_fractions(*(config[name] for name in _FRACTIONS))
 
 
-def _make_render(config: Mapping[str, Any]) -> Render:
+def get_render(config: Mapping[str, Any]) -> Render:
+  """What makes images of drawings; the arguments are `config.data`."""
   return make_render(
     size=config["image_size"],
     stroke_width=config["stroke_width"] or None,
@@ -173,7 +174,7 @@ def load(
   Raises:
     UserError: data that is missing, broken, or more than memory holds.
   """
-  render = _make_render(config)
+  render = get_render(config)
   with specs.mistakes_in("data"):
     try:
       dataset = SOURCES[config["source"]](config, cache_dir)

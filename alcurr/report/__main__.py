@@ -4,21 +4,14 @@ import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
+from alcurr import commandline
 from alcurr.errors import UserError
 from alcurr.report import page
 
 
-class _Parser(argparse.ArgumentParser):
-  """Tells a mistake in the arguments as every other is told."""
-
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}; see python -m alcurr.report --help.")
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-  parser = _Parser(
+  parser = commandline.Parser(
     prog="python -m alcurr.report",
     description="Rebuilds an experiment's figures and report.html from its "
     "files alone; of several experiments, one page that compares them.",
@@ -39,21 +32,20 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str]) -> int:
-  """Returns the exit status: 0, or 2 after a user's mistake."""
-  try:
-    args = parse(argv)
-    alone = len(args.workdirs) == 1
-    folder = args.workdirs[0] if alone else pathlib.Path()
-    out = args.out or folder / "report.html"
-    if out.is_dir():
-      raise UserError(f"--out {out} is a folder; name a file.")
-    page.write_report(args.workdirs, out)
-  except UserError as error:
-    print(f"alcurr: {error}", file=sys.stderr)
-    return 2
+def _report(argv: Sequence[str]) -> None:
+  args = parse(argv)
+  alone = len(args.workdirs) == 1
+  folder = args.workdirs[0] if alone else pathlib.Path()
+  out = args.out or folder / "report.html"
+  if out.is_dir():
+    raise UserError(f"--out {out} is a folder; name a file.")
+  page.write_report(args.workdirs, out)
   print(out)
-  return 0
+
+
+def main(argv: Sequence[str]) -> int:
+  """Returns the exit status: 0, 2 after a user's mistake, 1 after a fault."""
+  return commandline.status(lambda: _report(argv))
 
 
 if __name__ == "__main__":

@@ -39,15 +39,15 @@ def write_gallery(
 ) -> None:
   """Leaves gallery.npz and gallery.json of a training pool in a workdir.
 
-  gallery.json holds `class_names`; `classes`, a record for each: its `count`
-  and, if the pool has been scored, its `difficulty` (quantiles and mean);
-  `partitions`, those of pool.arms but "label", whose arms are the classes: for
-  each arm its `size`, `difficulty` (mean) and `drawings` (positions in
-  gallery.npz, chosen at random; none of more than 40 arms). Of a scored pool
-  also
-  `hardest` and `easiest`, classes by median, and `drawings`: for some classes
-  the positions of their `least` and `most` informative drawings (the lowest
-  and the highest difficulty) and of `random` ones.
+  gallery.json holds `class_names`; `image_shape`, [H, W, C] as the models see
+  them; `classes`, a record for each: its `count` and, if the pool has been
+  scored, its `difficulty` (quantiles and mean); `partitions`, those of
+  pool.arms but "label", whose arms are the classes: for each arm its `size`,
+  `difficulty` (mean) and `drawings` (positions in gallery.npz, chosen at
+  random; none of more than 40 arms). Of a scored pool also `hardest` and
+  `easiest`, classes by median, and `drawings`: for some classes the positions
+  of their `least` and `most` informative drawings (the lowest and the highest
+  difficulty) and of `random` ones.
 
   Args:
     workdir: of the experiment.
@@ -80,6 +80,8 @@ def write_gallery(
   if scored:
     info |= _by_difficulty(members, difficulty, rng, keep)
   index = np.fromiter(kept, np.int32, len(kept))
+  one = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
+  info["image_shape"] = one.image.shape[1:]
   image = _thumbnails(pool, gather, index)
   arrays = {"index": index, "label": label[index]}
   arrays |= {"image": image, "difficulty": difficulty[index]}

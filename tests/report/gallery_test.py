@@ -70,7 +70,10 @@ def test_a_pool_without_scores_has_no_difficulty(tmp_path, pool):
   written = gallery.read_gallery(tmp_path)
   assert written.info["classes"] == [{"count": 20}] * 4
   assert written.info["partitions"] == {}
-  assert written.info.keys() == {"class_names", "classes", "partitions"}
+  assert written.info.keys() == {
+    *("class_names", "classes", "image_shape", "partitions")
+  }
+  assert written.info["image_shape"] == [6, 6, 1]
   assert len(written.image) == 0
 
 

@@ -1,0 +1,42 @@
+"""What the commands beside alcurr.main share: mistakes in one sentence."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from alcurr.errors import FaultError, UserError
+
+
+class Parser(argparse.ArgumentParser):
+  """Tells a mistake in the arguments as every other is told."""
+
+  def error(self, message: str) -> NoReturn:
+    raise UserError(f"{message}; see {self.prog} --help.")
+
+
+def status(command: Callable[[], None]) -> int:
+  """Runs a command and says what went wrong, in one line on stderr.
+
+  Returns:
+    The exit status: 0; 2 after a user's mistake; 1 after a fault.
+  """
+  try:
+    command()
+  except UserError as error:
+    return _say(error, 2)
+  except FaultError as error:
+    return _say(error, 1)
+  except OSError as error:
+    where = f"{error.filename}: " if error.filename else ""
+    return _say(
+      f"{where}{error.strerror or error}; mend that and run it again.", 1
+    )
+  return 0
+
+
+def _say(what: object, number: int) -> int:
+  # A name in it may hold what no terminal can show.
+  text = " ".join(str(what).split()).encode(errors="backslashreplace").decode()
+  print(f"alcurr: {text}", file=sys.stderr)
+  return number

@@ -1,0 +1,1 @@
+"""Finding the settings of an experiment, on the way to it."""

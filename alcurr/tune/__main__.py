@@ -1,0 +1,31 @@
+"""python -m alcurr.tune lr|grid --config=configs/<x>.py [...]"""
+
+import sys
+from collections.abc import Sequence
+
+from alcurr import commandline
+from alcurr.tune import grid, lr
+
+COMMANDS = (lr, grid)
+
+
+def _tune(argv: Sequence[str]) -> None:
+  parser = commandline.Parser(
+    prog="python -m alcurr.tune",
+    description="Finds settings of an experiment before it is run. Any field "
+    "of its config may be set too, as in --config.data.dir=DIR.",
+  )
+  commands = parser.add_subparsers(required=True, metavar="lr|grid")
+  for command in COMMANDS:
+    command.add_command(commands)
+  args, options = parser.parse_known_args(argv)
+  args.run(args, options)
+
+
+def main(argv: Sequence[str]) -> int:
+  """Returns the exit status: 0, 2 after a user's mistake, 1 after a fault."""
+  return commandline.status(lambda: _tune(argv))
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

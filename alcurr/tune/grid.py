@@ -1,0 +1,265 @@
+"""python -m alcurr.tune grid --config=FILE FIELD=VALUE,VALUE [FIELD=...] [...]
+
+Every combination of some fields' values, each in all trials of the config and
+evaluated on the valid drawings at the end. The learning rates are trials of one
+program, compiled once; every other field's values are runs of their own. What
+`budget` says holds for each.
+"""
+
+import argparse
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from absl import logging
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from alcurr import configfile, evaluate, runs, settings, tally, train
+from alcurr.errors import UserError
+from alcurr.report import tables
+from alcurr.report.style import plain, styles
+from alcurr.tune import swept, trials
+from alcurr.types import Pool
+
+RATE = "optimizer.learning_rate"
+_VALID = 10_000  # most drawings that are evaluated
+# Of these a config has its say, and not a combination.
+_FIXED = ("seed", "trials", "baseline", "cache_dir", "samplers")
+
+
+def parse_fields(
+  config: ConfigDict, texts: Sequence[str]
+) -> dict[str, list[Any]]:
+  """The values of each field: `batch_size=32,64` and the like.
+
+  Commas within brackets belong to a value.
+
+  Raises:
+    UserError: not of that form, no such field, or a value of another type.
+  """
+  found: dict[str, list[Any]] = {}
+  for text in texts:
+    field, equals, values = text.partition("=")
+    if not equals or field in found:
+      raise UserError(
+        f"{text!r}: write each field once, with its values, such as "
+        f"{RATE}=1e-3,3e-3."
+      )
+    if field.split(".")[0] in _FIXED:
+      raise UserError(
+        f"{field} is the same for all; set it by --config.{field}."
+      )
+    found[field] = [
+      configfile.value_of(config, field, value.strip())
+      for value in re.split(r",(?![^(]*\))", values)
+    ]
+    if len(set(found[field])) < len(found[field]):
+      raise UserError(f"{text!r}: a value comes twice; write each once.")
+  return found
+
+
+def combinations(fields: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+  """Every choice of a value for each field, the last field fastest."""
+  return [
+    dict(zip(fields, values, strict=True))
+    for values in itertools.product(*fields.values())
+  ]
+
+
+def run_rates(
+  run: train.Run,
+  optimizer: Mapping[str, Any],
+  rates: Sequence[float],
+  pools: Mapping[str, Pool],
+) -> tuple[evaluate.Scores, np.ndarray]:
+  """All trials of a run at each of some learning rates, in one program.
+
+  Args:
+    run: of S trials; its optimiser is not looked at.
+    optimizer: `config.optimizer`.
+    rates: [R], the peaks of the schedule.
+    pools: "train", "probe" and "valid".
+
+  Returns:
+    The scores of the valid drawings at the end, [R, S, N], and the step at
+    which each trial went wrong, [R, S], 0 for none.
+  """
+  every = run._replace(
+    tx=swept.make_optimizer(optimizer, run.num_steps),
+    seeds=run.seeds * len(rates),
+  )
+  peaks = [rate for rate in rates for _ in run.seeds]
+  state = train.init_trials(every, pools["train"])
+  state = swept.at_rates(optimizer, state, peaks)
+  with runs.progress_bar(run.name, every) as progress:
+    before = 0
+    for stretch in trials.follow(every, pools, state):
+      steps, before = stretch.done - before, stretch.done
+      loss = stretch.metrics.loss[tally.going(stretch.tally), -1]
+      text = f"loss {loss.min():.3f} at best" if len(loss) else "all went wrong"
+      progress(steps * run.batch_size * len(peaks), text)
+  scores = train.score_pool(every, stretch.state, pools["valid"])
+  shape = (len(rates), len(run.seeds))
+  by_rate = evaluate.Scores(
+    *(np.asarray(x).reshape(*shape, -1) for x in scores)
+  )
+  return by_rate, stretch.tally.wrong_step.reshape(shape)
+
+
+def summarize(
+  scores: evaluate.Scores, wrong_step: np.ndarray
+) -> dict[str, float]:
+  """The means over trials and drawings, with their 95 % intervals.
+
+  The intervals are of a bootstrap over both, see `tables.resampled_means`.
+
+  Args:
+    scores: [S, N], of one combination.
+    wrong_step: [S], 0 for a trial that counts.
+  """
+  rank, loss = np.asarray(scores.rank), np.asarray(scores.loss)
+  row = {
+    "trials": int((wrong_step == 0).sum()),
+    "trials_wrong": int((wrong_step > 0).sum()),
+  }
+  for metric, values in (
+    ("top1", rank < 1),
+    ("map3", np.where(rank < 3, 1 / (rank + 1), 0)),
+    ("loss", loss),
+  ):
+    values = values.astype(np.float64)
+    values[wrong_step > 0] = np.nan
+    interval = tables.paired_bootstrap(values)
+    row[metric] = interval.mean
+    row[f"{metric}_low"], row[f"{metric}_high"] = interval.low, interval.high
+  return row
+
+
+def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
+  """Top-1 against one field, the rate if it varies; a line for each rest."""
+  axis_field = RATE if RATE in fields else fields[0]
+  rest = [field for field in fields if field != axis_field]
+  figure = Figure(figsize=(8, 5), layout="constrained")
+  axis = figure.subplots()
+  lines = {
+    ", ".join(f"{f}={v}" for f, v in zip(rest, values, strict=True)): part
+    for values, part in (
+      table.groupby(rest, sort=False) if rest else [((), table)]
+    )
+  }
+  for (name, part), look in zip(
+    lines.items(), styles(lines).values(), strict=True
+  ):
+    x = part[axis_field]
+    if axis_field != RATE:
+      x = x.astype(str)
+    # A bootstrap's interval need not hold the mean.
+    error = [
+      (part["top1"] - part["top1_low"]).clip(lower=0),
+      (part["top1_high"] - part["top1"]).clip(lower=0),
+    ]
+    axis.errorbar(
+      x,
+      part["top1"],
+      error,
+      color=look.color,
+      linestyle=look.line,
+      marker=".",
+      capsize=3,
+      label=plain(name),
+    )
+  axis.set(xlabel=axis_field, ylabel="top-1 accuracy on valid, 95 %")
+  if axis_field == RATE:
+    axis.set_xscale("log")
+  axis.grid(alpha=0.3)
+  if rest:
+    axis.legend(fontsize="small")
+  return figure
+
+
+def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
+  """The table as text for a terminal, and the best of it."""
+  text = table[list(fields)].copy()
+  if table["trials_wrong"].any():
+    text["trials"] = [tables.trials_in_words(r) for _, r in table.iterrows()]
+  for metric, scale, form in (
+    ("top1", 100, "{:.2f}"),
+    ("map3", 100, "{:.2f}"),
+    ("loss", 1, "{:.4f}"),
+  ):
+    unit = " %" if scale == 100 else ""
+    text[f"{metric}{unit}"] = [
+      " ".join(
+        (
+          form.format(scale * row[metric]),
+          f"[{form.format(scale * row[f'{metric}_low'])},",
+          f"{form.format(scale * row[f'{metric}_high'])}]",
+        )
+      )
+      if row["trials"]
+      else "-"
+      for _, row in table.iterrows()
+    ]
+  lines = [text.to_string(index=False)]
+  if table["trials"].any():
+    # By column: a row would make floats of whole numbers.
+    place = table["top1"].idxmax()
+    best = {field: table.at[place, field] for field in fields}
+    options = " ".join(f"--config.{f}={best[f]}" for f in fields)
+    lines.append(f"\nBest top-1: {options}")
+    ends = {table[RATE].min(), table[RATE].max()} if RATE in fields else set()
+    if len(ends) > 1 and best[RATE] in ends:
+      lines.append("Its rate is at an end of those tried: try more beyond.")
+  return "\n".join(lines)
+
+
+def add_command(commands) -> None:
+  parser = commands.add_parser(
+    "grid",
+    help="every combination of some fields' values",
+    description="Runs every combination of some fields' values, all learning "
+    "rates in one program, and compares them on the valid drawings.",
+  )
+  trials.add_arguments(parser, "runs/tune_grid")
+  parser.add_argument(
+    "fields",
+    metavar="FIELD=VALUE,...",
+    nargs="+",
+    help=f"such as {RATE}=1e-3,3e-3 or batch_size=32,64",
+  )
+  parser.set_defaults(run=search)
+
+
+def search(args: argparse.Namespace, options: Sequence[str]) -> None:
+  """Runs the grid of some arguments; table and plot grow with it."""
+  config = trials.load_config(args, options)
+  fields = parse_fields(config, args.fields)
+  rates = fields.get(RATE, [config.optimizer.learning_rate])
+  others = combinations({f: v for f, v in fields.items() if f != RATE})
+  changed = [settings.changed(config, values) for values in others]
+  for one, rate in itertools.product(changed, rates):
+    settings.check(settings.changed(one, {RATE: rate}))
+  rows = []
+  for one, values in zip(changed, others, strict=True):
+    name = ", ".join(f"{f}={v}" for f, v in values.items()) or config.baseline
+    logging.info("%s: %d learning rates.", name, len(rates))
+    job, pools = trials.load_data(one, args.out)
+    run = runs.make_run(one, job, one.baseline, pools)._replace(name=name)
+    pools["valid"] = trials.some_valid(job, _VALID)
+    scores, wrong = run_rates(run, one.optimizer, rates, pools)
+    for i, rate in enumerate(rates):
+      mine = {**values, RATE: rate}
+      of_rate = evaluate.Scores(scores.rank[i], scores.loss[i])
+      rows.append(
+        {field: mine[field] for field in fields}
+        | {"steps": run.num_steps}
+        | summarize(of_rate, wrong[i])
+      )
+    table = pd.DataFrame(rows)
+    trials.write(args.out, "grid", table, plot(table, list(fields)))
+  print(render(table, list(fields)))
+  print(f"\nTable and plot: {args.out}")
