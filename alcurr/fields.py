@@ -50,6 +50,7 @@ FIELDS: dict[str, type] = {
   "data.image_size": int,
   "data.render": str,
   "data.pool": str,
+  "augment": str,
   "data.stroke_width": float,
   "data.stroke_decay": float,
   "model.name": str,

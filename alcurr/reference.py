@@ -79,10 +79,11 @@ def _scores_request(config: ConfigDict, job: Job) -> dict[str, Any]:
   content = hashlib.blake2b()
   for part in job.parts.values():
     content.update(part.label.tobytes() + part.key.tobytes())
-  fields = ("model", "optimizer", "difficulty", "data", "batch_size")
+  fields = ("model", "optimizer", "difficulty", "data", "batch_size", "augment")
   request = {field: config.to_dict()[field] for field in fields}
-  # The number of arms is not part of the scores, nor where the files lay.
-  del request["difficulty"]["num_arms"], request["data"]["dir"]
+  # The number of arms is not part of the scores, nor where the data lies.
+  del request["difficulty"]["num_arms"]
+  del request["data"]["dir"], request["data"]["pool"]
   # A file of weights is named in the config, but its content may change.
   weights = job.networks[str(config.model)].model.fingerprint
   return request | {

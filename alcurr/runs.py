@@ -26,6 +26,7 @@ from alcurr import (
   train,
   writer,
 )
+from alcurr.data.augment import get_augment
 from alcurr.data.pool import Dataset
 from alcurr.difficulty import arms
 from alcurr.optimizers import get_optimizer
@@ -106,6 +107,7 @@ def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
     chunk_steps=config.chunk_steps,
     score=network.score,
     on_nonfinite=config.on_nonfinite,
+    augment=get_augment(config.augment, "augment"),
     name=name,
   )
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from alcurr import fields, specs, step
 from alcurr.data import sources
+from alcurr.data.augment import get_augment
 from alcurr.difficulty.arms import ARMS
 from alcurr.errors import UserError
 from alcurr.models import MODELS
@@ -46,6 +47,7 @@ def check(config: ConfigDict) -> None:
         f"checkpoint.{field} must be 0 (never) or more, got "
         f"{config.checkpoint[field]}."
       )
+  get_augment(config.augment, "augment")
   if config.trials_by not in ("vmap", "map"):
     raise UserError(f"trials_by must be vmap or map, got {config.trials_by!r}.")
   if config.on_nonfinite not in step.ON_NONFINITE:

@@ -18,6 +18,7 @@ import optax
 from alcurr import laws
 from alcurr.types import (
   Array,
+  Augment,
   Batch,
   Feedback,
   Model,
@@ -97,8 +98,8 @@ def make_init(
 
 
 def _keys(state: TrainState) -> Array:
-  """Of the step's draw, the model, the signal and the preparation."""
-  return jax.random.split(jax.random.fold_in(state.key, state.step), 4)
+  """Of the step's draw, model, signal, preparation and augmentation."""
+  return jax.random.split(jax.random.fold_in(state.key, state.step), 5)
 
 
 # (params, batch) -> the losses [B], and the model state after.
@@ -136,6 +137,7 @@ def make_steps(
   sampler: Sampler,
   gather: Callable[[Pool, Array], Batch],
   on_nonfinite: str = "stop",
+  augment: Augment | None = None,
 ) -> Steps:
   """The fused step, with the sampler's signal and without it.
 
@@ -149,6 +151,8 @@ def make_steps(
       the model's and the optimiser's state stay as they were, and the sampler
       goes past the batch without learning from it. If it stayed as well, the
       next step would draw the same batch and fail the same way.
+    augment: of the images that are trained on, and of no others; see
+      `alcurr.data.augment`.
   """
   if on_nonfinite not in ON_NONFINITE:
     raise ValueError(
@@ -158,7 +162,7 @@ def make_steps(
 
   def prepare(state: TrainState, pool: Pool, probe: Pool) -> PyTree:
     with jax.named_scope("prepare"):
-      _, key_model, _, key_prepare = _keys(state)
+      _, key_model, _, key_prepare, _ = _keys(state)
       losses = _make_losses(model, key_model, state.model_state)
       here = _situation(losses, state.params, probe, gather)
       return sampler.prepare(key_prepare, here)
@@ -167,10 +171,12 @@ def make_steps(
     state: TrainState, pool: Pool, probe: Pool, prepared: PyTree, measure: bool
   ) -> tuple[TrainState, Metrics]:
     with jax.named_scope("draw"):
-      key_draw, key_model, key_signal, _ = _keys(state)
+      key_draw, key_model, key_signal, _, key_augment = _keys(state)
       draw = sampler.sample(key_draw, state.sampler_state, pool)
     with jax.named_scope("gather_batch"):
       batch = gather(pool, draw.index)
+      if augment is not None:
+        batch = batch._replace(image=augment(key_augment, batch.image))
     losses = _make_losses(model, key_model, state.model_state)
     here = _situation(losses, state.params, probe, gather)
 

@@ -15,6 +15,7 @@ from absl import logging
 from alcurr import checkpoint, evaluate, keeping, programs, step, tally
 from alcurr.types import (
   Array,
+  Augment,
   Batch,
   Model,
   Pool,
@@ -42,6 +43,7 @@ class Run(NamedTuple):
   chunk_steps: int  # most steps between two visits of the host
   score: Score
   on_nonfinite: str = "stop"  # of step.ON_NONFINITE
+  augment: Augment | None = None  # of the images that are trained on
   name: str = "the run"  # in what is said of it
 
 
@@ -76,7 +78,12 @@ class Result(NamedTuple):
 def make_steps(run: Run) -> step.Steps:
   """The fused step of a run."""
   return step.make_steps(
-    run.model, run.tx, run.sampler, run.gather, run.on_nonfinite
+    run.model,
+    run.tx,
+    run.sampler,
+    run.gather,
+    run.on_nonfinite,
+    run.augment,
   )
 
 

@@ -11,6 +11,8 @@ import jax
 
 Array = jax.Array
 PyTree = Any
+# (key, image [B, H, W, C] float32) -> image, of the same shape
+Augment = Callable[[Array, Array], Array]
 
 
 class Images(NamedTuple):

@@ -101,6 +101,10 @@ def get_config() -> ConfigDict:
   config.evaluations = 10  # times the valid pool is evaluated during a run
   config.chunk_steps = 25  # most steps between two visits of the host
   config.eval_batch_size = 64
+  # Small changes of the images that are trained on, by lot at each step: none,
+  # or affine(flip=True, rotate=10, scale=0.1, shift=0.05), in degrees and in
+  # parts of the size.
+  config.augment = "none"
   # Where a loss, gradient, update, gain or policy is NaN or infinite: stop
   # (that trial is out, and its row in results.csv says so), or skip_update
   # (the model stays as it was, and the skipped updates are counted).

@@ -617,6 +617,18 @@ CASES = [
     "--config.data.render=never",
   ),
   _option(
+    "data.pool must be device or host, got 'disk'.",
+    "--config.data.pool=disk",
+  ),
+  _option(
+    "augment: affine: rotate must be in [0, 180] degrees, got 200.",
+    "--config.augment=affine(rotate=200)",
+  ),
+  _option(
+    "augment: no 'afine'. Known: affine, none. Did you mean affine?",
+    "--config.augment=afine",
+  ),
+  _option(
     "data: image size must be at least 1, got 0.", "--config.data.image_size=0"
   ),
   _option(
