@@ -55,7 +55,7 @@ def with_settings(
 ) -> Job:
   """The job of another config, of the same data as far as it is the same."""
   parts, gather, count = job.parts, job.gather, changed.data.train_examples
-  if changed.data.render != config.data.render:
+  if any(changed.data[f] != config.data[f] for f in ("render", "pool")):
     parts, gather = sources.load(changed.data, cache_dir)
   elif count != config.data.train_examples:
     fewer = sources.first_by_key(parts["train"], count)

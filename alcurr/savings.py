@@ -108,6 +108,13 @@ def strokes_on_device(case: Case) -> Iterator[Option]:
     yield Option({"data.render": "in_step"}, case.need._replace(pool=0))
 
 
+def examples_on_host(case: Case) -> Iterator[Option]:
+  """The examples on the host, and of the pool the rest on the device."""
+  # The memory of a CPU is the host's.
+  if case.config.data.pool == "device" and jax.default_backend() != "cpu":
+    yield Option({"data.pool": "host"}, case.need._replace(pool=0))
+
+
 def smaller_batches(case: Case) -> Iterator[Option]:
   """Smaller batches; of evaluations too, where they are too much as well."""
   values, need = {}, case.need
@@ -164,6 +171,7 @@ SAVINGS: tuple[Callable[[Case], Iterator[Option]], ...] = (
   smaller_evaluations,
   second_forward_pass,
   strokes_on_device,
+  examples_on_host,
   smaller_batches,
   fewer_trials,
   half_precision,

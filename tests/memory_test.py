@@ -230,6 +230,8 @@ def _measure(case: savings.Case):
     saved = 0.3 if "remat=True" in config.model.name else 1
     saved *= 0.5 if "bfloat16" in config.model.name else 1
     count = config.data.train_examples or case.num_train
+    if config.data.pool == "host":
+      count = 0
     return case.need._replace(
       pool=int(case.train_bytes * count),
       trials=config.trials,
@@ -271,6 +273,15 @@ def test_a_pool_that_is_too_large_is_cut(monkeypatch):
   need = Need(20 * GB, GB // 10, 3, 2 * GB, GB)
   (said,) = _suggest(_case(need, 16 * GB, **MOBILENET), monkeypatch)
   assert said == "--config.data.train_examples=64000"
+
+
+def test_an_accelerator_can_leave_the_pool_on_the_host(monkeypatch):
+  need = Need(20 * GB, GB // 10, 3, 2 * GB, GB)
+  case = _case(need, 16 * GB, **MOBILENET)
+  assert _suggest(case, monkeypatch, "gpu")[:2] == [
+    "--config.data.pool=host",
+    "--config.data.train_examples=64000",
+  ]
 
 
 def test_several_together_where_none_is_enough(monkeypatch):
