@@ -83,8 +83,15 @@ def test_without_a_fetch_it_is_told():
     make_gather()(pool, jnp.arange(2))
 
 
-@pytest.mark.parametrize("trials_by", ["map", "vmap"])
-@pytest.mark.parametrize("sampler", ["uniform", "bandit_self"])
+@pytest.mark.parametrize(
+  ("sampler", "trials_by"),
+  [
+    ("uniform", "map"),
+    ("bandit_self", "vmap"),
+    pytest.param("uniform", "vmap", marks=pytest.mark.slow),
+    pytest.param("bandit_self", "map", marks=pytest.mark.slow),
+  ],
+)
 def test_a_run_is_the_same_bit_for_bit(sampler, trials_by):
   pools = {
     "train": toy.make_pool(640),

@@ -1,0 +1,127 @@
+"""python -m benchmarks.host [--model NAME] [--num_examples 1000000] [...]
+
+What a pool on the host costs: the whole fused step of drawings that lie on the
+device, of the same in the host's memory, and of the same in memory-mapped
+files, in turns, see `timing`; the ratio is that to the pool on the device
+within the rounds. The strokes have the lengths of real ones (see `drawings`).
+
+The files were written just before, so that they are in the system's cache: a
+cold disk adds its own time to each example.
+"""
+
+import argparse
+import pathlib
+import sys
+import tempfile
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from alcurr.data.fetch import make_fetch
+from alcurr.data.pool import make_gather
+from alcurr.data.render import make_render
+from alcurr.models import MODELS
+from alcurr.types import Stored, Strokes
+from benchmarks import arguments, drawings, loops, pools, tables, timing
+from benchmarks.step import SAMPLERS, get_sampler
+
+DEVICE = "device"
+COLUMNS = (
+  *("model", "pixels", "batch", "examples", "sampler", "pool"),
+  *("ms", "ms_10%", "ms_90%", "ratio", "ratio_10%", "ratio_90%"),
+)
+
+
+def mapped(strokes: Strokes, folder: pathlib.Path) -> Strokes:
+  """The same strokes in memory-mapped files."""
+  found = {}
+  for name, array in strokes._asdict().items():
+    np.save(folder / f"{name}.npy", array)
+    found[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
+  return Strokes(**found)
+
+
+def measure(
+  args: argparse.Namespace, batch_size: int, folder: pathlib.Path
+) -> list[dict]:
+  """A row for each sampler and each place of the pool."""
+  num, size = args.num_examples, args.image_size
+  model = MODELS[args.model](
+    image_shape=(size, size, 1), num_classes=pools.NUM_CLASSES
+  )
+  render = make_render(size=size)
+  strokes = drawings.make_strokes(num)
+  device = pools.make_pool(strokes, num)
+  host = device._replace(source=Stored(jnp.arange(num, dtype=jnp.int32)))
+  places = {
+    DEVICE: (device, None),
+    "host": (host, make_fetch(strokes)),
+    "host, mapped": (host, make_fetch(mapped(strokes, folder))),
+  }
+  rows = []
+  for name in args.samplers:
+    contestants = {}
+    for place, (pool, fetch) in places.items():
+      print(f"{batch_size}, {name}, {place}: first steps", file=sys.stderr)
+      contestants[place] = loops.fused(
+        model,
+        optax.adam(1e-3),
+        get_sampler(name, batch_size),
+        make_gather(render, fetch),
+        pool,
+        chunk_steps=args.chunk_steps,
+      )
+      contestants[place](1)
+    times = timing.interleave(contestants, args.rounds, args.seconds)
+    rows += [
+      {
+        "model": args.model,
+        "pixels": size,
+        "batch": batch_size,
+        "examples": num,
+        "sampler": name,
+        "pool": place,
+        **tables.times(seconds, times[DEVICE]),
+      }
+      for place, seconds in times.items()
+    ]
+  return rows
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(
+    prog="python -m benchmarks.host",
+    description="What a pool on the host costs a training step.",
+  )
+  add = parser.add_argument
+  add("--model", choices=tuple(MODELS), default="cnn")
+  add("--image_size", type=arguments.number, default=28)
+  add("--batch_sizes", type=arguments.numbers, default=[32, 512])
+  add(
+    "--samplers",
+    type=arguments.names(tuple(SAMPLERS), between=";"),
+    default=["uniform", "prediction_gain"],
+    metavar="NAME;...",
+  )
+  add("--num_examples", type=arguments.number, default=1_000_000)
+  add("--chunk_steps", type=arguments.number, default=25)
+  arguments.add_rounds(parser, rounds=20, seconds=0.2)
+  arguments.add_out(parser, "host")
+  return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> None:
+  args = parse(argv)
+  rows = []
+  for batch_size in args.batch_sizes:
+    with tempfile.TemporaryDirectory() as folder:
+      rows += measure(args, batch_size, pathlib.Path(folder))
+    # After each, so that a run cut short leaves what it measured.
+    table = tables.save(rows, args.out)
+  tables.show(table, COLUMNS, args.out)
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])
