@@ -233,10 +233,12 @@ def _next_segments(
   start = jnp.where(lifted[..., None], point, previous)
   step = point - start
   length = jnp.sqrt((step**2).sum(-1))
-  # A dot has no direction; any will do.
+  # A dot has no direction; any will do. Where rounding moves a point that is
+  # drawn twice, that is no direction either: points are whole numbers.
+  least = scale / 2
   along = jnp.where(
-    length[..., None] > 0,
-    step / jnp.maximum(length, 1e-6)[..., None],
+    length[..., None] > least,
+    step / jnp.maximum(length, least)[..., None],
     jnp.array([1.0, 0.0]),
   )
   segments = _Segments((start + point) / 2, along, length / 2, strokes_here)

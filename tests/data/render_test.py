@@ -132,6 +132,21 @@ def test_a_dot_is_drawn():
   assert (mass * y).sum() == pytest.approx(13.5, abs=0.01)
 
 
+def test_a_point_drawn_twice_changes_nothing():
+  """Whatever becomes of its second place by rounding."""
+  rng = np.random.default_rng(0)
+  once = [[rng.integers(0, 256, (5, 2)).tolist()] for _ in range(100)]
+  twice = [
+    [[point for point in stroke for _ in range(2)] for stroke in drawing]
+    for drawing in once
+  ]
+  draw = jax.jit(render.make_render(size=28))
+  images = [
+    draw(_pack(*drawings), jnp.arange(100)) for drawings in (once, twice)
+  ]
+  np.testing.assert_allclose(*images, atol=1.01 / 255)
+
+
 def test_a_box_is_not_cut_at_the_edges():
   box = [(0, 0), (255, 0), (255, 255), (0, 255), (0, 0)]
   for size in (16, 28, 64):
