@@ -24,18 +24,19 @@ def status(command: Callable[[], None]) -> int:
   try:
     command()
   except UserError as error:
-    return _say(error, 2)
+    return say(error, 2)
   except FaultError as error:
-    return _say(error, 1)
+    return say(error, 1)
   except OSError as error:
     where = f"{error.filename}: " if error.filename else ""
-    return _say(
+    return say(
       f"{where}{error.strerror or error}; mend that and run it again.", 1
     )
   return 0
 
 
-def _say(what: object, number: int) -> int:
+def say(what: object, number: int) -> int:
+  """Says what went wrong, in one line on stderr; returns the exit status."""
   # A name in it may hold what no terminal can show.
   text = " ".join(str(what).split()).encode(errors="backslashreplace").decode()
   print(f"alcurr: {text}", file=sys.stderr)

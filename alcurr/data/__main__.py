@@ -3,8 +3,8 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
+from alcurr import commandline
 from alcurr.data import download, inspection, prepare
 from alcurr.errors import FaultError, UserError
 
@@ -14,16 +14,11 @@ _COMMANDS = {
   "inspect": (inspection, "count and draw what is in such a folder"),
 }
 
-
-class _Parser(argparse.ArgumentParser):
-  """Tells a mistake in the arguments as every other is told."""
-
-  def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}; see {self.prog} --help.")
+_GOES_ON = "the same command goes on from what is there."
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-  parser = _Parser(
+  parser = commandline.Parser(
     prog="python -m alcurr.data",
     description="Quick, Draw! files before an experiment reads them.",
   )
@@ -41,17 +36,12 @@ def main(argv: Sequence[str]) -> int:
     args = parse(argv)
     args.run(args)
   except UserError as error:
-    return _told(str(error), 2)
+    return commandline.say(error, 2)
   except (FaultError, MemoryError, OSError) as error:
-    return _told(f"{error}; the same command goes on from what is there.", 1)
+    return commandline.say(f"{error}; {_GOES_ON}", 1)
   except KeyboardInterrupt:
-    return _told("stopped; the same command goes on from what is there.", 130)
+    return commandline.say(f"stopped; {_GOES_ON}", 130)
   return 0
-
-
-def _told(text: str, status: int) -> int:
-  print(f"alcurr: {text}", file=sys.stderr)
-  return status
 
 
 if __name__ == "__main__":

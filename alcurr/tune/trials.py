@@ -5,7 +5,6 @@ no rows, no report.
 """
 
 import argparse
-import io
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -32,6 +31,7 @@ from alcurr import (
 from alcurr.data import sources
 from alcurr.data.pool import make_pool
 from alcurr.errors import UserError
+from alcurr.report import figures
 from alcurr.runs import Job
 from alcurr.types import Pool, TrainState
 
@@ -157,12 +157,7 @@ def write(
   folder: pathlib.Path, stem: str, table: pd.DataFrame, figure: Figure
 ) -> None:
   """A table and its plot, `<stem>.csv` and `<stem>.png`, in a folder."""
-  text = io.StringIO()
-  table.to_csv(text, index=False, float_format="%.6g")
-  writer.write_file(
-    folder / f"{stem}.csv",
-    lambda file: file.write(text.getvalue().encode()),
-  )
+  figures.write_csv(folder / f"{stem}.csv", table)
   writer.write_file(
     folder / f"{stem}.png", lambda file: figure.savefig(file, format="png")
   )

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import toy
 
 from alcurr import train
@@ -148,24 +149,8 @@ def test_wrong_fields(text, message):
   assert message in str(mistake.value)
 
 
-TINY = """
-from configs import default
-
-def get_config():
-  config = default.get_config()
-  config.data.num_examples = 600
-  config.data.classes = "4"
-  config.data.image_size = 12
-  config.data.render = "ahead"
-  config.model.name = "cnn(width=0.1)"
-  config.budget = "160 examples"
-  config.trials = 2
-  return config
-"""
-
-
 def test_the_command(tmp_path, capsys):
-  (tmp_path / "tiny.py").write_text(TINY)
+  tiny.write(tmp_path, budget="160 examples", trials=2)
   out = tmp_path / "runs" / "grid"
   options = ("grid", f"--config={tmp_path / 'tiny.py'}", f"--out={out}")
   fields = ("optimizer.learning_rate=1e-3,1e-2", "batch_size=8,16")
@@ -183,7 +168,7 @@ def test_the_command(tmp_path, capsys):
 
 
 def test_all_is_checked_before_anything_is_run(tmp_path, capsys):
-  (tmp_path / "tiny.py").write_text(TINY)
+  tiny.write(tmp_path, budget="160 examples", trials=2)
   out = tmp_path / "grid"
   options = ("grid", f"--config={tmp_path / 'tiny.py'}", f"--out={out}")
   for field, message in (

@@ -5,6 +5,7 @@ import numpy as np
 import optax
 import pandas as pd
 import pytest
+import tiny
 import toy
 
 from alcurr import schedules
@@ -152,23 +153,8 @@ def test_accuracy_is_measured_as_in_training():
   assert curves.accuracy == pytest.approx(right, abs=0.01)
 
 
-TINY = """
-from configs import default
-
-def get_config():
-  config = default.get_config()
-  config.data.num_examples = 600
-  config.data.classes = "4"
-  config.data.image_size = 12
-  config.data.render = "ahead"
-  config.model.name = "cnn(width=0.1)"
-  config.batch_size = 8
-  return config
-"""
-
-
 def _tune(tmp_path, *options):
-  (tmp_path / "tiny.py").write_text(TINY)
+  tiny.write(tmp_path, batch_size=8)
   return command.main(["lr", f"--config={tmp_path / 'tiny.py'}", *options])
 
 
