@@ -23,7 +23,7 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Rescale:
   mean rank) is (2 r - t) / t, in (-1, 1] ("Data Sampling Algorithms for
   Active Learning", the update of its active bandit). Over the whole history
   a gain that shrinks with time is forever among the smallest; a window
-  forgets. Cost: K x window comparisons a step.
+  forgets. Cost: window comparisons for each gain of a step.
 
   Args:
     window: how many gains are remembered; None for all, as in the paper.
@@ -42,20 +42,20 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Rescale:
     size = window if window is not None else num_steps * most_paid
     return RankState(jnp.zeros(size, jnp.float32), jnp.int32(0))
 
-  def apply(state: RankState, gain: Array, paid: Array):
+  def apply(state: RankState, gain: Array, here: Array):
     size = state.history.shape[0]
-    # The gains of a step enter the history together: the j-th arm paid takes
-    # the j-th free place, an arm not paid none (`size` is out of range).
-    place = state.count + jnp.cumsum(paid) - 1
-    place = jnp.where(paid, place % size, size)
+    # The gains of a step enter the history together: the j-th that is here
+    # takes the j-th free place, the others none (`size` is out of range).
+    place = state.count + jnp.cumsum(here) - 1
+    place = jnp.where(here, place % size, size)
     history = state.history.at[place].set(gain, mode="drop")
-    count = state.count + paid.sum()
+    count = state.count + here.sum()
     known = jnp.arange(size) < count
     below = ((history < gain[:, None]) & known).sum(1)
     equal = ((history == gain[:, None]) & known).sum(1)
-    position = below + (equal + 1) / 2  # [K], the mean rank of the ties
+    position = below + (equal + 1) / 2  # [m], the mean rank of the ties
     total = jnp.maximum(jnp.minimum(count, size), 1)
-    reward = jnp.where(paid, (2 * position - total) / total, 0)
+    reward = jnp.where(here, (2 * position - total) / total, 0)
     return reward, RankState(history, count)
 
   return Rescale(init, apply)

@@ -143,7 +143,10 @@ class Feedback(NamedTuple):
 
 
 class Gain(NamedTuple):
-  """A progress signal, for a sampler that draws from arms."""
+  """A progress signal, for a sampler that draws from arms.
+
+  It credits no more arms than a batch is drawn from.
+  """
 
   measure: Callable[[Array, Transition, Arms], Feedback]
   prepare: Callable[[Array, Situation], PyTree] = prepare_nothing
@@ -153,8 +156,9 @@ class Gain(NamedTuple):
 class Rescale(NamedTuple):
   """Turns the gains of the arms paid at a step into rewards in [-1, 1]."""
 
-  init: Callable[[int], PyTree]  # (most arms paid at a step) -> state
-  # (state, gain [K], paid [K] bool) -> (reward [K], state)
+  init: Callable[[int], PyTree]  # (m, most arms paid at a step) -> state
+  # (state, gain [m], here [m] bool) -> (reward [m], state); 0 for those that
+  # are not here
   apply: Callable[[PyTree, Array, Array], tuple[Array, PyTree]]
 
 

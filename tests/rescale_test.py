@@ -48,11 +48,11 @@ def test_any_gains_agree_with_scipy(gains, window):
     assert -1 < reward <= 1
 
 
-def test_arms_not_paid_enter_no_history_and_get_nothing():
+def test_gains_that_are_not_here_enter_no_history_and_get_nothing():
   scale = rescale.rank(window=4)
   state = scale.init(2)
-  paid = jnp.array([True, False, True])
-  reward, state = scale.apply(state, jnp.array([1.0, 9.0, 3.0]), paid)
+  here = jnp.array([True, False, True])
+  reward, state = scale.apply(state, jnp.array([1.0, 9.0, 3.0]), here)
   np.testing.assert_allclose(reward, [0, 0, 1], atol=1e-6)
   assert int(state.count) == 2
   assert sorted(state.history.tolist()) == [0, 0, 1, 3]

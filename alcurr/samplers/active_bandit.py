@@ -135,7 +135,12 @@ def active_bandit(
     state: ActiveBanditState, num_arms: int, feedback: Feedback
   ) -> tuple[PyTree, PyTree]:
     mean_gain, paid = _mean_by_arm(feedback, num_arms)
-    reward, rescale_state = rescale.apply(state.rescale, mean_gain, paid)
+    # Ranks cost by the number of gains: those of the arms paid alone.
+    most = min(arms_per_batch, num_arms)
+    (arm,) = jnp.nonzero(paid, size=most, fill_value=num_arms)
+    gains = mean_gain.at[arm].get(mode="fill", fill_value=0)
+    rewards, rescale_state = rescale.apply(state.rescale, gains, arm < num_arms)
+    reward = jnp.zeros(num_arms).at[arm].set(rewards, mode="drop")
     learned = jax.tree.map(
       lambda new, old: jnp.where(state.step >= state.warmup, new, old),
       bandit.update(state.bandit, reward, paid),
