@@ -73,6 +73,21 @@ class Steps(NamedTuple):
     }
 
 
+def run_keys(key: Array) -> Array:
+  """Of a run's initial parameters, its sampler's initial state, its steps."""
+  return jax.random.split(key, 3)
+
+
+def step_keys(key: Array, number: Array | int) -> Array:
+  """Of a step's draw, model, signal, preparation and augmentation.
+
+  Args:
+    key: of the run's steps, see `run_keys`.
+    number: the step's, from 0.
+  """
+  return jax.random.split(jax.random.fold_in(key, number), 5)
+
+
 def make_init(
   model: Model, tx: optax.GradientTransformation, sampler: Sampler
 ) -> Callable[[Array, Pool], TrainState]:
@@ -83,7 +98,7 @@ def make_init(
   """
 
   def init(key: Array, pool: Pool) -> TrainState:
-    key_model, key_sampler, key_run = jax.random.split(key, 3)
+    key_model, key_sampler, key_run = run_keys(key)
     params, model_state = model.init(key_model)
     return TrainState(
       step=jnp.int32(0),
@@ -95,11 +110,6 @@ def make_init(
     )
 
   return init
-
-
-def _keys(state: TrainState) -> Array:
-  """Of the step's draw, model, signal, preparation and augmentation."""
-  return jax.random.split(jax.random.fold_in(state.key, state.step), 5)
 
 
 # (params, batch) -> the losses [B], and the model state after.
@@ -162,7 +172,7 @@ def make_steps(
 
   def prepare(state: TrainState, pool: Pool, probe: Pool) -> PyTree:
     with jax.named_scope("prepare"):
-      _, key_model, _, key_prepare, _ = _keys(state)
+      _, key_model, _, key_prepare, _ = step_keys(state.key, state.step)
       losses = _make_losses(model, key_model, state.model_state)
       here = _situation(losses, state.params, probe, gather)
       return sampler.prepare(key_prepare, here)
@@ -171,7 +181,8 @@ def make_steps(
     state: TrainState, pool: Pool, probe: Pool, prepared: PyTree, measure: bool
   ) -> tuple[TrainState, Metrics]:
     with jax.named_scope("draw"):
-      key_draw, key_model, key_signal, _, key_augment = _keys(state)
+      keys = step_keys(state.key, state.step)
+      key_draw, key_model, key_signal, _, key_augment = keys
       draw = sampler.sample(key_draw, state.sampler_state, pool)
     with jax.named_scope("gather_batch"):
       batch = gather(pool, draw.index)
