@@ -51,6 +51,7 @@ FIELDS: dict[str, type] = {
   "data.render": str,
   "data.pool": str,
   "augment": str,
+  "loss": str,
   "data.stroke_width": float,
   "data.stroke_decay": float,
   "model.name": str,

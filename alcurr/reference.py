@@ -79,7 +79,10 @@ def _scores_request(config: ConfigDict, job: Job) -> dict[str, Any]:
   content = hashlib.blake2b()
   for part in job.parts.values():
     content.update(part.label.tobytes() + part.key.tobytes())
-  fields = ("model", "optimizer", "difficulty", "data", "batch_size", "augment")
+  fields = (
+    *("model", "optimizer", "difficulty", "data", "batch_size", "augment"),
+    "loss",
+  )
   request = {field: config.to_dict()[field] for field in fields}
   # The number of arms is not part of the scores, nor where the data lies.
   del request["difficulty"]["num_arms"]

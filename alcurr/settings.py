@@ -12,10 +12,11 @@ from alcurr.data import sources
 from alcurr.data.augment import get_augment
 from alcurr.difficulty.arms import ARMS
 from alcurr.errors import UserError
+from alcurr.losses import LOSSES
 from alcurr.models import MODELS
 from alcurr.optimizers import get_optimizer
 from alcurr.samplers import get_sampler
-from alcurr.types import Model, Sampler
+from alcurr.types import Loss, Model, Sampler
 
 # What a sampler's run may have of its own, in `samplers.<name>.run`.
 RUN_FIELDS = (
@@ -48,6 +49,7 @@ def check(config: ConfigDict) -> None:
         f"{config.checkpoint[field]}."
       )
   get_augment(config.augment, "augment")
+  make_loss(config)
   if config.trials_by not in ("vmap", "map"):
     raise UserError(f"trials_by must be vmap or map, got {config.trials_by!r}.")
   if config.on_nonfinite not in step.ON_NONFINITE:
@@ -231,6 +233,11 @@ def make_model(
     image_shape=image_shape,
     num_classes=num_classes,
   )
+
+
+def make_loss(config: ConfigDict) -> Loss:
+  """The loss that an experiment's models are trained and measured by."""
+  return specs.make(config.loss, LOSSES, "loss")
 
 
 def cache_dir(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:

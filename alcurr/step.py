@@ -16,11 +16,13 @@ import jax.numpy as jnp
 import optax
 
 from alcurr import laws
+from alcurr.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
   Feedback,
+  Loss,
   Model,
   Pool,
   PyTree,
@@ -116,15 +118,16 @@ def make_init(
 Losses = Callable[[PyTree, Batch], tuple[Array, PyTree]]
 
 
-def _make_losses(model: Model, key: Array, model_state: PyTree) -> Losses:
-  """The cross-entropies in train mode, always with the same key and state."""
+def _make_losses(
+  model: Model, loss: Loss, key: Array, model_state: PyTree
+) -> Losses:
+  """The losses in train mode, always with the same key and state."""
 
   def losses(params: PyTree, batch: Batch) -> tuple[Array, PyTree]:
     logits, new_state = model.apply(
       key, params, model_state, batch.image, train=True
     )
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.label)
-    return loss, new_state
+    return loss(logits, batch.label), new_state
 
   return losses
 
@@ -148,11 +151,12 @@ def make_steps(
   gather: Callable[[Pool, Array], Batch],
   on_nonfinite: str = "stop",
   augment: Augment | None = None,
+  loss: Loss = softmax_cross_entropy,
 ) -> Steps:
   """The fused step, with the sampler's signal and without it.
 
   Args:
-    model: the network; its loss is the cross-entropy, in train mode.
+    model: the network; its loss is taken in train mode.
     tx: the optimiser.
     sampler: chooses the batch and learns from it.
     gather: (pool, index [B]) -> Batch.
@@ -163,6 +167,7 @@ def make_steps(
       next step would draw the same batch and fail the same way.
     augment: of the images that are trained on, and of no others; see
       `alcurr.data.augment`.
+    loss: of each example, see `alcurr.losses`.
   """
   if on_nonfinite not in ON_NONFINITE:
     raise ValueError(
@@ -170,10 +175,12 @@ def make_steps(
       f"got {on_nonfinite!r}"
     )
 
+  losses_with = functools.partial(_make_losses, model, loss)
+
   def prepare(state: TrainState, pool: Pool, probe: Pool) -> PyTree:
     with jax.named_scope("prepare"):
       _, key_model, _, key_prepare, _ = step_keys(state.key, state.step)
-      losses = _make_losses(model, key_model, state.model_state)
+      losses = losses_with(key_model, state.model_state)
       here = _situation(losses, state.params, probe, gather)
       return sampler.prepare(key_prepare, here)
 
@@ -188,7 +195,7 @@ def make_steps(
       batch = gather(pool, draw.index)
       if augment is not None:
         batch = batch._replace(image=augment(key_augment, batch.image))
-    losses = _make_losses(model, key_model, state.model_state)
+    losses = losses_with(key_model, state.model_state)
     here = _situation(losses, state.params, probe, gather)
 
     def objective(params: PyTree):

@@ -105,6 +105,9 @@ def get_config() -> ConfigDict:
   # or affine(flip=True, rotate=10, scale=0.1, shift=0.05), in degrees and in
   # parts of the size.
   config.augment = "none"
+  # What is trained, and what gains and difficulties are taken of: cross_entropy
+  # or squared_error (of the logits to the one-hot class).
+  config.loss = "cross_entropy"
   # Where a loss, gradient, update, gain or policy is NaN or infinite: stop
   # (that trial is out, and its row in results.csv says so), or skip_update
   # (the model stays as it was, and the skipped updates are counted).

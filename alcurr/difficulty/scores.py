@@ -1,8 +1,8 @@
 """How hard each example is: its loss under a reference model.
 
-The score of "Data Sampling Algorithms for Active Learning": the cross-entropy
-of a model that was trained before, here with uniform sampling, on a seed that
-no trial has. Its cost is part of every method that reads it.
+The score of "Data Sampling Algorithms for Active Learning": the loss that a
+model which was trained before has on it, here with uniform sampling, on a seed
+that no trial has. Its cost is part of every method that reads it.
 """
 
 import time
