@@ -63,6 +63,7 @@ FIELDS: dict[str, type] = {
   "difficulty.num_arms": int,
   "difficulty.budget": str,
   "difficulty.seed": int,
+  "difficulty.scorer": str,
 }
 
 # What is in these is looked at by those whom it names.

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from alcurr.plugins import Registry
 from alcurr.types import Array, Loss
 
 
@@ -57,4 +58,6 @@ def squared_error() -> Loss:
   return _mean_squared_error
 
 
-LOSSES = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+LOSSES = Registry(
+  "losses", {"cross_entropy": cross_entropy, "squared_error": squared_error}
+)

@@ -185,12 +185,14 @@ def get_config() -> ConfigDict:
   # though the running statistics of batch norms still move.
   optimizer.backbone = 1.0
 
-  # Difficulty: the loss of a reference model, trained like the others but
-  # uniformly and on a seed of its own.
+  # Difficulty: what a reference model says of an example, trained like the
+  # others but uniformly and on a seed of its own: its loss, or el2n (how far
+  # its probabilities are off).
   config.difficulty = difficulty = ConfigDict()
   difficulty.num_arms = 10
   difficulty.budget = "1 epoch"
   difficulty.seed = 1000
+  difficulty.scorer = "loss"
 
   # A sampler's name and arguments. What its run has of its own stands in
   # `run`: batch_size, budget, baseline, model, optimizer or train_on.

@@ -108,15 +108,15 @@ def test_a_regression_is_learned_from_arms_of_its_own_difficulty():
   pools = {"train": _pool(features, target), "probe": valid, "valid": valid}
   reference = _run({"name": "uniform"}, 50)
   before, _ = _train(reference, pools)
-  found = scores.loss_of(reference, before, pools)
+  found = scores.difficulty_of(reference, reference.score, before, pools)
   np.testing.assert_allclose(
-    found.loss["train"],
+    found.score["train"],
     _off(before.state.params, 0, features, target),
     rtol=1e-3,
     atol=1e-4,
   )
 
-  pools["train"] = _pool(features, target, found.loss["train"])
+  pools["train"] = _pool(features, target, found.score["train"])
   bandit = {
     "name": "active_bandit",
     "bandit": "softmax",

@@ -30,18 +30,22 @@ from alcurr.models.mobilenet import mobilenet
 from alcurr.models.nasnet import nasnet_large, nasnet_mobile
 from alcurr.models.resnet import resnet50
 from alcurr.models.se_resnext import se_resnext50_32x4d
+from alcurr.plugins import Registry
 
 __all__ = ["MODELS", "from_functions", "from_linen", "from_nnx"]
 
-MODELS = {
-  factory.__name__: factory
-  for factory in (
-    cnn,
-    inception_resnet_v2,
-    mobilenet,
-    nasnet_large,
-    nasnet_mobile,
-    resnet50,
-    se_resnext50_32x4d,
-  )
-}
+MODELS = Registry(
+  "models",
+  {
+    factory.__name__: factory
+    for factory in (
+      cnn,
+      inception_resnet_v2,
+      mobilenet,
+      nasnet_large,
+      nasnet_mobile,
+      resnet50,
+      se_resnext50_32x4d,
+    )
+  },
+)
