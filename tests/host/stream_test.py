@@ -36,10 +36,15 @@ def _drive(stream, num_draws):
   "spec",
   [
     {"name": "uniform"},
-    {"name": "uniform", "replacement": True},
-    {"name": "curriculum"},
-    {"name": "bucketed_curriculum"},
-    {"name": "frozen_policy", "policy": "uniform", "arms": "label"},
+    *(
+      pytest.param(spec, marks=pytest.mark.slow)
+      for spec in (
+        {"name": "uniform", "replacement": True},
+        {"name": "curriculum"},
+        {"name": "bucketed_curriculum"},
+        {"name": "frozen_policy", "policy": "uniform", "arms": "label"},
+      )
+    ),
     RANDOM,
   ],
   ids=str,
