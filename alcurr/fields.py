@@ -51,6 +51,7 @@ FIELDS: dict[str, type] = {
   "data.render": str,
   "data.pool": str,
   "augment": str,
+  "loss": str,
   "data.stroke_width": float,
   "data.stroke_decay": float,
   "model.name": str,
@@ -62,6 +63,7 @@ FIELDS: dict[str, type] = {
   "difficulty.num_arms": int,
   "difficulty.budget": str,
   "difficulty.seed": int,
+  "difficulty.scorer": str,
 }
 
 # What is in these is looked at by those whom it names.

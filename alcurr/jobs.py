@@ -41,11 +41,14 @@ def make_job(
   )
   num_classes = len(parts["train"].class_names)
   trials_by = config.trials_by
+  loss = settings.make_loss(config)
   networks = {}
   for mine in (config, *(settings.of_run(config, n) for n in config.samplers)):
     if str(mine.model) not in networks:
       model = settings.make_model(mine, one.image.shape[1:], num_classes)
-      score = train.make_score(model, gather, config.eval_batch_size, trials_by)
+      score = train.make_score(
+        model, gather, config.eval_batch_size, trials_by, loss
+      )
       networks[str(mine.model)] = Network(model, score)
   return Job(parts, gather, networks, trials_by)
 

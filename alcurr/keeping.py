@@ -1,6 +1,7 @@
 """Which states of a run are kept, and when: written while it goes on."""
 
 import concurrent.futures
+import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -103,7 +104,7 @@ class Checkpoints:
       step: of the state.
       kept: no one else changes or donates it.
       seconds: of training, of all trials, up to the state.
-      valid: mean top-1 of the trials, or None.
+      valid: mean merit of the trials, see `evaluate.merit`, or None.
       going: trials that have not gone wrong, one at least.
       last: whether it is written whatever the time.
     """
@@ -111,7 +112,7 @@ class Checkpoints:
     known = [v for v in self._valid.values() if v is not None]
     if self._best:
       known.append(self._best.valid)
-    if valid is not None and valid > max(known, default=-1.0):
+    if valid is not None and valid > max(known, default=-math.inf):
       # Written with the next one: a run that is killed before that comes by
       # here again.
       self._best = saved._replace(kept=jax.device_get(checkpoint.by_name(kept)))

@@ -14,6 +14,7 @@ gain, the influence, and the control at the end.
 import jax
 import jax.numpy as jnp
 
+from alcurr.plugins import Registry
 from alcurr.types import (
   Arms,
   Array,
@@ -210,13 +211,16 @@ def random_gain() -> Gain:
   return Gain(measure)
 
 
-GAINS = {
-  "prediction_gain": prediction_gain,
-  "self_prediction_gain": self_prediction_gain,
-  "mean_prediction_gain": mean_prediction_gain,
-  "target_prediction_gain": target_prediction_gain,
-  "gradient_prediction_gain": gradient_prediction_gain,
-  "first_order_gain": first_order_gain,
-  "influence": influence,
-  "random_gain": random_gain,
-}
+GAINS = Registry(
+  "gains",
+  {
+    "prediction_gain": prediction_gain,
+    "self_prediction_gain": self_prediction_gain,
+    "mean_prediction_gain": mean_prediction_gain,
+    "target_prediction_gain": target_prediction_gain,
+    "gradient_prediction_gain": gradient_prediction_gain,
+    "first_order_gain": first_order_gain,
+    "influence": influence,
+    "random_gain": random_gain,
+  },
+)

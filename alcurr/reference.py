@@ -8,7 +8,15 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import checkpoint, jobs, keeping, runs, stopping, train
+from alcurr import (
+  checkpoint,
+  jobs,
+  keeping,
+  runs,
+  settings,
+  stopping,
+  train,
+)
 from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
 from alcurr.difficulty import arms, scores
@@ -46,10 +54,10 @@ def get_difficulty(
   request = _scores_request(config, job)
   folder = _scores_folder(request, cache_dir)
   if found := cache.read_arrays(folder):
-    loss, manifest = found
+    known, manifest = found
     logging.info("Difficulty scores from %s.", folder)
     shutil.rmtree(kept, ignore_errors=True)  # where a kill came in between
-    return scores.Difficulty(loss, manifest["seconds"])
+    return scores.Difficulty(known, manifest["seconds"])
   pools = jobs.with_probe({n: host_pool(part) for n, part in job.parts.items()})
   this = make_run(config, job, pools)
   plan = train.make_plan(this, pools)
@@ -67,9 +75,13 @@ def get_difficulty(
       *(this, plan, pools, lambda row: None, progress),
       keep=train.Keep(start, checkpoints, stop),
     )
-  difficulty = scores.loss_of(this, result, pools)
+  score = train.make_score(
+    *(this.model, this.gather, config.eval_batch_size, this.trials_by),
+    settings.make_scorer(config),
+  )
+  difficulty = scores.difficulty_of(this, score, result, pools)
   manifest = {"request": request, "seconds": difficulty.seconds}
-  cache.write_arrays(folder, difficulty.loss, manifest)
+  cache.write_arrays(folder, difficulty.score, manifest)
   shutil.rmtree(kept)
   return difficulty
 
@@ -79,7 +91,10 @@ def _scores_request(config: ConfigDict, job: Job) -> dict[str, Any]:
   content = hashlib.blake2b()
   for part in job.parts.values():
     content.update(part.label.tobytes() + part.key.tobytes())
-  fields = ("model", "optimizer", "difficulty", "data", "batch_size", "augment")
+  fields = (
+    *("model", "optimizer", "difficulty", "data", "batch_size", "augment"),
+    "loss",
+  )
   request = {field: config.to_dict()[field] for field in fields}
   # The number of arms is not part of the scores, nor where the data lies.
   del request["difficulty"]["num_arms"]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from alcurr.plugins import Registry
 from alcurr.types import Array, Rescale
 
 
@@ -61,4 +62,4 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Rescale:
   return Rescale(init, apply)
 
 
-RESCALES = {"rank": rank}
+RESCALES = Registry("rescales", {"rank": rank})

@@ -108,6 +108,7 @@ def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
     score=network.score,
     on_nonfinite=config.on_nonfinite,
     augment=get_augment(config.augment, "augment"),
+    loss=settings.make_loss(config),
     name=name,
   )
 

@@ -11,11 +11,13 @@ from alcurr import fields, specs, step
 from alcurr.data import sources
 from alcurr.data.augment import get_augment
 from alcurr.difficulty.arms import ARMS
+from alcurr.difficulty.scores import SCORERS
 from alcurr.errors import UserError
+from alcurr.losses import LOSSES
 from alcurr.models import MODELS
 from alcurr.optimizers import get_optimizer
 from alcurr.samplers import get_sampler
-from alcurr.types import Model, Sampler
+from alcurr.types import Loss, Model, Sampler
 
 # What a sampler's run may have of its own, in `samplers.<name>.run`.
 RUN_FIELDS = (
@@ -48,6 +50,7 @@ def check(config: ConfigDict) -> None:
         f"{config.checkpoint[field]}."
       )
   get_augment(config.augment, "augment")
+  make_scorer(config)
   if config.trials_by not in ("vmap", "map"):
     raise UserError(f"trials_by must be vmap or map, got {config.trials_by!r}.")
   if config.on_nonfinite not in step.ON_NONFINITE:
@@ -230,6 +233,21 @@ def make_model(
     "model",
     image_shape=image_shape,
     num_classes=num_classes,
+  )
+
+
+def make_loss(config: ConfigDict) -> Loss:
+  """The loss that an experiment's models are trained and measured by."""
+  return specs.make(config.loss, LOSSES, "loss")
+
+
+def make_scorer(config: ConfigDict) -> Loss:
+  """What difficulties are, of the logits and the label of an example."""
+  return specs.make(
+    config.difficulty.scorer,
+    SCORERS,
+    "difficulty.scorer",
+    loss=make_loss(config),
   )
 
 

@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from alcurr import plugins
 from alcurr.errors import UserError
 
 
@@ -85,7 +86,8 @@ def make(
 
   Args:
     spec: a name, a call, or a dict with `name` and arguments.
-    registry: the factories by name.
+    registry: the factories by name; a `plugins.Registry` has those of other
+      packages too.
     field: where the spec stands in the config, for the messages.
     **context: what the run knows (`num_steps`, `batch_size`, ...); a factory
       gets those that its signature names and the spec leaves out.
@@ -101,13 +103,16 @@ def make(
   else:
     arguments = {k: v for k, v in spec.items() if k != "name"}
     if not isinstance(spec.get("name"), str):
-      raise UserError(f"{field}: give it a name. {nearest('', registry)}")
+      known = plugins.known(registry)
+      raise UserError(f"{field}: give it a name. {nearest('', known)}")
     # "sgd(momentum=0.9)" may stand as the name of a dict's spec too.
     name, extra = parse(spec["name"], f"{field}.name")
     arguments |= extra
-  if name not in registry:
-    raise UserError(f"{field}: no {name!r}. {nearest(name, registry)}")
-  factory = registry[name]
+  try:
+    factory = registry[name]
+  except KeyError:
+    known = plugins.known(registry)
+    raise UserError(f"{field}: no {name!r}. {nearest(name, known)}") from None
   signature = inspect.signature(factory)
   # What the run knows is not the user's to say.
   known = [p for p in signature.parameters if p not in context]

@@ -16,11 +16,13 @@ import jax.numpy as jnp
 import optax
 
 from alcurr import laws
+from alcurr.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
   Feedback,
+  Loss,
   Model,
   Pool,
   PyTree,
@@ -73,6 +75,21 @@ class Steps(NamedTuple):
     }
 
 
+def run_keys(key: Array) -> Array:
+  """Of a run's initial parameters, its sampler's initial state, its steps."""
+  return jax.random.split(key, 3)
+
+
+def step_keys(key: Array, number: Array | int) -> Array:
+  """Of a step's draw, model, signal, preparation and augmentation.
+
+  Args:
+    key: of the run's steps, see `run_keys`.
+    number: the step's, from 0.
+  """
+  return jax.random.split(jax.random.fold_in(key, number), 5)
+
+
 def make_init(
   model: Model, tx: optax.GradientTransformation, sampler: Sampler
 ) -> Callable[[Array, Pool], TrainState]:
@@ -83,7 +100,7 @@ def make_init(
   """
 
   def init(key: Array, pool: Pool) -> TrainState:
-    key_model, key_sampler, key_run = jax.random.split(key, 3)
+    key_model, key_sampler, key_run = run_keys(key)
     params, model_state = model.init(key_model)
     return TrainState(
       step=jnp.int32(0),
@@ -97,24 +114,20 @@ def make_init(
   return init
 
 
-def _keys(state: TrainState) -> Array:
-  """Of the step's draw, model, signal, preparation and augmentation."""
-  return jax.random.split(jax.random.fold_in(state.key, state.step), 5)
-
-
 # (params, batch) -> the losses [B], and the model state after.
 Losses = Callable[[PyTree, Batch], tuple[Array, PyTree]]
 
 
-def _make_losses(model: Model, key: Array, model_state: PyTree) -> Losses:
-  """The cross-entropies in train mode, always with the same key and state."""
+def _make_losses(
+  model: Model, loss: Loss, key: Array, model_state: PyTree
+) -> Losses:
+  """The losses in train mode, always with the same key and state."""
 
   def losses(params: PyTree, batch: Batch) -> tuple[Array, PyTree]:
     logits, new_state = model.apply(
       key, params, model_state, batch.image, train=True
     )
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.label)
-    return loss, new_state
+    return loss(logits, batch.label), new_state
 
   return losses
 
@@ -138,11 +151,12 @@ def make_steps(
   gather: Callable[[Pool, Array], Batch],
   on_nonfinite: str = "stop",
   augment: Augment | None = None,
+  loss: Loss = softmax_cross_entropy,
 ) -> Steps:
   """The fused step, with the sampler's signal and without it.
 
   Args:
-    model: the network; its loss is the cross-entropy, in train mode.
+    model: the network; its loss is taken in train mode.
     tx: the optimiser.
     sampler: chooses the batch and learns from it.
     gather: (pool, index [B]) -> Batch.
@@ -153,6 +167,7 @@ def make_steps(
       next step would draw the same batch and fail the same way.
     augment: of the images that are trained on, and of no others; see
       `alcurr.data.augment`.
+    loss: of each example, see `alcurr.losses`.
   """
   if on_nonfinite not in ON_NONFINITE:
     raise ValueError(
@@ -160,10 +175,12 @@ def make_steps(
       f"got {on_nonfinite!r}"
     )
 
+  losses_with = functools.partial(_make_losses, model, loss)
+
   def prepare(state: TrainState, pool: Pool, probe: Pool) -> PyTree:
     with jax.named_scope("prepare"):
-      _, key_model, _, key_prepare, _ = _keys(state)
-      losses = _make_losses(model, key_model, state.model_state)
+      _, key_model, _, key_prepare, _ = step_keys(state.key, state.step)
+      losses = losses_with(key_model, state.model_state)
       here = _situation(losses, state.params, probe, gather)
       return sampler.prepare(key_prepare, here)
 
@@ -171,13 +188,14 @@ def make_steps(
     state: TrainState, pool: Pool, probe: Pool, prepared: PyTree, measure: bool
   ) -> tuple[TrainState, Metrics]:
     with jax.named_scope("draw"):
-      key_draw, key_model, key_signal, _, key_augment = _keys(state)
+      keys = step_keys(state.key, state.step)
+      key_draw, key_model, key_signal, _, key_augment = keys
       draw = sampler.sample(key_draw, state.sampler_state, pool)
     with jax.named_scope("gather_batch"):
       batch = gather(pool, draw.index)
       if augment is not None:
         batch = batch._replace(image=augment(key_augment, batch.image))
-    losses = _make_losses(model, key_model, state.model_state)
+    losses = losses_with(key_model, state.model_state)
     here = _situation(losses, state.params, probe, gather)
 
     def objective(params: PyTree):

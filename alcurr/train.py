@@ -13,10 +13,12 @@ import optax
 from absl import logging
 
 from alcurr import checkpoint, evaluate, keeping, programs, step, tally
+from alcurr.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
+  Loss,
   Model,
   Pool,
   PyTree,
@@ -44,6 +46,7 @@ class Run(NamedTuple):
   score: Score
   on_nonfinite: str = "stop"  # of step.ON_NONFINITE
   augment: Augment | None = None  # of the images that are trained on
+  loss: Loss = softmax_cross_entropy  # of each example
   name: str = "the run"  # in what is said of it
 
 
@@ -84,6 +87,7 @@ def make_steps(run: Run) -> step.Steps:
     run.gather,
     run.on_nonfinite,
     run.augment,
+    run.loss,
   )
 
 
@@ -116,10 +120,11 @@ def make_score(
   gather: Callable[[Pool, Array], Batch],
   batch_size: int,
   trials_by: str,
+  loss: Loss = softmax_cross_entropy,
 ) -> Score:
   """Scores of every trial's variables on a pool, to be compiled."""
   return step.over_trials(
-    evaluate.make_evaluate(model, gather, batch_size), trials_by
+    evaluate.make_evaluate(model, gather, batch_size, loss), trials_by
   )
 
 
@@ -281,10 +286,10 @@ def train(
     # Where no trial goes on, the last good state is the one to keep.
     if keep and chunk.state is not None and going:
       kept = checkpoint.Kept(chunk.state, tally.copy(so_far))
-      top1 = None
+      merit = None
       if scores:
-        top1 = float(np.mean([row["valid"]["top1"] for row in rows]))
-      keep.checkpoints.save(done, kept, seconds, top1, len(going), last)
+        merit = float(np.mean([evaluate.merit(row["valid"]) for row in rows]))
+      keep.checkpoints.save(done, kept, seconds, merit, len(going), last)
 
   last, stopped = None, False
   for number, length in ahead:
@@ -353,7 +358,7 @@ def _row(
   row |= _means(metrics, trial)
   row |= tally.of_trial(so_far, trial)
   if scores:
-    mine = evaluate.Scores(scores.rank[trial], scores.loss[trial])
+    mine = jax.tree.map(lambda x: x[trial], scores)
     row["valid"] = evaluate.report(mine, valid)
   return row
 

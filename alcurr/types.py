@@ -13,6 +13,8 @@ Array = jax.Array
 PyTree = Any
 # (key, image [B, H, W, C] float32) -> image, of the same shape
 Augment = Callable[[Array, Array], Array]
+# (logits [B, V], label [B]) -> [B] float32, see `alcurr.losses`
+Loss = Callable[[Array, Array], Array]
 
 
 class Images(NamedTuple):
@@ -56,14 +58,14 @@ class Pool(NamedTuple):
   """The examples to choose from, on the device; always an argument."""
 
   source: Images | Strokes | Stored
-  label: Array  # [N] int32
+  label: Array  # [N] int32, classes; or float32 to be predicted, [N] or [N, V]
   difficulty: Array  # [N] float32, larger is harder
   arms: dict[str, Arms]  # by name; a sampler names those it draws from
 
 
 class Batch(NamedTuple):
   image: Array  # [B, H, W, C] float32
-  label: Array  # [B] int32
+  label: Array  # [B] int32, or as the pool's
 
 
 class Draw(NamedTuple):

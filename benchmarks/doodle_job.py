@@ -115,4 +115,4 @@ def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
   pools["probe"] = pools["valid"]
   plan = train.make_plan(run, pools)
   result = train.train(run, plan, pools, lambda _: None, lambda *_: None)
-  return scores.loss_of(run, result, pools).loss["train"]
+  return scores.difficulty_of(run, run.score, result, pools).score["train"]

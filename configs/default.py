@@ -105,6 +105,9 @@ def get_config() -> ConfigDict:
   # or affine(flip=True, rotate=10, scale=0.1, shift=0.05), in degrees and in
   # parts of the size.
   config.augment = "none"
+  # What is trained, and what gains and difficulties are taken of: cross_entropy
+  # or squared_error (of the logits to the one-hot class).
+  config.loss = "cross_entropy"
   # Where a loss, gradient, update, gain or policy is NaN or infinite: stop
   # (that trial is out, and its row in results.csv says so), or skip_update
   # (the model stays as it was, and the skipped updates are counted).
@@ -182,12 +185,14 @@ def get_config() -> ConfigDict:
   # though the running statistics of batch norms still move.
   optimizer.backbone = 1.0
 
-  # Difficulty: the loss of a reference model, trained like the others but
-  # uniformly and on a seed of its own.
+  # Difficulty: what a reference model says of an example, trained like the
+  # others but uniformly and on a seed of its own: its loss, or el2n (how far
+  # its probabilities are off).
   config.difficulty = difficulty = ConfigDict()
   difficulty.num_arms = 10
   difficulty.budget = "1 epoch"
   difficulty.seed = 1000
+  difficulty.scorer = "loss"
 
   # A sampler's name and arguments. What its run has of its own stands in
   # `run`: batch_size, budget, baseline, model, optimizer or train_on.

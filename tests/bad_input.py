@@ -629,6 +629,14 @@ CASES = [
     "--config.augment=afine",
   ),
   _option(
+    "loss: no 'crossentropy'. Known: cross_entropy, squared_error. Did you mean cross_entropy?",
+    "--config.loss=crossentropy",
+  ),
+  _option(
+    "difficulty.scorer: no 'margin'. Known: el2n, loss.",
+    "--config.difficulty.scorer=margin",
+  ),
+  _option(
     "data: image size must be at least 1, got 0.", "--config.data.image_size=0"
   ),
   _option(

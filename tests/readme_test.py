@@ -6,9 +6,16 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import toy
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
+
+
+def _blocks(heading):
+  """The Python of a section."""
+  section = README.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+  return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 
 def _loss(w, images, label):
@@ -20,9 +27,7 @@ def _loss(w, images, label):
 
 def test_the_loop_without_train_py():
   """The samplers in a bare JAX loop: it learns, and so does the bandit."""
-  loop, arrays = re.findall(
-    r"```python\n(.*?)```", README.read_text(), re.DOTALL
-  )
+  loop, arrays = _blocks("Samplers in your own loop")
   _, training = loop.split("\n)\n")  # after the sampler is made
   assert sum(bool(line.strip()) for line in training.splitlines()) <= 15
   toys = toy.make_pool()
@@ -40,6 +45,37 @@ def test_the_loop_without_train_py():
   state = names["state"]
   assert int(state.step) == 300
   assert float(jnp.abs(state.bandit.weight).max()) > 0.5
+
+
+def test_the_loop_of_pytorch():
+  """It learns, and each of its batches paid its arm."""
+  torch = pytest.importorskip("torch", reason="the extra `torch` brings it")
+  loop, _ = _blocks("Samplers in your own loop")
+  (training,) = _blocks("In a loop you already have")
+  assert sum(bool(line.strip()) for line in training.splitlines()) <= 12
+  toys = toy.make_pool()
+  images = np.array(toys.source.image).reshape(640, 16).astype(np.float32)
+  label = np.array(toys.label)
+  data = torch.from_numpy(images / 255), torch.from_numpy(label).long()
+  torch.manual_seed(0)
+  model = torch.nn.Linear(16, toy.NUM_CLASSES)
+  names = {
+    "labels": label,
+    "difficulty": np.asarray(toys.difficulty),
+    "dataset": torch.utils.data.TensorDataset(*data),
+    "model": model,
+    "optimizer": torch.optim.SGD(model.parameters(), lr=0.5),
+  }
+  making, _ = loop.split("\n)\n")
+  exec(making + "\n)\n", names)
+  exec(training, names)
+  stream = names["batches"].stream
+  assert stream.updates == 640 // stream.batch_size == 20
+  state = stream.state_dict()
+  assert state["sampler.rescale.count"] == 20
+  assert np.isfinite(state["sampler.rescale.history"]).all()
+  loss = torch.nn.functional.cross_entropy(model(data[0]), data[1])
+  assert float(loss.detach()) < np.log(toy.NUM_CLASSES)
 
 
 def test_every_path_it_names_is_there():

@@ -1,5 +1,6 @@
 """Policies over K arms that know nothing of pools."""
 
 from alcurr.bandits.softmax import softmax
+from alcurr.plugins import Registry
 
-BANDITS = {"softmax": softmax}
+BANDITS = Registry("bandits", {"softmax": softmax})

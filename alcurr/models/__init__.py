@@ -3,7 +3,8 @@
 The only importer of Flax. Adding one: write its file (docstring with the
 paper and the table of layers; a Linen module of the pieces in `layers.py`,
 called as `module(image, train=...)`; a factory that checks its arguments and
-returns `from_linen(module, image_shape)`) and enter it in MODELS.
+returns `from_linen(module, image_shape)`) and enter it in MODELS. A network of
+your own, of Linen, NNX or plain functions, is a `Model` by `adapters`.
 
 Arguments of every network (the small `cnn` has the first five and `dtype`):
 
@@ -22,25 +23,29 @@ Arguments of every network (the small `cnn` has the first five and `dtype`):
                first kernel over its inputs, or "triple" the image
 """
 
+from alcurr.models.adapters import from_functions, from_linen, from_nnx
 from alcurr.models.cnn import cnn
 from alcurr.models.inception_resnet import inception_resnet_v2
-from alcurr.models.layers import from_linen
 from alcurr.models.mobilenet import mobilenet
 from alcurr.models.nasnet import nasnet_large, nasnet_mobile
 from alcurr.models.resnet import resnet50
 from alcurr.models.se_resnext import se_resnext50_32x4d
+from alcurr.plugins import Registry
 
-__all__ = ["MODELS", "from_linen"]
+__all__ = ["MODELS", "from_functions", "from_linen", "from_nnx"]
 
-MODELS = {
-  factory.__name__: factory
-  for factory in (
-    cnn,
-    inception_resnet_v2,
-    mobilenet,
-    nasnet_large,
-    nasnet_mobile,
-    resnet50,
-    se_resnext50_32x4d,
-  )
-}
+MODELS = Registry(
+  "models",
+  {
+    factory.__name__: factory
+    for factory in (
+      cnn,
+      inception_resnet_v2,
+      mobilenet,
+      nasnet_large,
+      nasnet_mobile,
+      resnet50,
+      se_resnext50_32x4d,
+    )
+  },
+)

@@ -12,7 +12,7 @@ dense           V
 import flax.linen as nn
 import jax.numpy as jnp
 
-from alcurr.models import checks, layers
+from alcurr.models import adapters, checks, layers
 from alcurr.types import Array, Model
 
 # Two pools of 2 leave one pixel.
@@ -73,4 +73,4 @@ def cnn(
     norms=("none", *checks.NORMS),
   )
   options = layers.Options(norm=norm, conv=conv, dtype=dtype, width=width)
-  return layers.from_linen(CNN(num_classes, options), image_shape)
+  return adapters.from_linen(CNN(num_classes, options), image_shape)

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.models import checks, layers, matching, weight_files
+from alcurr.models import adapters, checks, layers, matching, weight_files
 from alcurr.models.matching import Source
 from alcurr.models.weight_files import WeightFile
 from alcurr.types import Array, Model, PyTree
@@ -99,7 +99,7 @@ def make_model(
   """A network that starts from weights, or at random.
 
   Args:
-    module: see `layers.from_linen`, with the fields of a network.
+    module: see `adapters.from_linen`, with the fields of a network.
     image_shape: (H, W, C).
     sources: of whom the file may be.
     weights: its path, "" to start at random.
@@ -110,7 +110,7 @@ def make_model(
   """
   checks.check_choice("one_channel", one_channel, ONE_CHANNEL)
   if not weights:
-    return layers.from_linen(module, image_shape)
+    return adapters.from_linen(module, image_shape)
   if module.options.norm != "batch":
     raise ValueError(
       "weights come with the statistics of batch norms: norm must be 'batch', "
@@ -119,7 +119,7 @@ def make_model(
   file = weight_files.read(weights)
   source = matching.source_of(file, sources)
   feed = _make_feed(image_shape[-1], source.preprocessing, one_channel)
-  network = layers.from_linen(module, (*image_shape[:2], feed.channels))
+  network = adapters.from_linen(module, (*image_shape[:2], feed.channels))
 
   def apply(
     key: Array,

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from alcurr.models import checks, lowerings, pools
 from alcurr.models.lowerings import Padding
-from alcurr.types import Array, Model, PyTree
+from alcurr.types import Array
 
 DTYPES = ("float32", "bfloat16")
 
@@ -255,40 +255,3 @@ class Kit:
 def mean_of_image(x: Array) -> Array:
   """[B, H, W, C] -> [B, C] float32."""
   return x.mean((1, 2), dtype=jnp.float32)
-
-
-def from_linen(module: nn.Module, image_shape: tuple[int, int, int]) -> Model:
-  """A Linen module, called as `module(image, train=...)`, as a `Model`.
-
-  Args:
-    module: from image [B, H, W, C] to logits [B, V].
-    image_shape: (H, W, C).
-
-  Returns:
-    A model whose state holds every collection but the parameters, {} if there
-    is none; train mode updates it, eval mode returns it as it came.
-  """
-
-  def init(key: Array) -> tuple[PyTree, PyTree]:
-    image = jnp.zeros((1, *image_shape))
-    variables = dict(module.init({"params": key}, image, train=False))
-    return variables.pop("params"), variables
-
-  def apply(
-    key: Array,
-    params: PyTree,
-    model_state: PyTree,
-    image: Array,
-    *,
-    train: bool,
-  ) -> tuple[Array, PyTree]:
-    logits, changed = module.apply(
-      {"params": params, **model_state},
-      image,
-      train=train,
-      rngs={"dropout": key},
-      mutable=list(model_state) if train else [],
-    )
-    return logits.astype(jnp.float32), {**model_state, **changed}
-
-  return Model(init, apply)

@@ -10,6 +10,7 @@ from typing import Any
 
 from alcurr import specs
 from alcurr.bandits import BANDITS
+from alcurr.plugins import Registry
 from alcurr.progress import GAINS
 from alcurr.rescale import RESCALES
 from alcurr.samplers.active_bandit import active_bandit
@@ -22,14 +23,17 @@ from alcurr.samplers.uniform import uniform
 from alcurr.schedules import get_schedule
 from alcurr.types import Sampler
 
-SAMPLERS = {
-  "active_bandit": active_bandit,
-  "bucketed_curriculum": bucketed_curriculum,
-  "class_reweighting": class_reweighting,
-  "curriculum": curriculum,
-  "frozen_policy": frozen_policy,
-  "uniform": uniform,
-}
+SAMPLERS = Registry(
+  "samplers",
+  {
+    "active_bandit": active_bandit,
+    "bucketed_curriculum": bucketed_curriculum,
+    "class_reweighting": class_reweighting,
+    "curriculum": curriculum,
+    "frozen_policy": frozen_policy,
+    "uniform": uniform,
+  },
+)
 
 # Arguments of a sampler that are records themselves, and what names them.
 _PARTS = {

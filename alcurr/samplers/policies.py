@@ -11,6 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from alcurr.plugins import Registry
+
 Policy = Callable[[int], np.ndarray]  # (num_arms) -> [P, K] float64
 
 
@@ -128,11 +130,14 @@ def replay(*, run: str) -> Policy:
   return policy
 
 
-POLICIES = {
-  "uniform": uniform,
-  "without_easiest": without_easiest,
-  "without_hardest": without_hardest,
-  "tilt": tilt,
-  "given": given,
-  "replay": replay,
-}
+POLICIES = Registry(
+  "policies",
+  {
+    "uniform": uniform,
+    "without_easiest": without_easiest,
+    "without_hardest": without_hardest,
+    "tilt": tilt,
+    "given": given,
+    "replay": replay,
+  },
+)

@@ -18,7 +18,7 @@ import pytest
 import safetensors.numpy
 import seeded
 
-from alcurr.models import MODELS, imagenet, layers, weight_files
+from alcurr.models import MODELS, adapters, imagenet, layers, weight_files
 from alcurr.models.se_resnext import SOURCES as SE_RESNEXT
 
 pytestmark = pytest.mark.parity
@@ -83,7 +83,7 @@ def test_gradients(name, train, monkeypatch):
 def make_module(name, size):
   """The Linen module of a network."""
   with unittest.mock.patch.object(
-    layers, "from_linen", lambda module, image_shape: module
+    adapters, "from_linen", lambda module, image_shape: module
   ):
     return MODELS[name](
       image_shape=(size, size, 3), num_classes=seeded.NUM_CLASSES
