@@ -131,7 +131,9 @@ def get_config() -> ConfigDict:
   # synthetic (generated doodles); files (`dir` holds <class>.ndjson, raw or
   # simplified, or <class>.bin, Kaggle's <word>.csv, or bitmaps <class>.npy);
   # prepared (`dir` is what `python -m alcurr.data prepare` has made, where bad
-  # drawings were settled); npz (`dir` is a .npz file of `images` and `labels`).
+  # drawings were settled); npz (`dir` is a .npz file of `images` and `labels`);
+  # tfds (`dir` is a set that TensorFlow Datasets has prepared as array_record:
+  # a name such as emnist/letters, or the folder of its version).
   data.source = "synthetic"
   data.dir = ""
   # "all", a number (the first classes by name), or names: "cat,dog".

@@ -90,6 +90,14 @@ def _bitmap(said: str, given: str, content: bytes) -> Case:
   return _drawings(said, given, files)
 
 
+def _set(
+  said: str, given: str, where: str, make: Callable = lambda folder: None
+) -> Case:
+  """A set of TensorFlow Datasets."""
+  args = ("--config.data.source=tfds", f"--config.data.dir={where}")
+  return Case("data", given, (QUICKSTART, *args), said, make)
+
+
 def _arrays(said: str, given: str, write: Callable[..., None]) -> Case:
   """A file a.npz that `write(path)` leaves."""
   args = ("--config.data.source=npz", "--config.data.dir=DIR/a.npz")
@@ -428,7 +436,7 @@ CASES = [
     "--config.samplers.bandit.bandit=softmax(lerning_rate=1)",
   ),
   _option(
-    "data.source: no 'web'. Known: files, npz, prepared, synthetic.",
+    "data.source: no 'web'. Known: files, npz, prepared, synthetic, tfds.",
     "--config.data.source=web",
   ),
   _changed(
@@ -725,7 +733,7 @@ CASES = [
     "--config.data.source=files",
   ),
   _option(
-    "data.dir='somewhere' is not read by data.source=synthetic; add --config.data.source=files, prepared or npz, or leave it out.",
+    "data.dir='somewhere' is not read by data.source=synthetic; add --config.data.source=files, prepared, npz or tfds, or leave it out.",
     "--config.data.dir=somewhere",
   ),
   _option(
@@ -1094,6 +1102,36 @@ CASES = [
     "DIR/data/full_numpy_bitmap_ant.npy: not a whole .npy file of plain numbers (…).",
     "a .npy of Python objects, a pickle",
     _header("(1, 784)").replace(b"'|u1'", b"'|O' "),
+  ),
+  # --- TensorFlow Datasets
+  _set(
+    "data.dir=mnits is neither a folder with a dataset_info.json nor the name of a set of TensorFlow Datasets, such as mnist. Did you mean mnist?",
+    "a set of TensorFlow Datasets that is not there",
+    "mnits",
+  ),
+  _set(
+    "data.dir=DIR is neither a folder with a dataset_info.json nor the name of a set of TensorFlow Datasets, such as mnist.",
+    "a folder that is no set of TensorFlow Datasets",
+    "DIR",
+  ),
+  _set(
+    "data.dir=mnist:9.9.9: …cannot be loaded at version 9.9.9, only: …; name another.",
+    "a version of a set that there is not",
+    "mnist:9.9.9",
+  ),
+  _set(
+    "mnist is not prepared in …; prepare it with tfds build mnist --file_format=array_record, or name the folder of the set.",
+    "a set that is not prepared",
+    "mnist",
+  ),
+  _set(
+    "DIR/1.0.0: the set is damaged (…); prepare it again.",
+    "a set whose `dataset_info.json` is cut",
+    "DIR/1.0.0",
+    lambda folder: (
+      (folder / "1.0.0").mkdir(),
+      (folder / "1.0.0" / "dataset_info.json").write_text("{"),
+    ),
   ),
   # --- npz
   Case(

@@ -20,7 +20,7 @@ from alcurr.data import cache, strokes
 from alcurr.data.classfile import ClassFile, read_blocks
 from alcurr.types import Strokes
 
-VERSION = 1  # of what parts hold; a new one makes every part anew
+VERSION = 2  # of what parts hold; a new one makes every part anew
 # The type of each array and the shape of an element.
 ARRAYS = {
   "points": (np.uint8, (2,)),

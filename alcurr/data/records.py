@@ -17,6 +17,7 @@ class Record(NamedTuple):
   drawing: strokes.Drawing
   key_id: str | None
   recognized: bool
+  country: str  # its code; "" where the file does not say
 
 
 def attempt(

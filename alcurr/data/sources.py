@@ -67,6 +67,19 @@ def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   )
 
 
+def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+  # A second to import, which the other sources do not wait for.
+  from alcurr.data import tfds
+
+  return tfds.load(
+    config["dir"],
+    classes=config["classes"],
+    max_per_class=config["max_per_class"],
+    recognized_only=config["recognized_only"],
+    image_size=config["image_size"],
+  )
+
+
 _FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
 
 SOURCES = {
@@ -74,6 +87,7 @@ SOURCES = {
   "files": _files,
   "prepared": _prepared,
   "npz": _npz,
+  "tfds": _tfds,
 }
 
 
@@ -91,7 +105,7 @@ def check(config: Mapping[str, Any]) -> None:
   if config["source"] == "synthetic" and config["dir"]:
     raise UserError(
       f"data.dir={config['dir']!r} is not read by data.source=synthetic; add "
-      "--config.data.source=files, prepared or npz, or leave it out."
+      "--config.data.source=files, prepared, npz or tfds, or leave it out."
     )
   if config["on_error"] not in ("raise", "skip"):
     raise UserError(
