@@ -53,6 +53,7 @@ FIELDS: dict[str, type] = {
   "augment": str,
   "data.stroke_width": float,
   "data.stroke_decay": float,
+  "data.channels": str,
   "model.name": str,
   "model.weights": str,
   "optimizer.name": str,

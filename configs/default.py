@@ -167,6 +167,9 @@ def get_config() -> ConfigDict:
   data.pool = "device"  # or host
   data.stroke_width = 0.0  # pixels; 0: in proportion, as Google's bitmaps
   data.stroke_decay = 0.0  # the last stroke is dimmer by this, 0: none
+  # What the images of drawings show, a channel each: ink, order (each stroke
+  # brighter than the one before) and, of raw drawings, speed (of the pen).
+  data.channels = "ink"
 
   # The network, with arguments if need be: cnn(width=0.5, norm='group'),
   # mobilenet(width=0.25), resnet50(dtype='bfloat16', remat=True).

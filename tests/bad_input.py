@@ -675,6 +675,14 @@ CASES = [
     "--config.data.stroke_decay=2",
   ),
   _option(
+    "data: channels: no 'colour'; name some of ink, order, speed.",
+    "--config.data.channels=ink,colour",
+  ),
+  _option(
+    "data.channels: drawings without times have no speed, and only raw ones have times; take those, or leave speed out.",
+    "--config.data.channels=ink,speed",
+  ),
+  _option(
     "data: num_classes must be from 2 to 30, got 99.",
     "--config.data.classes=99",
   ),

@@ -82,7 +82,7 @@ def _example(record: records.Record, name: str, index: int) -> dict[str, Any]:
   last = np.zeros(len(points), np.uint8)
   last[np.cumsum(lengths) - 1] = 1
   return {
-    "strokes": np.column_stack([points, last]),
+    "strokes": np.column_stack([points[:, :2], last]),
     "label": name,
     "recognized": record.recognized,
     # JSON may escape half a surrogate pair, which UTF-8 has no bytes for.

@@ -1,7 +1,7 @@
 """From the data part of a config to datasets, and to batches of images."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,7 +155,38 @@ def get_render(config: Mapping[str, Any]) -> Render:
     size=config["image_size"],
     stroke_width=config["stroke_width"] or None,
     stroke_decay=config["stroke_decay"],
+    channels=get_channels(config),
   )
+
+
+def get_channels(config: Mapping[str, Any]) -> tuple[str, ...]:
+  """Of the images of drawings; the arguments are `config.data`."""
+  return tuple(name.strip() for name in config["channels"].split(","))
+
+
+def with_channels(
+  source: Images | Strokes, channels: Sequence[str]
+) -> Images | Strokes:
+  """What these channels of images need of a source, and no more.
+
+  Raises:
+    UserError: it does not have it.
+  """
+  if isinstance(source, Images):
+    if channels != ("ink",):
+      raise UserError(
+        f"data.channels={','.join(channels)!r} is of drawings, and this data "
+        "is images; leave it out."
+      )
+    return source
+  if "speed" not in channels:
+    return source._replace(points=source.points[:, :2])
+  if source.points.shape[1] < 3:
+    raise UserError(
+      "data.channels: drawings without times have no speed, and only raw ones "
+      "have times; take those, or leave speed out."
+    )
+  return source
 
 
 def first_by_key(part: Dataset, count: int) -> Dataset:
@@ -196,6 +227,9 @@ def load(
       raise UserError(
         f"data: there is not the memory for it ({error}); take less of it."
       ) from error
+    dataset = dataset._replace(
+      source=with_channels(dataset.source, get_channels(config))
+    )
     ahead = config["render"] == "ahead"
     fetch = None
     if config["pool"] == "host":
