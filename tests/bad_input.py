@@ -1431,14 +1431,14 @@ CASES = [
   ),
   # --- other commands
   _tune(
-    "the following arguments are required: lr|grid; see python -m alcurr.tune --help."
+    "the following arguments are required: lr|grid|search; see python -m alcurr.tune --help."
   ),
   _tune(
     "the following arguments are required: --config; see python -m alcurr.tune lr --help.",
     "lr",
   ),
   _tune(
-    "argument lr|grid: invalid choice: 'rl' (choose from …); see python -m alcurr.tune --help.",
+    "argument lr|grid|search: invalid choice: 'rl' (choose from …); see python -m alcurr.tune --help.",
     "rl",
   ),
   _tune(

@@ -192,8 +192,8 @@ def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
   return figure
 
 
-def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
-  """The table as text for a terminal, and the best of it."""
+def in_words(table: pd.DataFrame, fields: Sequence[str]) -> str:
+  """The table as text for a terminal."""
   text = table[list(fields)].copy()
   if table["trials_wrong"].any():
     text["trials"] = [tables.trials_in_words(r) for _, r in table.iterrows()]
@@ -215,15 +215,25 @@ def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
       else "-"
       for _, row in table.iterrows()
     ]
-  lines = [text.to_string(index=False)]
-  if table["trials"].any():
-    # By column: a row would make floats of whole numbers.
-    place = table["top1"].idxmax()
-    best = {field: table.at[place, field] for field in fields}
-    options = " ".join(f"--config.{f}={best[f]}" for f in fields)
-    lines.append(f"\nBest top-1: {options}")
-    ends = {table[RATE].min(), table[RATE].max()} if RATE in fields else set()
-    if len(ends) > 1 and best[RATE] in ends:
+  return text.to_string(index=False)
+
+
+def best_options(table: pd.DataFrame, fields: Sequence[str]) -> str:
+  """The best of the table as it would be typed."""
+  if not table["trials"].any():
+    return "\nAll trials went wrong."
+  # By column: a row would make floats of whole numbers.
+  place = table["top1"].idxmax()
+  best = (f"--config.{field}={table.at[place, field]}" for field in fields)
+  return f"\nBest top-1: {' '.join(best)}"
+
+
+def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
+  """The table, the best of it, and whether there may be a better one."""
+  lines = [in_words(table, fields), best_options(table, fields)]
+  if RATE in fields and table["trials"].any():
+    ends = {table[RATE].min(), table[RATE].max()}
+    if len(ends) > 1 and table.at[table["top1"].idxmax(), RATE] in ends:
       lines.append("Its rate is at an end of those tried: try more beyond.")
   return "\n".join(lines)
 
