@@ -29,6 +29,7 @@ class Member(NamedTuple):
   model: Model
   variables: tuple[PyTree, PyTree]  # params and model_state, [S]
   render: Callable[[Strokes, Array], Array]  # (strokes, index [B]) -> images
+  channels: tuple[str, ...]  # of those images
   trials_by: str
   batch_size: int  # that its experiment evaluated by
 
@@ -73,23 +74,31 @@ def probabilities(
     ensemble: of runs.
     strokes: the drawings.
     flips: average those of each image and of its mirror image, left for right.
+
+  Raises:
+    UserError: drawings without times, and a run that looks at the pen's speed.
   """
   num_drawings = len(strokes.drawing_start) - 1
   size = min(num_drawings, *(m.batch_size for m in ensemble.members))
-  strokes = jax.tree.map(jnp.asarray, strokes)
+  seen = [
+    jax.tree.map(jnp.asarray, sources.with_channels(strokes, member.channels))
+    for member in ensemble.members
+  ]
   first = jnp.arange(size)
   compiled = [
     programs.compile_once(
-      _make_probabilities(member, flips), member.variables, strokes, first
+      _make_probabilities(member, flips), member.variables, mine, first
     )
-    for member in ensemble.members
+    for member, mine in zip(ensemble.members, seen, strict=True)
   ]
   for start in range(0, num_drawings, size):
     # The last batch is filled up with the last drawing, which is cut again.
     index = (start + first).clip(max=num_drawings - 1)
     every = [
-      program(member.variables, strokes, index)
-      for program, member in zip(compiled, ensemble.members, strict=True)
+      program(member.variables, mine, index)
+      for program, member, mine in zip(
+        compiled, ensemble.members, seen, strict=True
+      )
     ]
     yield np.mean(jax.device_get(every), 0)[: num_drawings - start]
 
@@ -138,6 +147,7 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> Member:
     model=model,
     variables=jax.tree.map(lambda leaf: leaf[chosen], every),
     render=sources.get_render(config.data),
+    channels=sources.get_channels(config.data),
     trials_by=config.trials_by,
     batch_size=config.eval_batch_size,
   )
@@ -191,8 +201,9 @@ def _read_gallery(
   path = workdir / "gallery.json"
   gallery = _read(path, ("class_names", "image_shape"))
   side = config.data.image_size
+  channels = len(sources.get_channels(config.data))
   shape = tuple(gallery["image_shape"])
-  if config.data.source == "npz" or shape != (side, side, 1):
+  if config.data.source == "npz" or shape != (side, side, channels):
     raise UserError(
       f"{workdir} was trained on images of its own, {list(shape)}; name a run "
       "that was trained on drawings."

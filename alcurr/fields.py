@@ -54,6 +54,7 @@ FIELDS: dict[str, type] = {
   "loss": str,
   "data.stroke_width": float,
   "data.stroke_decay": float,
+  "data.channels": str,
   "model.name": str,
   "model.weights": str,
   "optimizer.name": str,

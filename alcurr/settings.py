@@ -102,7 +102,7 @@ def check(config: ConfigDict) -> None:
 def _image_shape(config: ConfigDict) -> tuple[int, int, int]:
   """Of the images, where the config tells; else one that anything fits."""
   size = config.data.image_size if config.data.source == "synthetic" else 256
-  return size, size, 1
+  return size, size, len(sources.get_channels(config.data))
 
 
 def _check_thresholds(text: str) -> None:

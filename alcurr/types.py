@@ -31,7 +31,9 @@ class Strokes(NamedTuple):
   `stroke_start[m] : stroke_start[m + 1]`. No drawing and no stroke is empty.
   """
 
-  points: Array  # [P, 2] uint8, (x, y), y downwards
+  # [P, 2] uint8, (x, y), y downwards; or [P, 3], with the pen's speed, see
+  # `alcurr.data.strokes.simplify`.
+  points: Array
   stroke_start: Array  # [M + 1] uint32, offsets into points
   drawing_start: Array  # [N + 1] int32, offsets into strokes
 

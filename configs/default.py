@@ -134,7 +134,9 @@ def get_config() -> ConfigDict:
   # synthetic (generated doodles); files (`dir` holds <class>.ndjson, raw or
   # simplified, or <class>.bin, Kaggle's <word>.csv, or bitmaps <class>.npy);
   # prepared (`dir` is what `python -m alcurr.data prepare` has made, where bad
-  # drawings were settled); npz (`dir` is a .npz file of `images` and `labels`).
+  # drawings were settled); npz (`dir` is a .npz file of `images` and `labels`);
+  # tfds (`dir` is a set that TensorFlow Datasets has prepared as array_record:
+  # a name such as emnist/letters, or the folder of its version).
   data.source = "synthetic"
   data.dir = ""
   # "all", a number (the first classes by name), or names: "cat,dog".
@@ -168,6 +170,9 @@ def get_config() -> ConfigDict:
   data.pool = "device"  # or host
   data.stroke_width = 0.0  # pixels; 0: in proportion, as Google's bitmaps
   data.stroke_decay = 0.0  # the last stroke is dimmer by this, 0: none
+  # What the images of drawings show, a channel each: ink, order (each stroke
+  # brighter than the one before) and, of raw drawings, speed (of the pen).
+  data.channels = "ink"
 
   # The network, with arguments if need be: cnn(width=0.5, norm='group'),
   # mobilenet(width=0.25), resnet50(dtype='bfloat16', remat=True).

@@ -21,16 +21,35 @@ QUICKSTART = "--config=configs/quickstart.py"
 
 
 class Case(NamedTuple):
-  kind: str  # config, data, weights or workdir
+  kind: str  # config, data, weights, workdir, or another command
   given: str  # in words or options
   args: tuple[str, ...]  # of the command line, but for --workdir
   said: str
   make: Callable[[pathlib.Path], None] = lambda folder: None
+  command: str = "main"  # or a module beside it
 
 
 def _option(said: str, *options: str) -> Case:
   """Of the quickstart."""
   return Case("config", _code(*options), (QUICKSTART, *options), said)
+
+
+def _tune(said: str, *args: str) -> Case:
+  given = _code(*args) or "no argument"
+  args = (*args, "--out=DIR/out") if args else args
+  return Case("python -m alcurr.tune", given, args, said, command="tune")
+
+
+def _predict(
+  said: str,
+  given: str,
+  *args: str,
+  make: Callable[[pathlib.Path], None] = lambda folder: None,
+) -> Case:
+  """What is said of a run in DIR/run/runs/a, if `args` are options alone."""
+  args = ("DIR/run/runs/a", "--data=DIR/test.csv", "--out=DIR/a.csv", *args)
+  kind = "python -m alcurr.predict"
+  return Case(kind, given, args, said, make, "predict")
 
 
 def _args(said: str, *args: str) -> Case:
@@ -88,6 +107,14 @@ def _bitmap(said: str, given: str, content: bytes) -> Case:
   name, good = "full_numpy_bitmap_{}.npy", _header("(1, 784)", bytes(784))
   files = {name.format("ant"): content, name.format("bee"): good}
   return _drawings(said, given, files)
+
+
+def _set(
+  said: str, given: str, where: str, make: Callable = lambda folder: None
+) -> Case:
+  """A set of TensorFlow Datasets."""
+  args = ("--config.data.source=tfds", f"--config.data.dir={where}")
+  return Case("data", given, (QUICKSTART, *args), said, make)
 
 
 def _arrays(said: str, given: str, write: Callable[..., None]) -> Case:
@@ -254,7 +281,19 @@ IMAGES = np.arange(8 * 25, dtype=np.uint8).reshape(8, 5, 5)
 LABELS = np.arange(8) % 2
 FEW = ("--config.data.num_examples=1200", "--config.data.classes=4")
 
+
 # The cases of each kind; `python tests/bad_input.py` prints them as a page.
+def _result(content: str) -> Callable[[pathlib.Path], None]:
+  """A result.json of the run that `_predict` names."""
+
+  def make(folder: pathlib.Path) -> None:
+    run = folder / "run/runs/a"
+    run.mkdir(parents=True)
+    (run / "result.json").write_text(content)
+
+  return make
+
+
 CASES = [
   # --- the command line
   _args("Name an experiment: --config=configs/quickstart.py."),
@@ -428,7 +467,7 @@ CASES = [
     "--config.samplers.bandit.bandit=softmax(lerning_rate=1)",
   ),
   _option(
-    "data.source: no 'web'. Known: files, npz, prepared, synthetic.",
+    "data.source: no 'web'. Known: files, npz, prepared, synthetic, tfds.",
     "--config.data.source=web",
   ),
   _changed(
@@ -644,6 +683,14 @@ CASES = [
     "--config.data.stroke_decay=2",
   ),
   _option(
+    "data: channels: no 'colour'; name some of ink, order, speed.",
+    "--config.data.channels=ink,colour",
+  ),
+  _option(
+    "data.channels: drawings without times have no speed, and only raw ones have times; take those, or leave speed out.",
+    "--config.data.channels=ink,speed",
+  ),
+  _option(
     "data: num_classes must be from 2 to 30, got 99.",
     "--config.data.classes=99",
   ),
@@ -733,7 +780,7 @@ CASES = [
     "--config.data.source=files",
   ),
   _option(
-    "data.dir='somewhere' is not read by data.source=synthetic; add --config.data.source=files, prepared or npz, or leave it out.",
+    "data.dir='somewhere' is not read by data.source=synthetic; add --config.data.source=files, prepared, npz or tfds, or leave it out.",
     "--config.data.dir=somewhere",
   ),
   _option(
@@ -1103,6 +1150,36 @@ CASES = [
     "a .npy of Python objects, a pickle",
     _header("(1, 784)").replace(b"'|u1'", b"'|O' "),
   ),
+  # --- TensorFlow Datasets
+  _set(
+    "data.dir=mnits is neither a folder with a dataset_info.json nor the name of a set of TensorFlow Datasets, such as mnist. Did you mean mnist?",
+    "a set of TensorFlow Datasets that is not there",
+    "mnits",
+  ),
+  _set(
+    "data.dir=DIR is neither a folder with a dataset_info.json nor the name of a set of TensorFlow Datasets, such as mnist.",
+    "a folder that is no set of TensorFlow Datasets",
+    "DIR",
+  ),
+  _set(
+    "data.dir=mnist:9.9.9: …cannot be loaded at version 9.9.9, only: …; name another.",
+    "a version of a set that there is not",
+    "mnist:9.9.9",
+  ),
+  _set(
+    "mnist is not prepared in …; prepare it with tfds build mnist --file_format=array_record, or name the folder of the set.",
+    "a set that is not prepared",
+    "mnist",
+  ),
+  _set(
+    "DIR/1.0.0: the set is damaged (…); prepare it again.",
+    "a set whose `dataset_info.json` is cut",
+    "DIR/1.0.0",
+    lambda folder: (
+      (folder / "1.0.0").mkdir(),
+      (folder / "1.0.0" / "dataset_info.json").write_text("{"),
+    ),
+  ),
   # --- npz
   Case(
     "data",
@@ -1360,6 +1437,87 @@ CASES = [
     "samplers.bandit.policy: replay: DIR/run/metrics.jsonl holds no policies to replay, or is damaged.",
     _run_holds("metrics.jsonl", '{"step": 1, "policy": [0.5'),
   ),
+  # --- other commands
+  _tune(
+    "the following arguments are required: lr|grid|search; see python -m alcurr.tune --help."
+  ),
+  _tune(
+    "the following arguments are required: --config; see python -m alcurr.tune lr --help.",
+    "lr",
+  ),
+  _tune(
+    "argument lr|grid|search: invalid choice: 'rl' (choose from …); see python -m alcurr.tune --help.",
+    "rl",
+  ),
+  _tune(
+    "--config=configs/quikstart.py: there is no such file. Did you mean configs/quickstart.py?",
+    *("lr", "--config=configs/quikstart.py"),
+  ),
+  _tune(
+    "--steps must be at least 20, got 5.", *("lr", QUICKSTART, "--steps=5")
+  ),
+  _tune(
+    "--low and --high must be rising rates above 0, got 1.0 and 0.1.",
+    *("lr", QUICKSTART, "--low=1", "--high=0.1"),
+  ),
+  _tune(
+    "--sampler: no 'bandti' in the config. Known: …, uniform.",
+    *("lr", QUICKSTART, "--sampler=bandti"),
+  ),
+  _tune(
+    "the following arguments are required: FIELD=VALUE,...; see python -m alcurr.tune grid --help.",
+    *("grid", QUICKSTART),
+  ),
+  _tune(
+    "'batch_size': write each field once, with its values, such as optimizer.learning_rate=1e-3,3e-3.",
+    *("grid", QUICKSTART, "batch_size"),
+  ),
+  _tune(
+    "'batch_size=8,8': a value comes twice; write each once.",
+    *("grid", QUICKSTART, "batch_size=8,8"),
+  ),
+  _tune(
+    "trials is the same for all; set it by --config.trials.",
+    *("grid", QUICKSTART, "trials=1,2"),
+  ),
+  _tune(
+    "batch_size must be at least 1, got 0.",
+    *("grid", QUICKSTART, "batch_size=8,0"),
+  ),
+  _predict(
+    "DIR/run/runs/a/result.json cannot be read (No such file or directory); name the folder of a finished run in its experiment, WORKDIR/runs/SAMPLER.",
+    "a run that is not there",
+  ),
+  _predict(
+    "DIR/run/runs/a is not finished; run its experiment's command again to go on.",
+    "a run that is not finished",
+    make=lambda folder: (folder / "run/runs/a/checkpoints").mkdir(parents=True),
+  ),
+  _predict(
+    "DIR/run/runs/a/result.json is damaged; put it back, or name another run.",
+    "a `result.json` that is cut",
+    make=_result("{"),
+  ),
+  _predict(
+    "DIR/run/config.json cannot be read (No such file or directory); name the folder of a finished run in its experiment, WORKDIR/runs/SAMPLER.",
+    "a run without its experiment",
+    make=_result('{"steps": 1, "trials": []}'),
+  ),
+  _predict(
+    "--out DIR/a.csv is there already; name a new file.",
+    "a submission that is there",
+    make=lambda folder: (folder / "a.csv").write_text(""),
+  ),
+  _predict(
+    "--out DIR/no/a.csv: there is no folder DIR/no; make it.",
+    "`--out=DIR/no/a.csv`",
+    "--out=DIR/no/a.csv",
+  ),
+  _predict(
+    "argument --trials: write trials with commas, each once, such as 0,2; got '1,1'; see python -m alcurr.predict --help.",
+    "`--trials=1,1`",
+    "--trials=1,1",
+  ),
 ]
 
 
@@ -1371,7 +1529,8 @@ def page() -> str:
     "Written by `python tests/bad_input.py > ERRORS.md` from the table that",
     "the tests run. Each ends with exit status 2, this one sentence after",
     "`alcurr:`, and nothing left behind. `DIR` is a folder of the case's own,",
-    "`…` what others than we say.",
+    "`…` what others than we say. They are of `python -m alcurr.main`, but for",
+    "those that name another command.",
   ]
   for kind in dict.fromkeys(case.kind for case in CASES):
     lines += ["", f"## {kind}", "", "| given | said |", "|---|---|"]

@@ -10,8 +10,11 @@ from absl import app, flags
 from bad_input import CASES, Case
 
 from alcurr import main as cli
+from alcurr import predict
 from alcurr.data import cache
+from alcurr.tune import __main__ as tune
 
+COMMANDS = {"tune": tune.main, "predict": predict.main}
 ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -25,11 +28,13 @@ def _forget_flags() -> None:
 
 
 def run(case: Case, folder: pathlib.Path, monkeypatch) -> int | None:
-  """The exit status of `python -m alcurr.main`, in this process for speed."""
+  """The exit status of the case's command, in this process for speed."""
   monkeypatch.chdir(ROOT)
+  args = [arg.replace("DIR", str(folder)) for arg in case.args]
+  if case.command in COMMANDS:
+    return COMMANDS[case.command](args)
   # A folder of programs would stay this process's.
   own = [f"--workdir={folder}/run", "--nocompilation_cache"]
-  args = [arg.replace("DIR", str(folder)) for arg in case.args]
   monkeypatch.setattr(sys, "argv", ["alcurr", *own, *args])
   _forget_flags()
   with pytest.raises(SystemExit) as stopped:
@@ -55,7 +60,7 @@ def test_a_mistake_is_one_sentence(case, tmp_path, monkeypatch, capfd):
   lines = capfd.readouterr().err.strip().splitlines()
   said = [line for line in lines if line.startswith("alcurr: ")]
   assert len(said) == 1 and not any("Traceback" in line for line in lines)
-  expected = f"alcurr: {case.said}".replace("DIR", str(tmp_path))
+  expected = re.sub(r"\bDIR\b", str(tmp_path), f"alcurr: {case.said}")
   pattern = ".*".join(map(re.escape, expected.split("…")))
   assert re.fullmatch(pattern, said[0]), said[0]
   assert status == 2

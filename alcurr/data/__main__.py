@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 
 from alcurr import commandline
-from alcurr.data import download, inspection, prepare
+from alcurr.data import download, inspection, prepare, publish
 from alcurr.errors import FaultError, UserError
 
 _COMMANDS = {
   "download": (download, "bring Google's files from its public bucket"),
   "prepare": (prepare, "pack a folder of files into arrays that are mapped"),
+  "tfds": (publish, "make a set of TensorFlow Datasets of such a folder"),
   "inspect": (inspection, "count and draw what is in such a folder"),
 }
 

@@ -36,7 +36,7 @@ def _parse(head: bytes, file: BinaryIO) -> Record:
   """Reads on to the record's end, also where the record is bad."""
   if len(head) < _HEAD.size:
     raise BadDrawingError("a record cut short")
-  key, _, recognized, _, strokes = _HEAD.unpack(head)
+  key, country, recognized, _, strokes = _HEAD.unpack(head)
   x, y, lengths, size = bytearray(), bytearray(), [], _HEAD.size
   for _ in range(strokes):
     length = _COUNT.unpack(_read(file, _COUNT.size))[0]
@@ -55,7 +55,12 @@ def _parse(head: bytes, file: BinaryIO) -> Record:
   if recognized not in (0, 1):
     raise BadDrawingError("recognized is neither 0 nor 1")
   points = np.frombuffer(bytes(x + y), np.uint8).reshape(2, -1).T
-  return Record(Drawing(points, lengths), str(key), bool(recognized))
+  return Record(
+    Drawing(points, lengths),
+    str(key),
+    bool(recognized),
+    country.rstrip(b"\0").decode("latin-1"),
+  )
 
 
 def _read(file: BinaryIO, size: int) -> bytes:

@@ -87,7 +87,7 @@ def read_blocks(
   if path.suffix == ".npy":
     yield from _bitmap_blocks(path, max_per_class)
     return
-  wanted = _wanted(path, recognized_only, skip)
+  wanted = read_records(path, recognized_only, skip)
   kept, points, count = [], 0, 0
   skipped: collections.Counter[str] = collections.Counter()
   for item in wanted:
@@ -111,10 +111,21 @@ def read_blocks(
     yield _pack(kept, skipped)
 
 
-def _wanted(
-  path: pathlib.Path, recognized_only: bool, skip: bool
+def read_records(
+  path: pathlib.Path, recognized_only: bool = False, skip: bool = False
 ) -> Iterator[records.Record | strokes.BadDrawingError]:
-  """The drawings that were asked for, and what is wrong with bad ones."""
+  """The drawings of one file one by one, and what is wrong with bad ones.
+
+  Memory: what the form's `read` takes for the drawing at hand.
+
+  Args:
+    path: of drawings, not of bitmaps.
+    recognized_only: leave out the others.
+    skip: give what is wrong with a bad drawing.
+
+  Raises:
+    UserError: a bad drawing that is not to be skipped, or no access.
+  """
   form = FORMS[path.suffix]
   try:
     with path.open("rb") as file:

@@ -65,10 +65,11 @@ def _of_strokes(store: Strokes):
   """What B drawings take on the device, and how they are found."""
   longest = np.diff(store.stroke_start[store.drawing_start]).max(initial=0)
   most = np.diff(store.drawing_start).max(initial=0)
+  columns = store.points.shape[1]
 
   def room(count: int) -> Strokes:
     return Strokes(
-      jax.ShapeDtypeStruct((count * int(longest), 2), jnp.uint8),
+      jax.ShapeDtypeStruct((count * int(longest), columns), jnp.uint8),
       jax.ShapeDtypeStruct((count * int(most) + 1,), jnp.uint32),
       jax.ShapeDtypeStruct((count + 1,), jnp.int32),
     )

@@ -126,7 +126,9 @@ def _parse(line: bytes, columns: list[str]) -> Record:
   if recognized is None:
     raise BadDrawingError("recognized is neither True nor False")
   drawing = records.parse_drawing(decoded)
-  return Record(drawing, row.get("key_id") or None, recognized)
+  return Record(
+    drawing, row.get("key_id") or None, recognized, row.get("countrycode", "")
+  )
 
 
 def _whole(key_id: str | None) -> int:

@@ -31,8 +31,11 @@ def _parse(line: bytes) -> Record:
   key = row.get("key_id")
   if not isinstance(key, str | int | float | None):
     raise BadDrawingError("key_id is neither text nor number")
+  country = row.get("countrycode")
   return Record(
     drawing,
-    None if key is None else str(key),
+    # An empty key is none, as it is in a CSV.
+    None if key in (None, "") else str(key),
     row.get("recognized") is not False,
+    country if isinstance(country, str) else "",
   )

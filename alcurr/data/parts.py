@@ -1,8 +1,9 @@
 """The part of a store that one file of drawings gives, as it is prepared.
 
 A part is `<id>.json`, written last, and raw files `<id>.<array>`: of drawings
-their points, the lengths of strokes and drawings, and what is known of each; of
-bitmaps their images. None waits for the disk, as thousands would: the checksums
+their points (and apart from them the pen's speeds, if all have them), the
+lengths of strokes and drawings, and what is known of each; of bitmaps their
+images. None waits for the disk, as thousands would: the checksums
 in the first tell what a failing power has left of the others.
 """
 
@@ -20,10 +21,11 @@ from alcurr.data import cache, strokes
 from alcurr.data.classfile import ClassFile, read_blocks
 from alcurr.types import Strokes
 
-VERSION = 1  # of what parts hold; a new one makes every part anew
+VERSION = 3  # of what parts hold; a new one makes every part anew
 # The type of each array and the shape of an element.
 ARRAYS = {
   "points": (np.uint8, (2,)),
+  "speed": (np.uint8, ()),  # at each point
   "stroke_length": (np.uint32, ()),
   "drawing_length": (np.int32, ()),
   "image": (np.uint8, (28, 28, 1)),
@@ -80,6 +82,10 @@ def make(source: pathlib.Path, folder: pathlib.Path, skip: bool) -> Part:
           files[name].write(content)
         rows[name] += len(array)
         sums[name] = zlib.crc32(content, sums.get(name, 0))
+  if 0 < rows["speed"] < rows["points"]:
+    sums.pop("speed")
+    rows["speed"] = 0
+  rows = +rows  # without those that are none
   part = {"file": vouched, "rows": dict(rows), "skipped": dict(skipped)}
   record = json.dumps({**request, **part, "checksums": sums})
   temporary = _path(stem, "begun")
@@ -119,12 +125,14 @@ def _arrays(block: ClassFile) -> dict[str, np.ndarray]:
     return {"image": block.source.image, "key": block.key}
   points, stroke_start, drawing_start = block.source
   found = {
-    "points": points,
+    "points": points[:, :2],
     "stroke_length": strokes.lengths(stroke_start),
     "drawing_length": strokes.lengths(drawing_start),
     "key": block.key,
     "recognized": block.recognized,
   }
+  if points.shape[1] == 3:
+    found["speed"] = points[:, 2]
   return {
     name: array.astype(ARRAYS[name][0], copy=False)
     for name, array in found.items()

@@ -165,10 +165,15 @@ def _joined(
   every: list[Part], count: list[int]
 ) -> Iterator[tuple[str, Any, tuple[int, ...], Iterator[np.ndarray]]]:
   """Name, type, shape and rows of each array of the store."""
+  timed = all("speed" in part.rows for part in every)
   for name in every[0].rows:
+    if name == "speed":
+      continue
     dtype, shape = parts.ARRAYS[name]
     rows = sum(part.rows[name] for part in every)
-    chunks = _rows(every, name)
+    chunks = _rows(every, name, _CHUNK)
+    if name == "points" and timed:
+      shape, chunks = (3,), _with_speeds(every)
     if name in _OFFSETS:
       name, dtype, of, what = _OFFSETS[name]
       strokes.check_count(what, sum(part.rows[of] for part in every))
@@ -184,12 +189,19 @@ _OFFSETS = {
 }
 
 
-def _rows(every: list[Part], name: str) -> Iterator[np.ndarray]:
+def _rows(every: list[Part], name: str, size: int) -> Iterator[np.ndarray]:
+  """The rows of all parts, of each as many at once as `size` bytes hold."""
   row = np.dtype(parts.ARRAYS[name])
   for part in every:
     with part.path(name).open("rb") as file:
-      while len(rows := np.fromfile(file, row, _CHUNK // row.itemsize)):
+      while len(rows := np.fromfile(file, row, size // row.itemsize)):
         yield rows
+
+
+def _with_speeds(every: list[Part]) -> Iterator[np.ndarray]:
+  points = _rows(every, "points", 2 * _CHUNK)
+  for both in zip(points, _rows(every, "speed", _CHUNK), strict=True):
+    yield np.column_stack(both)
 
 
 def _cumulative(lengths: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -59,15 +59,42 @@ def load(
     UserError: no good store, an unknown class, or one left without drawings.
   """
   dataset, _ = open_store(directory)
+  return choose(
+    dataset,
+    directory,
+    classes=classes,
+    max_per_class=max_per_class,
+    recognized_only=recognized_only,
+  )
+
+
+def choose(
+  dataset: Dataset,
+  where: object,
+  *,
+  classes: str | int | Sequence[str],
+  max_per_class: int,
+  recognized_only: bool,
+) -> Dataset:
+  """Some of a dataset whose labels are sorted; see `quickdraw.load`.
+
+  Args:
+    dataset: the whole; itself, if all of it is chosen.
+    where: it is from, for messages.
+    classes: as there, and so are the others.
+
+  Raises:
+    UserError: an unknown class, or one left without drawings.
+  """
   known = dataset.class_names
   names = choose_classes(known, classes)
   check_class_names(names)
   if recognized_only and "recognized" not in dataset.flags:
     raise UserError(
-      f"{directory}: bitmaps do not say which drawings were recognized; leave "
+      f"{where}: bitmaps do not say which drawings were recognized; leave "
       "recognized_only off."
     )
-  # Labels are sorted: a class is a range.
+  # A class is a range.
   start = np.searchsorted(dataset.label, np.arange(len(known) + 1))
   parts = []
   for name in names:
@@ -78,7 +105,7 @@ def load(
     index = index[: max_per_class or None]
     if not len(index):
       raise UserError(
-        f"{directory}: class {name!r} has no usable drawing; leave it out."
+        f"{where}: class {name!r} has no usable drawing; leave it out."
       )
     parts.append(index)
   chosen = np.concatenate(parts)

@@ -23,7 +23,7 @@ from alcurr.errors import UserError
 from alcurr.types import Images, Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
-_VERSION = 3  # of what the cache holds; a new one makes every entry anew
+_VERSION = 5  # of what the cache holds; a new one makes every entry anew
 
 
 def load(

@@ -17,6 +17,7 @@ class Record(NamedTuple):
   drawing: strokes.Drawing
   key_id: str | None
   recognized: bool
+  country: str  # its code; "" where the file does not say
 
 
 def attempt(
@@ -57,6 +58,6 @@ def key_hash(record: Record) -> int:
     content = record.key_id.encode(errors="surrogatepass")
   else:
     points, lengths = record.drawing
-    content = points.tobytes() + repr(lengths).encode()
+    content = points[:, :2].tobytes() + repr(lengths).encode()
   digest = hashlib.blake2b(content, digest_size=8).digest()
   return int.from_bytes(digest, "little")

@@ -8,7 +8,7 @@ with its longest.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -40,6 +40,8 @@ class _Pace(NamedTuple):
 _PACES = {"cpu": _Pace(points=8, extent_points=16, pixels=2**16)}
 _ELSEWHERE = _Pace(points=32, extent_points=256, pixels=0)
 
+CHANNELS = ("ink", "order", "speed")
+
 Render = Callable[[Strokes, Array], Array]
 
 
@@ -50,6 +52,7 @@ class _Segments(NamedTuple):
   along: Array  # [B, J, 2] float32, of length 1
   half: Array  # [B, J] float32, half the length
   stroke: Array  # [B, J] int32
+  speed: Array | None  # [B, J] float32 in [0, 1], where it is asked for
 
 
 class _Span(NamedTuple):
@@ -72,12 +75,12 @@ def _span(strokes: Strokes, index: Array) -> _Span:
 
 
 def take_points(points: Array, place: Array) -> Array:
-  """points[place], for places beyond 2^31: [..., 2] uint8.
+  """points[place], for places beyond 2^31: [..., 2 or 3] uint8.
 
   Indexing as in NumPy would cast the places to int32, and read others.
 
   Args:
-    points: [P, 2] uint8, P up to 2^32.
+    points: [P, 2 or 3] uint8, P up to 2^32.
     place: uint32, each below P.
   """
   return lax.gather(
@@ -88,7 +91,7 @@ def take_points(points: Array, place: Array) -> Array:
       collapsed_slice_dims=(0,),
       start_index_map=(0,),
     ),
-    slice_sizes=(1, 2),
+    slice_sizes=(1, points.shape[1]),
     mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
   )
 
@@ -98,12 +101,13 @@ def make_render(
   size: int = 28,
   stroke_width: float | None = None,
   stroke_decay: float = 0.0,
+  channels: Sequence[str] = ("ink",),
 ) -> Render:
-  """A function (strokes, index [B] int32) -> image [B, size, size, 1].
+  """A function (strokes, index [B] int32) -> image [B, size, size, C].
 
   The image is float32 in [0, 1], ink 1, in steps of 1/255 as if it had been
   stored; each drawing is centred. Where strokes overlap the brighter one
-  shows, so the order of drawing tells in `stroke_decay` alone.
+  shows in each channel.
 
   Args:
     size: pixels of a side.
@@ -111,7 +115,23 @@ def make_render(
     stroke_decay: d in [0, 1]; stroke s of S has the intensity
       1 - d s / (S - 1), the linear decay in drawing order of "Data Sampling
       Algorithms for Active Learning".
+    channels: C of CHANNELS.
+
+      ink    1, or as `stroke_decay` has it
+      order  (s + 1) / S on stroke s of S
+      speed  v / (v + v') where the pen had the speed v, v' that of the whole
+             drawing; of points [P, 3] alone, see `strokes.simplify`
   """
+  if not channels or len({*channels}) < len(channels):
+    raise ValueError(
+      f"channels must be some of {', '.join(CHANNELS)}, each once, got "
+      f"{','.join(channels)!r}"
+    )
+  for name in channels:
+    if name not in CHANNELS:
+      raise ValueError(
+        f"channels: no {name!r}; name some of {', '.join(CHANNELS)}"
+      )
   if size < 1:
     raise ValueError(f"image size must be at least 1, got {size}")
   if stroke_width is not None and not 0 < stroke_width < float("inf"):
@@ -125,6 +145,10 @@ def make_render(
   row = jnp.arange(size, dtype=jnp.float32)
   x, y = row[None, None, :], row[None, :, None]
 
+  # Where all ink is alike the nearest segment is the brightest, and one root at
+  # the end does: 1.5 times as many images a second on a CPU.
+  alike = tuple(channels) == ("ink",) and not stroke_decay
+
   def cover(squared: Array) -> Array:
     return jnp.clip(half_width - jnp.sqrt(squared) + 0.5, 0, 1)
 
@@ -136,20 +160,37 @@ def make_render(
     offset = scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
     step_down = stroke_decay / jnp.maximum(span.num_strokes - 1, 1)
 
-    def add(image: Array, segments: _Segments, j: int) -> Array:
+    def shade(one: _Segments) -> dict[str, Array | None]:
+      number = one.stroke - span.first_stroke
+      return {
+        "ink": 1 - step_down * number,
+        "order": (number + 1) / span.num_strokes,
+        "speed": one.speed,
+      }
+
+    def add(image: tuple, segments: _Segments, j: int) -> tuple:
       one = jax.tree.map(lambda v: v[:, j], segments)
       squared = _squared_distance(x, y, one)
-      # Without decay the nearest segment is the brightest, and one root at
-      # the end does: 1.5 times as many images a second on a CPU.
-      if not stroke_decay:
-        return jnp.minimum(image, squared)
-      intensity = 1 - step_down * (one.stroke - span.first_stroke)
-      return jnp.maximum(image, intensity[:, None, None] * cover(squared))
+      if alike:
+        return (jnp.minimum(image[0], squared),)
+      covered, shades = cover(squared), shade(one)
+      return tuple(
+        jnp.maximum(plane, shades[name][:, None, None] * covered)
+        for name, plane in zip(channels, image, strict=True)
+      )
 
     def turn(i: Array, carry):
       stroke, last, image = carry
       segments, stroke, last = _next_segments(
-        strokes, span, i * pace.points, pace.points, stroke, last, scale, offset
+        strokes,
+        span,
+        i * pace.points,
+        pace.points,
+        stroke,
+        last,
+        scale,
+        offset,
+        "speed" in channels,
       )
       # Else a GPU computes them anew for each pixel.
       segments = lax.optimization_barrier(segments)
@@ -158,20 +199,23 @@ def make_render(
         image = add(image, segments, j)
       return stroke, last, image
 
-    blank = 0.0 if stroke_decay else jnp.inf
-    image = jnp.full((index.shape[0], size, size), blank, jnp.float32)
+    blank = jnp.inf if alike else 0.0
+    plane = jnp.full((index.shape[0], size, size), blank, jnp.float32)
+    image = (plane,) * len(channels)
     carry = (span.first_stroke, jnp.zeros_like(offset), image)
     _, _, image = jax.lax.fori_loop(0, turns, turn, carry)
-    return image if stroke_decay else cover(image)
+    return jnp.stack(tuple(map(cover, image)) if alike else image, -1)
 
   def render(strokes: Strokes, index: Array) -> Array:
+    if "speed" in channels and strokes.points.shape[1] < 3:
+      raise ValueError("drawings without times have no speed to show")
     draw = functools.partial(draw_together, strokes)
     group = max(pace.pixels // size**2, 1) if pace.pixels else index.shape[0]
     if group < index.shape[0]:
       image = _by_length(draw, _span(strokes, index).num_points, index, group)
     else:
       image = draw(index)
-    return (jnp.round(255 * image) / 255)[..., None]
+    return jnp.round(255 * image) / 255
 
   return render
 
@@ -199,6 +243,7 @@ def _next_segments(
   last: Array,
   scale: float,
   offset: Array,
+  with_speed: bool,
 ) -> tuple[_Segments, Array, Array]:
   """The segments that end at the points `first` and on, of each drawing.
 
@@ -211,6 +256,7 @@ def _next_segments(
     last: [B, 2] float32, that point in pixels.
     scale: pixels per unit of the box.
     offset: [B, 2] float32, in pixels.
+    with_speed: whether the pen's speed is asked for.
 
   Returns:
     The segments, and `stroke` and `last` after them.
@@ -218,8 +264,8 @@ def _next_segments(
   j = first + jnp.arange(count)  # [J]
   within = jnp.minimum(j, span.num_points[:, None] - 1).astype(jnp.uint32)
   place = span.first_point[:, None] + within  # [B, J]
-  point = scale * take_points(strokes.points, place).astype(jnp.float32)
-  point += offset[:, None]
+  values = take_points(strokes.points, place).astype(jnp.float32)
+  point = scale * values[..., :2] + offset[:, None]
   # Every stroke has a point, so that of J points at most J begin one.
   ahead = stroke[:, None] + 1 + jnp.arange(count)
   # Past the pool's last stroke stands the end of its points.
@@ -241,7 +287,10 @@ def _next_segments(
     step / jnp.maximum(length, least)[..., None],
     jnp.array([1.0, 0.0]),
   )
-  segments = _Segments((start + point) / 2, along, length / 2, strokes_here)
+  speed = values[..., 2] / 255 if with_speed else None
+  segments = _Segments(
+    (start + point) / 2, along, length / 2, strokes_here, speed
+  )
   return segments, strokes_here[:, -1], point[:, -1]
 
 
@@ -263,7 +312,8 @@ def _extent(strokes: Strokes, span: _Span, count: int) -> Array:
     j = i * count + jnp.arange(count)
     within = jnp.minimum(j, span.num_points[:, None] - 1).astype(jnp.uint32)
     place = span.first_point[:, None] + within
-    return jnp.maximum(extent, take_points(strokes.points, place).max(1))
+    points = take_points(strokes.points, place)[..., :2]
+    return jnp.maximum(extent, points.max(1))
 
   extent = jnp.zeros((span.num_points.shape[0], 2), jnp.uint8)
   extent = jax.lax.fori_loop(0, turns, turn, extent)

@@ -1,7 +1,7 @@
 """From the data part of a config to datasets, and to batches of images."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,19 @@ def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   )
 
 
+def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+  # A second to import, which the other sources do not wait for.
+  from alcurr.data import tfds
+
+  return tfds.load(
+    config["dir"],
+    classes=config["classes"],
+    max_per_class=config["max_per_class"],
+    recognized_only=config["recognized_only"],
+    image_size=config["image_size"],
+  )
+
+
 _FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
 
 SOURCES = {
@@ -74,6 +87,7 @@ SOURCES = {
   "files": _files,
   "prepared": _prepared,
   "npz": _npz,
+  "tfds": _tfds,
 }
 
 
@@ -91,7 +105,7 @@ def check(config: Mapping[str, Any]) -> None:
   if config["source"] == "synthetic" and config["dir"]:
     raise UserError(
       f"data.dir={config['dir']!r} is not read by data.source=synthetic; add "
-      "--config.data.source=files, prepared or npz, or leave it out."
+      "--config.data.source=files, prepared, npz or tfds, or leave it out."
     )
   if config["on_error"] not in ("raise", "skip"):
     raise UserError(
@@ -141,7 +155,38 @@ def get_render(config: Mapping[str, Any]) -> Render:
     size=config["image_size"],
     stroke_width=config["stroke_width"] or None,
     stroke_decay=config["stroke_decay"],
+    channels=get_channels(config),
   )
+
+
+def get_channels(config: Mapping[str, Any]) -> tuple[str, ...]:
+  """Of the images of drawings; the arguments are `config.data`."""
+  return tuple(name.strip() for name in config["channels"].split(","))
+
+
+def with_channels(
+  source: Images | Strokes, channels: Sequence[str]
+) -> Images | Strokes:
+  """What these channels of images need of a source, and no more.
+
+  Raises:
+    UserError: it does not have it.
+  """
+  if isinstance(source, Images):
+    if channels != ("ink",):
+      raise UserError(
+        f"data.channels={','.join(channels)!r} is of drawings, and this data "
+        "is images; leave it out."
+      )
+    return source
+  if "speed" not in channels:
+    return source._replace(points=source.points[:, :2])
+  if source.points.shape[1] < 3:
+    raise UserError(
+      "data.channels: drawings without times have no speed, and only raw ones "
+      "have times; take those, or leave speed out."
+    )
+  return source
 
 
 def first_by_key(part: Dataset, count: int) -> Dataset:
@@ -182,6 +227,9 @@ def load(
       raise UserError(
         f"data: there is not the memory for it ({error}); take less of it."
       ) from error
+    dataset = dataset._replace(
+      source=with_channels(dataset.source, get_channels(config))
+    )
     ahead = config["render"] == "ahead"
     fetch = None
     if config["pool"] == "host":

@@ -25,7 +25,7 @@ _TAKEN_AT_ONCE = 10**5
 
 
 class Drawing(NamedTuple):
-  points: np.ndarray  # [P, 2] uint8, (x, y)
+  points: np.ndarray  # [P, 2] uint8, (x, y), or [P, 3], with the pen's speed
   lengths: list[int]  # points of each stroke, none zero
 
 
@@ -38,16 +38,25 @@ class BadDrawingError(ValueError):
 
 
 def pack(drawings: Iterable[Drawing]) -> Strokes:
-  """N drawings as packed strokes of NumPy arrays."""
+  """N drawings as packed strokes of NumPy arrays.
+
+  The pen's speed stays if all of them have it.
+  """
   drawings = list(drawings)
-  points = [drawing.points for drawing in drawings]
   return from_lengths(
-    np.concatenate(points) if points else np.zeros((0, 2), np.uint8),
+    _join_points([drawing.points for drawing in drawings]),
     np.fromiter(
       itertools.chain.from_iterable(d.lengths for d in drawings), np.int64
     ),
     np.fromiter((len(d.lengths) for d in drawings), np.int64, len(drawings)),
   )
+
+
+def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
+  """Points one after the other, with the columns that all have."""
+  columns = min((part.shape[1] for part in parts), default=2)
+  none = np.zeros((0, columns), np.uint8)
+  return np.concatenate([none, *(part[:, :columns] for part in parts)])
 
 
 def from_lengths(
@@ -56,7 +65,7 @@ def from_lengths(
   """Packed strokes from the lengths of the parts.
 
   Args:
-    points: [P, 2] uint8.
+    points: [P, 2] or [P, 3] uint8.
     stroke_length: [M] int, points of each stroke.
     drawing_length: [N] int, strokes of each drawing.
 
@@ -101,9 +110,9 @@ def unpack(strokes: Strokes, index: int) -> list[np.ndarray]:
 
 
 def concatenate(parts: Sequence[Strokes]) -> Strokes:
-  """The drawings of all parts, in order."""
+  """The drawings of all parts, in order; their speeds if all have them."""
   return from_lengths(
-    np.concatenate([part.points for part in parts]),
+    _join_points([part.points for part in parts]),
     np.concatenate([lengths(part.stroke_start) for part in parts]),
     np.concatenate([lengths(part.drawing_start) for part in parts]),
   )
@@ -173,17 +182,17 @@ def _flat(drawing: object) -> tuple[list, list[int]]:
 
 
 def _numbers(values: list) -> np.ndarray:
-  """What `_flat` gave as coordinates: [P, 2] float64."""
+  """Coordinates or times: [n] float64."""
   # Python's true and "7" would pass for numbers in NumPy.
   if not {*map(type, values)} <= {int, float}:
     raise BadDrawingError("a coordinate is not a number")
   try:
-    points = np.array(values, np.float64).reshape(2, -1).T
+    numbers = np.array(values, np.float64)
   except OverflowError as error:
     raise BadDrawingError("a coordinate out of range") from error
-  if not np.isfinite(points).all():
+  if not np.isfinite(numbers).all():
     raise BadDrawingError("a coordinate is not finite")
-  return points
+  return numbers
 
 
 def parse_simplified(drawing: object) -> Drawing:
@@ -203,7 +212,7 @@ def parse_simplified(drawing: object) -> Drawing:
     except ValueError as error:
       raise BadDrawingError(_OUT_OF_RANGE) from error
     return Drawing(packed, lengths)
-  points = _numbers(values)
+  points = _numbers(values).reshape(2, -1).T
   packed = points.astype(np.uint8, casting="unsafe")
   if points.min() < 0 or points.max() > _LARGEST or (packed != points).any():
     raise BadDrawingError(_OUT_OF_RANGE)
@@ -217,43 +226,83 @@ def simplify(drawing: object) -> Drawing:
   stroke resampled with 1 pixel spacing and simplified by Ramer, Douglas and
   Peucker with epsilon 2.
 
+  What Google leaves out stays as a third column: the pen's speed v on the way
+  to each point, as 255 v / (v + v'), where v' is that of the whole drawing. The
+  first point of a stroke has that of its second, a dot has 0.
+
   Args:
-    drawing: a list of strokes [[x...], [y...], [t...]] in screen pixels.
+    drawing: a list of strokes [[x...], [y...], [t...]] in screen pixels and
+      milliseconds.
 
   Raises:
     BadDrawingError: not of that layout, or with a stroke that goes more than a
       hundred thousand pixels, which would take more memory than its few points.
   """
   values, lengths = _flat(drawing)
-  points = _numbers(values)
+  points = _numbers(values).reshape(2, -1).T
+  time = _times(drawing, lengths)
   with np.errstate(over="ignore", invalid="ignore"):
     points = points - points.min(0)
     largest = points.max()
     points = points * (_LARGEST / largest if largest > 0 else 1.0)
   if not np.isfinite(points).all():
     raise BadDrawingError("a coordinate out of range")
-  strokes = np.split(points, np.cumsum(lengths)[:-1])
+  strokes = np.split(np.column_stack([points, time]), np.cumsum(lengths)[:-1])
   simple = [_simplify_stroke(stroke) for stroke in strokes]
-  return Drawing(np.concatenate(simple), [len(stroke) for stroke in simple])
+  flat = np.concatenate(simple)
+  packed = np.column_stack([flat[:, :2], _speeds(simple)])
+  return Drawing(
+    np.rint(packed).astype(np.uint8), [len(stroke) for stroke in simple]
+  )
+
+
+def _times(drawing: list, lengths: Sequence[int]) -> np.ndarray:
+  """The times of all points [P], which never run back within a stroke."""
+  times = []
+  for stroke, length in zip(drawing, lengths, strict=True):
+    if len(stroke) < 3 or not isinstance(stroke[2], list):
+      raise BadDrawingError("a stroke without its times")
+    if len(stroke[2]) != length:
+      raise BadDrawingError("x and t of unequal length")
+    times.append(np.maximum.accumulate(_numbers(stroke[2])))
+  return np.concatenate(times)
+
+
+def _speeds(strokes: Sequence[np.ndarray]) -> np.ndarray:
+  """The third column of `simplify` for strokes [n, 3] of (x, y, t)."""
+  speeds = []
+  with np.errstate(over="ignore", invalid="ignore"):
+    steps = [np.diff(stroke, axis=0) for stroke in strokes]
+    way = [np.hypot(step[:, 0], step[:, 1]) for step in steps]
+    took = [step[:, 2] for step in steps]
+    all_way, all_took = (np.concatenate(part).sum() for part in (way, took))
+    for length, time in zip(way, took, strict=True):
+      # v / (v + v'), above and below times both of their times.
+      above = length * all_took
+      below = above + time * all_way
+      share = np.divide(above, below, out=0 * below, where=below > 0)
+      speeds += [share[:1] if len(share) else np.zeros(1), share]
+  return 255 * np.nan_to_num(np.concatenate(speeds))
 
 
 def _simplify_stroke(stroke: np.ndarray) -> np.ndarray:
-  """[n, 2] float64 in the box to [m, 2] uint8."""
-  step = np.hypot(*np.diff(stroke, axis=0).T)
+  """[n, 3] float64, (x, y, t), in the box to [m, 3]."""
+  step = np.hypot(*np.diff(stroke[:, :2], axis=0).T)
   along = np.concatenate([[0.0], np.cumsum(step)])
   if along[-1] == 0:  # a dot, however long the pen rested
-    return np.rint(stroke[:1]).astype(np.uint8)
+    return stroke[:1]
   if along[-1] > _LONGEST_WAY:
     raise BadDrawingError(f"a stroke of more than {_LONGEST_WAY} pixels")
   # The last point stays, wherever the last whole pixel falls.
   place = np.append(np.arange(0, along[-1], 1.0), along[-1])
   resampled = np.stack(
-    [np.interp(place, along, stroke[:, axis]) for axis in (0, 1)], axis=1
+    [np.interp(place, along, stroke[:, axis]) for axis in range(3)], axis=1
   )
   line = shapely.simplify(
     shapely.linestrings(resampled), _RDP_EPSILON, preserve_topology=False
   )
-  kept = shapely.get_coordinates(line)
+  # Distances are those in the plane; the third coordinate goes with its point.
+  kept = shapely.get_coordinates(line, include_z=True)
   if not len(kept):  # a line that shrank to nothing within epsilon
     kept = resampled[[0, -1]]
-  return np.rint(kept).astype(np.uint8)
+  return kept

@@ -1,12 +1,12 @@
-"""python -m alcurr.tune lr|grid --config=configs/<x>.py [...]"""
+"""python -m alcurr.tune lr|grid|search --config=configs/<x>.py [...]"""
 
 import sys
 from collections.abc import Sequence
 
 from alcurr import commandline
-from alcurr.tune import grid, lr
+from alcurr.tune import grid, lr, search
 
-COMMANDS = (lr, grid)
+COMMANDS = (lr, grid, search)
 
 
 def _tune(argv: Sequence[str]) -> None:
@@ -15,7 +15,7 @@ def _tune(argv: Sequence[str]) -> None:
     description="Finds settings of an experiment before it is run. Any field "
     "of its config may be set too, as in --config.data.dir=DIR.",
   )
-  commands = parser.add_subparsers(required=True, metavar="lr|grid")
+  commands = parser.add_subparsers(required=True, metavar="lr|grid|search")
   for command in COMMANDS:
     command.add_command(commands)
   args, options = parser.parse_known_args(argv)

@@ -3,11 +3,13 @@
 Every combination of some fields' values, each in all trials of the config and
 evaluated on the valid drawings at the end. The learning rates are trials of one
 program, compiled once; every other field's values are runs of their own. What
-`budget` says holds for each.
+`budget` says holds for each. Where batch sizes differ, the noise scale of each
+run is read on its way, see `noise`.
 """
 
 import argparse
 import itertools
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,10 +24,11 @@ from alcurr import configfile, evaluate, runs, settings, tally, train
 from alcurr.errors import UserError
 from alcurr.report import tables
 from alcurr.report.style import plain, styles
-from alcurr.tune import swept, trials
+from alcurr.tune import noise, swept, trials
 from alcurr.types import Pool
 
 RATE = "optimizer.learning_rate"
+SIZE = "batch_size"
 _VALID = 10_000  # most drawings that are evaluated
 # Of these a config has its say, and not a combination.
 _FIXED = ("seed", "trials", "baseline", "cache_dir", "samplers")
@@ -75,6 +78,7 @@ def run_rates(
   optimizer: Mapping[str, Any],
   rates: Sequence[float],
   pools: Mapping[str, Pool],
+  norms: list[noise.Norms] | None = None,
 ) -> tuple[evaluate.Scores, np.ndarray]:
   """All trials of a run at each of some learning rates, in one program.
 
@@ -83,6 +87,8 @@ def run_rates(
     optimizer: `config.optimizer`.
     rates: [R], the peaks of the schedule.
     pools: "train", "probe" and "valid".
+    norms: grows by those of the gradients on the way, of R x S trials; None
+      if they are not asked for.
 
   Returns:
     The scores of the valid drawings at the end, [R, S, N], and the step at
@@ -95,6 +101,9 @@ def run_rates(
   peaks = [rate for rate in rates for _ in run.seeds]
   state = train.init_trials(every, pools["train"])
   state = swept.at_rates(optimizer, state, peaks)
+  look = None
+  if norms is not None:
+    look = noise.make_gauge(every, pools["train"], norms)
   with runs.progress_bar(run.name, every) as progress:
     before = 0
     for stretch in trials.follow(every, pools, state):
@@ -102,6 +111,8 @@ def run_rates(
       loss = stretch.metrics.loss[tally.going(stretch.tally), -1]
       text = f"loss {loss.min():.3f} at best" if len(loss) else "all went wrong"
       progress(steps * run.batch_size * len(peaks), text)
+      if look:
+        look(stretch)
   scores = train.score_pool(every, stretch.state, pools["valid"])
   shape = (len(rates), len(run.seeds))
   by_rate = evaluate.Scores(
@@ -181,8 +192,8 @@ def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
   return figure
 
 
-def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
-  """The table as text for a terminal, and the best of it."""
+def in_words(table: pd.DataFrame, fields: Sequence[str]) -> str:
+  """The table as text for a terminal."""
   text = table[list(fields)].copy()
   if table["trials_wrong"].any():
     text["trials"] = [tables.trials_in_words(r) for _, r in table.iterrows()]
@@ -204,15 +215,25 @@ def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
       else "-"
       for _, row in table.iterrows()
     ]
-  lines = [text.to_string(index=False)]
-  if table["trials"].any():
-    # By column: a row would make floats of whole numbers.
-    place = table["top1"].idxmax()
-    best = {field: table.at[place, field] for field in fields}
-    options = " ".join(f"--config.{f}={best[f]}" for f in fields)
-    lines.append(f"\nBest top-1: {options}")
-    ends = {table[RATE].min(), table[RATE].max()} if RATE in fields else set()
-    if len(ends) > 1 and best[RATE] in ends:
+  return text.to_string(index=False)
+
+
+def best_options(table: pd.DataFrame, fields: Sequence[str]) -> str:
+  """The best of the table as it would be typed."""
+  if not table["trials"].any():
+    return "\nAll trials went wrong."
+  # By column: a row would make floats of whole numbers.
+  place = table["top1"].idxmax()
+  best = (f"--config.{field}={table.at[place, field]}" for field in fields)
+  return f"\nBest top-1: {' '.join(best)}"
+
+
+def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
+  """The table, the best of it, and whether there may be a better one."""
+  lines = [in_words(table, fields), best_options(table, fields)]
+  if RATE in fields and table["trials"].any():
+    ends = {table[RATE].min(), table[RATE].max()}
+    if len(ends) > 1 and table.at[table["top1"].idxmax(), RATE] in ends:
       lines.append("Its rate is at an end of those tried: try more beyond.")
   return "\n".join(lines)
 
@@ -234,6 +255,39 @@ def add_command(commands) -> None:
   parser.set_defaults(run=search)
 
 
+def try_rates(
+  config: ConfigDict,
+  name: str,
+  rates: Sequence[float],
+  out: pathlib.Path,
+  norms: list[noise.Norms] | None = None,
+) -> list[dict[str, float]]:
+  """Runs a config of one sampler at each of some rates: a row for each.
+
+  Args:
+    config: of `trials.load_config`; its rate is not looked at.
+    name: of the run, for the progress bar.
+    rates: of learning.
+    out: where the command writes.
+    norms: as of `run_rates`.
+  """
+  logging.info("%s: %d learning rates.", name, len(rates))
+  job, pools = trials.load_data(config, out)
+  run = runs.make_run(config, job, config.baseline, pools)._replace(name=name)
+  pools["valid"] = trials.some_valid(job, _VALID)
+  scores, wrong = run_rates(run, config.optimizer, rates, pools, norms)
+  return [
+    {"steps": run.num_steps}
+    | summarize(evaluate.Scores(scores.rank[i], scores.loss[i]), wrong[i])
+    for i in range(len(rates))
+  ]
+
+
+def name_of(config: ConfigDict, values: Mapping[str, Any]) -> str:
+  """A run's, for logs: what it differs in."""
+  return ", ".join(f"{f}={v}" for f, v in values.items()) or config.baseline
+
+
 def search(args: argparse.Namespace, options: Sequence[str]) -> None:
   """Runs the grid of some arguments; table and plot grow with it."""
   config = trials.load_config(args, options)
@@ -243,23 +297,43 @@ def search(args: argparse.Namespace, options: Sequence[str]) -> None:
   changed = [settings.changed(config, values) for values in others]
   for one, rate in itertools.product(changed, rates):
     settings.check(settings.changed(one, {RATE: rate}))
-  rows = []
+  rows, noises = [], []
+  gauged = len(fields.get(SIZE, [])) > 1
   for one, values in zip(changed, others, strict=True):
-    name = ", ".join(f"{f}={v}" for f, v in values.items()) or config.baseline
-    logging.info("%s: %d learning rates.", name, len(rates))
-    job, pools = trials.load_data(one, args.out)
-    run = runs.make_run(one, job, one.baseline, pools)._replace(name=name)
-    pools["valid"] = trials.some_valid(job, _VALID)
-    scores, wrong = run_rates(run, one.optimizer, rates, pools)
-    for i, rate in enumerate(rates):
-      mine = {**values, RATE: rate}
-      of_rate = evaluate.Scores(scores.rank[i], scores.loss[i])
-      rows.append(
-        {field: mine[field] for field in fields}
-        | {"steps": run.num_steps}
-        | summarize(of_rate, wrong[i])
-      )
+    norms = [] if gauged else None
+    found = try_rates(one, name_of(one, values), rates, args.out, norms)
+    each = [{**values, RATE: rate} for rate in rates]
+    rows += [
+      {field: mine[field] for field in fields} | row
+      for mine, row in zip(each, found, strict=True)
+    ]
     table = pd.DataFrame(rows)
     trials.write(args.out, "grid", table, plot(table, list(fields)))
+    if gauged:
+      noises += _of_the_best(values, one.batch_size, rates, found, norms)
+      scales = pd.DataFrame(noises)
+      figure = noise.plot(scales, [f for f in fields if f != RATE])
+      trials.write(args.out, "noise_scale", scales, figure)
   print(render(table, list(fields)))
+  if gauged:
+    print(noise.render(scales))
   print(f"\nTable and plot: {args.out}")
+
+
+def _of_the_best(
+  values: Mapping[str, Any],
+  batch_size: int,
+  rates: Sequence[float],
+  found: Sequence[Mapping[str, float]],
+  norms: Sequence[noise.Norms],
+) -> list[dict[str, Any]]:
+  """The noise of a run at its best rate: rates too high have another."""
+  best = int(np.argmax([np.nan_to_num(row["top1"], nan=-1) for row in found]))
+
+  def of_best(every: np.ndarray) -> np.ndarray:
+    return every.reshape(len(found), -1)[best]
+
+  mine = [
+    noise.Norms(at.step, of_best(at.of_mean), of_best(at.mean)) for at in norms
+  ]
+  return noise.rows({**values, RATE: rates[best]}, batch_size, mine)

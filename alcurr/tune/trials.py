@@ -19,6 +19,7 @@ from alcurr import (
   configfile,
   experiment,
   jobs,
+  lock,
   programs,
   settings,
   step,
@@ -79,7 +80,7 @@ def follow(
 
 
 def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-  """The options of both commands."""
+  """The options of every command."""
   parser.add_argument(
     "--config", required=True, metavar="FILE", help="as of alcurr.main"
   )
@@ -97,12 +98,15 @@ def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
   )
 
 
-def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
+def load_config(
+  args: argparse.Namespace, options: Sequence[str], goes_on: str | None = None
+) -> ConfigDict:
   """The config of one sampler alone, checked; nothing is made.
 
   Args:
     args: of `add_arguments`.
     options: `--config.field=value`.
+    goes_on: a file in whose presence the folder need not be empty.
 
   Raises:
     UserError: a mistake in them, or a folder that cannot be used.
@@ -114,7 +118,8 @@ def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
     known = ", ".join(sorted(config.samplers))
     raise UserError(f"--sampler: no {name!r} in the config. Known: {known}.")
   workdirs.check_can_make(args.out, "--out")
-  if args.out.exists() and any(args.out.iterdir()):
+  found = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
+  if found - {lock.NAME} and goes_on not in found:
     raise UserError(f"--out {args.out} holds files; name an empty folder.")
   return alone(config, name)
 

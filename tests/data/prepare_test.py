@@ -60,6 +60,37 @@ def _assert_same(left, right):
     np.testing.assert_array_equal(flag, right.flags[name])
 
 
+def test_raw_drawings_keep_their_speeds(quickdraw_dir, tmp_path):
+  """And lose them where a class, or a drawing of one, has none."""
+  raw = sorted((quickdraw_dir / "raw").iterdir())[:2]
+  lines = {path.stem: path.read_text().splitlines() for path in raw}
+  one, two = lines
+  mixed = {one: lines[one], two: [*lines[two], GOOD]}
+  plain = {one: lines[one], two: [GOOD]}
+  for name, classes, columns in (
+    ("raw", lines, 3),
+    ("mixed", mixed, 2),
+    ("plain", plain, 2),
+  ):
+    folder = _write(tmp_path / name, **classes)
+    prepare.prepare(folder, tmp_path / f"{name}.out")
+    expected = quickdraw.load(folder)[0]
+    assert expected.source.points.shape[1] == columns
+    _assert_same(prepared.load(tmp_path / f"{name}.out"), expected)
+
+
+def test_a_drawing_without_times_in_a_later_block(tmp_path, monkeypatch):
+  monkeypatch.setattr(classfile, "_MOST_DRAWINGS", 2)
+  timed = '{"drawing":[[[0,9],[0,9],[0,5]]]}'
+  folder = _write(
+    tmp_path / "files", a=[*[timed] * 3, GOOD], b=[GOOD, *[timed] * 3]
+  )
+  prepare.prepare(folder, tmp_path / "out")
+  found = prepared.load(tmp_path / "out")
+  assert found.source.points.shape == (16, 2)
+  _assert_same(found, quickdraw.load(folder)[0])
+
+
 @pytest.fixture
 def some_real(quickdraw_dir, tmp_path):
   """A folder of links to a few real files."""

@@ -1,5 +1,7 @@
 """The three sources of a config, each to batches."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -48,6 +50,64 @@ def test_files(tmp_path, quickdraw_dir):
   assert parts["test"].class_names == ("cat", "dog")
   assert batch.image.shape == (3, 28, 28, 1)
   assert list((tmp_path / "cache").iterdir())
+
+
+@pytest.fixture
+def raw(quickdraw_dir, tmp_path):
+  """A folder of two raw classes, with drawings enough for every split."""
+  folder = tmp_path / "raw"
+  folder.mkdir()
+  for path in sorted((quickdraw_dir / "raw").iterdir())[:2]:
+    rows = [json.loads(line) for line in path.open()]
+    lines = [
+      json.dumps(row | {"key_id": str(i)})
+      for i, row in enumerate((rows * 30)[:60])
+    ]
+    (folder / path.name).write_text("\n".join(lines))
+  return folder
+
+
+def test_channels_of_raw_drawings(raw, tmp_path):
+  """In every place, the same; and a pool takes what is asked for alone."""
+  found = {}
+  changes = dict(source="files", dir=str(raw), classes="all", image_size=32)
+  for name, more in (
+    ("ink", {}),
+    ("all", {"channels": "ink, order,speed"}),
+    ("ahead", {"channels": "ink,order,speed", "render": "ahead"}),
+    ("host", {"channels": "ink,order,speed", "pool": "host"}),
+  ):
+    parts, batch = _batch(_config(**changes, **more), tmp_path)
+    found[name] = np.asarray(batch.image)
+    if name in ("ink", "all"):
+      columns = parts["train"].source.points.shape[1]
+      assert columns == (3 if name == "all" else 2)
+  assert found["all"].shape == (3, 32, 32, 3)
+  np.testing.assert_allclose(
+    found["ink"][..., 0], found["all"][..., 0], atol=1.01 / 255
+  )
+  for name in ("ahead", "host"):
+    np.testing.assert_array_equal(found[name], found["all"])
+  speed = found["all"][..., 2]
+  assert 0.05 < speed[speed > 0].mean() < 0.9
+
+
+def test_channels_that_are_not_there(tmp_path):
+  np.savez(
+    tmp_path / "a.npz",
+    images=np.zeros((300, 6, 6), np.uint8),
+    labels=np.arange(300) % 3,
+  )
+  data = _config(
+    source="npz", dir=str(tmp_path / "a.npz"), channels="ink,order"
+  )
+  with pytest.raises(
+    UserError, match="is of drawings, and this data is images"
+  ):
+    sources.load(data, tmp_path / "cache")
+  data = _config(num_examples=400, classes="2", channels="speed")
+  with pytest.raises(UserError, match="without times have no speed"):
+    sources.load(data, tmp_path / "cache")
 
 
 def test_mistakes(tmp_path):

@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alcurr.data import strokes
+from alcurr.data import records, strokes
 from alcurr.errors import UserError
 
 _stroke = st.lists(
@@ -157,13 +157,83 @@ def test_raw_is_simplified_as_google_did(quickdraw_dir):
   ("drawing", "expected"),
   [
     # A dot, a rest of the pen, and a straight line that is its two ends.
-    ([[[5.5], [7.5], [0]]], [[0, 0]]),
-    ([[[5, 5, 5], [7, 7, 7], [0, 1, 2]]], [[0, 0]]),
-    ([[[100, 150, 300], [50, 50, 50], [0, 1, 2]]], [[0, 0], [255, 0]]),
+    ([[[5.5], [7.5], [0]]], [[0, 0, 0]]),
+    ([[[5, 5, 5], [7, 7, 7], [0, 1, 2]]], [[0, 0, 0]]),
+    (
+      [[[100, 150, 300], [50, 50, 50], [0, 1, 2]]],
+      [[0, 0, 127.5], [255, 0, 127.5]],
+    ),
+    # 100 pixels in 100 ms, 255 in 50: 1, 5.1, and 355 / 150 on the whole.
+    (
+      [[[0, 100, 100], [0, 0, 255], [7, 107, 157]]],
+      [
+        [0, 0, 255 / (1 + 355 / 150)],
+        [100, 0, 255 / (1 + 355 / 150)],
+        [100, 255, 255 * 5.1 / (5.1 + 355 / 150)],
+      ],
+    ),
+    # A dot has no speed, and the pauses between strokes do not count.
+    (
+      [
+        [[0, 255], [0, 0], [0, 100]],
+        [[9], [9], [500]],
+        [[0, 255], [9, 9], [900, 1200]],
+      ],
+      [[0, 0, 170], [255, 0, 170], [9, 9, 0], [0, 9, 102], [255, 9, 102]],
+    ),
+    # Time that stands still or runs back: nothing is known, or at once.
+    ([[[0, 255], [0, 0], [3, 3]]], [[0, 0, 0], [255, 0, 0]]),
+    (
+      [[[0, 255], [0, 0], [9, 3]], [[0, 0], [0, 255], [0, 9]]],
+      [[0, 0, 255], [255, 0, 255], [0, 0, 85], [0, 255, 85]],
+    ),
   ],
 )
 def test_simplify_by_hand(drawing, expected):
-  assert strokes.simplify(drawing).points.tolist() == expected
+  made = strokes.simplify(drawing).points
+  assert made.dtype == np.uint8
+  np.testing.assert_allclose(made, expected, atol=0.5001)
+
+
+@pytest.mark.parametrize(
+  ("stroke", "reason"),
+  [
+    ([[1, 2], [3, 4]], "a stroke without its times"),
+    ([[1, 2], [3, 4], 5], "a stroke without its times"),
+    ([[1, 2], [3, 4], [5]], "x and t of unequal length"),
+    ([[1, 2], [3, 4], [5, None]], "is not a number"),
+    ([[1, 2], [3, 4], [5, float("nan")]], "is not finite"),
+  ],
+)
+def test_bad_times(stroke, reason):
+  with pytest.raises(strokes.BadDrawingError, match=reason):
+    strokes.simplify([[[0], [0], [0]], stroke])
+
+
+def test_speeds_stay_where_all_have_them():
+  timed = strokes.simplify([[[0, 255], [0, 9], [0, 10]]])
+  plain = strokes.parse_simplified([[[0, 255], [0, 9]]])
+  for drawings, columns in (
+    ([timed, timed], 3),
+    ([timed, plain], 2),
+    ([plain, plain], 2),
+  ):
+    packed = strokes.pack(drawings)
+    expected = np.concatenate([d.points[:, :columns] for d in drawings])
+    np.testing.assert_array_equal(packed.points, expected)
+    apart = [strokes.pack([drawing]) for drawing in drawings]
+    joined = strokes.concatenate(apart).points
+    np.testing.assert_array_equal(joined, expected)
+
+
+def test_a_key_is_of_the_points_alone():
+  timed = strokes.simplify([[[0, 255], [0, 9], [0, 10]]])
+  plain = strokes.parse_simplified([[[0, 255], [0, 9]]])
+  keys = {
+    records.key_hash(records.Record(drawing, None, True, ""))
+    for drawing in (timed, plain)
+  }
+  assert len(keys) == 1
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e308])

@@ -157,7 +157,16 @@ def test_the_command(tmp_path, capsys):
   assert command.main([*options, *fields]) == 0
   said = capsys.readouterr().out
   assert "Best top-1: --config.optimizer.learning_rate=0.0" in said
-  assert {path.name for path in out.iterdir()} == {"grid.csv", "grid.png"}
+  assert {path.name for path in out.iterdir()} == {
+    f"{stem}.{end}"
+    for stem in ("grid", "noise_scale")
+    for end in ("csv", "png")
+  }
+  assert "Simple noise scale at the end, by batch size: 8: " in said
+  scales = pd.read_csv(out / "noise_scale.csv")
+  assert scales["batch_size"].tolist() == [8] * 5 + [16] * 5
+  assert scales["examples"].tolist() == [32, 64, 96, 128, 160] * 2
+  assert (scales["noise"] > 0).all()
   table = pd.read_csv(out / "grid.csv")
   assert table["optimizer.learning_rate"].tolist() == [0.001, 0.01] * 2
   assert table["batch_size"].tolist() == [8, 8, 16, 16]
