@@ -780,7 +780,7 @@ CASES = [
     "--config.data.source=files",
   ),
   _option(
-    "data.dir='somewhere' is not read by data.source=synthetic; add --config.data.source=files, prepared, npz or tfds, or leave it out.",
+    "data.dir='somewhere' is not read by data.source=synthetic; add --config.data.source=files, prepared, npz, folder or tfds, or leave it out.",
     "--config.data.dir=somewhere",
   ),
   _option(
@@ -903,7 +903,7 @@ CASES = [
     "--config.data.classes=",
   ),
   _drawings(
-    "classes must be from 2 to the 2 there are, got 3.",
+    "classes must be from 2 to the 2 there are, or all, got 3.",
     "more classes than files",
     _two(_lines()),
     "--config.data.classes=3",

@@ -165,7 +165,8 @@ def choose_classes(
   if isinstance(classes, int):
     if not 2 <= classes <= len(known):
       raise UserError(
-        f"classes must be from 2 to the {len(known)} there are, got {classes}."
+        f"classes must be from 2 to the {len(known)} there are, or all, got "
+        f"{classes}."
       )
     return list(known[:classes])
   if classes == "all":

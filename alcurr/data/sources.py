@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 
 from alcurr import specs
-from alcurr.data import arrays, prepared, quickdraw, synthetic
+from alcurr.data import arrays, folder, prepared, quickdraw, synthetic
 from alcurr.data.fetch import make_fetch
 from alcurr.data.noise import plant_wrong_labels
 from alcurr.data.pool import (
@@ -67,6 +67,16 @@ def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   )
 
 
+def _folder(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+  return folder.load(
+    config["dir"],
+    image_size=config["image_size"],
+    classes=config["classes"],
+    max_per_class=config["max_per_class"],
+    on_error=config["on_error"],
+  )
+
+
 def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   # A second to import, which the other sources do not wait for.
   from alcurr.data import tfds
@@ -87,6 +97,7 @@ SOURCES = {
   "files": _files,
   "prepared": _prepared,
   "npz": _npz,
+  "folder": _folder,
   "tfds": _tfds,
 }
 
@@ -105,7 +116,8 @@ def check(config: Mapping[str, Any]) -> None:
   if config["source"] == "synthetic" and config["dir"]:
     raise UserError(
       f"data.dir={config['dir']!r} is not read by data.source=synthetic; add "
-      "--config.data.source=files, prepared, npz or tfds, or leave it out."
+      "--config.data.source=files, prepared, npz, folder or tfds, or leave it "
+      "out."
     )
   if config["on_error"] not in ("raise", "skip"):
     raise UserError(
