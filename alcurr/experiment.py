@@ -37,7 +37,7 @@ def run(
   """Runs an experiment, or what is left of it, and reports it.
 
   Args:
-    config: see configs/default.py.
+    config: see alcurr/defaults.py.
     workdir: the experiment's own folder, made if need be.
     profile: each run leaves where the time of its steps goes, in `profile` of
       its folder.

@@ -1,6 +1,6 @@
 """The fields of a config and their types, for configs made by hand.
 
-What each means, and its default, stands in configs/default.py.
+What each means, and its default, stands in alcurr/defaults.py.
 """
 
 import difflib

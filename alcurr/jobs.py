@@ -13,6 +13,7 @@ from alcurr import settings, specs, train
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, concatenate, host_pool
 from alcurr.difficulty import arms
+from alcurr.errors import UserError
 from alcurr.runs import Job, Network
 from alcurr.types import Array, Batch, Pool
 
@@ -133,4 +134,12 @@ def check_fit(config: ConfigDict, job: Job, pools: dict[str, Pool]) -> None:
     init = functools.partial(sampler.init, pool=pools["train"])
     with specs.mistakes_in(f"samplers.{name}"):
       # Its checks alone: a state may hold something for every step.
-      jax.eval_shape(init, jax.random.key(0))
+      state = jax.eval_shape(init, jax.random.key(0))
+      key = jax.eval_shape(jax.random.key, 0)
+      draw = jax.eval_shape(sampler.sample, key, state, pools["train"])
+    # A sampler that is not built for each run draws what it draws.
+    if draw.index.shape != (mine.batch_size,):
+      raise UserError(
+        f"samplers.{name} draws {list(draw.index.shape)} examples a step, and "
+        f"batch_size is {mine.batch_size}; make them equal."
+      )

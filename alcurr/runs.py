@@ -13,6 +13,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
+from tqdm.notebook import tqdm_notebook
 
 from alcurr import (
   checkpoint,
@@ -124,22 +125,23 @@ def progress_bar(
     )
   per_step = this.batch_size * len(this.seeds)
   total = this.num_steps * per_step
-  terminal = sys.stderr.isatty()
+  # In a notebook tqdm draws a bar of the notebook's own.
+  watched = sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)
   with tqdm(
     total=total,
     initial=start.step * per_step if start else 0,
     desc=name,
     unit=" examples",
     unit_scale=True,
-    # Without a terminal the bar counts and its text goes to the log.
-    file=None if terminal else io.StringIO(),
+    # Where no one watches the bar counts and its text goes to the log.
+    file=None if watched else io.StringIO(),
   ) as bar:
 
     def progress(examples: int, text: str) -> None:
       tenth = 10 * bar.n // total
       bar.set_postfix_str(text, refresh=False)
       bar.update(examples)
-      if not terminal and 10 * bar.n // total > tenth:
+      if not watched and 10 * bar.n // total > tenth:
         logging.info("%s", bar)
 
     yield progress

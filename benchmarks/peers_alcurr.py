@@ -22,7 +22,7 @@ from benchmarks import doodle_job, jax_device
 from benchmarks.timing import Program
 from configs import default
 
-# Steps between two visits of the host, as configs/default.py has it.
+# Steps between two visits of the host, as alcurr/defaults.py has it.
 CHUNK_STEPS = 25
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
+from sklearn.datasets import load_digits
 
 README = pathlib.Path(__file__).parents[1] / "README.md"
 
@@ -52,7 +53,7 @@ def test_the_loop_of_pytorch():
   torch = pytest.importorskip("torch", reason="the extra `torch` brings it")
   loop, _ = _blocks("Samplers in your own loop")
   (training,) = _blocks("In a loop you already have")
-  assert sum(bool(line.strip()) for line in training.splitlines()) <= 12
+  assert sum(bool(line.strip()) for line in training.splitlines()) <= 15
   toys = toy.make_pool()
   images = np.array(toys.source.image).reshape(640, 16).astype(np.float32)
   label = np.array(toys.label)
@@ -90,3 +91,14 @@ def test_every_path_it_names_is_there():
     assert (README.parent / path).exists(), path
   for path in re.findall(r"--config=(configs/\w+\.py)", text):
     assert (README.parent / path).exists(), path
+
+
+@pytest.mark.slow
+def test_the_experiment_of_a_notebook(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (block,) = _blocks("In a notebook")
+  digits = load_digits()
+  names = {"images": digits.images / 16, "labels": digits.target}
+  exec(block, names)
+  assert names["result"].summary["top1"].max() > 0.8
+  assert (tmp_path / "report.html").exists()

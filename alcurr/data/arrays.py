@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from alcurr import writer
 from alcurr.data import cache
 from alcurr.data.pool import Dataset, check_class_names
 from alcurr.errors import UserError
@@ -175,6 +176,32 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
     raise UserError(
       f"{path}: not a whole .npz file of plain arrays ({error})."
     ) from error
+
+
+def keep_npz(
+  images: np.ndarray, labels: np.ndarray, folder: pathlib.Path
+) -> pathlib.Path:
+  """Writes images and labels as a file for `load_npz`, named by its content.
+
+  Args:
+    images: see `from_arrays`.
+    labels: likewise.
+    folder: where; made if need be. A file of the same content stays.
+
+  Raises:
+    UserError: arrays that are not that.
+  """
+  dataset = from_arrays(images, labels)
+  labels = np.asarray(labels)
+  content = hashlib.blake2b(dataset.key.tobytes(), digest_size=8)
+  content.update(f"{dataset.source.image.shape} {labels.dtype}".encode())
+  content.update(labels.tobytes())
+  path = folder / f"arrays_{content.hexdigest()}.npz"
+  if not path.exists():
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {"images": dataset.source.image, "labels": labels}
+    writer.write_file(path, lambda file: np.savez(file, **arrays))
+  return path
 
 
 def _check_sizes(archive: zipfile.ZipFile) -> None:

@@ -36,7 +36,7 @@ SAMPLERS = Registry(
 )
 
 # Arguments of a sampler that are records themselves, and what names them.
-_PARTS = {
+PARTS = {
   "bandit": BANDITS,
   "gain": GAINS,
   "policy": POLICIES,
@@ -65,7 +65,7 @@ def get_sampler(
   if isinstance(config.get("name"), str):
     config["name"], more = specs.parse(config["name"], f"{field}.name")
     config |= more
-  for part, registry in _PARTS.items():
+  for part, registry in PARTS.items():
     if part in config:
       config[part] = specs.make(
         config[part], registry, f"{field}.{part}", num_steps=num_steps

@@ -1,0 +1,81 @@
+"""Every notebook runs from top to bottom, at a tiny size.
+
+The cells are run by IPython, in this process, with the numbers of the cell
+tagged "parameters" replaced.
+"""
+
+import json
+import pathlib
+import warnings
+
+import matplotlib
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+COLABS = pathlib.Path(__file__).parents[1] / "colabs"
+TINY = {
+  "quickstart": {"EXAMPLES": 4_500, "TRIALS": 1},
+  "paper": {
+    "SCALE": 0.004,
+    "PART": "table2",
+    "SETTINGS": {
+      "trials": 1,
+      "data.test_fraction": 0.05,
+      "samplers.bandit_32.warmup": 5,
+    },
+  },
+  "write_a_sampler": {"EXAMPLES": 4_500, "TRIALS": 1},
+  "your_data": {"BUDGET": "30 steps", "TRIALS": 1},
+  "explore_difficulty": {"EXAMPLES": 4_500, "TRIALS": 2},
+}
+
+
+def _cells(path):
+  return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def test_every_notebook_is_run():
+  assert {path.stem for path in COLABS.glob("*.ipynb")} == set(TINY)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_notebooks_are_committed_without_outputs(name):
+  cells = _cells(COLABS / f"{name}.ipynb")
+  link = f"/colabs/{name}.ipynb"
+  assert link in "".join(cells[0]["source"])
+  assert "pip install" in "".join(cells[1]["source"])
+  for cell in cells:
+    if cell["cell_type"] == "code":
+      assert cell["outputs"] == [] and cell["execution_count"] is None
+
+
+class Shell(InteractiveShell):
+  def enable_gui(self, gui=None):
+    """Figures go to no window."""
+
+
+@pytest.fixture
+def shell(monkeypatch, tmp_path):
+  # What a notebook leaves goes here.
+  monkeypatch.setenv("TMPDIR", str(tmp_path))
+  monkeypatch.setattr("tempfile.tempdir", None)
+  backend = matplotlib.get_backend()
+  yield Shell()
+  matplotlib.use(backend)
+  Shell.clear_instance()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_notebooks_run(name, shell, monkeypatch):
+  monkeypatch.chdir(COLABS)
+  parameters = 0
+  for cell in _cells(COLABS / f"{name}.ipynb"):
+    if cell["cell_type"] != "code":
+      continue
+    source = "".join(cell["source"])
+    if "parameters" in cell["metadata"].get("tags", ()):
+      parameters += 1
+      source += "".join(f"\n{k} = {v!r}" for k, v in TINY[name].items())
+    with warnings.catch_warnings():
+      shell.run_cell(source).raise_error()
+  assert parameters == 1
