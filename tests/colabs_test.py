@@ -13,20 +13,37 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 COLABS = pathlib.Path(__file__).parents[1] / "colabs"
+# Few and short steps of a small network, of drawings that are made once.
+FEW = {
+  "model.name": "cnn(width=0.1)",
+  "evaluations": 1,
+  "data.classes": "4",
+  "data.render": "ahead",
+  "difficulty.budget": "5 steps",
+}
+BANDIT = FEW | {"samplers.active_bandit.warmup": 2, "budget": "20 steps"}
 TINY = {
-  "quickstart": {"EXAMPLES": 4_500, "TRIALS": 1},
+  "quickstart": {"EXAMPLES": 800, "TRIALS": 1, "SETTINGS": BANDIT},
   "paper": {
     "SCALE": 0.004,
     "PART": "table2",
     "SETTINGS": {
+      **{k: v for k, v in FEW.items() if k != "data.classes"},
       "trials": 1,
-      "data.test_fraction": 0.05,
-      "samplers.bandit_32.warmup": 5,
+      "budget": "20 steps",
     },
   },
-  "write_a_sampler": {"EXAMPLES": 4_500, "TRIALS": 1},
-  "your_data": {"BUDGET": "30 steps", "TRIALS": 1},
-  "explore_difficulty": {"EXAMPLES": 4_500, "TRIALS": 2},
+  "write_a_sampler": {
+    "EXAMPLES": 800,
+    "TRIALS": 1,
+    "SETTINGS": FEW | {"budget": "20 steps"},
+  },
+  "your_data": {
+    "BUDGET": "25 steps",
+    "TRIALS": 1,
+    "SETTINGS": {"evaluations": 1, "difficulty.budget": "5 steps"},
+  },
+  "explore_difficulty": {"EXAMPLES": 800, "TRIALS": 2, "SETTINGS": BANDIT},
 }
 
 
