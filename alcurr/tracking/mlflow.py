@@ -1,0 +1,201 @@
+"""MLflow: a run for each sampler and trial, and one of the experiment.
+
+    mlflow/experiment.json   what its runs are known by, on whatever server
+    mlflow/mlflow.db         where no server is named
+    mlflow/artifacts/        likewise
+
+What a server has already is asked of it, and not sent again.
+"""
+
+import hashlib
+import logging as std_logging
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import logging
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+
+from alcurr import writer
+from alcurr.report.gallery import read_gallery
+from alcurr.tracking import Experiment, Row, pictures, shown
+
+FOLDER = "mlflow"
+# What MLflow takes at once, and of a parameter's value.
+_MOST_METRICS = 1000
+_MOST_PARAMS = 100
+_MOST_TEXT = 6000
+_KNOWN_BY = "alcurr.run"
+_FILES = ("config.json", "results.csv", "summary.csv", "report.html")
+
+
+class MLflow:
+  """A `Tracker`; the step of each point is its number of examples seen."""
+
+  def __init__(self, experiment: Experiment) -> None:
+    # Of a new database, how it is laid out table by table.
+    for name in ("alembic", "mlflow.store.db"):
+      std_logging.getLogger(name).setLevel(std_logging.WARNING)
+    workdir, config = experiment.workdir.absolute(), experiment.config
+    self._workdir, self._config = workdir, config
+    folder = workdir / FOLDER
+    folder.mkdir(exist_ok=True)
+    uri = experiment.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    # A server chooses itself where artefacts are.
+    artifacts = None if uri else (folder / "artifacts").as_uri()
+    uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
+    self._client = MlflowClient(tracking_uri=uri)
+    found = self._client.get_experiment_by_name(workdir.name)
+    self._id = (
+      found.experiment_id
+      if found
+      else self._client.create_experiment(workdir.name, artifacts)
+    )
+    path = folder / "experiment.json"
+    if not path.exists():
+      writer.write_json(path, {"id": uuid.uuid4().hex})
+    self._known_by = writer.read_json(path)["id"]
+    self._runs: dict[str, list[_Run]] = {}  # by sampler, by trial
+    if uri.startswith("sqlite"):
+      logging.info("mlflow: mlflow ui --backend-store-uri %s", uri)
+    logging.info(
+      "mlflow: its run table is at /#/experiments/%s/runs of the address.",
+      self._id,
+    )
+
+  def begin(self, name: str, rows: Sequence[Row]) -> None:
+    gallery = read_gallery(self._workdir)
+    self._runs[name] = []
+    for trial in range(self._config["trials"]):
+      found = self._find(f"{name} {trial}", {"sampler": name, "trial": trial})
+      run = _Run(
+        self._client,
+        found,
+        pictures.PolicyMap(self._workdir, name, gallery),
+      )
+      run.params(shown.run_settings(self._config, name, trial))
+      self._runs[name].append(run)
+    self.write(name, rows)
+
+  def write(self, name: str, rows: Sequence[Row]) -> None:
+    for trial, run in enumerate(self._runs[name]):
+      run.rows([row for row in rows if row["trial"] == trial])
+
+  def end(self, name: str, result: dict[str, Any]) -> None:
+    runs = self._runs.pop(name)
+    for run, trial in zip(runs, result["trials"], strict=True):
+      run.end(result, trial)
+
+  def report(self) -> None:
+    run = self._find("report", {"alcurr.of": "the experiment"})
+    for name in _FILES:
+      if (self._workdir / name).exists():
+        self._client.log_artifact(run.info.run_id, self._workdir / name)
+    if (self._workdir / "figures").is_dir():
+      self._client.log_artifacts(
+        run.info.run_id, self._workdir / "figures", "figures"
+      )
+    self._client.set_terminated(run.info.run_id)
+
+  def close(self) -> None:
+    for runs in self._runs.values():
+      for run in runs:
+        run.cut_off()
+
+  def _find(self, title: str, tags: Mapping[str, Any]) -> Run:
+    """The experiment's run of a title, made if need be."""
+    content = f"{self._known_by}/{title}".encode()
+    known_by = hashlib.blake2b(content, digest_size=16).hexdigest()
+    found = self._client.search_runs(
+      [self._id], f"tags.`{_KNOWN_BY}` = '{known_by}'", max_results=1
+    )
+    if found:
+      return found[0]
+    tags = {_KNOWN_BY: known_by} | {k: str(v) for k, v in tags.items()}
+    return self._client.create_run(self._id, tags=tags, run_name=title)
+
+
+class _Run:
+  """A run of MLflow's: one trial of a sampler."""
+
+  def __init__(
+    self, client: MlflowClient, run: Run, policy: pictures.PolicyMap
+  ) -> None:
+    self._client, self._id, self._policy = client, run.info.run_id, policy
+    self._start = run.info.start_time  # ms
+    self._seconds = 0.0
+    self._params = set(run.data.params)
+    # The steps that it has, of any metric: a batch is stored whole or not.
+    self._steps = {
+      metric.step
+      for tag in run.data.metrics
+      if not tag.startswith("test/")
+      for metric in client.get_metric_history(self._id, tag)
+    }
+    if run.info.status != "RUNNING":
+      client.update_run(self._id, status="RUNNING")
+
+  def params(self, settings: Mapping[str, Any]) -> None:
+    missing = [
+      Param(name, str(value)[:_MOST_TEXT])
+      for name, value in settings.items()
+      if name not in self._params
+    ]
+    for i in range(0, len(missing), _MOST_PARAMS):
+      part = missing[i : i + _MOST_PARAMS]
+      self._client.log_batch(self._id, params=part)
+
+  def rows(self, rows: Sequence[Row]) -> None:
+    for row in rows:
+      self._policy.add(row)
+      self._seconds = shown.seconds(row)
+    new = [row for row in rows if row["examples_seen"] not in self._steps]
+    for metrics in _batches([self._metrics(row) for row in new]):
+      self._client.log_batch(self._id, metrics=metrics)
+
+  def _metrics(self, row: Row) -> list[Metric]:
+    when = self._when(shown.seconds(row))
+    return [
+      Metric(tag, value, when, row["examples_seen"])
+      for tag, value in shown.scalars(row).items()
+    ]
+
+  def _when(self, seconds: float) -> int:
+    """So long after the run's beginning, in ms: the same whenever told."""
+    return self._start + round(1000 * seconds)
+
+  def end(self, result: Mapping[str, Any], trial: Mapping[str, Any]) -> None:
+    known = self._client.get_run(self._id).data.metrics
+    when, step = self._when(self._seconds), result["examples_seen"]
+    metrics = [
+      Metric(tag, value, when, step)
+      for tag, value in shown.test_scalars(trial).items()
+      if tag not in known
+    ]
+    wrong = trial.get("wrong_step")
+    tags = [RunTag("wrong", f"step {wrong}: {trial['wrong']}")] if wrong else []
+    self._client.log_batch(self._id, metrics=metrics, tags=tags)
+    image = self._policy.picture()
+    if image is not None:
+      self._client.log_image(self._id, image, artifact_file="policy.png")
+    self._terminate("FAILED" if wrong else "FINISHED")
+
+  def cut_off(self) -> None:
+    self._terminate("KILLED")
+
+  def _terminate(self, status: str) -> None:
+    self._client.set_terminated(self._id, status, self._when(self._seconds))
+
+
+def _batches(groups: Sequence[list[Metric]]) -> Iterator[list[Metric]]:
+  """As many whole groups as MLflow takes at once."""
+  batch: list[Metric] = []
+  for group in groups:
+    if len(batch) + len(group) > _MOST_METRICS:
+      yield batch
+      batch = []
+    batch = batch + group
+  if batch:
+    yield batch
