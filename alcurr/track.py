@@ -39,13 +39,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   return parser.parse_args(argv)
 
 
-def track(workdir: pathlib.Path, to: str, uri: str = "") -> None:
+def track(workdir: pathlib.Path, to: str, uri: str = "") -> str:
   """Tells a tracker all that an experiment has left.
 
   Args:
     workdir: of the experiment, finished or cut off.
     to: name of the tracker.
     uri: MLflow's server or database; "": the environment's, or the workdir's.
+
+  Returns:
+    The command or the address that shows it.
 
   Raises:
     UserError: no experiment, one that runs, or a tracker that is not there.
@@ -65,6 +68,7 @@ def track(workdir: pathlib.Path, to: str, uri: str = "") -> None:
     try:
       tracker = tracking.TRACKERS[to].load()(experiment)
       beside.replay(tracker, workdir, names)
+      return tracker.look
     # Of whosever library: the user asked for this tracker alone.
     except Exception as error:
       raise FaultError(
@@ -74,7 +78,7 @@ def track(workdir: pathlib.Path, to: str, uri: str = "") -> None:
 
 def _track(argv: Sequence[str]) -> None:
   args = parse(argv)
-  track(args.workdir, args.to, args.uri)
+  print(track(args.workdir, args.to, args.uri))
 
 
 def main(argv: Sequence[str]) -> int:

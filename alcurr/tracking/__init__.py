@@ -45,6 +45,8 @@ class Tracker(Protocol):
   before: that changes nothing.
   """
 
+  look: str  # the command or the address that shows it
+
   def begin(self, name: str, rows: Sequence[Row]) -> None:
     """A sampler's run begins, or goes on after these rows and no others."""
 

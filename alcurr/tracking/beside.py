@@ -137,7 +137,9 @@ class _Feed:
     try:
       make, tracker = TRACKERS[self._name].load(), None
       for calls in self._gathered():
-        tracker = tracker or make(self._experiment)
+        if tracker is None:
+          tracker = make(self._experiment)
+          logging.info("%s: %s", self._name, tracker.look)
         for call in _joined(calls):
           self._moves += 1
           call(tracker)

@@ -1,4 +1,7 @@
-"""MLflow: a run for each sampler and trial, and one of the experiment.
+"""MLflow: an experiment with a run for each sampler and trial.
+
+The figures and the report are a run of an experiment beside it, for a run
+without curves is in the way of those that are compared.
 
     mlflow/experiment.json   what its runs are known by, on whatever server
     mlflow/mlflow.db         where no server is named
@@ -10,11 +13,12 @@ What a server has already is asked of it, and not sent again.
 import hashlib
 import logging as std_logging
 import os
+import re
+import shlex
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from absl import logging
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
@@ -28,6 +32,10 @@ _MOST_METRICS = 1000
 _MOST_PARAMS = 100
 _MOST_TEXT = 6000
 _KNOWN_BY = "alcurr.run"
+_NOTE = """\
+{name}: the trials of its samplers; a step is an example seen. Its report and
+its figures are artefacts of the experiment \"{name} report\".
+"""
 _FILES = ("config.json", "results.csv", "summary.csv", "report.html")
 
 
@@ -44,32 +52,31 @@ class MLflow:
     folder.mkdir(exist_ok=True)
     uri = experiment.uri or os.environ.get("MLFLOW_TRACKING_URI")
     # A server chooses itself where artefacts are.
-    artifacts = None if uri else (folder / "artifacts").as_uri()
+    self._artifacts = None if uri else (folder / "artifacts").as_uri()
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
     self._client = MlflowClient(tracking_uri=uri)
-    found = self._client.get_experiment_by_name(workdir.name)
-    self._id = (
-      found.experiment_id
-      if found
-      else self._client.create_experiment(workdir.name, artifacts)
-    )
+    self._id = self._experiment(workdir.name, _NOTE.format(name=workdir.name))
     path = folder / "experiment.json"
     if not path.exists():
       writer.write_json(path, {"id": uuid.uuid4().hex})
     self._known_by = writer.read_json(path)["id"]
     self._runs: dict[str, list[_Run]] = {}  # by sampler, by trial
-    if uri.startswith("sqlite"):
-      logging.info("mlflow: mlflow ui --backend-store-uri %s", uri)
-    logging.info(
-      "mlflow: its run table is at /#/experiments/%s/runs of the address.",
-      self._id,
-    )
+    self.look = _look(uri, self._id)
+
+  def _experiment(self, title: str, note: str) -> str:
+    """The id of MLflow's experiment of that title, made if need be."""
+    if found := self._client.get_experiment_by_name(title):
+      return found.experiment_id
+    # Or the page shows what is there for language models.
+    kind = {"mlflow.experimentKind": "custom_model_development"}
+    tags = kind | {"mlflow.note.content": note}
+    return self._client.create_experiment(title, self._artifacts, tags)
 
   def begin(self, name: str, rows: Sequence[Row]) -> None:
     gallery = read_gallery(self._workdir)
     self._runs[name] = []
     for trial in range(self._config["trials"]):
-      found = self._find(f"{name} {trial}", {"sampler": name, "trial": trial})
+      found = self._find(self._id, f"{name} {trial}")
       run = _Run(
         self._client,
         found,
@@ -89,7 +96,8 @@ class MLflow:
       run.end(result, trial)
 
   def report(self) -> None:
-    run = self._find("report", {"alcurr.of": "the experiment"})
+    title = f"{self._workdir.name} report"
+    run = self._find(self._experiment(title, ""), title)
     for name in _FILES:
       if (self._workdir / name).exists():
         self._client.log_artifact(run.info.run_id, self._workdir / name)
@@ -104,17 +112,17 @@ class MLflow:
       for run in runs:
         run.cut_off()
 
-  def _find(self, title: str, tags: Mapping[str, Any]) -> Run:
-    """The experiment's run of a title, made if need be."""
+  def _find(self, experiment: str, title: str) -> Run:
+    """The workdir's run of a title, made if need be."""
     content = f"{self._known_by}/{title}".encode()
     known_by = hashlib.blake2b(content, digest_size=16).hexdigest()
     found = self._client.search_runs(
-      [self._id], f"tags.`{_KNOWN_BY}` = '{known_by}'", max_results=1
+      [experiment], f"tags.`{_KNOWN_BY}` = '{known_by}'", max_results=1
     )
     if found:
       return found[0]
-    tags = {_KNOWN_BY: known_by} | {k: str(v) for k, v in tags.items()}
-    return self._client.create_run(self._id, tags=tags, run_name=title)
+    tags = {_KNOWN_BY: known_by}
+    return self._client.create_run(experiment, tags=tags, run_name=title)
 
 
 class _Run:
@@ -187,6 +195,20 @@ class _Run:
 
   def _terminate(self, status: str) -> None:
     self._client.set_terminated(self._id, status, self._when(self._seconds))
+
+
+def _look(uri: str, experiment: str) -> str:
+  """How to see an experiment's curves side by side."""
+  page = f"#/experiments/{experiment}/runs?compareRunsMode=CHART"
+  if uri.startswith("http"):
+    return f"{_shown(uri).rstrip('/')}/{page}"
+  command = f"mlflow ui --backend-store-uri {shlex.quote(_shown(uri))}"
+  return f"{command}, then http://127.0.0.1:5000/{page}"
+
+
+def _shown(uri: str) -> str:
+  """Without a password."""
+  return re.sub(r"//[^/@]*@", "//...@", uri)
 
 
 def _batches(groups: Sequence[list[Metric]]) -> Iterator[list[Metric]]:

@@ -10,6 +10,7 @@ is there twice.
 
 import json
 import pathlib
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,7 +27,7 @@ from alcurr.tracking import Experiment, Row, pictures, shown
 FOLDER = "tensorboard"
 # Beside the sampler's own arguments: what tells runs from each other.
 _HPARAMS = (
-  *("sampler", "trial", "batch_size", "budget", "equal", "train_on"),
+  *("trial", "batch_size", "budget", "equal", "train_on"),
   *("model.name", "optimizer.name", "optimizer.learning_rate", "augment"),
   *("data.source", "data.classes", "data.planted_noise"),
 )
@@ -39,6 +40,7 @@ class TensorBoard:
   def __init__(self, experiment: Experiment) -> None:
     workdir, config = experiment.workdir, experiment.config
     self._workdir, self._config = workdir, config
+    self.look = f"tensorboard --logdir={shlex.quote(f'{workdir}/{FOLDER}')}"
     self._gallery: Gallery | None = None
     self._runs: dict[str, list[_Run]] = {}  # by sampler, by trial
     of_all = _Run(_make(workdir / FOLDER, "experiment"))
@@ -102,10 +104,18 @@ def _make(folder: pathlib.Path, *names: str) -> pathlib.Path:
 
 
 def _hparams(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Those of the table, of the kinds that it knows.
+
+  It shows the first few by the alphabet: let them be the sampler's.
+  """
+  chosen = {
+    name if name.startswith("sampler") else f"setting.{name}": value
+    for name, value in settings.items()
+    if name in _HPARAMS or name.startswith("sampler")
+  }
   return {
     name: value if isinstance(value, bool | int | float) else str(value)
-    for name, value in settings.items()
-    if name in _HPARAMS or name.startswith("sampler.")
+    for name, value in chosen.items()
   }
 
 

@@ -13,6 +13,8 @@ from alcurr.tracking import beside
 class Recorder:
   """Keeps what it is told; fails at one point, or hangs there."""
 
+  look = "look here"
+
   def __init__(self, fails=None, hangs=None):
     self.calls, self._fails, self._hangs = [], fails, hangs
 

@@ -65,7 +65,12 @@ def test_every_number_is_a_point_and_again_changes_nothing(workdir, capsys):
   for _ in range(2):
     assert track.main([str(workdir), "--to=mlflow"]) == 0
     runs = _all_told(client)
-  assert len(runs) == 5 and capsys.readouterr().out == ""
+  assert len(runs) == 4
+  number = client.get_experiment_by_name("it").experiment_id
+  assert capsys.readouterr().out == 2 * (
+    f"mlflow ui --backend-store-uri sqlite:///{workdir}/mlflow/mlflow.db, then "
+    f"http://127.0.0.1:5000/#/experiments/{number}/runs?compareRunsMode=CHART\n"
+  )
   run = runs["bandit 1"]
   assert run.info.status == "FINISHED"
   # As long as it was trained.
@@ -75,7 +80,7 @@ def test_every_number_is_a_point_and_again_changes_nothing(workdir, capsys):
   assert params["seed"] == "8" and params["sampler.gain"] == "prediction_gain"
   assert params["model.name"] == "cnn" and params["batch_size"] == "32"
   assert not {"cache_dir", "checkpoint.steps", "tracking"} & params.keys()
-  of_all = runs["report"].info.run_id
+  of_all = _runs(client, "it report")["it report"].info.run_id
   names = {file.path for file in client.list_artifacts(of_all)}
   assert names == {"config.json", "report.html", "figures"}
   page = client.download_artifacts(of_all, "report.html")
@@ -132,10 +137,13 @@ def test_two_experiments_in_one_database(workdir, tmp_path, monkeypatch):
   monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
   assert track.main([str(copy), "--to=mlflow"]) == 0
   client = mlflow.MlflowClient(uri)
-  experiment = client.get_experiment_by_name("it")
-  assert len(client.search_runs([experiment.experiment_id])) == 5
+  ids = [
+    client.get_experiment_by_name(name).experiment_id
+    for name in ("it", "it report")
+  ]
+  assert [len(client.search_runs([i])) for i in ids] == [4, 1]
   assert track.main([str(workdir), "--to=mlflow"]) == 0
-  assert len(client.search_runs([experiment.experiment_id])) == 10
+  assert [len(client.search_runs([i])) for i in ids] == [8, 2]
   assert not (other / "mlflow/mlflow.db").exists()
 
 

@@ -44,7 +44,9 @@ def test_every_number_is_a_point_and_again_changes_nothing(workdir, capsys):
     workdir / "tensorboard/experiment",
     *(workdir / "tensorboard" / n / t for n in left.NAMES for t in "01"),
   }
-  assert not capsys.readouterr().err
+  said = capsys.readouterr()
+  assert said.out == 2 * f"tensorboard --logdir={workdir}/tensorboard\n"
+  assert not said.err
 
 
 def test_tensorboard_reads_them(workdir):
@@ -109,10 +111,13 @@ def test_the_config_is_text_and_the_table_of_hyperparameters_is_live(workdir):
   assert config == json.loads((workdir / "config.json").read_text())
   folder = workdir / "tensorboard/bandit/1"
   settings, metrics = left.hparams(folder)
-  assert settings["sampler"] == "bandit" and settings["trial"] == 1
+  assert settings["sampler"] == "bandit" and settings["setting.trial"] == 1
   assert settings["sampler.epsilon"] == "0.2"
-  assert settings["optimizer.learning_rate"] == pytest.approx(1e-3)
-  assert "cache_dir" not in settings
+  assert settings["setting.optimizer.learning_rate"] == pytest.approx(1e-3)
+  # The table shows the first by the alphabet.
+  assert sorted(settings)[0] == "sampler"
+  assert sorted(settings)[4] == "sampler.epsilon"
+  assert not [name for name in settings if "cache_dir" in name]
   # What the table shows of them is the last point of these curves.
   assert {"accuracy/top1", "test/top1"} <= metrics <= left.points(folder).keys()
 
