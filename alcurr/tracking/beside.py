@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from alcurr import writer
+from alcurr.errors import FaultError, UserError
 from alcurr.tracking import TRACKERS, Experiment, Row, Tracker, shown
 
 PAUSE = 2.0  # seconds in which rows gather, to be given together
@@ -150,9 +151,11 @@ class _Feed:
 
   def _gathered(self) -> Iterator[list[_Call | _Written]]:
     """What there is to do, again and again, until it is closed."""
+    pause = 0.0  # what comes first is for it to be made
     while (call := self._calls.get()) is not None:
       calls = [call]
-      self._closing.wait(self._pause)
+      self._closing.wait(pause)
+      pause = self._pause
       while not self._calls.empty() and (call := self._calls.get()) is not None:
         calls.append(call)
       yield calls
@@ -186,9 +189,11 @@ def _write(name: str, rows: list[Row]) -> _Call:
 
 
 def in_words(error: Exception) -> str:
-  """An error in one line, with its kind."""
+  """An error in one line, with its kind where the words are not ours."""
   lines = str(error).strip().splitlines() or [""]
-  return f"{type(error).__name__}: {lines[0].rstrip('.')}".rstrip(": ")
+  ours = isinstance(error, UserError | FaultError)
+  kind = "" if ours else f"{type(error).__name__}: "
+  return f"{kind}{lines[0].rstrip('.')}".rstrip(": ")
 
 
 def replay(tracker: Tracker, workdir: pathlib.Path, names: list[str]) -> None:

@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from alcurr import writer
+from alcurr.errors import UserError
 from alcurr.report.gallery import read_gallery
 from alcurr.tracking import Experiment, Row, pictures, shown
 
@@ -32,10 +33,7 @@ _MOST_METRICS = 1000
 _MOST_PARAMS = 100
 _MOST_TEXT = 6000
 _KNOWN_BY = "alcurr.run"
-_NOTE = """\
-{name}: the trials of its samplers; a step is an example seen. Its report and
-its figures are artefacts of the experiment \"{name} report\".
-"""
+_NOTE = "A step is an example seen. Report and figures: experiment '{}'."
 _FILES = ("config.json", "results.csv", "summary.csv", "report.html")
 
 
@@ -55,7 +53,9 @@ class MLflow:
     self._artifacts = None if uri else (folder / "artifacts").as_uri()
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
     self._client = MlflowClient(tracking_uri=uri)
-    self._id = self._experiment(workdir.name, _NOTE.format(name=workdir.name))
+    self._id = self._experiment(
+      workdir.name, _NOTE.format(f"{workdir.name} report")
+    )
     path = folder / "experiment.json"
     if not path.exists():
       writer.write_json(path, {"id": uuid.uuid4().hex})
@@ -66,11 +66,20 @@ class MLflow:
   def _experiment(self, title: str, note: str) -> str:
     """The id of MLflow's experiment of that title, made if need be."""
     if found := self._client.get_experiment_by_name(title):
+      self._check_place(found.artifact_location)
       return found.experiment_id
     # Or the page shows what is there for language models.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     tags = kind | {"mlflow.note.content": note}
     return self._client.create_experiment(title, self._artifacts, tags)
+
+  def _check_place(self, artifacts: str) -> None:
+    """Refuses a database of the workdir's that writes elsewhere."""
+    if self._artifacts and not artifacts.startswith(self._artifacts):
+      raise UserError(
+        f"{self._workdir / FOLDER} has its artefacts in {artifacts}, as it "
+        "was made in another place; delete it, and it is made anew."
+      )
 
   def begin(self, name: str, rows: Sequence[Row]) -> None:
     gallery = read_gallery(self._workdir)
@@ -120,6 +129,7 @@ class MLflow:
       [experiment], f"tags.`{_KNOWN_BY}` = '{known_by}'", max_results=1
     )
     if found:
+      self._check_place(found[0].info.artifact_uri)
       return found[0]
     tags = {_KNOWN_BY: known_by}
     return self._client.create_run(experiment, tags=tags, run_name=title)
@@ -198,12 +208,18 @@ class _Run:
 
 
 def _look(uri: str, experiment: str) -> str:
-  """How to see an experiment's curves side by side."""
-  page = f"#/experiments/{experiment}/runs?compareRunsMode=CHART"
+  """How to see an experiment's curves side by side.
+
+  MLflow's own first page is one for language models.
+  """
+  page = (
+    f"#/experiments/{experiment}/runs?compareRunsMode=CHART"
+    "&workflowType=machine_learning"
+  )
   if uri.startswith("http"):
     return f"{_shown(uri).rstrip('/')}/{page}"
   command = f"mlflow ui --backend-store-uri {shlex.quote(_shown(uri))}"
-  return f"{command}, then http://127.0.0.1:5000/{page}"
+  return f"{command}  # then http://127.0.0.1:5000/{page}"
 
 
 def _shown(uri: str) -> str:

@@ -68,8 +68,9 @@ def test_every_number_is_a_point_and_again_changes_nothing(workdir, capsys):
   assert len(runs) == 4
   number = client.get_experiment_by_name("it").experiment_id
   assert capsys.readouterr().out == 2 * (
-    f"mlflow ui --backend-store-uri sqlite:///{workdir}/mlflow/mlflow.db, then "
-    f"http://127.0.0.1:5000/#/experiments/{number}/runs?compareRunsMode=CHART\n"
+    f"mlflow ui --backend-store-uri sqlite:///{workdir}/mlflow/mlflow.db"
+    f"  # then http://127.0.0.1:5000/#/experiments/{number}/runs?compareRunsMode=CHART"
+    "&workflowType=machine_learning\n"
   )
   run = runs["bandit 1"]
   assert run.info.status == "FINISHED"
@@ -145,6 +146,17 @@ def test_two_experiments_in_one_database(workdir, tmp_path, monkeypatch):
   assert track.main([str(workdir), "--to=mlflow"]) == 0
   assert [len(client.search_runs([i])) for i in ids] == [8, 2]
   assert not (other / "mlflow/mlflow.db").exists()
+
+
+def test_a_database_that_was_moved_writes_nowhere_else(workdir, capsys):
+  assert track.main([str(workdir), "--to=mlflow"]) == 0
+  place = workdir.parent / "elsewhere"
+  place.mkdir()
+  moved = workdir.rename(place / "it")
+  assert track.main([str(moved), "--to=mlflow"]) == 1
+  said = capsys.readouterr().err
+  assert "as it was made in another place; delete it, and it is made" in said
+  assert not workdir.exists()
 
 
 def test_many_numbers_are_sent_in_batches(workdir):

@@ -64,6 +64,10 @@ def test_tensorboard_reads_them(workdir):
     },
     left.expected("bandit", 1),
   )
+  # Again while it is looked at: what was there is dropped.
+  assert track.main([str(workdir)]) == 0
+  read.Reload()
+  assert len(read.Scalars("loss/valid")) == 2
   assert read.Tags()["images"] == ["visual/policy"]
   seconds = [p.wall_time for p in read.Scalars("sampler/coverage")]
   np.testing.assert_allclose(np.diff(seconds), 2.5, atol=1e-3)
