@@ -33,7 +33,13 @@ _MOST_METRICS = 1000
 _MOST_PARAMS = 100
 _MOST_TEXT = 6000
 _KNOWN_BY = "alcurr.run"
-_NOTE = "A step is an example seen. Report and figures: experiment '{}'."
+# A line above the run table, unless the user has written another there.
+_NOTE = "A step is an example seen"
+_LINK = (
+  _NOTE + "; the experiment's [report and figures](#/experiments/{}/runs/{}/"
+  "artifacts/report.html?workflowType=machine_learning)."
+)
+_NOTE_TAG = "mlflow.note.content"
 _FILES = ("config.json", "results.csv", "summary.csv", "report.html")
 
 
@@ -53,9 +59,7 @@ class MLflow:
     self._artifacts = None if uri else (folder / "artifacts").as_uri()
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
     self._client = MlflowClient(tracking_uri=uri)
-    self._id = self._experiment(
-      workdir.name, _NOTE.format(f"{workdir.name} report")
-    )
+    self._id = self._experiment(workdir.name)
     path = folder / "experiment.json"
     if not path.exists():
       writer.write_json(path, {"id": uuid.uuid4().hex})
@@ -63,15 +67,14 @@ class MLflow:
     self._runs: dict[str, list[_Run]] = {}  # by sampler, by trial
     self.look = _look(uri, self._id)
 
-  def _experiment(self, title: str, note: str) -> str:
+  def _experiment(self, title: str) -> str:
     """The id of MLflow's experiment of that title, made if need be."""
     if found := self._client.get_experiment_by_name(title):
       self._check_place(found.artifact_location)
       return found.experiment_id
     # Or the page shows what is there for language models.
     kind = {"mlflow.experimentKind": "custom_model_development"}
-    tags = kind | {"mlflow.note.content": note}
-    return self._client.create_experiment(title, self._artifacts, tags)
+    return self._client.create_experiment(title, self._artifacts, kind)
 
   def _check_place(self, artifacts: str) -> None:
     """Refuses a database of the workdir's that writes elsewhere."""
@@ -106,15 +109,18 @@ class MLflow:
 
   def report(self) -> None:
     title = f"{self._workdir.name} report"
-    run = self._find(self._experiment(title, ""), title)
+    experiment = self._experiment(title)
+    run = self._find(experiment, title).info.run_id
     for name in _FILES:
       if (self._workdir / name).exists():
-        self._client.log_artifact(run.info.run_id, self._workdir / name)
+        self._client.log_artifact(run, self._workdir / name)
     if (self._workdir / "figures").is_dir():
-      self._client.log_artifacts(
-        run.info.run_id, self._workdir / "figures", "figures"
-      )
-    self._client.set_terminated(run.info.run_id)
+      self._client.log_artifacts(run, self._workdir / "figures", "figures")
+    self._client.set_terminated(run)
+    note = self._client.get_experiment(self._id).tags.get(_NOTE_TAG, _NOTE)
+    if note.startswith(_NOTE):
+      link = _LINK.format(experiment, run)
+      self._client.set_experiment_tag(self._id, _NOTE_TAG, link)
 
   def close(self) -> None:
     for runs in self._runs.values():

@@ -86,6 +86,9 @@ def test_every_number_is_a_point_and_again_changes_nothing(workdir, capsys):
   assert names == {"config.json", "report.html", "figures"}
   page = client.download_artifacts(of_all, "report.html")
   assert pathlib.Path(page).read_text() == "<p>report</p>"
+  number = client.get_experiment_by_name("it").experiment_id
+  note = client.get_experiment(number).tags["mlflow.note.content"]
+  assert f"runs/{of_all}/artifacts/report.html" in note
   policy = client.list_artifacts(run.info.run_id)
   assert [file.path for file in policy] == ["policy.png"]
   assert not client.list_artifacts(runs["uniform 1"].info.run_id)
