@@ -23,7 +23,7 @@ NONE = "none"
 # be known of soon, and nothing is told to MLflow's makers.
 _MLFLOW = {
   "MLFLOW_DISABLE_TELEMETRY": "true",
-  "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds
+  "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
   "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }
 # What MLflow speaks to: a server, a database, or a folder.

@@ -25,6 +25,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from alcurr import writer
 from alcurr.errors import UserError
 from alcurr.report.gallery import read_gallery
+from alcurr.report.style import styles
 from alcurr.tracking import Experiment, Row, pictures, shown
 
 FOLDER = "mlflow"
@@ -52,6 +53,10 @@ class MLflow:
       std_logging.getLogger(name).setLevel(std_logging.WARNING)
     workdir, config = experiment.workdir.absolute(), experiment.config
     self._workdir, self._config = workdir, config
+    baseline = config["baseline"]
+    # As in the report, where the baseline is the first.
+    names = sorted(config["samplers"], key=lambda name: name != baseline)
+    self._looks = styles(names)
     folder = workdir / FOLDER
     folder.mkdir(exist_ok=True)
     uri = experiment.uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -88,7 +93,9 @@ class MLflow:
     gallery = read_gallery(self._workdir)
     self._runs[name] = []
     for trial in range(self._config["trials"]):
-      found = self._find(self._id, f"{name} {trial}")
+      # MLflow's own are by lot, and two samplers may look the same.
+      color = {"mlflow.runColor": self._looks[name].color}
+      found = self._find(self._id, f"{name} {trial}", color)
       run = _Run(
         self._client,
         found,
@@ -127,8 +134,10 @@ class MLflow:
       for run in runs:
         run.cut_off()
 
-  def _find(self, experiment: str, title: str) -> Run:
-    """The workdir's run of a title, made if need be."""
+  def _find(
+    self, experiment: str, title: str, tags: Mapping[str, str] | None = None
+  ) -> Run:
+    """The workdir's run of a title, made with these tags if need be."""
     content = f"{self._known_by}/{title}".encode()
     known_by = hashlib.blake2b(content, digest_size=16).hexdigest()
     found = self._client.search_runs(
@@ -137,7 +146,7 @@ class MLflow:
     if found:
       self._check_place(found[0].info.artifact_uri)
       return found[0]
-    tags = {_KNOWN_BY: known_by}
+    tags = {_KNOWN_BY: known_by, **(tags or {})}
     return self._client.create_run(experiment, tags=tags, run_name=title)
 
 

@@ -20,7 +20,10 @@ HOW_TO_READ = (
 
 
 class PolicyMap:
-  """The policy of one trial as it moves, from its rows."""
+  """The policy of one trial as it moves, from its rows.
+
+  Memory: 2 WIDTH x K numbers, however long the run.
+  """
 
   def __init__(
     self, workdir: pathlib.Path, name: str, gallery: Gallery | None
@@ -28,16 +31,23 @@ class PolicyMap:
     self._place = (workdir, name)
     self._gallery = gallery
     self._ends: list[int] = []  # [T], examples seen
-    self._policy: list[list[float]] = []  # [T, K]
+    self._policy: list[np.ndarray] = []  # [T][K]
 
   def add(self, row: Row) -> None:
     self._ends.append(row["examples_seen"])
-    self._policy.append(row["policy"])
+    self._policy.append(np.array(row["policy"], np.float64))
+    if len(self._ends) == 2 * WIDTH:
+      # Two that follow each other share a pixel.
+      self._ends = self._ends[1::2]
+      pairs = zip(self._policy[::2], self._policy[1::2], strict=True)
+      self._policy = [(first + second) / 2 for first, second in pairs]
 
   def picture(self) -> np.ndarray | None:
     """[h, w, 3] uint8; None of a policy that has not moved."""
-    policy = np.array(self._policy, np.float64).reshape(len(self._ends), -1)
-    if not len(policy) or np.ptp(policy, axis=0).max(initial=0) <= 1e-6:
+    if not self._policy:
+      return None
+    policy = np.stack(self._policy)
+    if np.ptp(policy, axis=0).max() <= 1e-6:
       return None
     workdir, name = self._place
     arms = roles.arms_of(workdir, name, policy.shape[1], self._gallery)

@@ -76,6 +76,9 @@ def test_every_number_is_a_point_and_again_changes_nothing(workdir, capsys):
   assert run.info.status == "FINISHED"
   # As long as it was trained.
   assert run.info.end_time - run.info.start_time == 10_001
+  colors = {name: r.data.tags["mlflow.runColor"] for name, r in runs.items()}
+  assert len(set(colors.values())) == 2
+  assert colors["bandit 0"] == colors["bandit 1"] == "#ff7f0e"  # as reported
   params = run.data.params
   assert params["sampler"] == "bandit" and params["trial"] == "1"
   assert params["seed"] == "8" and params["sampler.gain"] == "prediction_gain"
