@@ -25,6 +25,8 @@ _MLFLOW = {
   "MLFLOW_DISABLE_TELEMETRY": "true",
   "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
   "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+  # Standard output has the table of the experiment.
+  "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 # What MLflow speaks to: a server, a database, or a folder.
 _URI = re.compile(

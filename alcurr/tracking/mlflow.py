@@ -13,6 +13,7 @@ What a server has already is asked of it, and not sent again.
 import hashlib
 import logging as std_logging
 import os
+import pathlib
 import re
 import shlex
 import uuid
@@ -60,9 +61,9 @@ class MLflow:
     folder = workdir / FOLDER
     folder.mkdir(exist_ok=True)
     uri = experiment.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    # A server chooses itself where artefacts are.
-    self._artifacts = None if uri else (folder / "artifacts").as_uri()
+    self._own = not uri
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
+    self._artifacts = _artifacts(uri, folder)
     self._client = MlflowClient(tracking_uri=uri)
     self._id = self._experiment(workdir.name)
     path = folder / "experiment.json"
@@ -83,7 +84,7 @@ class MLflow:
 
   def _check_place(self, artifacts: str) -> None:
     """Refuses a database of the workdir's that writes elsewhere."""
-    if self._artifacts and not artifacts.startswith(self._artifacts):
+    if self._own and not artifacts.startswith(self._artifacts):
       raise UserError(
         f"{self._workdir / FOLDER} has its artefacts in {artifacts}, as it "
         "was made in another place; delete it, and it is made anew."
@@ -220,6 +221,19 @@ class _Run:
 
   def _terminate(self, status: str) -> None:
     self._client.set_terminated(self._id, status, self._when(self._seconds))
+
+
+def _artifacts(uri: str, folder: pathlib.Path) -> str | None:
+  """Where artefacts are; None: where the server says.
+
+  Of a database alone MLflow has them wherever it is called from: let them be
+  beside its file, or in the workdir.
+  """
+  if uri.startswith("sqlite:///"):
+    folder = pathlib.Path(uri.removeprefix("sqlite:///")).absolute().parent
+  elif uri.startswith(("http", "file", "databricks")):
+    return None
+  return (folder / "artifacts").as_uri()
 
 
 def _look(uri: str, experiment: str) -> str:

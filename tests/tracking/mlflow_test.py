@@ -136,6 +136,7 @@ def test_a_trial_that_went_wrong_says_so(workdir):
 
 def test_two_experiments_in_one_database(workdir, tmp_path, monkeypatch):
   """Of one name each has runs of its own, and a copy has those it had."""
+  monkeypatch.chdir(tmp_path)
   uri = f"sqlite:///{tmp_path}/it/mlflow/mlflow.db"
   other = left.write(tmp_path / "other" / "it")
   copy = tmp_path / "copy" / "it"
@@ -151,7 +152,9 @@ def test_two_experiments_in_one_database(workdir, tmp_path, monkeypatch):
   assert [len(client.search_runs([i])) for i in ids] == [4, 1]
   assert track.main([str(workdir), "--to=mlflow"]) == 0
   assert [len(client.search_runs([i])) for i in ids] == [8, 2]
-  assert not (other / "mlflow/mlflow.db").exists()
+  assert {p.name for p in (other / "mlflow").iterdir()} == {"experiment.json"}
+  assert (workdir / "mlflow/artifacts").is_dir()
+  assert not (tmp_path / "mlruns").exists()
 
 
 def test_a_database_that_was_moved_writes_nowhere_else(workdir, capsys):
