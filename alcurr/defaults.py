@@ -120,6 +120,13 @@ def get_config() -> ConfigDict:
   # Packed data, difficulty scores and compiled programs are kept here for the
   # next experiment; "" is the folder `cache` beside the workdir.
   config.cache_dir = ""
+  # Where the rows of metrics.jsonl are shown as well, while it runs:
+  # tensorboard (in the folder `tensorboard` of the workdir), mlflow (extra
+  # `mlflow`), both with a comma between them, or none.
+  config.tracking = "tensorboard"
+  # MLflow's server or database, such as http://127.0.0.1:5000; "" is
+  # $MLFLOW_TRACKING_URI, or the folder `mlflow` of the workdir.
+  config.tracking_uri = ""
 
   # A run that was stopped or killed goes on from its last checkpoint, by the
   # same command in the same workdir.

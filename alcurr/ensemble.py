@@ -185,7 +185,7 @@ def _read_result(folder: pathlib.Path) -> dict[str, Any]:
 
 def _read_config(workdir: pathlib.Path, name: str) -> ConfigDict:
   config = ConfigDict(_read(workdir / "config.json", ()))
-  fields.check(config)
+  fields.check(config, finished=True)
   if name not in config.samplers:
     raise UserError(
       f"{workdir / 'config.json'} knows no sampler {name!r}; name a run that "

@@ -18,6 +18,7 @@ from alcurr import (
   runs,
   settings,
   stopping,
+  tracking,
   workdirs,
   writer,
 )
@@ -25,6 +26,7 @@ from alcurr.data.pool import on_device
 from alcurr.difficulty import arms
 from alcurr.report import gallery, page, tables
 from alcurr.runs import Job
+from alcurr.tracking import beside
 from alcurr.types import Pool
 
 
@@ -53,10 +55,18 @@ def run(
   """
   settings.check(config)
   workdirs.check_workdir(workdir, config)
-  with lock.locked(workdir):
+  with lock.locked(workdir), _trackers(config, workdir) as trackers:
     # Another process may have had it until now.
     workdirs.check_workdir(workdir, config)
-    return _run(config, workdir, profile, signals or stopping.Signals())
+    signals = signals or stopping.Signals()
+    return _run(config, workdir, profile, signals, trackers)
+
+
+def _trackers(config: ConfigDict, workdir: pathlib.Path) -> beside.Trackers:
+  experiment = tracking.Experiment(
+    workdir, writer.plain(config.to_dict()), config.tracking_uri
+  )
+  return beside.Trackers(experiment, tracking.parse(config.tracking))
 
 
 def _run(
@@ -64,6 +74,7 @@ def _run(
   workdir: pathlib.Path,
   profile: bool,
   signals: stopping.Signals,
+  trackers: beside.Trackers,
 ) -> pd.DataFrame:
   writer.remove_temporary(workdir)
   cache_dir = settings.cache_dir(config, workdir)
@@ -78,6 +89,7 @@ def _run(
   planned = planning.plan_runs(config, job, unscored, left, cache_dir)
   # All that can be refused has been: from here on the workdir is its own.
   writer.write_json(workdir / "config.json", config.to_dict())
+  trackers.start()
   (workdir / "runs").mkdir(exist_ok=True)
   kept = workdir / "difficulty"
   pools, scoring_seconds = make_pools(config, job, cache_dir, kept, signals)
@@ -88,13 +100,17 @@ def _run(
       this = planned.pop(name)
       runs.run_sampler(
         *(config, this, name, pools, scoring_seconds, folder, signals),
-        profile,
+        *(trackers, profile),
       )
     else:
       rest = "; nothing is left to profile" if profile else ""
       logging.info("%s: finished before, kept%s.", name, rest)
+      # What came last a killed process may not have told.
+      trackers.begin(name)
+      trackers.end(name)
   summary = tables.write_tables(workdir, config.baseline)
   page.write_report([workdir], workdir / "report.html")
+  trackers.report()
   return summary
 
 

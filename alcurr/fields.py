@@ -5,6 +5,7 @@ What each means, and its default, stands in alcurr/defaults.py.
 
 import difflib
 import numbers
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ FIELDS: dict[str, type] = {
   "thresholds": str,
   "on_nonfinite": str,
   "cache_dir": str,
+  "tracking": str,
+  "tracking_uri": str,
   "checkpoint.minutes": float,
   "checkpoint.steps": int,
   "checkpoint.keep": int,
@@ -69,6 +72,8 @@ FIELDS: dict[str, type] = {
 
 # What is in these is looked at by those whom it names.
 _OPEN = ("model", "samplers")
+# What may change between two calls of one experiment: its results do not.
+_FREE = re.compile(r"checkpoint\..*|cache_dir|tracking|tracking_uri")
 # Read by the report alone, where a config has them.
 _REPORT = ("cells", "factors", "grid", "paper", "tuned")
 
@@ -80,15 +85,26 @@ _WORDS = {
 }
 
 
-def check(config: ConfigDict) -> None:
-  """Refuses a config with a field too many, too few or of another type."""
+def is_free(name: str) -> bool:
+  """Whether a field, by its dotted name, decides nothing of the results."""
+  return _FREE.fullmatch(name) is not None
+
+
+def check(config: ConfigDict, finished: bool = False) -> None:
+  """Refuses a config with a field too many, too few or of another type.
+
+  Args:
+    config: all of it.
+    finished: whether it is of an experiment that was made before, perhaps by
+      a version without some of the fields that are free.
+  """
   found = flatten(config.to_dict())
   for name in found:
     top = name.split(".")[0]
     if name not in FIELDS and top not in (*_OPEN, *_REPORT):
       raise UserError(f"config.{name}: there is no such field.{_hint(name)}")
   for name in FIELDS:
-    if name not in found:
+    if name not in found and not (finished and is_free(name)):
       raise UserError(
         f"config.{name} is missing; start from configs/default.py, which has "
         "every field."

@@ -31,6 +31,7 @@ from alcurr.data.augment import get_augment
 from alcurr.data.pool import Dataset
 from alcurr.difficulty import arms
 from alcurr.optimizers import get_optimizer
+from alcurr.tracking.beside import Trackers
 from alcurr.types import Array, Batch, Model, Pool
 
 
@@ -174,6 +175,7 @@ def run_sampler(
   scoring_seconds: float,
   folder: pathlib.Path,
   signals: stopping.Signals,
+  trackers: Trackers,
   profile: bool = False,
 ) -> None:
   """Trains all trials of a sampler and leaves the run's files in a folder.
@@ -204,8 +206,14 @@ def run_sampler(
       kept, config.checkpoint, common, lines.mark
     ) as checkpoints,
   ):
+    trackers.begin(name, start.mark.bytes if start else 0)
+
+    def write(row: dict[str, Any]) -> None:
+      lines.write(row)
+      trackers.write(name, row)
+
     result = train.train(
-      *(this, plan, pools, lines.write, progress, watch),
+      *(this, plan, pools, write, progress, watch),
       train.Keep(start, checkpoints, stop),
     )
   test = train.score_pool(this, result.state, pools["test"])
@@ -234,6 +242,7 @@ def run_sampler(
       "environment": writer.environment(),
     },
   )
+  trackers.end(name)
   top1 = [trial["top1"] for trial in trials if "top1" in trial]
   logging.info(
     "%s: %s, %.1f s a trial, %.1f s to compile.",

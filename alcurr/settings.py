@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alcurr import fields, specs, step
+from alcurr import fields, specs, step, tracking
 from alcurr.data import sources
 from alcurr.data.augment import get_augment
 from alcurr.difficulty.arms import ARMS
@@ -72,6 +72,7 @@ def check(config: ConfigDict) -> None:
       f"difficulty.seed {config.difficulty.seed} is also a trial's; "
       f"take one outside {config.seed} to {config.seed + config.trials - 1}."
     )
+  tracking.check(config.tracking, config.tracking_uri)
   if config.equal not in ("examples", "flops"):
     raise UserError(f"equal must be examples or flops, got {config.equal!r}.")
   _check_thresholds(config.thresholds)

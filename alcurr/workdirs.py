@@ -2,16 +2,12 @@
 
 import os
 import pathlib
-import re
 
 from ml_collections import ConfigDict
 
 from alcurr import lock, writer
 from alcurr.errors import UserError
-from alcurr.fields import flatten
-
-# What may change between two calls of one experiment: its results do not.
-_FREE = re.compile(r"checkpoint\..*|cache_dir")
+from alcurr.fields import flatten, is_free
 
 
 def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
@@ -43,7 +39,7 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
       )
   there, here = flatten(record), flatten(writer.plain(config.to_dict()))
   for field in sorted(there.keys() | here.keys()):
-    if _FREE.fullmatch(field):
+    if is_free(field):
       continue
     if there.get(field) != here.get(field):
       raise UserError(

@@ -593,6 +593,21 @@ CASES = [
     "checkpoint.keep must be at least 1, got 0.", "--config.checkpoint.keep=0"
   ),
   _option(
+    "tracking: no 'tensorbord'. Known: mlflow, none, tensorboard. Did you mean "
+    "tensorboard?",
+    "--config.tracking=tensorbord",
+  ),
+  _option(
+    "tracking='none,tensorboard': name each tracker once, with commas between "
+    "them, or none alone.",
+    "--config.tracking=none,tensorboard",
+  ),
+  _option(
+    "tracking_uri='http://x' is MLflow's; add --config.tracking=mlflow, or "
+    "leave it out.",
+    "--config.tracking_uri=http://x",
+  ),
+  _option(
     "checkpoint.minutes must be 0 (never) or more, got -1.0.",
     "--config.checkpoint.minutes=-1",
   ),

@@ -20,6 +20,7 @@ FEW = {
   "data.classes": "4",
   "data.render": "ahead",
   "difficulty.budget": "5 steps",
+  "tracking": "none",
 }
 BANDIT = FEW | {"samplers.active_bandit.warmup": 2, "budget": "20 steps"}
 TINY = {
@@ -41,7 +42,11 @@ TINY = {
   "your_data": {
     "BUDGET": "25 steps",
     "TRIALS": 1,
-    "SETTINGS": {"evaluations": 1, "difficulty.budget": "5 steps"},
+    "SETTINGS": {
+      "evaluations": 1,
+      "difficulty.budget": "5 steps",
+      "tracking": "none",
+    },
   },
   "explore_difficulty": {"EXAMPLES": 800, "TRIALS": 2, "SETTINGS": BANDIT},
 }

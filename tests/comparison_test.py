@@ -12,7 +12,12 @@ from alcurr import experiment, models, samplers
 from alcurr.errors import UserError
 from alcurr.samplers.uniform import uniform
 
-SMALL = {"evaluations": 1, "data.valid_fraction": 0.1, "batch_size": 8}
+SMALL = {
+  "evaluations": 1,
+  "data.valid_fraction": 0.1,
+  "batch_size": 8,
+  "tracking": "none",
+}
 
 
 def _data(num_examples=400):

@@ -130,12 +130,12 @@ def drawings_table(
     }
     for label in labels
     for kind in kinds
-    for place, position in enumerate(_of(gallery, label)[kind])
+    for place, position in enumerate(of_class(gallery, label)[kind])
   ]
   return pd.DataFrame(rows)
 
 
-def _of(gallery: Gallery, label: int) -> Mapping[str, Any]:
+def of_class(gallery: Gallery, label: int) -> Mapping[str, Any]:
   return gallery.info["drawings"][str(label)]
 
 
@@ -151,7 +151,7 @@ def least_and_most(gallery: Gallery) -> Figure:
   axes = figure.subplots(len(labels), 2, squeeze=False)
   for row, label in zip(axes, labels, strict=True):
     for axis, kind in zip(row, ("least", "most"), strict=True):
-      positions = _of(gallery, label)[kind]
+      positions = of_class(gallery, label)[kind]
       axis.imshow(montage(gallery.image[positions], 8))
       _frame(axis)
       values = gallery.difficulty[positions]
@@ -173,7 +173,7 @@ def hard_beside_easy(gallery: Gallery) -> Figure:
   axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.15})
   for axis, (key, word) in zip(axes, pair, strict=True):
     label = gallery.info[key]
-    axis.imshow(montage(gallery.image[_of(gallery, label)["random"]], 4))
+    axis.imshow(montage(gallery.image[of_class(gallery, label)["random"]], 4))
     _frame(axis)
     name = plain(gallery.info["class_names"][label])
     median = gallery.info["classes"][label]["difficulty"]["q50"]
