@@ -32,7 +32,7 @@ class Strokes(NamedTuple):
   """
 
   # [P, 2] uint8, (x, y), y downwards; or [P, 3], with the pen's speed, see
-  # `alcurr.data.strokes.simplify`.
+  # `alcurr.data.raw.simplify`.
   points: Array
   stroke_start: Array  # [M + 1] uint32, offsets into points
   drawing_start: Array  # [N + 1] int32, offsets into strokes

@@ -8,14 +8,32 @@ from alcurr import commandline
 from alcurr.data import download, inspection, prepare, publish
 from alcurr.errors import FaultError, UserError
 
-_COMMANDS = {
-  "download": (download, "bring Google's files from its public bucket"),
-  "prepare": (prepare, "pack a folder of files into arrays that are mapped"),
-  "tfds": (publish, "make a set of TensorFlow Datasets of such a folder"),
-  "inspect": (inspection, "count and draw what is in such a folder"),
-}
-
+# What a fault leaves.
 _GOES_ON = "the same command goes on from what is there."
+_BEGINS_AGAIN = "the same command begins again."
+
+_COMMANDS = {
+  "download": (
+    download,
+    "bring Google's files from its public bucket",
+    _GOES_ON,
+  ),
+  "prepare": (
+    prepare,
+    "pack a folder of files into arrays that are mapped",
+    _GOES_ON,
+  ),
+  "tfds": (
+    publish,
+    "make a set of TensorFlow Datasets of such a folder",
+    _BEGINS_AGAIN,
+  ),
+  "inspect": (
+    inspection,
+    "count and draw what is in such a folder",
+    _BEGINS_AGAIN,
+  ),
+}
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -24,10 +42,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     description="Quick, Draw! files before an experiment reads them.",
   )
   commands = parser.add_subparsers(metavar="COMMAND", required=True)
-  for name, (module, what) in _COMMANDS.items():
+  for name, (module, what, again) in _COMMANDS.items():
     command = commands.add_parser(name, help=what, description=module.__doc__)
     module.add_arguments(command)
-    command.set_defaults(run=module.run)
+    command.set_defaults(run=module.run, again=again)
   return parser.parse_args(argv)
 
 
@@ -39,9 +57,9 @@ def main(argv: Sequence[str]) -> int:
   except UserError as error:
     return commandline.say(error, 2)
   except (FaultError, MemoryError, OSError) as error:
-    return commandline.say(f"{error}; {_GOES_ON}", 1)
+    return commandline.say(f"{error}; {args.again}", 1)
   except KeyboardInterrupt:
-    return commandline.say(f"stopped; {_GOES_ON}", 130)
+    return commandline.say(f"stopped; {args.again}", 130)
   return 0
 
 

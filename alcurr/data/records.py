@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from alcurr.data import strokes
+from alcurr.data import raw, strokes
 
 # A record's bytes. The longest of the real raw drawings that come with the
 # tests is 24 thousand; a million points are more than this.
@@ -46,8 +46,8 @@ def check_length(line: bytes) -> None:
 
 def parse_drawing(drawing: object) -> strokes.Drawing:
   """A decoded `drawing`, of the simplified or of the raw layout."""
-  if strokes.is_raw(drawing):
-    return strokes.simplify(drawing)
+  if raw.is_raw(drawing):
+    return raw.simplify(drawing)
   return strokes.parse_simplified(drawing)
 
 

@@ -16,6 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from alcurr.data.segments import (
+  Segments,
+  get_extent,
+  get_span,
+  next_segments,
+  squared_distance,
+)
 from alcurr.types import Array, Strokes
 
 # Google's own bitmaps of the 256-wide box: a pen of 16 and 16 of padding, and
@@ -45,57 +52,6 @@ CHANNELS = ("ink", "order", "speed")
 Render = Callable[[Strokes, Array], Array]
 
 
-class _Segments(NamedTuple):
-  """J of each of B drawings, in pixels, in drawing order."""
-
-  middle: Array  # [B, J, 2] float32
-  along: Array  # [B, J, 2] float32, of length 1
-  half: Array  # [B, J] float32, half the length
-  stroke: Array  # [B, J] int32
-  speed: Array | None  # [B, J] float32 in [0, 1], where it is asked for
-
-
-class _Span(NamedTuple):
-  """Where B drawings lie in the packed strokes."""
-
-  first_stroke: Array  # [B] int32
-  num_strokes: Array  # [B] int32
-  first_point: Array  # [B] uint32
-  num_points: Array  # [B] int32
-
-
-def _span(strokes: Strokes, index: Array) -> _Span:
-  first_stroke = strokes.drawing_start[index]
-  end_stroke = strokes.drawing_start[index + 1]
-  start = strokes.stroke_start[first_stroke]
-  length = strokes.stroke_start[end_stroke] - start
-  return _Span(
-    first_stroke, end_stroke - first_stroke, start, length.astype(jnp.int32)
-  )
-
-
-def take_points(points: Array, place: Array) -> Array:
-  """points[place], for places beyond 2^31: [..., 2 or 3] uint8.
-
-  Indexing as in NumPy would cast the places to int32, and read others.
-
-  Args:
-    points: [P, 2 or 3] uint8, P up to 2^32.
-    place: uint32, each below P.
-  """
-  return lax.gather(
-    points,
-    place[..., None],
-    lax.GatherDimensionNumbers(
-      offset_dims=(place.ndim,),
-      collapsed_slice_dims=(0,),
-      start_index_map=(0,),
-    ),
-    slice_sizes=(1, points.shape[1]),
-    mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
-  )
-
-
 def make_render(
   *,
   size: int = 28,
@@ -120,7 +76,7 @@ def make_render(
       ink    1, or as `stroke_decay` has it
       order  (s + 1) / S on stroke s of S
       speed  v / (v + v') where the pen had the speed v, v' that of the whole
-             drawing; of points [P, 3] alone, see `strokes.simplify`
+             drawing; of points [P, 3] alone, see `raw.simplify`
   """
   if not channels or len({*channels}) < len(channels):
     raise ValueError(
@@ -153,14 +109,14 @@ def make_render(
     return jnp.clip(half_width - jnp.sqrt(squared) + 0.5, 0, 1)
 
   def draw_together(strokes: Strokes, index: Array) -> Array:
-    span = _span(strokes, index)
+    span = get_span(strokes, index)
     turns = -(-jnp.max(span.num_points) // pace.points)
-    extent = _extent(strokes, span, pace.extent_points)
+    extent = get_extent(strokes, span, pace.extent_points)
     # From the box to pixels, whose centres are at halves.
     offset = scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
     step_down = stroke_decay / jnp.maximum(span.num_strokes - 1, 1)
 
-    def shade(one: _Segments) -> dict[str, Array | None]:
+    def shade(one: Segments) -> dict[str, Array | None]:
       number = one.stroke - span.first_stroke
       return {
         "ink": 1 - step_down * number,
@@ -168,9 +124,9 @@ def make_render(
         "speed": one.speed,
       }
 
-    def add(image: tuple, segments: _Segments, j: int) -> tuple:
+    def add(image: tuple, segments: Segments, j: int) -> tuple:
       one = jax.tree.map(lambda v: v[:, j], segments)
-      squared = _squared_distance(x, y, one)
+      squared = squared_distance(x, y, one)
       if alike:
         return (jnp.minimum(image[0], squared),)
       covered, shades = cover(squared), shade(one)
@@ -181,7 +137,7 @@ def make_render(
 
     def turn(i: Array, carry):
       stroke, last, image = carry
-      segments, stroke, last = _next_segments(
+      segments, stroke, last = next_segments(
         strokes,
         span,
         i * pace.points,
@@ -212,7 +168,9 @@ def make_render(
     draw = functools.partial(draw_together, strokes)
     group = max(pace.pixels // size**2, 1) if pace.pixels else index.shape[0]
     if group < index.shape[0]:
-      image = _by_length(draw, _span(strokes, index).num_points, index, group)
+      image = _by_length(
+        draw, get_span(strokes, index).num_points, index, group
+      )
     else:
       image = draw(index)
     return jnp.round(255 * image) / 255
@@ -232,92 +190,6 @@ def _by_length(
   image = lax.map(draw, index[filled].reshape(num_groups, group))
   image = image.reshape(-1, *image.shape[2:])
   return image[jnp.argsort(order) + spare]
-
-
-def _next_segments(
-  strokes: Strokes,
-  span: _Span,
-  first: Array,
-  count: int,
-  stroke: Array,
-  last: Array,
-  scale: float,
-  offset: Array,
-  with_speed: bool,
-) -> tuple[_Segments, Array, Array]:
-  """The segments that end at the points `first` and on, of each drawing.
-
-  Args:
-    strokes: the pool's.
-    span: of B drawings.
-    first: [] int32, points of each drawing that are drawn.
-    count: J, points to come; past its end a drawing repeats its last.
-    stroke: [B] int32, of the last point drawn; the first at the start.
-    last: [B, 2] float32, that point in pixels.
-    scale: pixels per unit of the box.
-    offset: [B, 2] float32, in pixels.
-    with_speed: whether the pen's speed is asked for.
-
-  Returns:
-    The segments, and `stroke` and `last` after them.
-  """
-  j = first + jnp.arange(count)  # [J]
-  within = jnp.minimum(j, span.num_points[:, None] - 1).astype(jnp.uint32)
-  place = span.first_point[:, None] + within  # [B, J]
-  values = take_points(strokes.points, place).astype(jnp.float32)
-  point = scale * values[..., :2] + offset[:, None]
-  # Every stroke has a point, so that of J points at most J begin one.
-  ahead = stroke[:, None] + 1 + jnp.arange(count)
-  # Past the pool's last stroke stands the end of its points.
-  ahead = jnp.minimum(ahead, strokes.stroke_start.shape[0] - 1)
-  starts = strokes.stroke_start[ahead]  # [B, J]
-  passed = (starts[:, None, :] <= place[:, :, None]).sum(-1)
-  strokes_here = stroke[:, None] + passed  # [B, J]
-  before = jnp.concatenate([stroke[:, None], strokes_here[:, :-1]], axis=1)
-  lifted = (strokes_here > before) | (j == 0)
-  previous = jnp.concatenate([last[:, None], point[:, :-1]], axis=1)
-  start = jnp.where(lifted[..., None], point, previous)
-  step = point - start
-  length = jnp.sqrt((step**2).sum(-1))
-  # A dot has no direction; any will do. Where rounding moves a point that is
-  # drawn twice, that is no direction either: points are whole numbers.
-  least = scale / 2
-  along = jnp.where(
-    length[..., None] > least,
-    step / jnp.maximum(length, least)[..., None],
-    jnp.array([1.0, 0.0]),
-  )
-  speed = values[..., 2] / 255 if with_speed else None
-  segments = _Segments(
-    (start + point) / 2, along, length / 2, strokes_here, speed
-  )
-  return segments, strokes_here[:, -1], point[:, -1]
-
-
-def _squared_distance(x: Array, y: Array, segment: _Segments) -> Array:
-  """Of pixels x [1, 1, W], y [1, H, 1] to a segment each: [B, H, W]."""
-  mx, my = (segment.middle[:, i, None, None] for i in (0, 1))
-  ux, uy = (segment.along[:, i, None, None] for i in (0, 1))
-  dx, dy = x - mx, y - my
-  across = dx * uy - dy * ux
-  beyond = jnp.abs(dx * ux + dy * uy) - segment.half[:, None, None]
-  return across**2 + jnp.maximum(beyond, 0) ** 2
-
-
-def _extent(strokes: Strokes, span: _Span, count: int) -> Array:
-  """The largest x and y of each drawing, [B, 2] float32."""
-  turns = -(-jnp.max(span.num_points) // count)
-
-  def turn(i: Array, extent: Array) -> Array:
-    j = i * count + jnp.arange(count)
-    within = jnp.minimum(j, span.num_points[:, None] - 1).astype(jnp.uint32)
-    place = span.first_point[:, None] + within
-    points = take_points(strokes.points, place)[..., :2]
-    return jnp.maximum(extent, points.max(1))
-
-  extent = jnp.zeros((span.num_points.shape[0], 2), jnp.uint8)
-  extent = jax.lax.fori_loop(0, turns, turn, extent)
-  return extent.astype(jnp.float32)
 
 
 def render_all(

@@ -1,8 +1,7 @@
 """Packed strokes: ragged drawings in three flat arrays, on the host.
 
-See `alcurr.types.Strokes`. The two published layouts of Quick, Draw! are
-parsed into it: *simplified* as it is, *raw* simplified as Google describes
-(github.com/googlecreativelab/quickdraw-dataset, "Simplified Drawing files").
+See `alcurr.types.Strokes`. The *simplified* layout of Quick, Draw! is parsed
+into it as it is; what `raw` makes of the other one comes to the same.
 """
 
 import itertools
@@ -10,17 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import shapely
 
 from alcurr.errors import UserError
 from alcurr.types import Strokes
 
-_RDP_EPSILON = 2.0  # pixels of the 256 x 256 box
-_LARGEST = 255.0
+LARGEST = 255.0
 _OUT_OF_RANGE = "a coordinate out of range (0 to 255, whole)"
-# Pixels that the pen goes in a stroke of a raw drawing, which is resampled with
-# a point for each. The real ones that come with the tests go at most 1,700.
-_LONGEST_WAY = 10**5
 _TAKEN_AT_ONCE = 10**5
 
 
@@ -150,15 +144,7 @@ def _take(strokes: Strokes, index: np.ndarray) -> Strokes:
   return from_lengths(points, stroke_length, drawing_length)
 
 
-def is_raw(drawing: object) -> bool:
-  """Whether a decoded `drawing` has times, as the raw layout does."""
-  try:
-    return len(drawing[0]) == 3
-  except (TypeError, IndexError, KeyError):
-    return False
-
-
-def _flat(drawing: object) -> tuple[list, list[int]]:
+def flat(drawing: object) -> tuple[list, list[int]]:
   """The values of all x and then of all y, and the points of each stroke."""
   if not isinstance(drawing, list) or not drawing:
     raise BadDrawingError("no strokes")
@@ -181,18 +167,18 @@ def _flat(drawing: object) -> tuple[list, list[int]]:
   return x + y, lengths
 
 
-def _numbers(values: list) -> np.ndarray:
+def numbers(values: list) -> np.ndarray:
   """Coordinates or times: [n] float64."""
   # Python's true and "7" would pass for numbers in NumPy.
   if not {*map(type, values)} <= {int, float}:
     raise BadDrawingError("a coordinate is not a number")
   try:
-    numbers = np.array(values, np.float64)
+    found = np.array(values, np.float64)
   except OverflowError as error:
     raise BadDrawingError("a coordinate out of range") from error
-  if not np.isfinite(numbers).all():
+  if not np.isfinite(found).all():
     raise BadDrawingError("a coordinate is not finite")
-  return numbers
+  return found
 
 
 def parse_simplified(drawing: object) -> Drawing:
@@ -204,7 +190,7 @@ def parse_simplified(drawing: object) -> Drawing:
   Raises:
     BadDrawingError: anything else.
   """
-  values, lengths = _flat(drawing)
+  values, lengths = flat(drawing)
   # Nearly all are plain integers, and bytes() is the fastest to take them.
   if {*map(type, values)} == {int}:
     try:
@@ -212,97 +198,8 @@ def parse_simplified(drawing: object) -> Drawing:
     except ValueError as error:
       raise BadDrawingError(_OUT_OF_RANGE) from error
     return Drawing(packed, lengths)
-  points = _numbers(values).reshape(2, -1).T
+  points = numbers(values).reshape(2, -1).T
   packed = points.astype(np.uint8, casting="unsafe")
-  if points.min() < 0 or points.max() > _LARGEST or (packed != points).any():
+  if points.min() < 0 or points.max() > LARGEST or (packed != points).any():
     raise BadDrawingError(_OUT_OF_RANGE)
   return Drawing(packed, lengths)
-
-
-def simplify(drawing: object) -> Drawing:
-  """A decoded `drawing` of the raw layout, simplified as Google does.
-
-  Aligned to the top-left corner, scaled to a largest coordinate of 255, each
-  stroke resampled with 1 pixel spacing and simplified by Ramer, Douglas and
-  Peucker with epsilon 2.
-
-  What Google leaves out stays as a third column: the pen's speed v on the way
-  to each point, as 255 v / (v + v'), where v' is that of the whole drawing. The
-  first point of a stroke has that of its second, a dot has 0.
-
-  Args:
-    drawing: a list of strokes [[x...], [y...], [t...]] in screen pixels and
-      milliseconds.
-
-  Raises:
-    BadDrawingError: not of that layout, or with a stroke that goes more than a
-      hundred thousand pixels, which would take more memory than its few points.
-  """
-  values, lengths = _flat(drawing)
-  points = _numbers(values).reshape(2, -1).T
-  time = _times(drawing, lengths)
-  with np.errstate(over="ignore", invalid="ignore"):
-    points = points - points.min(0)
-    largest = points.max()
-    points = points * (_LARGEST / largest if largest > 0 else 1.0)
-  if not np.isfinite(points).all():
-    raise BadDrawingError("a coordinate out of range")
-  strokes = np.split(np.column_stack([points, time]), np.cumsum(lengths)[:-1])
-  simple = [_simplify_stroke(stroke) for stroke in strokes]
-  flat = np.concatenate(simple)
-  packed = np.column_stack([flat[:, :2], _speeds(simple)])
-  return Drawing(
-    np.rint(packed).astype(np.uint8), [len(stroke) for stroke in simple]
-  )
-
-
-def _times(drawing: list, lengths: Sequence[int]) -> np.ndarray:
-  """The times of all points [P], which never run back within a stroke."""
-  times = []
-  for stroke, length in zip(drawing, lengths, strict=True):
-    if len(stroke) < 3 or not isinstance(stroke[2], list):
-      raise BadDrawingError("a stroke without its times")
-    if len(stroke[2]) != length:
-      raise BadDrawingError("x and t of unequal length")
-    times.append(np.maximum.accumulate(_numbers(stroke[2])))
-  return np.concatenate(times)
-
-
-def _speeds(strokes: Sequence[np.ndarray]) -> np.ndarray:
-  """The third column of `simplify` for strokes [n, 3] of (x, y, t)."""
-  speeds = []
-  with np.errstate(over="ignore", invalid="ignore"):
-    steps = [np.diff(stroke, axis=0) for stroke in strokes]
-    way = [np.hypot(step[:, 0], step[:, 1]) for step in steps]
-    took = [step[:, 2] for step in steps]
-    all_way, all_took = (np.concatenate(part).sum() for part in (way, took))
-    for length, time in zip(way, took, strict=True):
-      # v / (v + v'), above and below times both of their times.
-      above = length * all_took
-      below = above + time * all_way
-      share = np.divide(above, below, out=0 * below, where=below > 0)
-      speeds += [share[:1] if len(share) else np.zeros(1), share]
-  return 255 * np.nan_to_num(np.concatenate(speeds))
-
-
-def _simplify_stroke(stroke: np.ndarray) -> np.ndarray:
-  """[n, 3] float64, (x, y, t), in the box to [m, 3]."""
-  step = np.hypot(*np.diff(stroke[:, :2], axis=0).T)
-  along = np.concatenate([[0.0], np.cumsum(step)])
-  if along[-1] == 0:  # a dot, however long the pen rested
-    return stroke[:1]
-  if along[-1] > _LONGEST_WAY:
-    raise BadDrawingError(f"a stroke of more than {_LONGEST_WAY} pixels")
-  # The last point stays, wherever the last whole pixel falls.
-  place = np.append(np.arange(0, along[-1], 1.0), along[-1])
-  resampled = np.stack(
-    [np.interp(place, along, stroke[:, axis]) for axis in range(3)], axis=1
-  )
-  line = shapely.simplify(
-    shapely.linestrings(resampled), _RDP_EPSILON, preserve_topology=False
-  )
-  # Distances are those in the plane; the third coordinate goes with its point.
-  kept = shapely.get_coordinates(line, include_z=True)
-  if not len(kept):  # a line that shrank to nothing within epsilon
-    kept = resampled[[0, -1]]
-  return kept

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from alcurr import configfile, lock, settings, writer
 from alcurr.data import cache
 from alcurr.errors import UserError
-from alcurr.tune import grid, trials
+from alcurr.tune import compared, grid, trials
 
 STUDY = "study.db"
 
@@ -118,7 +118,7 @@ def add_command(commands) -> None:
     "fields",
     metavar="FIELD=RANGE",
     nargs="+",
-    help=f"such as {grid.RATE}=1e-4..1e-1:log or batch_size=16,32,64",
+    help=f"such as {compared.RATE}=1e-4..1e-1:log or batch_size=16,32,64",
   )
   parser.set_defaults(run=search)
 
@@ -149,8 +149,8 @@ def search(args: argparse.Namespace, options: Sequence[str]) -> None:
       table = _table(study, ranges)
       trials.write(args.out, "search", table, plot(table, ranges))
     table = _table(study, ranges)
-  print(grid.in_words(table, list(ranges)))
-  print(grid.best_options(table, list(ranges)))
+  print(compared.in_words(table, list(ranges)))
+  print(compared.best_options(table, list(ranges)))
   print(f"\nTable and plot: {args.out}")
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alcurr.data import records, strokes
+from alcurr.data.raw import simplify
 from alcurr.errors import UserError
 
 _stroke = st.lists(
@@ -133,7 +134,7 @@ def test_raw_is_simplified_as_google_did(quickdraw_dir):
     for row in map(json.loads, path.open()):
       if row["key_id"] not in raw:
         continue
-      made = strokes.pack([strokes.simplify(raw[row["key_id"]]["drawing"])])
+      made = strokes.pack([simplify(raw[row["key_id"]]["drawing"])])
       google = strokes.pack([strokes.parse_simplified(row["drawing"])])
       assert len(made.stroke_start) == len(google.stroke_start)
       ours, theirs = ours + len(made.points), theirs + len(google.points)
@@ -190,7 +191,7 @@ def test_raw_is_simplified_as_google_did(quickdraw_dir):
   ],
 )
 def test_simplify_by_hand(drawing, expected):
-  made = strokes.simplify(drawing).points
+  made = simplify(drawing).points
   assert made.dtype == np.uint8
   np.testing.assert_allclose(made, expected, atol=0.5001)
 
@@ -207,11 +208,11 @@ def test_simplify_by_hand(drawing, expected):
 )
 def test_bad_times(stroke, reason):
   with pytest.raises(strokes.BadDrawingError, match=reason):
-    strokes.simplify([[[0], [0], [0]], stroke])
+    simplify([[[0], [0], [0]], stroke])
 
 
 def test_speeds_stay_where_all_have_them():
-  timed = strokes.simplify([[[0, 255], [0, 9], [0, 10]]])
+  timed = simplify([[[0, 255], [0, 9], [0, 10]]])
   plain = strokes.parse_simplified([[[0, 255], [0, 9]]])
   for drawings, columns in (
     ([timed, timed], 3),
@@ -227,7 +228,7 @@ def test_speeds_stay_where_all_have_them():
 
 
 def test_a_key_is_of_the_points_alone():
-  timed = strokes.simplify([[[0, 255], [0, 9], [0, 10]]])
+  timed = simplify([[[0, 255], [0, 9], [0, 10]]])
   plain = strokes.parse_simplified([[[0, 255], [0, 9]]])
   keys = {
     records.key_hash(records.Record(drawing, None, True, ""))
@@ -239,4 +240,4 @@ def test_a_key_is_of_the_points_alone():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e308])
 def test_raw_coordinates_must_be_finite(bad):
   with pytest.raises(strokes.BadDrawingError, match="coordinate"):
-    strokes.simplify([[[0, bad, -1e308], [0, 0, 0], [0, 1, 2]]])
+    simplify([[[0, bad, -1e308], [0, 0, 0], [0, 1, 2]]])

@@ -11,7 +11,7 @@ from alcurr.errors import UserError
 from alcurr.evaluate import Scores
 from alcurr.optimizers import get_optimizer
 from alcurr.tune import __main__ as command
-from alcurr.tune import grid, trials
+from alcurr.tune import compared, grid, trials
 from configs import default
 
 RATES = (0.003, 0.1, 1e38)
@@ -78,7 +78,7 @@ def test_a_rate_that_diverges_leaves_the_others(pools):
   sgd = _optimizer("sgd", "constant")
   scores, wrong = grid.run_rates(run, sgd, RATES, pools)
   assert not wrong[:2].any() and wrong[2].all()
-  row = grid.summarize(Scores(scores.rank[2], scores.loss[2]), wrong[2])
+  row = compared.summarize(Scores(scores.rank[2], scores.loss[2]), wrong[2])
   assert (row["trials"], row["trials_wrong"]) == (0, 2)
   assert np.isnan(row["top1"]) and np.isnan(row["loss_low"])
 
@@ -87,7 +87,7 @@ def test_a_row_by_hand():
   """Of three trials the second went wrong: the others' means remain."""
   rank = np.array([[0, 1, 3, 0], [9, 9, 9, 9], [0, 0, 2, 0]])
   loss = np.array([[1.0, 2, 3, 4], [np.nan] * 4, [1, 1, 1, 1]])
-  row = grid.summarize(Scores(rank, loss), np.array([0, 5, 0]))
+  row = compared.summarize(Scores(rank, loss), np.array([0, 5, 0]))
   assert (row["trials"], row["trials_wrong"]) == (2, 1)
   assert row["top1"] == 5 / 8
   assert row["map3"] == pytest.approx((5 + 1 / 2 + 1 / 3) / 8)
@@ -98,13 +98,13 @@ def test_a_row_by_hand():
 
 def test_the_best_is_told_as_options():
   """The values as they would be typed: a batch size is a whole number."""
-  row = grid.summarize(
+  row = compared.summarize(
     Scores(np.array([[0, 1]]), np.array([[1.0, 2.0]])), np.array([0])
   )
   fields = ["optimizer.learning_rate", "batch_size"]
   rows = [dict(zip(fields, x, strict=True)) | row for x in ((0.1, 8), (0.2, 8))]
   rows[1]["top1"] = 0.75
-  said = grid.render(pd.DataFrame(rows), fields)
+  said = compared.render(pd.DataFrame(rows), fields)
   option = "--config.optimizer.learning_rate=0.2 --config.batch_size=8\n"
   assert f"Best top-1: {option}" in said
   assert "Its rate is at an end of those tried" in said
