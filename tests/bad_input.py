@@ -467,7 +467,7 @@ CASES = [
     "--config.samplers.bandit.bandit=softmax(lerning_rate=1)",
   ),
   _option(
-    "data.source: no 'web'. Known: files, npz, prepared, synthetic, tfds.",
+    "data.source: no 'web'. Known: files, folder, npz, prepared, synthetic, tfds.",
     "--config.data.source=web",
   ),
   _changed(

@@ -41,6 +41,7 @@ TINY = {
   },
   "your_data": {
     "BUDGET": "25 steps",
+    "SAMPLERS": ["uniform"],
     "TRIALS": 1,
     "SETTINGS": {
       "evaluations": 1,

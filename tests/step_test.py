@@ -234,9 +234,8 @@ def test_mean_and_target_gains_are_means_over_fresh_probes():
   assert float(feedback.gain[0]) == pytest.approx(every.mean(), abs=4 * error)
 
 
-@pytest.mark.parametrize(
-  "model_name", ["cnn", pytest.param("mobilenet", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model_name", ["cnn", "mobilenet"])
 def test_what_the_gains_cost(model_name):
   """Compiled FLOPs against uniform sampling's, at 28 x 28 and batch 32.
 

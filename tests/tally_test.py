@@ -91,7 +91,9 @@ def _assert_trials_equal(left, right, trials):
     np.testing.assert_array_equal(np.asarray(a)[trials], np.asarray(b)[trials])
 
 
-@pytest.mark.parametrize("trials_by", ["vmap", "map"])
+@pytest.mark.parametrize(
+  "trials_by", ["map", pytest.param("vmap", marks=pytest.mark.slow)]
+)
 def test_a_trial_that_diverges_leaves_the_others_as_they_were(
   trials_by, caplog
 ):
@@ -143,7 +145,9 @@ def _with_a_hole(pool, example):
   return pool._replace(source=Images(jnp.asarray(image)))
 
 
-@pytest.mark.parametrize("trials_by", ["vmap", "map"])
+@pytest.mark.parametrize(
+  "trials_by", ["map", pytest.param("vmap", marks=pytest.mark.slow)]
+)
 def test_skipping_is_a_loop_that_leaves_those_updates_out(trials_by):
   """One example of 160 is NaN: one batch of each pass over them is skipped."""
   pools = POOLS | {"train": _with_a_hole(POOLS["train"], 33)}

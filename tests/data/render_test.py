@@ -92,7 +92,9 @@ def test_real_drawings_agree_with_aggdraw(
   assert abs(mine.sum() / theirs.sum() - 1) < 0.03
 
 
-@pytest.mark.parametrize("size", [28, 64, 128, 256])
+@pytest.mark.parametrize(
+  "size", [28, 64, 128, pytest.param(256, marks=pytest.mark.slow)]
+)
 def test_order_and_speed_agree_with_aggdraw(quickdraw_dir, size):
   """Of raw drawings, in each channel: 2 parts of 255, 7 percent of the ink.
 

@@ -11,7 +11,7 @@ REMAKE = "run `python tests/models/oracles.py` (extra `parity`)"
 
 
 # The others compile for a minute in all.
-FAST = {"cnn", "mobilenet", "resnet50"}
+FAST = {"cnn", "mobilenet"}
 
 
 @pytest.mark.parametrize(

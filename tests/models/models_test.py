@@ -156,7 +156,9 @@ def results(name, norm="batch", train=False, **options):
   [
     ("mobilenet", 224, 4_231_976, 4_253_864),
     ("nasnet_mobile", 224, 5_289_978, 5_326_716),
-    ("nasnet_large", 331, 88_753_150, 88_949_818),
+    pytest.param(
+      *("nasnet_large", 331, 88_753_150, 88_949_818), marks=pytest.mark.slow
+    ),
     ("inception_resnet_v2", 299, 55_813_192, 55_873_736),
     ("resnet50", 224, 25_583_592, 25_636_712),
     ("se_resnext50_32x4d", 224, 27_559_896, 27_628_120),
@@ -248,7 +250,14 @@ def test_mobilenet_is_the_papers_table():
   assert_close(logits, table(x))
 
 
-@pytest.mark.parametrize("name", ["cnn", "mobilenet", "se_resnext50_32x4d"])
+@pytest.mark.parametrize(
+  "name",
+  [
+    "cnn",
+    "mobilenet",
+    pytest.param("se_resnext50_32x4d", marks=pytest.mark.slow),
+  ],
+)
 def test_lowerings_agree(name):
   """One set of variables, the same logits."""
   for lowering in lowerings.LOWERINGS:
@@ -321,7 +330,7 @@ def test_only_batch_norm_mixes_examples_in_training(name, norm):
     ("cnn", "none"),
     ("mobilenet", "batch"),
     ("resnet50", "group"),
-    ("se_resnext50_32x4d", "batch"),
+    pytest.param("se_resnext50_32x4d", "batch", marks=pytest.mark.slow),
   ],
 )
 def test_trials_side_by_side(name, norm):

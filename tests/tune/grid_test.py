@@ -149,6 +149,7 @@ def test_wrong_fields(text, message):
   assert message in str(mistake.value)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, capsys):
   tiny.write(tmp_path, budget="160 examples", trials=2)
   out = tmp_path / "runs" / "grid"
