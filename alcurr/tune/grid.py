@@ -4,7 +4,7 @@ Every combination of some fields' values, each in all trials of the config and
 evaluated on the valid drawings at the end. The learning rates are trials of one
 program, compiled once; every other field's values are runs of their own. What
 `budget` says holds for each. Where batch sizes differ, the noise scale of each
-run is read on its way, see `noise`.
+run is read on its way, see `noise_scale`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from alcurr import configfile, evaluate, runs, settings, tally, train
 from alcurr.errors import UserError
-from alcurr.tune import compared, noise, swept, trials
+from alcurr.tune import compared, noise_scale, swept, trials
 from alcurr.tune.compared import RATE
 from alcurr.types import Pool
 
@@ -75,7 +75,7 @@ def run_rates(
   optimizer: Mapping[str, Any],
   rates: Sequence[float],
   pools: Mapping[str, Pool],
-  norms: list[noise.Norms] | None = None,
+  norms: list[noise_scale.Norms] | None = None,
 ) -> tuple[evaluate.Scores, np.ndarray]:
   """All trials of a run at each of some learning rates, in one program.
 
@@ -100,7 +100,7 @@ def run_rates(
   state = swept.at_rates(optimizer, state, peaks)
   look = None
   if norms is not None:
-    look = noise.make_gauge(every, pools["train"], norms)
+    look = noise_scale.make_gauge(every, pools["train"], norms)
   with runs.progress_bar(run.name, every) as progress:
     before = 0
     for stretch in trials.follow(every, pools, state):
@@ -140,7 +140,7 @@ def try_rates(
   name: str,
   rates: Sequence[float],
   out: pathlib.Path,
-  norms: list[noise.Norms] | None = None,
+  norms: list[noise_scale.Norms] | None = None,
 ) -> list[dict[str, float]]:
   """Runs a config of one sampler at each of some rates: a row for each.
 
@@ -194,11 +194,11 @@ def search(args: argparse.Namespace, options: Sequence[str]) -> None:
     if gauged:
       noises += _of_the_best(values, one.batch_size, rates, found, norms)
       scales = pd.DataFrame(noises)
-      figure = noise.plot(scales, [f for f in fields if f != RATE])
+      figure = noise_scale.plot(scales, [f for f in fields if f != RATE])
       trials.write(args.out, "noise_scale", scales, figure)
   print(compared.render(table, list(fields)))
   if gauged:
-    print(noise.render(scales))
+    print(noise_scale.render(scales))
   print(f"\nTable and plot: {args.out}")
 
 
@@ -207,7 +207,7 @@ def _of_the_best(
   batch_size: int,
   rates: Sequence[float],
   found: Sequence[Mapping[str, float]],
-  norms: Sequence[noise.Norms],
+  norms: Sequence[noise_scale.Norms],
 ) -> list[dict[str, Any]]:
   """The noise of a run at its best rate: rates too high have another."""
   best = int(np.argmax([np.nan_to_num(row["top1"], nan=-1) for row in found]))
@@ -216,6 +216,7 @@ def _of_the_best(
     return every.reshape(len(found), -1)[best]
 
   mine = [
-    noise.Norms(at.step, of_best(at.of_mean), of_best(at.mean)) for at in norms
+    noise_scale.Norms(at.step, of_best(at.of_mean), of_best(at.mean))
+    for at in norms
   ]
-  return noise.rows({**values, RATE: rates[best]}, batch_size, mine)
+  return noise_scale.rows({**values, RATE: rates[best]}, batch_size, mine)

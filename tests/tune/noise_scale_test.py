@@ -7,7 +7,7 @@ import toy
 
 from alcurr import train
 from alcurr.data.pool import make_gather
-from alcurr.tune import noise, trials
+from alcurr.tune import noise_scale, trials
 
 
 def _gradients(params, pool):
@@ -31,7 +31,7 @@ def test_it_is_that_of_all_gradients(batch_size):
   each = _gradients(params, pool)
   mean = each.mean(0)
   gradient, sigma = mean @ mean, each.var(0).sum()
-  norms = jax.jit(jax.vmap(noise.make_norms(run), (0, None)))
+  norms = jax.jit(jax.vmap(noise_scale.make_norms(run), (0, None)))
   start = train.init_trials(run, pool)
   start = start._replace(
     params=jax.tree.map(
@@ -39,7 +39,9 @@ def test_it_is_that_of_all_gradients(batch_size):
     )
   )
   of_mean, mean_square = np.asarray(norms(start, pool), np.float64).T
-  found = noise.read(noise.Norms(0, of_mean, mean_square), batch_size)
+  found = noise_scale.read(
+    noise_scale.Norms(0, of_mean, mean_square), batch_size
+  )
   assert found.noise == pytest.approx(sigma, rel=0.02)
   assert found.gradient == pytest.approx(gradient, rel=0.05)
   assert found.scale == pytest.approx(sigma / gradient, rel=0.06)
@@ -48,17 +50,17 @@ def test_it_is_that_of_all_gradients(batch_size):
 def test_two_batch_sizes_by_hand():
   """As the paper's A.1 has it, of B and 32 B; a trial that is out is out."""
   small, big, size = np.array([3.0, 5.0]), np.array([1.0, 1.5]), 8
-  b, large = size, noise.BATCHES * size
+  b, large = size, noise_scale.BATCHES * size
   gradient = (large * big - b * small).mean() / (large - b)
   sigma = (small - big).mean() / (1 / b - 1 / large)
   out = np.array([np.nan])
-  found = noise.read(
-    noise.Norms(7, np.append(big, out), np.append(small, out)), size
+  found = noise_scale.read(
+    noise_scale.Norms(7, np.append(big, out), np.append(small, out)), size
   )
   np.testing.assert_allclose(found, [gradient, sigma, sigma / gradient])
-  nothing = noise.read(noise.Norms(7, out, out), size)
+  nothing = noise_scale.read(noise_scale.Norms(7, out, out), size)
   assert np.isnan(nothing).all()
-  lost = noise.read(noise.Norms(7, small / 32.1, small), size)
+  lost = noise_scale.read(noise_scale.Norms(7, small / 32.1, small), size)
   assert lost.noise > 0 and np.isnan(lost.scale)
 
 
@@ -67,12 +69,12 @@ def test_it_is_measured_at_each_fifth(monkeypatch):
   pools = {"train": pool, "probe": pool, "valid": pool}
   run = toy.make_run(num_steps=20, evaluations=10, chunk_steps=2)
   found = []
-  look = noise.make_gauge(run, pool, found)
+  look = noise_scale.make_gauge(run, pool, found)
   for stretch in trials.follow(run, pools, train.init_trials(run, pool)):
     look(stretch)
   assert [norms.step for norms in found] == [4, 8, 12, 16, 20]
   assert all(norms.mean.shape == (2,) for norms in found)
-  rows = noise.rows({"batch_size": 8}, 8, found)
+  rows = noise_scale.rows({"batch_size": 8}, 8, found)
   assert [row["examples"] for row in rows] == [32, 64, 96, 128, 160]
 
 
@@ -81,6 +83,6 @@ def test_augmentation_is_part_of_the_noise():
   pool = toy.make_pool()
   run = toy.make_run(gather=make_gather(), augment=lambda key, image: 0 * image)
   state = jax.tree.map(lambda x: x[0], train.init_trials(run, pool))
-  m, q = noise.make_norms(run)(state, pool)
+  m, q = noise_scale.make_norms(run)(state, pool)
   # A quarter for each class, less one at the label: 3/4 at most.
   assert 0 < m < q < 0.75
