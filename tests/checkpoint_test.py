@@ -79,7 +79,7 @@ def _steps(folder):
 # One of each file of samplers, and a layout of trials; all others
 # where faults are asked for, as it is compiling that takes the time.
 FAST = {
-  *(("uniform", "map"), ("bandit", "vmap"), ("influence", "map")),
+  *(("uniform", "map"), ("bandit", "vmap")),
   *(("curriculum", "vmap"), ("bucketed_curriculum_paced", "map")),
 }
 

@@ -41,7 +41,7 @@ TINY = {
   },
   "your_data": {
     "BUDGET": "25 steps",
-    "SAMPLERS": ["uniform"],
+    "SAMPLERS": ["uniform", "uniform(replacement=True)"],
     "TRIALS": 1,
     "SETTINGS": {
       "evaluations": 1,

@@ -79,7 +79,7 @@ SAMPLERS = {
 }
 # Rows of which every part is in another one too.
 SLOW = {
-  *("uniform_replacement", "bandit_first_order"),
+  *("uniform_replacement", "bandit_first_order", "bandit_self"),
   *("bandit_mean", "bandit_target", "bandit_gradient", "bandit_random"),
   *("bandit_mixed", "bandit_mixed_self", "class_reweighting_every"),
   *("class_balanced", "anti_curriculum", "bucketed_curriculum_paced"),

@@ -363,6 +363,7 @@ def _runs(pid):
     return False
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path, quickdraw_dir, monkeypatch):
   """Of files five times as large, the same."""
   monkeypatch.setattr(classfile, "_MOST_DRAWINGS", 300)

@@ -67,6 +67,7 @@ def raw(quickdraw_dir, tmp_path):
   return folder
 
 
+@pytest.mark.slow
 def test_channels_of_raw_drawings(raw, tmp_path):
   """In every place, the same; and a pool takes what is asked for alone."""
   found = {}

@@ -1,8 +1,11 @@
-"""A few faults, one after the other: what every change is tested with."""
+"""A few faults, one after the other, in a minute and a half."""
 
 import signal
 
+import pytest
 import victim
+
+pytestmark = pytest.mark.faults
 
 
 def test_killed_damaged_stopped_and_shared(account, place):

@@ -329,7 +329,7 @@ def test_only_batch_norm_mixes_examples_in_training(name, norm):
   [
     ("cnn", "none"),
     ("mobilenet", "batch"),
-    ("resnet50", "group"),
+    pytest.param("resnet50", "group", marks=pytest.mark.slow),
     pytest.param("se_resnext50_32x4d", "batch", marks=pytest.mark.slow),
   ],
 )

@@ -141,6 +141,7 @@ def test_the_same_command_again_mends_what_a_tracker_has_lost(
   _check(workdir, 60)
 
 
+@pytest.mark.slow
 def test_where_it_cannot_write_the_experiment_is_finished(
   stopped, tmp_path, monkeypatch, caplog
 ):
