@@ -7,14 +7,14 @@ is imported from its module.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from alcurr.comparison import Comparison, compare
+  from alcurr.comparison import Comparison, compare  # noqa: F401
 
-__all__ = ["Comparison", "compare"]
+_FRONT_DOOR = ("Comparison", "compare")
 
 
 def __getattr__(name: str) -> Any:
   """The front door, imported when it is opened: it needs all the rest."""
-  if name not in __all__:
+  if name not in _FRONT_DOOR:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
   from alcurr import comparison
 

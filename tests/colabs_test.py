@@ -88,7 +88,17 @@ def shell(monkeypatch, tmp_path):
   Shell.clear_instance()
 
 
-@pytest.mark.parametrize("name", TINY)
+# The two that are of what others test as well.
+SLOW = {"paper", "explore_difficulty"}
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    for name in TINY
+  ],
+)
 def test_notebooks_run(name, shell, monkeypatch):
   monkeypatch.chdir(COLABS)
   parameters = 0

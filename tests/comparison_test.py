@@ -90,6 +90,7 @@ def test_tables_and_figures(result, tmp_path):
   assert "<table" in result._repr_html_()
 
 
+@pytest.mark.slow
 def test_a_config_is_left_that_the_command_line_takes(tmp_path):
   result = alcurr.compare(
     *_data(),

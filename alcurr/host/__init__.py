@@ -6,7 +6,6 @@ measured of it. `torch` makes it a batch sampler of PyTorch's DataLoader and
 `grain` a dataset of grain.
 """
 
-from alcurr.host.pools import pool_info
-from alcurr.host.stream import Drawn, IndexStream
-
-__all__ = ["Drawn", "IndexStream", "pool_info"]
+from alcurr.host.pools import pool_info as pool_info
+from alcurr.host.stream import Drawn as Drawn
+from alcurr.host.stream import IndexStream as IndexStream

@@ -12,6 +12,9 @@ from alcurr import experiment, stopping, tracking, writer
 from alcurr.tracking import shown
 from configs import default
 
+# `main_test` runs the command line with the default tracker.
+pytestmark = pytest.mark.slow
+
 
 def _config():
   config = default.get_config()
@@ -141,7 +144,6 @@ def test_the_same_command_again_mends_what_a_tracker_has_lost(
   _check(workdir, 60)
 
 
-@pytest.mark.slow
 def test_where_it_cannot_write_the_experiment_is_finished(
   stopped, tmp_path, monkeypatch, caplog
 ):
