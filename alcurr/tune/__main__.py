@@ -18,8 +18,11 @@ def _tune(argv: Sequence[str]) -> None:
   commands = parser.add_subparsers(required=True, metavar="lr|grid|search")
   for command in COMMANDS:
     command.add_command(commands)
-  args, options = parser.parse_known_args(argv)
-  args.run(args, options)
+  # argparse takes an option with a blank in its value for no option.
+  options = [arg for arg in argv if arg.startswith("--config.")]
+  rest = [arg for arg in argv if arg not in options]
+  args, unknown = parser.parse_known_args(rest)
+  args.run(args, [*options, *unknown])
 
 
 def main(argv: Sequence[str]) -> int:

@@ -151,9 +151,10 @@ def test_wrong_fields(text, message):
 
 @pytest.mark.slow
 def test_the_command(tmp_path, capsys):
-  tiny.write(tmp_path, budget="160 examples", trials=2)
+  tiny.write(tmp_path, trials=2)
   out = tmp_path / "runs" / "grid"
   options = ("grid", f"--config={tmp_path / 'tiny.py'}", f"--out={out}")
+  options += ("--config.budget=160 examples",)
   fields = ("optimizer.learning_rate=1e-3,1e-2", "batch_size=8,16")
   assert command.main([*options, *fields]) == 0
   said = capsys.readouterr().out
