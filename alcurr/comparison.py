@@ -46,7 +46,7 @@ class Comparison:
 
   @property
   def summary(self) -> pd.DataFrame:
-    """A row a sampler, on the test examples; the README has the columns."""
+    """summary.csv: a row a sampler, on the test examples."""
     return page.read_summary(self.workdir)
 
   @property

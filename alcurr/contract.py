@@ -80,7 +80,6 @@ class Case(NamedTuple):
   Of the two trials that `chunk` trains the first is looked at.
   """
 
-  batch_size: int
   sampler: Sampler
   pool: Pool
   probe: Pool
@@ -122,9 +121,7 @@ def make_case(sampler: Sampler) -> Case:
 
   both = chunk(start(_keys(*KEYS), pool), STEPS)
   sample = jax.jit(sampler.sample)
-  return Case(
-    *(BATCH_SIZE, sampler, pool, probe, sample, start, steps, chunk, both)
-  )
+  return Case(*(sampler, pool, probe, sample, start, steps, chunk, both))
 
 
 def check(sampler: Sampler) -> pd.DataFrame:
@@ -163,7 +160,7 @@ def _assert_equal(left: PyTree, right: PyTree, **tolerance: float) -> None:
 def draws_are_valid(case: Case) -> None:
   draw = case.sample(jax.random.key(3), case.state.sampler_state, case.pool)
   for field in (draw.index, draw.arm, draw.prob, draw.weight):
-    assert field.shape == (case.batch_size,)
+    assert field.shape == (BATCH_SIZE,)
   assert draw.index.dtype == draw.arm.dtype == jnp.int32
   index, arm, prob, _, policy = map(np.asarray, draw)
   assert (index >= 0).all() and (index < case.pool.label.shape[0]).all()
@@ -193,7 +190,7 @@ def draw_frequencies_match_prob(case: Case) -> None:
   keys = jax.random.split(jax.random.key(6), num_keys)
   sample = jax.jit(jax.vmap(case.sampler.sample, (0, None, None)))
   draw = jax.device_get(sample(keys, case.state.sampler_state, case.pool))
-  for slot in (0, case.batch_size // 2, case.batch_size - 1):
+  for slot in (0, BATCH_SIZE // 2, BATCH_SIZE - 1):
     _, first, inverse, count = np.unique(
       draw.index[:, slot],
       return_index=True,

@@ -85,10 +85,9 @@ def get_config() -> ConfigDict:
   config.trials = 3
   # How trials share the device: map (one after the other in one program), or
   # vmap (side by side in every operation). Convolutions of several trials side
-  # by side are grouped ones, which cost more than they save: with 3 trials, the
-  # small CNN takes twice as long on two cores; on an H200 MobileNet at batch
-  # 512 takes 31 ms a step and trial where a trial alone takes 6 to 7, and only
-  # at batch 32 is vmap the faster, 1.65 ms to 1.86.
+  # by side are grouped ones, which cost more than they save: a step and trial
+  # of the small CNN takes 1.7 times as long on two cores with 3 trials; by map
+  # 0.95 of it. On a GPU, ask `python -m benchmarks.step`.
   config.trials_by = "map"
 
   # The same for every sampler: "1 epoch", "500000 examples", "2000 steps".

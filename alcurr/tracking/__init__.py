@@ -140,5 +140,5 @@ def check(text: str, uri: str) -> None:
   if uri and not _URI.fullmatch(uri):
     raise UserError(
       f"tracking_uri={specs.shown(uri)}: write an address such as "
-      "http://127.0.0.1:5000 or sqlite:////home/me/mlflow.db."
+      "http://127.0.0.1:5000 or sqlite:///mlflow.db."
     )

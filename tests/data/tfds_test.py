@@ -121,6 +121,7 @@ def _write(
       return {split: enumerate(examples)}
 
     def _generate_examples(self):
+      # Abstract in tfds; the splits above have the examples themselves.
       raise NotImplementedError
 
   Written.name = name
