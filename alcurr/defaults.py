@@ -85,9 +85,10 @@ def get_config() -> ConfigDict:
   config.trials = 3
   # How trials share the device: map (one after the other in one program), or
   # vmap (side by side in every operation). Convolutions of several trials side
-  # by side are grouped ones, which cost more than they save: a step and trial
-  # of the small CNN takes 1.7 times as long on two cores with 3 trials; by map
-  # 0.95 of it. On a GPU, ask `python -m benchmarks.step`.
+  # by side are grouped ones, which cost more than they save: beside one trial
+  # alone, a step and trial of the small CNN takes 1.7 times as long with 3 of
+  # them on two cores, and by map 0.95. On a GPU ask
+  # `python -m benchmarks.step`.
   config.trials_by = "map"
 
   # The same for every sampler: "1 epoch", "500000 examples", "2000 steps".
