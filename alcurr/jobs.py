@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -11,16 +11,16 @@ from ml_collections import ConfigDict
 
 from alcurr import settings, specs, train
 from alcurr.data import sources
-from alcurr.data.pool import Dataset, concatenate, host_pool
+from alcurr.data.pool import concatenate, host_pool
 from alcurr.difficulty import arms
 from alcurr.errors import UserError
 from alcurr.runs import Job, Network
-from alcurr.types import Array, Batch, Pool
+from alcurr.types import Pool
 
 
 def load_job(config: ConfigDict, cache_dir: pathlib.Path) -> Job:
   """Loads the data and builds what all runs share."""
-  job = make_job(config, *sources.load(config.data, cache_dir))
+  job = make_job(config, sources.load(config.data, cache_dir))
   logging.info(
     "%s of %d classes; device: %s; trials by %s.",
     ", ".join(f"{len(part.label)} {name}" for name, part in job.parts.items()),
@@ -31,12 +31,9 @@ def load_job(config: ConfigDict, cache_dir: pathlib.Path) -> Job:
   return job
 
 
-def make_job(
-  config: ConfigDict,
-  parts: dict[str, Dataset],
-  gather: Callable[[Pool, Array], Batch],
-) -> Job:
+def make_job(config: ConfigDict, data: sources.Loaded) -> Job:
   """Builds what all runs share, for data that is loaded."""
+  parts, gather, store = data
   one = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
@@ -51,20 +48,21 @@ def make_job(
         model, gather, config.eval_batch_size, trials_by, loss
       )
       networks[str(mine.model)] = Network(model, score)
-  return Job(parts, gather, networks, trials_by)
+  return Job(parts, gather, networks, trials_by, store)
 
 
 def with_settings(
   config: ConfigDict, job: Job, changed: ConfigDict, cache_dir: pathlib.Path
 ) -> Job:
   """The job of another config, of the same data as far as it is the same."""
-  parts, gather, count = job.parts, job.gather, changed.data.train_examples
+  data = sources.Loaded(job.parts, job.gather, job.store)
+  count = changed.data.train_examples
   if any(changed.data[f] != config.data[f] for f in ("render", "pool")):
-    parts, gather = sources.load(changed.data, cache_dir)
+    data = sources.load(changed.data, cache_dir)
   elif count != config.data.train_examples:
-    fewer = sources.first_by_key(parts["train"], count)
-    parts = parts | {"train": fewer}
-  return make_job(changed, parts, gather)
+    fewer = sources.first_by_key(data.parts["train"], count)
+    data = data._replace(parts=data.parts | {"train": fewer})
+  return make_job(changed, data)
 
 
 def partitions(config: ConfigDict) -> set[str]:

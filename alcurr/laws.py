@@ -10,7 +10,8 @@ import enum
 import jax
 import jax.numpy as jnp
 
-from alcurr.types import Array, Batch, Draw, Pool, PyTree, Sampler
+from alcurr.data.fetch import place_in
+from alcurr.types import Array, Batch, Draw, Fetched, Pool, PyTree, Sampler
 
 # How far float32 may be off: a policy's sum, relatively to its floor, and a
 # probability that is a product of powers and binomial coefficients.
@@ -44,7 +45,7 @@ BEYOND_REPAIR = Wrong.POLICY
 _LAWS = {
   Wrong.SUM: "a policy sums to 1",
   Wrong.FLOOR: "no arm's probability is below the policy's floor",
-  Wrong.INDEX: "the examples drawn are of the pool",
+  Wrong.INDEX: "the examples drawn are of the pool, and of those fetched ahead",
   Wrong.ARM: "an example's arm is the one it has in the pool",
   Wrong.LABEL: "an example's label is the one it has in the pool",
   Wrong.PROB: "a draw's probability is above 0 and at most 1",
@@ -121,11 +122,15 @@ def draw_wrong(
   agrees = (draw.arm >= 0) & (draw.arm < num_arms)
   for name in sampler.needs:
     agrees &= draw.arm == pool.arms[name].arm[draw.index]
+  inside = (draw.index >= 0) & (draw.index < num_examples)
+  if isinstance(pool.source, Fetched):
+    place = place_in(pool.source, draw.index)
+    inside &= pool.source.index[place] == draw.index
   laws = _bits(
     {
       Wrong.SUM: jnp.abs(draw.policy.sum() - 1) > SUM_TOLERANCE,
       Wrong.FLOOR: draw.policy.min() < least * (1 - FLOOR_TOLERANCE),
-      Wrong.INDEX: ((draw.index < 0) | (draw.index >= num_examples)).any(),
+      Wrong.INDEX: ~inside.all(),
       Wrong.ARM: ~agrees.all(),
       Wrong.LABEL: (batch.label != pool.label[draw.index]).any(),
       # Written so that what is not a number breaks it.

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from alcurr import tally, train
+from alcurr import prefetch, tally, train
 from alcurr.types import Pool, PyTree
 
 # Of the free memory, for what no program counts: gaps between buffers, a
@@ -40,6 +40,7 @@ class Need(NamedTuple):
   evaluation: int | None  # likewise by an evaluation
   copies: int = 0  # of all trials' states, for checkpoints
   tally: int = 0  # of one trial, where the host's memory is the device's
+  ahead: int = 0  # of what is brought from the host ahead of the steps
 
   @property
   def activations(self) -> int | None:
@@ -51,7 +52,7 @@ class Need(NamedTuple):
   def total(self) -> int:
     """Of all that is known."""
     states = (self.state + self.tally) * self.trials * (1 + self.copies)
-    return self.pool + states + (self.activations or 0)
+    return self.pool + self.ahead + states + (self.activations or 0)
 
   def parts(self) -> str:
     """The parts in words."""
@@ -59,8 +60,9 @@ class Need(NamedTuple):
     copies = f" x {1 + self.copies} with its copies" if self.copies else ""
     known = self.activations is not None
     activations = in_words(self.activations) if known else "unknown"
+    ahead = f", fetched ahead {in_words(self.ahead)}" if self.ahead else ""
     return (
-      f"pool {in_words(self.pool)}, "
+      f"pool {in_words(self.pool)}{ahead}, "
       f"state {in_words(self.state + self.tally)}{trials}{copies}, "
       f"activations {activations}"
     )
@@ -79,14 +81,16 @@ def need(plan: train.Plan, pools: Mapping[str, Pool], copies: int = 0) -> Need:
   # No run trains on more than the largest; beside its counts a tally is small.
   largest = max((p.label.shape[0] for p in pools.values()), default=0)
   count = np.dtype(tally.COUNT).itemsize * largest
+  ahead = plan.chunks.ahead
   return Need(
     pool=sum(map(num_bytes, {id(p): p for p in pools.values()}.values())),
     state=num_bytes(plan.state) // trials,
     trials=trials,
-    training=_beside_arguments(plan.program),
+    training=_beside_arguments(plan.chunks.program),
     evaluation=_beside_arguments(plan.score),
     copies=copies,
     tally=count if jax.default_backend() == "cpu" else 0,
+    ahead=prefetch.CHUNKS * num_bytes(ahead.shapes) if ahead else 0,
   )
 
 

@@ -70,7 +70,7 @@ def profile(
     yield
     seconds = time.perf_counter() - started
     cpu_seconds = time.process_time() - cpu_started
-  text = plan.program.as_text()
+  text = plan.chunks.program.as_text()
   writer.write_file(
     folder / "program.hlo.txt", lambda file: file.write(text.encode())
   )
@@ -181,7 +181,7 @@ def cost_table(
     _cost(name, program) | {"times_per_step": share}
     for name, (share, program) in counted.items()
   ]
-  rows.append(_cost("chunk", plan.program))
+  rows.append(_cost("chunk", plan.chunks.program))
   return pd.DataFrame(rows)
 
 

@@ -32,7 +32,7 @@ from alcurr.data.pool import Dataset
 from alcurr.difficulty import arms
 from alcurr.optimizers import get_optimizer
 from alcurr.tracking.beside import Trackers
-from alcurr.types import Array, Batch, Model, Pool
+from alcurr.types import Array, Batch, Images, Model, Pool, Strokes
 
 
 class Network(NamedTuple):
@@ -47,6 +47,7 @@ class Job(NamedTuple):
   gather: Callable[[Pool, Array], Batch]
   networks: dict[str, Network]  # by the text of `config.model`
   trials_by: str
+  store: Images | Strokes | None = None  # of pools on the host
 
 
 class Planned(NamedTuple):
@@ -112,6 +113,7 @@ def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
     augment=get_augment(config.augment, "augment"),
     loss=settings.make_loss(config),
     name=name,
+    store=job.store,
   )
 
 
@@ -161,7 +163,7 @@ def facts(
     content.update(np.asarray(array).tobytes())
   return {
     "steps": this.num_steps,
-    "chunk_steps": plan.lengths[0],
+    "chunk_steps": plan.chunks.lengths[0],
     "trials_by": this.trials_by,
     "examples": content.hexdigest(),
   }

@@ -34,8 +34,14 @@ class Option(NamedTuple):
   hope: Need  # the run's, at best
 
 
-def _scaled(need: Need, training: float = 1.0, evaluation: float = 1.0) -> Need:
+def _scaled(
+  need: Need,
+  training: float = 1.0,
+  evaluation: float = 1.0,
+  ahead: float = 1.0,
+) -> Need:
   return need._replace(
+    ahead=math.ceil(need.ahead * ahead),
     training=math.ceil((need.training or 0) * training),
     evaluation=math.ceil((need.evaluation or 0) * evaluation),
   )
@@ -69,6 +75,14 @@ def map_trials(case: Case) -> Iterator[Option]:
   if trials > 1 and case.config.trials_by == "vmap":
     share = 1 / trials
     yield Option({"trials_by": "map"}, _scaled(case.need, share, share))
+
+
+def shorter_chunks(case: Case) -> Iterator[Option]:
+  """Less fetched ahead at a time."""
+  if case.need.ahead:
+    steps = case.config.chunk_steps
+    for n, share in _halves(steps):
+      yield Option({"chunk_steps": steps >> n}, _scaled(case.need, ahead=share))
 
 
 def smaller_evaluations(case: Case) -> Iterator[Option]:
@@ -129,14 +143,16 @@ def smaller_batches(case: Case) -> Iterator[Option]:
   }
   for n, share in _halves(min(sizes.values())):
     smaller = {place: size >> n for place, size in sizes.items()}
-    yield Option(smaller | values, _scaled(need, training=share))
+    hope = _scaled(need, training=share, ahead=share)
+    yield Option(smaller | values, hope)
 
 
 def fewer_trials(case: Case) -> Iterator[Option]:
   by_map = case.config.trials_by == "map"
   for trials in range(case.need.trials - 1, 0, -1):
     share = 1.0 if by_map else trials / case.need.trials
-    hope = _scaled(case.need, share, share)._replace(trials=trials)
+    ahead = trials / case.need.trials
+    hope = _scaled(case.need, share, share, ahead)._replace(trials=trials)
     yield Option({"trials": trials}, hope)
 
 
@@ -168,6 +184,7 @@ def fewer_examples(case: Case) -> Iterator[Option]:
 # First those that leave the results as they are.
 SAVINGS: tuple[Callable[[Case], Iterator[Option]], ...] = (
   map_trials,
+  shorter_chunks,
   smaller_evaluations,
   second_forward_pass,
   strokes_on_device,

@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,17 +13,27 @@ import numpy as np
 import optax
 from absl import logging
 
-from alcurr import checkpoint, evaluate, keeping, programs, step, tally
+from alcurr import (
+  checkpoint,
+  evaluate,
+  keeping,
+  prefetch,
+  programs,
+  step,
+  tally,
+)
 from alcurr.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
+  Images,
   Loss,
   Model,
   Pool,
   PyTree,
   Sampler,
+  Strokes,
   TrainState,
 )
 
@@ -48,17 +59,25 @@ class Run(NamedTuple):
   augment: Augment | None = None  # of the images that are trained on
   loss: Loss = softmax_cross_entropy  # of each example
   name: str = "the run"  # in what is said of it
+  store: Images | Strokes | None = None  # of pools on the host
+
+
+class Chunks(NamedTuple):
+  """A run's steps, cut into chunks of one compiled program."""
+
+  lengths: list[int]  # in steps
+  # (state [S], num_steps, pool, probe) -> (state, metrics [S, T])
+  program: jax.stages.Compiled
+  ahead: prefetch.Prefetch | None  # of a pool on the host, where it can be
 
 
 class Plan(NamedTuple):
-  """A run's steps, cut into chunks of one compiled program."""
+  """A run, compiled."""
 
-  # (state [S], num_steps, pool, probe) -> (state, metrics [S, T])
-  program: jax.stages.Compiled
+  chunks: Chunks
+  chunks_per_evaluation: int
   score: jax.stages.Compiled  # of the valid pool
   state: TrainState  # [S], the shapes
-  lengths: list[int]  # of the chunks, in steps
-  chunks_per_evaluation: int
   flops_per_step: float  # of one trial, read from the compiled program
   compile_seconds: float
 
@@ -136,6 +155,52 @@ def score_pool(run: Run, state: TrainState, pool: Pool) -> evaluate.Scores:
   )
 
 
+def make_chunks(
+  run: Run,
+  steps: step.Steps,
+  lengths: list[int],
+  state: TrainState,
+  pools: Mapping[str, Pool],
+) -> Chunks:
+  """Compiles the steps of a run.
+
+  Args:
+    run: what to train and how.
+    steps: of this run.
+    lengths: of its chunks, in steps.
+    state: of all trials, or its shapes.
+    pools: "train" and "probe", of arrays or of their shapes.
+  """
+  pool, most = pools["train"], max(lengths)
+  ahead = prefetch.plan(
+    *(run.sampler, run.store, most, run.trials_by, state, pool)
+  )
+  if ahead:
+    pool = pool._replace(source=ahead.shapes)
+  chunk = step.make_train_chunk(steps, most, run.trials_by)
+  program = programs.compile_once(
+    chunk, state, jnp.int32(0), pool, pools["probe"], donate=(0,)
+  )
+  return Chunks(lengths, program, ahead)
+
+
+def pool_of_each(
+  chunks: Chunks, state: TrainState, pool: Pool, first: int = 0
+) -> Iterator[Pool]:
+  """What each chunk from the first on is to be given to draw from.
+
+  Args:
+    chunks: of a run.
+    state: [S], of which they begin; it may be given away after the first pool
+      is taken.
+    pool: that the run trains on.
+    first: the place of the first among all chunks.
+  """
+  if chunks.ahead:
+    return prefetch.pools(chunks.ahead, state, chunks.lengths[first:], pool)
+  return itertools.repeat(pool)
+
+
 def make_plan(run: Run, pools: Mapping[str, Pool]) -> Plan:
   """Compiles a run; nothing is run.
 
@@ -148,29 +213,25 @@ def make_plan(run: Run, pools: Mapping[str, Pool]) -> Plan:
   lengths, chunks_per_evaluation = plan_chunks(
     run.num_steps, run.evaluations, run.chunk_steps, steps.cycle
   )
-  chunk = step.make_train_chunk(steps, max(lengths), run.trials_by)
   state = jax.eval_shape(functools.partial(init_trials, run), pool)
   started = time.perf_counter()
-  program = programs.compile_once(
-    chunk, state, jnp.int32(0), pool, probe, donate=(0,)
-  )
+  chunks = make_chunks(run, steps, lengths, state, pools)
   variables = (state.params, state.model_state)
   score = programs.compile_once(run.score, variables, pools["valid"])
   compile_seconds = time.perf_counter() - started
   if steps.cycle == 1 and jax.default_backend() == "cpu":
     # A loop's cost is that of one turn, here a step; by vmap of all trials.
-    flops = program.cost_analysis()["flops"]
+    flops = chunks.program.cost_analysis()["flops"]
     flops_per_step = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
   else:
     init = step.make_init(run.model, run.tx, run.sampler)
     one = jax.eval_shape(init, jax.random.key(0), pool)
     flops_per_step = programs.step_flops(steps, one, pool, probe)
   return Plan(
-    program,
+    chunks,
+    chunks_per_evaluation,
     score,
     state,
-    lengths,
-    chunks_per_evaluation,
     flops_per_step,
     compile_seconds,
   )
@@ -253,8 +314,9 @@ def train(
     done, state, seconds = 0, init_trials(run, pool), 0.0
     so_far = tally.start(trials, pool.label.shape[0])
   idle = 0.0
-  first = np.cumsum([0, *plan.lengths]).tolist().index(done)
-  ahead = list(enumerate(plan.lengths, start=1))[first:]
+  lengths = plan.chunks.lengths
+  first = np.cumsum([0, *lengths]).tolist().index(done)
+  pool_of = pool_of_each(plan.chunks, state, pool, first)
 
   def finish(chunk: _Given, last: bool = False) -> None:
     nonlocal done, seconds, idle, so_far
@@ -292,7 +354,7 @@ def train(
       keep.checkpoints.save(done, kept, seconds, merit, len(going), last)
 
   last, stopped = None, False
-  for number, length in ahead:
+  for number, length in list(enumerate(lengths, start=1))[first:]:
     stopped = keep is not None and keep.stop()
     if stopped:
       break
@@ -301,7 +363,7 @@ def train(
       if keep.checkpoints.due(done + last.length, evaluated):
         # The next chunk is given the state itself, and overwrites it.
         last = last._replace(state=keeping.copy(state))
-    alone = watch is not None and number == min(first + 2, len(plan.lengths))
+    alone = watch is not None and number == min(first + 2, len(lengths))
     if alone and last:
       finish(last)
       last = None
@@ -310,13 +372,13 @@ def train(
       jax.block_until_ready((state, steps))
     with watch(length) if alone else contextlib.nullcontext():
       asked, ready = time.perf_counter(), None
-      state, metrics = plan.program(state, steps, pool, probe)
+      state, metrics = plan.chunks.program(state, steps, next(pool_of), probe)
       if alone:
         jax.block_until_ready((state, metrics))
         ready = time.perf_counter()
     due = number % plan.chunks_per_evaluation == 0
     scores = None
-    if due or number == len(plan.lengths):
+    if due or number == len(lengths):
       scores = plan.score((state.params, state.model_state), valid)
     if last:
       finish(last)

@@ -44,6 +44,13 @@ class Stored(NamedTuple):
   row: Array  # [N] int32, places in the store
 
 
+class Fetched(NamedTuple):
+  """Those of a pool's examples that the next steps draw, on the device."""
+
+  index: Array  # [M] int32, into the pool, ascending
+  source: Images | Strokes  # M examples
+
+
 class Arms(NamedTuple):
   """K groups of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`.
 
@@ -59,7 +66,7 @@ class Arms(NamedTuple):
 class Pool(NamedTuple):
   """The examples to choose from, on the device; always an argument."""
 
-  source: Images | Strokes | Stored
+  source: Images | Strokes | Stored | Fetched
   label: Array  # [N] int32, classes; or float32 to be predicted, [N] or [N, V]
   difficulty: Array  # [N] float32, larger is harder
   arms: dict[str, Arms]  # by name; a sampler names those it draws from
@@ -105,6 +112,15 @@ class Transition(NamedTuple):
   # The model after the update, in eval mode.
   predict: Callable[[Batch], Array]  # (batch) -> logits [b, V]
   prepared: PyTree  # what the sampler's `prepare` returned last
+
+
+def learn_nothing(key: Array, transition: Transition) -> PyTree:
+  """The signal of a sampler whose draws depend on no model.
+
+  They are known before the steps that train on them, so that what they draw
+  from a pool on the host is fetched ahead.
+  """
+  return ()
 
 
 def prepare_nothing(key: Array, situation: Situation) -> PyTree:

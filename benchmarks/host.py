@@ -4,12 +4,17 @@ What a pool on the host costs: the whole fused step of drawings that lie on the
 device, of the same in the host's memory, and of the same in memory-mapped
 files, in turns, see `timing`; the ratio is that to the pool on the device
 within the rounds. The strokes have the lengths of real ones (see `drawings`).
+Of samplers that learn nothing, what is drawn is fetched ahead, as in a run, and
+for comparison in the middle of each step too.
 
 The files were written just before, so that they are in the system's cache: a
-cold disk adds its own time to each example.
+cold disk adds its own time to each example. `--cold` has the system drop them
+before each turn (on Linux).
 """
 
 import argparse
+import mmap
+import os
 import pathlib
 import sys
 import tempfile
@@ -23,7 +28,7 @@ from alcurr.data.fetch import make_fetch
 from alcurr.data.pool import make_gather
 from alcurr.data.render import make_render
 from alcurr.models import MODELS
-from alcurr.types import Stored, Strokes
+from alcurr.types import Stored, Strokes, learn_nothing
 from benchmarks import arguments, drawings, loops, pools, tables, timing
 from benchmarks.step import SAMPLERS, get_sampler
 
@@ -43,6 +48,23 @@ def mapped(strokes: Strokes, folder: pathlib.Path) -> Strokes:
   return Strokes(**found)
 
 
+def after_dropping(
+  store: Strokes, contestant: timing.Contestant
+) -> timing.Contestant:
+  """A contestant whose store is read from the disk in each turn."""
+
+  def cold(num: int) -> float:
+    for array in store:
+      # What a process has mapped in, the system keeps.
+      array.base.madvise(mmap.MADV_DONTNEED)
+      with open(array.filename, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return contestant(num)
+
+  return cold
+
+
 def measure(
   args: argparse.Namespace, batch_size: int, folder: pathlib.Path
 ) -> list[dict]:
@@ -55,15 +77,18 @@ def measure(
   strokes = drawings.make_strokes(num)
   device = pools.make_pool(strokes, num)
   host = device._replace(source=Stored(jnp.arange(num, dtype=jnp.int32)))
-  places = {
-    DEVICE: (device, None),
-    "host": (host, make_fetch(strokes)),
-    "host, mapped": (host, make_fetch(mapped(strokes, folder))),
-  }
+  stores = {"host": strokes, "host, mapped": mapped(strokes, folder)}
+  places = {DEVICE: (device, None, None)}
+  for place, store in stores.items():
+    places[place] = (host, make_fetch(store), store)
+    places[f"{place}, in the step"] = (host, make_fetch(store), None)
   rows = []
   for name in args.samplers:
     contestants = {}
-    for place, (pool, fetch) in places.items():
+    for place, (pool, fetch, store) in places.items():
+      learns = get_sampler(name, batch_size).signal is not learn_nothing
+      if fetch and not store and learns:
+        continue  # there is no other way
       print(f"{batch_size}, {name}, {place}: first steps", file=sys.stderr)
       contestants[place] = loops.fused(
         model,
@@ -72,8 +97,13 @@ def measure(
         make_gather(render, fetch),
         pool,
         chunk_steps=args.chunk_steps,
+        store=store,
       )
       contestants[place](1)
+      if args.cold and "mapped" in place:
+        contestants[place] = after_dropping(
+          stores["host, mapped"], contestants[place]
+        )
     times = timing.interleave(contestants, args.rounds, args.seconds)
     rows += [
       {
@@ -107,6 +137,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add("--num_examples", type=arguments.number, default=1_000_000)
   add("--chunk_steps", type=arguments.number, default=25)
+  add("--cold", action="store_true", help="mapped files not in the cache")
   arguments.add_rounds(parser, rounds=20, seconds=0.2)
   arguments.add_out(parser, "host")
   return parser.parse_args(argv)

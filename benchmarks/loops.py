@@ -1,14 +1,15 @@
 """Training steps as contestants: chunks of them in one program, as in a run."""
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from alcurr import programs, samplers, step
-from alcurr.types import Batch, Model, Pool, Sampler
+from alcurr import prefetch, programs, samplers, step
+from alcurr.types import Batch, Images, Model, Pool, Sampler, Strokes
 from benchmarks import timing
 
 
@@ -27,16 +28,24 @@ def keys(trials: int) -> jax.Array:
 
 
 def repeat(
-  chunk: Callable, state: Any, inputs: Sequence[Any], most: int, cycle: int = 1
+  chunk: Callable,
+  state: Any,
+  inputs: Sequence[Any],
+  most: int,
+  cycle: int = 1,
+  inputs_of: Callable[[Any, Sequence[int]], Iterable[Sequence[Any]]]
+  | None = None,
 ) -> timing.Contestant:
   """Compiles a chunk (state, num_steps, *inputs); runs any number of steps.
 
   Args:
     chunk: of at most `most` steps; its state is donated.
     state: to begin with.
-    inputs: its other arguments.
+    inputs: its other arguments, or their shapes where `inputs_of` has them.
     most: steps of a call.
     cycle: whole cycles are run, and counted for as many steps as were asked.
+    inputs_of: (state, lengths of the chunks) -> the other arguments of each;
+      None where they are the same.
   """
   program = programs.compile_once(
     chunk, state, jnp.int32(0), *inputs, donate=(0,)
@@ -45,9 +54,10 @@ def repeat(
   def steps(num: int) -> None:
     nonlocal state
     result = None
-    while num > 0:
-      state, result = program(state, jnp.int32(min(num, most)), *inputs)
-      num -= most
+    lengths = [min(num - done, most) for done in range(0, num, most)]
+    every = inputs_of(state, lengths) if inputs_of else itertools.repeat(inputs)
+    for length, given in zip(lengths, every, strict=False):
+      state, result = program(state, jnp.int32(length), *given)
     jax.block_until_ready((state, result))
 
   def contestant(num: int) -> float:
@@ -67,14 +77,28 @@ def fused(
   chunk_steps: int,
   trials: int = 1,
   trials_by: str = "map",
+  store: Images | Strokes | None = None,
 ) -> timing.Contestant:
   """The fused step of `alcurr.step`, all trials in a program.
 
-  The pool serves as the probe of the samplers' signals too.
+  The pool serves as the probe of the samplers' signals too. With the store of
+  a pool on the host what its steps draw is fetched ahead, if it can be; what
+  the first chunk draws, in the time of each turn.
   """
   init = step.make_init(model, tx, sampler)
   state = jax.vmap(init, (0, None))(keys(trials), pool)
   steps = step.make_steps(model, tx, sampler, gather)
   most = -(-chunk_steps // steps.cycle) * steps.cycle
   chunk = step.make_train_chunk(steps, most, trials_by)
-  return repeat(chunk, state, (pool, pool), most, steps.cycle)
+  ahead = prefetch.plan(sampler, store, most, trials_by, state, pool)
+  if not ahead:
+    return repeat(chunk, state, (pool, pool), most, steps.cycle)
+  return repeat(
+    chunk,
+    state,
+    (pool._replace(source=ahead.shapes), pool),
+    most,
+    inputs_of=lambda state, lengths: (
+      (each, pool) for each in prefetch.pools(ahead, state, lengths, pool)
+    ),
+  )

@@ -93,7 +93,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     )
   facts = {
     "sampler": args.sampler,
-    "steps": sum(plan.lengths),
+    "steps": sum(plan.chunks.lengths),
     "batch": config.batch_size,
     "trials": config.trials,
     "state_mb": memory.num_bytes(plan.state) / 1e6,

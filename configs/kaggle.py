@@ -5,28 +5,31 @@
     --data=test_simplified.csv --out=submission.csv
 
 DIR holds Kaggle's train_simplified (or any other files of drawings). Uniform
-sampling against the paper's bandit: MobileNet at 128 x 128 pixels, strokes
-dimmed in the order of drawing, batch 512, one pass, Adam with a cosine to zero.
+sampling against the paper's bandit and the one paid in influence: MobileNet at
+128 x 128 pixels, strokes dimmed in the order of drawing, batch 512, one pass,
+Adam with a cosine to zero.
 results.csv and the report have top-1, top-3 and MAP@3 (`map3`) of the drawings
 held out; on those of the challenge only Kaggle knows.
 
 For a GPU. Arguments: model (a name of alcurr.models; its arguments go into
---config.model.name), epochs and trials, whose probabilities are averaged in a
-submission.
+--config.model.name), batch_size, epochs and trials, whose probabilities are
+averaged in a submission.
 """
 
 from ml_collections import ConfigDict
 
-from configs import default
+from configs import default, headroom
 
 
 def get_config(text: str | None = None) -> ConfigDict:
-  args = default.arguments(text, model="mobilenet", epochs=1.0, trials=1)
+  args = default.arguments(
+    text, model="mobilenet", batch_size=512, epochs=1.0, trials=1
+  )
   config = default.get_config()
   config.model.name = args["model"]
   config.trials = args["trials"]
   config.budget = f"{args['epochs']} epochs"
-  config.batch_size = config.eval_batch_size = 512
+  config.batch_size = config.eval_batch_size = args["batch_size"]
   config.chunk_steps = 100
   config.evaluations = 20
   config.optimizer.learning_rate = 2e-3
@@ -43,6 +46,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     {
       "uniform": {"name": "uniform", "replacement": False},
       "bandit": default.bandit(),
+      "influence": headroom.influence(args["batch_size"]),
     }
   )
   return config

@@ -10,7 +10,7 @@ import toy
 from alcurr import laws, models, programs, samplers, step
 from alcurr.data.pool import make_gather
 from alcurr.laws import Wrong
-from alcurr.types import Images
+from alcurr.types import Fetched, Images
 
 POOL = toy.make_pool()
 VALID = toy.make_pool(100, seed=1)
@@ -41,12 +41,13 @@ def _wrong(sampler=SAMPLER, model=None, tx=None) -> Wrong:
   return Wrong(int(metrics.wrong))
 
 
-def _wrong_draw(sampler=SAMPLER, gather=GATHER) -> Wrong:
-  """What is said of a sampler's first draw."""
+def _wrong_draw(sampler=SAMPLER, gather=GATHER, fetch=None) -> Wrong:
+  """What is said of a sampler's first draw, from a pool as `fetch` has it."""
   state = sampler.init(jax.random.key(0), POOL)
   draw = sampler.sample(jax.random.key(1), state, POOL)
-  batch = gather(POOL, draw.index)
-  return Wrong(int(laws.draw_wrong(sampler, state, POOL, draw, batch)))
+  pool = fetch(draw.index) if fetch else POOL
+  batch = gather(pool, draw.index)
+  return Wrong(int(laws.draw_wrong(sampler, state, pool, draw, batch)))
 
 
 def _with_draw(**changes):
@@ -94,6 +95,24 @@ def test_a_broken_draw_is_named(changes, law):
     assert found == law
   words = laws.broken_law(found)
   assert bool(words) != (law is Wrong.POLICY)
+
+
+def test_what_is_drawn_must_have_been_fetched():
+
+  def fetch(index):
+    index = jnp.unique(index)
+    return POOL._replace(
+      source=Fetched(index, Images(POOL.source.image[index]))
+    )
+
+  assert _wrong_draw(fetch=fetch) == 0
+  for left_out in (0, 3, -1):
+    wrong = _wrong_draw(
+      fetch=lambda index, one=left_out: fetch(
+        jnp.delete(jnp.unique(index), one)
+      )
+    )
+    assert wrong == Wrong.INDEX
 
 
 def test_a_floor_is_that_of_the_sampler():

@@ -94,9 +94,8 @@ def test_the_greedier_program_counts_and_donated_results_do_not():
     functools.partial(train.init_trials, toy.make_run(trials_by="vmap")),
     toy.make_pool(64),
   )
-  plan = train.Plan(
-    program(100, 50, 45), program(90, 20, 0), state, [], 1, 0, 0
-  )
+  chunks = train.Chunks([], program(100, 50, 45), None)
+  plan = train.Plan(chunks, 1, program(90, 20, 0), state, 0, 0)
   need = memory.need(plan, {})
   assert (need.training, need.evaluation, need.activations) == (105, 110, 110)
 
@@ -107,7 +106,8 @@ def test_where_a_backend_cannot_tell_what_is_known_counts():
     functools.partial(train.init_trials, toy.make_run(trials_by="vmap")),
     toy.make_pool(64),
   )
-  need = memory.need(train.Plan(silent, silent, state, [], 1, 0, 0), {})
+  chunks = train.Chunks([], silent, None)
+  need = memory.need(train.Plan(chunks, 1, silent, state, 0, 0), {})
   assert need.activations is None and need.total == 2 * need.state > 0
   assert need.parts().endswith("activations unknown")
   assert memory.fits(need, need.total * 2)
@@ -123,7 +123,8 @@ def test_a_plan_from_shapes_from_numpy_and_from_arrays_is_one_program(
   compiled = len(programs._compiled)
   for pools in (jax.tree.map(np.asarray, toy_pools), toy_pools):
     plan = train.make_plan(toy.make_run(trials_by="vmap"), pools)
-    assert plan.program is first.program and plan.score is first.score
+    assert plan.chunks.program is first.chunks.program
+    assert plan.score is first.score
   assert len(programs._compiled) == compiled
 
 
@@ -225,6 +226,7 @@ def _measure(case: savings.Case):
     settings.check(config)
     share = config.batch_size / case.config.batch_size
     trials = config.trials / case.config.trials
+    chunk = config.chunk_steps / case.config.chunk_steps
     if (config.trials_by, case.config.trials_by) == ("map", "vmap"):
       trials = 1 / case.config.trials
     saved = 0.3 if "remat=True" in config.model.name else 1
@@ -236,6 +238,7 @@ def _measure(case: savings.Case):
       pool=int(case.train_bytes * count),
       trials=config.trials,
       training=int(case.need.training * share * trials * saved),
+      ahead=int(case.need.ahead * share * chunk),
     )
 
   return measure
@@ -284,6 +287,12 @@ def test_an_accelerator_can_leave_the_pool_on_the_host(monkeypatch):
   ]
 
 
+def test_less_can_be_fetched_ahead(monkeypatch):
+  need = Need(GB, GB // 10, 3, GB, GB, ahead=20 * GB)
+  case = _case(need, 16 * GB, **MOBILENET | {"chunk_steps": 100})
+  assert _suggest(case, monkeypatch)[0] == "--config.chunk_steps=50"
+
+
 def test_several_together_where_none_is_enough(monkeypatch):
   # The states of three trials and the activations of one are too much.
   need = Need(GB, 5 * GB, 3, 512 * 3 * GB, GB)
@@ -322,7 +331,9 @@ def linear(monkeypatch):
   model = toy.make_linear()
   monkeypatch.setattr(settings, "make_model", lambda *args: model)
   parts = {"train": _part(300, 0), "valid": _part(64, 1), "test": _part(64, 2)}
-  monkeypatch.setattr(sources, "load", lambda *args: (parts, make_gather()))
+  monkeypatch.setattr(
+    sources, "load", lambda *args: sources.Loaded(parts, make_gather(), None)
+  )
 
 
 def _tiny(**samplers_) -> ConfigDict:

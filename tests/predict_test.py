@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
     # The page takes longer than the run, and nothing here reads it.
     patch.setattr(experiment.page, "write_report", lambda *args: None)
     experiment.run(config, workdir)
-  parts, _ = sources.load(config.data, settings.cache_dir(config, workdir))
+  parts = sources.load(config.data, settings.cache_dir(config, workdir)).parts
   return workdir / "runs" / "uniform", parts["test"]
 
 

@@ -79,16 +79,29 @@ def test_the_loop_of_pytorch():
   assert float(loss.detach()) < np.log(toy.NUM_CLASSES)
 
 
-def test_every_path_it_names_is_there():
-  text = README.read_text()
-  headings = {
-    re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
-    for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+def _anchors(page: pathlib.Path) -> set[str]:
+  """Of a page's headings, as GitHub makes them."""
+  return {
+    re.sub(r"[^a-z0-9_ -]", "", title.lower()).replace(" ", "-")
+    for title in re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
   }
-  for anchor in re.findall(r"\]\(#([^)]+)\)", text):
-    assert anchor in headings, anchor
-  for path in re.findall(r"\]\(((?!http|#)[^)]+)\)", text):
-    assert (README.parent / path).exists(), path
+
+
+@pytest.mark.parametrize(
+  "page",
+  [
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"),
+    *("results/README.md", "alcurr/models/README.md"),
+  ],
+)
+def test_every_path_that_a_page_names_is_there(page):
+  page = README.parent / page
+  text = page.read_text()
+  for link in re.findall(r"\]\(((?!http)[^)]+)\)", text):
+    path, _, anchor = link.partition("#")
+    there = page.parent / path if path else page
+    assert there.exists(), link
+    assert not anchor or anchor in _anchors(there), link
   for path in re.findall(r"--config=(configs/\w+\.py)", text):
     assert (README.parent / path).exists(), path
 

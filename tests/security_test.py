@@ -95,7 +95,7 @@ def test_class_names_lead_nowhere(tmp_path):
   data = default.get_config().data
   data.update({"source": "npz", "dir": str(tmp_path / "a.npz")})
   sources.check(data)
-  parts, _ = sources.load(data, tmp_path / "cache")
+  parts = sources.load(data, tmp_path / "cache").parts
   assert set(parts["train"].class_names) == set(names)
   assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 

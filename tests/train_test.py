@@ -101,7 +101,7 @@ def test_giving_chunks_ahead_changes_nothing():
   for number in range(1, 24):
     state, metrics = one(state)
     losses.append(np.asarray(metrics.loss))
-    if number in np.cumsum(plan.lengths):
+    if number in np.cumsum(plan.chunks.lengths):
       expected.append((number, np.mean(losses, 0)))
       losses = []
   np.testing.assert_array_equal(

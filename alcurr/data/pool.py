@@ -8,9 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr.data import strokes
-from alcurr.data.fetch import Fetch
+from alcurr.data.fetch import Fetch, place_in
 from alcurr.errors import UserError
-from alcurr.types import Arms, Array, Batch, Images, Pool, Stored, Strokes
+from alcurr.types import (
+  Arms,
+  Array,
+  Batch,
+  Fetched,
+  Images,
+  Pool,
+  Stored,
+  Strokes,
+)
 
 
 class Dataset(NamedTuple):
@@ -194,6 +203,8 @@ def make_gather(
       if fetch is None:
         raise ValueError("a pool on the host needs a fetch function")
       source, place = fetch(source.row[index]), jnp.arange(index.shape[0])
+    elif isinstance(source, Fetched):
+      source, place = source.source, place_in(source, index)
     if isinstance(source, Strokes):
       if render is None:
         raise ValueError("a pool of strokes needs a render function")

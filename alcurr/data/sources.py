@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -223,10 +223,14 @@ def _first_to_train_on(part: Dataset, count: int) -> Dataset:
   return first
 
 
-def load(
-  config: Mapping[str, Any], cache_dir: pathlib.Path
-) -> tuple[dict[str, Dataset], Callable[[Pool, Array], Batch]]:
-  """The datasets by the name of their split, and the gather for their pools.
+class Loaded(NamedTuple):
+  parts: dict[str, Dataset]  # by the name of their split
+  gather: Callable[[Pool, Array], Batch]  # for their pools
+  store: Images | Strokes | None  # of their examples, if pools are on the host
+
+
+def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Loaded:
+  """The data of a config.
 
   Raises:
     UserError: data that is missing, broken, or more than memory holds.
@@ -243,9 +247,10 @@ def load(
       source=with_channels(dataset.source, get_channels(config))
     )
     ahead = config["render"] == "ahead"
-    fetch = None
+    store = fetch = None
     if config["pool"] == "host":
-      fetch = make_fetch(_rendered(dataset, render, ahead).source)
+      store = _rendered(dataset, render, ahead).source
+      fetch = make_fetch(store)
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
     parts = split(dataset, *(config[name] for name in _FRACTIONS))
@@ -258,7 +263,7 @@ def load(
       parts["train"], config["train_examples"]
     )
   parts = {name: _rendered(part, render, ahead) for name, part in parts.items()}
-  return parts, make_gather(render, fetch)
+  return Loaded(parts, make_gather(render, fetch), store)
 
 
 def _rendered(part: Dataset, render: Render, ahead: bool) -> Dataset:

@@ -32,7 +32,7 @@ import numpy as np
 from alcurr.samplers import cursor
 from alcurr.samplers.by_arm import check_arms
 from alcurr.samplers.curriculum import draw_places
-from alcurr.types import Array, Draw, Pool, PyTree, Sampler, Transition
+from alcurr.types import Array, Draw, Pool, PyTree, Sampler, learn_nothing
 
 # From x / a to the share, of what `start` leaves, that is there; uncut.
 PACINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -164,9 +164,6 @@ def bucketed_curriculum(
     place = cursor.look_ahead(state.passes, group, jnp.arange(batch_size))
     return draw_places(pool.arms[arms], place)
 
-  def signal(key: Array, transition: Transition) -> PyTree:
-    return ()
-
   def update(
     state: BucketedCurriculumState, draw: Draw, feedback: PyTree
   ) -> BucketedCurriculumState:
@@ -175,4 +172,4 @@ def bucketed_curriculum(
       step=state.step + 1, passes=cursor.advance(state.passes, drawn)
     )
 
-  return Sampler(init, sample, signal, update, needs=(arms,))
+  return Sampler(init, sample, learn_nothing, update, needs=(arms,))

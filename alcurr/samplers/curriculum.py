@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from alcurr.samplers.by_arm import check_arms
-from alcurr.types import Arms, Array, Draw, Pool, PyTree, Sampler, Transition
+from alcurr.types import Arms, Array, Draw, Pool, PyTree, Sampler, learn_nothing
 
 
 class CurriculumState(NamedTuple):
@@ -83,12 +83,9 @@ def curriculum(
       place = state.num_examples - 1 - place
     return draw_places(pool.arms[arms], place)
 
-  def signal(key: Array, transition: Transition) -> PyTree:
-    return ()
-
   def update(
     state: CurriculumState, draw: Draw, feedback: PyTree
   ) -> CurriculumState:
     return state._replace(position=_later(state, batch_size))
 
-  return Sampler(init, sample, signal, update, needs=(arms,))
+  return Sampler(init, sample, learn_nothing, update, needs=(arms,))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from alcurr.samplers.by_arm import by_arm
 from alcurr.samplers.policies import Policy
-from alcurr.types import Array, Draw, Pool, PyTree, Sampler, Transition
+from alcurr.types import Array, Draw, Pool, PyTree, Sampler, learn_nothing
 
 
 class FrozenPolicyState(NamedTuple):
@@ -70,9 +70,6 @@ def frozen_policy(
     row = jnp.minimum(state.step // span, rows - 1)
     return by.draw(key_arm, key_slot, state.passes, pool, state.table[row])
 
-  def signal(key: Array, transition: Transition) -> PyTree:
-    return ()
-
   def update(
     state: FrozenPolicyState, draw: Draw, feedback: PyTree
   ) -> FrozenPolicyState:
@@ -80,4 +77,4 @@ def frozen_policy(
       step=state.step + 1, passes=by.advance(state.passes, draw)
     )
 
-  return Sampler(init, sample, signal, update, needs=(arms,))
+  return Sampler(init, sample, learn_nothing, update, needs=(arms,))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from alcurr.samplers import cursor
-from alcurr.types import Array, Draw, Pool, PyTree, Sampler, Transition
+from alcurr.types import Array, Draw, Pool, PyTree, Sampler, learn_nothing
 
 
 def uniform(*, batch_size: int, replacement: bool = False) -> Sampler:
@@ -48,12 +48,9 @@ def uniform(*, batch_size: int, replacement: bool = False) -> Sampler:
       prob = ones
     return Draw(index, arm, prob, ones, policy=jnp.ones(1, jnp.float32))
 
-  def signal(key: Array, transition: Transition) -> PyTree:
-    return ()
-
   def update(state: PyTree, draw: Draw, feedback: PyTree) -> PyTree:
     if replacement:
       return state
     return cursor.advance(state, jnp.array([batch_size], jnp.int32))
 
-  return Sampler(init, sample, signal, update, needs=())
+  return Sampler(init, sample, learn_nothing, update, needs=())

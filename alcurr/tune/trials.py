@@ -20,7 +20,6 @@ from alcurr import (
   experiment,
   jobs,
   lock,
-  programs,
   settings,
   step,
   stopping,
@@ -64,14 +63,14 @@ def follow(
   lengths, _ = train.plan_chunks(
     run.num_steps, run.evaluations, run.chunk_steps, steps.cycle
   )
-  chunk = step.make_train_chunk(steps, max(lengths), run.trials_by)
-  program = programs.compile_once(
-    chunk, state, jnp.int32(0), pool, probe, donate=(0,)
-  )
+  chunks = train.make_chunks(run, steps, lengths, state, pools)
+  pool_of = train.pool_of_each(chunks, state, pool)
   so_far = tally.start(len(run.seeds), pool.label.shape[0])
   done = 0
   for length in lengths:
-    state, metrics = program(state, jnp.int32(length), pool, probe)
+    state, metrics = chunks.program(
+      state, jnp.int32(length), next(pool_of), probe
+    )
     metrics = jax.device_get(metrics)
     metrics = jax.tree.map(lambda x, n=length: x[:, :n], metrics)
     so_far = tally.add(so_far, metrics, done, run.on_nonfinite, run.name)

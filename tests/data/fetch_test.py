@@ -12,7 +12,7 @@ from alcurr.data import strokes, synthetic
 from alcurr.data.fetch import make_fetch
 from alcurr.data.pool import make_gather
 from alcurr.data.render import make_render
-from alcurr.types import Images, Stored, Strokes
+from alcurr.types import Images, Pool, Stored, Strokes
 
 
 def _store() -> Strokes:
@@ -83,16 +83,8 @@ def test_without_a_fetch_it_is_told():
     make_gather()(pool, jnp.arange(2))
 
 
-@pytest.mark.parametrize(
-  ("sampler", "trials_by"),
-  [
-    ("bandit_self", "map"),
-    ("uniform", "vmap"),
-    pytest.param("bandit_self", "vmap", marks=pytest.mark.slow),
-    pytest.param("uniform", "map", marks=pytest.mark.slow),
-  ],
-)
-def test_a_run_is_the_same(sampler, trials_by):
+def _pools() -> tuple[dict[str, Pool], dict[str, Pool], Images]:
+  """Pools on the device; the same on the host, and the store of them."""
   pools = {
     "train": toy.make_pool(640),
     "probe": toy.make_pool(60, seed=2),
@@ -107,23 +99,46 @@ def test_a_run_is_the_same(sampler, trials_by):
     name: pool._replace(source=Stored(jnp.asarray(row)))
     for (name, pool), row in zip(pools.items(), parts, strict=True)
   }
-  results = []
-  for these, gather in (
-    (pools, make_gather()),
-    (on_host, make_gather(fetch=make_fetch(Images(image)))),
-  ):
-    rows = []
-    run = toy.make_run(SAMPLERS[sampler], num_steps=10, trials_by=trials_by)
-    run = run._replace(
-      gather=gather,
-      score=train.make_score(toy.make_linear(), gather, 50, trials_by),
-    )
-    plan = train.make_plan(run, these)
-    result = train.train(run, plan, these, rows.append, lambda *_: None)
-    for row in rows:
-      del row["train_seconds"]
-    results.append((toy.arrays(result.state), toy.arrays(result.tally), rows))
-  (state, seen, rows), (other_state, other_seen, other_rows) = results
+  return pools, on_host, Images(image)
+
+
+def _run(sampler: str, trials_by: str, store: Images | None, **changes):
+  fetch = make_fetch(store) if store else None
+  gather = make_gather(fetch=fetch)
+  run = toy.make_run(SAMPLERS[sampler], num_steps=12, trials_by=trials_by)
+  return run._replace(
+    gather=gather,
+    score=train.make_score(toy.make_linear(), gather, 50, trials_by),
+    store=store,
+    **changes,
+  )
+
+
+def _train(run: train.Run, pools: dict[str, Pool]):
+  rows = []
+  plan = train.make_plan(run, pools)
+  result = train.train(run, plan, pools, rows.append, lambda *_: None)
+  for row in rows:
+    del row["train_seconds"]
+  return toy.arrays(result.state), toy.arrays(result.tally), rows
+
+
+@pytest.mark.parametrize(
+  ("sampler", "trials_by"),
+  [
+    ("bandit_self", "map"),
+    ("uniform", "vmap"),
+    ("curriculum", "map"),
+    ("frozen_policy", "map"),
+    pytest.param("bandit_self", "vmap", marks=pytest.mark.slow),
+    pytest.param("uniform", "map", marks=pytest.mark.slow),
+  ],
+)
+def test_a_run_is_the_same(sampler, trials_by):
+  pools, on_host, store = _pools()
+  state, seen, rows = _train(_run(sampler, trials_by, None), pools)
+  run = _run(sampler, trials_by, store)
+  other_state, other_seen, other_rows = _train(run, on_host)
   # Every draw, and all that is not rounded; XLA may fuse the two programs
   # differently, and so round the rest.
   np.testing.assert_equal(seen, other_seen)

@@ -164,7 +164,7 @@ def test_an_experiment_reads_it(tmp_path):
   data.update({"source": "prepared", "dir": str(tmp_path / "o")})
   data.update({"classes": "all"})
   sources.check(data)
-  kept, _ = sources.load(data, tmp_path / "cache")
+  kept = sources.load(data, tmp_path / "cache").parts
   assert sum(len(part.label) for part in kept.values()) == 120
   assert not (tmp_path / "cache").exists()
 

@@ -160,7 +160,7 @@ def test_the_stock_bitmaps_by_their_name(quickdraw_dir, tmp_path, monkeypatch):
   data = default.get_config().data
   data.update(source="tfds", dir="quickdraw_bitmap", classes=",".join(names))
   sources.check(data)
-  parts, _ = sources.load(data, tmp_path / "cache")
+  parts = sources.load(data, tmp_path / "cache").parts
   found = {
     (part.class_names[label], image.tobytes())
     for part in parts.values()
