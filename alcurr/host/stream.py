@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 
 from alcurr import specs, step
 from alcurr.errors import UserError
-from alcurr.host import compiled, given, saved
+from alcurr.host import compiled, lessons, saved
 from alcurr.types import Array, Draw, Feedback, Pool, PyTree, Sampler
 
 
@@ -96,34 +96,18 @@ class IndexStream:
     self._waiting: collections.deque[_Waiting] = collections.deque()
     self._next_number = 0  # of the next draw to be made
     self._lock = threading.Lock()
-    self._look_at_signal()
-
-  def _look_at_signal(self) -> None:
-    """Finds out whether the sampler learns, and whether losses will do."""
-    first = (self._key, np.int32(0))
     self._shapes = draw = jax.eval_shape(
-      functools.partial(compiled.sample, self._sampler),
-      *(*first, self._state, self._pool),
+      functools.partial(compiled.sample, sampler),
+      *(self._key, np.int32(0), self._state, self._pool),
     )
     self._empty = Draw(*(np.zeros(x.shape, x.dtype) for x in draw))
-    loss = jax.ShapeDtypeStruct(draw.index.shape, np.float32)
-    self.batch_size: int = loss.shape[0]
-    self.learns = True
-    self._refusal: UserError | None = None
-    try:
-      signal = jax.eval_shape(
-        functools.partial(compiled.measure, self._sampler),
-        *(*first, draw, loss, loss, self._pool),
-      )
-    except UserError as refusal:
-      self._refusal = refusal
-      return
-    self.learns = signal != ()
-    if self.learns and not isinstance(signal, Feedback | jax.ShapeDtypeStruct):
-      raise UserError(
-        "IndexStream: the sampler's signal must be a Feedback, an array or (), "
-        f"got {type(signal).__name__}."
-      )
+    self.batch_size: int = draw.index.shape[0]
+    self._lessons = lessons.Lessons(sampler, self._key, draw, self._pool)
+
+  @property
+  def learns(self) -> bool:
+    """Whether the sampler learns from what was trained on."""
+    return self._lessons.learns
 
   @property
   def num_examples(self) -> int:
@@ -150,7 +134,8 @@ class IndexStream:
     with self._lock:
       waiting = self._find(None)
     host = map(np.asarray, waiting.draw)
-    return Drawn(waiting.number, self._measured(waiting), *host)
+    measured = self._lessons.measured(waiting.number)
+    return Drawn(waiting.number, measured, *host)
 
   def next(self) -> np.ndarray:
     """The indices of the next batch: [B] int32.
@@ -194,29 +179,10 @@ class IndexStream:
     """
     with self._lock:
       waiting = self._find(number)
-      num_given = sum(x is not None for x in (losses, gains, feedback))
-      if num_given > 1:
-        raise UserError("update: give losses, gains or feedback, one of them.")
-      measured = self._measured(waiting)
-      if measured and not num_given:
-        raise UserError(
-          f"update: the sampler learns from draw {waiting.number}; give "
-          "losses=(before, after), gains, or feedback, which is () of a batch "
-          "that taught nothing."
-        )
-      if not measured:
-        waiting.feedback = ()
-      elif feedback is not None:
-        num_arms = waiting.draw.policy.shape[0]
-        waiting.feedback = given.feedback_of(feedback, num_arms)
-      elif self._refusal:
-        raise self._refusal
-      else:
-        pair = given.losses_of(losses, gains, self.batch_size)
-        waiting.feedback = compiled.measure(
-          *(self._sampler, self._key, np.int32(waiting.number)),
-          *(waiting.draw, *pair, self._pool),
-        )
+      waiting.feedback = self._lessons.feedback_of(
+        *(self._key, waiting.number, waiting.draw),
+        *(losses, gains, feedback),
+      )
       self._go_past()
 
   def rewind(self) -> None:
@@ -271,9 +237,6 @@ class IndexStream:
       "a stream is of one process, which its updates reach; keep it out of "
       "what is copied to worker processes, and give them the indices."
     )
-
-  def _measured(self, waiting: _Waiting) -> bool:
-    return self.learns and waiting.number % self._sampler.every == 0
 
   def _first(self, like: Callable[[_Waiting], bool]) -> int:
     """The number of the first draw that is so, or of the next to be made."""
