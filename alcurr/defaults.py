@@ -173,8 +173,9 @@ def get_config() -> ConfigDict:
   data.image_size = 28
   data.render = "in_step"  # or ahead
   # Where the examples are until they are drawn. Of a pool on the host the
-  # device has but labels, difficulties and arms, and each step waits for what
-  # it has drawn; the results are the same.
+  # device has but labels, difficulties and arms; what is drawn is fetched ahead
+  # of the steps, or, where it depends on the last gain, in the middle of each.
+  # The results are the same.
   data.pool = "device"  # or host
   data.stroke_width = 0.0  # pixels; 0: in proportion, as Google's bitmaps
   data.stroke_decay = 0.0  # the last stroke is dimmer by this, 0: none
