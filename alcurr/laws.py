@@ -35,6 +35,7 @@ class Wrong(enum.IntFlag):
   INDEX = enum.auto()
   ARM = enum.auto()
   LABEL = enum.auto()
+  FETCHED = enum.auto()
   PROB = enum.auto()
 
 
@@ -45,9 +46,10 @@ BEYOND_REPAIR = Wrong.POLICY
 _LAWS = {
   Wrong.SUM: "a policy sums to 1",
   Wrong.FLOOR: "no arm's probability is below the policy's floor",
-  Wrong.INDEX: "the examples drawn are of the pool, and of those fetched ahead",
+  Wrong.INDEX: "the examples drawn are of the pool",
   Wrong.ARM: "an example's arm is the one it has in the pool",
   Wrong.LABEL: "an example's label is the one it has in the pool",
+  Wrong.FETCHED: "the examples drawn are those that were fetched ahead",
   Wrong.PROB: "a draw's probability is above 0 and at most 1",
 }
 
@@ -122,17 +124,18 @@ def draw_wrong(
   agrees = (draw.arm >= 0) & (draw.arm < num_arms)
   for name in sampler.needs:
     agrees &= draw.arm == pool.arms[name].arm[draw.index]
-  inside = (draw.index >= 0) & (draw.index < num_examples)
+  fetched = jnp.bool_(True)
   if isinstance(pool.source, Fetched):
     place = place_in(pool.source, draw.index)
-    inside &= pool.source.index[place] == draw.index
+    fetched = (pool.source.index[place] == draw.index).all()
   laws = _bits(
     {
       Wrong.SUM: jnp.abs(draw.policy.sum() - 1) > SUM_TOLERANCE,
       Wrong.FLOOR: draw.policy.min() < least * (1 - FLOOR_TOLERANCE),
-      Wrong.INDEX: ~inside.all(),
+      Wrong.INDEX: ((draw.index < 0) | (draw.index >= num_examples)).any(),
       Wrong.ARM: ~agrees.all(),
       Wrong.LABEL: (batch.label != pool.label[draw.index]).any(),
+      Wrong.FETCHED: ~fetched,
       # Written so that what is not a number breaks it.
       Wrong.PROB: ~((draw.prob > 0) & (draw.prob <= 1 + PROB_TOLERANCE)).all(),
     }

@@ -88,8 +88,8 @@ def shell(monkeypatch, tmp_path):
   Shell.clear_instance()
 
 
-# The two that are of what others test as well.
-SLOW = {"paper", "explore_difficulty"}
+# Those that are of what others test as well.
+SLOW = {"paper", "explore_difficulty", "write_a_sampler"}
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_what_is_drawn_must_have_been_fetched():
         jnp.delete(jnp.unique(index), one)
       )
     )
-    assert wrong == Wrong.INDEX
+    assert wrong == Wrong.FETCHED
 
 
 def test_a_floor_is_that_of_the_sampler():

@@ -128,10 +128,9 @@ def _train(run: train.Run, pools: dict[str, Pool]):
   [
     ("bandit_self", "map"),
     ("uniform", "vmap"),
-    ("curriculum", "map"),
-    ("frozen_policy", "map"),
     pytest.param("bandit_self", "vmap", marks=pytest.mark.slow),
-    pytest.param("uniform", "map", marks=pytest.mark.slow),
+    pytest.param("curriculum", "map", marks=pytest.mark.slow),
+    pytest.param("frozen_policy", "map", marks=pytest.mark.slow),
   ],
 )
 def test_a_run_is_the_same(sampler, trials_by):

@@ -11,7 +11,7 @@ from alcurr.errors import UserError
 from alcurr.evaluate import Scores
 from alcurr.optimizers import get_optimizer
 from alcurr.tune import __main__ as command
-from alcurr.tune import compared, grid, trials
+from alcurr.tune import compared, grid
 from configs import default
 
 RATES = (0.003, 0.1, 1e38)
@@ -48,9 +48,9 @@ def pools():
 def test_every_rate_is_as_in_a_run_of_its_own(pools, optimizer, monkeypatch):
   """Trained by train.train, with the optimiser that knows its rate."""
   compiled = []
-  compile_once = trials.programs.compile_once
+  compile_once = train.programs.compile_once
   monkeypatch.setattr(
-    trials.programs,
+    train.programs,
     "compile_once",
     lambda *args, **options: (
       compiled.append(args) or compile_once(*args, **options)
