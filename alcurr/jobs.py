@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import settings, specs, train
+from alcurr import plans, settings, specs
 from alcurr.data import sources
 from alcurr.data.pool import concatenate, host_pool
 from alcurr.difficulty import arms
@@ -44,7 +44,7 @@ def make_job(config: ConfigDict, data: sources.Loaded) -> Job:
   for mine in (config, *(settings.of_run(config, n) for n in config.samplers)):
     if str(mine.model) not in networks:
       model = settings.make_model(mine, one.image.shape[1:], num_classes)
-      score = train.make_score(
+      score = plans.make_score(
         model, gather, config.eval_batch_size, trials_by, loss
       )
       networks[str(mine.model)] = Network(model, score)

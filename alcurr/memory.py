@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from alcurr import prefetch, tally, train
+from alcurr import plans, prefetch, tally
 from alcurr.types import Pool, PyTree
 
 # Of the free memory, for what no program counts: gaps between buffers, a
@@ -68,7 +68,7 @@ class Need(NamedTuple):
     )
 
 
-def need(plan: train.Plan, pools: Mapping[str, Pool], copies: int = 0) -> Need:
+def need(plan: plans.Plan, pools: Mapping[str, Pool], copies: int = 0) -> Need:
   """What a planned run needs.
 
   Args:

@@ -14,10 +14,10 @@ from alcurr import (
   keeping,
   machine,
   memory,
+  plans,
   reference,
   runs,
   settings,
-  train,
 )
 from alcurr.errors import UserError
 from alcurr.runs import Job, Planned
@@ -52,8 +52,8 @@ def plan_runs(
   started = time.perf_counter()
   planned, needs = {}, {}
   with futures.ThreadPoolExecutor(machine.cores()) as threads:
-    plans = threads.map(lambda name: _plan(config, job, pools, name), names)
-    for name, plan in zip(names, plans, strict=True):
+    each = threads.map(lambda name: _plan(config, job, pools, name), names)
+    for name, plan in zip(names, each, strict=True):
       planned[name], needs[name] = plan
   seconds = time.perf_counter() - started
   alone = sum(one.plan.compile_seconds for one in planned.values())
@@ -103,7 +103,7 @@ def _plan(
   if name == REFERENCE:
     pools = jobs.with_probe({n: pools[n]._replace(arms={}) for n in job.parts})
     run = reference.make_run(config, job, pools)
-    planned = Planned(run, train.make_plan(run, pools))
+    planned = Planned(run, plans.make_plan(run, pools))
   else:
     planned = runs.plan_sampler(config, job, name, pools)
   copies = keeping.num_copies(config)

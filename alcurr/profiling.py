@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import pandas as pd
 from absl import logging
 
-from alcurr import machine, programs, step, traces, train, writer
+from alcurr import machine, plans, programs, step, traces, writer
 from alcurr.types import Pool
 
 # What is in no scope of a step: its loops, and the copies of their carries.
@@ -44,8 +44,8 @@ PARTS = (
 def profile(
   folder: pathlib.Path,
   name: str,
-  run: train.Run,
-  plan: train.Plan,
+  run: plans.Run,
+  plan: plans.Plan,
   pools: Mapping[str, Pool],
   steps: int,
 ) -> Iterator[None]:
@@ -166,7 +166,7 @@ def parts_table(operations: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost_table(
-  run: train.Run, plan: train.Plan, pools: Mapping[str, Pool]
+  run: plans.Run, plan: plans.Plan, pools: Mapping[str, Pool]
 ) -> pd.DataFrame:
   """The compiler's count of each part of a step that runs, and of the chunk.
 
@@ -175,7 +175,7 @@ def cost_table(
   """
   init = step.make_init(run.model, run.tx, run.sampler)
   state = jax.eval_shape(init, jax.random.key(0), pools["train"])
-  steps = train.make_steps(run)
+  steps = plans.make_steps(run)
   counted = programs.count_parts(steps, state, pools["train"], pools["probe"])
   rows = [
     _cost(name, program) | {"times_per_step": share}

@@ -12,6 +12,7 @@ from alcurr import (
   checkpoint,
   jobs,
   keeping,
+  plans,
   runs,
   settings,
   stopping,
@@ -60,7 +61,7 @@ def get_difficulty(
     return scores.Difficulty(known, manifest["seconds"])
   pools = jobs.with_probe({n: host_pool(part) for n, part in job.parts.items()})
   this = make_run(config, job, pools)
-  plan = train.make_plan(this, pools)
+  plan = plans.make_plan(this, pools)
   facts = runs.facts(this, plan, pools)
   pools = on_device(pools)
   start = checkpoint.restore(
@@ -75,7 +76,7 @@ def get_difficulty(
       *(this, plan, pools, lambda row: None, progress),
       keep=train.Keep(start, checkpoints, stop),
     )
-  score = train.make_score(
+  score = plans.make_score(
     *(this.model, this.gather, config.eval_batch_size, this.trials_by),
     settings.make_scorer(config),
   )
@@ -112,7 +113,7 @@ def _scores_folder(request: dict[str, Any], cache_dir: pathlib.Path):
   return cache_dir / f"difficulty-{cache.digest(request)}"
 
 
-def make_run(config: ConfigDict, job: Job, pools: dict[str, Pool]) -> train.Run:
+def make_run(config: ConfigDict, job: Job, pools: dict[str, Pool]) -> plans.Run:
   """Uniform sampling, one trial, on the seed of the difficulty."""
   reference = config.copy_and_resolve_references()
   reference.samplers = {"reference": {"name": "uniform"}}

@@ -20,6 +20,7 @@ from alcurr import (
   evaluate,
   keeping,
   laws,
+  plans,
   profiling,
   settings,
   stopping,
@@ -37,7 +38,7 @@ from alcurr.types import Array, Batch, Images, Model, Pool, Strokes
 
 class Network(NamedTuple):
   model: Model
-  score: train.Score
+  score: plans.Score
 
 
 class Job(NamedTuple):
@@ -53,8 +54,8 @@ class Job(NamedTuple):
 class Planned(NamedTuple):
   """A run and its compiled programs."""
 
-  run: train.Run
-  plan: train.Plan
+  run: plans.Run
+  plan: plans.Plan
 
 
 def plan_sampler(
@@ -62,7 +63,7 @@ def plan_sampler(
 ) -> Planned:
   """Makes and compiles a sampler's run; of the pools only shapes are read."""
   this = make_run(config, job, name, pools)
-  plan = train.make_plan(this, _pools_of(config, name, pools))
+  plan = plans.make_plan(this, _pools_of(config, name, pools))
   return Planned(this, plan)
 
 
@@ -75,7 +76,7 @@ def _pools_of(
 
 def make_run(
   config: ConfigDict, job: Job, name: str, pools: Mapping[str, Pool]
-) -> train.Run:
+) -> plans.Run:
   """The run of one of the config's samplers, at its equal share of cost."""
   mine = settings.of_run(config, name)
   # An epoch is one of the training pool, whatever pool a run draws from.
@@ -89,15 +90,15 @@ def make_run(
   return this
 
 
-def _flops_per_example(this: train.Run, pools: Mapping[str, Pool]) -> float:
-  return train.count_flops(this, pools) / this.batch_size
+def _flops_per_example(this: plans.Run, pools: Mapping[str, Pool]) -> float:
+  return plans.count_flops(this, pools) / this.batch_size
 
 
-def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
+def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> plans.Run:
   """The run of one of the config's samplers, of so many steps."""
   mine = settings.of_run(config, name)
   network = job.networks[str(mine.model)]
-  return train.Run(
+  return plans.Run(
     sampler=settings.make_sampler(config, name, steps),
     model=network.model,
     tx=get_optimizer(mine.optimizer, steps),
@@ -119,7 +120,7 @@ def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> train.Run:
 
 @contextlib.contextmanager
 def progress_bar(
-  name: str, this: train.Run, start: checkpoint.Saved | None = None
+  name: str, this: plans.Run, start: checkpoint.Saved | None = None
 ) -> Iterator[Callable[[int, str], None]]:
   """A bar with rate and time left; a line each tenth where no one watches."""
   if start:
@@ -151,7 +152,7 @@ def progress_bar(
 
 
 def facts(
-  this: train.Run, plan: train.Plan, pools: Mapping[str, Pool]
+  this: plans.Run, plan: plans.Plan, pools: Mapping[str, Pool]
 ) -> dict[str, Any]:
   """What a run that goes on has in common with the one that was cut off.
 
@@ -218,7 +219,7 @@ def run_sampler(
       *(this, plan, pools, write, progress, watch),
       train.Keep(start, checkpoints, stop),
     )
-  test = train.score_pool(this, result.state, pools["test"])
+  test = plans.score_pool(this, result.state, pools["test"])
   writer.write_file(
     folder / "test.npz",
     lambda file: np.savez_compressed(file, rank=test.rank, loss=test.loss),

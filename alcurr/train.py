@@ -1,85 +1,18 @@
 """One run of one sampler, all its trials, from top to bottom."""
 
 import contextlib
-import functools
-import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import logging
 
-from alcurr import (
-  checkpoint,
-  evaluate,
-  keeping,
-  prefetch,
-  programs,
-  step,
-  tally,
-)
-from alcurr.losses import softmax_cross_entropy
-from alcurr.types import (
-  Array,
-  Augment,
-  Batch,
-  Images,
-  Loss,
-  Model,
-  Pool,
-  PyTree,
-  Sampler,
-  Strokes,
-  TrainState,
-)
-
-# ((params, model_state) with a leading axis [S], pool) -> Scores [S, N]
-Score = Callable[[tuple[PyTree, PyTree], Pool], evaluate.Scores]
-
-
-class Run(NamedTuple):
-  """All that decides a run, but for the data."""
-
-  sampler: Sampler
-  model: Model
-  tx: optax.GradientTransformation
-  gather: Callable[[Pool, Array], Batch]
-  num_steps: int
-  batch_size: int
-  seeds: tuple[int, ...]  # one for each trial
-  trials_by: str  # "vmap" or "map"
-  evaluations: int  # on the valid pool, evenly over the run
-  chunk_steps: int  # most steps between two visits of the host
-  score: Score
-  on_nonfinite: str = "stop"  # of step.ON_NONFINITE
-  augment: Augment | None = None  # of the images that are trained on
-  loss: Loss = softmax_cross_entropy  # of each example
-  name: str = "the run"  # in what is said of it
-  store: Images | Strokes | None = None  # of pools on the host
-
-
-class Chunks(NamedTuple):
-  """A run's steps, cut into chunks of one compiled program."""
-
-  lengths: list[int]  # in steps
-  # (state [S], num_steps, pool, probe) -> (state, metrics [S, T])
-  program: jax.stages.Compiled
-  ahead: prefetch.Prefetch | None  # of a pool on the host, where it can be
-
-
-class Plan(NamedTuple):
-  """A run, compiled."""
-
-  chunks: Chunks
-  chunks_per_evaluation: int
-  score: jax.stages.Compiled  # of the valid pool
-  state: TrainState  # [S], the shapes
-  flops_per_step: float  # of one trial, read from the compiled program
-  compile_seconds: float
+from alcurr import checkpoint, evaluate, keeping, step, tally
+from alcurr.plans import Plan, Run, init_trials, pool_of_each
+from alcurr.types import Pool, TrainState
 
 
 class Keep(NamedTuple):
@@ -95,155 +28,6 @@ class Result(NamedTuple):
   train_seconds: float  # of one trial: the chunks' time over S
   steps: int  # that were made: fewer than planned where all trials went wrong
   tally: tally.Tally
-
-
-def make_steps(run: Run) -> step.Steps:
-  """The fused step of a run."""
-  return step.make_steps(
-    run.model,
-    run.tx,
-    run.sampler,
-    run.gather,
-    run.on_nonfinite,
-    run.augment,
-    run.loss,
-  )
-
-
-def count_flops(run: Run, pools: Mapping[str, Pool]) -> float:
-  """FLOPs of a step of one trial of a run, without running it."""
-  steps = make_steps(run)
-  init = step.make_init(run.model, run.tx, run.sampler)
-  state = jax.eval_shape(init, jax.random.key(0), pools["train"])
-  return programs.step_flops(steps, state, pools["train"], pools["probe"])
-
-
-def plan_chunks(
-  num_steps: int, evaluations: int, chunk_steps: int, cycle: int = 1
-) -> tuple[list[int], int]:
-  """Chunk lengths that add up to `num_steps`, and chunks per evaluation.
-
-  All but the last are equal, and whole cycles.
-  """
-  between = -(-num_steps // evaluations)
-  chunks = -(-between // chunk_steps)
-  length = -(-between // chunks)
-  length = -(-length // cycle) * cycle
-  chunks = -(-between // length)
-  whole, rest = divmod(num_steps, length)
-  return [length] * whole + [rest] * (rest > 0), chunks
-
-
-def make_score(
-  model: Model,
-  gather: Callable[[Pool, Array], Batch],
-  batch_size: int,
-  trials_by: str,
-  loss: Loss = softmax_cross_entropy,
-) -> Score:
-  """Scores of every trial's variables on a pool, to be compiled."""
-  return step.over_trials(
-    evaluate.make_evaluate(model, gather, batch_size, loss), trials_by
-  )
-
-
-def score_pool(run: Run, state: TrainState, pool: Pool) -> evaluate.Scores:
-  """A run's trials on a pool, on the host: [S, N]."""
-  variables = (state.params, state.model_state)
-  return jax.device_get(
-    programs.compile_once(run.score, variables, pool)(variables, pool)
-  )
-
-
-def make_chunks(
-  run: Run,
-  steps: step.Steps,
-  lengths: list[int],
-  state: TrainState,
-  pools: Mapping[str, Pool],
-) -> Chunks:
-  """Compiles the steps of a run.
-
-  Args:
-    run: what to train and how.
-    steps: of this run.
-    lengths: of its chunks, in steps.
-    state: of all trials, or its shapes.
-    pools: "train" and "probe", of arrays or of their shapes.
-  """
-  pool, most = pools["train"], max(lengths)
-  ahead = prefetch.plan(
-    *(run.sampler, run.store, most, run.trials_by, state, pool)
-  )
-  if ahead:
-    pool = pool._replace(source=ahead.shapes)
-  chunk = step.make_train_chunk(steps, most, run.trials_by)
-  program = programs.compile_once(
-    chunk, state, jnp.int32(0), pool, pools["probe"], donate=(0,)
-  )
-  return Chunks(lengths, program, ahead)
-
-
-def pool_of_each(
-  chunks: Chunks, state: TrainState, pool: Pool, first: int = 0
-) -> Iterator[Pool]:
-  """What each chunk from the first on is to be given to draw from.
-
-  Args:
-    chunks: of a run.
-    state: [S], of which they begin; it may be given away after the first pool
-      is taken.
-    pool: that the run trains on.
-    first: the place of the first among all chunks.
-  """
-  if chunks.ahead:
-    return prefetch.pools(chunks.ahead, state, chunks.lengths[first:], pool)
-  return itertools.repeat(pool)
-
-
-def make_plan(run: Run, pools: Mapping[str, Pool]) -> Plan:
-  """Compiles a run; nothing is run.
-
-  Args:
-    run: what to train and how.
-    pools: "train", "probe" and "valid", of arrays or of their shapes.
-  """
-  pool, probe = pools["train"], pools["probe"]
-  steps = make_steps(run)
-  lengths, chunks_per_evaluation = plan_chunks(
-    run.num_steps, run.evaluations, run.chunk_steps, steps.cycle
-  )
-  state = jax.eval_shape(functools.partial(init_trials, run), pool)
-  started = time.perf_counter()
-  chunks = make_chunks(run, steps, lengths, state, pools)
-  variables = (state.params, state.model_state)
-  score = programs.compile_once(run.score, variables, pools["valid"])
-  compile_seconds = time.perf_counter() - started
-  if steps.cycle == 1 and jax.default_backend() == "cpu":
-    # A loop's cost is that of one turn, here a step; by vmap of all trials.
-    flops = chunks.program.cost_analysis()["flops"]
-    flops_per_step = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
-  else:
-    init = step.make_init(run.model, run.tx, run.sampler)
-    one = jax.eval_shape(init, jax.random.key(0), pool)
-    flops_per_step = programs.step_flops(steps, one, pool, probe)
-  return Plan(
-    chunks,
-    chunks_per_evaluation,
-    score,
-    state,
-    flops_per_step,
-    compile_seconds,
-  )
-
-
-def init_trials(run: Run, pool: Pool) -> TrainState:
-  """All trials of a run at step 0: a state with a leading axis [S]."""
-  init = step.make_init(run.model, run.tx, run.sampler)
-  keys = jnp.stack([jax.random.key(seed) for seed in run.seeds])
-  # Not jitted: its operations are compiled once for all samplers, and an
-  # initialisation as one program for each of them took longer than it.
-  return jax.vmap(init, (0, None))(keys, pool)
 
 
 def kept_at_first(run: Run, plan: Plan, pool: Pool) -> checkpoint.Kept:
@@ -307,65 +91,26 @@ def train(
     FaultError: a law of `laws` was broken.
   """
   pool, probe, valid = pools["train"], pools["probe"], pools["valid"]
-  trials = len(run.seeds)
   if keep and keep.start:
     done, (state, so_far), seconds, *_ = keep.start
   else:
     done, state, seconds = 0, init_trials(run, pool), 0.0
-    so_far = tally.start(trials, pool.label.shape[0])
-  idle = 0.0
+    so_far = tally.start(len(run.seeds), pool.label.shape[0])
+  course = _Course(run, valid, write, progress, keep, done, seconds, so_far)
   lengths = plan.chunks.lengths
   first = np.cumsum([0, *lengths]).tolist().index(done)
   pool_of = pool_of_each(plan.chunks, state, pool, first)
-
-  def finish(chunk: _Given, last: bool = False) -> None:
-    nonlocal done, seconds, idle, so_far
-    metrics = jax.device_get(chunk.metrics)  # the chunk's one transfer
-    ready = chunk.ready or time.perf_counter()
-    # From when the device was free for it: evaluations are not training.
-    seconds += ready - max(chunk.asked, idle)
-    scores = jax.device_get(chunk.scores)
-    idle = time.perf_counter()
-    metrics = jax.tree.map(lambda x: x[:, : chunk.length], metrics)
-    before = so_far
-    so_far = tally.add(before, metrics, done, run.on_nonfinite, run.name)
-    done += chunk.length
-    _tell(before, so_far, run)
-    going = tally.going(so_far)
-    time_and_place = {
-      "step": done,
-      "examples_seen": done * run.batch_size,
-      "train_seconds": seconds / trials,
-    }
-    rows = [
-      time_and_place | _row(metrics, scores, so_far, valid, trial)
-      for trial in going
-    ]
-    for row in rows:
-      write(row)
-    loss = metrics.loss[going, -1].mean() if going else np.nan
-    progress(chunk.length * run.batch_size * trials, f"loss {loss:.3f}")
-    # Where no trial goes on, the last good state is the one to keep.
-    if keep and chunk.state is not None and going:
-      kept = checkpoint.Kept(chunk.state, tally.copy(so_far))
-      merit = None
-      if scores:
-        merit = float(np.mean([evaluate.merit(row["valid"]) for row in rows]))
-      keep.checkpoints.save(done, kept, seconds, merit, len(going), last)
-
   last, stopped = None, False
   for number, length in list(enumerate(lengths, start=1))[first:]:
     stopped = keep is not None and keep.stop()
     if stopped:
       break
-    if keep and last:
-      evaluated = last.scores is not None
-      if keep.checkpoints.due(done + last.length, evaluated):
-        # The next chunk is given the state itself, and overwrites it.
-        last = last._replace(state=keeping.copy(state))
+    if last and course.due(last):
+      # The next chunk is given the state itself, and overwrites it.
+      last = last._replace(state=keeping.copy(state))
     alone = watch is not None and number == min(first + 2, len(lengths))
     if alone and last:
-      finish(last)
+      course.finish(last)
       last = None
     steps = jnp.int32(length)
     if alone:
@@ -376,20 +121,96 @@ def train(
       if alone:
         jax.block_until_ready((state, metrics))
         ready = time.perf_counter()
-    due = number % plan.chunks_per_evaluation == 0
     scores = None
-    if due or number == len(lengths):
+    if number % plan.chunks_per_evaluation == 0 or number == len(lengths):
       scores = plan.score((state.params, state.model_state), valid)
     if last:
-      finish(last)
+      course.finish(last)
     last = _Given(length, asked, ready, metrics, scores)
-    if not tally.going(so_far):
+    if not course.going:
       # What the device has just been given is of trials that are all out.
       last = None
       break
   if last:
-    finish(last._replace(state=state), last=True)
-  return None if stopped else Result(state, seconds / trials, done, so_far)
+    course.finish(last._replace(state=state), last=True)
+  return None if stopped else course.result(state)
+
+
+class _Course:
+  """How a run goes: what its finished chunks have come to."""
+
+  def __init__(
+    self,
+    run: Run,
+    valid: Pool,
+    write: Callable[[dict[str, Any]], None],
+    progress: Callable[[int, str], None],
+    keep: Keep | None,
+    done: int,
+    seconds: float,
+    so_far: tally.Tally,
+  ):
+    """From where it begins: see `train`, and `checkpoint.Saved`."""
+    self._run, self._valid, self._keep = run, valid, keep
+    self._write, self._progress = write, progress
+    self._done, self._seconds, self._tally = done, seconds, so_far
+    self._idle = 0.0  # since when the device has had nothing of it to do
+
+  @property
+  def going(self) -> list[int]:
+    """The trials that are not out."""
+    return tally.going(self._tally)
+
+  def due(self, chunk: _Given) -> bool:
+    """Whether the state after a chunk is to be kept."""
+    return self._keep is not None and self._keep.checkpoints.due(
+      self._done + chunk.length, chunk.scores is not None
+    )
+
+  def finish(self, chunk: _Given, last: bool = False) -> None:
+    """Waits for a chunk's results, and writes and keeps what they are."""
+    run, keep, trials = self._run, self._keep, len(self._run.seeds)
+    metrics = jax.device_get(chunk.metrics)  # the chunk's one transfer
+    ready = chunk.ready or time.perf_counter()
+    # From when the device was free for it: evaluations are not training.
+    self._seconds += ready - max(chunk.asked, self._idle)
+    scores = jax.device_get(chunk.scores)
+    self._idle = time.perf_counter()
+    metrics = jax.tree.map(lambda x: x[:, : chunk.length], metrics)
+    before = self._tally
+    self._tally = tally.add(
+      *(before, metrics, self._done, run.on_nonfinite, run.name)
+    )
+    self._done += chunk.length
+    _tell(before, self._tally, run)
+    going = self.going
+    time_and_place = {
+      "step": self._done,
+      "examples_seen": self._done * run.batch_size,
+      "train_seconds": self._seconds / trials,
+    }
+    rows = [
+      time_and_place | _row(metrics, scores, self._tally, self._valid, trial)
+      for trial in going
+    ]
+    for row in rows:
+      self._write(row)
+    loss = metrics.loss[going, -1].mean() if going else np.nan
+    self._progress(chunk.length * run.batch_size * trials, f"loss {loss:.3f}")
+    # Where no trial goes on, the last good state is the one to keep.
+    if keep and chunk.state is not None and going:
+      kept = checkpoint.Kept(chunk.state, tally.copy(self._tally))
+      merit = None
+      if scores:
+        merit = float(np.mean([evaluate.merit(row["valid"]) for row in rows]))
+      keep.checkpoints.save(
+        *(self._done, kept, self._seconds, merit, len(going), last)
+      )
+
+  def result(self, state: TrainState) -> Result:
+    """Of the run that ends in this state."""
+    seconds = self._seconds / len(self._run.seeds)
+    return Result(state, seconds, self._done, self._tally)
 
 
 def _tell(before: tally.Tally, after: tally.Tally, run: Run) -> None:

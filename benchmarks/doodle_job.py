@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import optax
 
-from alcurr import samplers, train
+from alcurr import plans, samplers, train
 from alcurr.data import quickdraw, synthetic
 from alcurr.data.pool import Dataset, make_gather, make_pool, split
 from alcurr.data.render import make_render, render_all
@@ -98,7 +98,7 @@ def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
     num_classes=len(learn.class_names),
   )
   trials_by = default.get_config().trials_by
-  run = train.Run(
+  run = plans.Run(
     sampler=samplers.uniform(batch_size=batch_size),
     model=model,
     tx=optax.adam(LEARNING_RATE),
@@ -109,10 +109,10 @@ def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
     trials_by=trials_by,
     evaluations=1,
     chunk_steps=1000,
-    score=train.make_score(model, gather, EVAL_BATCH_SIZE, trials_by),
+    score=plans.make_score(model, gather, EVAL_BATCH_SIZE, trials_by),
   )
   pools = {"train": make_pool(learn), "valid": make_pool(valid)}
   pools["probe"] = pools["valid"]
-  plan = train.make_plan(run, pools)
+  plan = plans.make_plan(run, pools)
   result = train.train(run, plan, pools, lambda _: None, lambda *_: None)
   return scores.difficulty_of(run, run.score, result, pools).score["train"]

@@ -5,15 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alcurr import (
-  bandits,
-  programs,
-  progress,
-  rescale,
-  samplers,
-  step,
-  train,
-)
+from alcurr import bandits, plans, programs, progress, rescale, samplers, step
 from alcurr.data.pool import make_gather
 from alcurr.difficulty.arms import make_arms
 from alcurr.models import MODELS
@@ -69,7 +61,7 @@ def make_program(
     compiler_options=options,
   )
   score = jax.jit(
-    train.make_score(network, gather, doodle_job.EVAL_BATCH_SIZE, trials_by),
+    plans.make_score(network, gather, doodle_job.EVAL_BATCH_SIZE, trials_by),
     compiler_options=options,
   )
   init = step.make_init(network, tx, chosen)

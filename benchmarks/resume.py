@@ -18,7 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alcurr import jobs, keeping, memory, runs, settings, train, writer
+from alcurr import jobs, keeping, memory, plans, runs, settings, train, writer
 from alcurr.data.pool import on_device
 from benchmarks import arguments, tables, timing
 from configs import default
@@ -36,7 +36,7 @@ COLUMNS = (
 
 def make_run(
   config: ConfigDict, name: str, folder: pathlib.Path
-) -> tuple[train.Plan, Callable[[ConfigDict | None], None]]:
+) -> tuple[plans.Plan, Callable[[ConfigDict | None], None]]:
   """A sampler's plan, and a function that does the run from its beginning.
 
   Args:

@@ -16,7 +16,7 @@ from absl import logging
 from contract_test import SAMPLERS
 from ml_collections import ConfigDict
 
-from alcurr import checkpoint, keeping, tally, train, writer
+from alcurr import checkpoint, keeping, plans, tally, train, writer
 from alcurr.errors import MachineError, UserError
 
 STEPS = 16
@@ -32,7 +32,7 @@ FACTS = {"steps": STEPS}
 def _plan(sampler="uniform", trials_by="map"):
   """A run of four chunks, two evaluations and two trials."""
   run = toy.make_run(SAMPLERS[sampler], 16, STEPS, trials_by, chunk_steps=4)
-  return run, train.make_plan(run, POOLS)
+  return run, plans.make_plan(run, POOLS)
 
 
 def _template(state):

@@ -7,7 +7,7 @@ import optax
 import pytest
 import toy
 
-from alcurr import evaluate, losses, train
+from alcurr import evaluate, losses, plans, train
 from alcurr.data.pool import make_gather
 from alcurr.difficulty import arms, scores
 from alcurr.models import from_functions
@@ -79,7 +79,7 @@ def _run(spec, num_steps):
     lambda params, x: x.reshape(len(x), -1) @ params["w"] + params["b"],
   )
   loss = losses.squared_error()
-  score = train.make_score(model, make_gather(), 50, "map", loss)
+  score = plans.make_score(model, make_gather(), 50, "map", loss)
   run = toy.make_run(spec, batch_size=16, num_steps=num_steps)
   return run._replace(
     model=model, tx=optax.sgd(0.02), loss=loss, score=score, chunk_steps=100
@@ -88,7 +88,7 @@ def _run(spec, num_steps):
 
 def _train(run, pools):
   rows = []
-  plan = train.make_plan(run, pools)
+  plan = plans.make_plan(run, pools)
   result = train.train(run, plan, pools, rows.append, lambda *a: None)
   return result, rows
 

@@ -18,10 +18,10 @@ from alcurr import (
   jobs,
   memory,
   planning,
+  plans,
   programs,
   savings,
   settings,
-  train,
 )
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, make_gather, on_device
@@ -46,7 +46,7 @@ def toy_pools():
 
 def test_the_pool_is_counted_by_hand_and_twice_named_counts_once(toy_pools):
   need = memory.need(
-    train.make_plan(toy.make_run(trials_by="vmap"), toy_pools), toy_pools
+    plans.make_plan(toy.make_run(trials_by="vmap"), toy_pools), toy_pools
   )
   # An example: 16 uint8 and a label and a difficulty of 4 bytes each; in each
   # of five partitions an arm and a place, 4 bytes each.
@@ -58,7 +58,7 @@ def test_the_pool_is_counted_by_hand_and_twice_named_counts_once(toy_pools):
 
 def test_the_state_is_parameters_moments_sampler_and_key(toy_pools):
   need = memory.need(
-    train.make_plan(toy.make_run(trials_by="vmap"), toy_pools), toy_pools
+    plans.make_plan(toy.make_run(trials_by="vmap"), toy_pools), toy_pools
   )
   params = (16 * toy.NUM_CLASSES + toy.NUM_CLASSES) * 4
   # Adam has two moments and a count; the sampler a key, its group's size, the
@@ -73,7 +73,7 @@ def test_the_state_is_parameters_moments_sampler_and_key(toy_pools):
 
 def test_activations_grow_with_the_batch(toy_pools):
   def activations(**changes) -> int:
-    plan = train.make_plan(toy.make_run(trials_by="vmap", **changes), toy_pools)
+    plan = plans.make_plan(toy.make_run(trials_by="vmap", **changes), toy_pools)
     return memory.need(plan, toy_pools).training
 
   small, large = activations(), activations(batch_size=512)
@@ -91,11 +91,11 @@ def test_the_greedier_program_counts_and_donated_results_do_not():
     return types.SimpleNamespace(memory_analysis=lambda: analysis)
 
   state = jax.eval_shape(
-    functools.partial(train.init_trials, toy.make_run(trials_by="vmap")),
+    functools.partial(plans.init_trials, toy.make_run(trials_by="vmap")),
     toy.make_pool(64),
   )
-  chunks = train.Chunks([], program(100, 50, 45), None)
-  plan = train.Plan(chunks, 1, program(90, 20, 0), state, 0, 0)
+  chunks = plans.Chunks([], program(100, 50, 45), None)
+  plan = plans.Plan(chunks, 1, program(90, 20, 0), state, 0, 0)
   need = memory.need(plan, {})
   assert (need.training, need.evaluation, need.activations) == (105, 110, 110)
 
@@ -103,11 +103,11 @@ def test_the_greedier_program_counts_and_donated_results_do_not():
 def test_where_a_backend_cannot_tell_what_is_known_counts():
   silent = types.SimpleNamespace(memory_analysis=lambda: None)
   state = jax.eval_shape(
-    functools.partial(train.init_trials, toy.make_run(trials_by="vmap")),
+    functools.partial(plans.init_trials, toy.make_run(trials_by="vmap")),
     toy.make_pool(64),
   )
-  chunks = train.Chunks([], silent, None)
-  need = memory.need(train.Plan(chunks, 1, silent, state, 0, 0), {})
+  chunks = plans.Chunks([], silent, None)
+  need = memory.need(plans.Plan(chunks, 1, silent, state, 0, 0), {})
   assert need.activations is None and need.total == 2 * need.state > 0
   assert need.parts().endswith("activations unknown")
   assert memory.fits(need, need.total * 2)
@@ -119,10 +119,10 @@ def test_a_plan_from_shapes_from_numpy_and_from_arrays_is_one_program(
   toy_pools,
 ):
   """So that planning ahead compiles nothing twice."""
-  first = train.make_plan(toy.make_run(trials_by="vmap"), _shapes(toy_pools))
+  first = plans.make_plan(toy.make_run(trials_by="vmap"), _shapes(toy_pools))
   compiled = len(programs._compiled)
   for pools in (jax.tree.map(np.asarray, toy_pools), toy_pools):
-    plan = train.make_plan(toy.make_run(trials_by="vmap"), pools)
+    plan = plans.make_plan(toy.make_run(trials_by="vmap"), pools)
     assert plan.chunks.program is first.chunks.program
     assert plan.score is first.score
   assert len(programs._compiled) == compiled

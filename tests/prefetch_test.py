@@ -12,7 +12,7 @@ import pytest
 import toy
 from contract_test import SAMPLERS
 
-from alcurr import prefetch, step, train
+from alcurr import plans, prefetch, step
 from alcurr.data.fetch import make_fetch
 from alcurr.data.pool import make_gather
 from alcurr.types import Images, Stored
@@ -25,21 +25,21 @@ OPEN = ("uniform", "uniform_replacement", "curriculum", "frozen_policy")
 LENGTHS = [5, 5, 3]
 
 
-def _run(sampler: str, **changes) -> train.Run:
+def _run(sampler: str, **changes) -> plans.Run:
   run = toy.make_run(SAMPLERS[sampler], 16, sum(LENGTHS), **changes)
   return run._replace(gather=make_gather(fetch=make_fetch(STORE)), store=STORE)
 
 
-def _planned(run: train.Run):
-  state = train.init_trials(run, HOST_POOL)
+def _planned(run: plans.Run):
+  state = plans.init_trials(run, HOST_POOL)
   return state, prefetch.plan(
     *(run.sampler, run.store, max(LENGTHS), run.trials_by, state, HOST_POOL)
   )
 
 
-def _draws(run: train.Run, state) -> list[np.ndarray]:
+def _draws(run: plans.Run, state) -> list[np.ndarray]:
   """What the fused steps of each chunk draw: [S, T, B] each."""
-  steps = train.make_steps(run._replace(gather=make_gather()))
+  steps = plans.make_steps(run._replace(gather=make_gather()))
   one = jax.jit(jax.vmap(lambda s: steps.measured(s, POOL, POOL, ())))
   chunks = []
   for length in LENGTHS:
@@ -125,18 +125,18 @@ def test_a_store_that_fails_stops_the_run():
 
 def test_a_run_that_goes_on_fetches_from_where_it_was():
   run = _run("uniform", chunk_steps=5)
-  first = train.init_trials(run, HOST_POOL)
+  first = plans.init_trials(run, HOST_POOL)
   pools = {"train": POOL, "probe": POOL}
-  steps = train.make_steps(run._replace(gather=make_gather()))
+  steps = plans.make_steps(run._replace(gather=make_gather()))
   chunk = jax.jit(step.make_train_chunk(steps, 5, "map"))
   state, _ = chunk(first, jnp.int32(5), POOL, POOL)
-  chunks = train.make_chunks(run, steps, LENGTHS, state, pools)
+  chunks = plans.make_chunks(run, steps, LENGTHS, state, pools)
   assert chunks.ahead is None  # of pools on the device
-  chunks = train.make_chunks(
+  chunks = plans.make_chunks(
     run, steps, LENGTHS, state, {**pools, "train": HOST_POOL}
   )
-  whole = list(train.pool_of_each(chunks, first, HOST_POOL))
-  rest = list(train.pool_of_each(chunks, state, HOST_POOL, first=1))
+  whole = list(plans.pool_of_each(chunks, first, HOST_POOL))
+  rest = list(plans.pool_of_each(chunks, state, HOST_POOL, first=1))
   assert (len(whole), len(rest)) == (3, 2)
   for mine, theirs in zip(rest, whole[1:], strict=True):
     jax.tree.map(np.testing.assert_array_equal, mine.source, theirs.source)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import toy
 
-from alcurr import profiling, samplers, step, traces, train
+from alcurr import plans, profiling, samplers, step, traces, train
 from alcurr.data.pool import make_gather
 from alcurr.traces import Event
 from alcurr.types import Images, Model
@@ -122,7 +122,7 @@ def made():
     return image.reshape(len(image), -1) @ params["weight"], model_state
 
   model, gather = Model(init, apply), make_gather()
-  run = train.Run(
+  run = plans.Run(
     sampler=samplers.get_sampler(
       {
         "name": "active_bandit",
@@ -145,14 +145,14 @@ def made():
     trials_by="map",
     evaluations=1,
     chunk_steps=4,
-    score=train.make_score(model, gather, 64, "map"),
+    score=plans.make_score(model, gather, 64, "map"),
   )
   rng = np.random.default_rng(0)
   pools = {}
   for name, size in {"train": 640, "probe": 64, "valid": 64}.items():
     image = rng.integers(0, 256, (size, 28, 28, 1)).astype(np.uint8)
     pools[name] = toy.make_pool(size)._replace(source=Images(image))
-  return run, train.make_plan(run, pools), pools
+  return run, plans.make_plan(run, pools), pools
 
 
 def _train(made, watch=None):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from alcurr import experiment, jobs, runs, settings, stopping, train
+from alcurr import experiment, jobs, plans, runs, settings, stopping
 from alcurr.data.pool import make_pool
 from alcurr.difficulty.arms import ARMS
 from alcurr.errors import UserError
@@ -72,7 +72,7 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
   one = runs.make_run(equal, job, "uniform", pools)
   two = runs.make_run(equal, job, "bandit", pools)
   assert two.num_steps / one.num_steps == pytest.approx(0.75, abs=0.02)
-  spent = [train.count_flops(run, pools) * run.num_steps for run in (one, two)]
+  spent = [plans.count_flops(run, pools) * run.num_steps for run in (one, two)]
   assert spent[1] <= spent[0]
   assert spent[1] == pytest.approx(spent[0], rel=0.02)
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 import toy
 
-from alcurr import samplers, step, tally, train
+from alcurr import plans, samplers, step, tally, train
 from alcurr.data.pool import make_gather
 from alcurr.errors import FaultError
 from alcurr.types import Images
@@ -54,7 +54,7 @@ def _run(model, sampler=None, num_steps=20, **changes):
       sampler or _BANDIT, "x", batch_size=BATCH_SIZE, num_steps=num_steps
     )
   trials_by = changes.get("trials_by", "map")
-  return train.Run(
+  return plans.Run(
     sampler=sampler,
     model=model,
     tx=optax.sgd(0.1, momentum=0.9),
@@ -65,7 +65,7 @@ def _run(model, sampler=None, num_steps=20, **changes):
     trials_by=trials_by,
     evaluations=2,
     chunk_steps=5,
-    score=train.make_score(model, make_gather(), 50, trials_by),
+    score=plans.make_score(model, make_gather(), 50, trials_by),
     name="toy",
   )._replace(**changes)
 
@@ -79,7 +79,7 @@ POOLS = {
 
 def _train(run, pools=POOLS):
   rows = []
-  plan = train.make_plan(run, pools)
+  plan = plans.make_plan(run, pools)
   result = train.train(run, plan, pools, rows.append, lambda *_: None)
   return result, rows
 

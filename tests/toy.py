@@ -6,7 +6,7 @@ from typing import Any
 
 import optax
 
-from alcurr import samplers, train
+from alcurr import plans, samplers
 from alcurr.contract import (
   NUM_ARMS,
   NUM_CLASSES,
@@ -32,10 +32,10 @@ def make_run(
   num_steps: int = 20,
   trials_by: str = "map",
   **changes,
-) -> train.Run:
+) -> plans.Run:
   """Two trials of a sampler, in chunks of five steps, evaluated twice."""
   model, gather = make_linear(), make_gather()
-  return train.Run(
+  return plans.Run(
     sampler=samplers.get_sampler(
       spec, "x", batch_size=batch_size, num_steps=num_steps
     ),
@@ -48,5 +48,5 @@ def make_run(
     trials_by=trials_by,
     evaluations=2,
     chunk_steps=5,
-    score=train.make_score(model, gather, 50, trials_by),
+    score=plans.make_score(model, gather, 50, trials_by),
   )._replace(**changes)

@@ -9,7 +9,7 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alcurr import programs, samplers, step, train
+from alcurr import plans, programs, samplers, step, train
 from alcurr.data.pool import make_gather
 
 
@@ -20,7 +20,7 @@ from alcurr.data.pool import make_gather
   st.sampled_from([1, 2, 8, 32]),
 )
 def test_chunks_add_up(num_steps, evaluations, chunk_steps, cycle):
-  lengths, per_evaluation = train.plan_chunks(
+  lengths, per_evaluation = plans.plan_chunks(
     num_steps, evaluations, chunk_steps, cycle
   )
   assert sum(lengths) == num_steps
@@ -32,7 +32,7 @@ def test_chunks_add_up(num_steps, evaluations, chunk_steps, cycle):
 
 
 def test_ten_evaluations_of_a_thousand_steps():
-  assert train.plan_chunks(1000, 10, 30) == ([25] * 40, 4)
+  assert plans.plan_chunks(1000, 10, 30) == ([25] * 40, 4)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_giving_chunks_ahead_changes_nothing():
     "probe": toy.make_pool(60, seed=2),
     "valid": toy.make_pool(100, seed=1),
   }
-  plan = train.make_plan(run, pools)
+  plan = plans.make_plan(run, pools)
   rows, seen = [], []
   result = train.train(
     run, plan, pools, rows.append, lambda examples, text: seen.append(examples)
   )
-  state = train.init_trials(run, pools["train"])
+  state = plans.init_trials(run, pools["train"])
   steps = step.make_steps(run.model, run.tx, run.sampler, run.gather)
   one = jax.jit(
     jax.vmap(lambda s: steps.measured(s, pools["train"], pools["probe"], ()))
@@ -121,5 +121,5 @@ def test_giving_chunks_ahead_changes_nothing():
   scored = [row["step"] for row in rows[::2] if "valid" in row]
   assert len(scored) == 3 and scored[-1] == 23
   assert sum(seen) == 23 * 8 * 2
-  last = train.score_pool(run, result.state, pools["valid"])
+  last = plans.score_pool(run, result.state, pools["valid"])
   assert rows[-1]["valid"]["top1"] == float((last.rank[1] < 1).mean())

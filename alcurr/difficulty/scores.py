@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from alcurr import programs, tally, train
+from alcurr import plans, programs, tally, train
 from alcurr.errors import FaultError
 from alcurr.plugins import Registry
 from alcurr.types import Array, Loss, Pool
@@ -47,8 +47,8 @@ class Difficulty(NamedTuple):
 
 
 def difficulty_of(
-  run: train.Run,
-  score: train.Score,
+  run: plans.Run,
+  score: plans.Score,
   result: train.Result,
   pools: Mapping[str, Pool],
 ) -> Difficulty:

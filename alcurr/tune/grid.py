@@ -19,7 +19,7 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import configfile, evaluate, runs, settings, tally, train
+from alcurr import configfile, evaluate, plans, runs, settings, tally
 from alcurr.errors import UserError
 from alcurr.tune import compared, noise_scale, swept, trials
 from alcurr.tune.compared import RATE
@@ -71,7 +71,7 @@ def combinations(fields: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def run_rates(
-  run: train.Run,
+  run: plans.Run,
   optimizer: Mapping[str, Any],
   rates: Sequence[float],
   pools: Mapping[str, Pool],
@@ -96,7 +96,7 @@ def run_rates(
     seeds=run.seeds * len(rates),
   )
   peaks = [rate for rate in rates for _ in run.seeds]
-  state = train.init_trials(every, pools["train"])
+  state = plans.init_trials(every, pools["train"])
   state = swept.at_rates(optimizer, state, peaks)
   look = None
   if norms is not None:
@@ -110,7 +110,7 @@ def run_rates(
       progress(steps * run.batch_size * len(peaks), text)
       if look:
         look(stretch)
-  scores = train.score_pool(every, stretch.state, pools["valid"])
+  scores = plans.score_pool(every, stretch.state, pools["valid"])
   shape = (len(rates), len(run.seeds))
   by_rate = evaluate.Scores(
     *(np.asarray(x).reshape(*shape, -1) for x in scores)

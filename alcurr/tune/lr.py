@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alcurr import programs, runs, settings, train
+from alcurr import plans, programs, runs, settings
 from alcurr.errors import UserError
 from alcurr.report.style import COLORS
 from alcurr.tune import trials
@@ -118,7 +118,7 @@ def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
 
 
 def range_test(
-  run: train.Run, rate: np.ndarray, pools: Mapping[str, Pool]
+  run: plans.Run, rate: np.ndarray, pools: Mapping[str, Pool]
 ) -> Curves:
   """Trains a run whose optimiser's rate is that of each step.
 
@@ -130,10 +130,10 @@ def range_test(
     rate: [T], what its optimiser does.
     pools: "train", "probe" and "valid".
   """
-  score = train.make_score(
+  score = plans.make_score(
     _as_in_training(run.model), run.gather, run.batch_size, run.trials_by
   )
-  state = train.init_trials(run, pools["train"])
+  state = plans.init_trials(run, pools["train"])
   valid, variables = pools["valid"], (state.params, state.model_state)
   program = programs.compile_once(score, variables, valid)
   loss, measured, accuracy = [], [], []

@@ -27,7 +27,7 @@ import optax
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alcurr import programs, step, train
+from alcurr import plans, programs, step
 from alcurr.report.style import plain, styles
 from alcurr.tune.trials import Stretch
 from alcurr.types import Array, Pool, TrainState
@@ -62,7 +62,7 @@ def read(norms: Norms, batch_size: int) -> Reading:
   return Reading(float(gradient), float(noise), float(scale))
 
 
-def make_norms(run: train.Run) -> Callable[[TrainState, Pool], Array]:
+def make_norms(run: plans.Run) -> Callable[[TrainState, Pool], Array]:
   """A function (state, pool) -> (m, q) [2] of one trial.
 
   The batches are drawn uniformly, whatever the run's sampler, and augmented as
@@ -111,7 +111,7 @@ def _squared(tree: Any) -> Array:
 
 
 def make_gauge(
-  run: train.Run, pool: Pool, found: list[Norms]
+  run: plans.Run, pool: Pool, found: list[Norms]
 ) -> Callable[[Stretch], None]:
   """A function that adds to `found` what it measures of a run on its way.
 

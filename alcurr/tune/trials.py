@@ -20,11 +20,11 @@ from alcurr import (
   experiment,
   jobs,
   lock,
+  plans,
   settings,
   step,
   stopping,
   tally,
-  train,
   workdirs,
   writer,
 )
@@ -46,7 +46,7 @@ class Stretch(NamedTuple):
 
 
 def follow(
-  run: train.Run, pools: Mapping[str, Pool], state: TrainState
+  run: plans.Run, pools: Mapping[str, Pool], state: TrainState
 ) -> Iterator[Stretch]:
   """Trains all trials of a run, chunk by chunk.
 
@@ -59,12 +59,12 @@ def follow(
     FaultError: a law of `laws` was broken.
   """
   pool, probe = pools["train"], pools["probe"]
-  steps = train.make_steps(run)
-  lengths, _ = train.plan_chunks(
+  steps = plans.make_steps(run)
+  lengths, _ = plans.plan_chunks(
     run.num_steps, run.evaluations, run.chunk_steps, steps.cycle
   )
-  chunks = train.make_chunks(run, steps, lengths, state, pools)
-  pool_of = train.pool_of_each(chunks, state, pool)
+  chunks = plans.make_chunks(run, steps, lengths, state, pools)
+  pool_of = plans.pool_of_each(chunks, state, pool)
   so_far = tally.start(len(run.seeds), pool.label.shape[0])
   done = 0
   for length in lengths:

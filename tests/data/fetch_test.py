@@ -7,7 +7,7 @@ import pytest
 import toy
 from contract_test import SAMPLERS
 
-from alcurr import train
+from alcurr import plans, train
 from alcurr.data import strokes, synthetic
 from alcurr.data.fetch import make_fetch
 from alcurr.data.pool import make_gather
@@ -108,15 +108,15 @@ def _run(sampler: str, trials_by: str, store: Images | None, **changes):
   run = toy.make_run(SAMPLERS[sampler], num_steps=12, trials_by=trials_by)
   return run._replace(
     gather=gather,
-    score=train.make_score(toy.make_linear(), gather, 50, trials_by),
+    score=plans.make_score(toy.make_linear(), gather, 50, trials_by),
     store=store,
     **changes,
   )
 
 
-def _train(run: train.Run, pools: dict[str, Pool]):
+def _train(run: plans.Run, pools: dict[str, Pool]):
   rows = []
-  plan = train.make_plan(run, pools)
+  plan = plans.make_plan(run, pools)
   result = train.train(run, plan, pools, rows.append, lambda *_: None)
   for row in rows:
     del row["train_seconds"]

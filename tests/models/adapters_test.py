@@ -9,7 +9,7 @@ import pytest
 import toy
 from flax import nnx
 
-from alcurr import train
+from alcurr import plans, train
 from alcurr.data.pool import make_gather
 from alcurr.models import from_functions, from_linen, from_nnx
 
@@ -162,10 +162,10 @@ def test_each_trains_and_its_trials_differ(make):
   run = toy.make_run(num_steps=40, batch_size=32)._replace(
     model=model,
     tx=optax.adam(0.05),
-    score=train.make_score(model, gather, 50, "map"),
+    score=plans.make_score(model, gather, 50, "map"),
   )
   rows = []
-  plan = train.make_plan(run, pools)
+  plan = plans.make_plan(run, pools)
   result = train.train(run, plan, pools, rows.append, lambda *a: None)
   losses = [row["valid"]["loss"] for row in rows[-2:]]
   assert max(losses) < 0.85 * np.log(toy.NUM_CLASSES)

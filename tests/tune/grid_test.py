@@ -6,7 +6,7 @@ import pytest
 import tiny
 import toy
 
-from alcurr import train
+from alcurr import plans, train
 from alcurr.errors import UserError
 from alcurr.evaluate import Scores
 from alcurr.optimizers import get_optimizer
@@ -48,9 +48,9 @@ def pools():
 def test_every_rate_is_as_in_a_run_of_its_own(pools, optimizer, monkeypatch):
   """Trained by train.train, with the optimiser that knows its rate."""
   compiled = []
-  compile_once = train.programs.compile_once
+  compile_once = plans.programs.compile_once
   monkeypatch.setattr(
-    train.programs,
+    plans.programs,
     "compile_once",
     lambda *args, **options: (
       compiled.append(args) or compile_once(*args, **options)
@@ -64,10 +64,10 @@ def test_every_rate_is_as_in_a_run_of_its_own(pools, optimizer, monkeypatch):
     alone = run._replace(
       tx=get_optimizer({**optimizer, "learning_rate": rate}, 20)
     )
-    plan = train.make_plan(alone, pools)
+    plan = plans.make_plan(alone, pools)
     ignore = lambda *args: None  # noqa: E731
     result = train.train(alone, plan, pools, ignore, ignore)
-    expected = train.score_pool(alone, result.state, pools["valid"])
+    expected = plans.score_pool(alone, result.state, pools["valid"])
     np.testing.assert_allclose(scores.loss[i], expected.loss, rtol=2e-4)
     assert (scores.rank[i] == expected.rank).mean() > 0.99
   assert np.abs(scores.loss[0] - scores.loss[1]).max() > 0.1

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import toy
 
-from alcurr import train
+from alcurr import plans
 from alcurr.data.pool import make_gather
 from alcurr.tune import noise_scale, trials
 
@@ -32,7 +32,7 @@ def test_it_is_that_of_all_gradients(batch_size):
   mean = each.mean(0)
   gradient, sigma = mean @ mean, each.var(0).sum()
   norms = jax.jit(jax.vmap(noise_scale.make_norms(run), (0, None)))
-  start = train.init_trials(run, pool)
+  start = plans.init_trials(run, pool)
   start = start._replace(
     params=jax.tree.map(
       lambda x, y: np.broadcast_to(x, y.shape), params, start.params
@@ -70,7 +70,7 @@ def test_it_is_measured_at_each_fifth(monkeypatch):
   run = toy.make_run(num_steps=20, evaluations=10, chunk_steps=2)
   found = []
   look = noise_scale.make_gauge(run, pool, found)
-  for stretch in trials.follow(run, pools, train.init_trials(run, pool)):
+  for stretch in trials.follow(run, pools, plans.init_trials(run, pool)):
     look(stretch)
   assert [norms.step for norms in found] == [4, 8, 12, 16, 20]
   assert all(norms.mean.shape == (2,) for norms in found)
@@ -82,7 +82,7 @@ def test_augmentation_is_part_of_the_noise():
   """An augmentation that blanks each image leaves the bias's gradient."""
   pool = toy.make_pool()
   run = toy.make_run(gather=make_gather(), augment=lambda key, image: 0 * image)
-  state = jax.tree.map(lambda x: x[0], train.init_trials(run, pool))
+  state = jax.tree.map(lambda x: x[0], plans.init_trials(run, pool))
   m, q = noise_scale.make_norms(run)(state, pool)
   # A quarter for each class, less one at the label: 3/4 at most.
   assert 0 < m < q < 0.75
