@@ -8,7 +8,7 @@ hold. No law knows which sampler it looks at.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import numpy as np
 import optax
 import pandas as pd
 
-from alcurr import step
+from alcurr import laws, step
 from alcurr.data.pool import make_gather
 from alcurr.difficulty import arms
 from alcurr.types import Images, Model, Pool, PyTree, Sampler, TrainState
@@ -150,23 +150,36 @@ def _trial(states: TrainState, trial: int) -> TrainState:
   return jax.tree.map(lambda x: x[trial], states)
 
 
+def _must(holds: bool | np.bool_, text: str, *seen: Any) -> None:
+  """An error of its own: `assert` says nothing outside of pytest."""
+  if not holds:
+    raise AssertionError(text.format(*seen))
+
+
 def _assert_equal(left: PyTree, right: PyTree, **tolerance: float) -> None:
   """Bitwise, or within a tolerance for the floats."""
-  assert jax.tree.structure(left) == jax.tree.structure(right)
+  structures = jax.tree.structure(left), jax.tree.structure(right)
+  _must(structures[0] == structures[1], "{} is not {}", *structures)
   for a, b in zip(arrays(left), arrays(right), strict=True):
     np.testing.assert_allclose(a, b, **({"rtol": 0} | tolerance))
 
 
 def draws_are_valid(case: Case) -> None:
   draw = case.sample(jax.random.key(3), case.state.sampler_state, case.pool)
-  for field in (draw.index, draw.arm, draw.prob, draw.weight):
-    assert field.shape == (BATCH_SIZE,)
-  assert draw.index.dtype == draw.arm.dtype == jnp.int32
+  for name in ("index", "arm", "prob", "weight"):
+    shape = getattr(draw, name).shape
+    _must(shape == (BATCH_SIZE,), "{} is of shape {}", name, shape)
+  for name in ("index", "arm"):
+    dtype = getattr(draw, name).dtype
+    _must(dtype == jnp.int32, "{} is {}, not int32", name, dtype)
   index, arm, prob, _, policy = map(np.asarray, draw)
-  assert (index >= 0).all() and (index < case.pool.label.shape[0]).all()
-  assert (prob > 0).all() and (prob <= 1).all()
+  size = case.pool.label.shape[0]
+  inside = (index >= 0) & (index < size)
+  _must(inside.all(), "of a pool of {} it drew {}", size, index[~inside])
+  possible = (prob > 0) & (prob <= 1)
+  _must(possible.all(), "probabilities of {}", prob[~possible])
   np.testing.assert_allclose(policy.sum(), 1, rtol=1e-6)
-  assert (policy >= 0).all()
+  _must((policy >= 0).all(), "a policy of {}", policy)
   for name in case.sampler.needs:
     np.testing.assert_array_equal(
       arm, np.asarray(case.pool.arms[name].arm)[index]
@@ -204,20 +217,33 @@ def draw_frequencies_match_prob(case: Case) -> None:
     expected = np.append(prob[common], max(1 - prob[common].sum(), 0))
     expected *= num_keys
     if expected[-1] < 1:  # hardly anything else may happen
-      assert observed[-1] <= 10
+      _must(
+        observed[-1] <= 10,
+        *("slot {} drew {} times what has no probability", slot, observed[-1]),
+      )
       observed, expected = observed[:-1], expected[:-1]
     if len(observed) == 1:
-      assert observed[0] == num_keys
+      _must(
+        observed[0] == num_keys,
+        *("slot {} drew it {} times of {}", slot, observed[0], num_keys),
+      )
     else:
       statistic = ((observed - expected) ** 2 / expected).sum()
-      assert jax.scipy.stats.chi2.sf(statistic, len(observed) - 1) > 1e-4
+      p = jax.scipy.stats.chi2.sf(statistic, len(observed) - 1)
+      _must(
+        p > 1e-4,
+        "in {} draws of slot {} an example came up {:.1f} times where its "
+        "probability says {:.1f}, and others likewise: chi-square, p = {:.2g}",
+        *(num_keys, slot, observed[0], expected[0], p),
+      )
 
 
 def state_keeps_its_shapes_and_stays_finite(case: Case) -> None:
   before = case.init(_keys(*KEYS), case.pool)
   for a, b in zip(arrays(before), arrays(case.both), strict=True):
-    assert (a.shape, a.dtype) == (b.shape, b.dtype)
-    assert np.isfinite(b).all()
+    kinds = (a.shape, a.dtype), (b.shape, b.dtype)
+    _must(kinds[0] == kinds[1], "what was {} became {}", *kinds)
+    _must(np.isfinite(b).all(), "the state came to {}", b)
 
 
 def state_does_not_grow_with_the_pool(case: Case) -> None:
@@ -226,7 +252,7 @@ def state_does_not_grow_with_the_pool(case: Case) -> None:
     state = jax.eval_shape(case.sampler.init, jax.random.key(0), pool)
     return jax.tree.map(jnp.shape, state)
 
-  assert shapes(640) == shapes(6400)
+  _must(shapes(640) == shapes(6400), "{} and {}", shapes(640), shapes(6400))
 
 
 def a_chunk_is_the_loop_over_cycles_and_compiles_once(case: Case) -> None:
@@ -234,7 +260,8 @@ def a_chunk_is_the_loop_over_cycles_and_compiles_once(case: Case) -> None:
   for _ in range(STEPS // case.steps.cycle):
     states = case.chunk(states, case.steps.cycle)
   _assert_equal(case.both, states)
-  assert case.chunk._cache_size() == 1
+  count = case.chunk._cache_size()
+  _must(count == 1, "it was compiled {} times", count)
 
 
 def a_chunk_is_its_steps_one_by_one(case: Case) -> None:
@@ -249,11 +276,12 @@ def a_chunk_is_its_steps_one_by_one(case: Case) -> None:
     if i % case.steps.cycle == 0:
       prepared = prepare(state, case.pool, case.probe)
     part = plain if i % case.steps.every else measured
-    key_draw, *_ = jax.random.split(jax.random.fold_in(state.key, i), 4)
+    key_draw, *_ = step.step_keys(state.key, i)
     draw = case.sample(key_draw, state.sampler_state, case.pool)
     state, one = part(state, case.pool, case.probe, prepared)
     np.testing.assert_array_equal(one.index, draw.index)
-    assert int(one.wrong) == 0
+    wrong = laws.Wrong(int(one.wrong))
+    _must(not wrong, "step {}: {}", i, wrong)
   _assert_equal(case.state, state, rtol=1e-4, atol=1e-6)
 
 
@@ -283,7 +311,9 @@ def no_captured_constants(case: Case) -> None:
   chunk = step.make_train_chunk(case.steps, STEPS, "vmap")
   state = jax.tree.map(lambda x: x[None], case.state)
   jaxpr = jax.make_jaxpr(chunk)(state, STEPS, case.pool, case.probe)
-  assert all(constant.nbytes <= 1024 for constant in arrays(jaxpr.consts))
+  for constant in arrays(jaxpr.consts):
+    size = constant.nbytes
+    _must(size <= 1024, "a constant of {} bytes, {}", size, constant.shape)
 
 
 def draw_costs_the_same_at_any_pool_size(case: Case) -> None:
@@ -313,7 +343,11 @@ def draw_costs_the_same_at_any_pool_size(case: Case) -> None:
 
   # Less is possible: constants of the pool's size may fold better.
   small, large = cost(10_000), cost(10_000_000)
-  assert all(b <= a for a, b in zip(small, large, strict=True)), (small, large)
+  _must(
+    all(b <= a for a, b in zip(small, large, strict=True)),
+    "FLOPs, bytes and memory of {}, and of {} at the larger",
+    *(small, large),
+  )
 
 
 LAWS = {

@@ -36,9 +36,6 @@ if "XLA_FLAGS" not in os.environ:
     with_newer if _knows(with_newer) else " ".join(_FLAGS)
   )
 
-# So that a law which is broken shows its numbers.
-pytest.register_assert_rewrite("alcurr.contract")
-
 QUICKDRAW = pathlib.Path(__file__).parents[2] / "shared/data/quickdraw"
 
 
