@@ -143,8 +143,8 @@ def pools(
   with concurrent.futures.ThreadPoolExecutor(1) as thread:
     ahead: list[concurrent.futures.Future] = []
     for length in lengths:
-      # Asked for before the chunk before it is, which the device does first
-      # what it was asked first.
+      # Before the chunk ahead of it is asked for: a device does things in the
+      # order in which they were.
       place, index = prefetch.draws(place, jnp.int32(length), lean)
       ahead.append(thread.submit(find, index, length))
       if len(ahead) > 1:

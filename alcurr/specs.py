@@ -18,6 +18,9 @@ from typing import Any
 from alcurr import plugins
 from alcurr.errors import UserError
 
+# What a function takes any number of, none too.
+_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 @contextlib.contextmanager
 def mistakes_in(field: str) -> Iterator[None]:
@@ -126,11 +129,13 @@ def make(
   arguments = {
     k: v for k, v in context.items() if k in signature.parameters
   } | arguments
+  for argument, parameter in signature.parameters.items():
+    needed = parameter.default is inspect.Parameter.empty
+    if needed and argument not in arguments and parameter.kind not in _ANY:
+      raise UserError(
+        f"{field}: {name}: missing a required argument: {argument!r}."
+      )
   with mistakes_in(f"{field}: {name}"):
-    try:
-      signature.bind(**arguments)
-    except TypeError as error:
-      raise UserError(f"{field}: {name}: {error}.") from error
     try:
       return factory(**arguments)
     # A value that others than we look at, such as a dtype for optax.
