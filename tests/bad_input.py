@@ -1281,7 +1281,7 @@ CASES = [
     _npz(IMAGES, LABELS[:3]),
   ),
   _arrays(
-    "DIR/a.npz: labels must be integers or strings, got float64.",
+    "DIR/a.npz: labels must be integers or strings, got float64; numbers to be predicted take a run of your own, see the README.",
     "labels of floats",
     _npz(IMAGES, LABELS.astype(float)),
   ),

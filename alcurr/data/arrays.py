@@ -58,7 +58,10 @@ def from_arrays(
   elif labels.dtype.kind in "iu":
     label, names = _from_integers(labels, class_names)
   else:
-    raise UserError(f"labels must be integers or strings, got {labels.dtype}.")
+    raise UserError(
+      f"labels must be integers or strings, got {labels.dtype}; numbers to be "
+      "predicted take a run of your own, see the README."
+    )
   count = np.bincount(label, minlength=len(names))
   if count.min() == 0:
     raise UserError(f"class {names[count.argmin()]!r} has no example.")
