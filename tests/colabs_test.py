@@ -89,7 +89,7 @@ def shell(monkeypatch, tmp_path):
 
 
 # Those that are of what others test as well.
-SLOW = {"paper", "explore_difficulty", "write_a_sampler"}
+SLOW = {"paper", "explore_difficulty", "write_a_sampler", "your_data"}
 
 
 @pytest.mark.parametrize(

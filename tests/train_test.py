@@ -40,7 +40,7 @@ def test_ten_evaluations_of_a_thousand_steps():
   [
     ({"epsilon": "0.9", "warmup": 50, "bandit": "softmax(learning_rate=3)"}, 1),
     ({"gain": "gradient_prediction_gain"}, 2),
-    ({"arms": "shuffled"}, 2),
+    pytest.param({"arms": "shuffled"}, 2, marks=pytest.mark.slow),
   ],
 )
 def test_samplers_that_differ_in_numbers_share_a_program(
