@@ -11,6 +11,7 @@ passed over for the one before.
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import pathlib
 import shutil
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
+from absl import logging as absl_logging
 
 from alcurr import writer
 from alcurr.data import cache
@@ -123,14 +124,14 @@ def restore(
         raise ValueError(f"{rows.name} has lost rows before it")
     except (OSError, ValueError) as error:
       damaged[step] = error
-      logging.warning("%s is damaged: %s.", path, error)
+      absl_logging.warning("%s is damaged: %s.", path, error)
       continue
     _check_facts(folder, manifest, template, facts)
     arrays = _read(path / "state")
     for later in damaged:
       shutil.rmtree(folder / str(later))
     if damaged:
-      logging.warning("The run goes on from %s instead.", path)
+      absl_logging.warning("The run goes on from %s instead.", path)
     return Saved(
       step,
       _kept(template, arrays),
@@ -247,7 +248,7 @@ def _check_facts(
   for name, value in _environment().items():
     before = manifest["environment"].get(name)
     if before != value:
-      logging.warning(
+      absl_logging.warning(
         "%s was %s when the run was saved and is %s now: it may go on with "
         "other bits than it would have.",
         *(name, before, value),
@@ -293,6 +294,21 @@ def write(folder: pathlib.Path, saved: Saved, facts: Mapping[str, Any]) -> None:
     ) from error
 
 
+@contextlib.contextmanager
+def _without_orbax_tracebacks() -> Iterator[None]:
+  """Leaves out what threads of Orbax log of errors that it raises as well."""
+
+  def others(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and "orbax" in record.pathname)
+
+  logger = absl_logging.get_absl_logger()
+  logger.addFilter(others)
+  try:
+    yield
+  finally:
+    logger.removeFilter(others)
+
+
 def _write(
   folder: pathlib.Path, saved: Saved, facts: Mapping[str, Any]
 ) -> None:
@@ -301,6 +317,7 @@ def _write(
   folder.mkdir()  # and not its parents, which may have been deleted
   with (
     _staying(folder),
+    _without_orbax_tracebacks(),
     ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax,
   ):
     state = (folder / "state").absolute()

@@ -347,6 +347,37 @@ def test_a_disk_without_room_is_told_before_orbax_fails(tmp_path, monkeypatch):
   assert list(tmp_path.iterdir()) == []
 
 
+def test_threads_of_orbax_log_nothing_that_is_raised(
+  tmp_path, monkeypatch, caplog
+):
+  """What it logs of its own, and what others do, is still told."""
+
+  logger = logging.get_absl_logger()
+  caplog.set_level("WARNING", logger=logger.name)
+
+  def failing(self, path, *args, **kwargs):
+    for place in ("/site-packages/orbax/future.py", "/elsewhere.py"):
+      error = OSError("gone")
+      details = (OSError, error, None)
+      record = logger.makeRecord(
+        *("absl", logging.converter.STANDARD_ERROR, place, 1),
+        *("%s", (place,), details),
+      )
+      logger.handle(record)
+    logging.warning("told by all")
+    raise OSError("gone")
+
+  monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", failing)
+  every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1})
+  with (
+    pytest.raises(MachineError, match="gone"),
+    keeping.Checkpoints(tmp_path, every, {}) as checkpoints,
+  ):
+    checkpoints.save(1, checkpoint.Kept(STATE, TALLY), 1.0, None, 2)
+  assert "orbax" not in caplog.text
+  assert "/elsewhere.py" in caplog.text and "told by all" in caplog.text
+
+
 def test_a_folder_deleted_while_orbax_writes_is_no_checkpoint(
   tmp_path, monkeypatch
 ):
