@@ -32,6 +32,7 @@ from alcurr.types import Array, PyTree, TrainState
 _MANIFEST = "manifest.json"
 # What Orbax and the manifest write beside the arrays, measured as below 100 kB.
 _OVERHEAD = 256 * 1024  # bytes
+_ORBAX = pathlib.Path(ocp.__file__).parent
 
 
 class Kept(NamedTuple):
@@ -299,7 +300,8 @@ def _without_orbax_tracebacks() -> Iterator[None]:
   """Leaves out what threads of Orbax log of errors that it raises as well."""
 
   def others(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and "orbax" in record.pathname)
+    place = pathlib.Path(record.pathname)
+    return not (record.exc_info and place.is_relative_to(_ORBAX))
 
   logger = absl_logging.get_absl_logger()
   logger.addFilter(others)
