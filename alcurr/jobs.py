@@ -33,7 +33,7 @@ def load_job(config: ConfigDict, cache_dir: pathlib.Path) -> Job:
 
 def make_job(config: ConfigDict, data: sources.Loaded) -> Job:
   """Builds what all runs share, for data that is loaded."""
-  parts, gather, store = data
+  parts, gather, lookup = data
   one = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
@@ -48,14 +48,14 @@ def make_job(config: ConfigDict, data: sources.Loaded) -> Job:
         model, gather, config.eval_batch_size, trials_by, loss
       )
       networks[str(mine.model)] = Network(model, score)
-  return Job(parts, gather, networks, trials_by, store)
+  return Job(parts, gather, networks, trials_by, lookup)
 
 
 def with_settings(
   config: ConfigDict, job: Job, changed: ConfigDict, cache_dir: pathlib.Path
 ) -> Job:
   """The job of another config, of the same data as far as it is the same."""
-  data = sources.Loaded(job.parts, job.gather, job.store)
+  data = sources.Loaded(job.parts, job.gather, job.lookup)
   count = changed.data.train_examples
   if any(changed.data[f] != config.data[f] for f in ("render", "pool")):
     data = sources.load(changed.data, cache_dir)

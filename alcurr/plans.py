@@ -11,18 +11,17 @@ import jax.numpy as jnp
 import optax
 
 from alcurr import evaluate, prefetch, programs, step
+from alcurr.data.fetch import Lookup
 from alcurr.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
-  Images,
   Loss,
   Model,
   Pool,
   PyTree,
   Sampler,
-  Strokes,
   TrainState,
 )
 
@@ -48,7 +47,7 @@ class Run(NamedTuple):
   augment: Augment | None = None  # of the images that are trained on
   loss: Loss = softmax_cross_entropy  # of each example
   name: str = "the run"  # in what is said of it
-  store: Images | Strokes | None = None  # of pools on the host
+  lookup: Lookup | None = None  # of pools on the host
 
 
 class Chunks(NamedTuple):
@@ -147,7 +146,7 @@ def make_chunks(
   """
   pool, most = pools["train"], max(lengths)
   ahead = prefetch.plan(
-    *(run.sampler, run.store, most, run.trials_by, state, pool)
+    *(run.sampler, run.lookup, most, run.trials_by, state, pool)
   )
   if ahead:
     pool = pool._replace(source=ahead.shapes)

@@ -18,16 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr import programs, step
-from alcurr.data.fetch import Lookup, make_lookup
+from alcurr.data.fetch import Lookup
 from alcurr.types import (
   Array,
   Fetched,
-  Images,
   Pool,
   PyTree,
   Sampler,
   Stored,
-  Strokes,
   TrainState,
   learn_nothing,
 )
@@ -89,7 +87,7 @@ def make_draws(
 
 def plan(
   sampler: Sampler,
-  store: Images | Strokes | None,
+  lookup: Lookup | None,
   most_steps: int,
   trials_by: str,
   state: TrainState,
@@ -102,20 +100,19 @@ def plan(
 
   Args:
     sampler: of the run.
-    store: of the pool's examples, on the host; None where they are not there.
+    lookup: of the pool's examples, on the host; None where they are not there.
     most_steps: of a chunk.
     trials_by: of the run.
     state: of all trials, or its shapes.
     pool: to draw from, or its shapes.
   """
   known = sampler.signal is learn_nothing
-  if store is None or not known or not isinstance(pool.source, Stored):
+  if lookup is None or not known or not isinstance(pool.source, Stored):
     return None
   draws = make_draws(sampler, most_steps, trials_by)
   given = (_place(state), jnp.int32(0), pool._replace(source=()))
   _, index = jax.eval_shape(draws, *given)
   most = min(index.size, pool.label.shape[0])
-  lookup = make_lookup(store)
   shapes = Fetched(jax.ShapeDtypeStruct((most,), np.int32), lookup.room(most))
   return Prefetch(programs.compile_once(draws, *given), lookup, shapes)
 

@@ -29,11 +29,12 @@ from alcurr import (
   writer,
 )
 from alcurr.data.augment import get_augment
+from alcurr.data.fetch import Lookup
 from alcurr.data.pool import Dataset
 from alcurr.difficulty import arms
 from alcurr.optimizers import get_optimizer
 from alcurr.tracking.beside import Trackers
-from alcurr.types import Array, Batch, Images, Model, Pool, Strokes
+from alcurr.types import Array, Batch, Model, Pool
 
 
 class Network(NamedTuple):
@@ -48,7 +49,7 @@ class Job(NamedTuple):
   gather: Callable[[Pool, Array], Batch]
   networks: dict[str, Network]  # by the text of `config.model`
   trials_by: str
-  store: Images | Strokes | None = None  # of pools on the host
+  lookup: Lookup | None = None  # of pools on the host
 
 
 class Planned(NamedTuple):
@@ -114,7 +115,7 @@ def _make_run(config: ConfigDict, job: Job, name: str, steps: int) -> plans.Run:
     augment=get_augment(config.augment, "augment"),
     loss=settings.make_loss(config),
     name=name,
-    store=job.store,
+    lookup=job.lookup,
   )
 
 

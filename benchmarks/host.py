@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alcurr.data.fetch import make_fetch
+from alcurr.data.fetch import make_fetch, make_lookup
 from alcurr.data.pool import make_gather
 from alcurr.data.render import make_render
 from alcurr.models import MODELS
@@ -80,14 +80,16 @@ def measure(
   stores = {"host": strokes, "host, mapped": mapped(strokes, folder)}
   places = {DEVICE: (device, None, None)}
   for place, store in stores.items():
-    places[place] = (host, make_fetch(store), store)
-    places[f"{place}, in the step"] = (host, make_fetch(store), None)
+    lookup = make_lookup(store)
+    fetch = make_fetch(lookup)
+    places[place] = (host, fetch, lookup)
+    places[f"{place}, in the step"] = (host, fetch, None)
   rows = []
   for name in args.samplers:
     contestants = {}
-    for place, (pool, fetch, store) in places.items():
+    for place, (pool, fetch, lookup) in places.items():
       learns = get_sampler(name, batch_size).signal is not learn_nothing
-      if fetch and not store and learns:
+      if fetch and not lookup and learns:
         continue  # there is no other way
       print(f"{batch_size}, {name}, {place}: first steps", file=sys.stderr)
       contestants[place] = loops.fused(
@@ -97,7 +99,7 @@ def measure(
         make_gather(render, fetch),
         pool,
         chunk_steps=args.chunk_steps,
-        store=store,
+        lookup=lookup,
       )
       contestants[place](1)
       if args.cold and "mapped" in place:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from alcurr import prefetch, programs, samplers, step
-from alcurr.types import Batch, Images, Model, Pool, Sampler, Strokes
+from alcurr.data.fetch import Lookup
+from alcurr.types import Batch, Model, Pool, Sampler
 from benchmarks import timing
 
 
@@ -77,11 +78,11 @@ def fused(
   chunk_steps: int,
   trials: int = 1,
   trials_by: str = "map",
-  store: Images | Strokes | None = None,
+  lookup: Lookup | None = None,
 ) -> timing.Contestant:
   """The fused step of `alcurr.step`, all trials in a program.
 
-  The pool serves as the probe of the samplers' signals too. With the store of
+  The pool serves as the probe of the samplers' signals too. With the lookup of
   a pool on the host what its steps draw is fetched ahead, if it can be; what
   the first chunk draws, in the time of each turn.
   """
@@ -90,7 +91,7 @@ def fused(
   steps = step.make_steps(model, tx, sampler, gather)
   most = -(-chunk_steps // steps.cycle) * steps.cycle
   chunk = step.make_train_chunk(steps, most, trials_by)
-  ahead = prefetch.plan(sampler, store, most, trials_by, state, pool)
+  ahead = prefetch.plan(sampler, lookup, most, trials_by, state, pool)
   if not ahead:
     return repeat(chunk, state, (pool, pool), most, steps.cycle)
   return repeat(

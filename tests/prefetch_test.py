@@ -13,13 +13,13 @@ import toy
 from contract_test import SAMPLERS
 
 from alcurr import plans, prefetch, step
-from alcurr.data.fetch import make_fetch
+from alcurr.data.fetch import make_fetch, make_lookup
 from alcurr.data.pool import make_gather
 from alcurr.types import Images, Stored
 
 # In the store they lie backwards.
 POOL = toy.make_pool(640)
-STORE = Images(np.asarray(POOL.source.image)[::-1].copy())
+LOOKUP = make_lookup(Images(np.asarray(POOL.source.image)[::-1].copy()))
 HOST_POOL = POOL._replace(source=Stored(jnp.arange(640)[::-1]))
 OPEN = ("uniform", "uniform_replacement", "curriculum", "frozen_policy")
 LENGTHS = [5, 5, 3]
@@ -27,13 +27,14 @@ LENGTHS = [5, 5, 3]
 
 def _run(sampler: str, **changes) -> plans.Run:
   run = toy.make_run(SAMPLERS[sampler], 16, sum(LENGTHS), **changes)
-  return run._replace(gather=make_gather(fetch=make_fetch(STORE)), store=STORE)
+  gather = make_gather(fetch=make_fetch(LOOKUP))
+  return run._replace(gather=gather, lookup=LOOKUP)
 
 
 def _planned(run: plans.Run):
   state = plans.init_trials(run, HOST_POOL)
   return state, prefetch.plan(
-    *(run.sampler, run.store, max(LENGTHS), run.trials_by, state, HOST_POOL)
+    *(run.sampler, run.lookup, max(LENGTHS), run.trials_by, state, HOST_POOL)
   )
 
 
@@ -79,7 +80,7 @@ def test_what_learns_from_the_model_is_not_fetched_ahead():
 
 
 def test_a_pool_on_the_device_is_not_fetched():
-  _, planned = _planned(_run("uniform")._replace(store=None))
+  _, planned = _planned(_run("uniform")._replace(lookup=None))
   assert planned is None
 
 

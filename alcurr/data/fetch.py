@@ -35,13 +35,8 @@ class Lookup(NamedTuple):
 _numbers = itertools.count()
 
 
-def make_fetch(store: Images | Strokes) -> Fetch:
-  """A function that fetches examples of a store, for use under `jax.jit`.
-
-  Args:
-    store: N examples as NumPy arrays, memory-mapped or not.
-  """
-  lookup = make_lookup(store)
+def make_fetch(lookup: Lookup) -> Fetch:
+  """A function that fetches examples of a store, for use under `jax.jit`."""
   number = np.uint32(next(_numbers))
 
   def on_host(number: Array, row: Array) -> Images | Strokes:

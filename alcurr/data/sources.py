@@ -9,7 +9,7 @@ from absl import logging
 
 from alcurr import specs
 from alcurr.data import arrays, folder, prepared, quickdraw, synthetic
-from alcurr.data.fetch import make_fetch
+from alcurr.data.fetch import Lookup, make_fetch, make_lookup
 from alcurr.data.noise import plant_wrong_labels
 from alcurr.data.pool import (
   Dataset,
@@ -226,7 +226,7 @@ def _first_to_train_on(part: Dataset, count: int) -> Dataset:
 class Loaded(NamedTuple):
   parts: dict[str, Dataset]  # by the name of their split
   gather: Callable[[Pool, Array], Batch]  # for their pools
-  store: Images | Strokes | None  # of their examples, if pools are on the host
+  lookup: Lookup | None  # of their examples, if pools are on the host
 
 
 def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Loaded:
@@ -247,10 +247,10 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Loaded:
       source=with_channels(dataset.source, get_channels(config))
     )
     ahead = config["render"] == "ahead"
-    store = fetch = None
+    lookup = fetch = None
     if config["pool"] == "host":
-      store = _rendered(dataset, render, ahead).source
-      fetch = make_fetch(store)
+      lookup = make_lookup(_rendered(dataset, render, ahead).source)
+      fetch = make_fetch(lookup)
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
     parts = split(dataset, *(config[name] for name in _FRACTIONS))
@@ -263,7 +263,7 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Loaded:
       parts["train"], config["train_examples"]
     )
   parts = {name: _rendered(part, render, ahead) for name, part in parts.items()}
-  return Loaded(parts, make_gather(render, fetch), store)
+  return Loaded(parts, make_gather(render, fetch), lookup)
 
 
 def _rendered(part: Dataset, render: Render, ahead: bool) -> Dataset:

@@ -9,7 +9,7 @@ from contract_test import SAMPLERS
 
 from alcurr import plans, train
 from alcurr.data import strokes, synthetic
-from alcurr.data.fetch import make_fetch
+from alcurr.data.fetch import make_fetch, make_lookup
 from alcurr.data.pool import make_gather
 from alcurr.data.render import make_render
 from alcurr.types import Images, Pool, Stored, Strokes
@@ -31,9 +31,8 @@ def _memory_mapped(store, folder):
 @pytest.mark.parametrize("memory_mapped", [False, True])
 def test_drawings_are_those_of_the_store(memory_mapped, tmp_path):
   store = _store()
-  fetch = make_fetch(
-    _memory_mapped(store, tmp_path) if memory_mapped else store
-  )
+  there = _memory_mapped(store, tmp_path) if memory_mapped else store
+  fetch = make_fetch(make_lookup(there))
   row = np.array([7, 0, 59, 7, 31], np.int32)
   found = jax.device_get(jax.jit(fetch)(row))
   for place, drawing in enumerate(row):
@@ -48,13 +47,13 @@ def test_images_are_those_of_the_store():
   rng = np.random.default_rng(0)
   image = rng.integers(0, 256, (9, 4, 5, 1)).astype(np.uint8)
   row = np.array([8, 3, 3], np.int32)
-  found = jax.jit(make_fetch(Images(image)))(row)
+  found = jax.jit(make_fetch(make_lookup(Images(image))))(row)
   np.testing.assert_array_equal(found.image, image[row])
 
 
 def test_trials_fetch_each_its_own():
   store = _store()
-  fetch, render = make_fetch(store), make_render(size=12)
+  fetch, render = make_fetch(make_lookup(store)), make_render(size=12)
   row = np.array([[1, 2, 3], [50, 2, 51]], np.int32)
 
   def image(row):
@@ -68,8 +67,9 @@ def test_trials_fetch_each_its_own():
 
 def test_stores_that_look_alike_are_not_confused():
   """Programs are compiled once for each text, and must tell stores apart."""
+  image = np.zeros((4, 2, 2, 1), np.uint8)
   texts = {
-    jax.jit(make_fetch(Images(np.zeros((4, 2, 2, 1), np.uint8))))
+    jax.jit(make_fetch(make_lookup(Images(image))))
     .lower(np.zeros(3, np.int32))
     .as_text()
     for _ in range(3)
@@ -103,13 +103,14 @@ def _pools() -> tuple[dict[str, Pool], dict[str, Pool], Images]:
 
 
 def _run(sampler: str, trials_by: str, store: Images | None, **changes):
-  fetch = make_fetch(store) if store else None
+  lookup = make_lookup(store) if store else None
+  fetch = make_fetch(lookup) if lookup else None
   gather = make_gather(fetch=fetch)
   run = toy.make_run(SAMPLERS[sampler], num_steps=12, trials_by=trials_by)
   return run._replace(
     gather=gather,
     score=plans.make_score(toy.make_linear(), gather, 50, trials_by),
-    store=store,
+    lookup=lookup,
     **changes,
   )
 
