@@ -7,7 +7,7 @@ is imported from its module.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from alcurr.comparison import Comparison, compare  # noqa: F401
+  from alcurr.experiments.comparison import Comparison, compare  # noqa: F401
 
 _FRONT_DOOR = ("Comparison", "compare")
 
@@ -16,6 +16,6 @@ def __getattr__(name: str) -> Any:
   """The front door, imported when it is opened: it needs all the rest."""
   if name not in _FRONT_DOOR:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-  from alcurr import comparison
+  from alcurr.experiments import comparison
 
   return getattr(comparison, name)

@@ -8,14 +8,15 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from alcurr import configfile, experiment, settings, stopping
-from alcurr.errors import FaultError, MachineError, UserError
+from alcurr.core.errors import FaultError, MachineError, UserError
+from alcurr.experiments import preemption, runner
+from alcurr.experiments.config import build, loader
 from alcurr.report import tables
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment's config.", lock_config=True
 )
-flags.FLAGS["config"].parser = configfile.Parser()
+flags.FLAGS["config"].parser = loader.Parser()
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
@@ -119,7 +120,7 @@ def main(argv: list[str]) -> None:
   ).stem
   workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
   if _COMPILATION_CACHE.value:
-    keep_programs(settings.cache_dir(_CONFIG.value, workdir) / "programs")
+    keep_programs(build.cache_dir(_CONFIG.value, workdir) / "programs")
   if _PROFILE.value:
     # Programs that were kept may name their operations as older code did.
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
@@ -127,14 +128,14 @@ def main(argv: list[str]) -> None:
   logging.get_absl_logger().addFilter(
     lambda r: "orbax" not in r.pathname or r.levelno >= std_logging.WARNING
   )
-  signals = stopping.Signals()
+  signals = preemption.Signals()
   try:
     with signals.watched():
       logging.info("jax %s on %s.", jax.__version__, jax.devices())
-      summary = experiment.run(_CONFIG.value, workdir, _PROFILE.value, signals)
+      summary = runner.run(_CONFIG.value, workdir, _PROFILE.value, signals)
   except UserError as error:
     fail(error)
-  except stopping.Stopped as stopped:
+  except preemption.Stopped as stopped:
     fail(stopped, stopped.status)
   except FAULTS as error:
     fail(_told(error), 1)

@@ -1,7 +1,7 @@
 """Every record of the project on one page.
 
-Shape letters: N pool, B batch, K arms, S trials, T steps of a chunk,
-H W C image, V classes, P points, M strokes.
+Shape letters: N pool, B batch, M candidates, K arms, S trials, T steps of a
+chunk, H W C image, V classes, D devices; of packed strokes, P points.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,14 @@ Array = jax.Array
 PyTree = Any
 # (key, image [B, H, W, C] float32) -> image, of the same shape
 Augment = Callable[[Array, Array], Array]
-# (logits [B, V], label [B]) -> [B] float32, see `alcurr.losses`
+# (logits [B, V], label [B]) -> [B] float32, see `alcurr.training.losses`
 Loss = Callable[[Array, Array], Array]
+# (step) -> value; in a spec string "linear(value=1.0, end=0.1)"
+Schedule = Callable[[Any], Any]
 
 
 class Images(NamedTuple):
-  """A pool's pictures, as they are."""
+  """A pool's images, stored as pixels."""
 
   image: Array  # [N, H, W, C] uint8, or float32 in [0, 1]
 
@@ -32,29 +34,30 @@ class Strokes(NamedTuple):
   """
 
   # [P, 2] uint8, (x, y), y downwards; or [P, 3], with the pen's speed, see
-  # `alcurr.data.raw.simplify`.
+  # `alcurr.data.quickdraw.simplification`.
   points: Array
-  stroke_start: Array  # [M + 1] uint32, offsets into points
+  stroke_start: Array  # [number of strokes + 1] uint32, offsets into points
   drawing_start: Array  # [N + 1] int32, offsets into strokes
 
 
 class Stored(NamedTuple):
-  """A pool's examples on the host, in a store that `gather` fetches from."""
+  """A pool's examples in host memory, in a store that `gather` fetches from."""
 
-  row: Array  # [N] int32, places in the store
+  row: Array  # [N] int32, rows of the store
 
 
 class Fetched(NamedTuple):
-  """Those of a pool's examples that the next steps draw, on the device."""
+  """The examples that the next steps draw, prefetched to the device."""
 
-  index: Array  # [M] int32, into the pool, ascending
-  source: Images | Strokes  # M examples
+  index: Array  # [n] int32, into the pool, ascending
+  source: Images | Strokes  # n examples
 
 
-class Arms(NamedTuple):
-  """K groups of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`.
+class Partition(NamedTuple):
+  """K arms of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`.
 
-  Easiest first, so that `order` read from its start is a curriculum.
+  Arms and the examples within them stand easiest first, so that `order` read
+  from its start is a curriculum.
   """
 
   arm: Array  # [N] int32, the arm of each example
@@ -67,27 +70,47 @@ class Pool(NamedTuple):
   """The examples to choose from, on the device; always an argument."""
 
   source: Images | Strokes | Stored | Fetched
-  label: Array  # [N] int32, classes; or float32 to be predicted, [N] or [N, V]
-  difficulty: Array  # [N] float32, larger is harder
-  arms: dict[str, Arms]  # by name; a sampler names those it draws from
+  label: Array  # [N] int32 classes; or float32 targets, [N] or [N, V]
+  scores: dict[
+    str, Array
+  ]  # by name, [N] float32; "difficulty": larger is harder
+  partitions: dict[str, Partition]  # by name; see `SamplerSpec.partitions`
 
 
 class Batch(NamedTuple):
+  """Examples gathered from a pool, ready for the model."""
+
   image: Array  # [B, H, W, C] float32
   label: Array  # [B] int32, or as the pool's
 
 
 class Draw(NamedTuple):
-  """What a sampler returns."""
+  """What a sampler chose: B examples, or M candidates to select B from."""
 
   index: Array  # [B] int32, into the pool
-  arm: Array  # [B] int32
   prob: Array  # [B] float32, P(this slot draws this example | state)
   weight: Array  # [B] float32, loss weight
-  policy: Array  # [K] float32, what the arms' probabilities were
+  arm: Array | None = None  # [B] int32, in `spec.arm_partition`
+  policy: Array | None = None  # [K] float32, the arms' probabilities
+  label: Array | None = None  # [B], trained on instead of the pool's
 
 
-class Situation(NamedTuple):
+class Selection(NamedTuple):
+  """Which of M candidates are trained on."""
+
+  slots: Array  # [B] int32 in [0, M)
+  weight: Array  # [B] float32, loss weight
+
+
+class Candidates(NamedTuple):
+  """What was drawn and scored before a batch was selected from it."""
+
+  draw: Draw  # of M examples
+  score: Array  # [M] float32
+  selection: Selection
+
+
+class StepContext(NamedTuple):
   """Where a run stands before an update: what a signal may prepare from."""
 
   params: PyTree
@@ -96,63 +119,27 @@ class Situation(NamedTuple):
   gather: Callable[[Pool, Array], Batch]  # (pool, index [b]) -> Batch
 
 
-class Transition(NamedTuple):
-  """One update, with all that a progress signal may look at."""
+class StepInfo(NamedTuple):
+  """One update: everything that a signal may look at."""
 
-  situation: Situation  # before the update
-  draw: Draw
+  draw: Draw  # of the B examples trained on
+  candidates: Candidates | None  # where the sampler scores some first
   batch: Batch
+  logits: Array  # [B, V], before the update
   loss: Array  # [B] float32, before the update
+  params: PyTree  # before the update
   new_params: PyTree
   grads: PyTree  # of the weighted mean loss, before the update
   updates: PyTree  # new_params - params
   pool: Pool
+  probe: Pool  # held-out examples that samplers may learn from
+  loss_fn: Callable[[PyTree, Batch], Array]  # (params, batch) -> [b] float32
+  gather: Callable[[Pool, Array], Batch]  # (pool, index [b]) -> Batch
   # The derivative of `loss` along a direction in parameter space.
-  loss_along: Callable[[PyTree], Array]  # (tangent, as params) -> [B]
+  loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [B]
   # The model after the update, in eval mode.
   predict: Callable[[Batch], Array]  # (batch) -> logits [b, V]
-  prepared: PyTree  # what the sampler's `prepare` returned last
-
-
-def learn_nothing(key: Array, transition: Transition) -> PyTree:
-  """The signal of a sampler whose draws depend on no model.
-
-  They are known before the steps that train on them, so that what they draw
-  from a pool on the host is fetched ahead.
-  """
-  return ()
-
-
-def prepare_nothing(key: Array, situation: Situation) -> PyTree:
-  return ()
-
-
-def no_floor(state: PyTree) -> Array | float:
-  return 0.0
-
-
-class Sampler(NamedTuple):
-  """Chooses the next batch: pure functions over a state.
-
-  `sample` reads the state and `update` writes it. `init` raises ValueError
-  where the pool's numbers do not fit the sampler's.
-
-  The signal is taken at every `every`-th step, beginning with the first, and
-  costs nothing at the others, where `update` gets () for feedback. What
-  `prepare` returns serves `refresh` signals. So the steps of a run are cycles
-  of `refresh * every`, of which one is begun wherever a chunk begins.
-  """
-
-  init: Callable[[Array, Pool], PyTree]  # (key, pool) -> state
-  sample: Callable[[Array, PyTree, Pool], Draw]  # (key, state, pool) -> draw
-  signal: Callable[[Array, Transition], PyTree]  # what it learns from, or ()
-  update: Callable[[PyTree, Draw, PyTree], PyTree]  # (state, draw, feedback)
-  needs: tuple[str, ...]  # names of pool.arms that it reads
-  every: int = 1
-  prepare: Callable[[Array, Situation], PyTree] = prepare_nothing
-  refresh: int = 1
-  # (state) -> the share of its draws that is uniform over the arms, in [0, 1]
-  floor: Callable[[PyTree], Array | float] = no_floor
+  prepared: PyTree  # what the signal's `prepare` returned last
 
 
 class Feedback(NamedTuple):
@@ -162,24 +149,83 @@ class Feedback(NamedTuple):
   arm: Array  # [b] int32
 
 
+class Signal(NamedTuple):
+  """What a sampler learns from, measured at every `interval`-th step.
+
+  Steps are counted from the first; those in between cost nothing extra, and
+  `update` gets () for their feedback. The result of `prepare` serves
+  `prepare_interval` measurements, so a run consists of cycles of
+  `prepare_interval * interval` steps. A chunk always begins with a cycle.
+  """
+
+  measure: Callable[[Array, StepInfo], PyTree]  # (key, info) -> feedback
+  interval: int = 1
+  # (key, context) -> prepared
+  prepare: Callable[[Array, StepContext], PyTree] | None = None
+  prepare_interval: int = 1
+
+
+class SamplerSpec(NamedTuple):
+  """What the rest of the system must know about a sampler."""
+
+  partitions: tuple[str, ...] = ()  # of pool.partitions, that it reads
+  arm_partition: str | None = None  # the one that `Draw.arm` refers to
+  per_example_state: bool = False  # its state is O(N), a draw O(B log N)
+  num_candidates: int | None = None  # M, drawn and scored before B are chosen
+
+
+class Sampler(NamedTuple):
+  """Chooses the next batch: pure functions over a state.
+
+  `sample` and `select` read the state; `update` writes it. `init` raises
+  ValueError where the pool does not fit the sampler.
+
+  A sampler with `spec.num_candidates` draws M candidates. The step scores
+  them by a forward pass in eval mode, `select` chooses B of them, and
+  `update` still gets the draw of M.
+  """
+
+  init: Callable[[Array, Pool], PyTree]  # (key, pool) -> state
+  sample: Callable[[Array, PyTree, Pool], Draw]  # (key, state, pool) -> draw
+  update: Callable[[PyTree, Draw, PyTree], PyTree]  # (state, draw, feedback)
+  # None: no draw depends on the model, so examples may be prefetched.
+  signal: Signal | None = None
+  score: Callable[[Array, Array], Array] | None = None  # (logits, label) -> [M]
+  # (key, state, draw of M, score [M]) -> selection of B
+  select: Callable[[Array, PyTree, Draw, Array], Selection] | None = None
+  # (state) -> the share of its draws that is uniform over the arms, in [0, 1]
+  uniform_fraction: Callable[[PyTree], Array | float] | None = None
+  spec: SamplerSpec = SamplerSpec()
+
+
 class Gain(NamedTuple):
-  """A progress signal, for a sampler that draws from arms.
+  """A progress signal, for samplers that draw from arms.
 
   It credits no more arms than a batch is drawn from.
   """
 
-  measure: Callable[[Array, Transition, Arms], Feedback]
-  prepare: Callable[[Array, Situation], PyTree] = prepare_nothing
-  refresh: int = 1  # measurements that one `prepare` serves
+  # (key, info, the partition that the arms are of) -> Feedback
+  measure: Callable[[Array, StepInfo, Partition], Feedback]
+  # (key, context) -> prepared
+  prepare: Callable[[Array, StepContext], PyTree] | None = None
+  prepare_interval: int = 1  # measurements that one `prepare` serves
 
 
-class Rescale(NamedTuple):
+class Reward(NamedTuple):
   """Turns the gains of the arms paid at a step into rewards in [-1, 1]."""
 
   init: Callable[[int], PyTree]  # (m, most arms paid at a step) -> state
-  # (state, gain [m], here [m] bool) -> (reward [m], state); 0 for those that
-  # are not here
+  # (state, gain [m], valid [m] bool) -> (reward [m], state); the reward is 0
+  # where a gain is not valid
   apply: Callable[[PyTree, Array, Array], tuple[Array, PyTree]]
+
+
+class ArmOutcome(NamedTuple):
+  """What a bandit is told after a step."""
+
+  reward: Array  # [K] float32, the mean of the arm's rewards; 0 if it has none
+  count: Array  # [K] float32, gains credited to the arm
+  prob: Array  # [K] float32, as the arms were drawn, exploration included
 
 
 class Bandit(NamedTuple):
@@ -187,8 +233,7 @@ class Bandit(NamedTuple):
 
   init: Callable[[int], PyTree]  # (num_arms) -> state
   policy: Callable[[Array, PyTree], Array]  # (key, state) -> [K] float32
-  # (state, reward [K], paid [K] bool) -> state
-  update: Callable[[PyTree, Array, Array], PyTree]
+  update: Callable[[PyTree, ArmOutcome], PyTree]  # (state, outcome) -> state
 
 
 class Model(NamedTuple):
@@ -198,12 +243,23 @@ class Model(NamedTuple):
   # (key, params, model_state, image [B, H, W, C], *, train)
   #   -> (logits [B, V] float32, model_state)
   apply: Callable[..., tuple[Array, PyTree]]
-  # Of the weights file that init starts from; "" where it starts at random.
+  # Identifies the weights file that init starts from; "" for random weights.
   fingerprint: str = ""
 
 
+class StepKeys(NamedTuple):
+  """The PRNG keys of one step; each is consumed once."""
+
+  draw: Array
+  model: Array
+  signal: Array
+  prepare: Array
+  augment: Array
+  select: Array
+
+
 class TrainState(NamedTuple):
-  """All that a run is, between two steps; the checkpoint."""
+  """Everything a run is between two steps; the checkpoint."""
 
   step: Array  # [] int32
   key: Array  # [] PRNG key

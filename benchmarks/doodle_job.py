@@ -12,12 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import optax
 
-from alcurr import plans, samplers, train
-from alcurr.data import quickdraw, synthetic
+from alcurr import samplers
+from alcurr.data import partitions
 from alcurr.data.pool import Dataset, make_gather, make_pool, split
+from alcurr.data.quickdraw import reader, synthetic
 from alcurr.data.render import make_render, render_all
-from alcurr.difficulty import arms, scores
+from alcurr.experiments import reference_model
 from alcurr.models import MODELS
+from alcurr.training import loop
+from alcurr.training.run import RunSpec, compile_run, make_score
 from alcurr.types import Images, Strokes
 from configs import default
 
@@ -61,7 +64,7 @@ def make_data(directory: pathlib.Path | None, per_class: int) -> Data:
   """The job's data.
 
   Args:
-    directory: of Quick, Draw! files, see `alcurr.data.quickdraw`; None for
+    directory: of Quick, Draw! files, see `alcurr.data.quickdraw.reader`; None for
       generated doodles of 30 classes.
     per_class: examples of each class, those held out included.
   """
@@ -70,11 +73,11 @@ def make_data(directory: pathlib.Path | None, per_class: int) -> Data:
       per_class * NUM_GENERATED, num_classes=NUM_GENERATED
     )
   else:
-    everything, _ = quickdraw.load(directory, max_per_class=per_class)
+    everything, _ = reader.load(directory, max_per_class=per_class)
   parts = split(everything, HELD_OUT / 2, HELD_OUT)
   learn, held_out = (_rendered(parts[name]) for name in ("train", "test"))
   difficulty = _difficulty(learn, _rendered(parts["valid"]))
-  partition = arms.difficulty_in_class(learn.label, difficulty, NUM_ARMS)
+  partition = partitions.difficulty_in_class(learn.label, difficulty, NUM_ARMS)
   return Data(
     learn.source.image,
     learn.label,
@@ -98,7 +101,7 @@ def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
     num_classes=len(learn.class_names),
   )
   trials_by = default.get_config().trials_by
-  run = plans.Run(
+  run = RunSpec(
     sampler=samplers.uniform(batch_size=batch_size),
     model=model,
     tx=optax.adam(LEARNING_RATE),
@@ -107,12 +110,14 @@ def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
     batch_size=batch_size,
     seeds=(1000,),  # that no trial has
     trials_by=trials_by,
-    evaluations=1,
+    num_evals=1,
     chunk_steps=1000,
-    score=plans.make_score(model, gather, EVAL_BATCH_SIZE, trials_by),
+    score=make_score(model, gather, EVAL_BATCH_SIZE, trials_by),
   )
   pools = {"train": make_pool(learn), "valid": make_pool(valid)}
   pools["probe"] = pools["valid"]
-  plan = plans.make_plan(run, pools)
-  result = train.train(run, plan, pools, lambda _: None, lambda *_: None)
-  return scores.difficulty_of(run, run.score, result, pools).score["train"]
+  plan = compile_run(run, pools)
+  result = loop.train(run, plan, pools, lambda _: None, lambda *_: None)
+  return reference_model.difficulty_of(run, run.score, result, pools).score[
+    "train"
+  ]

@@ -1,6 +1,6 @@
 """The active bandit as one would write it by hand for a PyTorch loop.
 
-The rules of `alcurr.samplers.active_bandit` with its defaults, on the host:
+The rules of `alcurr.samplers._active_bandit` with its defaults, on the host:
 tenths of difficulty are the arms, each batch is from one of them by shuffled
 passes, the gain of the trained batch is ranked among all gains so far, and the
 policy is the softmax of summed rewards.

@@ -24,11 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alcurr.data.fetch import make_fetch, make_lookup
+from alcurr.data.host_store import make_fetch, make_lookup
 from alcurr.data.pool import make_gather
 from alcurr.data.render import make_render
 from alcurr.models import MODELS
-from alcurr.types import Stored, Strokes, learn_nothing
+from alcurr.types import Stored, Strokes
 from benchmarks import arguments, drawings, loops, pools, tables, timing
 from benchmarks.step import SAMPLERS, get_sampler
 
@@ -88,7 +88,7 @@ def measure(
   for name in args.samplers:
     contestants = {}
     for place, (pool, fetch, lookup) in places.items():
-      learns = get_sampler(name, batch_size).signal is not learn_nothing
+      learns = get_sampler(name, batch_size).signal is not None
       if fetch and not lookup and learns:
         continue  # there is no other way
       print(f"{batch_size}, {name}, {place}: first steps", file=sys.stderr)

@@ -5,8 +5,8 @@ import functools
 import jax
 import optax
 
-from alcurr import programs
 from alcurr.models import MODELS
+from alcurr.training import compilation
 from benchmarks import jax_device, task
 from benchmarks.timing import Program
 
@@ -45,7 +45,7 @@ def make_program(
     return optax.apply_updates(params, updates), model_state, opt_state
 
   @functools.partial(
-    jax.jit, donate_argnums=0, compiler_options=programs.compiler_options()
+    jax.jit, donate_argnums=0, compiler_options=compilation.compiler_options()
   )
   def train(state, steps, key, image, label):
     return jax.lax.fori_loop(

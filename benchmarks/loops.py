@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from alcurr import prefetch, programs, samplers, step
-from alcurr.data.fetch import Lookup
+from alcurr import samplers
+from alcurr.data.host_store import Lookup
+from alcurr.training import chunks, compilation, prefetch, step
 from alcurr.types import Batch, Model, Pool, Sampler
 from benchmarks import timing
 
@@ -48,7 +49,7 @@ def repeat(
     inputs_of: (state, lengths of the chunks) -> the other arguments of each;
       None where they are the same.
   """
-  program = programs.compile_once(
+  program = compilation.compile_once(
     chunk, state, jnp.int32(0), *inputs, donate=(0,)
   )
 
@@ -80,7 +81,7 @@ def fused(
   trials_by: str = "map",
   lookup: Lookup | None = None,
 ) -> timing.Contestant:
-  """The fused step of `alcurr.step`, all trials in a program.
+  """The fused step of `alcurr.training.step`, all trials in a program.
 
   The pool serves as the probe of the samplers' signals too. With the lookup of
   a pool on the host what its steps draw is fetched ahead, if it can be; what
@@ -90,7 +91,7 @@ def fused(
   state = jax.vmap(init, (0, None))(keys(trials), pool)
   steps = step.make_steps(model, tx, sampler, gather)
   most = -(-chunk_steps // steps.cycle) * steps.cycle
-  chunk = step.make_train_chunk(steps, most, trials_by)
+  chunk = chunks.make_train_chunk(steps, most, trials_by)
   ahead = prefetch.plan(sampler, lookup, most, trials_by, state, pool)
   if not ahead:
     return repeat(chunk, state, (pool, pool), most, steps.cycle)

@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from alcurr import programs
 from alcurr.models import layers, lowerings, pools
+from alcurr.training import compilation
 from benchmarks import arguments, tables, timing
 from benchmarks.cases import CASES, KINDS, Case
 
@@ -85,7 +85,7 @@ def make_run(
   # what comes back to a backward one.
   moving = 1 if role == "forward" else 0
 
-  @functools.partial(jax.jit, compiler_options=programs.compiler_options())
+  @functools.partial(jax.jit, compiler_options=compilation.compiler_options())
   def repeated(*operands):
     def body(i, total):
       moved = list(operands)

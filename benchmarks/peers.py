@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alcurr import specs
-from alcurr.errors import UserError
+from alcurr.core import specs
+from alcurr.core.errors import UserError
 from benchmarks import arguments, doodle_job, models, race, tables, timing
 
 # A peer's rival: alcurr with the same sampler or, for Composer, with the one
@@ -225,7 +225,7 @@ def main(argv: Sequence[str]) -> None:
     path = pathlib.Path(folder) / "doodles.npz"
     print("makes the data, and its difficulty", file=sys.stderr)
     try:
-      with specs.mistakes_in("--data or --per_class"):
+      with specs.errors_in("--data or --per_class"):
         data = doodle_job.make_data(args.data, args.per_class)
     except UserError as error:
       sys.exit(str(error))

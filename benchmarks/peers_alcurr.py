@@ -5,16 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alcurr import bandits, plans, programs, progress, rescale, samplers, step
+from alcurr import bandits, samplers
+from alcurr.bandits import gains, rewards
+from alcurr.data.partitions import make_partition
 from alcurr.data.pool import make_gather
-from alcurr.difficulty.arms import make_arms
 from alcurr.models import MODELS
+from alcurr.training import chunks, compilation, step
+from alcurr.training.run import make_score
 from alcurr.types import Images, Pool, Sampler
 from benchmarks import doodle_job, jax_device
 from benchmarks.timing import Program
 from configs import default
 
-# Steps between two visits of the host, as alcurr/defaults.py has it.
+# Steps between two visits of the host, as alcurr/experiments/config/defaults.py has it.
 CHUNK_STEPS = 25
 
 
@@ -23,8 +26,8 @@ def make_sampler(name: str, batch_size: int, num_steps: int) -> Sampler:
     return samplers.uniform(batch_size=batch_size)
   return samplers.active_bandit(
     bandits.softmax(learning_rate=doodle_job.POLICY_LEARNING_RATE),
-    gain=progress.prediction_gain(),
-    rescale=rescale.rank(num_steps=num_steps),
+    gain=gains.prediction_gain(),
+    reward=rewards.rank(num_steps=num_steps),
     batch_size=batch_size,
     epsilon=doodle_job.EPSILON,
     warmup=doodle_job.WARMUP,
@@ -33,7 +36,7 @@ def make_sampler(name: str, batch_size: int, num_steps: int) -> Sampler:
 
 def make_pool(image, label, arms=None) -> Pool:
   difficulty = np.zeros(len(label), np.float32)
-  pool = Pool(Images(image), label, difficulty, arms or {})
+  pool = Pool(Images(image), label, {"difficulty": difficulty}, arms or {})
   return jax.tree.map(jnp.asarray, pool)
 
 
@@ -43,7 +46,7 @@ def make_program(
   # A step compiled by an earlier run would compile in no time.
   jax.config.update("jax_enable_compilation_cache", False)
   data = doodle_job.load(path)
-  arms = {"difficulty": make_arms(data.arm, doodle_job.NUM_ARMS)}
+  arms = {"difficulty": make_partition(data.arm, doodle_job.NUM_ARMS)}
   pool = make_pool(data.image, data.label, arms)
   held_out = make_pool(data.held_out_image, data.held_out_label)
   gather = make_gather()
@@ -54,14 +57,14 @@ def make_program(
   chosen = make_sampler(sampler, batch_size, num_steps)
   steps_of = step.make_steps(network, tx, chosen, gather)
   trials_by = default.get_config().trials_by
-  options = programs.compiler_options()
+  options = compilation.compiler_options()
   chunk = jax.jit(
-    step.make_train_chunk(steps_of, CHUNK_STEPS, trials_by),
+    chunks.make_train_chunk(steps_of, CHUNK_STEPS, trials_by),
     donate_argnums=0,
     compiler_options=options,
   )
   score = jax.jit(
-    plans.make_score(network, gather, doodle_job.EVAL_BATCH_SIZE, trials_by),
+    make_score(network, gather, doodle_job.EVAL_BATCH_SIZE, trials_by),
     compiler_options=options,
   )
   init = step.make_init(network, tx, chosen)

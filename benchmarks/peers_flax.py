@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from flax.training import train_state
 
-from alcurr.models.mobilenet import BLOCKS
+from alcurr.models._mobilenet import BLOCKS
 from alcurr.types import Array, PyTree
 from benchmarks import doodle_job, jax_device
 from benchmarks.timing import Program
@@ -24,7 +24,7 @@ glorot_uniform = nn.initializers.glorot_uniform()
 
 
 class CNN(nn.Module):
-  """The layers of `alcurr.models.cnn`, by the same names."""
+  """The layers of `alcurr.models._cnn`, by the same names."""
 
   num_classes: int
 
@@ -41,7 +41,7 @@ class CNN(nn.Module):
 
 
 class MobileNet(nn.Module):
-  """The layers of `alcurr.models.mobilenet`."""
+  """The layers of `alcurr.models._mobilenet`."""
 
   num_classes: int
 

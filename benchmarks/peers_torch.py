@@ -24,7 +24,7 @@ from benchmarks.timing import Program
 
 
 class CNN(nn.Module):
-  """The layers of `alcurr.models.cnn`, from images [B, C, H, W]."""
+  """The layers of `alcurr.models._cnn`, from images [B, C, H, W]."""
 
   def __init__(self, image_shape: tuple[int, int, int], num_classes: int):
     super().__init__()

@@ -7,21 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.difficulty.arms import make_arms
-from alcurr.types import Arms, Images, Pool, Strokes
+from alcurr.data.partitions import make_partition
+from alcurr.types import Images, Partition, Pool, Strokes
 
 NUM_CLASSES = 30
 NUM_ARMS = 10
 
 
-def _partitions(label: np.ndarray, num_arms: int) -> dict[str, Arms]:
+def _partitions(label: np.ndarray, num_arms: int) -> dict[str, Partition]:
   """Arms of equal sizes by lot; the names are those that samplers ask for."""
   by_lot = (np.arange(len(label)) * 7919) % num_arms
-  lots = make_arms(by_lot, num_arms)
+  lots = make_partition(by_lot, num_arms)
   return {
     "difficulty": lots,
     "difficulty_in_pool": lots,
-    "label": make_arms(label, NUM_CLASSES),
+    "label": make_partition(label, NUM_CLASSES),
   }
 
 
@@ -30,7 +30,9 @@ def make_pool(source: Images | Strokes, num_examples: int) -> Pool:
   rng = np.random.default_rng(0)
   label = rng.integers(NUM_CLASSES, size=num_examples, dtype=np.int32)
   difficulty = rng.random(num_examples, np.float32)
-  pool = Pool(source, label, difficulty, _partitions(label, NUM_ARMS))
+  pool = Pool(
+    source, label, {"difficulty": difficulty}, _partitions(label, NUM_ARMS)
+  )
   return jax.tree.map(jnp.asarray, pool)
 
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from alcurr.data import prepared, strokes
+from alcurr.data.quickdraw import packed, strokes
 from benchmarks import arguments, drawings, tables
 
 _EACH = 5_000  # drawings that differ, of a class
@@ -31,12 +31,12 @@ COLUMNS = ("drawings", "classes", "source_mb", "seconds", "per_minute", "mb")
 
 def lines(count: int, seed: int) -> list[bytes]:
   """So many drawings as ndjson has them, each in two: around its key."""
-  packed = drawings.make_strokes(count, seed)
+  drawn = drawings.make_strokes(count, seed)
   made = []
   for number in range(count):
     text = ",".join(
       f"[{stroke[:, 0].tolist()},{stroke[:, 1].tolist()}]"
-      for stroke in strokes.unpack(packed, number)
+      for stroke in strokes.unpack(drawn, number)
     ).replace(" ", "")
     made.append(
       f'","recognized":true,"countrycode":"US","drawing":[{text}]}}\n'.encode()
@@ -94,7 +94,7 @@ def measure(folder: pathlib.Path, count: int, classes: int) -> dict:
   size = write_source(source, count, classes)
   command = ("-m", "alcurr.data", "prepare", str(source), str(out))
   seconds, most = watch((sys.executable, *command))
-  dataset = prepared.load(out)
+  dataset = packed.load(out)
   made = np.bincount(dataset.label)
   if made.tolist() != [count // classes] * classes:
     raise SystemExit(f"{out} has not the drawings of {source}")

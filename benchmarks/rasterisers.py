@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alcurr import machine
-from alcurr.data.strokes import unpack
+from alcurr.core import cpu
+from alcurr.data.quickdraw.strokes import unpack
 from alcurr.types import Strokes
 
 # Of the 256-wide box, as in alcurr.data.render.
@@ -98,7 +98,7 @@ class Processes:
   """A process for each core, which have the strokes already."""
 
   def __init__(self, strokes: Strokes):
-    self.cores = machine.cores()
+    self.cores = cpu.cores()
     context = multiprocessing.get_context("spawn")
     self._pool = context.Pool(self.cores, _start, (strokes,))
 

@@ -22,8 +22,8 @@ import numpy as np
 import optax
 
 from alcurr import samplers
-from alcurr.data import quickdraw
 from alcurr.data.pool import make_gather
+from alcurr.data.quickdraw import reader
 from alcurr.data.render import make_render
 from alcurr.models import MODELS, layers
 from alcurr.types import Images, Pool, Strokes
@@ -44,7 +44,7 @@ COLUMNS = (
 def get_strokes(args: argparse.Namespace) -> Strokes:
   if args.data is None:
     return drawings.make_strokes(args.num_examples)
-  dataset, _ = quickdraw.load(args.data, max_per_class=100)
+  dataset, _ = reader.load(args.data, max_per_class=100)
   return dataset.source
 
 

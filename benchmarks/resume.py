@@ -18,8 +18,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alcurr import jobs, keeping, memory, plans, runs, settings, train, writer
+from alcurr.core import files
 from alcurr.data.pool import on_device
+from alcurr.experiments import sampler_run, setup
+from alcurr.experiments.config import build
+from alcurr.training import checkpoint_writer, loop, memory
+from alcurr.training.run import CompiledRun
 from benchmarks import arguments, tables, timing
 from configs import default
 
@@ -36,7 +40,7 @@ COLUMNS = (
 
 def make_run(
   config: ConfigDict, name: str, folder: pathlib.Path
-) -> tuple[plans.Plan, Callable[[ConfigDict | None], None]]:
+) -> tuple[CompiledRun, Callable[[ConfigDict | None], None]]:
   """A sampler's plan, and a function that does the run from its beginning.
 
   Args:
@@ -44,25 +48,27 @@ def make_run(
     name: of the sampler.
     folder: for what the run leaves.
   """
-  job = jobs.load_job(config, folder / "cache")
-  pools = on_device(jobs.host_pools(config, job))
-  run, plan = runs.plan_sampler(config, job, name, pools)
-  facts = runs.facts(run, plan, pools)
+  job = setup.load_context(config, folder / "cache")
+  pools = on_device(setup.host_pools(config, job))
+  run, plan = sampler_run.compile_sampler_run(config, job, name, pools)
+  facts = sampler_run.fingerprint(run, plan, pools)
 
   def do(every: ConfigDict | None) -> None:
     with (
       tempfile.TemporaryDirectory(dir=folder) as left,
-      writer.json_lines(pathlib.Path(left) / "metrics.jsonl") as lines,
+      files.json_lines(pathlib.Path(left) / "metrics.jsonl") as lines,
     ):
       do_train = functools.partial(
-        train.train, run, plan, pools, lines.write, lambda *_: None
+        loop.train, run, plan, pools, lines.write, lambda *_: None
       )
       if every is None:
         do_train()
         return
       kept = pathlib.Path(left) / "checkpoints"
-      with keeping.Checkpoints(kept, every, facts, lines.mark) as checkpoints:
-        do_train(keep=train.Keep(None, checkpoints, lambda: False))
+      with checkpoint_writer.Checkpoints(
+        kept, every, facts, lines.log_position
+      ) as checkpoints:
+        do_train(resume=loop.ResumeOptions(None, checkpoints, lambda: False))
 
   return plan, do
 
@@ -72,8 +78,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
   config = default.get_config()
   config.budget, config.batch_size = args.budget, args.batch_size
   # Without a reference model to train first.
-  config.samplers.bandit.arms = "shuffled"
-  settings.check(config)
+  config.samplers.bandit.partition = "shuffled"
+  build.check(config)
   with tempfile.TemporaryDirectory() as folder:
     plan, do = make_run(config, args.sampler, pathlib.Path(folder))
 

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr.data.pool import make_gather
+from alcurr.data.quickdraw.strokes import take_strokes
 from alcurr.data.render import make_render
-from alcurr.data.strokes import take_strokes
 from alcurr.types import Pool, Sampler, Strokes
 from benchmarks import arguments, drawings, loops, pools, tables, timing
 
@@ -33,7 +33,7 @@ SAMPLERS = {
   "active_bandit": {
     "name": "active_bandit",
     "bandit": "softmax",
-    "rescale": "rank",
+    "reward": "rank",
     "gain": "random_gain",
     "arms_per_batch": None,  # the batch size
   },
@@ -75,7 +75,9 @@ def is_right(pool: Pool, strokes: Strokes, gather: Callable) -> bool:
   lots = np.random.default_rng(0).integers(num, size=COMPARED)
   lots[-1] = num - 1
   few = jax.tree.map(jnp.asarray, take_strokes(strokes, lots))
-  small = Pool(few, pool.label[lots], pool.difficulty[lots], {})
+  small = Pool(
+    few, pool.label[lots], {"difficulty": pool.scores["difficulty"][lots]}, {}
+  )
   here = jax.jit(gather)(pool, jnp.asarray(lots, jnp.int32))
   there = jax.jit(gather)(small, jnp.arange(COMPARED))
   return bool(jnp.array_equal(here.image, there.image))

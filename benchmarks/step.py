@@ -1,6 +1,6 @@
 """python -m benchmarks.step [--model NAME] [--batch_sizes 32,512] [...]
 
-What choosing costs: the whole fused step of `alcurr.step` with every sampler
+What choosing costs: the whole fused step of `alcurr.training.step` with every sampler
 and gain, against the floor, the same training step alone on batches in hand
 (float images on the device, in turns, no sampler, no gather). All in one
 process, as loops of one program, in turns, see `timing`; the ratio is that to
@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from alcurr import programs, step
 from alcurr.data.pool import make_gather
 from alcurr.models import MODELS, layers
+from alcurr.training import chunks, compilation, step
 from alcurr.types import Batch, Model, Pool, Sampler
 from benchmarks import arguments, loops, pools, tables, timing
 
@@ -37,14 +37,14 @@ LIMITS = {
   **{(batch, "prediction_gain"): 1.34 for batch in (32, 512)},
   **{(batch, "gradient_prediction_gain"): 1.02 for batch in (32, 512)},
 }
-_BANDIT = {"name": "active_bandit", "bandit": "softmax", "rescale": "rank"}
+_BANDIT = {"name": "active_bandit", "bandit": "softmax", "reward": "rank"}
 SAMPLERS = {
   "uniform": {"name": "uniform"},
   "uniform, replacement": {"name": "uniform", "replacement": True},
   "curriculum": {"name": "curriculum"},
   "bucketed_curriculum": {"name": "bucketed_curriculum"},
-  "frozen_policy": {"name": "frozen_policy", "policy": "uniform"},
-  "class_reweighting, every 16": {"name": "class_reweighting", "every": 16},
+  "fixed_policy": {"name": "fixed_policy", "policy": "uniform"},
+  "class_reweighting, every 16": {"name": "class_reweighting", "interval": 16},
   "random_gain": _BANDIT | {"gain": "random_gain"},
   "gradient_prediction_gain": _BANDIT | {"gain": "gradient_prediction_gain"},
   "first_order_gain": _BANDIT | {"gain": "first_order_gain"},
@@ -56,8 +56,8 @@ SAMPLERS = {
   "target_prediction_gain": _BANDIT | {"gain": "target_prediction_gain"},
   "influence, every 8": _BANDIT
   | {
-    "gain": "influence(refresh=4)",
-    "every": 8,
+    "gain": "influence(prepare_interval=4)",
+    "interval": 8,
     "arms_per_batch": None,
   },
 }
@@ -102,7 +102,7 @@ def make_floor(model: Model, tx: optax.GradientTransformation) -> Callable:
     body = functools.partial(train_step, batches=batches)
     return jax.lax.fori_loop(0, num_steps, body, (state, jnp.float32(0)))
 
-  return step.over_trials(chunk, "map")
+  return chunks.over_trials(chunk, "map")
 
 
 class Setting:
@@ -159,7 +159,7 @@ class Setting:
     steps = step.make_steps(self.model, self.tx, sampler, self.gather)
     init = step.make_init(self.model, self.tx, sampler)
     state = jax.eval_shape(init, jax.random.key(0), self.pool)
-    return programs.step_flops(steps, state, self.pool, self.pool)
+    return compilation.step_flops(steps, state, self.pool, self.pool)
 
 
 def compare(

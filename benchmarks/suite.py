@@ -22,7 +22,9 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr import experiment, settings, writer
+from alcurr.core import files
+from alcurr.experiments import runner
+from alcurr.experiments.config import build
 from benchmarks import arguments, tables
 from configs import paper
 
@@ -55,7 +57,7 @@ def get_config(args: argparse.Namespace) -> ConfigDict:
     config.model.name += f"(dtype={args.dtype!r})"
   if args.data:
     config.data.source, config.data.dir = "files", args.data
-  settings.check(config)
+  build.check(config)
   return config
 
 
@@ -65,10 +67,10 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
   with tempfile.TemporaryDirectory() as folder:
     workdir = pathlib.Path(folder) / "paper"
     started = time.perf_counter()
-    experiment.run(config, workdir)
+    runner.run(config, workdir)
     wall = time.perf_counter() - started
     results = [
-      writer.read_json(workdir / "runs" / name / "result.json")
+      files.read_json(workdir / "runs" / name / "result.json")
       for name in config.samplers
     ]
   return make_rows(config, results, wall)

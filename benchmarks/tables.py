@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alcurr import machine, writer
+from alcurr.core import cpu, files
 from benchmarks import timing
 
 
@@ -21,11 +21,11 @@ def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
   Returns:
     The table as it was written.
   """
-  here = writer.environment() | {"cores": machine.cores()}
+  here = files.environment() | {"cores": cpu.cores()}
   table = pd.DataFrame([{**row, **(here | row)} for row in rows])
   text = table.to_csv(index=False, float_format="%.4g")
   path.parent.mkdir(parents=True, exist_ok=True)
-  writer.write_file(path, lambda file: file.write(text.encode()))
+  files.write_file(path, lambda file: file.write(text.encode()))
   return table
 
 

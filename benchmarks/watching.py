@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from alcurr import programs, step, tally
 from alcurr.data.pool import make_gather
 from alcurr.models import MODELS, layers
+from alcurr.training import chunks, compilation, exposure, step
 from benchmarks import arguments, loops, pools, tables, timing
 from benchmarks.step import SAMPLERS, get_sampler
 
@@ -86,18 +86,18 @@ class Setting:
     init = step.make_init(self.model, self.tx, self.sampler)
     state = jax.vmap(init, (0, None))(loops.keys(1), self.pool)
     most = -(-self.most // steps.cycle) * steps.cycle
-    chunk = step.make_train_chunk(steps, most, "map")
-    program = programs.compile_once(
+    chunk = chunks.make_train_chunk(steps, most, "map")
+    program = compilation.compile_once(
       chunk, state, jnp.int32(0), self.pool, self.pool, donate=(0,)
     )
-    so_far = tally.start(1, self.pool.label.shape[0])
+    so_far = exposure.init_exposure(1, self.pool.label.shape[0])
 
     def read(metrics: step.Metrics, length: int) -> None:
       nonlocal so_far
       metrics = jax.device_get(metrics)
       if counted:
         metrics = jax.tree.map(lambda x: x[:, :length], metrics)
-        so_far = tally.add(so_far, metrics, 0, on_nonfinite, "benchmark")
+        so_far = exposure.add(so_far, metrics, 0, on_nonfinite, "benchmark")
 
     def run(num: int) -> None:
       """The host reads a chunk while the device is at the next, as in runs."""
@@ -125,7 +125,7 @@ class Setting:
     state = jax.eval_shape(init, jax.random.key(0), self.pool)
 
     def count(steps: step.Steps) -> float:
-      return programs.step_flops(steps, state, self.pool, self.pool)
+      return compilation.step_flops(steps, state, self.pool, self.pool)
 
     base = count(blind(self._steps()))
     return {UNWATCHED: 1.0} | {

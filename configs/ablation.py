@@ -47,7 +47,7 @@ def _cell(
   }
   if gain == "none":
     cell = ConfigDict(
-      {"name": "frozen_policy", "policy": "uniform", "arms": "difficulty"}
+      {"name": "fixed_policy", "policy": "uniform", "partition": "difficulty"}
     )
     cell.update(shared)
   else:
@@ -90,7 +90,7 @@ def get_config(text: str | None = None) -> ConfigDict:
   config = default.get_config()
   config.trials = chosen["trials"]
   config.budget = config.difficulty.budget = f"{chosen['examples']} examples"
-  config.evaluations = 1
+  config.num_evals = 1
   config.chunk_steps = 100
   config.model.name = "cnn(width=0.25, norm='group')"
   config.data.source = "files"

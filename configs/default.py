@@ -1,8 +1,8 @@
-"""The fields of every experiment: see alcurr/defaults.py, which explains them.
+"""The fields of every experiment: see alcurr/experiments/config/defaults.py, which explains them.
 
 The other configs start from here.
 """
 
-from alcurr.defaults import arguments, bandit, get_config
+from alcurr.experiments.config.defaults import arguments, bandit, get_config
 
 __all__ = ["arguments", "bandit", "get_config"]

@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
       "bandit_mean": default.bandit(gain="mean_prediction_gain"),
       "bandit_target": default.bandit(gain="target_prediction_gain"),
       "bandit_gradient": default.bandit(gain="gradient_prediction_gain"),
-      "bandit_window": default.bandit(rescale="rank(window=500)"),
+      "bandit_window": default.bandit(reward="rank(window=500)"),
       "bandit_mixed": default.bandit(arms_per_batch=config.batch_size),
     }
   )

@@ -16,15 +16,15 @@ from configs import default
 
 GRID = {
   "frozen_uniform": "uniform",
-  "without_easiest_1": "without_easiest(count=1)",
-  "without_easiest_2": "without_easiest(count=2)",
-  "without_easiest_3": "without_easiest(count=3)",
-  "without_hardest_1": "without_hardest(count=1)",
-  "without_hardest_2": "without_hardest(count=2)",
-  "without_hardest_3": "without_hardest(count=3)",
-  "tilt_easy": "tilt(toward='easy', ratio=4.0)",
-  "tilt_middle": "tilt(toward='middle', ratio=4.0)",
-  "tilt_hard": "tilt(toward='hard', ratio=4.0)",
+  "without_easiest_1": "drop_easiest(count=1)",
+  "without_easiest_2": "drop_easiest(count=2)",
+  "without_easiest_3": "drop_easiest(count=3)",
+  "without_hardest_1": "drop_hardest(count=1)",
+  "without_hardest_2": "drop_hardest(count=2)",
+  "without_hardest_3": "drop_hardest(count=3)",
+  "tilt_easy": "log_linear(toward='easy', ratio=4.0)",
+  "tilt_middle": "log_linear(toward='middle', ratio=4.0)",
+  "tilt_hard": "log_linear(toward='hard', ratio=4.0)",
 }
 
 
@@ -32,9 +32,9 @@ def base(noise: float, passes: int) -> ConfigDict:
   """Data, model and budget, shared with configs/influence.py."""
   config = default.get_config()
   config.trials = 5
-  config.equal = "flops"
+  config.budget_basis = "flops"
   config.model.name = "cnn(width=0.5)"
-  config.evaluations = 3
+  config.num_evals = 3
   config.chunk_steps = 50
   config.budget = f"{passes} epoch"
   config.difficulty.budget = "30000 examples"
@@ -42,7 +42,7 @@ def base(noise: float, passes: int) -> ConfigDict:
   config.data.classes = "all"
   config.data.valid_fraction = 0.1
   config.data.probe_fraction = 0.05
-  config.data.planted_noise = noise
+  config.data.label_noise = noise
   config.data.train_examples = 4_000 if passes > 1 else 0
   return config
 
@@ -51,8 +51,8 @@ def influence(batch_size: int, **changes) -> ConfigDict:
   """The bandit paid in influence on the probe pool."""
   return default.bandit(
     **{
-      "gain": "influence(probe_size=64, refresh=4)",
-      "every": 8,
+      "gain": "influence(probe_size=64, prepare_interval=4)",
+      "interval": 8,
       "warmup": 0,
       "arms_per_batch": batch_size,
     }
@@ -70,14 +70,14 @@ def get_config(text: str | None = None) -> ConfigDict:
       "uniform": {"name": "uniform", "replacement": False},
       **{
         name: {
-          "name": "frozen_policy",
+          "name": "fixed_policy",
           "policy": policy,
           "arms_per_batch": each,
         }
         for name, policy in GRID.items()
       },
       "bandit": default.bandit(),
-      "bandit_window": default.bandit(rescale=window),
+      "bandit_window": default.bandit(reward=window),
       "bandit_mixed": default.bandit(arms_per_batch=each),
       "bandit_self": default.bandit(gain="self_prediction_gain"),
       "bandit_mean": default.bandit(gain="mean_prediction_gain"),
@@ -86,7 +86,7 @@ def get_config(text: str | None = None) -> ConfigDict:
       "bandit_first_order": default.bandit(gain="first_order_gain"),
       "random_reward": default.bandit(gain="random_gain"),
       "influence": influence(each),
-      "influence_window": influence(each, rescale=window),
+      "influence_window": influence(each, reward=window),
     }
   )
   # Read by the report: of which the best on valid is the mark.

@@ -22,7 +22,7 @@ from configs import default, headroom, paper
 def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
   bandit = default.bandit
   uniform_arms = ConfigDict(
-    {"name": "frozen_policy", "policy": "uniform", "arms": "difficulty"}
+    {"name": "fixed_policy", "policy": "uniform", "partition": "difficulty"}
   )
   return {
     **paper.samplers(warmup),
@@ -36,19 +36,23 @@ def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
     "random_reward": bandit(gain="random_gain", warmup=warmup),
     "uniform_arms": ConfigDict({**uniform_arms, "arms_per_batch": batch_size}),
     "shuffled_curriculum": ConfigDict(
-      {"name": "bucketed_curriculum", "num_buckets": 3, "arms": "shuffled"}
+      {"name": "bucketed_curriculum", "num_buckets": 3, "partition": "shuffled"}
     ),
     "anti_curriculum": ConfigDict(
-      {"name": "curriculum", "arms": "difficulty_in_pool", "descending": True}
+      {
+        "name": "curriculum",
+        "partition": "difficulty_in_pool",
+        "descending": True,
+      }
     ),
     "balanced_curriculum": ConfigDict(
-      {"name": "curriculum", "arms": "difficulty", "descending": False}
+      {"name": "curriculum", "partition": "difficulty", "descending": False}
     ),
     "class_balanced": ConfigDict(
       {
-        "name": "frozen_policy",
+        "name": "fixed_policy",
         "policy": "uniform",
-        "arms": "label",
+        "partition": "label",
         "arms_per_batch": batch_size,
       }
     ),
@@ -72,7 +76,7 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.trials = chosen["trials"]
   config.batch_size = chosen["batch"]
   config.model.name = chosen["model"]
-  config.equal = "flops"
+  config.budget_basis = "flops"
   config.data.source = "files"
   config.data.classes = "all"
   config.data.valid_fraction = 0.1

@@ -31,26 +31,26 @@ def _gain(probe_size: int = 64, refresh: int = 4, **arguments) -> str:
 # What differs from `headroom.influence`.
 SETTINGS = {
   "probe_16": {"gain": _gain(probe_size=16)},
-  "probe_256": {"gain": _gain(probe_size=256, refresh=16)},
-  "every_1": {"gain": _gain(refresh=32), "every": 1},
-  "every_4": {"gain": _gain(refresh=8), "every": 4},
-  "every_32": {"gain": _gain(refresh=1), "every": 32},
-  "refresh_1": {"gain": _gain(probe_size=16, refresh=1)},
-  "refresh_16": {"gain": _gain(refresh=16)},
-  "window_100": {"rescale": "rank(window=100)"},
+  "probe_256": {"gain": _gain(probe_size=256, prepare_interval=16)},
+  "every_1": {"gain": _gain(prepare_interval=32), "interval": 1},
+  "every_4": {"gain": _gain(prepare_interval=8), "interval": 4},
+  "every_32": {"gain": _gain(prepare_interval=1), "interval": 32},
+  "refresh_1": {"gain": _gain(probe_size=16, prepare_interval=1)},
+  "refresh_16": {"gain": _gain(prepare_interval=16)},
+  "window_100": {"reward": "rank(window=100)"},
   "rate_low": {"bandit": "softmax(learning_rate=0.05)"},
   "rate_high": {"bandit": "softmax(learning_rate=1.0)"},
   "epsilon_low": {"epsilon": "0.05"},
   "epsilon_high": {"epsilon": "0.5"},
 }
 ARMS = {
-  "in_pool": {"arms": "difficulty_in_pool"},
-  "label": {"arms": "label"},
-  "label_difficulty": {"arms": "label_difficulty"},
+  "in_pool": {"partition": "difficulty_in_pool"},
+  "label": {"partition": "label"},
+  "label_difficulty": {"partition": "label_difficulty"},
 }
 CONTROLS = {
   "shuffled_gain": {"gain": _gain(shuffled=True)},
-  "shuffled_arms": {"arms": "shuffled"},
+  "shuffled_arms": {"partition": "shuffled"},
 }
 
 
@@ -67,7 +67,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     )
   config = headroom.base(**chosen)
   if probe == "noisy":
-    config.data.planted_in = "train,probe"
+    config.data.label_noise_in = "train,probe"
   config.samplers = ConfigDict(
     {
       "uniform": {"name": "uniform", "replacement": False},

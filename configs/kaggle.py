@@ -1,7 +1,7 @@
 """Kaggle's Doodle Recognition challenge: 340 classes, scored by MAP@3.
 
   python -m alcurr.main --config=configs/kaggle.py --config.data.dir=DIR
-  python -m alcurr.predict runs/kaggle/runs/uniform \
+  python -m alcurr.experiments.predict runs/kaggle/runs/uniform \
     --data=test_simplified.csv --out=submission.csv
 
 DIR holds Kaggle's train_simplified (or any other files of drawings). Uniform
@@ -31,7 +31,7 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.budget = f"{args['epochs']} epochs"
   config.batch_size = config.eval_batch_size = args["batch_size"]
   config.chunk_steps = 100
-  config.evaluations = 20
+  config.num_evals = 20
   config.optimizer.learning_rate = 2e-3
   config.data.source = "files"
   config.data.classes = "all"

@@ -44,20 +44,25 @@ def samplers(warmup: int) -> dict[str, ConfigDict]:
     "exp_decay": exp_decay(warmup=warmup),
     # 33 drawings a class are the paper's 1,000.
     "class_reweighting": ConfigDict(
-      {"name": "class_reweighting", "per_class": 33, "every": 1, "floor": 0.05}
+      {
+        "name": "class_reweighting",
+        "per_class": 33,
+        "interval": 1,
+        "floor": 0.05,
+      }
     ),
     "bucketed_curriculum": ConfigDict(
       {
         "name": "bucketed_curriculum",
         "num_buckets": 3,
-        "arms": "difficulty_in_pool",
+        "partition": "difficulty_in_pool",
         "pacing": "linear",
       }
     ),
     "curriculum": ConfigDict(
       {
         "name": "curriculum",
-        "arms": "difficulty_in_pool",
+        "partition": "difficulty_in_pool",
         "descending": False,
       }
     ),

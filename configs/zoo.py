@@ -29,6 +29,6 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.data.image_size = 80 if "inception" in args["model"] else 64
   config.budget = f"{args['epochs']} epochs"
   config.trials = 1
-  config.evaluations = 8
+  config.num_evals = 8
   config.samplers = ConfigDict({"uniform": {"name": "uniform"}})
   return config

@@ -37,7 +37,9 @@ def _option(said: str, *options: str) -> Case:
 def _tune(said: str, *args: str) -> Case:
   given = _code(*args) or "no argument"
   args = (*args, "--out=DIR/out") if args else args
-  return Case("python -m alcurr.tune", given, args, said, command="tune")
+  return Case(
+    "python -m alcurr.experiments.tune", given, args, said, command="tune"
+  )
 
 
 def _predict(
@@ -48,7 +50,7 @@ def _predict(
 ) -> Case:
   """What is said of a run in DIR/run/runs/a, if `args` are options alone."""
   args = ("DIR/run/runs/a", "--data=DIR/test.csv", "--out=DIR/a.csv", *args)
-  kind = "python -m alcurr.predict"
+  kind = "python -m alcurr.experiments.predict"
   return Case(kind, given, args, said, make, "predict")
 
 
@@ -451,7 +453,7 @@ CASES = [
     "--config.optimizer.schedule=step",
   ),
   _option(
-    "samplers.bandit: no 'bandit'. Known: active_bandit, bucketed_curriculum, class_reweighting, curriculum, frozen_policy, uniform. Did you mean active_bandit?",
+    "samplers.bandit: no 'bandit'. Known: active_bandit, bucketed_curriculum, class_reweighting, curriculum, fixed_policy, uniform. Did you mean active_bandit?",
     "--config.samplers.bandit.name=bandit",
   ),
   _option(
@@ -459,8 +461,8 @@ CASES = [
     "--config.samplers.bandit.gain=pg",
   ),
   _option(
-    "samplers.bandit.arms: no 'dificulty'. Known: difficulty, difficulty_in_pool, label, label_difficulty, shuffled. Did you mean difficulty?",
-    "--config.samplers.bandit.arms=dificulty",
+    "samplers.bandit.partition: no 'dificulty'. Known: difficulty, difficulty_in_pool, label, label_difficulty, shuffled. Did you mean difficulty?",
+    "--config.samplers.bandit.partition=dificulty",
   ),
   _option(
     "samplers.bandit.bandit: softmax takes no 'lerning_rate'. Known: learning_rate. Did you mean learning_rate?",
@@ -520,7 +522,7 @@ CASES = [
     "config.samplers.uniform = 'uniform'",
   ),
   _changed(
-    "samplers.uniform: give it a name. Known: active_bandit, bucketed_curriculum, class_reweighting, curriculum, frozen_policy, uniform.",
+    "samplers.uniform: give it a name. Known: active_bandit, bucketed_curriculum, class_reweighting, curriculum, fixed_policy, uniform.",
     "a sampler without a name",
     "del config.samplers.uniform.name",
   ),
@@ -539,8 +541,8 @@ CASES = [
     "--config.samplers.bandit.gain=influence(probe_size='x')",
   ),
   _option(
-    "samplers.bandit.rescale: rank: window must be a whole number or None, got 1.5.",
-    "--config.samplers.bandit.rescale=rank(window=1.5)",
+    "samplers.bandit.reward: rank: window must be a whole number or None, got 1.5.",
+    "--config.samplers.bandit.reward=rank(window=1.5)",
   ),
   _option(
     "model: cnn: width must be a number, got 'wide'.",
@@ -555,25 +557,25 @@ CASES = [
     "--config.optimizer.name=adam(mu_dtype='float7')",
   ),
   _option(
-    "samplers.bandit.rescale='rank(window=5, window=6)': write a name, or a name with its arguments such as rank(window=500).",
-    "--config.samplers.bandit.rescale=rank(window=5, window=6)",
+    "samplers.bandit.reward='rank(window=5, window=6)': write a name, or a name with its arguments such as rank(window=500).",
+    "--config.samplers.bandit.reward=rank(window=5, window=6)",
   ),
   _option(
-    "samplers.bandit.rescale='rank(window={[]: 1})': write a name, or a name with its arguments such as rank(window=500).",
-    "--config.samplers.bandit.rescale=rank(window={[]: 1})",
+    "samplers.bandit.reward='rank(window={[]: 1})': write a name, or a name with its arguments such as rank(window=500).",
+    "--config.samplers.bandit.reward=rank(window={[]: 1})",
   ),
   _option(
-    "samplers.bandit.rescale='(((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((...': write a name, or a name with its arguments such as rank(window=500).",
-    f"--config.samplers.bandit.rescale={'(' * 300}",
+    "samplers.bandit.reward='(((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((...': write a name, or a name with its arguments such as rank(window=500).",
+    f"--config.samplers.bandit.reward={'(' * 300}",
   ),
   _option(
-    "samplers.bandit.rescale=\"open('/etc/passwd')\": write a name, or a name with its arguments such as rank(window=500).",
-    "--config.samplers.bandit.rescale=open('/etc/passwd')",
+    "samplers.bandit.reward=\"open('/etc/passwd')\": write a name, or a name with its arguments such as rank(window=500).",
+    "--config.samplers.bandit.reward=open('/etc/passwd')",
   ),
   # --- ranges
   _option("trials must be at least 1, got 0.", "--config.trials=0"),
   _option("batch_size must be at least 1, got -1.", "--config.batch_size=-1"),
-  _option("evaluations must be at least 1, got 0.", "--config.evaluations=0"),
+  _option("evaluations must be at least 1, got 0.", "--config.num_evals=0"),
   _option(
     "seed must be from 0 to 4294967295, for each trial, got -1.",
     "--config.seed=-1",
@@ -616,7 +618,8 @@ CASES = [
     "--config.checkpoint.steps=-5",
   ),
   _option(
-    "equal must be examples or flops, got 'seconds'.", "--config.equal=seconds"
+    "budget_basis must be examples or flops, got 'seconds'.",
+    "--config.budget_basis=seconds",
   ),
   _option(
     "thresholds='high': write accuracies between 0 and 1 with spaces between them, such as \"0.5 0.8\".",
@@ -651,12 +654,12 @@ CASES = [
     "--config.samplers.bandit.bandit=softmax(learning_rate=1e999)",
   ),
   _option(
-    "samplers.bandit.rescale: rank: window must be at least 2, got 1.",
-    "--config.samplers.bandit.rescale=rank(window=1)",
+    "samplers.bandit.reward: rank: window must be at least 2, got 1.",
+    "--config.samplers.bandit.reward=rank(window=1)",
   ),
   _option(
     "samplers.bandit: active_bandit: every must be at least 1, got 0.",
-    "--config.samplers.bandit.every=0",
+    "--config.samplers.bandit.interval=0",
   ),
   _option(
     "samplers.bandit.gain: influence: probe_size must be at least 1, got 0.",
@@ -664,7 +667,7 @@ CASES = [
   ),
   _option(
     "samplers.bandit.gain: influence: refresh must be at least 1, got 0.",
-    "--config.samplers.bandit.gain=influence(refresh=0)",
+    "--config.samplers.bandit.gain=influence(prepare_interval=0)",
   ),
   _option(
     "data.render must be in_step or ahead, got 'never'.",
@@ -734,8 +737,8 @@ CASES = [
     "--config.data.scribble_fraction=2.0",
   ),
   _option(
-    "data.planted_noise must be in [0, 1), got 1.0.",
-    "--config.data.planted_noise=1.0",
+    "data.label_noise must be in [0, 1), got 1.0.",
+    "--config.data.label_noise=1.0",
   ),
   _option(
     "data.train_examples must not be negative, got -1.",
@@ -783,12 +786,12 @@ CASES = [
     "--config.data.valid_fraction=0.9",
   ),
   _option(
-    "data.planted_in: no 'test' to plant mistakes in; name train, probe or valid, with commas.",
-    "--config.data.planted_in=test",
+    "data.label_noise_in: no 'test' to plant mistakes in; name train, probe or valid, with commas.",
+    "--config.data.label_noise_in=test",
   ),
   _option(
-    "data.planted_in: there is no probe split; give it a share, data.probe_fraction.",
-    "--config.data.planted_in=probe",
+    "data.label_noise_in: there is no probe split; give it a share, data.probe_fraction.",
+    "--config.data.label_noise_in=probe",
   ),
   _option(
     "data.dir is empty: say where the data is, --config.data.dir=PATH.",
@@ -835,7 +838,7 @@ CASES = [
   ),
   _option(
     "samplers.bandit: active_bandit: warmup 100 and every 2000 leave none of the run's 28 steps to learn in; take smaller ones, or a larger budget.",
-    "--config.samplers.bandit.every=2000",
+    "--config.samplers.bandit.interval=2000",
     *FEW,
   ),
   _option(
@@ -867,7 +870,7 @@ CASES = [
   ),
   _option(
     "samplers.uniform.policy: given: missing a required argument: 'weights'.",
-    "--config.samplers.uniform.name=frozen_policy(policy='given')",
+    "--config.samplers.uniform.name=fixed_policy(policy='given')",
   ),
   # --- drawings
   Case(
@@ -1438,7 +1441,7 @@ CASES = [
     "a run to replay that is not there",
     (
       QUICKSTART,
-      "--config.samplers.bandit={'name': 'frozen_policy', 'policy': \"replay(run='DIR/run')\", 'arms': 'label'}",
+      "--config.samplers.bandit={'name': 'fixed_policy', 'policy': \"replay(run='DIR/run')\", 'arms': 'label'}",
     ),
     "samplers.bandit.policy: replay: no run to replay: DIR/run/metrics.jsonl does not exist.",
   ),
@@ -1447,21 +1450,21 @@ CASES = [
     "a run to replay whose metrics are cut",
     (
       QUICKSTART,
-      "--config.samplers.bandit={'name': 'frozen_policy', 'policy': \"replay(run='DIR/run')\", 'arms': 'label'}",
+      "--config.samplers.bandit={'name': 'fixed_policy', 'policy': \"replay(run='DIR/run')\", 'arms': 'label'}",
     ),
     "samplers.bandit.policy: replay: DIR/run/metrics.jsonl holds no policies to replay, or is damaged.",
     _run_holds("metrics.jsonl", '{"step": 1, "policy": [0.5'),
   ),
   # --- other commands
   _tune(
-    "the following arguments are required: lr|grid|search; see python -m alcurr.tune --help."
+    "the following arguments are required: lr|grid|search; see python -m alcurr.experiments.tune --help."
   ),
   _tune(
-    "the following arguments are required: --config; see python -m alcurr.tune lr --help.",
+    "the following arguments are required: --config; see python -m alcurr.experiments.tune lr --help.",
     "lr",
   ),
   _tune(
-    "argument lr|grid|search: invalid choice: 'rl' (choose from …); see python -m alcurr.tune --help.",
+    "argument lr|grid|search: invalid choice: 'rl' (choose from …); see python -m alcurr.experiments.tune --help.",
     "rl",
   ),
   _tune(
@@ -1480,7 +1483,7 @@ CASES = [
     *("lr", QUICKSTART, "--sampler=bandti"),
   ),
   _tune(
-    "the following arguments are required: FIELD=VALUE,...; see python -m alcurr.tune grid --help.",
+    "the following arguments are required: FIELD=VALUE,...; see python -m alcurr.experiments.tune grid --help.",
     *("grid", QUICKSTART),
   ),
   _tune(
@@ -1529,7 +1532,7 @@ CASES = [
     "--out=DIR/no/a.csv",
   ),
   _predict(
-    "argument --trials: write trials with commas, each once, such as 0,2; got '1,1'; see python -m alcurr.predict --help.",
+    "argument --trials: write trials with commas, each once, such as 0,2; got '1,1'; see python -m alcurr.experiments.predict --help.",
     "`--trials=1,1`",
     "--trials=1,1",
   ),

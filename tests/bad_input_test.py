@@ -10,9 +10,9 @@ from absl import app, flags
 from bad_input import CASES, Case
 
 from alcurr import main as cli
-from alcurr import predict
 from alcurr.data import cache
-from alcurr.tune import __main__ as tune
+from alcurr.experiments import predict
+from alcurr.experiments.tune import __main__ as tune
 
 COMMANDS = {"tune": tune.main, "predict": predict.main}
 ROOT = pathlib.Path(__file__).parents[1]

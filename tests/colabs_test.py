@@ -16,9 +16,9 @@ COLABS = pathlib.Path(__file__).parents[1] / "colabs"
 # Few and short steps of a small network, of drawings that are made once.
 FEW = {
   "model.name": "cnn(width=0.1)",
-  "evaluations": 1,
+  "num_evals": 1,
   "data.classes": "4",
-  "data.render": "ahead",
+  "data.render": "precompute",
   "difficulty.budget": "5 steps",
   "tracking": "none",
 }
@@ -44,7 +44,7 @@ TINY = {
     "SAMPLERS": ["uniform", "uniform(replacement=True)"],
     "TRIALS": 1,
     "SETTINGS": {
-      "evaluations": 1,
+      "num_evals": 1,
       "difficulty.budget": "5 steps",
       "tracking": "none",
     },

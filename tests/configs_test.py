@@ -2,8 +2,9 @@
 
 import pytest
 
-from alcurr import experiment, predict, settings
-from alcurr.difficulty.arms import ARMS
+from alcurr.data.partitions import PARTITIONS
+from alcurr.experiments import predict, runner
+from alcurr.experiments.config import build
 from alcurr.models import MODELS
 from configs import (
   ablation,
@@ -37,7 +38,7 @@ from configs import (
 def test_it_passes_the_checks(config):
   if config.data.source == "files":
     config.data.dir = "somewhere"
-  settings.check(config)
+  build.check(config)
 
 
 def test_the_paper_at_full_size_is_the_papers():
@@ -54,7 +55,7 @@ def test_the_paper_at_full_size_is_the_papers():
   assert total * left - 6 * deviation > 500_000
   assert len(config.samplers) == 9
   assert config.samplers.bandit.warmup == 100
-  mine = settings.of_run(config, "bandit_32")
+  mine = build.of_run(config, "bandit_32")
   assert (mine.batch_size, mine.baseline) == (32, "uniform_32")
 
 
@@ -72,7 +73,7 @@ def test_kaggles_recipe_trains_and_predicts_in_small(quickdraw_dir, tmp_path):
     "data.test_fraction": 0.2,
     "batch_size": 8,
     "eval_batch_size": 32,
-    "evaluations": 1,
+    "num_evals": 1,
     "difficulty.budget": "4 steps",
     "difficulty.num_arms": 2,
     "samplers.bandit.warmup": 2,
@@ -81,13 +82,15 @@ def test_kaggles_recipe_trains_and_predicts_in_small(quickdraw_dir, tmp_path):
   workdir = tmp_path / "runs" / "kaggle"
   with pytest.MonkeyPatch.context() as patch:
     # The page takes longer than all else, and other tests read it.
-    patch.setattr(experiment.page, "write_report", lambda *args: None)
-    summary = experiment.run(settings.changed(config, tiny), workdir)
+    patch.setattr(runner.page, "write_report", lambda *args: None)
+    summary = runner.run(build.changed(config, tiny), workdir)
   assert summary["sampler"].tolist() == ["uniform", "bandit"]
   assert (summary["top1"] <= summary["map3"]).all()
   assert (summary["map3"] <= summary["top3"]).all()
   runs = [workdir / "runs" / name for name in ("uniform", "bandit")]
-  names, p = predict.predict(runs, [[[[0, 255], [9, 9]]], [[[3], [4]]]])
+  names, p = predict.predict_probabilities(
+    runs, [[[[0, 255], [9, 9]]], [[[3], [4]]]]
+  )
   assert names == ("The Eiffel Tower", "ant", "bicycle", "cat")
   assert p.shape == (2, 4) and (p > 0).all()
   assert p.sum(1) == pytest.approx([1, 1], abs=1e-5)
@@ -99,8 +102,8 @@ def test_the_ablation_is_a_full_factorial():
   cells = {tuple(cell.to_dict().items()) for cell in config.cells.values()}
   assert len(config.cells) == len(cells) == 2**4 * 4
   for name in config.cells:
-    run = settings.of_run(config, name)
-    base = settings.of_run(config, run.baseline)
+    run = build.of_run(config, name)
+    base = build.of_run(config, run.baseline)
     assert (base.batch_size, base.model.name) == (
       run.batch_size,
       run.model.name,
@@ -121,7 +124,7 @@ def test_every_sampler_is_tuned_over_the_same_rates():
   config = honest.get_config("rates=0.02 1e-3 1.5e-3 0.001")
   rates = [0.001, 0.0015, 0.02]
   for runs in config.tuned.values():
-    each = [settings.of_run(config, name) for name in runs]
+    each = [build.of_run(config, name) for name in runs]
     assert [run.optimizer.learning_rate for run in each] == rates
     assert len({run.baseline for run in each}) == len(rates)
   assert config.baseline == "uniform-lr1e-03"
@@ -150,4 +153,4 @@ def test_what_is_swept_is_apart_in_one_thing():
 def test_partitions_that_configs_name_exist():
   for config in (headroom.get_config(), influence.get_config("part=all")):
     for sampler in config.samplers.values():
-      assert sampler.get("arms", "difficulty") in ARMS
+      assert sampler.get("partition", "difficulty") in PARTITIONS

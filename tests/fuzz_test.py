@@ -16,19 +16,21 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alcurr import settings as config_settings
-from alcurr import specs, workdirs
 from alcurr.bandits import BANDITS
-from alcurr.data import arrays, classfile, kaggle, quickdraw, records
+from alcurr.bandits.gains import GAINS
+from alcurr.bandits.rewards import REWARDS
+from alcurr.core import specs
+from alcurr.core.errors import UserError
+from alcurr.core.schedules import SCHEDULES
+from alcurr.data import arrays
 from alcurr.data.pool import Dataset
-from alcurr.errors import UserError
+from alcurr.data.quickdraw import class_files, kaggle, reader, records
+from alcurr.experiments.config import build as config_settings
+from alcurr.experiments.workdir import check_workdir
 from alcurr.models import MODELS, weight_files
-from alcurr.optimizers import OPTIMIZERS
-from alcurr.progress import GAINS
 from alcurr.report import page
-from alcurr.rescale import RESCALES
 from alcurr.samplers.policies import POLICIES
-from alcurr.schedules import SCHEDULES
+from alcurr.training.optimizers import OPTIMIZERS
 from configs import default, quickstart
 
 fuzz = settings(
@@ -105,7 +107,7 @@ def test_ndjson(tmp_path, lines, skip, recognized_only):
 def _check_class(path, skip, recognized_only=False):
   """What is read is packed as it must be, or refused."""
   try:
-    read = classfile.read_class(
+    read = class_files.read_class(
       path, recognized_only=recognized_only, skip=skip
     )
   except UserError as error:
@@ -229,7 +231,7 @@ def test_npy(tmp_path, content):
 @given(st.lists(st.text(max_size=3), unique=True), st.text() | st.integers())
 def test_choices_of_classes(known, classes):
   try:
-    chosen = quickdraw.choose_classes(sorted(known), classes)
+    chosen = reader.choose_classes(sorted(known), classes)
   except UserError:
     return
   assert set(chosen) <= set(known) and chosen == sorted(chosen)
@@ -255,7 +257,7 @@ REGISTRIES = (
   GAINS,
   OPTIMIZERS,
   POLICIES,
-  RESCALES,
+  REWARDS,
   SCHEDULES,
   {name: MODELS[name] for name in ("cnn", "mobilenet")},
 )
@@ -330,7 +332,7 @@ def test_the_config_of_a_workdir(tmp_path, content):
   path = tmp_path / "config.json"
   path.write_bytes(content)
   try:
-    workdirs.check_workdir(tmp_path, CONFIG)
+    check_workdir(tmp_path, CONFIG)
   except UserError:
     return
   assert json.loads(content) == json.loads(json.dumps(CONFIG.to_dict()))
@@ -397,7 +399,7 @@ def test_a_line_takes_as_much_memory_as_is_stated(tmp_path, unit, inside):
   path = tmp_path / "x.ndjson"
   line = inside % (unit * (2**20 // len(unit)))
   path.write_bytes(line)
-  peak = _peak(lambda: classfile.read_class(path))
+  peak = _peak(lambda: class_files.read_class(path))
   assert peak < 64 * len(line)
 
 
@@ -405,7 +407,7 @@ def test_a_line_takes_as_much_memory_as_is_stated(tmp_path, unit, inside):
 def test_a_row_takes_as_much_memory_as_is_stated(tmp_path, unit):
   path = tmp_path / "x.csv"
   path.write_bytes(b'drawing,word\n"[%s0]",cat' % (unit * (2**20 // len(unit))))
-  peak = _peak(lambda: classfile.read_class(path))
+  peak = _peak(lambda: class_files.read_class(path))
   assert peak < 64 * path.stat().st_size
 
 
@@ -417,7 +419,7 @@ def test_a_record_takes_as_much_memory_as_is_stated(tmp_path, count, points):
   with path.open("ab") as file:
     file.write(stroke * count)
   size = path.stat().st_size
-  assert _peak(lambda: classfile.read_class(path)) < 8 * size + 2**20
+  assert _peak(lambda: class_files.read_class(path)) < 8 * size + 2**20
 
 
 def test_a_long_record_is_not_held(tmp_path):
@@ -425,14 +427,14 @@ def test_a_long_record_is_not_held(tmp_path):
   stroke = struct.pack("<H", 65535) + bytes(2 * 65535)
   head = struct.pack("<Q2sbIH", 1, b"US", 1, 9, 400)
   path.write_bytes(head + stroke * 400)
-  peak = _peak(lambda: classfile.read_class(path, skip=True))
+  peak = _peak(lambda: class_files.read_class(path, skip=True))
   assert peak < 8 * records.LONGEST < path.stat().st_size
 
 
 def test_a_long_line_is_not_held(tmp_path):
   path = tmp_path / "x.ndjson"
   path.write_bytes(b"[" * (5 * records.LONGEST) + b"\n")
-  peak = _peak(lambda: classfile.read_class(path, skip=True))
+  peak = _peak(lambda: class_files.read_class(path, skip=True))
   assert peak < 5 * records.LONGEST
 
 
@@ -440,7 +442,7 @@ def test_leaps_of_a_raw_stroke_take_little_memory(tmp_path):
   path = tmp_path / "x.ndjson"
   leaps = [[0, 9000] * 20_000, [0, 9] * 20_000, [0, 1] * 20_000]
   path.write_text(bad_input._line(leaps))
-  assert _peak(lambda: classfile.read_class(path)) < 64 * path.stat().st_size
+  assert _peak(lambda: class_files.read_class(path)) < 64 * path.stat().st_size
 
 
 def test_a_header_that_lies_takes_no_memory(tmp_path):

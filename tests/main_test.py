@@ -18,10 +18,10 @@ TINY = (
   "--config.data.num_examples=1200",
   "--config.data.classes=4",
   "--config.data.image_size=16",
-  "--config.data.render=ahead",
+  "--config.data.render=precompute",
   "--config.trials=2",
   "--config.batch_size=8",
-  "--config.evaluations=2",
+  "--config.num_evals=2",
   "--config.budget=24 steps",
   "--config.difficulty.budget=24 steps",
   "--config.difficulty.num_arms=3",
@@ -136,7 +136,7 @@ def test_results_have_a_row_per_sampler_and_trial(finished):
     *("sampler", "batch_size", "trial", "top1", "top3", "map3", "loss"),
     *("examples_seen", "steps", "train_seconds", "scoring_seconds"),
     *("flops_per_step", "coverage", "effective_sample_size"),
-    *("skipped_updates", "wrong_step", "wrong"),
+    *("skipped_updates", "diverged_step", "divergence_reason"),
   ]
   assert len(results) == 3 * 2
   assert (results.examples_seen == 24 * 8).all()
@@ -149,7 +149,7 @@ def test_results_have_a_row_per_sampler_and_trial(finished):
   assert uniform.effective_sample_size.tolist() == [192, 192]
   assert uniform.coverage.nunique() == 1 and 0.2 < uniform.coverage.max() < 0.3
   assert (results.skipped_updates == 0).all()
-  assert results[["wrong_step", "wrong"]].isna().all(axis=None)
+  assert results[["diverged_step", "divergence_reason"]].isna().all(axis=None)
 
 
 def test_metrics_tell_of_every_trial(finished):
@@ -232,8 +232,8 @@ def test_a_sampler_whose_trials_all_diverge_is_told_after_the_others(tmp_path):
   assert results.loc["uniform", "top1"].notna().all()
   wild = results.loc["wild"]
   assert wild[["top1", "loss", "coverage"]].isna().all(axis=None)
-  assert (wild.wrong_step >= 1).all() and (wild.wrong_step <= 4).all()
-  assert wild.wrong.str.contains("loss|update").all()
+  assert (wild.diverged_step >= 1).all() and (wild.diverged_step <= 4).all()
+  assert wild.divergence_reason.str.contains("loss|update").all()
   assert (workdir / "report.html").exists()
   # The experiment is finished all the same, and says so again.
   assert _run(*command).returncode == 1

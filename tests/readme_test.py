@@ -35,7 +35,7 @@ def test_the_loop_without_train_py():
   names = {
     "my_images": np.asarray(toys.source.image),
     "my_labels": np.asarray(toys.label),
-    "my_difficulty": np.asarray(toys.difficulty),
+    "my_difficulty": np.asarray(toys.scores["difficulty"]),
     "images": jnp.asarray(toys.source.image).reshape(640, 16) / 255,
     "w": jnp.zeros((16, toy.NUM_CLASSES)),
   }
@@ -62,7 +62,7 @@ def test_the_loop_of_pytorch():
   model = torch.nn.Linear(16, toy.NUM_CLASSES)
   names = {
     "labels": label,
-    "difficulty": np.asarray(toys.difficulty),
+    "difficulty": np.asarray(toys.scores["difficulty"]),
     "dataset": torch.utils.data.TensorDataset(*data),
     "model": model,
     "optimizer": torch.optim.SGD(model.parameters(), lr=0.5),
@@ -73,8 +73,8 @@ def test_the_loop_of_pytorch():
   stream = names["batches"].stream
   assert stream.updates == 640 // stream.batch_size == 20
   state = stream.state_dict()
-  assert state["sampler.rescale.count"] == 20
-  assert np.isfinite(state["sampler.rescale.history"]).all()
+  assert state["sampler.reward.count"] == 20
+  assert np.isfinite(state["sampler.reward.history"]).all()
   loss = torch.nn.functional.cross_entropy(model(data[0]), data[1])
   assert float(loss.detach()) < np.log(toy.NUM_CLASSES)
 

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
+from alcurr.core.errors import UserError
 from alcurr.data import arrays, sources
-from alcurr.errors import UserError
 from configs import default
 
 FETCHES = ("http.client", "urllib.request")
@@ -50,9 +50,9 @@ def test_no_module_unpickles_evaluates_or_fetches():
   unsafe = {x for x in imported if x[1].split(".")[0] in UNSAFE}
   unsafe |= {x for x in imported if x[1] == "urllib.request"}
   # What brings files at the user's command, and who gives that command.
-  fetches = {("alcurr/data/transfer.py", name) for name in FETCHES}
+  fetches = {("alcurr/data/quickdraw/http.py", name) for name in FETCHES}
   assert unsafe == fetches
-  assert _importers("transfer") == {"alcurr/data/download.py"}
+  assert _importers("transfer") == {"alcurr/data/quickdraw/download.py"}
   assert _importers("download") == {"alcurr/data/__main__.py"}
   for path, call in _nodes(ast.Call):
     function = ast.unparse(call.func)

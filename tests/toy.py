@@ -6,15 +6,16 @@ from typing import Any
 
 import optax
 
-from alcurr import plans, samplers
-from alcurr.contract import (
+from alcurr import samplers
+from alcurr.data.pool import make_gather
+from alcurr.testing import (
   NUM_ARMS,
   NUM_CLASSES,
   arrays,
   make_linear,
   make_pool,
 )
-from alcurr.data.pool import make_gather
+from alcurr.training.run import RunSpec, make_score
 
 __all__ = [
   "NUM_ARMS",
@@ -32,10 +33,10 @@ def make_run(
   num_steps: int = 20,
   trials_by: str = "map",
   **changes,
-) -> plans.Run:
+) -> RunSpec:
   """Two trials of a sampler, in chunks of five steps, evaluated twice."""
   model, gather = make_linear(), make_gather()
-  return plans.Run(
+  return RunSpec(
     sampler=samplers.get_sampler(
       spec, "x", batch_size=batch_size, num_steps=num_steps
     ),
@@ -46,7 +47,7 @@ def make_run(
     batch_size=batch_size,
     seeds=(0, 1),
     trials_by=trials_by,
-    evaluations=2,
+    num_evals=2,
     chunk_steps=5,
-    score=plans.make_score(model, gather, 50, trials_by),
+    score=make_score(model, gather, 50, trials_by),
   )._replace(**changes)

@@ -4,9 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from alcurr import commandline
-from alcurr.data import download, inspection, prepare, publish
-from alcurr.errors import FaultError, UserError
+from alcurr.core import cli
+from alcurr.core.errors import FaultError, UserError
+from alcurr.data.quickdraw import (
+  download,
+  inspection,
+  preparation,
+  tfds_builder,
+)
 
 # What a fault leaves.
 _GOES_ON = "the same command goes on from what is there."
@@ -19,12 +24,12 @@ _COMMANDS = {
     _GOES_ON,
   ),
   "prepare": (
-    prepare,
+    preparation,
     "pack a folder of files into arrays that are mapped",
     _GOES_ON,
   ),
   "tfds": (
-    publish,
+    tfds_builder,
     "make a set of TensorFlow Datasets of such a folder",
     _BEGINS_AGAIN,
   ),
@@ -37,7 +42,7 @@ _COMMANDS = {
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-  parser = commandline.Parser(
+  parser = cli.Parser(
     prog="python -m alcurr.data",
     description="Quick, Draw! files before an experiment reads them.",
   )
@@ -55,11 +60,11 @@ def main(argv: Sequence[str]) -> int:
     args = parse(argv)
     args.run(args)
   except UserError as error:
-    return commandline.say(error, 2)
+    return cli.say(error, 2)
   except (FaultError, MemoryError, OSError) as error:
-    return commandline.say(f"{error}; {args.again}", 1)
+    return cli.say(f"{error}; {args.again}", 1)
   except KeyboardInterrupt:
-    return commandline.say(f"stopped; {args.again}", 130)
+    return cli.say(f"stopped; {args.again}", 130)
   return 0
 
 

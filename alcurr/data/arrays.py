@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from alcurr import writer
+from alcurr.core import files
+from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.data.pool import Dataset, check_class_names
-from alcurr.errors import UserError
 from alcurr.types import Images
 
 _SIDE = 28  # of a full_numpy_bitmap
@@ -203,7 +203,7 @@ def keep_npz(
   if not path.exists():
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {"images": dataset.source.image, "labels": labels}
-    writer.write_file(path, lambda file: np.savez(file, **arrays))
+    files.write_file(path, lambda file: np.savez(file, **arrays))
   return path
 
 

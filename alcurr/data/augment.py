@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from alcurr import specs
+from alcurr.core import specs
 from alcurr.types import Array, Augment
 
 

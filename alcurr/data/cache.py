@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from alcurr import writer
-from alcurr.errors import MachineError, UserError
+from alcurr.core import files
+from alcurr.core.errors import MachineError, UserError
 
 # What np.load raises for a damaged file, by where the damage is; memory runs
 # out where a header claims more than there is.
@@ -61,7 +61,7 @@ def digest(request: Mapping[str, Any]) -> str:
   return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def vouch(files: Mapping[str, pathlib.Path]) -> dict[str, dict[str, Any]]:
+def vouch(paths: Mapping[str, pathlib.Path]) -> dict[str, dict[str, Any]]:
   """What says later that files, by name, are still the same.
 
   Take it before they are read: a file that changes meanwhile is not what was
@@ -69,17 +69,17 @@ def vouch(files: Mapping[str, pathlib.Path]) -> dict[str, dict[str, Any]]:
   """
   return {
     name: _facts(path) | {"path": str(path), "blake2b": _content_hash(path)}
-    for name, path in files.items()
+    for name, path in paths.items()
   }
 
 
 def unchanged(
-  files: Mapping[str, pathlib.Path], vouched: Mapping[str, Mapping[str, Any]]
+  paths: Mapping[str, pathlib.Path], vouched: Mapping[str, Mapping[str, Any]]
 ) -> bool:
   """Whether the files are those that `vouch` saw."""
-  if files.keys() != vouched.keys():
+  if paths.keys() != vouched.keys():
     return False
-  for name, path in files.items():
+  for name, path in paths.items():
     then, now = vouched[name], _facts(path)
     if then["size"] != now["size"]:
       return False
@@ -120,8 +120,8 @@ def seal(
   """Writes the manifest of an entry whose arrays have these checksums."""
   whole = {**manifest, "checksums": dict(sums)}
   # As JSON will have it: that is what a reader will see.
-  whole = json.loads(json.dumps(writer.plain(whole)))
-  writer.write_json(folder / MANIFEST, {**whole, "digest": digest(whole)})
+  whole = json.loads(json.dumps(files.plain(whole)))
+  files.write_json(folder / MANIFEST, {**whole, "digest": digest(whole)})
 
 
 def write_arrays(
@@ -221,7 +221,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
   Raises:
     UNREADABLE, AttributeError: there is none, or not as it was written.
   """
-  manifest = writer.read_json(folder / MANIFEST)
+  manifest = files.read_json(folder / MANIFEST)
   if manifest.pop("digest") != digest(manifest):
     raise ValueError("its manifest was changed")
   return manifest

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from tqdm.auto import tqdm
 
-from alcurr import machine
-from alcurr.errors import UserError
+from alcurr.core import cpu
+from alcurr.core.errors import UserError
 
 Result = TypeVar("Result")
 
@@ -42,7 +42,7 @@ def each_file(
     UserError: a process died; and what `function` raises, at the first file.
   """
   size = sum(path.stat().st_size for path in paths)
-  workers = min(machine.cores(), len(paths))
+  workers = min(cpu.cores(), len(paths))
   progress = functools.partial(
     tqdm,
     total=len(paths),

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.data import strokes
-from alcurr.data.fetch import Fetch, place_in
-from alcurr.errors import UserError
+from alcurr.core.errors import UserError
+from alcurr.data.host_store import Fetch, place_in
+from alcurr.data.quickdraw import strokes
 from alcurr.types import (
-  Arms,
   Array,
   Batch,
   Fetched,
   Images,
+  Partition,
   Pool,
   Stored,
   Strokes,
@@ -158,7 +158,7 @@ def split(
 def host_pool(
   dataset: Dataset,
   difficulty: np.ndarray | None = None,
-  arms: Mapping[str, Arms] | None = None,
+  partitions: Mapping[str, Partition] | None = None,
 ) -> Pool:
   """A pool of NumPy arrays, the dataset's own; by default not scored.
 
@@ -166,16 +166,21 @@ def host_pool(
   """
   if difficulty is None:
     difficulty = np.zeros(len(dataset.label), np.float32)
-  return Pool(dataset.source, dataset.label, difficulty, dict(arms or {}))
+  return Pool(
+    dataset.source,
+    dataset.label,
+    {"difficulty": difficulty},
+    dict(partitions or {}),
+  )
 
 
 def make_pool(
   dataset: Dataset,
   difficulty: np.ndarray | None = None,
-  arms: Mapping[str, Arms] | None = None,
+  partitions: Mapping[str, Partition] | None = None,
 ) -> Pool:
   """Puts a dataset on the device; difficulty is zero where none is given."""
-  return jax.tree.map(jnp.asarray, host_pool(dataset, difficulty, arms))
+  return jax.tree.map(jnp.asarray, host_pool(dataset, difficulty, partitions))
 
 
 def on_device(pools: dict[str, Pool]) -> dict[str, Pool]:
@@ -193,7 +198,7 @@ def make_gather(
   Args:
     render: (strokes, index [B]) -> image [B, H, W, 1] float32 in [0, 1], for
       pools of strokes; `alcurr.data.render.make_render` makes one.
-    fetch: for pools that are stored on the host; `alcurr.data.fetch.make_fetch`
+    fetch: for pools that are stored on the host; `alcurr.data.host_store.make_fetch`
       makes one for a store.
   """
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alcurr.data.segments import (
+from alcurr.data.quickdraw.segments import (
   Segments,
   get_extent,
   get_span,

@@ -7,19 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from alcurr import specs
-from alcurr.data import arrays, folder, prepared, quickdraw, synthetic
-from alcurr.data.fetch import Lookup, make_fetch, make_lookup
-from alcurr.data.noise import plant_wrong_labels
-from alcurr.data.pool import (
-  Dataset,
-  check_fractions,
-  make_gather,
-  split,
-  take,
-)
+from alcurr.core import specs
+from alcurr.core.errors import UserError
+from alcurr.data import arrays, image_folder
+from alcurr.data.host_store import Lookup, make_fetch, make_lookup
+from alcurr.data.label_noise import plant_wrong_labels
+from alcurr.data.pool import Dataset, check_fractions, make_gather, split, take
+from alcurr.data.quickdraw import packed, reader, synthetic
 from alcurr.data.render import Render, make_render, render_all
-from alcurr.errors import UserError
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
 
@@ -40,7 +35,7 @@ def _synthetic(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
 
 
 def _files(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  dataset, report = quickdraw.load(
+  dataset, report = reader.load(
     config["dir"],
     classes=config["classes"],
     max_per_class=config["max_per_class"],
@@ -59,7 +54,7 @@ def _npz(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
 
 
 def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  return prepared.load(
+  return packed.load(
     config["dir"],
     classes=config["classes"],
     max_per_class=config["max_per_class"],
@@ -68,7 +63,7 @@ def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
 
 
 def _folder(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  return folder.load(
+  return image_folder.load(
     config["dir"],
     image_size=config["image_size"],
     classes=config["classes"],
@@ -131,32 +126,32 @@ def check(config: Mapping[str, Any]) -> None:
     raise UserError(
       f"data.pool must be device or host, got {config['pool']!r}."
     )
-  if config["render"] not in ("in_step", "ahead"):
+  if config["render"] not in ("in_step", "precompute"):
     raise UserError(
       f"data.render must be in_step or ahead, got {config['render']!r}."
     )
-  planted_in = config["planted_in"].split(",")
-  for name in planted_in:
+  label_noise_in = config["label_noise_in"].split(",")
+  for name in label_noise_in:
     if name not in ("train", "probe", "valid"):
       raise UserError(
-        f"data.planted_in: no {name!r} to plant mistakes in; name train, "
+        f"data.label_noise_in: no {name!r} to plant mistakes in; name train, "
         "probe or valid, with commas."
       )
     if name == "probe" and not config["probe_fraction"]:
       raise UserError(
-        "data.planted_in: there is no probe split; give it a share, "
+        "data.label_noise_in: there is no probe split; give it a share, "
         "data.probe_fraction."
       )
-  if not 0 <= config["planted_noise"] < 1:
+  if not 0 <= config["label_noise"] < 1:
     raise UserError(
-      f"data.planted_noise must be in [0, 1), got {config['planted_noise']}."
+      f"data.label_noise must be in [0, 1), got {config['label_noise']}."
     )
   if config["train_examples"] < 0:
     raise UserError(
       "data.train_examples must not be negative, got "
       f"{config['train_examples']}."
     )
-  with specs.mistakes_in("data"):
+  with specs.errors_in("data"):
     get_render(config)
     check_fractions(*(config[name] for name in _FRACTIONS))
 
@@ -223,20 +218,20 @@ def _first_to_train_on(part: Dataset, count: int) -> Dataset:
   return first
 
 
-class Loaded(NamedTuple):
+class LoadedData(NamedTuple):
   parts: dict[str, Dataset]  # by the name of their split
   gather: Callable[[Pool, Array], Batch]  # for their pools
   lookup: Lookup | None  # of their examples, if pools are on the host
 
 
-def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Loaded:
+def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
   """The data of a config.
 
   Raises:
     UserError: data that is missing, broken, or more than memory holds.
   """
   render = get_render(config)
-  with specs.mistakes_in("data"):
+  with specs.errors_in("data"):
     try:
       dataset = SOURCES[config["source"]](config, cache_dir)
     except MemoryError as error:
@@ -246,7 +241,7 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Loaded:
     dataset = dataset._replace(
       source=with_channels(dataset.source, get_channels(config))
     )
-    ahead = config["render"] == "ahead"
+    ahead = config["render"] == "precompute"
     lookup = fetch = None
     if config["pool"] == "host":
       lookup = make_lookup(_rendered(dataset, render, ahead).source)
@@ -254,16 +249,16 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Loaded:
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
     parts = split(dataset, *(config[name] for name in _FRACTIONS))
-    for name in config["planted_in"].split(","):
+    for name in config["label_noise_in"].split(","):
       parts[name] = plant_wrong_labels(
-        parts[name], config["planted_noise"], config["seed"]
+        parts[name], config["label_noise"], config["seed"]
       )
   if config["train_examples"]:
     parts["train"] = _first_to_train_on(
       parts["train"], config["train_examples"]
     )
   parts = {name: _rendered(part, render, ahead) for name, part in parts.items()}
-  return Loaded(parts, make_gather(render, fetch), lookup)
+  return LoadedData(parts, make_gather(render, fetch), lookup)
 
 
 def _rendered(part: Dataset, render: Render, ahead: bool) -> Dataset:

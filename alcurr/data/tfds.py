@@ -17,11 +17,12 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from PIL import Image
 
-from alcurr.data import arrays, cache, quickdraw_strokes, records, strokes
+from alcurr.core.errors import UserError
+from alcurr.data import arrays, cache
 from alcurr.data.pool import Dataset, check_class_names
-from alcurr.data.prepared import choose
-from alcurr.data.quickdraw import choose_classes
-from alcurr.errors import UserError
+from alcurr.data.quickdraw import quickdraw_strokes, records, strokes
+from alcurr.data.quickdraw.packed import choose
+from alcurr.data.quickdraw.reader import choose_classes
 
 _FORM = "array_record"
 _SPLIT = "train"

@@ -23,16 +23,16 @@ Arguments of every network (the small `cnn` has the first five and `dtype`):
                first kernel over its inputs, or "triple" the image
 """
 
+from alcurr.core.registry import Registry
+from alcurr.models._cnn import cnn
+from alcurr.models._inception_resnet import inception_resnet_v2
+from alcurr.models._mobilenet import mobilenet
+from alcurr.models._nasnet import nasnet_large, nasnet_mobile
+from alcurr.models._resnet import resnet50
+from alcurr.models._se_resnext import se_resnext50_32x4d
 from alcurr.models.adapters import from_functions as from_functions
 from alcurr.models.adapters import from_linen as from_linen
 from alcurr.models.adapters import from_nnx as from_nnx
-from alcurr.models.cnn import cnn
-from alcurr.models.inception_resnet import inception_resnet_v2
-from alcurr.models.mobilenet import mobilenet
-from alcurr.models.nasnet import nasnet_large, nasnet_mobile
-from alcurr.models.resnet import resnet50
-from alcurr.models.se_resnext import se_resnext50_32x4d
-from alcurr.plugins import Registry
 
 MODELS = Registry(
   "models",

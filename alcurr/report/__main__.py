@@ -5,13 +5,13 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from alcurr import commandline
-from alcurr.errors import UserError
+from alcurr.core import cli
+from alcurr.core.errors import UserError
 from alcurr.report import page
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-  parser = commandline.Parser(
+  parser = cli.Parser(
     prog="python -m alcurr.report",
     description="Rebuilds an experiment's figures and report.html from its "
     "files alone; of several experiments, one page that compares them.",
@@ -45,7 +45,7 @@ def _report(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str]) -> int:
   """Returns the exit status: 0, 2 after a user's mistake, 1 after a fault."""
-  return commandline.status(lambda: _report(argv))
+  return cli.status(lambda: _report(argv))
 
 
 if __name__ == "__main__":

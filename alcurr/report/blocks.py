@@ -8,24 +8,24 @@ import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from alcurr import writer
+from alcurr.core import files
 from alcurr.report import (
-  cells,
+  best_setting,
   curves,
   drawings,
-  effects,
+  factorial,
   figures,
+  formatting,
   interactive,
-  paper,
+  paper_figures,
+  paper_tables,
   regret,
-  roles,
-  tuned,
 )
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 
 # What other modules have to say: (workdir) -> Section, or None.
-SECTIONS = (tuned.section, regret.section, effects.section)
+SECTIONS = (best_setting.section, regret.section, factorial.section)
 
 
 class Block(NamedTuple):
@@ -91,15 +91,20 @@ def _accuracies(workdir: pathlib.Path, summary: pd.DataFrame) -> list[Block]:
       "95 % bootstrap interval over trials and test examples."
       + (_WRONG if summary.get("trials_wrong", pd.Series()).any() else ""),
       "summary",
-      table=cells.summary(summary, baselines),
+      table=formatting.summary(summary, baselines),
     )
   ]
-  for stem, title, numbers in paper.TABLES:
-    table = paper.paper_table(workdir, summary, numbers)
+  for stem, title, numbers in paper_tables.TABLES:
+    table = paper_tables.paper_table(workdir, summary, numbers)
     if table is not None:
       _leave(workdir, stem, table)
       shown.append(
-        Block(title, paper.STANDING, stem, table=cells.paper(table, baselines))
+        Block(
+          title,
+          paper_tables.STANDING,
+          stem,
+          table=formatting.paper(table, baselines),
+        )
       )
   return shown
 
@@ -131,7 +136,7 @@ def _curves(workdir: pathlib.Path, stems: list[str]) -> list[Block]:
   means = curves.mean_curves(logs)
   looks = styles(curves.read_metrics(workdir))
   shown = []
-  for stem, names in roles.curve_groups(workdir, means).items():
+  for stem, names in paper_figures.curve_groups(workdir, means).items():
     some = means[means["sampler"].isin(names)]
     plot = interactive.accuracy(some, looks, costs=("examples_seen",))
     shown.append(Block(_curves_title(stem), _CURVES, stem, plot))
@@ -150,7 +155,7 @@ def _curves(workdir: pathlib.Path, stems: list[str]) -> list[Block]:
       "Means over trials. Thin lines: the training loss, of the examples that "
       "the sampler chose; with markers: the loss on the valid pool.",
       "train_and_valid_loss",
-      interactive.losses(roles.losses(workdir, logs), looks),
+      interactive.losses(paper_figures.losses(workdir, logs), looks),
     )
   )
   if "pool_seen" in stems:
@@ -175,7 +180,7 @@ def _curves_title(stem: str) -> str:
 
 def _costs(workdir: pathlib.Path) -> list[Block]:
   """What each sampler costs, and what it took to reach an accuracy."""
-  config = writer.read_json(workdir / "config.json")
+  config = files.read_json(workdir / "config.json")
   logs = curves.read_logs(workdir)
   if logs.empty:
     return []
@@ -193,7 +198,7 @@ def _costs(workdir: pathlib.Path) -> list[Block]:
       "table below that both reach, less the sampler's; scoring the difficulty "
       "has paid for itself after its own seconds over those.",
       "costs",
-      table=cells.costs(costs),
+      table=formatting.costs(costs),
     ),
     Block(
       "Cost of reaching an accuracy",
@@ -201,7 +206,7 @@ def _costs(workdir: pathlib.Path) -> list[Block]:
       "that top-1 or better on the valid pool; a trial that never came there "
       "counts as endless, so where most did not, it was not reached.",
       "reach",
-      table=cells.reach(reach),
+      table=formatting.reach(reach),
     ),
   ]
 
@@ -211,7 +216,7 @@ def _policies(workdir: pathlib.Path) -> list[Block]:
   gallery = read_gallery(workdir)
   shown = []
   for name, table in curves.moving_policies(workdir).items():
-    arms = roles.arms_of(workdir, name, table.shape[1], gallery)
+    arms = paper_figures.arms_of(workdir, name, table.shape[1], gallery)
     beside = " Beside each row, drawings of its arm at random."
     shown.append(
       Block(
@@ -266,7 +271,7 @@ def _extras(workdir: pathlib.Path) -> list[Block]:
           section.text,
           section.stem,
           section.figure,
-          cells.any_table(section.table),
+          formatting.any_table(section.table),
         )
       )
   return shown

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alcurr import writer
-from alcurr.errors import UserError
+from alcurr.core import files
+from alcurr.core.errors import UserError
 from alcurr.report import tables
 
 METRICS = ("top1", "top3", "map3", "loss")
@@ -58,7 +58,7 @@ def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
 
 def read_baselines(workdir: pathlib.Path) -> dict[str, str]:
   """The sampler that each finished sampler is compared with."""
-  common = writer.read_json(workdir / "config.json")["baseline"]
+  common = files.read_json(workdir / "config.json")["baseline"]
   return {
     result["sampler"]: result.get("baseline") or common
     for result in tables.read_results(workdir)
@@ -154,6 +154,7 @@ def moving_policies(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
   policies = {
     name: policy_curve(metrics)
     for name, metrics in read_metrics(workdir).items()
+    if "policy" in metrics
   }
   return {
     name: policy

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alcurr import workdirs, writer
-from alcurr.report import curves, drawings, roles
+from alcurr.core import files, paths
+from alcurr.report import curves, drawings, paper_figures
 from alcurr.report.curves import read_metrics
 from alcurr.report.gallery import MAX_ARMS, Gallery, read_gallery
 from alcurr.report.style import Style, plain, styles
@@ -166,7 +166,7 @@ def loss_curves(losses: pd.DataFrame) -> Figure:
 def policy_map(
   policy: pd.DataFrame,
   title: str,
-  arms: roles.ArmLook | None = None,
+  arms: paper_figures.ArmLabels | None = None,
 ) -> Figure:
   """How likely each arm was, over training: the mean over trials.
 
@@ -175,7 +175,7 @@ def policy_map(
     title: of the figure.
     arms: drawings of each arm, shown beside its row, and its name.
   """
-  arms = arms or roles.ArmLook()
+  arms = arms or paper_figures.ArmLabels()
   grid = policy.to_numpy().T  # [K, T]
   num_arms = len(grid)
   strips = arms.strips if num_arms <= MAX_ARMS else None
@@ -250,7 +250,7 @@ def curve_plates(workdir: pathlib.Path) -> list[Plate]:
   looks = styles(metrics)
   logs = curves.read_logs(workdir)
   means = curves.mean_curves(logs, ("top1", "top3", "loss"))
-  losses = roles.losses(workdir, logs)
+  losses = paper_figures.losses(workdir, logs)
   plates = [Plate("train_and_valid_loss", loss_curves(losses), losses)]
   seen = curves.mean_curves(logs, tuple(curves.SEEN))
   if len(seen):
@@ -258,7 +258,7 @@ def curve_plates(workdir: pathlib.Path) -> list[Plate]:
   if means["sampler"].value_counts().max() < 2:
     return plates  # evaluated at the end alone: a point is no curve
   panels = (("top1", "top-1 accuracy"), ("top3", "top-3 accuracy"))
-  for stem, names in roles.curve_groups(workdir, means).items():
+  for stem, names in paper_figures.curve_groups(workdir, means).items():
     chosen = {name: metrics[name] for name in names}
     figure = learning_curves(chosen, panels, looks)
     data = means[means["sampler"].isin(names)]
@@ -273,7 +273,7 @@ def policy_plates(workdir: pathlib.Path) -> list[Plate]:
   gallery = read_gallery(workdir)
   plates = []
   for name, policy in curves.moving_policies(workdir).items():
-    arms = roles.arms_of(workdir, name, policy.shape[1], gallery)
+    arms = paper_figures.arms_of(workdir, name, policy.shape[1], gallery)
     figure = policy_map(policy, name, arms)
     data = policy.stack().rename("probability").reset_index()
     plates.append(Plate(f"policy_{name}", figure, data))
@@ -290,9 +290,9 @@ def write_figures(workdir: pathlib.Path) -> list[str]:
   folder = workdir / "figures"
   folder.mkdir(exist_ok=True)
   for plate in plates:
-    workdirs.check_plain(plate.stem, f"{workdir}: a figure")
+    paths.check_plain(plate.stem, f"{workdir}: a figure")
     path = folder / f"{plate.stem}.png"
-    writer.write_file(
+    files.write_file(
       path,
       lambda file, figure=plate.figure: figure.savefig(
         file, format="png", dpi=120
@@ -305,4 +305,4 @@ def write_figures(workdir: pathlib.Path) -> list[str]:
 def write_csv(path: pathlib.Path, table: pd.DataFrame) -> None:
   """Writes a table, numbers to six digits."""
   text = table.to_csv(index=False, float_format="%.6g")
-  writer.write_file(path, lambda file: file.write(text.encode()))
+  files.write_file(path, lambda file: file.write(text.encode()))

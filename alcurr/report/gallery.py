@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from alcurr import writer
+from alcurr.core import files
 from alcurr.types import Array, Batch, Pool
 
 DRAWINGS = 8  # of each kind
@@ -56,7 +56,7 @@ def write_gallery(
     class_names: V names.
   """
   label = np.asarray(pool.label)
-  difficulty = np.asarray(pool.difficulty)
+  difficulty = np.asarray(pool.scores["difficulty"])
   scored = bool(difficulty.any())
   rng = np.random.default_rng(0)
   members = _members(label, len(class_names))
@@ -74,7 +74,7 @@ def write_gallery(
     ],
     "partitions": {},
   }
-  for name in sorted(pool.arms):
+  for name in sorted(pool.partitions):
     if name != "label":
       info["partitions"][name] = _partition(pool, name, scored, rng, keep)
   if scored:
@@ -85,11 +85,11 @@ def write_gallery(
   image = _thumbnails(pool, gather, index)
   arrays = {"index": index, "label": label[index]}
   arrays |= {"image": image, "difficulty": difficulty[index]}
-  writer.write_file(
+  files.write_file(
     workdir / "gallery.npz",
     lambda file: np.savez_compressed(file, **arrays),
   )
-  writer.write_json(workdir / "gallery.json", info)
+  files.write_json(workdir / "gallery.json", info)
 
 
 def read_gallery(workdir: pathlib.Path) -> Gallery | None:
@@ -97,7 +97,7 @@ def read_gallery(workdir: pathlib.Path) -> Gallery | None:
   path = workdir / "gallery.npz"
   if not (path.exists() and (workdir / "gallery.json").exists()):
     return None
-  info = writer.read_json(workdir / "gallery.json")
+  info = files.read_json(workdir / "gallery.json")
   with np.load(path, allow_pickle=False) as file:
     names = ("image", "index", "label", "difficulty")
     return Gallery(*(file[name] for name in names), info)
@@ -131,7 +131,7 @@ def _partition(
   keep: Callable[[np.ndarray], list[int]],
 ) -> dict[str, list]:
   """The arms of a partition: size, mean difficulty, and a few drawings."""
-  arms = jax.device_get(pool.arms[name])
+  arms = jax.device_get(pool.partitions[name])
   groups = [
     arms.order[start : start + size]
     for start, size in zip(arms.start, arms.size, strict=True)
@@ -143,7 +143,7 @@ def _partition(
   if len(groups) <= MAX_ARMS:
     record["drawings"] = [keep(_some(rng, group)) for group in groups]
   if scored:
-    difficulty = np.asarray(pool.difficulty, np.float64)
+    difficulty = np.asarray(pool.scores["difficulty"], np.float64)
     record["difficulty"] = [
       float(difficulty[group].mean()) if len(group) else None
       for group in groups

@@ -15,7 +15,7 @@ from alcurr.report import curves
 from alcurr.report.drawings import data_uri
 from alcurr.report.figures import band_alpha
 from alcurr.report.gallery import MAX_ARMS
-from alcurr.report.roles import ArmLook
+from alcurr.report.paper_figures import ArmLabels
 from alcurr.report.style import Style
 
 METRICS = {"top1": "top-1 accuracy on valid", "top3": "top-3 accuracy on valid"}
@@ -200,7 +200,7 @@ def difficulty(table: pd.DataFrame) -> go.Figure:
   return _finish(figure, height=110 + 18 * len(table))
 
 
-def policy(table: pd.DataFrame, title: str, arms: ArmLook) -> go.Figure:
+def policy(table: pd.DataFrame, title: str, arms: ArmLabels) -> go.Figure:
   """The heat map of a policy with drawings of each arm beside its row.
 
   Args:

@@ -13,9 +13,9 @@ import pandas as pd
 import plotly.offline
 from markupsafe import Markup
 
-from alcurr import writer
-from alcurr.errors import UserError
-from alcurr.report import blocks, cells, curves, figures, tables
+from alcurr.core import files
+from alcurr.core.errors import UserError
+from alcurr.report import blocks, curves, figures, formatting, tables
 
 TEMPLATE = "page.html.j2"
 
@@ -55,7 +55,7 @@ def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
   combined = None
   if len(workdirs) > 1:
     baselines = [curves.read_baselines(workdir) for workdir in workdirs]
-    combined = cells.combined(
+    combined = formatting.combined(
       dict(zip(names, summaries, strict=True)),
       dict(zip(names, baselines, strict=True)),
     )
@@ -71,7 +71,7 @@ def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     )
   )
   out.parent.mkdir(parents=True, exist_ok=True)
-  writer.write_file(out, lambda file: file.write(text.encode()))
+  files.write_file(out, lambda file: file.write(text.encode()))
 
 
 def check_experiment(workdir: pathlib.Path) -> None:
@@ -79,7 +79,7 @@ def check_experiment(workdir: pathlib.Path) -> None:
   if not workdir.is_dir():
     raise UserError(f"{workdir} is no folder; name that of an experiment.")
   try:
-    config = writer.read_json(workdir / "config.json")
+    config = files.read_json(workdir / "config.json")
     known = {"samplers", "baseline"} <= set(config)
   except (OSError, ValueError, TypeError):
     known = False
@@ -110,7 +110,7 @@ def read_summary(workdir: pathlib.Path) -> pd.DataFrame:
     summary = _read_csv(path)
     if sorted(map(str, summary.get("sampler", []))) == sorted(finished):
       return summary
-  config = writer.read_json(workdir / "config.json")
+  config = files.read_json(workdir / "config.json")
   return tables.write_tables(workdir, config["baseline"])
 
 
@@ -159,7 +159,7 @@ def _view(
         files=_files(workdir, block.stem, out),
       )
     )
-  config = writer.read_json(workdir / "config.json")
+  config = files.read_json(workdir / "config.json")
   text = json.dumps(config, indent=2, ensure_ascii=False)
   return View(prefix, name, facts(workdir, config), shown, text)
 
@@ -195,7 +195,7 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
   classes = data.get("classes")
   wrong = ", ".join(
     f"{result['sampler']}, trial {i}: at step "
-    f"{result['trials'][i]['wrong_step']} ({result['trials'][i]['wrong']})"
+    f"{result['trials'][i]['diverged_step']} ({result['trials'][i]['divergence_reason']})"
     for result in results
     for i in tables.wrong_trials(result)
   )
@@ -211,8 +211,8 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
       f"not finished: {', '.join(sorted(waiting))}" if waiting else "all done"
     ),
     "trials": _unique(str(len(result["trials"])) for result in results),
-    "budget": f"{config.get('budget', cells.NONE)} in each run"
-    + (", at equal FLOPs" if config.get("equal") == "flops" else ""),
+    "budget": f"{config.get('budget', formatting.NONE)} in each run"
+    + (", at equal FLOPs" if config.get("budget_basis") == "flops" else ""),
     "model": _unique(_models(config)),
     "data": " ".join(str(part) for part in sources if part)
     + (f", classes: {classes}" if classes else ""),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alcurr import writer
+from alcurr.core import files
 from alcurr.report import curves, tables
 from alcurr.report.section import Section
 
@@ -43,7 +43,7 @@ def _points(difference: np.ndarray, name: str) -> dict[str, float]:
 
 def _finished(workdir: pathlib.Path) -> tuple[list[str], dict[str, Any]]:
   """The grid, empty until all of it has finished, and the results by name."""
-  members = grid(writer.read_json(workdir / "config.json"))
+  members = grid(files.read_json(workdir / "config.json"))
   results = {r["sampler"]: r for r in tables.read_results(workdir)}
   return (members if set(members) <= set(results) else []), results
 

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from alcurr import workdirs, writer
-from alcurr.errors import UserError
+from alcurr.core import files, paths
+from alcurr.core.errors import UserError
 
 METRICS = ("top1", "top3", "map3", "loss")
 RUN_COLUMNS = (
   *("sampler", "batch_size", "trial", "top1", "top3", "map3", "loss"),
   *("examples_seen", "steps", "train_seconds", "scoring_seconds"),
   *("flops_per_step", "coverage", "effective_sample_size"),
-  *("skipped_updates", "wrong_step", "wrong"),
+  *("skipped_updates", "diverged_step", "divergence_reason"),
 )
 
 
@@ -108,9 +108,9 @@ def sampler_names(workdir: pathlib.Path) -> list[str]:
   Raises:
     UserError: a name that would lead out of the workdir, as a file's name.
   """
-  config = writer.read_json(workdir / "config.json")
+  config = files.read_json(workdir / "config.json")
   for name in config["samplers"]:
-    workdirs.check_plain(name, f"{workdir}: a sampler")
+    paths.check_plain(name, f"{workdir}: a sampler")
   return sorted(config["samplers"], key=lambda n: n != config["baseline"])
 
 
@@ -124,7 +124,7 @@ def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
   for name in sampler_names(workdir):
     path = workdir / "runs" / name / "result.json"
     if path.exists():
-      result = writer.read_record(path)
+      result = files.read_record(path)
       if result is None or result.get("sampler") != name:
         raise UserError(
           f"{path} is damaged; delete it, and that run is done again."
@@ -135,7 +135,7 @@ def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 def wrong_trials(result: dict[str, Any]) -> list[int]:
   """The trials of a result.json that went wrong."""
-  return [i for i, t in enumerate(result["trials"]) if t.get("wrong_step")]
+  return [i for i, t in enumerate(result["trials"]) if t.get("diverged_step")]
 
 
 def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
@@ -152,7 +152,7 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
     "map3": np.where(rank < 3, 1 / (rank + 1), 0),
     "loss": loss.astype(np.float64),
   }
-  wrong = wrong_trials(writer.read_json(folder / "result.json"))
+  wrong = wrong_trials(files.read_json(folder / "result.json"))
   for values in metrics.values():
     values[wrong] = math.nan
   return metrics
@@ -168,7 +168,7 @@ def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
   ]
   table = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
   # Whole numbers stay whole beside what is empty.
-  whole = {column: "Int64" for column in ("skipped_updates", "wrong_step")}
+  whole = {column: "Int64" for column in ("skipped_updates", "diverged_step")}
   return table.astype(whole)
 
 
@@ -284,7 +284,7 @@ def write_tables(workdir: pathlib.Path, baseline: str) -> pd.DataFrame:
   ):
     text = io.StringIO()
     table.to_csv(text, index=False, float_format="%.6g")
-    writer.write_file(
+    files.write_file(
       workdir / name,
       lambda file, text=text: file.write(text.getvalue().encode()),
     )

@@ -8,19 +8,19 @@ SAMPLERS, add a row to the table of `tests/contract_test.py`.
 from collections.abc import Mapping
 from typing import Any
 
-from alcurr import specs
 from alcurr.bandits import BANDITS
-from alcurr.plugins import Registry
-from alcurr.progress import GAINS
-from alcurr.rescale import RESCALES
-from alcurr.samplers.active_bandit import active_bandit
-from alcurr.samplers.bucketed_curriculum import bucketed_curriculum
-from alcurr.samplers.class_reweighting import class_reweighting
-from alcurr.samplers.curriculum import curriculum
-from alcurr.samplers.frozen_policy import frozen_policy
+from alcurr.bandits.gains import GAINS
+from alcurr.bandits.rewards import REWARDS
+from alcurr.core import specs
+from alcurr.core.registry import Registry
+from alcurr.core.schedules import get_schedule
+from alcurr.samplers._active_bandit import active_bandit
+from alcurr.samplers._bucketed_curriculum import bucketed_curriculum
+from alcurr.samplers._class_reweighting import class_reweighting
+from alcurr.samplers._curriculum import curriculum
+from alcurr.samplers._fixed_policy import fixed_policy
+from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
-from alcurr.samplers.uniform import uniform
-from alcurr.schedules import get_schedule
 from alcurr.types import Sampler
 
 SAMPLERS = Registry(
@@ -30,7 +30,7 @@ SAMPLERS = Registry(
     "bucketed_curriculum": bucketed_curriculum,
     "class_reweighting": class_reweighting,
     "curriculum": curriculum,
-    "frozen_policy": frozen_policy,
+    "fixed_policy": fixed_policy,
     "uniform": uniform,
   },
 )
@@ -40,7 +40,7 @@ PARTS = {
   "bandit": BANDITS,
   "gain": GAINS,
   "policy": POLICIES,
-  "rescale": RESCALES,
+  "reward": REWARDS,
 }
 
 
@@ -51,8 +51,8 @@ def get_sampler(
 
   Args:
     config: `name` and the arguments of that sampler; those that are records
-      (bandit, gain, policy, rescale) or schedules (epsilon) are specs, see
-      `alcurr.specs`.
+      (bandit, gain, policy, reward) or schedules (epsilon) are specs, see
+      `alcurr.core.specs`.
     field: where the config stands, for the messages.
     batch_size: B, where the config does not set its own.
     num_steps: steps of the run.

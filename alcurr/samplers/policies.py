@@ -1,7 +1,7 @@
-"""Policies that are given and not learned, for `frozen_policy`.
+"""Given policies over arms, for `fixed_policy`.
 
 Each is a factory of a `Policy`: from the number of arms K to a table [P, K]
-of probabilities, of which each row serves an equal span of the run.
+of probabilities, each row of which serves an equal span of the run.
 """
 
 import json
@@ -9,9 +9,8 @@ import pathlib
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 
-from alcurr.plugins import Registry
+from alcurr.core.registry import Registry
 
 Policy = Callable[[int], np.ndarray]  # (num_arms) -> [P, K] float64
 
@@ -21,11 +20,11 @@ def _row(weight: np.ndarray) -> np.ndarray:
 
 
 def uniform() -> Policy:
-  """Every arm alike: with arms of equal size, uniform over examples."""
+  """Draws every arm alike; with arms of equal size, uniform over examples."""
   return lambda num_arms: _row(np.ones(num_arms))
 
 
-def _without(count: int, kept: Callable[[int], slice]) -> Policy:
+def _drop(count: int, kept: Callable[[int], slice]) -> Policy:
   if count < 1:
     raise ValueError(f"count must be at least 1, got {count}")
 
@@ -39,22 +38,22 @@ def _without(count: int, kept: Callable[[int], slice]) -> Policy:
   return policy
 
 
-def without_easiest(*, count: int) -> Policy:
-  """Never the first `count` arms, the others alike."""
-  return _without(count, lambda num_arms: slice(count, num_arms))
+def drop_easiest(*, count: int) -> Policy:
+  """Never draws the first `count` arms, and the others alike."""
+  return _drop(count, lambda num_arms: slice(count, num_arms))
 
 
-def without_hardest(*, count: int) -> Policy:
-  """Never the last `count` arms, the others alike."""
-  return _without(count, lambda num_arms: slice(0, num_arms - count))
+def drop_hardest(*, count: int) -> Policy:
+  """Never draws the last `count` arms, and the others alike."""
+  return _drop(count, lambda num_arms: slice(0, num_arms - count))
 
 
-def tilt(*, toward: str, ratio: float = 4.0) -> Policy:
-  """Log-linear in an arm's distance from where it leans.
+def log_linear(*, toward: str, ratio: float = 4.0) -> Policy:
+  """Draws arms log-linearly in their distance from the arms preferred.
 
   Args:
     toward: "easy", "middle" or "hard".
-    ratio: of the likeliest arm's probability to the least likely's.
+    ratio: of the largest probability to the smallest.
   """
   places = {"easy": 0.0, "middle": 0.5, "hard": 1.0}
   if toward not in places:
@@ -72,8 +71,8 @@ def tilt(*, toward: str, ratio: float = 4.0) -> Policy:
   return policy
 
 
-def given(*, weights: tuple[float, ...]) -> Policy:
-  """Proportional to the weights, one for each arm, easiest first."""
+def fixed(*, weights: tuple[float, ...]) -> Policy:
+  """Draws arms in proportion to the weights, one for each, easiest first."""
   weight = np.asarray(weights, float)
   if weight.ndim != 1 or not (weight >= 0).all() or not weight.sum() > 0:
     raise ValueError(
@@ -90,25 +89,23 @@ def given(*, weights: tuple[float, ...]) -> Policy:
 
 
 def _mean_policies(path: pathlib.Path) -> np.ndarray:
-  """The mean over trials at each chunk, which are of equal length: [P, K]."""
+  """Returns the mean over trials of each chunk's policy: [P, K]."""
+  by_step: dict[int, list[list[float]]] = {}
   with path.open(encoding="utf-8") as file:
-    rows = pd.DataFrame([json.loads(line) for line in file])
-  table = np.stack(
-    [
-      np.mean(np.stack(group["policy"].tolist()), axis=0)
-      for _, group in rows.groupby("step")
-    ]
-  ).astype(float)
+    for line in file:
+      row = json.loads(line)
+      by_step.setdefault(row["step"], []).append(row["policy"])
+  table = np.stack([np.mean(by_step[step], axis=0) for step in sorted(by_step)])
   if table.ndim != 2 or not (table >= 0).all() or not table.sum(1).all():
-    raise ValueError(f"no probabilities: {table}")
+    raise ValueError(f"not a table of probabilities: {table}")
   return table
 
 
 def replay(*, run: str) -> Policy:
-  """The open-loop replay of another run: its mean policy as it changed.
+  """Replays another run open-loop: its mean policy as it changed over time.
 
   Args:
-    run: the folder of a finished sampler, `DIR/runs/<sampler>`.
+    run: the folder of a finished run, `DIR/runs/<sampler>`.
   """
   path = pathlib.Path(run) / "metrics.jsonl"
   if not path.exists():
@@ -134,10 +131,10 @@ POLICIES = Registry(
   "policies",
   {
     "uniform": uniform,
-    "without_easiest": without_easiest,
-    "without_hardest": without_hardest,
-    "tilt": tilt,
-    "given": given,
+    "without_easiest": drop_easiest,
+    "without_hardest": drop_hardest,
+    "tilt": log_linear,
+    "given": fixed,
     "replay": replay,
   },
 )

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alcurr.data import quickdraw, render, strokes
+from alcurr.data import render
+from alcurr.data.quickdraw import reader, strokes
 from benchmarks import drawings, rasterisers
 
 
@@ -27,7 +28,7 @@ def test_made_drawings_are_drawings(count):
 
 def test_made_drawings_are_as_long_as_real_ones(quickdraw_dir):
   """The deciles of 3,450 real ones and of 20,000 made, within a tenth."""
-  real, _ = quickdraw.load(quickdraw_dir / "simplified", max_per_class=10)
+  real, _ = reader.load(quickdraw_dir / "simplified", max_per_class=10)
   points, count = _lengths(drawings.make_strokes(20_000))
   real_points, real_count = _lengths(real.source)
   np.testing.assert_allclose(points, real_points, rtol=0.1)
@@ -43,7 +44,7 @@ def test_rasterisers_draw_the_same_pictures(quickdraw_dir, name):
   """
   if not rasterisers.installed(name):
     pytest.skip(f"{name} is not installed")
-  dataset, _ = quickdraw.load(
+  dataset, _ = reader.load(
     quickdraw_dir / "simplified", classes="cat,bicycle,apple", max_per_class=8
   )
   packed = jax.tree.map(jnp.asarray, dataset.source)

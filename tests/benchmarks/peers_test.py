@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alcurr import rescale
+from alcurr.bandits import rewards
 from alcurr.models import MODELS
 from benchmarks import doodle_job, peers, peers_flax, race
 from benchmarks.hand_bandit import HandBandit
@@ -92,7 +92,7 @@ def test_the_bandit_by_hand_pays_and_chooses_as_ours():
   num_arms = doodle_job.NUM_ARMS
   steps = doodle_job.WARMUP + 30
   hand = HandBandit(np.arange(100) % num_arms, batch_size=4, seed=0)
-  ranks = rescale.rank(num_steps=steps)
+  ranks = rewards.rank(num_steps=steps)
   state = ranks.init(1)
   apply = jax.jit(ranks.apply)
   weight = np.zeros(num_arms)

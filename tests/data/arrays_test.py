@@ -6,8 +6,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from alcurr.core.errors import UserError
 from alcurr.data import arrays
-from alcurr.errors import UserError
 
 IMAGES = np.arange(4 * 9, dtype=np.uint8).reshape(4, 3, 3)
 

@@ -8,11 +8,12 @@ import pytest
 import toy
 from scipy import ndimage
 
-from alcurr import samplers, step
+from alcurr import samplers
+from alcurr.core.errors import UserError
 from alcurr.data import augment
 from alcurr.data.augment import affine, get_augment
 from alcurr.data.pool import make_gather
-from alcurr.errors import UserError
+from alcurr.training import step
 
 IMAGE = np.random.default_rng(0).random((64, 12, 15, 2)).astype(np.float32)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from absl import logging
 
+from alcurr.core.errors import MachineError, UserError
 from alcurr.data import cache
-from alcurr.errors import MachineError, UserError
 
 ARRAYS = {"a": np.arange(5), "b": np.zeros((0, 2), np.float32)}
 

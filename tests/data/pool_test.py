@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alcurr.data import pool, render, synthetic
+from alcurr.data import pool, render
 from alcurr.data.arrays import from_arrays
+from alcurr.data.quickdraw import synthetic
 
 
 def test_splits_are_disjoint_stratified_and_complete():

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alcurr.data import arrays, classfile, pool, quickdraw, render, strokes
+from alcurr.data import arrays, pool, render
+from alcurr.data.quickdraw import class_files, reader, strokes
 from alcurr.types import Images, Strokes
 
 # Of the reference: drawn so many times larger, then averaged.
@@ -71,7 +72,7 @@ def test_real_drawings_agree_with_aggdraw(
 
   As measured over 48 drawings of three classes; a third more is allowed.
   """
-  dataset, _ = quickdraw.load(
+  dataset, _ = reader.load(
     quickdraw_dir / "simplified", classes="cat,bicycle,apple", max_per_class=16
   )
   draw = jax.jit(
@@ -101,7 +102,7 @@ def test_order_and_speed_agree_with_aggdraw(quickdraw_dir, size):
   Each segment is a stroke of the reference's, as bright as its pen was fast.
   """
   files = sorted((quickdraw_dir / "raw").iterdir())[:4]
-  parts = [classfile.read_class(path, max_per_class=1) for path in files]
+  parts = [class_files.read_class(path, max_per_class=1) for path in files]
   source = strokes.concatenate([part.source for part in parts])
   assert source.points.shape[1] == 3
   width = size / 14
@@ -154,7 +155,7 @@ def test_google_bitmaps_at_28(quickdraw_dir):
   taken for the same: 41 of cat and apple. Mean absolute difference in units
   of 1/255, of all pixels: 1.99 on average, 3.72 at most.
   """
-  dataset, _ = quickdraw.load(quickdraw_dir / "simplified", classes="cat,apple")
+  dataset, _ = reader.load(quickdraw_dir / "simplified", classes="cat,apple")
   draw = jax.jit(render.make_render(size=28))
   packed = jax.tree.map(jnp.asarray, dataset.source)
   pairs = []
@@ -258,7 +259,7 @@ def test_batches_trials_and_lengths_do_not_matter(decay):
 )
 def test_ahead_is_the_same_pixels(quickdraw_dir, decay, channels):
   """To the last bit, as the training step reads them from either pool."""
-  dataset, _ = quickdraw.load(
+  dataset, _ = reader.load(
     quickdraw_dir / "simplified", classes="cat,dog", max_per_class=20
   )
   draw = render.make_render(size=28, stroke_decay=decay, channels=channels)
@@ -298,7 +299,7 @@ def test_bad_arguments(arguments, message):
 )
 def test_the_pace_changes_no_pixel(quickdraw_dir, pace, decay, monkeypatch):
   """Groups by length and points at a time: as one by one, in order."""
-  dataset, _ = quickdraw.load(
+  dataset, _ = reader.load(
     quickdraw_dir / "simplified", classes="cat,apple", max_per_class=8
   )
   packed = jax.tree.map(jnp.asarray, dataset.source)

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from alcurr.core.errors import UserError
 from alcurr.data import pool, sources
-from alcurr.errors import UserError
 from configs import default
 
 
@@ -23,7 +23,7 @@ def _batch(data, tmp_path):
   return parts, gather(pool.make_pool(parts["train"]), jnp.arange(3))
 
 
-@pytest.mark.parametrize("render", ["in_step", "ahead"])
+@pytest.mark.parametrize("render", ["in_step", "precompute"])
 def test_synthetic(tmp_path, render):
   data = _config(num_examples=400, classes="2", image_size=20, render=render)
   parts, batch = _batch(data, tmp_path)
@@ -75,7 +75,7 @@ def test_channels_of_raw_drawings(raw, tmp_path):
   for name, more in (
     ("ink", {}),
     ("all", {"channels": "ink, order,speed"}),
-    ("ahead", {"channels": "ink,order,speed", "render": "ahead"}),
+    ("precompute", {"channels": "ink,order,speed", "render": "precompute"}),
     ("host", {"channels": "ink,order,speed", "pool": "host"}),
   ):
     parts, batch = _batch(_config(**changes, **more), tmp_path)
@@ -87,7 +87,7 @@ def test_channels_of_raw_drawings(raw, tmp_path):
   np.testing.assert_allclose(
     found["ink"][..., 0], found["all"][..., 0], atol=1.01 / 255
   )
-  for name in ("ahead", "host"):
+  for name in ("precompute", "host"):
     np.testing.assert_array_equal(found[name], found["all"])
   speed = found["all"][..., 2]
   assert 0.05 < speed[speed > 0].mean() < 0.9

@@ -9,10 +9,11 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from alcurr.core.errors import UserError
 from alcurr.data import __main__ as command
-from alcurr.data import quickdraw, sources
+from alcurr.data import sources
 from alcurr.data import tfds as source
-from alcurr.errors import UserError
+from alcurr.data.quickdraw import reader
 from configs import default
 
 CLASSES = ("cat", "The Eiffel Tower")
@@ -45,7 +46,7 @@ def _assert_same(left, right):
 )
 def test_drawings_are_those_of_the_files(drawings, options):
   files, folder = drawings
-  expected, _ = quickdraw.load(files, **options)
+  expected, _ = reader.load(files, **options)
   _assert_same(source.load(str(folder), **options), expected)
 
 

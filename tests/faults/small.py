@@ -11,13 +11,13 @@ def get_config() -> ConfigDict:
   config.batch_size = 8
   config.budget = "96 steps"
   config.chunk_steps = 8
-  config.evaluations = 6
+  config.num_evals = 6
   config.checkpoint.minutes = 0.0
   config.checkpoint.steps = 16
   config.data.source = "files"
   config.data.classes = "all"
   config.data.image_size = 16
-  config.data.render = "ahead"
+  config.data.render = "precompute"
   config.difficulty.budget = "48 steps"
   config.difficulty.num_arms = 3
   config.model.name = "cnn(width=0.25)"

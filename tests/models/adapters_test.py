@@ -9,9 +9,10 @@ import pytest
 import toy
 from flax import nnx
 
-from alcurr import plans, train
 from alcurr.data.pool import make_gather
 from alcurr.models import from_functions, from_linen, from_nnx
+from alcurr.training import loop
+from alcurr.training.run import compile_run, make_score
 
 KEY = jax.random.key(3)
 IMAGE = jnp.asarray(
@@ -162,11 +163,11 @@ def test_each_trains_and_its_trials_differ(make):
   run = toy.make_run(num_steps=40, batch_size=32)._replace(
     model=model,
     tx=optax.adam(0.05),
-    score=plans.make_score(model, gather, 50, "map"),
+    score=make_score(model, gather, 50, "map"),
   )
   rows = []
-  plan = plans.make_plan(run, pools)
-  result = train.train(run, plan, pools, rows.append, lambda *a: None)
+  plan = compile_run(run, pools)
+  result = loop.train(run, plan, pools, rows.append, lambda *a: None)
   losses = [row["valid"]["loss"] for row in rows[-2:]]
   assert max(losses) < 0.85 * np.log(toy.NUM_CLASSES)
   for leaf in toy.arrays(result.state.params):

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from alcurr import specs
-from alcurr.errors import UserError
-from alcurr.models import MODELS, imagenet, layers, se_resnext, weight_files
+from alcurr.core import specs
+from alcurr.core.errors import UserError
+from alcurr.models import MODELS, imagenet, layers, weight_files
+from alcurr.models import _se_resnext as se_resnext
 
 # A tiny network's layers as Keras has them; "top" is the classifier.
 NORM = ("gamma", "beta", "moving_mean", "moving_variance")

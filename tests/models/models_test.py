@@ -10,9 +10,10 @@ import optax
 import pytest
 from jax import lax
 
-from alcurr import specs
-from alcurr.errors import UserError
-from alcurr.models import MODELS, layers, lowerings, nasnet
+from alcurr.core import specs
+from alcurr.core.errors import UserError
+from alcurr.models import MODELS, layers, lowerings
+from alcurr.models import _nasnet as nasnet
 
 # Few blocks, and the smallest size that the network takes.
 SHALLOW = {

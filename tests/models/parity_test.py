@@ -19,7 +19,7 @@ import safetensors.numpy
 import seeded
 
 from alcurr.models import MODELS, adapters, imagenet, layers, weight_files
-from alcurr.models.se_resnext import SOURCES as SE_RESNEXT
+from alcurr.models._se_resnext import SOURCES as SE_RESNEXT
 
 pytestmark = pytest.mark.parity
 

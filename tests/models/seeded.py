@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from alcurr.models import MODELS, layers
-from alcurr.models.inception_resnet import SOURCES as INCEPTION_RESNET
-from alcurr.models.mobilenet import SOURCES as MOBILENET
-from alcurr.models.nasnet import LARGE, MOBILE
-from alcurr.models.resnet import SOURCES as RESNET
-from alcurr.models.se_resnext import SOURCES as SE_RESNEXT
+from alcurr.models._inception_resnet import SOURCES as INCEPTION_RESNET
+from alcurr.models._mobilenet import SOURCES as MOBILENET
+from alcurr.models._nasnet import LARGE, MOBILE
+from alcurr.models._resnet import SOURCES as RESNET
+from alcurr.models._se_resnext import SOURCES as SE_RESNEXT
 
 # Where a network's layers have their names from.
 SOURCES = {

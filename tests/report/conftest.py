@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import toy_report
 
+from alcurr.data.partitions import difficulty_in_class
 from alcurr.data.pool import make_gather
-from alcurr.difficulty.arms import difficulty_in_class
 from alcurr.report import gallery
 from alcurr.types import Images, Pool
 
@@ -26,7 +26,9 @@ def pool() -> Pool:
   difficulty = number.astype(np.float32)
   arms = {"difficulty": difficulty_in_class(label, difficulty, 4)}
   source = Images(jnp.asarray(image, jnp.uint8))
-  return Pool(source, jnp.asarray(label), jnp.asarray(difficulty), arms)
+  return Pool(
+    source, jnp.asarray(label), {"difficulty": jnp.asarray(difficulty)}, arms
+  )
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from alcurr.report import curves, drawings, figures
 from alcurr.report.gallery import read_gallery
-from alcurr.report.roles import ArmLook
+from alcurr.report.paper_figures import ArmLabels
 from alcurr.report.style import styles
 
 
@@ -50,7 +50,7 @@ def test_policy_map_is_the_mean_policy_over_time():
 def test_policy_map_shows_drawings_beside_the_arms():
   strips = [np.full((4, 8, 3), 50 * k, np.uint8) for k in range(3)]
   figure = figures.policy_map(
-    curves.policy_curve(_table()), "a", ArmLook(strips)
+    curves.policy_curve(_table()), "a", ArmLabels(strips)
   )
   images = figure.axes[1].get_images()
   assert [image.get_array()[0, 0, 0] for image in images] == [0, 50, 100]
@@ -61,7 +61,7 @@ def test_policy_map_shows_drawings_beside_the_arms():
 
 
 def test_policy_map_names_the_classes():
-  arms = ArmLook(None, ["a", "_b", "$c"], "class")
+  arms = ArmLabels(None, ["a", "_b", "$c"], "class")
   axis = figures.policy_map(curves.policy_curve(_table()), "$x_", arms).axes[0]
   labels = [label.get_text() for label in axis.get_yticklabels()]
   assert labels == ["a", " _b", r"\$c"]

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from alcurr.errors import UserError
+from alcurr.core.errors import UserError
 from alcurr.report import page
 
 

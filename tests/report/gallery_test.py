@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from alcurr.data.partitions import make_partition
 from alcurr.data.pool import make_gather
-from alcurr.difficulty.arms import make_arms
 from alcurr.report import gallery
 
 
@@ -55,8 +55,11 @@ def test_an_arms_drawings_are_its_own(written):
 
 
 def test_a_partition_of_many_arms_has_no_drawings(tmp_path, pool):
-  arms = make_arms(np.arange(80) // 2, 40), make_arms(np.arange(80), 80)
-  pool = pool._replace(arms=dict(zip(("few", "many"), arms, strict=True)))
+  arms = (
+    make_partition(np.arange(80) // 2, 40),
+    make_partition(np.arange(80), 80),
+  )
+  pool = pool._replace(partitions=dict(zip(("few", "many"), arms, strict=True)))
   gallery.write_gallery(tmp_path, pool, make_gather(), ["a", "b", "c", "d"])
   partitions = gallery.read_gallery(tmp_path).info["partitions"]
   assert [len(drawn) for drawn in partitions["few"]["drawings"]] == [2] * 40
@@ -65,7 +68,9 @@ def test_a_partition_of_many_arms_has_no_drawings(tmp_path, pool):
 
 
 def test_a_pool_without_scores_has_no_difficulty(tmp_path, pool):
-  pool = pool._replace(difficulty=0 * pool.difficulty, arms={})
+  pool = pool._replace(
+    scores={"difficulty": 0 * pool.scores["difficulty"]}, partitions={}
+  )
   gallery.write_gallery(tmp_path, pool, make_gather(), ["a", "b", "c", "d"])
   written = gallery.read_gallery(tmp_path)
   assert written.info["classes"] == [{"count": 20}] * 4

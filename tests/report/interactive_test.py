@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from alcurr.report import interactive
-from alcurr.report.roles import ArmLook
+from alcurr.report.paper_figures import ArmLabels
 from alcurr.report.style import styles
 
 NAME = 'a<b>&"c"'
@@ -97,7 +97,7 @@ def test_boxes_are_the_quantiles():
 def test_the_heat_map_has_a_picture_at_each_row():
   table = pd.DataFrame([[0.25, 0.75], [0.5, 0.5]], index=[32, 64])
   strips = [np.full((4, 9, 3), 9, np.uint8)] * 2
-  figure = interactive.policy(table, NAME, ArmLook(strips))
+  figure = interactive.policy(table, NAME, ArmLabels(strips))
   (heat,) = figure.data
   np.testing.assert_allclose(heat.z, [[0.25, 0.5], [0.75, 0.5]])
   assert list(heat.x) == [0, 32, 64]
@@ -109,7 +109,7 @@ def test_the_heat_map_has_a_picture_at_each_row():
 
 def test_arms_have_their_names():
   table = pd.DataFrame([[0.25, 0.75]], index=[32])
-  arms = ArmLook(None, [NAME, "b"], "class")
+  arms = ArmLabels(None, [NAME, "b"], "class")
   axis = interactive.policy(table, "x", arms).layout.yaxis
   assert list(axis.ticktext) == [ESCAPED, "b"]
   assert axis.title.text == "class"

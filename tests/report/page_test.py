@@ -13,7 +13,8 @@ import plotly.graph_objects as go
 import pytest
 from toy_report import BANDIT, EVIL
 
-from alcurr.report import __main__, blocks, page
+from alcurr.report import __main__ as main__
+from alcurr.report import blocks, page
 from alcurr.report.section import Section
 
 
@@ -149,7 +150,7 @@ def test_other_modules_sections_are_shown(make_experiment, monkeypatch):
 def test_several_experiments_are_compared(make_experiment, tmp_path):
   first, second = make_experiment("first"), make_experiment("second")
   out = tmp_path / "pages" / "both.html"
-  status = __main__.main([str(first), str(second), "--out", str(out)])
+  status = main__.main([str(first), str(second), "--out", str(out)])
   assert status == 0
   read = _Page(out.read_text())
   for title in ("All experiments", "first", "second"):
@@ -199,7 +200,7 @@ def _broken(workdir: pathlib.Path) -> None:
 def test_a_mistake_is_one_sentence(make_experiment, capsys, spoil, says):
   workdir = make_experiment()
   spoil(workdir)
-  assert __main__.main([str(workdir)]) == 2
+  assert main__.main([str(workdir)]) == 2
   error = capsys.readouterr().err
   assert error.startswith("alcurr: ")
   assert says in error
@@ -211,7 +212,7 @@ def test_a_mistake_is_one_sentence(make_experiment, capsys, spoil, says):
 )
 def test_a_mistake_in_the_arguments(tmp_path, monkeypatch, capsys, argv):
   monkeypatch.chdir(tmp_path)
-  assert __main__.main(argv) == 2
+  assert main__.main(argv) == 2
   error = capsys.readouterr().err
   assert error.startswith("alcurr: ")
   assert error.count("\n") == 1

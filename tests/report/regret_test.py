@@ -51,7 +51,7 @@ def _config(workdir, samplers):
   (workdir / "config.json").write_text(json.dumps(config))
 
 
-FROZEN = {"name": "frozen_policy", "policy": "uniform"}
+FROZEN = {"name": "fixed_policy", "policy": "uniform"}
 SAMPLERS = {
   "bandit": {"name": "active_bandit"},
   "uniform": {"name": "uniform"},

@@ -64,7 +64,11 @@ def write_run(
 
 def write_config(workdir: pathlib.Path) -> None:
   """config.json of uniform and a bandit, whose name is HTML."""
-  bandit = {"name": "active_bandit", "epsilon": "0.2", "arms": "difficulty"}
+  bandit = {
+    "name": "active_bandit",
+    "epsilon": "0.2",
+    "partition": "difficulty",
+  }
   config = {
     "samplers": {"uniform": {"name": "uniform"}, BANDIT: bandit},
     "baseline": "uniform",

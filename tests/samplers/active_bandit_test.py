@@ -7,8 +7,9 @@ import pytest
 import toy
 from scipy import stats
 
-from alcurr import bandits, progress, rescale
-from alcurr.samplers import active_bandit
+from alcurr import bandits
+from alcurr.bandits import gains, rewards
+from alcurr.samplers import _active_bandit as active_bandit
 from alcurr.types import Feedback
 
 K = toy.NUM_ARMS
@@ -17,8 +18,8 @@ K = toy.NUM_ARMS
 def _make(**changes):
   arguments = {
     "bandit": bandits.softmax(learning_rate=0.2),
-    "gain": progress.prediction_gain(),
-    "rescale": rescale.rank(num_steps=500),
+    "gain": gains.prediction_gain(),
+    "reward": rewards.rank(num_steps=500),
     "batch_size": 16,
     "warmup": 100,
   }
@@ -35,7 +36,7 @@ def _oracle_policy(weight, epsilon):
 def test_a_numpy_oracle_follows_it_for_500_steps(window, arms_per_batch):
   """Ranks by SciPy, weights and policy by the formula, gains with ties."""
   sampler = _make(
-    rescale=rescale.rank(window=window, num_steps=500),
+    reward=rewards.rank(window=window, num_steps=500),
     arms_per_batch=arms_per_batch,
   )
   pool = toy.make_pool()
@@ -44,7 +45,7 @@ def test_a_numpy_oracle_follows_it_for_500_steps(window, arms_per_batch):
   rng = np.random.default_rng(1)
   weight, history = np.zeros(K), []
   drawn = [set() for _ in range(K)]
-  size = np.asarray(pool.arms["difficulty"].size)
+  size = np.asarray(pool.partitions["difficulty"].size)
   for t in range(1, 501):
     draw = sample(jax.random.fold_in(jax.random.key(1), t), state, pool)
     np.testing.assert_allclose(
@@ -73,7 +74,7 @@ def test_a_numpy_oracle_follows_it_for_500_steps(window, arms_per_batch):
 
 def test_an_arm_of_a_mixed_batch_is_paid_its_own_mean_gain():
   """Three arms with gains 1, 2 and 3: ranks 1, 2, 3 of 3 by hand."""
-  sampler = _make(rescale=rescale.rank(window=50), arms_per_batch=16, warmup=0)
+  sampler = _make(reward=rewards.rank(window=50), arms_per_batch=16, warmup=0)
   pool = toy.make_pool()
   state = sampler.init(jax.random.key(0), pool)
   draw = sampler.sample(jax.random.key(1), state, pool)
@@ -130,4 +131,4 @@ def test_pools_that_do_not_fit_are_refused():
     _make().init(jax.random.key(0), pool)
   _make(replacement=True).init(jax.random.key(0), pool)
   with pytest.raises(ValueError, match="the pool has arms"):
-    _make(arms="colour").init(jax.random.key(0), pool)
+    _make(partition="colour").init(jax.random.key(0), pool)

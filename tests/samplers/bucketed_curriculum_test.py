@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import toy
 
-from alcurr.samplers.bucketed_curriculum import (
+from alcurr.samplers._bucketed_curriculum import (
   PACINGS,
   bucket_sizes,
   bucketed_curriculum,
@@ -83,7 +83,7 @@ def test_each_period_passes_over_its_examples_and_no_harder_ones():
   """In periods of 11, 12 and 12 steps over 20, 40 and 60 examples."""
   sampler = bucketed_curriculum(batch_size=B, num_steps=35)
   index = _run(sampler, 35).index
-  order = np.argsort(np.asarray(POOL.difficulty), kind="stable")
+  order = np.argsort(np.asarray(POOL.scores["difficulty"]), kind="stable")
   passes = []
   for steps, size in ((index[:11], 20), (index[11:23], 40), (index[23:], 60)):
     drawn = steps.reshape(-1)
@@ -113,7 +113,7 @@ def test_first_places_are_uniform_over_the_bucket():
 
   keys = jax.random.split(jax.random.key(0), 2000)
   drawn = np.asarray(jax.jit(jax.vmap(first))(keys))
-  order = np.argsort(np.asarray(POOL.difficulty), kind="stable")
+  order = np.argsort(np.asarray(POOL.scores["difficulty"]), kind="stable")
   count = np.bincount(drawn, minlength=N)
   assert count[order[20:]].sum() == 0
   # Chi-square with 19 degrees of freedom: 43.8 is exceeded once in 1,000.
@@ -123,7 +123,7 @@ def test_first_places_are_uniform_over_the_bucket():
 def test_balanced_buckets_hold_the_classes_in_the_pools_shares():
   pool = toy.make_pool(600)
   sampler = bucketed_curriculum(
-    batch_size=20, num_steps=60, num_buckets=4, arms="difficulty"
+    batch_size=20, num_steps=60, num_buckets=4, partition="difficulty"
   )
   index = _run(sampler, 60, pool).index.reshape(4, -1)
   label = np.asarray(pool.label)
@@ -142,10 +142,12 @@ def test_one_bucket_is_uniform_passes():
 
 
 def test_the_draw_says_what_it_is():
-  sampler = bucketed_curriculum(batch_size=B, num_steps=12, arms="difficulty")
+  sampler = bucketed_curriculum(
+    batch_size=B, num_steps=12, partition="difficulty"
+  )
   draws = _run(sampler, 12)
   np.testing.assert_array_equal(
-    draws.arm, np.asarray(POOL.arms["difficulty"].arm)[draws.index]
+    draws.arm, np.asarray(POOL.partitions["difficulty"].arm)[draws.index]
   )
   assert (draws.prob == 1).all() and (draws.weight == 1).all()
   for arm, policy in zip(draws.arm, draws.policy, strict=True):
@@ -162,7 +164,7 @@ def test_more_buckets_than_steps_end_with_the_whole_pool():
   state = sampler.init(jax.random.key(0), POOL)
   assert state.begin.tolist() == [0, 0, 0, 1, 1]
   assert state.passes.size.tolist() == [12, 24, 36, 48, 60]
-  order = np.argsort(np.asarray(POOL.difficulty), kind="stable")
+  order = np.argsort(np.asarray(POOL.scores["difficulty"]), kind="stable")
   place = np.argsort(order)[_run(sampler, 40).index]
   assert place[0].max() < 36 and place[1:].max() == N - 1
 
@@ -189,6 +191,6 @@ def test_what_does_not_fit_the_pool_is_refused():
   with pytest.raises(ValueError, match="the first bucket has 20 of 60"):
     bucketed_curriculum(batch_size=21, num_steps=9).init(key, POOL)
   with pytest.raises(ValueError, match="not 'margin'"):
-    bucketed_curriculum(batch_size=2, num_steps=9, arms="margin").init(
+    bucketed_curriculum(batch_size=2, num_steps=9, partition="margin").init(
       key, POOL
     )

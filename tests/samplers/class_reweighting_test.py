@@ -7,9 +7,9 @@ import optax
 import pytest
 import toy
 
-from alcurr import step
 from alcurr.data.pool import make_gather
-from alcurr.samplers import class_reweighting
+from alcurr.samplers import _class_reweighting as class_reweighting
+from alcurr.training import chunks, step
 from alcurr.types import Batch
 
 V = toy.NUM_CLASSES
@@ -73,7 +73,7 @@ def test_training_follows_planted_mistakes():
   model, tx = toy.make_linear(), optax.sgd(1.0)
   steps = step.make_steps(model, tx, sampler, make_gather())
   state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
-  chunk = jax.jit(step.make_train_chunk(steps, 150, "map"))
+  chunk = jax.jit(chunks.make_train_chunk(steps, 150, "map"))
   state = jax.tree.map(lambda x: x[None], state)
   state, metrics = chunk(state, 150, planted, PROBE)
   policy = np.asarray(metrics.policy[0, -20:]).mean(0)
@@ -87,7 +87,7 @@ def test_training_follows_planted_mistakes():
     ({"per_class": 0}, "per_class must be at least 1"),
     ({"floor": 1.5}, "floor must be in"),
     ({"floor": float("nan")}, "floor must be in"),
-    ({"every": 0}, "every must be at least 1"),
+    ({"interval": 0}, "every must be at least 1"),
     ({"batch_size": 0}, "batch_size must be at least 1"),
   ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toy
 
-from alcurr.samplers.curriculum import curriculum
+from alcurr.samplers._curriculum import curriculum
 
 N, B = 60, 7
 POOL = toy.make_pool(N)
@@ -28,7 +28,7 @@ def _run(sampler, steps, pool=POOL):
 @pytest.mark.parametrize("descending", [False, True])
 def test_passes_are_the_pool_sorted_by_difficulty(descending):
   draws = _run(curriculum(batch_size=B, descending=descending), steps=N)
-  order = np.argsort(np.asarray(POOL.difficulty), kind="stable")
+  order = np.argsort(np.asarray(POOL.scores["difficulty"]), kind="stable")
   order = order[::-1] if descending else order
   # N steps of B examples are B whole passes, batches lying across two.
   passes = draws.index.reshape(B, N)
@@ -38,13 +38,14 @@ def test_passes_are_the_pool_sorted_by_difficulty(descending):
 def test_a_pass_visits_every_example_once_in_rising_difficulty():
   index = _run(curriculum(batch_size=6), steps=N // 6).index.reshape(-1)
   assert sorted(index) == list(range(N))
-  assert (np.diff(np.asarray(POOL.difficulty)[index]) >= 0).all()
+  assert (np.diff(np.asarray(POOL.scores["difficulty"])[index]) >= 0).all()
 
 
 def test_the_draw_says_what_it_is():
   draws = _run(curriculum(batch_size=B), steps=12)
   np.testing.assert_array_equal(
-    draws.arm, np.asarray(POOL.arms["difficulty_in_pool"].arm)[draws.index]
+    draws.arm,
+    np.asarray(POOL.partitions["difficulty_in_pool"].arm)[draws.index],
   )
   assert (draws.prob == 1).all() and (draws.weight == 1).all()
   for arm, policy in zip(draws.arm, draws.policy, strict=True):
@@ -56,7 +57,9 @@ def test_the_balanced_order_keeps_the_classes_shares_in_each_prefix():
   """Counts against the pool's, at every batch of a pass."""
   pool = toy.make_pool(600)
   label = np.asarray(pool.label)
-  index = _run(curriculum(batch_size=20, arms="difficulty"), 30, pool).index
+  index = _run(
+    curriculum(batch_size=20, partition="difficulty"), 30, pool
+  ).index
   size = np.bincount(label)
   for seen in range(20, 601, 20):
     count = np.bincount(label[index.reshape(-1)[:seen]], minlength=4)
@@ -65,15 +68,15 @@ def test_the_balanced_order_keeps_the_classes_shares_in_each_prefix():
   drawn = index.reshape(-1)
   for c in range(4):
     mine = drawn[label[drawn] == c]
-    assert (np.diff(np.asarray(pool.difficulty)[mine]) >= 0).all()
+    assert (np.diff(np.asarray(pool.scores["difficulty"])[mine]) >= 0).all()
 
 
 def test_the_shuffled_order_says_nothing_of_difficulty():
   pool = toy.make_pool(2000)
-  index = _run(curriculum(batch_size=20, arms="shuffled"), 100, pool).index
+  index = _run(curriculum(batch_size=20, partition="shuffled"), 100, pool).index
   drawn = index.reshape(-1)
   assert sorted(drawn) == list(range(2000))
-  difficulty = np.asarray(pool.difficulty)[drawn]
+  difficulty = np.asarray(pool.scores["difficulty"])[drawn]
   assert abs(np.corrcoef(difficulty, np.arange(2000))[0, 1]) < 4 / 2000**0.5
 
 
@@ -93,4 +96,4 @@ def test_what_does_not_fit_is_refused():
   with pytest.raises(ValueError, match="batch_size 61 is larger than the pool"):
     curriculum(batch_size=61).init(key, POOL)
   with pytest.raises(ValueError, match="not 'margin'"):
-    curriculum(batch_size=2, arms="margin").init(key, POOL)
+    curriculum(batch_size=2, partition="margin").init(key, POOL)

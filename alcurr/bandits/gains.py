@@ -1,0 +1,224 @@
+"""Progress signals: how much was learned from a batch.
+
+Each is a factory of a `Gain`, whose `measure` is a function (key, info,
+partition) -> Feedback. XLA prunes whatever a gain does not read, so a forward
+pass that no gain asks for is never run. The losses before and after an update
+are the same function with the same key, at θ and at θ': in train mode, with
+the statistics of the batch, leaving the running ones untouched.
+
+Names and definitions follow Graves et al. 2017, "Automated Curriculum Learning
+for Neural Networks", section 4, except for the first-order gain, the influence,
+and the control at the end.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from alcurr.core.registry import Registry
+from alcurr.types import (
+  Array,
+  Feedback,
+  Gain,
+  Partition,
+  Pool,
+  PyTree,
+  StepContext,
+  StepInfo,
+)
+
+
+def prediction_gain() -> Gain:
+  """L(x, θ) - L(x, θ') on the trained batch x itself.
+
+  The gain of "Data Sampling Algorithms for Active Learning". The loss before
+  comes from the training forward pass; the loss after costs one more.
+  """
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    after = info.loss_fn(info.new_params, info.batch)
+    return Feedback(info.loss - after, info.draw.arm)
+
+  return Gain(measure)
+
+
+def _check_probe_size(probe_size: int | None) -> None:
+  if probe_size is not None and probe_size < 1:
+    raise ValueError(f"probe_size must be at least 1, got {probe_size}")
+
+
+def _draw_from_arms(key: Array, partition: Partition, arm: Array) -> Array:
+  """Draws an example of each arm [b], with replacement: index [b]."""
+  slot = jax.random.randint(key, arm.shape, 0, partition.size[arm])
+  return partition.order[partition.start[arm] + slot]
+
+
+def _gain_on(info: StepInfo, pool: Pool, index: Array) -> Array:
+  """Returns the drop of the loss on a probe, [b]: two forward passes."""
+  probe = info.gather(pool, index)
+  before = info.loss_fn(info.params, probe)
+  return before - info.loss_fn(info.new_params, probe)
+
+
+def _credit_all(info: StepInfo, gain: Array) -> Feedback:
+  """Credits one number to every arm of the batch."""
+  arm = info.draw.arm
+  return Feedback(jnp.full(arm.shape, gain, jnp.float32), arm)
+
+
+def _inner(left: PyTree, right: PyTree) -> Array:
+  products = jax.tree.map(jnp.vdot, left, right)
+  return sum(jax.tree.leaves(products))
+
+
+def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
+  """L(x', θ) - L(x', θ') on fresh examples x' of the arms just trained on.
+
+  Each example of the probe is credited to its own arm.
+
+  Args:
+    probe_size: b', spread evenly over the batch; None for the batch size.
+  """
+  _check_probe_size(probe_size)
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    arm = info.draw.arm
+    if probe_size is not None:
+      # Evenly over the batch, whose slots are grouped by arm.
+      arm = arm[jnp.arange(probe_size) * arm.shape[0] // probe_size]
+    index = _draw_from_arms(key, partition, arm)
+    return Feedback(_gain_on(info, info.pool, index), arm)
+
+  return Gain(measure)
+
+
+def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
+  """L(x', θ) - L(x', θ') on fresh examples of one arm drawn uniformly.
+
+  Args:
+    probe_size: b'; None for the batch size.
+  """
+  _check_probe_size(probe_size)
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    key_arm, key_probe = jax.random.split(key)
+    num_probes = probe_size or info.draw.arm.shape[0]
+    arm = jax.random.randint(key_arm, (), 0, partition.size.shape[0])
+    index = _draw_from_arms(key_probe, partition, jnp.full(num_probes, arm))
+    return _credit_all(info, _gain_on(info, info.pool, index).mean())
+
+  return Gain(measure)
+
+
+def target_prediction_gain(*, probe_size: int | None = None) -> Gain:
+  """L(x', θ) - L(x', θ') on fresh examples of the probe pool.
+
+  Args:
+    probe_size: b'; None for the batch size.
+  """
+  _check_probe_size(probe_size)
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    num_probes = probe_size or info.draw.arm.shape[0]
+    probe = info.probe
+    index = jax.random.randint(key, (num_probes,), 0, probe.label.shape[0])
+    return _credit_all(info, _gain_on(info, probe, index).mean())
+
+  return Gain(measure)
+
+
+def gradient_prediction_gain() -> Gain:
+  """||∇L(x, θ)||², the first-order gain of a plain gradient step.
+
+  Uses the gradient of the batch's mean loss, which the update computes anyway:
+  no further forward pass.
+  """
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    grads = info.grads
+    return _credit_all(info, _inner(grads, grads))
+
+  return Gain(measure)
+
+
+def first_order_gain() -> Gain:
+  """-<∇L(x, θ), θ' - θ>, the first-order gain of the update that was made.
+
+  Suggested as future work by "Data Sampling Algorithms for Active Learning":
+  a gain from the magnitude of the descent step. The step is the optimiser's,
+  including momentum and scaling. No further forward pass.
+  """
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    inner = _inner(info.grads, info.updates)
+    return _credit_all(info, -inner)
+
+  return Gain(measure)
+
+
+def influence(
+  *, probe_size: int = 64, prepare_interval: int = 1, shuffled: bool = False
+) -> Gain:
+  """<∇L(X, θ), ∇l(x_i, θ)>: how much learning x_i helps on the probe pool.
+
+  To first order, a small gradient step on example i lowers the mean loss on a
+  probe X by its size times this inner product (Pruthi et al. 2020, "Estimating
+  Training Data Influence by Tracing Gradient Descent", equation 1). One
+  forward-mode derivative of the batch's losses along the probe's gradient
+  gives it for every example of the batch; no per-example gradient is formed.
+  Each example is credited to its own arm, so draw an arm for each.
+
+  Cost of a measurement: the derivative, up to two forward passes, on top of
+  the training forward it shares; of a preparation: a training pass on the
+  probe.
+
+  Args:
+    probe_size: b', drawn from the probe pool with replacement.
+    prepare_interval: measurements that one gradient of a probe serves.
+    shuffled: the control: each batch's influences are shuffled among its
+      examples, so that their arms are paid at random.
+  """
+  _check_probe_size(probe_size)
+  if prepare_interval < 1:
+    raise ValueError(
+      f"prepare_interval must be at least 1, got {prepare_interval}"
+    )
+
+  def prepare(key: Array, context: StepContext) -> PyTree:
+    num_examples = context.probe.label.shape[0]
+    index = jax.random.randint(key, (probe_size,), 0, num_examples)
+    probe = context.gather(context.probe, index)
+    return jax.grad(lambda params: context.loss_fn(params, probe).mean())(
+      context.params
+    )
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    gain = info.loss_jvp(info.prepared)
+    if shuffled:
+      gain = jax.random.permutation(key, gain)
+    return Feedback(gain, info.draw.arm)
+
+  return Gain(measure, prepare, prepare_interval)
+
+
+def random_gain() -> Gain:
+  """Normal noise: a control that shows what a bandit does without a signal."""
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    return _credit_all(info, jax.random.normal(key))
+
+  return Gain(measure)
+
+
+GAINS = Registry(
+  "gains",
+  {
+    "prediction_gain": prediction_gain,
+    "self_prediction_gain": self_prediction_gain,
+    "mean_prediction_gain": mean_prediction_gain,
+    "target_prediction_gain": target_prediction_gain,
+    "gradient_prediction_gain": gradient_prediction_gain,
+    "first_order_gain": first_order_gain,
+    "influence": influence,
+    "random_gain": random_gain,
+  },
+)

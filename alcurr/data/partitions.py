@@ -1,0 +1,140 @@
+"""Partitions of a pool into arms, on the host, once per experiment.
+
+`Arms.order` is sorted by arm and, within an arm, easiest first, so that it is
+a curriculum when it is read from its start.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from alcurr.types import Partition
+
+
+def make_partition(
+  arm: np.ndarray, num_arms: int, place: np.ndarray | None = None
+) -> Partition:
+  """The CSR form of a partition.
+
+  Args:
+    arm: [N] int, the arm of each example, in [0, num_arms).
+    num_arms: K.
+    place: [N], what an arm's examples are sorted by, ascending; those that
+      are equal, and all where it is None, keep their order.
+
+  Raises:
+    ValueError: an arm out of range.
+  """
+  arm = np.asarray(arm, np.int32)
+  size = np.bincount(arm[arm >= 0], minlength=num_arms)
+  if len(size) > num_arms or size.sum() < len(arm):
+    raise ValueError(f"arm must be in [0, {num_arms})")
+  start = np.concatenate([[0], np.cumsum(size)[:-1]])
+  order = np.lexsort((arm,) if place is None else (place, arm))
+  return Partition(arm, *(a.astype(np.int32) for a in (order, start, size)))
+
+
+def _rank_within(
+  group: np.ndarray, difficulty: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Each example's rank in its group, easiest 0, and the group's size: [N]."""
+  order = np.lexsort((difficulty, group))  # stable: ties keep their order
+  size = np.bincount(group)
+  start = np.concatenate([[0], np.cumsum(size)[:-1]])
+  rank = np.empty(len(group), np.int64)
+  rank[order] = np.arange(len(group)) - np.repeat(start, size)
+  return rank, size[group]
+
+
+def difficulty_in_class(
+  label: np.ndarray, difficulty: np.ndarray, num_arms: int
+) -> Partition:
+  """K quantiles of difficulty within each class, easiest first.
+
+  Every arm holds the classes in the proportions of the pool, up to one
+  example a class ("Data Sampling Algorithms for Active Learning"). The order
+  is by the rank within the class over the size of the class, so that every
+  prefix of it holds the same share of every class, up to one example (the
+  class-balanced order of Wu et al., 2021, "When do curricula work?").
+
+  Args:
+    label: [N] int32.
+    difficulty: [N] float32.
+    num_arms: K.
+  """
+  rank, size = _rank_within(label, difficulty)
+  return make_partition(rank * num_arms // size, num_arms, rank / size)
+
+
+def difficulty_in_pool(
+  label: np.ndarray, difficulty: np.ndarray, num_arms: int
+) -> Partition:
+  """K quantiles of difficulty over the whole pool, easiest first."""
+  rank, size = _rank_within(np.zeros(len(label), np.int64), difficulty)
+  return make_partition(rank * num_arms // size, num_arms, rank)
+
+
+def by_label(
+  label: np.ndarray, difficulty: np.ndarray, num_arms: int
+) -> Partition:
+  """An arm for each class, easiest first within it; `num_arms` is unused."""
+  return make_partition(label, int(label.max()) + 1, difficulty)
+
+
+def by_label_and_difficulty(
+  label: np.ndarray, difficulty: np.ndarray, num_arms: int
+) -> Partition:
+  """K quantiles of difficulty in each of the V classes: V * K arms.
+
+  The arm is label * K + quantile: class by class, each easiest first.
+  """
+  rank, size = _rank_within(label, difficulty)
+  quantile = rank * num_arms // size
+  num_classes = int(label.max()) + 1
+  arm = label.astype(np.int64) * num_arms + quantile
+  return make_partition(arm, num_classes * num_arms, rank)
+
+
+def shuffled(
+  label: np.ndarray, difficulty: np.ndarray, num_arms: int
+) -> Partition:
+  """The control of `difficulty_in_class`: difficulties drawn by lot.
+
+  Arms of the same sizes, with the same classes in each, that say nothing of
+  difficulty. The lots are the same for every pool of the same size.
+  """
+  # A stream of its own: planted faults are drawn by lot too, from a plain
+  # seed, and arms of the same lots would know where they are.
+  lots = np.random.default_rng([*b"shuffled arms"]).random(len(label))
+  return difficulty_in_class(label, lots, num_arms)
+
+
+PartitionFn = Callable[[np.ndarray, np.ndarray, int], Partition]
+
+# (label [N], difficulty [N], num_arms) -> Arms, by the name in `pool.partitions`.
+PARTITIONS: dict[str, PartitionFn] = {
+  "difficulty": difficulty_in_class,
+  "difficulty_in_pool": difficulty_in_pool,
+  "label": by_label,
+  "label_difficulty": by_label_and_difficulty,
+  "shuffled": shuffled,
+}
+
+# Partitions that need no scores, and so no reference model.
+UNSCORED = frozenset({"label", "shuffled"})
+
+# Partitions into quantiles of each class, which `check_num_arms` is for.
+IN_CLASS = frozenset({"difficulty", "label_difficulty", "shuffled"})
+
+
+def check_num_arms(
+  label: np.ndarray, num_arms: int, class_names: tuple[str, ...]
+) -> None:
+  """Refuses more quantiles than the smallest class has examples."""
+  size = np.bincount(label, minlength=len(class_names))
+  if num_arms > size.min():
+    raise ValueError(
+      f"num_arms {num_arms} is larger than the smallest class, "
+      f"{class_names[size.argmin()]!r} with {size.min()} examples to train "
+      "on; take fewer arms or more drawings"
+    )

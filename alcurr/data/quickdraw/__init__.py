@@ -1,0 +1,1 @@
+"""Drawings: every published form of Quick, Draw!, and generated doodles."""

@@ -1,0 +1,197 @@
+"""Generated doodles with known faults: the data that comes with the project.
+
+Each drawing is a style of its class (`alcurr.data.quickdraw.recipes`), deformed by the
+lack of skill of the one who drew it, in the packed format of real drawings.
+A known share are scribbles, unfinished, or labelled wrongly; the flags say
+which, so that one can ask what a sampler does with them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from alcurr.data.pool import Dataset
+from alcurr.data.quickdraw import strokes
+from alcurr.data.quickdraw.recipes import DOODLES, Style
+
+_SCRIBBLE_POINTS = 40
+
+
+class _Group(NamedTuple):
+  """Drawings of one style, so many points each."""
+
+  index: np.ndarray  # [n], their places among all
+  points: np.ndarray  # [n, P, 2] float
+  stroke: np.ndarray  # [P] int, the stroke of each point, rising
+
+
+def make_synthetic(
+  num_examples: int,
+  *,
+  seed: int = 0,
+  num_classes: int = 30,
+  scribble_fraction: float = 0.02,
+  unfinished_fraction: float = 0.05,
+  wrong_label_fraction: float = 0.03,
+) -> Dataset:
+  """Generates N labelled drawings.
+
+  The drawings depend on the seed alone: with another wrong_label_fraction
+  they are the same, and with none the labels are the true ones.
+
+  Args:
+    num_examples: N, at least one for each class.
+    seed: of everything random.
+    num_classes: V, from 2 to 30, equally frequent.
+    scribble_fraction: drawings that have nothing to do with their label.
+    unfinished_fraction: drawings that end after a part of their points.
+    wrong_label_fraction: drawings with the label of another class.
+
+  Returns:
+    A dataset with the flags "scribble", "unfinished" and "wrong_label".
+  """
+  if not 2 <= num_classes <= len(DOODLES):
+    raise ValueError(
+      f"num_classes must be from 2 to {len(DOODLES)}, got {num_classes}"
+    )
+  if num_examples < num_classes:
+    raise ValueError(
+      f"num_examples must be at least num_classes ({num_classes}), "
+      f"got {num_examples}"
+    )
+  fractions = {
+    "scribble": scribble_fraction,
+    "unfinished": unfinished_fraction,
+    "wrong_label": wrong_label_fraction,
+  }
+  for name, fraction in fractions.items():
+    if not 0 <= fraction <= 1:
+      raise ValueError(f"{name}_fraction must be in [0, 1], got {fraction}")
+  # One stream for each purpose: no fault moves a label or another fault.
+  streams = np.random.SeedSequence(seed).spawn(3 + len(fractions))
+  rngs = [np.random.default_rng(stream) for stream in streams]
+  label = rngs[0].permutation(np.arange(num_examples) % num_classes)
+  flags = {
+    name: rng.random(num_examples) < fraction
+    for rng, (name, fraction) in zip(rngs[3:], fractions.items(), strict=True)
+  }
+  source = _draw(rngs[1], label, flags["scribble"], flags["unfinished"])
+  other = rngs[2].integers(1, num_classes, num_examples)
+  label = np.where(flags["wrong_label"], (label + other) % num_classes, label)
+  return Dataset(
+    source=source,
+    label=label.astype(np.int32),
+    key=_keys(seed, num_examples),
+    class_names=tuple(DOODLES)[:num_classes],
+    flags=flags,
+  )
+
+
+def _keys(seed: int, num_examples: int) -> np.ndarray:
+  """The n-th drawing's key, the same whatever N: [N] uint64 (SplitMix64)."""
+  start = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+  with np.errstate(over="ignore"):
+    x = start + np.arange(1, num_examples + 1, dtype=np.uint64) * np.uint64(
+      0x9E3779B97F4A7C15
+    )
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+  return x ^ (x >> np.uint64(31))
+
+
+def _draw(
+  rng: np.random.Generator,
+  label: np.ndarray,
+  scribble: np.ndarray,
+  unfinished: np.ndarray,
+) -> strokes.Strokes:
+  """The drawings of these labels, packed."""
+  num_examples = len(label)
+  # Most people draw well; a few do not at all.
+  clumsiness = rng.beta(1.6, 3.5, num_examples)
+  style = rng.integers(0, 2**16, num_examples)
+  groups = []
+  for number, styles in enumerate(list(DOODLES.values())[: label.max() + 1]):
+    # Forwards, and backwards from the last stroke to the first.
+    variants = [*styles, *([s[::-1] for s in style[::-1]] for style in styles)]
+    for choice, variant in enumerate(variants):
+      index = np.flatnonzero(
+        (label == number) & ~scribble & (style % len(variants) == choice)
+      )
+      groups.append(_deformed(rng, variant, index, clumsiness[index]))
+  groups.append(_scribbles(rng, np.flatnonzero(scribble)))
+  # The share of its points that a drawing has; strokes are never left empty,
+  # for a stroke begins with its first point.
+  share = np.where(unfinished, rng.uniform(0.25, 0.6, num_examples), 1.0)
+  parts = [_packed(group, share[group.index]) for group in groups]
+  place = np.concatenate([group.index for group in groups])
+  return strokes.take_strokes(strokes.concatenate(parts), np.argsort(place))
+
+
+def _deformed(
+  rng: np.random.Generator,
+  style: Style,
+  index: np.ndarray,
+  clumsiness: np.ndarray,
+) -> _Group:
+  """A style as drawn by people of some clumsiness [n], in [0, 1]."""
+  template = np.concatenate(style) - 0.5  # [P, 2]
+  stroke = np.repeat(np.arange(len(style)), [len(s) for s in style])
+  n, num_points = len(index), len(template)
+  messy = clumsiness[:, None]
+
+  def normal(*shape: int) -> np.ndarray:
+    return rng.normal(size=(n, *shape))
+
+  # The whole turns, leans and is stretched.
+  angle = 0.35 * messy * normal(1)
+  shear = 0.35 * messy * normal(1)
+  stretch = np.exp(0.25 * (0.3 + messy) * normal(1))
+  x, y = template.T
+  x, y = stretch * (x + shear * y), y / stretch
+  points = np.stack(
+    [
+      np.cos(angle) * x - np.sin(angle) * y,
+      np.sin(angle) * x + np.cos(angle) * y,
+    ],
+    axis=-1,
+  )
+  # Each stroke misses its place and size a little: gaps and overshoots.
+  messy = messy[..., None]
+  points *= np.exp(0.2 * messy * normal(len(style), 1))[:, stroke]
+  points += 0.12 * messy * normal(len(style), 2)[:, stroke]
+  # The pen wobbles slowly along its way, and trembles.
+  along = np.arange(num_points)[:, None] / max(num_points, 2)
+  for cycles in (1, 2, 4):
+    phase = rng.uniform(0, 2 * np.pi, (n, 1, 2))
+    height = 0.1 * messy * normal(1, 2) / cycles
+    points += height * np.sin(2 * np.pi * cycles * along + phase)
+  points += 0.03 * (0.2 + messy) * normal(num_points, 2)
+  return _Group(index, points, stroke)
+
+
+def _scribbles(rng: np.random.Generator, index: np.ndarray) -> _Group:
+  """Pens that wander: the direction is a random walk."""
+  turn = rng.normal(0, 0.9, (len(index), _SCRIBBLE_POINTS))
+  direction = np.cumsum(turn, axis=1)
+  steps = np.stack([np.cos(direction), np.sin(direction)], axis=-1)
+  stroke = np.zeros(_SCRIBBLE_POINTS, int)
+  return _Group(index, np.cumsum(steps, axis=1), stroke)
+
+
+def _packed(group: _Group, share: np.ndarray) -> strokes.Strokes:
+  """A group's drawings in the box, each cut after a share [n] of its points."""
+  n, num_points, _ = group.points.shape
+  kept = np.arange(num_points) < np.ceil(share * num_points)[:, None]
+  # Aligned to the top-left corner, the longer side 255, as Google's are.
+  hidden = ~kept[..., None]
+  low = np.where(hidden, np.inf, group.points).min(1, keepdims=True)
+  high = np.where(hidden, -np.inf, group.points).max(1, keepdims=True)
+  scale = 255 / np.maximum((high - low).max(2, keepdims=True), 1e-9)
+  points = np.rint(np.clip((group.points - low) * scale, 0, 255))
+  stroke_length = np.zeros((n, group.stroke[-1] + 1), int)
+  np.add.at(stroke_length.T, group.stroke, kept.T)
+  begun = stroke_length > 0
+  return strokes.from_lengths(
+    points.astype(np.uint8)[kept], stroke_length[begun], begun.sum(1)
+  )

@@ -1,1 +1,0 @@
-"""How hard the examples are, and their groups by it."""

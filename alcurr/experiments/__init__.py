@@ -1,0 +1,1 @@
+"""Many runs: configs, the runner, the comparison, prediction and tuning."""

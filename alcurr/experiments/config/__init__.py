@@ -1,0 +1,1 @@
+"""Configs: defaults, validation, loading, and the records they describe."""

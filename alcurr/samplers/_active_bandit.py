@@ -1,0 +1,187 @@
+"""The active bandit of "Data Sampling Algorithms for Active Learning".
+
+Mantica and Hellerstein train on batches from K arms (percentiles of
+difficulty within each class) and learn from which arm the model learns most:
+
+  p(j) = (1 - ε) π(j) + ε / K        draw arm j (ε = 1 - E of the paper)
+  g    = L(x, θ) - L(x, θ')          the prediction gain of its batch x
+  r    = (2 rank(g) - t) / t         among the t gains so far
+  w_j += η r, after H steps          π = softmax(w)
+
+Every choice the paper makes or leaves open is an argument. Cost a step: O(B)
+for the draw, the comparisons of the reward, and what the gain asks for, paid
+at every `interval`-th step.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from alcurr.samplers._arm_draw import make_arm_draw
+from alcurr.types import (
+  ArmOutcome,
+  Array,
+  Bandit,
+  Draw,
+  Feedback,
+  Gain,
+  Pool,
+  PyTree,
+  Reward,
+  Sampler,
+  SamplerSpec,
+  Schedule,
+  Signal,
+  StepInfo,
+)
+
+
+class ActiveBanditState(NamedTuple):
+  step: Array  # [] int32, updates so far
+  epsilon: Array  # [] float32, share of uniform exploration at this step
+  warmup: Array  # [] int32
+  bandit: PyTree
+  reward: PyTree
+  passes: PyTree  # over the arms, see `_arm_draw`
+
+
+def _mean_by_arm(feedback: Feedback, num_arms: int) -> tuple[Array, Array]:
+  """Returns each arm's mean gain [K] and number of gains [K] float32."""
+  ones = jnp.ones_like(feedback.gain)
+  count = jax.ops.segment_sum(ones, feedback.arm, num_arms)
+  total = jax.ops.segment_sum(feedback.gain, feedback.arm, num_arms)
+  return total / jnp.maximum(count, 1), count
+
+
+def _check_arguments(
+  epsilon: float, warmup: int, interval: int, num_steps: int | None
+) -> None:
+  if not 0 <= epsilon <= 1:
+    raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
+  if warmup < 0:
+    raise ValueError(f"warmup must not be negative, got {warmup}")
+  if interval < 1:
+    raise ValueError(f"interval must be at least 1, got {interval}")
+  if num_steps is not None and warmup + interval > num_steps:
+    raise ValueError(
+      f"warmup {warmup} and interval {interval} leave none of the run's "
+      f"{num_steps} steps to learn in; take smaller ones, or a larger budget"
+    )
+
+
+def active_bandit(
+  bandit: Bandit,
+  *,
+  gain: Gain,
+  reward: Reward,
+  batch_size: int,
+  epsilon: float | Schedule = 0.2,
+  warmup: int = 100,
+  partition: str = "difficulty",
+  arms_per_batch: int = 1,
+  replacement: bool = False,
+  interval: int = 1,
+  num_steps: int | None = None,
+) -> Sampler:
+  """Draws from the arms of a pool by a bandit that is paid in progress.
+
+  Args:
+    bandit: the policy over K arms.
+    gain: the progress signal.
+    reward: from gains to rewards.
+    batch_size: B.
+    epsilon: share of uniform exploration, in [0, 1]; or a schedule, a
+      function of the step whose values are clipped to [0, 1].
+    warmup: H, the first steps, whose gains are ranked but not learned from.
+    partition: the name of the arms in `pool.partitions`.
+    arms_per_batch: m, a divisor of B: the batch is m equal groups, each from
+      an arm drawn for it. 1 as in the paper; B to draw an arm for every
+      example. Each arm is paid the mean of the gains credited to it.
+    replacement: within an arm, draw uniformly with replacement; else by
+      shuffled passes over each arm.
+    interval: n, the gain is measured, and the bandit learns, at each n-th
+      step.
+    num_steps: of the run; `warmup` and `interval` must leave some of them.
+      None if unknown.
+  """
+  arm_draw = make_arm_draw(
+    batch_size=batch_size,
+    partition=partition,
+    arms_per_batch=arms_per_batch,
+    replacement=replacement,
+  )
+  first_epsilon = epsilon(0) if callable(epsilon) else epsilon
+  _check_arguments(first_epsilon, warmup, interval, num_steps)
+
+  def init(key: Array, pool: Pool) -> ActiveBanditState:
+    passes = arm_draw.start(key, pool)
+    num_arms = pool.partitions[partition].size.shape[0]
+    return ActiveBanditState(
+      step=jnp.int32(0),
+      epsilon=jnp.float32(first_epsilon),
+      warmup=jnp.int32(warmup),
+      bandit=bandit.init(num_arms),
+      reward=reward.init(min(arms_per_batch, num_arms)),
+      passes=passes,
+    )
+
+  def sample(key: Array, state: ActiveBanditState, pool: Pool) -> Draw:
+    key_policy, key_arm, key_slot = jax.random.split(key, 3)
+    policy = bandit.policy(key_policy, state.bandit)
+    policy = (1 - state.epsilon) * policy + state.epsilon / policy.shape[0]
+    return arm_draw.draw(key_arm, key_slot, state.passes, pool, policy)
+
+  def measure(key: Array, info: StepInfo) -> Feedback:
+    return gain.measure(key, info, info.pool.partitions[partition])
+
+  def learn(
+    state: ActiveBanditState, policy: Array, feedback: Feedback
+  ) -> tuple[PyTree, PyTree]:
+    num_arms = policy.shape[0]
+    mean_gain, count = _mean_by_arm(feedback, num_arms)
+    # Only the gains of the arms paid are ranked: a rank costs by their number.
+    most_paid = min(arms_per_batch, num_arms)
+    (arm,) = jnp.nonzero(count > 0, size=most_paid, fill_value=num_arms)
+    gains = mean_gain.at[arm].get(mode="fill", fill_value=0)
+    rewards, reward_state = reward.apply(state.reward, gains, arm < num_arms)
+    outcome = ArmOutcome(
+      reward=jnp.zeros(num_arms).at[arm].set(rewards, mode="drop"),
+      count=count,
+      prob=policy,
+    )
+    bandit_state = jax.tree.map(
+      lambda new, old: jnp.where(state.step >= state.warmup, new, old),
+      bandit.update(state.bandit, outcome),
+      state.bandit,
+    )
+    return bandit_state, reward_state
+
+  def update(
+    state: ActiveBanditState, draw: Draw, feedback: Feedback | tuple[()]
+  ) -> ActiveBanditState:
+    bandit_state, reward_state = (
+      learn(state, draw.policy, feedback)
+      if feedback
+      else (state.bandit, state.reward)
+    )
+    step = state.step + 1
+    return ActiveBanditState(
+      step=step,
+      epsilon=jnp.clip(epsilon(step), 0, 1).astype(jnp.float32)
+      if callable(epsilon)
+      else state.epsilon,
+      warmup=state.warmup,
+      bandit=bandit_state,
+      reward=reward_state,
+      passes=arm_draw.advance(state.passes, draw),
+    )
+
+  return Sampler(
+    init,
+    sample,
+    update,
+    Signal(measure, interval, gain.prepare, gain.prepare_interval),
+    uniform_fraction=lambda state: state.epsilon,
+    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
+  )

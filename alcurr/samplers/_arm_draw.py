@@ -1,0 +1,119 @@
+"""Draws batches from the arms of a partition, given a policy over them.
+
+Shared by all samplers with arms. A batch consists of m equal groups, each
+from an arm drawn for it. Within an arm, examples come by shuffled passes or
+with replacement. Cost: O(B) index arithmetic a step.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.stats import binom
+
+from alcurr.samplers import _cursor as cursor
+from alcurr.types import Array, Draw, Pool, PyTree
+
+
+class ArmDraw(NamedTuple):
+  start: Callable[[Array, Pool], PyTree]  # (key, pool) -> passes over the arms
+  # (key of the arms, key of the slots, passes, pool, policy [K]) -> Draw
+  draw: Callable[[Array, Array, PyTree, Pool, Array], Draw]
+  advance: Callable[[PyTree, Draw], PyTree]  # (passes, draw) -> passes
+
+
+def _count_before(arm: Array, num_arms: int) -> Array:
+  """Returns how many earlier entries of `arm` [m] are the same: [m] int32."""
+  chosen = jax.nn.one_hot(arm, num_arms, dtype=jnp.int32)
+  before = jnp.cumsum(chosen, axis=0) - chosen
+  return before[jnp.arange(arm.shape[0]), arm]
+
+
+def _check_sizes(size: Array, needed: int, name: str) -> None:
+  """Raises ValueError for an arm smaller than a group; sizes may be traced."""
+  if isinstance(size, jax.core.Tracer):
+    return
+  smallest = int(size.min())
+  if smallest < needed:
+    raise ValueError(
+      f"the smallest of the {size.shape[0]} arms of {name!r} has {smallest} "
+      f"examples, too few for a draw of {needed}; take fewer arms, a smaller "
+      "batch, or replacement=True"
+    )
+
+
+def check_partition(pool: Pool, name: str) -> None:
+  """Raises ValueError if the pool lacks the partition."""
+  if name not in pool.partitions:
+    raise ValueError(
+      f"the pool has partitions {sorted(pool.partitions)}, not {name!r}"
+    )
+
+
+def make_arm_draw(
+  *, batch_size: int, partition: str, arms_per_batch: int, replacement: bool
+) -> ArmDraw:
+  """Returns the functions that draw batches from a partition's arms.
+
+  Args:
+    batch_size: B.
+    partition: a name in `pool.partitions`.
+    arms_per_batch: m, a divisor of B: groups of B / m examples, each from an
+      arm drawn from the policy.
+    replacement: within an arm, draw uniformly with replacement; else by
+      shuffled passes over each arm. The `prob` of a draw is that of its slot
+      in the current pass: where a batch may hold more examples of an arm than
+      the arm has, it ignores the next pass.
+  """
+  if batch_size < 1:
+    raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+  if arms_per_batch < 1 or batch_size % arms_per_batch:
+    raise ValueError(
+      f"arms_per_batch must divide batch_size {batch_size}, "
+      f"got {arms_per_batch}"
+    )
+  group_size = batch_size // arms_per_batch
+
+  def start(key: Array, pool: Pool) -> PyTree:
+    check_partition(pool, partition)
+    size = pool.partitions[partition].size
+    _check_sizes(size, 1 if replacement else group_size, partition)
+    return () if replacement else cursor.start(key, size)
+
+  def draw(
+    key_arm: Array, key_slot: Array, passes: PyTree, pool: Pool, policy: Array
+  ) -> Draw:
+    arms = pool.partitions[partition]
+    num_arms = arms.size.shape[0]
+    chosen = jax.random.categorical(
+      key_arm, jnp.log(policy), shape=(arms_per_batch,)
+    ).astype(jnp.int32)
+    arm = jnp.repeat(chosen, group_size)
+    if replacement:
+      slot = jax.random.randint(key_slot, arm.shape, 0, arms.size[arm])
+      prob = policy[arm] / arms.size[arm]
+    else:
+      before = _count_before(chosen, num_arms)
+      within = jnp.tile(jnp.arange(group_size), arms_per_batch)
+      ahead = jnp.repeat(before * group_size, group_size) + within
+      slot = cursor.look_ahead(passes, arm, ahead)
+      # The g-th group meets just this stretch of the arm's pass if `before`
+      # of the g groups ahead of it drew the arm, and it does too.
+      group_prob = policy[chosen] * binom.pmf(
+        before, jnp.arange(arms_per_batch), policy[chosen]
+      )
+      prob = jnp.repeat(group_prob, group_size)
+    index = arms.order[arms.start[arm] + slot]
+    weight = jnp.ones(arm.shape, jnp.float32)
+    return Draw(index, prob, weight, arm, policy)
+
+  def advance(passes: PyTree, draw: Draw) -> PyTree:
+    if replacement:
+      return passes
+    count = jax.ops.segment_sum(
+      jnp.ones_like(draw.arm), draw.arm, draw.policy.shape[0]
+    )
+    return cursor.advance(passes, count)
+
+  return ArmDraw(start, draw, advance)

@@ -1,0 +1,88 @@
+"""A given policy over arms that does not learn.
+
+The control of every bandit: what is its last policy worth from the start,
+what is the open-loop replay of its policy worth, and what is the best fixed
+policy of a grid? With partition="label" and an arm drawn for each example it
+is class-balanced uniform sampling. Cost: O(B) index arithmetic a step, no
+feedback.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from alcurr.samplers._arm_draw import make_arm_draw
+from alcurr.samplers.policies import Policy
+from alcurr.types import Array, Draw, Pool, PyTree, Sampler, SamplerSpec
+
+
+class FixedPolicyState(NamedTuple):
+  step: Array  # [] int32
+  table: Array  # [P, K] float32, a row for each span of the run
+  num_steps: Array  # [] int32, of the run
+  passes: PyTree  # over the arms, see `_arm_draw`
+
+
+def fixed_policy(
+  policy: Policy,
+  *,
+  batch_size: int,
+  num_steps: int,
+  partition: str = "difficulty",
+  arms_per_batch: int = 1,
+  replacement: bool = False,
+) -> Sampler:
+  """Draws arms from a given distribution.
+
+  Args:
+    policy: see `alcurr.samplers.policies`.
+    batch_size: B.
+    num_steps: steps of the run, over which the rows of the policy spread.
+    partition: the name of the arms in `pool.partitions`.
+    arms_per_batch: m, a divisor of B, see `active_bandit`.
+    replacement: within an arm, draw with replacement; else by shuffled
+      passes over each arm.
+  """
+  arm_draw = make_arm_draw(
+    batch_size=batch_size,
+    partition=partition,
+    arms_per_batch=arms_per_batch,
+    replacement=replacement,
+  )
+  if num_steps < 1:
+    raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+
+  def init(key: Array, pool: Pool) -> FixedPolicyState:
+    passes = arm_draw.start(key, pool)
+    table = policy(pool.partitions[partition].size.shape[0])
+    return FixedPolicyState(
+      step=jnp.int32(0),
+      table=jnp.asarray(table, jnp.float32),
+      num_steps=jnp.int32(num_steps),
+      passes=passes,
+    )
+
+  def sample(key: Array, state: FixedPolicyState, pool: Pool) -> Draw:
+    key_arm, key_slot = jax.random.split(key)
+    # Rows of equal spans, rounded up; the last may be shorter.
+    rows = state.table.shape[0]
+    span = -(-state.num_steps // rows)
+    row = jnp.minimum(state.step // span, rows - 1)
+    return arm_draw.draw(
+      key_arm, key_slot, state.passes, pool, state.table[row]
+    )
+
+  def update(
+    state: FixedPolicyState, draw: Draw, feedback: PyTree
+  ) -> FixedPolicyState:
+    return state._replace(
+      step=state.step + 1, passes=arm_draw.advance(state.passes, draw)
+    )
+
+  return Sampler(
+    init,
+    sample,
+    update,
+    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
+  )

@@ -1,0 +1,32 @@
+"""How hard each example is, by a model's answer to it.
+
+Each is a factory of a function (logits [B, V], label [B]) -> [B] float32,
+larger is harder.
+"""
+
+import jax
+
+from alcurr.core.registry import Registry
+from alcurr.types import Array, Loss
+
+
+def of_loss(*, loss: Loss) -> Loss:
+  """The loss that the model was trained by."""
+  return loss
+
+
+def el2n() -> Loss:
+  """The length of softmax(logits) - the one-hot class, in [0, √2].
+
+  (Paul, Ganguli & Dziugaite 2021, "Deep Learning on a Data Diet", of a single
+  model. It does not grow without bound, as the loss does.)
+  """
+
+  def score(logits: Array, label: Array) -> Array:
+    off = jax.nn.softmax(logits) - jax.nn.one_hot(label, logits.shape[1])
+    return jax.numpy.linalg.norm(off, axis=1)
+
+  return score
+
+
+SCORERS = Registry("scorers", {"loss": of_loss, "el2n": el2n})

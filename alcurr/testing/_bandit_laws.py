@@ -1,0 +1,108 @@
+"""The laws of bandits: each raises AssertionError if a bandit breaks it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from alcurr.testing import _toys
+from alcurr.types import ArmOutcome, Bandit, PyTree
+
+_STEPS = 200
+
+
+def check_bandit(bandit: Bandit) -> pd.DataFrame:
+  """Runs every law on a bandit.
+
+  Returns:
+    A row for each law: its name, whether it holds, and what was seen if not.
+  """
+  return _toys.run_laws(BANDIT_LAWS, bandit)
+
+
+def _play(bandit: Bandit, num_arms: int, reward: jax.Array) -> PyTree:
+  """Returns the state after rewards [T, K], one arm drawn and paid a step."""
+
+  def step(state, inputs):
+    key, reward = inputs
+    key_policy, key_arm = jax.random.split(key)
+    policy = bandit.policy(key_policy, state)
+    arm = jax.random.categorical(key_arm, jnp.log(policy))
+    count = jax.nn.one_hot(arm, num_arms)
+    return bandit.update(state, ArmOutcome(reward * count, count, policy)), ()
+
+  keys = jax.random.split(jax.random.key(0), reward.shape[0])
+  state, _ = jax.lax.scan(step, bandit.init(num_arms), (keys, reward))
+  return state
+
+
+def _require_policy(bandit: Bandit, state: PyTree) -> None:
+  policy = np.asarray(bandit.policy(jax.random.key(1), state))
+  _toys.require(np.isfinite(policy).all(), "a policy of {}", policy)
+  _toys.require((policy >= 0).all(), "a policy of {}", policy)
+  np.testing.assert_allclose(policy.sum(), 1, rtol=1e-5)
+
+
+def policies_are_distributions(bandit: Bandit) -> None:
+  """From 1 to 300 arms, at first and after random rewards."""
+  for num_arms in (1, 2, 300):
+    reward = jax.random.uniform(
+      jax.random.key(2), (_STEPS, num_arms), minval=-1, maxval=1
+    )
+    _require_policy(bandit, bandit.init(num_arms))
+    _require_policy(bandit, _play(bandit, num_arms, reward))
+
+
+def extreme_rewards_leave_the_policy_finite(bandit: Bandit) -> None:
+  for value in (-1.0, 1.0):
+    reward = jnp.full((10 * _STEPS, 3), value)
+    _require_policy(bandit, _play(bandit, 3, reward))
+
+
+def state_keeps_its_shapes_and_stays_finite(bandit: Bandit) -> None:
+  before = bandit.init(4)
+  after = _play(bandit, 4, jnp.ones((_STEPS, 4)))
+  for a, b in zip(_toys.arrays(before), _toys.arrays(after), strict=True):
+    kinds = (a.shape, a.dtype), (b.shape, b.dtype)
+    _toys.require(kinds[0] == kinds[1], "what was {} became {}", *kinds)
+    _toys.require(np.isfinite(b).all(), "the state came to {}", b)
+
+
+def a_step_that_pays_no_arm_keeps_the_policy_valid(bandit: Bandit) -> None:
+  state = bandit.init(4)
+  zeros = jnp.zeros(4)
+  state = bandit.update(state, ArmOutcome(zeros, zeros, jnp.full(4, 0.25)))
+  _require_policy(bandit, state)
+
+
+def vmap_is_one_by_one(bandit: Bandit) -> None:
+  reward = jax.random.normal(jax.random.key(3), (2, _STEPS, 4)).clip(-1, 1)
+  both = jax.vmap(lambda reward: _play(bandit, 4, reward))(reward)
+  for i in range(2):
+    _toys.assert_equal(
+      jax.tree.map(lambda x, i=i: x[i], both),
+      _play(bandit, 4, reward[i]),
+      rtol=1e-5,
+      atol=1e-6,
+    )
+
+
+def one_better_arm_is_never_drawn_less_than_at_first(bandit: Bandit) -> None:
+  """An arm that alone is paid 1, where the others lose 1, gains."""
+  reward = jnp.where(jnp.arange(4) == 2, 1.0, -1.0)
+  state = _play(bandit, 4, jnp.tile(reward, (10 * _STEPS, 1)))
+  policy = np.asarray(bandit.policy(jax.random.key(1), state))
+  _toys.require(policy[2] >= 0.25, "a policy of {}", policy)
+
+
+BANDIT_LAWS = {
+  law.__name__: law
+  for law in (
+    policies_are_distributions,
+    extreme_rewards_leave_the_policy_finite,
+    state_keeps_its_shapes_and_stays_finite,
+    a_step_that_pays_no_arm_keeps_the_policy_valid,
+    vmap_is_one_by_one,
+    one_better_arm_is_never_drawn_less_than_at_first,
+  )
+}

@@ -1,0 +1,169 @@
+"""Exposure: which examples each trial has scored and trained on so far.
+
+Kept on the host and updated after every chunk, together with the trials that
+diverged. All of it is arrays, so it is checkpointed with the state of the run.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alcurr.core.errors import FaultError
+from alcurr.training import invariants, step
+
+COUNT = np.uint32
+
+
+class Exposure(NamedTuple):
+  """The record of S trials on a pool of N examples, after whole chunks."""
+
+  count: np.ndarray  # [S, N] COUNT, how often each example was trained on
+  trained: np.ndarray  # [S] int64, the sum of `count`
+  scored: np.ndarray  # [S] int64, candidates that were scored
+  seen: np.ndarray  # [S] int64, examples whose count is not zero
+  squares: np.ndarray  # [S] int64, the sum of the squares of `count`
+  # [S] int64, the step at which the trial diverged, from 1; 0: it did not
+  diverged_step: np.ndarray
+  violation: (
+    np.ndarray
+  )  # [S] int32, bits of `invariants.Violation` at that step
+  skipped: np.ndarray  # [S] int64, updates that were skipped
+
+
+def init_exposure(trials: int, num_examples: int) -> Exposure:
+  """Returns the exposure before the first step."""
+  zeros = np.zeros(trials, np.int64)
+  return Exposure(
+    count=np.zeros((trials, num_examples), COUNT),
+    trained=zeros,
+    scored=zeros,
+    seen=zeros,
+    squares=zeros,
+    diverged_step=zeros,
+    violation=np.zeros(trials, np.int32),
+    skipped=zeros,
+  )
+
+
+def copy(exposure: Exposure) -> Exposure:
+  """Returns a copy that `add` does not change."""
+  return exposure._replace(count=exposure.count.copy())
+
+
+def add(
+  exposure: Exposure,
+  metrics: step.Metrics,
+  steps_done: int,
+  on_nonfinite: str,
+  name: str,
+  num_candidates: int | None = None,
+) -> Exposure:
+  """Returns the exposure after one more chunk.
+
+  A trial that has diverged stays as it is.
+
+  Args:
+    exposure: after the chunks before. Its `count`, as large as the pool, is
+      changed in place and shared with the result; `copy` it to keep it.
+    metrics: [S, T, ...] of the chunk, on the host.
+    steps_done: steps before the chunk.
+    on_nonfinite: one of step.ON_NONFINITE. With "skip_update", a trial ends
+      only for what skipping cannot undo.
+    name: of the run, for messages.
+    num_candidates: M, scored at each step; None without scoring.
+
+  Raises:
+    FaultError: a trial that had not diverged violated an invariant.
+  """
+  skips = on_nonfinite == "skip_update"
+  fatal = invariants.UNRECOVERABLE if skips else invariants.NOT_FINITE
+  exposure = exposure._replace(
+    **{
+      field: getattr(exposure, field).copy()
+      for field in Exposure._fields
+      if field != "count"
+    }
+  )
+  for trial in active_trials(exposure):
+    violation = metrics.violation[trial]
+    ends = np.flatnonzero(violation & fatal)
+    until_end = violation[: ends[0] + 1] if len(ends) else violation
+    broken = np.flatnonzero(until_end & ~invariants.NOT_FINITE)
+    if len(broken):
+      bits = violation[broken[0]]
+      raise FaultError(
+        f"{name}: trial {trial} violated an invariant at step "
+        f"{steps_done + broken[0] + 1}: {invariants.describe_violation(bits)}; "
+        "the run was stopped, since this is a bug, most likely in the sampler."
+      )
+    if len(ends):
+      exposure.diverged_step[trial] = steps_done + ends[0] + 1
+      exposure.violation[trial] = violation[ends[0]]
+      continue
+    updated = violation == 0
+    exposure.skipped[trial] += (~updated).sum()
+    exposure.scored[trial] += (num_candidates or 0) * len(violation)
+    _count(exposure, trial, metrics.index[trial][updated])
+  return exposure
+
+
+def _count(exposure: Exposure, trial: int, index: np.ndarray) -> None:
+  """Counts examples that were trained on, some of them repeatedly."""
+  drawn, times = np.unique(index, return_counts=True)
+  before = exposure.count[trial, drawn].astype(np.int64)
+  exposure.trained[trial] += index.size
+  exposure.seen[trial] += (before == 0).sum()
+  exposure.squares[trial] += (times * (2 * before + times)).sum()
+  exposure.count[trial, drawn] += times.astype(COUNT)
+
+
+def active_trials(exposure: Exposure) -> list[int]:
+  """Returns the trials that have not diverged."""
+  return np.flatnonzero(exposure.diverged_step == 0).tolist()
+
+
+def newly_diverged(before: Exposure, after: Exposure) -> list[int]:
+  """Returns the trials that diverged between two exposures.
+
+  The state after the chunk then holds numbers that are not finite, and the
+  state before it is the last good one of that trial.
+  """
+  return sorted(set(active_trials(before)) - set(active_trials(after)))
+
+
+def coverage(exposure: Exposure, trial: int) -> float:
+  """Returns the share of the pool that was trained on, in [0, 1]."""
+  return float(exposure.seen[trial] / exposure.count.shape[1])
+
+
+def effective_sample_size(exposure: Exposure, trial: int) -> float:
+  """Returns the effective number of examples trained on, in [0, N].
+
+  (Σ c)² / Σ c², with the counts c (Kish, 1965, "Survey Sampling", for unequal
+  weights): as many examples, each drawn equally often, are spread as widely.
+  It is N after whole passes over the pool. It falls towards N / 2 if half of
+  the pool is no longer drawn, even though all of it has been seen.
+  """
+  squares = int(exposure.squares[trial])
+  return int(exposure.trained[trial]) ** 2 / squares if squares else 0.0
+
+
+def trial_metrics(exposure: Exposure, trial: int) -> dict[str, Any]:
+  """Returns the exposure metrics of an active trial, keyed by output column."""
+  metrics = {
+    "coverage": coverage(exposure, trial),
+    "effective_sample_size": effective_sample_size(exposure, trial),
+    "skipped_updates": int(exposure.skipped[trial]),
+  }
+  if exposure.scored[trial]:
+    metrics["examples_scored"] = int(exposure.scored[trial])
+  return metrics
+
+
+def describe_divergence(exposure: Exposure, trial: int, name: str) -> str:
+  """Returns a sentence on how a trial diverged."""
+  reason = invariants.describe_nonfinite(exposure.violation[trial])
+  return (
+    f"{name}: trial {trial} diverged at step {exposure.diverged_step[trial]}: "
+    f"not finite: {reason}."
+  )

@@ -1,0 +1,191 @@
+"""Partitions: equal classes in every arm, harder ones later, any input."""
+
+import fractions
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alcurr.data import label_noise, partitions
+from alcurr.data.arrays import from_arrays
+
+
+@st.composite
+def _pools(draw):
+  size = draw(st.integers(20, 200))
+  seed = draw(st.integers(0, 10**6))
+  rng = np.random.default_rng(seed)
+  num_classes = draw(st.integers(1, 4))
+  label = rng.integers(0, num_classes, size)
+  # Rounded, so that there are ties.
+  return label, rng.normal(size=size).round(1), draw(st.integers(1, 6))
+
+
+@settings(max_examples=60, deadline=None)
+@given(_pools(), st.sampled_from(sorted(partitions.PARTITIONS)))
+def test_the_csr_form_is_the_partition(pool, name):
+  label, difficulty, num_arms = pool
+  made = partitions.PARTITIONS[name](label, difficulty, num_arms)
+  assert sorted(made.order) == list(range(len(label)))
+  for k, (start, size) in enumerate(zip(made.start, made.size, strict=True)):
+    members = made.order[start : start + size]
+    assert (made.arm[members] == k).all()
+  assert made.size.sum() == len(label)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_pools())
+def test_classes_are_equal_in_every_arm_and_arms_rise(pool):
+  label, difficulty, num_arms = pool
+  made = partitions.difficulty_in_class(label, difficulty, num_arms)
+  for c in np.unique(label):
+    mine = label == c
+    count = np.bincount(made.arm[mine], minlength=num_arms)
+    assert count.max() - count.min() <= 1
+    for k in range(num_arms - 1):
+      low = difficulty[mine & (made.arm <= k)]
+      high = difficulty[mine & (made.arm > k)]
+      if len(low) and len(high):
+        assert low.max() <= high.min()
+
+
+def test_whole_pool_quantiles_by_hand():
+  difficulty = np.array([5.0, 1.0, 4.0, 2.0, 3.0, 0.0])
+  made = partitions.difficulty_in_pool(np.zeros(6, int), difficulty, 3)
+  assert made.arm.tolist() == [2, 0, 2, 1, 1, 0]
+  assert made.order.tolist() == [5, 1, 3, 4, 2, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(_pools())
+def test_the_order_over_the_pool_rises_and_ties_keep_theirs(pool):
+  label, difficulty, num_arms = pool
+  made = partitions.difficulty_in_pool(label, difficulty, num_arms)
+  expected = sorted(range(len(label)), key=lambda n: (difficulty[n], n))
+  assert made.order.tolist() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(_pools())
+def test_every_prefix_of_the_balanced_order_has_a_share_of_each_class(pool):
+  """With exact fractions: rank over class size, never of a harder arm."""
+  label, difficulty, num_arms = pool
+  made = partitions.difficulty_in_class(label, difficulty, num_arms)
+  size = np.bincount(label)
+  seen = np.zeros(len(size), int)
+  before = fractions.Fraction(0)
+  hardest = np.full(len(size), -np.inf)
+  for n in made.order:
+    c = label[n]
+    share = fractions.Fraction(int(seen[c]), int(size[c]))
+    assert share >= before  # so all classes are at `share`, up to an example
+    assert difficulty[n] >= hardest[c]
+    before, hardest[c] = share, difficulty[n]
+    seen[c] += 1
+    assert all(
+      abs(int(s) - share * int(total)) <= 1
+      for s, total in zip(seen, size, strict=True)
+    )
+
+
+def test_the_balanced_order_by_hand():
+  label = np.array([0, 1, 0, 1, 0, 0])
+  difficulty = np.array([0.4, 9.0, 0.3, 8.0, 0.2, 0.1])
+  made = partitions.difficulty_in_class(label, difficulty, 2)
+  # Ranks over sizes: 3/4, 1/2, 2/4, 0/2, 1/4, 0/4.
+  assert made.order.tolist() == [3, 5, 4, 1, 2, 0]
+  assert made.arm.tolist() == [1, 1, 1, 0, 0, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(_pools())
+def test_labels_rise_in_difficulty_within_each_class(pool):
+  label, difficulty, num_arms = pool
+  made = partitions.by_label(label, difficulty, num_arms)
+  key = [(label[n], difficulty[n], n) for n in made.order]
+  assert key == sorted(key)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_pools())
+def test_label_and_difficulty_is_the_one_within_the_other(pool):
+  label, difficulty, num_arms = pool
+  made = partitions.by_label_and_difficulty(label, difficulty, num_arms)
+  inner = partitions.difficulty_in_class(label, difficulty, num_arms)
+  assert len(made.size) == (label.max() + 1) * num_arms
+  assert (made.arm // num_arms == label).all()
+  assert (made.arm % num_arms == inner.arm).all()
+  key = [(label[n], difficulty[n], n) for n in made.order]
+  assert key == sorted(key)
+
+
+@settings(max_examples=30, deadline=None)
+@given(_pools())
+def test_shuffled_arms_are_balanced_and_know_nothing_of_difficulty(pool):
+  label, difficulty, num_arms = pool
+  made = partitions.shuffled(label, difficulty, num_arms)
+  other = partitions.shuffled(label, np.zeros(len(label)), num_arms)
+  for mine, theirs in zip(made, other, strict=True):
+    np.testing.assert_array_equal(mine, theirs)
+  inner = partitions.difficulty_in_class(label, difficulty, num_arms)
+  both = label * num_arms
+  np.testing.assert_array_equal(
+    np.bincount(both + made.arm), np.bincount(both + inner.arm)
+  )
+
+
+def test_shuffled_arms_are_uncorrelated_with_the_scores_and_the_order():
+  label = np.repeat(np.arange(4), 1000)
+  difficulty = np.arange(4000.0)
+  arm = partitions.shuffled(label, difficulty, 10).arm
+  # Of independent ranks the correlation has a deviation of 1 / sqrt(1000).
+  for c in range(4):
+    mine = arm[label == c]
+    assert abs(np.corrcoef(mine, np.arange(1000))[0, 1]) < 4 / 1000**0.5
+
+
+def test_shuffled_arms_are_uncorrelated_with_planted_mistakes():
+  """Both are drawn by lot, for pools of the same size."""
+  label = np.repeat(np.arange(4), 1000)
+  dataset = from_arrays(np.zeros((4000, 2, 2), np.uint8), label)
+  arm = partitions.shuffled(label, np.zeros(4000), 10).arm
+  for seed in range(5):
+    planted = label_noise.plant_wrong_labels(dataset, 0.3, seed).flags[
+      "planted"
+    ]
+    # Of independent lots the correlation has a deviation of 1 / sqrt(4000).
+    assert abs(np.corrcoef(arm, planted)[0, 1]) < 4 / 4000**0.5
+
+
+def test_partitions_without_scores_need_none():
+  label = np.array([1, 0, 1, 0, 1, 1])
+  for name in partitions.UNSCORED:
+    first, second = (
+      partitions.PARTITIONS[name](label, np.array(scores), 2).arm
+      for scores in ([0.0] * 6, [5.0, 1.0, 4.0, 2.0, 3.0, 0.0])
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_more_arms_than_the_smallest_class_is_refused():
+  label = np.array([0, 0, 0, 1, 1])
+  partitions.check_num_arms(label, 2, ("cat", "dog"))
+  with pytest.raises(ValueError, match="'dog' with 2 examples"):
+    partitions.check_num_arms(label, 3, ("cat", "dog"))
+
+
+def test_arms_out_of_range_are_refused():
+  with pytest.raises(ValueError, match=r"arm must be in \[0, 2\)"):
+    partitions.make_partition(np.array([0, 2]), 2)
+  with pytest.raises(ValueError, match=r"arm must be in \[0, 2\)"):
+    partitions.make_partition(np.array([0, -1]), 2)
+
+
+def test_an_arm_is_sorted_by_place_and_ties_keep_their_order():
+  arm, place = np.array([1, 0, 1, 0, 1]), np.array([2, 1, 0, 1, 2])
+  made = partitions.make_partition(arm, 3, place)
+  assert made.order.tolist() == [1, 3, 2, 0, 4]
+  assert made.start.tolist() == [0, 2, 5]
+  assert made.size.tolist() == [2, 3, 0]
+  assert partitions.make_partition(arm, 3).order.tolist() == [1, 3, 0, 2, 4]

@@ -1,0 +1,224 @@
+"""Downloads from a server that breaks off, lies, and has bad days."""
+
+import base64
+import hashlib
+import http.server
+import io
+import pathlib
+import threading
+import urllib.parse
+
+import numpy as np
+import pytest
+
+from alcurr.data import __main__ as cli
+from alcurr.data.quickdraw import http
+
+CONTENT = {
+  f"/simplified/{name}.ndjson": np.random.default_rng(i).bytes(300_000 + i)
+  for i, name in enumerate(("cat", "The Eiffel Tower"))
+}
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+  """As Google's bucket, but for what its server is told to do wrong."""
+
+  def do_HEAD(self):
+    self._answer(None)
+
+  def do_GET(self):
+    self._answer(self.server.faults.pop(0) if self.server.faults else None)
+
+  def _answer(self, fault):
+    server, path = self.server, urllib.parse.unquote(self.path)
+    span = self.headers.get("Range")
+    server.asked.append((self.command, path, span))
+    content = CONTENT.get(path)
+    if isinstance(fault, int) or content is None:
+      self.send_error(fault or 404)
+      return
+    start = int(span[6:-1]) if span and fault != "no range" else 0
+    self.send_response(206 if start else 200)
+    if start:
+      last = len(content) - 1
+      self.send_header("Content-Range", f"bytes {start}-{last}/{last + 1}")
+    body = content[start:]
+    if fault == "other content":
+      body = bytes(len(body))
+    elif fault == "more":
+      body += b"more"
+    elif fault == "less":
+      body = body[:-100]
+    if not (self.command == "HEAD" and server.no_length):
+      self.send_header("Content-Length", str(len(body)))
+    if server.hashes:
+      md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
+      self.send_header("x-goog-hash", "crc32c=AAAAAA==")
+      self.send_header("x-goog-hash", f"md5={md5}")
+    self.end_headers()
+    if self.command == "GET":
+      self.wfile.write(body[: 70_000 if fault == "dropped" else None])
+
+  def log_message(self, *args):
+    pass
+
+
+@pytest.fixture
+def server():
+  server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+  server.faults, server.asked = [], []
+  server.hashes, server.no_length = True, False
+  thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+  thread.start()
+  yield server
+  server.shutdown()
+  server.server_close()
+  thread.join()
+
+
+@pytest.fixture
+def waits(monkeypatch):
+  waits = []
+  monkeypatch.setattr(http, "_wait", waits.append)
+  return waits
+
+
+def _download(server, out, *options, classes="cat", sure=("--yes",)):
+  base = f"http://127.0.0.1:{server.server_port}"
+  chosen = [f"--classes={classes}"] if classes else []
+  args = ["download", "simplified", str(out), f"--base={base}"]
+  return cli.main([*args, *chosen, *options, *sure])
+
+
+def _files(out):
+  return {path.name: path.read_bytes() for path in pathlib.Path(out).iterdir()}
+
+
+CAT = {"cat.ndjson": CONTENT["/simplified/cat.ndjson"]}
+BOTH = {path.rpartition("/")[2]: data for path, data in CONTENT.items()}
+
+
+def test_names_with_blanks_and_a_list_of_them(server, tmp_path, capsys):
+  names = tmp_path / "categories.txt"
+  names.write_text("cat\nThe Eiffel Tower\n\n")
+  options = (f"--categories={names}",)
+  assert _download(server, tmp_path / "out", *options, classes="") == 0
+  assert _files(tmp_path / "out") == BOTH
+  assert "2 files of 0.6 MB, 0.6 MB of them missing" in capsys.readouterr().out
+  # Again: nothing is asked for but the descriptions.
+  server.asked.clear()
+  assert _download(server, tmp_path / "out", *options, classes="") == 0
+  assert {command for command, *_ in server.asked} == {"HEAD"}
+
+
+@pytest.mark.parametrize(
+  "faults",
+  [
+    ["dropped"] * 9,  # each brings something
+    ["dropped", "no range"],
+    [503, 429, "less"],
+    ["other content"],
+    ["dropped", "other content"],
+    ["more"],
+  ],
+)
+def test_bad_days(server, tmp_path, waits, faults):
+  server.faults = list(faults)
+  assert _download(server, tmp_path / "out") == 0
+  assert _files(tmp_path / "out") == CAT
+  assert waits and max(waits) <= 32
+
+
+def test_it_goes_on_where_it_broke(server, tmp_path, waits):
+  server.faults = ["dropped", "dropped"]
+  assert _download(server, tmp_path / "out") == 0
+  spans = [span for command, _, span in server.asked if command == "GET"]
+  assert spans == [None, "bytes=70000-", "bytes=140000-"]
+  assert waits == [1, 1]
+
+
+def test_what_a_killed_process_left_is_gone_on_with(server, tmp_path, waits):
+  out = tmp_path / "out"
+  out.mkdir()
+  for left, spans in (
+    (CAT["cat.ndjson"][:1000], ["bytes=1000-"]),
+    (CAT["cat.ndjson"], []),
+    (bytes(1000), ["bytes=1000-", None]),  # of another file
+    (bytes(10**6), [None]),
+  ):
+    server.asked.clear()
+    (out / "cat.ndjson").unlink(missing_ok=True)
+    (out / "cat.ndjson.partial").write_bytes(left)
+    assert _download(server, out) == 0
+    assert _files(out) == CAT
+    asked = [span for command, _, span in server.asked if command == "GET"]
+    assert asked == spans
+
+
+@pytest.mark.parametrize("fault", [503, "other content", "less", "more"])
+def test_days_that_stay_bad(server, tmp_path, waits, capsys, fault):
+  server.faults = [fault] * 99
+  assert _download(server, tmp_path / "out") == 1
+  said = capsys.readouterr().err
+  assert "6 times in a row; the same command goes on" in said
+  assert waits[-5:] == [1, 2, 4, 8, 16]
+  assert not (tmp_path / "out" / "cat.ndjson").exists()
+  server.faults.clear()
+  assert _download(server, tmp_path / "out") == 0
+  assert _files(tmp_path / "out") == CAT
+
+
+def test_no_server(server, tmp_path, waits, capsys):
+  base = "--base=http://127.0.0.1:1"
+  args = ["download", "raw", str(tmp_path / "out"), "--classes=cat", "--yes"]
+  assert cli.main([*args, base]) == 1
+  assert "refused, 6 times in a row" in capsys.readouterr().err
+  assert not list(tmp_path.iterdir())
+
+
+def test_without_checksums_the_length_is_what_is_known(
+  server, tmp_path, capsys
+):
+  server.hashes = False
+  assert _download(server, tmp_path / "out") == 0
+  assert "1 of them came without a checksum" in capsys.readouterr().err
+  assert _files(tmp_path / "out") == CAT
+
+
+def test_mistakes(server, tmp_path, capsys):
+  out = tmp_path / "out"
+  (tmp_path / "other").mkdir()
+  (tmp_path / "other" / "cat.ndjson").write_text("mine")
+  for folder, options, classes, said in (
+    (out, [], "dog", "the server says 404"),
+    (out, [], "../cat", "which names another folder"),
+    (out, [], ",", "no class is named"),
+    (out, ["--base=file:///etc"], "cat", "name an http or https"),
+    (out, ["--categories=none"], "", "none: cannot be read"),
+    (out, [], "", "one of the arguments --classes --categories is"),
+    (tmp_path / "other", [], "cat", "cat.ndjson is there and not what"),
+  ):
+    assert _download(server, folder, *options, classes=classes) == 2
+    assert said in capsys.readouterr().err
+  assert _files(tmp_path / "other") == {"cat.ndjson": b"mine"}
+  server.no_length = True
+  assert _download(server, out) == 2
+  assert "does not tell its length" in capsys.readouterr().err
+  assert not out.exists()
+
+
+class _Terminal(io.StringIO):
+  def isatty(self):
+    return True
+
+
+@pytest.mark.parametrize(
+  ("answer", "status"), [("y\n", 0), ("no\n", 2), ("\n", 2), (None, 2)]
+)
+def test_it_asks_first(server, tmp_path, monkeypatch, capsys, answer, status):
+  stdin = io.StringIO() if answer is None else _Terminal(answer)
+  monkeypatch.setattr("sys.stdin", stdin)
+  assert _download(server, tmp_path / "out", sure=()) == status
+  assert ("GET" in [command for command, *_ in server.asked]) == (status == 0)
+  assert (tmp_path / "out").exists() == (status == 0)
+  assert ("add --yes" in capsys.readouterr().err) == (answer is None)

@@ -1,0 +1,189 @@
+"""The published forms: the same drawings, whichever file they come from."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import published
+import pytest
+
+from alcurr.core.errors import UserError
+from alcurr.data.quickdraw import class_files, kaggle, reader, records, strokes
+
+SQUARE = [[[0, 9, 255], [0, 9, 3]]]
+
+
+@pytest.fixture
+def forms(quickdraw_dir, tmp_path):
+  """Folders of two real classes, by form."""
+  writers = {"csv": published.write_csv, "bin": published.write_bin}
+  for form in ("ndjson", *writers):
+    (tmp_path / form).mkdir()
+  for name in ("cat", "The Eiffel Tower"):
+    path = quickdraw_dir / "simplified" / f"{name}.ndjson"
+    (tmp_path / "ndjson" / path.name).write_bytes(path.read_bytes())
+    for form, write in writers.items():
+      write(tmp_path / form / f"{name}.{form}", published.rows(path))
+  return {form: tmp_path / form for form in ("ndjson", *writers)}
+
+
+def _assert_same(left, right):
+  for a, b in zip(left.source, right.source, strict=True):
+    np.testing.assert_array_equal(a, b)
+    assert a.dtype == b.dtype
+  for field in ("label", "key"):
+    np.testing.assert_array_equal(getattr(left, field), getattr(right, field))
+  np.testing.assert_array_equal(*(d.flags["recognized"] for d in (left, right)))
+  assert left.class_names == right.class_names
+
+
+@pytest.mark.parametrize("form", ["csv", "bin"])
+@pytest.mark.parametrize(
+  "options", [{}, {"recognized_only": True, "max_per_class": 40}]
+)
+def test_all_forms_give_the_same(forms, form, options):
+  expected, _ = reader.load(forms["ndjson"], **options)
+  read, report = reader.load(forms[form], **options)
+  _assert_same(expected, read)
+  assert report["skipped"] == {} and len(expected.label) > 70
+
+
+def test_raw_drawings_in_csv(quickdraw_dir, tmp_path):
+  path = max((quickdraw_dir / "raw").iterdir(), key=lambda p: p.stat().st_size)
+  published.write_csv(tmp_path / "cat.csv", published.rows(path))
+  read = class_files.read_class(tmp_path / "cat.csv")
+  expected = class_files.read_class(path)
+  for a, b in zip(expected.source, read.source, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_names_are_those_of_the_folder(tmp_path):
+  for name in ("full_binary_bee", "ant", "full_raw_full_raw_x"):
+    (tmp_path / f"{name}.bin").write_bytes(published.record(SQUARE))
+  found = reader.load(tmp_path)[0].class_names
+  assert found == ("ant", "bee", "full_raw_x")
+  (tmp_path / "bee.bin").write_bytes(published.record(SQUARE))
+  with pytest.raises(UserError, match=r"bee\.bin and full_binary_bee\.bin are"):
+    reader.load(tmp_path)
+
+
+GOOD = published.record(SQUARE, key=2**64 - 1, recognized=0)
+BAD_RECORDS = {
+  "a record cut short": GOOD[:-1],
+  "no strokes": published.record([]),
+  "a stroke without points": published.record([*SQUARE, [[], []]]),
+  "recognized is neither 0 nor 1": published.record(SQUARE, recognized=7),
+  "a record of more than 4194304 bytes": published.record(
+    [[[1] * 65535] * 2] * 40
+  ),
+}
+
+
+@pytest.mark.parametrize(("reason", "bad"), BAD_RECORDS.items())
+def test_a_bad_record_is_named_or_counted(tmp_path, reason, bad):
+  path = tmp_path / "cat.bin"
+  after = b"" if "short" in reason else GOOD
+  path.write_bytes(GOOD + bad + after)
+  with pytest.raises(UserError) as raised:
+    class_files.read_class(path)
+  assert f"cat.bin, record 2: {reason}; mend it" in str(raised.value)
+  read = class_files.read_class(path, skip=True)
+  assert read.skipped == {reason: 1}
+  assert len(read.key) == (2 if after else 1) and not read.recognized.any()
+  assert strokes.unpack(read.source, 0)[0].T.tolist() == SQUARE[0]
+
+
+def _row(drawing=SQUARE, recognized="True", key_id="7", more=()):
+  file = io.StringIO()
+  text = drawing if isinstance(drawing, str) else json.dumps(drawing)
+  csv.writer(file, lineterminator="\n").writerow(
+    ["US", text, key_id, recognized, "2017-03-09 00:28:55.637750", "cat", *more]
+  )
+  return file.getvalue().encode()
+
+
+HEAD = ",".join(published.COLUMNS).encode() + b"\n"
+BAD_ROWS = {
+  "broken JSON": _row("[[[0,9],"),
+  "no strokes": _row([]),
+  "a coordinate out of range (0 to 255, whole)": _row([[[0, 256], [0, 1]]]),
+  "recognized is neither True nor False": _row(recognized="maybe"),
+  "not as many fields as columns": _row(more=["x"]),
+  "broken CSV": b'US,"[[[0,9],[0,9]]]\n',
+  "a line of more than 4194304 bytes": b"," * 2**23 + b"\n",
+}
+
+
+@pytest.mark.parametrize(("reason", "bad"), BAD_ROWS.items())
+def test_a_bad_row_is_named_or_counted(tmp_path, reason, bad):
+  path = tmp_path / "cat.csv"
+  path.write_bytes(HEAD + _row() + bad + b"\n" + _row(recognized="False"))
+  with pytest.raises(UserError) as raised:
+    class_files.read_class(path)
+  assert f"cat.csv:3: {reason}; mend it" in str(raised.value)
+  read = class_files.read_class(path, skip=True)
+  assert read.skipped == {reason: 1}
+  assert read.recognized.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+  ("head", "said"),
+  [
+    (b"", "has no drawing and no word"),
+    (b"key_id,countrycode,drawing\n", "has no word"),
+    (b"drawing,word,word\n", "has one of them twice"),
+    (b"\xff\n", "has no drawing and no word"),
+    (b"x" * (records.LONGEST + 9), "has no drawing and no word"),
+  ],
+)
+def test_a_file_of_other_columns_is_refused(tmp_path, head, said):
+  path = tmp_path / "cat.csv"
+  path.write_bytes(head + _row())
+  with pytest.raises(UserError, match=f"cat.csv: its first line .*{said}"):
+    class_files.read_class(path, skip=True)
+
+
+def test_columns_in_another_order_and_a_byte_order_mark(tmp_path):
+  path = tmp_path / "cat.csv"
+  columns = ("word", "drawing", "key_id")
+  published.write_csv(path, [{"drawing": SQUARE, "key_id": "5"}], columns)
+  content = path.read_bytes()
+  assert b"\r\n" in content
+  path.write_bytes(b"\xef\xbb\xbf" + content)
+  read = class_files.read_class(path)
+  path = tmp_path / "cat.ndjson"
+  path.write_text(json.dumps({"drawing": SQUARE, "key_id": "5"}))
+  assert read.key == class_files.read_class(path).key and read.recognized.all()
+
+
+def test_a_test_file(quickdraw_dir, tmp_path, monkeypatch):
+  monkeypatch.setattr(kaggle, "_BLOCK", 100)
+  source = quickdraw_dir / "simplified" / "cat.ndjson"
+  rows = published.rows(source)
+  path = tmp_path / "test_simplified.csv"
+  published.write_csv(path, rows, ("key_id", "countrycode", "drawing"))
+  read, key = kaggle.read_test(path)
+  assert key.dtype == np.uint64
+  assert key.tolist() == [int(row["key_id"]) for row in rows]
+  expected = class_files.read_class(source).source
+  for a, b in zip(expected, read, strict=True):
+    np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+  ("row", "said"),
+  [
+    (",US,[]", r"csv:2: no strokes; mend it"),
+    ('9x,US,"[[[1],[2]]]"', r"csv:2: key_id is not a whole number"),
+    (f'{2**64},US,"[[[1],[2]]]"', r"csv:2: key_id is more than 64 bits"),
+    ("", "it holds no drawing"),
+  ],
+)
+def test_bad_test_files(tmp_path, row, said):
+  path = tmp_path / "test.csv"
+  path.write_text(f"key_id,countrycode,drawing\n{row}\n")
+  with pytest.raises(UserError, match=said):
+    kaggle.read_test(path)
+  with pytest.raises(UserError, match="cannot be read"):
+    kaggle.read_test(tmp_path / "none.csv")

@@ -1,0 +1,97 @@
+"""What `inspect` tells: what the files themselves say."""
+
+import collections
+
+import matplotlib.image
+import numpy as np
+import published
+import pytest
+
+from alcurr.data import __main__ as cli
+from alcurr.data.quickdraw import class_files, inspection, preparation
+
+NAMES = ("cat", "The Eiffel Tower")
+
+
+@pytest.fixture
+def folders(quickdraw_dir, tmp_path, monkeypatch):
+  """Two real classes as files, one with a bad line, and prepared."""
+  monkeypatch.setattr(class_files, "_MOST_DRAWINGS", 100)
+  (tmp_path / "files").mkdir()
+  for name in NAMES:
+    path = quickdraw_dir / "simplified" / f"{name}.ndjson"
+    (tmp_path / "files" / path.name).write_bytes(path.read_bytes())
+  with (tmp_path / "files" / "cat.ndjson").open("a") as file:
+    file.write("[\n")
+  preparation.prepare(tmp_path / "files", tmp_path / "store", "skip")
+  return tmp_path / "files", tmp_path / "store"
+
+
+def test_counts_lengths_and_what_was_left_out(folders, quickdraw_dir):
+  for folder in folders:
+    found = inspection.summarize_folder(folder)
+    assert sorted(found) == sorted(NAMES)
+    for name in NAMES:
+      rows = published.rows(quickdraw_dir / "simplified" / f"{name}.ndjson")
+      each = found[name]
+      assert each.recognized.tolist() == [row["recognized"] for row in rows]
+      assert each.strokes.tolist() == [len(row["drawing"]) for row in rows]
+      points = [sum(len(x) for x, _ in row["drawing"]) for row in rows]
+      assert each.points.tolist() == points
+    assert found["cat"].skipped == {"broken JSON": 1}
+    assert found["The Eiffel Tower"].skipped == {}
+    table = inspection.table(found)
+    assert table.loc["cat", "drawings"] == len(found["cat"].key)
+    every = np.concatenate([found[name].points for name in NAMES])
+    assert table.loc["all", "points 50%"] == round(np.median(every))
+
+
+def test_the_few_are_the_same_however_they_are_read(folders):
+  files, store = map(inspection.summarize_folder, folders)
+  for name in NAMES:
+    for a, b in zip(files[name].some, store[name].some, strict=True):
+      np.testing.assert_array_equal(a, b)
+    assert len(files[name].some.drawing_start) == 9
+
+
+def test_a_page_of_all_kinds(folders, quickdraw_dir, tmp_path, capsys):
+  out = tmp_path / "sheet.png"
+  bitmaps = tmp_path / "bitmaps"
+  bitmaps.mkdir()
+  for name in ("apple", "cat"):
+    file = f"full_numpy_bitmap_{name}.npy"
+    (bitmaps / file).symlink_to(quickdraw_dir / "numpy_bitmap" / file)
+  preparation.prepare(bitmaps, tmp_path / "prepared")
+  for folder in (*folders, bitmaps, tmp_path / "prepared"):
+    out.unlink(missing_ok=True)
+    assert cli.main(["inspect", str(folder), f"--out={out}"]) == 0
+    said = capsys.readouterr().out
+    assert "of 2 classes" in said
+    assert ("recognized" in said) == (folder in folders)
+    ink = matplotlib.image.imread(out)[..., :3].mean(-1) < 0.5
+    assert ink.shape == (120, 780)
+    # Names, and eight drawings in each of two rows.
+    cells = ink[:, 300:].reshape(2, 60, 8, 60).any((1, 3))
+    assert cells.all() and ink[:, :300].any()
+
+
+def test_keys_that_stand_there_twice(tmp_path, capsys):
+  for name in ("ant", "bee"):
+    (tmp_path / f"{name}.ndjson").write_text(
+      '{"key_id":"1","drawing":[[[0,9],[0,9]]]}\n' * 2
+    )
+  assert cli.main(["inspect", str(tmp_path)]) == 0
+  said = capsys.readouterr().out
+  assert "keys that stand there more than once: 3 drawings" in said
+  assert collections.Counter(said.split())["100.0%"] == 3
+
+
+def test_mistakes(tmp_path, capsys):
+  for args, said in (
+    (["inspect", str(tmp_path)], "holds no <class>"),
+    (["inspect", str(tmp_path), "--out=x.jpg"], "--out x.jpg: name a .png"),
+    (["inspect"], "required: DIR; see python -m alcurr.data inspect --help"),
+    (["x"], "see python -m alcurr.data --help"),
+  ):
+    assert cli.main(args) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,241 @@
+"""Directories of Google's files: what is read, refused, skipped and cached."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from alcurr.core import cpu
+from alcurr.core.errors import UserError
+from alcurr.data import parallel
+from alcurr.data.quickdraw import reader, strokes
+
+GOOD = '{"word":"cat","drawing":[[[0,9],[0,9]]]}'
+BAD_LINES = {
+  "broken JSON": '{"drawing":[[[0,9],',
+  "not an object with a drawing": "[1, 2]",
+  "no strokes": '{"drawing":[]}',
+  "x and y of unequal length": '{"drawing":[[[0,9],[0]]]}',
+  "a stroke without points": '{"drawing":[[[],[]]]}',
+  "a coordinate out of range (0 to 255, whole)": (
+    '{"drawing":[[[0,300],[0,9]]]}'
+  ),
+  "a coordinate is not finite": '{"drawing":[[[0,NaN],[0,9]]]}',
+  "a coordinate is not a number": '{"drawing":[[[0,"9"],[0,9]]]}',
+}
+
+
+def _write(directory, **classes):
+  directory.mkdir(exist_ok=True)
+  for name, lines in classes.items():
+    (directory / f"{name}.ndjson").write_text("\n".join(lines) + "\n")
+  return directory
+
+
+@pytest.mark.parametrize(("reason", "line"), BAD_LINES.items())
+def test_a_bad_line_is_named_or_counted(tmp_path, reason, line):
+  path = _write(tmp_path / "d", cat=[GOOD, line, GOOD], dog=[GOOD])
+  with pytest.raises(UserError) as raised:
+    reader.load(path)
+  assert f"cat.ndjson:2: {reason}" in str(raised.value)
+  dataset, report = reader.load(path, on_error="skip")
+  assert report["skipped"] == {reason: 1}
+  assert report["classes"] == {"cat": 2, "dog": 1}
+  assert len(dataset.label) == 3
+
+
+def test_directories_with_nothing_to_read_are_refused(tmp_path):
+  with pytest.raises(UserError, match="no such directory"):
+    reader.load(tmp_path / "nowhere")
+  with pytest.raises(UserError, match="holds no "):
+    reader.load(tmp_path)
+  path = _write(tmp_path / "d", cat=[GOOD], dog=['{"drawing":[]}'])
+  with pytest.raises(UserError, match=r"dog\.ndjson: the class has no usable"):
+    reader.load(path, on_error="skip")
+  np.save(path / "full_numpy_bitmap_cat.npy", np.zeros((1, 784), np.uint8))
+  with pytest.raises(UserError, match="holds both"):
+    reader.load(path)
+
+
+def test_choices_of_classes(tmp_path):
+  path = _write(tmp_path / "d", ant=[GOOD], bee=[GOOD], cat=[GOOD])
+  for classes, names in {
+    "all": ("ant", "bee", "cat"),
+    "2": ("ant", "bee"),
+    2: ("ant", "bee"),
+    "cat, ant": ("ant", "cat"),
+    ("bee", "cat"): ("bee", "cat"),
+  }.items():
+    assert reader.load(path, classes=classes)[0].class_names == names
+  with pytest.raises(UserError, match=r"no class 'bea'.*mean 'bee'"):
+    reader.load(path, classes="ant,bea")
+  with pytest.raises(UserError, match="no class 7"):
+    reader.load(path, classes=(7,))
+  with pytest.raises(UserError, match="names none"):
+    reader.load(path, classes=())
+  for classes in ("4", "1", 0):
+    with pytest.raises(UserError, match="from 2 to the 3 there are"):
+      reader.load(path, classes=classes)
+
+
+def test_caps_flags_and_missing_fields(tmp_path):
+  no = '{"recognized":false,"drawing":[[[0,9],[0,9]]]}'
+  path = _write(tmp_path / "d", ant=[no, GOOD, GOOD], bee=[GOOD, no])
+  dataset, _ = reader.load(path)
+  assert dataset.flags["recognized"].tolist() == [
+    False,
+    True,
+    True,
+    True,
+    False,
+  ]
+  dataset, _ = reader.load(path, recognized_only=True, max_per_class=1)
+  assert dataset.label.tolist() == [0, 1]
+  assert dataset.flags["recognized"].all()
+
+
+def test_real_simplified_files_are_what_json_says(quickdraw_dir, tmp_path):
+  classes = "airplane,cat,The Eiffel Tower"
+  dataset, report = reader.load(
+    quickdraw_dir / "simplified", classes=classes, cache_dir=tmp_path
+  )
+  rows = [
+    (label, json.loads(line))
+    for label, name in enumerate(dataset.class_names)
+    for line in (quickdraw_dir / "simplified" / f"{name}.ndjson").open()
+  ]
+  assert dataset.label.tolist() == [label for label, _ in rows]
+  for i in range(0, len(rows), 50):
+    mine = [s.T.tolist() for s in strokes.unpack(dataset.source, i)]
+    assert mine == rows[i][1]["drawing"]
+  recognized = [row.get("recognized", True) for _, row in rows]
+  assert dataset.flags["recognized"].tolist() == recognized
+  assert len(np.unique(dataset.key)) == len({r["key_id"] for _, r in rows})
+  assert report["skipped"] == {} and not report["cached"]
+
+
+def test_real_raw_files_are_read(quickdraw_dir):
+  dataset, report = reader.load(quickdraw_dir / "raw")
+  count = {
+    path.stem: len(path.read_text().splitlines())
+    for path in (quickdraw_dir / "raw").glob("*.ndjson")
+  }
+  assert report["classes"] == count
+  for i in range(len(dataset.label)):
+    points = np.concatenate(strokes.unpack(dataset.source, i))
+    # RDP may cut the outermost points by less than its epsilon of 2.
+    assert points.min() <= 2 and points.max() >= 253
+
+
+def test_real_bitmaps_are_what_numpy_says(quickdraw_dir):
+  folder = quickdraw_dir / "numpy_bitmap"
+  dataset, _ = reader.load(folder, classes="apple,cat", max_per_class=300)
+  rows = np.concatenate(
+    [
+      np.load(folder / f"full_numpy_bitmap_{n}.npy")[:300]
+      for n in ("apple", "cat")
+    ]
+  )
+  np.testing.assert_array_equal(dataset.source.image.reshape(600, 784), rows)
+  assert dataset.source.image.shape == (600, 28, 28, 1)
+
+
+def test_bitmaps_do_not_say_what_was_recognized(tmp_path):
+  path, kept = tmp_path / "d", tmp_path / "c"
+  path.mkdir()
+  rows = np.arange(2 * 784).reshape(2, 784).astype(np.uint8)
+  for name in ("ant", "bee"):
+    np.save(path / f"full_numpy_bitmap_{name}.npy", rows)
+  for cached in (False, True):
+    dataset, report = reader.load(path, cache_dir=kept)
+    assert report["cached"] == cached
+    assert dataset.flags == {} and dataset.class_names == ("ant", "bee")
+    np.testing.assert_array_equal(
+      dataset.source.image.reshape(4, 784), np.concatenate([rows, rows])
+    )
+  with pytest.raises(UserError, match="do not say which drawings"):
+    reader.load(path, recognized_only=True)
+
+
+def test_several_processes_read_the_same(tmp_path, monkeypatch):
+  path = _write(tmp_path / "d", ant=[GOOD] * 3, bee=[GOOD], cat=[GOOD] * 2)
+  alone, _ = reader.load(path)
+  monkeypatch.setattr(parallel, "_PARALLEL_BYTES", 0)
+  monkeypatch.setattr(cpu, "cores", lambda: 2)
+  together, _ = reader.load(path)
+  np.testing.assert_array_equal(alone.label, together.label)
+  np.testing.assert_array_equal(alone.source.points, together.source.points)
+  (path / "bee.ndjson").write_text(GOOD + "\n[\n")
+  with pytest.raises(UserError, match=r"bee\.ndjson:2: broken JSON"):
+    reader.load(path)
+
+
+def test_a_script_without_a_guard_is_told(tmp_path):
+  """Each worker would run it anew: one sentence, and no endless start."""
+  path = _write(tmp_path / "d", ant=[GOOD], bee=[GOOD])
+  script = tmp_path / "script.py"
+  script.write_text(
+    "from alcurr import machine\n"
+    "from alcurr.data import parallel, quickdraw\n"
+    "parallel._PARALLEL_BYTES = 0\n"
+    "machine.cores = lambda: 2\n"
+    f"quickdraw.load({str(path)!r})\n"
+  )
+  root = pathlib.Path(reader.__file__).parents[2]
+  done = subprocess.run(
+    [sys.executable, str(script)],
+    env={**os.environ, "PYTHONPATH": str(root)},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.returncode == 1
+  assert "UserError: A process that reads files died" in done.stderr
+
+
+def _assert_same(left, right):
+  for field in ("points", "stroke_start", "drawing_start"):
+    a, b = getattr(left.source, field), getattr(right.source, field)
+    np.testing.assert_array_equal(a, b)
+  np.testing.assert_array_equal(left.label, right.label)
+  np.testing.assert_array_equal(left.key, right.key)
+  assert left.class_names == right.class_names
+
+
+def test_the_cache_is_used_and_never_trusted_blindly(tmp_path):
+  path, cache = (
+    _write(tmp_path / "d", ant=[GOOD, GOOD], bee=[GOOD]),
+    tmp_path / "c",
+  )
+  first, report = reader.load(path, cache_dir=cache)
+  assert not report["cached"]
+  second, report = reader.load(path, cache_dir=cache)
+  assert report["cached"]
+  _assert_same(first, second)
+  # A copy with another time and the same bytes is the same.
+  copy = tmp_path / "copy"
+  shutil.copy(path / "ant.ndjson", copy)
+  shutil.copyfile(copy, path / "ant.ndjson")
+  assert reader.load(path, cache_dir=cache)[1]["cached"]
+  # Another choice, and other bytes of the same length, are not.
+  assert not reader.load(path, max_per_class=1, cache_dir=cache)[1]["cached"]
+  text = (path / "ant.ndjson").read_text()
+  (path / "ant.ndjson").write_text(text.replace("[0,9]", "[0,8]", 1))
+  changed, report = reader.load(path, cache_dir=cache)
+  assert not report["cached"]
+  assert (changed.source.points != first.source.points).any()
+  # A damaged entry is made again.
+  entry = next(cache.glob("quickdraw-*/points.npy")).parent
+  for entry in cache.glob("quickdraw-*"):
+    data = bytearray((entry / "points.npy").read_bytes())
+    data[-1] ^= 1
+    (entry / "points.npy").write_bytes(bytes(data))
+  again, report = reader.load(path, cache_dir=cache)
+  assert not report["cached"]
+  _assert_same(changed, again)
+  assert reader.load(path, cache_dir=cache)[1]["cached"]

@@ -1,0 +1,172 @@
+"""A real experiment, stopped and gone on with, beside trackers good and bad."""
+
+import json
+import shutil
+
+import left
+import numpy as np
+import pandas as pd
+import pytest
+
+from alcurr.core import files
+from alcurr.experiments import loggers, preemption, runner
+from alcurr.experiments.loggers import scalars
+from configs import default
+
+# `main_test` runs the command line with the default tracker.
+pytestmark = pytest.mark.slow
+
+
+def _config():
+  config = default.get_config()
+  config.data.num_examples = 1200
+  config.data.classes = "4"
+  config.data.image_size = 16
+  config.data.render = "precompute"
+  config.trials = 2
+  config.batch_size = 8
+  config.budget = "60 steps"
+  config.chunk_steps = 10
+  config.num_evals = 3
+  config.difficulty.budget = "24 steps"
+  config.difficulty.num_arms = 3
+  config.baseline = "bandit"
+  config.samplers.bandit.warmup = 4
+  del config.samplers.uniform
+  return config
+
+
+class Broken:
+  """Fails whatever it is asked for, once it is made."""
+
+  look = "nowhere"
+
+  def __init__(self, experiment):
+    pass
+
+  def __getattr__(self, name):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_page():
+  """The page takes longer than all the rest, and is not looked at here."""
+
+  def write_page(workdirs, out):
+    assert (workdirs[0] / "results.csv").exists()
+    out.write_text("a page")
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(runner.page, "write_report", write_page)
+    yield
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+  """A workdir whose run was stopped after some chunks, then finished."""
+  workdir = tmp_path_factory.mktemp("runs") / "it"
+  signals = preemption.Signals()
+  write = files.Lines.write
+
+  def stop_soon(lines, row):
+    write(lines, row)
+    signals._asked = 15 if row["step"] == 20 else signals._asked
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(
+      loggers.TRACKERS, "mlflow", loggers.Kind(lambda: Broken, "json", "")
+    )
+    patch.setattr(files.Lines, "write", stop_soon)
+    config = _config()
+    config.tracking = "tensorboard,mlflow"
+    with pytest.raises(preemption.Stopped):
+      runner.run(config, workdir, signals=signals)
+    before = shutil.copytree(workdir, workdir.parent / "before")
+    patch.undo()
+    runner.run(_config(), workdir)
+  return before, workdir
+
+
+def _check(workdir, last):
+  rows = scalars.read_rows(workdir / "runs/bandit/metrics.jsonl")
+  assert [(r["step"], r["trial"]) for r in rows] == [
+    (step, trial) for step in range(10, last + 1, 10) for trial in (0, 1)
+  ]
+  for trial in (0, 1):
+    mine = [row for row in rows if row["trial"] == trial]
+    folder = workdir / "tensorboard/bandit" / str(trial)
+    points = left.points(folder)
+    for tag, column in (
+      *(("loss/train", "train_loss"), ("sampler/gain", "gain")),
+      ("sampler/coverage", "coverage"),
+    ):
+      assert points[tag] == [
+        (row["examples_seen"], np.float32(row[column])) for row in mine
+      ]
+    assert points["accuracy/top1"] == [
+      (row["examples_seen"], np.float32(row["valid"]["top1"]))
+      for row in mine
+      if "valid" in row
+    ]
+
+
+def test_a_run_that_is_stopped_has_told_all_that_it_has_written(stopped):
+  before, _ = stopped
+  # One chunk more was on the device when the signal came.
+  _check(before, 30)
+  assert not (before / "runs/bandit/result.json").exists()
+  assert "test/top1" not in left.points(before / "tensorboard/bandit/0")
+
+
+def test_one_that_goes_on_has_every_point_once(stopped):
+  _, workdir = stopped
+  _check(workdir, 60)
+  results = pd.read_csv(workdir / "results.csv")
+  for trial in (0, 1):
+    points = left.points(workdir / "tensorboard/bandit" / str(trial))
+    assert points["test/top1"] == [
+      (480, pytest.approx(results.top1[trial], abs=1e-5))
+    ]
+  images = left.pictures(workdir / "tensorboard/experiment")
+  info = json.loads((workdir / "gallery.json").read_text())
+  assert images.keys() == {
+    f"visual/drawings of {name}" for name in info["class_names"]
+  }
+
+
+def test_the_same_command_again_mends_what_a_tracker_has_lost(
+  stopped, tmp_path
+):
+  workdir = shutil.copytree(stopped[1], tmp_path / "it")
+  shutil.rmtree(workdir / "tensorboard")
+  config = _config()
+  config.cache_dir = str(stopped[1].parent / "cache")
+  runner.run(config, workdir)
+  _check(workdir, 60)
+
+
+def test_where_it_cannot_write_the_experiment_is_finished(
+  stopped, tmp_path, monkeypatch, caplog
+):
+  workdir = shutil.copytree(stopped[1], tmp_path / "it")
+  shutil.rmtree(workdir / "tensorboard")
+  (workdir / "tensorboard").write_text("a file")
+  (workdir / "report.html").unlink()
+  monkeypatch.setitem(
+    loggers.TRACKERS, "mlflow", loggers.Kind(lambda: Broken, "json", "")
+  )
+  config = _config()
+  config.cache_dir = str(stopped[1].parent / "cache")
+  config.tracking = "tensorboard,mlflow"
+  summary = runner.run(config, workdir)
+  assert summary["trials"].tolist() == [2]
+  assert (workdir / "report.html").exists()
+  said = sorted(
+    record.getMessage()
+    for record in caplog.records
+    if record.levelname == "WARNING"
+  )
+  assert [line.split(":")[:2] for line in said] == [
+    ["mlflow", " OSError"],
+    ["tensorboard", " FileExistsError"],
+  ]

@@ -1,0 +1,92 @@
+"""Pools, samplers and made-up feedback that the tests of streams share."""
+
+import functools
+import json
+
+import jax
+import numpy as np
+import optax
+import toy
+
+from alcurr import samplers
+from alcurr.data.pool import make_gather
+from alcurr.integrations import IndexStream, pool_info
+from alcurr.training import chunks, step
+from alcurr.types import Feedback, Sampler
+
+BATCH_SIZE = 8
+POOL = toy.make_pool()
+BANDIT = {
+  "name": "active_bandit",
+  "bandit": "softmax(learning_rate=1.0)",
+  "gain": "prediction_gain",
+  "reward": "rank(window=50)",
+  "epsilon": "linear(value=1.0, end=0.1)",
+  "warmup": 3,
+}
+
+
+def make_sampler(spec) -> Sampler:
+  """One for each spec, so that it is compiled once."""
+  return _make_sampler(json.dumps(spec))
+
+
+@functools.cache
+def _make_sampler(spec) -> Sampler:
+  return samplers.get_sampler(
+    json.loads(spec), "x", batch_size=BATCH_SIZE, num_steps=40
+  )
+
+
+def make_stream(spec, seed=5, delay=0) -> IndexStream:
+  sampler = make_sampler(spec)
+  info = pool_info(
+    sampler, np.asarray(POOL.label), POOL.scores["difficulty"], 5
+  )
+  return IndexStream(sampler, info, seed, delay)
+
+
+def losses_of(index) -> tuple[np.ndarray, np.ndarray]:
+  """Losses before and after, which say that some examples teach more."""
+  before = np.float32(1) + np.asarray(index, np.float32) / 1000
+  after = before - np.sin(np.asarray(index, np.float32))
+  return before, after.astype(np.float32)
+
+
+def pure(spec, num_draws: int, seed=5, delay=0) -> list[np.ndarray]:
+  """The indices of the sampler's own functions, as the docstrings say.
+
+  Draw n is made from a state that has the feedback of the draws before
+  n - delay, and has gone past the others without.
+  """
+  return list(_pure(json.dumps(spec), num_draws, seed, delay))
+
+
+@functools.cache
+def _pure(spec, num_draws, seed, delay):
+  sampler = _make_sampler(spec)
+  _, key_sampler, key_run = jax.random.split(jax.random.key(seed), 3)
+  start = sampler.init(key_sampler, POOL)
+  sample, update = jax.jit(sampler.sample), jax.jit(sampler.update)
+  draws = []
+  for n in range(num_draws):
+    state = start
+    for i, draw in enumerate(draws):
+      before, after = losses_of(draw.index)
+      known = i < n - delay and i % sampler.interval == 0
+      feedback = Feedback(before - after, draw.arm) if known else ()
+      state = update(state, draw, feedback)
+    key_draw = jax.random.split(jax.random.fold_in(key_run, n), 5)[0]
+    draws.append(sample(key_draw, state, POOL))
+  return [np.asarray(draw.index) for draw in draws]
+
+
+def trained(spec, num_steps: int, seed=5) -> np.ndarray:
+  """The indices that a training run draws: [T, B]."""
+  model, tx, sampler = toy.make_linear(), optax.sgd(0.1), make_sampler(spec)
+  steps = step.make_steps(model, tx, sampler, make_gather())
+  chunk = chunks.make_train_chunk(steps, num_steps, "map")
+  keys = jax.random.key(seed)[None]
+  states = jax.vmap(step.make_init(model, tx, sampler), (0, None))(keys, POOL)
+  _, metrics = jax.jit(chunk)(states, num_steps, POOL, POOL)
+  return np.asarray(metrics.index[0])

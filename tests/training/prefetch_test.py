@@ -1,0 +1,150 @@
+"""What is brought from the host ahead of the steps, and when.
+
+That a run with it is one without stands in data/fetch_test.py.
+"""
+
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+from contract_test import SAMPLERS
+
+from alcurr.data.host_store import make_fetch, make_lookup
+from alcurr.data.pool import make_gather
+from alcurr.training import chunks, prefetch
+from alcurr.training.run import (
+  RunSpec,
+  chunk_pools,
+  compile_chunks,
+  init_trials,
+  make_steps,
+)
+from alcurr.types import Images, Stored
+
+# In the store they lie backwards.
+POOL = toy.make_pool(640)
+LOOKUP = make_lookup(Images(np.asarray(POOL.source.image)[::-1].copy()))
+HOST_POOL = POOL._replace(source=Stored(jnp.arange(640)[::-1]))
+OPEN = ("uniform", "uniform_replacement", "curriculum", "fixed_policy")
+LENGTHS = [5, 5, 3]
+
+
+def _run(sampler: str, **changes) -> RunSpec:
+  run = toy.make_run(SAMPLERS[sampler], 16, sum(LENGTHS), **changes)
+  gather = make_gather(fetch=make_fetch(LOOKUP))
+  return run._replace(gather=gather, lookup=LOOKUP)
+
+
+def _planned(run: RunSpec):
+  state = init_trials(run, HOST_POOL)
+  return state, prefetch.plan(
+    *(run.sampler, run.lookup, max(LENGTHS), run.trials_by, state, HOST_POOL)
+  )
+
+
+def _draws(run: RunSpec, state) -> list[np.ndarray]:
+  """What the fused steps of each chunk draw: [S, T, B] each."""
+  steps = make_steps(run._replace(gather=make_gather()))
+  one = jax.jit(jax.vmap(lambda s: steps.measured(s, POOL, POOL, ())))
+  chunks = []
+  for length in LENGTHS:
+    index = []
+    for _ in range(length):
+      state, metrics = one(state)
+      index.append(np.asarray(metrics.index))
+    chunks.append(np.stack(index, 1))
+  return chunks
+
+
+@pytest.mark.parametrize(
+  ("sampler", "trials_by"),
+  [("uniform", "vmap"), *((sampler, "map") for sampler in OPEN)],
+)
+def test_a_chunk_finds_what_it_draws_and_nothing_else(sampler, trials_by):
+  run = _run(sampler, trials_by=trials_by)
+  state, planned = _planned(run)
+  pools = list(prefetch.pools(planned, state, LENGTHS, HOST_POOL))
+  for pool, drawn in zip(pools, _draws(run, state), strict=True):
+    index, images = pool.source
+    wanted = np.unique(drawn)
+    np.testing.assert_array_equal(index[: len(wanted)], wanted)
+    assert (index[len(wanted) :] >= 640).all()
+    np.testing.assert_array_equal(
+      images.image[: len(wanted)], POOL.source.image[wanted]
+    )
+    # All chunks are of one program, whatever is in them.
+    assert index.shape == planned.shapes.index.shape
+    assert images.image.shape == planned.shapes.source.image.shape
+
+
+def test_what_learns_from_the_model_is_not_fetched_ahead():
+  for sampler in ("bandit", "influence", "class_reweighting"):
+    _, planned = _planned(_run(sampler))
+    assert planned is None
+
+
+def test_a_pool_on_the_device_is_not_fetched():
+  _, planned = _planned(_run("uniform")._replace(lookup=None))
+  assert planned is None
+
+
+def test_the_next_chunk_is_fetched_before_it_is_asked_for():
+  """And the one after it as soon as the next is: three at once, no more."""
+  state, planned = _planned(_run("uniform"))
+  found = threading.Semaphore(0)
+  calls = []
+
+  def find(row, count):
+    calls.append(count)
+    found.release()
+    return planned.lookup.find(row, count)
+
+  lookup = planned.lookup._replace(find=find)
+  pools = prefetch.pools(
+    planned._replace(lookup=lookup), state, [4] * 6, HOST_POOL
+  )
+  for number in range(5):
+    next(pools)
+    for _ in range(2 if number == 0 else 1):
+      assert found.acquire(timeout=60)
+    assert len(calls) == number + 2
+  next(pools)
+  assert next(pools, None) is None
+  assert not found.acquire(blocking=False)
+  assert prefetch.CHUNKS == 3
+
+
+def test_a_store_that_fails_stops_the_run():
+  state, planned = _planned(_run("uniform"))
+
+  def find(row, count):
+    raise OSError("the disk is gone")
+
+  lookup = planned.lookup._replace(find=find)
+  pools = prefetch.pools(
+    planned._replace(lookup=lookup), state, LENGTHS, HOST_POOL
+  )
+  with pytest.raises(OSError, match="the disk is gone"):
+    next(pools)
+
+
+def test_a_run_that_goes_on_fetches_from_where_it_was():
+  run = _run("uniform", chunk_steps=5)
+  first = init_trials(run, HOST_POOL)
+  pools = {"train": POOL, "probe": POOL}
+  steps = make_steps(run._replace(gather=make_gather()))
+  chunk = jax.jit(chunks.make_train_chunk(steps, 5, "map"))
+  state, _ = chunk(first, jnp.int32(5), POOL, POOL)
+  compiled = compile_chunks(run, steps, LENGTHS, state, pools)
+  assert compiled.ahead is None  # of pools on the device
+  compiled = compile_chunks(
+    run, steps, LENGTHS, state, {**pools, "train": HOST_POOL}
+  )
+  whole = list(chunk_pools(compiled, first, HOST_POOL))
+  rest = list(chunk_pools(compiled, state, HOST_POOL, first=1))
+  assert (len(whole), len(rest)) == (3, 2)
+  for mine, theirs in zip(rest, whole[1:], strict=True):
+    jax.tree.map(np.testing.assert_array_equal, mine.source, theirs.source)

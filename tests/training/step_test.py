@@ -1,0 +1,308 @@
+"""The fused step: its arithmetic, its cost, and a run as one program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import toy
+
+from alcurr import models, samplers
+from alcurr.data.pool import make_gather
+from alcurr.training import chunks, compilation, step
+from alcurr.types import Feedback, Images, Sampler
+
+POOL = toy.make_pool()
+VALID = toy.make_pool(100, seed=1)
+
+
+def _sampler(**config):
+  return samplers.get_sampler(
+    {"name": "uniform", **config}, "x", batch_size=16, num_steps=8
+  )
+
+
+def _one_step(model, tx, sampler):
+  """The step with the signal, prepared for itself alone."""
+  steps = step.make_steps(model, tx, sampler, make_gather())
+
+  def train_step(state, pool, probe):
+    prepared = steps.prepare(state, pool, probe)
+    return steps.measured(state, pool, probe, prepared)
+
+  return train_step
+
+
+def _oracle_loss(params, image, label):
+  """Cross-entropy of softmax regression, by NumPy: [B]."""
+  logits = image.reshape(len(image), -1) @ params["weight"] + params["bias"]
+  logits = logits - logits.max(1, keepdims=True)
+  log_z = np.log(np.exp(logits).sum(1))
+  return log_z - logits[np.arange(len(label)), label]
+
+
+def test_one_step_is_that_of_numpy():
+  """Gradient descent on softmax regression, the weights on the losses too."""
+  weight = jnp.linspace(0.5, 2, 16)
+  plain = _sampler()
+  weighted = plain._replace(
+    sample=lambda *a: plain.sample(*a)._replace(weight=weight)
+  )
+  tx = optax.sgd(0.3)
+  model = toy.make_linear()
+  state = step.make_init(model, tx, weighted)(jax.random.key(0), POOL)
+  train_step = _one_step(model, tx, weighted)
+  new, metrics = jax.jit(train_step)(state, POOL, VALID)
+  key, _, _ = jax.random.split(jax.random.fold_in(state.key, 0), 3)
+  index = np.asarray(plain.sample(key, state.sampler_state, POOL).index)
+  image = np.asarray(POOL.source.image)[index] / 255.0
+  label = np.asarray(POOL.label)[index]
+  params = jax.tree.map(np.asarray, state.params)
+  loss = _oracle_loss(params, image, label)
+  np.testing.assert_allclose(metrics.loss, (weight * loss).mean(), rtol=1e-5)
+  flat = image.reshape(16, -1)
+  logits = flat @ params["weight"] + params["bias"]
+  p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  error = np.asarray(weight)[:, None] * (p - np.eye(4)[label]) / 16
+  np.testing.assert_allclose(
+    new.params["weight"],
+    params["weight"] - 0.3 * flat.T @ error,
+    rtol=1e-4,
+    atol=1e-6,
+  )
+  assert int(new.step) == 1
+
+
+def _spy(gain, probe_size=16):
+  """A sampler whose state is the last feedback, to look at it."""
+  plain = _sampler()
+  arms = POOL.partitions["difficulty"]
+
+  def sample(key, state, pool):
+    index = jnp.arange(16) * 3
+    return plain.sample(key, state[0], pool)._replace(
+      index=index, arm=arms.arm[index]
+    )
+
+  return Sampler(
+    init=lambda key, pool: (
+      plain.init(key, pool),
+      Feedback(jnp.zeros(probe_size), jnp.zeros(probe_size, jnp.int32)),
+    ),
+    sample=sample,
+    signal=lambda key, t: gain.measure(key, t, t.pool.partitions["difficulty"]),
+    prepare=gain.prepare,
+    update=lambda state, draw, feedback: (state[0], feedback),
+    needs=("difficulty",),
+  )
+
+
+def _gains(name, **arguments):
+  """The feedback of a step with a gain, and the parameters around it."""
+  from alcurr.bandits.gains import GAINS
+
+  sampler, tx, model = (
+    _spy(GAINS[name](**arguments), arguments.get("probe_size", 16)),
+    optax.sgd(0.5),
+    toy.make_linear(),
+  )
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
+  train_step = _one_step(model, tx, sampler)
+  new, _ = jax.jit(train_step)(state, POOL, VALID)
+  feedback = new.sampler_state[1]
+  return feedback, *(jax.tree.map(np.asarray, s.params) for s in (state, new))
+
+
+def _drop(before, after, pool, index):
+  image = np.asarray(pool.source.image)[index] / 255.0
+  label = np.asarray(pool.label)[index]
+  return _oracle_loss(before, image, label) - _oracle_loss(after, image, label)
+
+
+def test_prediction_gain_is_the_drop_on_the_batch():
+  feedback, before, after = _gains("prediction_gain")
+  index = np.arange(16) * 3
+  np.testing.assert_allclose(
+    feedback.gain, _drop(before, after, POOL, index), atol=1e-5
+  )
+  np.testing.assert_array_equal(
+    feedback.arm, POOL.partitions["difficulty"].arm[index]
+  )
+
+
+def test_gradient_prediction_gain_is_the_squared_norm():
+  """Of plain gradient descent: the step is the gradient times the rate."""
+  feedback, before, after = _gains("gradient_prediction_gain")
+  squares = sum(((after[k] - before[k]) ** 2).sum() for k in before)
+  np.testing.assert_allclose(feedback.gain, squares / 0.5**2, rtol=1e-4)
+
+
+def test_first_order_gain_is_the_gradient_along_the_step():
+  """Of plain gradient descent: its rate times the squared norm."""
+  feedback, before, after = _gains("first_order_gain")
+  squares = sum(((after[k] - before[k]) ** 2).sum() for k in before)
+  np.testing.assert_allclose(feedback.gain, squares / 0.5, rtol=1e-4)
+
+
+def test_first_order_gain_counts_the_momentum():
+  """The second step of Adam-like state: a step against the gradient loses."""
+  from alcurr.bandits.gains import GAINS
+
+  away = optax.GradientTransformation(
+    lambda params: (),
+    lambda grads, state, params: (grads, state),  # up the hill
+  )
+  sampler = _spy(GAINS["first_order_gain"]())
+  model = toy.make_linear()
+  state = step.make_init(model, away, sampler)(jax.random.key(0), POOL)
+  new, _ = jax.jit(_one_step(model, away, sampler))(state, POOL, VALID)
+  assert (new.sampler_state[1].gain < 0).all()
+
+
+def _gradients(params, pool, index):
+  """Each example's own gradient of softmax regression, by NumPy."""
+  image = np.asarray(pool.source.image)[index].reshape(len(index), -1) / 255.0
+  logits = image @ params["weight"] + params["bias"]
+  p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  error = p - np.eye(4)[np.asarray(pool.label)[index]]
+  return np.concatenate(
+    [(image[:, :, None] * error[:, None]).reshape(len(index), -1), error], 1
+  )
+
+
+def test_influence_is_the_inner_product_of_gradients():
+  """Each example's own gradient with the mean gradient of a probe.
+
+  The probe is the whole of a probe pool that holds one drawing many times.
+  """
+  same = jax.tree.map(
+    lambda x: x[jnp.zeros(50, jnp.int32)], VALID._replace(partitions={})
+  )
+  from alcurr.bandits.gains import GAINS
+
+  sampler = _spy(GAINS["influence"](probe_size=8))
+  model, tx = toy.make_linear(), optax.sgd(0.5)
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
+  new, _ = jax.jit(_one_step(model, tx, sampler))(state, POOL, same)
+  params = jax.tree.map(np.asarray, state.params)
+  index = np.arange(16) * 3
+  expected = _gradients(params, POOL, index) @ _gradients(params, same, [0])[0]
+  np.testing.assert_allclose(
+    new.sampler_state[1].gain, expected, rtol=1e-4, atol=1e-6
+  )
+  np.testing.assert_array_equal(
+    new.sampler_state[1].arm, POOL.partitions["difficulty"].arm[index]
+  )
+
+
+def test_shuffled_influences_are_the_same_in_another_order():
+  plain, _, _ = _gains("influence", probe_size=16)
+  shuffled, _, _ = _gains("influence", probe_size=16, shuffled=True)
+  np.testing.assert_allclose(np.sort(plain.gain), np.sort(shuffled.gain))
+  assert (plain.gain != shuffled.gain).any()
+  np.testing.assert_array_equal(plain.arm, shuffled.arm)
+
+
+def test_self_prediction_gain_is_the_drop_on_some_of_the_same_arms():
+  """Each probe's gain is one that an example of its arm has."""
+  feedback, before, after = _gains("self_prediction_gain")
+  every = _drop(before, after, POOL, np.arange(640))
+  arm = np.asarray(POOL.partitions["difficulty"].arm)
+  np.testing.assert_array_equal(feedback.arm, arm[np.arange(16) * 3])
+  for gain, a in zip(*feedback, strict=True):
+    assert np.abs(every[arm == int(a)] - gain).min() < 1e-5
+
+
+def test_a_probe_of_any_size_is_spread_over_the_batch():
+  """Six of sixteen slots, by hand: 0, 2, 5, 8, 10 and 13."""
+  feedback, _, _ = _gains("self_prediction_gain", probe_size=6)
+  index = np.array([0, 2, 5, 8, 10, 13]) * 3
+  np.testing.assert_array_equal(
+    feedback.arm, POOL.partitions["difficulty"].arm[index]
+  )
+  assert feedback.gain.shape == (6,)
+
+
+def test_mean_and_target_gains_are_means_over_fresh_probes():
+  """Within the range of what one arm, and the valid pool, can give."""
+  feedback, before, after = _gains("mean_prediction_gain")
+  every = _drop(before, after, POOL, np.arange(640))
+  assert every.min() < float(feedback.gain[0]) < every.max()
+  assert (feedback.gain == feedback.gain[0]).all()
+  feedback, before, after = _gains("target_prediction_gain")
+  every = _drop(before, after, VALID, np.arange(100))
+  error = every.std() / 4  # of a mean of 16
+  assert float(feedback.gain[0]) == pytest.approx(every.mean(), abs=4 * error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_name", ["cnn", "mobilenet"])
+def test_what_the_gains_cost(model_name):
+  """Compiled FLOPs against uniform sampling's, at 28 x 28 and batch 32.
+
+  A step is a forward and a backward pass of about two; a second forward pass
+  makes 4/3 of it.
+  """
+  rng = np.random.default_rng(0)
+  big = Images(jnp.asarray(rng.integers(0, 255, (640, 28, 28, 1)), jnp.uint8))
+  pool = POOL._replace(source=big)
+  width = {"cnn": 1.0, "mobilenet": 0.25}[model_name]
+  model = models.MODELS[model_name](
+    image_shape=(28, 28, 1), num_classes=30, width=width
+  )
+  tx = optax.adam(1e-3)
+
+  def flops(**config):
+    config = {
+      "bandit": "softmax",
+      "reward": "rank",
+      "name": "active_bandit",
+    } | config
+    if config["name"] == "uniform":
+      config = {"name": "uniform"}
+    sampler = samplers.get_sampler(config, "x", batch_size=32, num_steps=2000)
+    init = step.make_init(model, tx, sampler)
+    steps = step.make_steps(model, tx, sampler, make_gather())
+    state = jax.eval_shape(init, jax.random.key(0), pool)
+    return compilation.step_flops(steps, state, pool, pool)
+
+  uniform = flops(name="uniform")
+  every_step = flops(gain="prediction_gain") / uniform
+  assert every_step <= 1.34
+  assert flops(gain="gradient_prediction_gain") / uniform <= 1.01
+  if model_name == "mobilenet":  # a minute to compile, and the same once more
+    return
+  assert flops(gain="first_order_gain") / uniform <= 1.01
+  eighth = flops(gain="prediction_gain", every=8) / uniform
+  assert eighth == pytest.approx(1 + (every_step - 1) / 8, abs=0.01)
+  influence = flops(
+    gain="influence(probe_size=64, prepare_interval=4)",
+    every=8,
+    arms_per_batch=32,
+  )
+  assert 1.05 < influence / uniform <= 1.15
+
+
+def test_a_chunk_of_fewer_steps_is_that_many_steps():
+  tx, model, sampler = optax.sgd(0.5), toy.make_linear(), _sampler()
+  init = step.make_init(model, tx, sampler)
+  steps = step.make_steps(model, tx, sampler, make_gather())
+  keys = jax.random.key(0)[None]
+  state = jax.vmap(init, (0, None))(keys, POOL)
+  chunk = jax.jit(chunks.make_train_chunk(steps, 7, "map"))
+  chunked, metrics = chunk(state, 4, POOL, VALID)
+  alone = init(jax.random.key(0), POOL)
+  jitted = jax.jit(_one_step(model, tx, sampler))
+  for i in range(4):
+    alone, one = jitted(alone, POOL, VALID)
+    assert metrics.loss[0, i] == pytest.approx(float(one.loss), rel=1e-5)
+  np.testing.assert_allclose(
+    chunked.params["weight"][0], alone.params["weight"], rtol=1e-5, atol=1e-6
+  )
+  assert int(chunked.step[0]) == 4
+  assert (metrics.loss[0, 4:] == 0).all()
+
+
+def test_trials_by_must_be_known():
+  with pytest.raises(ValueError, match="trials_by must be"):
+    chunks.over_trials(lambda s: s, "pmap")
