@@ -1,25 +1,58 @@
-"""The exceptions that are told in one sentence and not by a traceback."""
+"""Exceptions that are reported in one sentence instead of a traceback."""
+
+# Each code with its meaning; the documentation's page of errors lists them.
+ERROR_CODES = {
+  "argument": "A factory refused an argument.",
+  "conflict": "Two settings do not fit each other, or a setting the data.",
+  "damaged": "A file was changed, cut off or deleted.",
+  "data": "The data cannot be used as it is.",
+  "disk": "A file could not be written or read.",
+  "diverged": "Numbers are not finite, and nothing is left to continue with.",
+  "exists": "Something is already there and is not overwritten.",
+  "in_use": "Another process uses the folder.",
+  "invariant": "An invariant was violated: a bug, most likely in a sampler.",
+  "memory": "There is not enough memory.",
+  "mismatch": "Files belong to another experiment, run or model.",
+  "missing": "Something required is absent.",
+  "network": "A server did not answer as it should.",
+  "package": "A package is not installed, or offers something unusable.",
+  "range": "A number is outside of its range.",
+  "syntax": "A text cannot be parsed.",
+  "tracker": "An experiment tracker failed.",
+  "type": "A value is of the wrong type.",
+  "unknown": "There is nothing of that name; the message lists what there is.",
+  "unsupported": "The combination is not supported.",
+}
 
 
-class UserError(ValueError):
-  """Something only the user can mend, told in one sentence that says how.
+class _CodedError(Exception):
+  """An error with a code, a place and a text.
 
-  The command line prints its message and exits with status 2; any exception
-  but those of this file and of `main.FAULTS` is a fault of the program and
-  keeps its traceback.
+  Attributes:
+    code: a key of ERROR_CODES.
+    place: the config field, argument, option, file or folder concerned.
+    text: what was expected, what was found, and a remedy unless it is obvious.
   """
 
+  def __init__(self, code: str, place: str = "", text: str = ""):
+    if not place:  # only until every caller has been ported
+      super().__init__(code)
+      self.code, self.place, self.text = "", "", code
+      return
+    super().__init__(f"{place}: {text}")
+    self.code, self.place, self.text = code, str(place), text
 
-class FaultError(RuntimeError):
-  """Something went wrong that no setting of the user's caused for certain.
 
-  The command line prints its message, one sentence, and exits with status 1.
-  """
+class UserError(_CodedError, ValueError):
+  """A mistake that the user can correct; exit status 2."""
+
+
+class FaultError(_CodedError, RuntimeError):
+  """A failure that no setting is certain to have caused; exit status 1."""
 
 
 class MachineError(FaultError):
-  """Something that neither program nor user did, and that can be mended.
+  """A failure of the machine, such as a full disk; exit status 1.
 
-  A disk that is full, files that were damaged: the command line adds that the
-  same command goes on then.
+  After it is fixed, rerunning the same command resumes.
   """
