@@ -1,21 +1,72 @@
-"""alcurr: which examples should my model see next?
+"""alcurr: which examples should my model train on next?
 
-`alcurr.compare` is an experiment in one call, for notebooks; everything else
-is imported from its module.
+    from alcurr import bandits, gains, samplers    the library of samplers
+    alcurr.compare(images, labels, ...)            an experiment in one call
+
+Names are imported when they are first used, so that the samplers need jax,
+numpy and optax alone.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from alcurr.experiments.comparison import Comparison, compare  # noqa: F401
+  from alcurr import bandits, data, models, samplers, testing, training
+  from alcurr.bandits import gains
+  from alcurr.core.errors import UserError
+  from alcurr.experiments.comparison import Comparison, compare
+  from alcurr.types import Bandit, Gain, Pool, Sampler
 
-_FRONT_DOOR = ("Comparison", "compare")
+__version__ = "0.1.0"
+
+# Where each public name is: a module, or a module's attribute.
+_MODULES = {
+  "bandits": "alcurr.bandits",
+  "data": "alcurr.data",
+  "gains": "alcurr.bandits.gains",
+  "models": "alcurr.models",
+  "samplers": "alcurr.samplers",
+  "testing": "alcurr.testing",
+  "training": "alcurr.training",
+}
+_ATTRIBUTES = {
+  "Bandit": "alcurr.types",
+  "Comparison": "alcurr.experiments.comparison",
+  "Gain": "alcurr.types",
+  "Pool": "alcurr.types",
+  "Sampler": "alcurr.types",
+  "UserError": "alcurr.core.errors",
+  "compare": "alcurr.experiments.comparison",
+}
+
+__all__ = [
+  "Bandit",
+  "Comparison",
+  "Gain",
+  "Pool",
+  "Sampler",
+  "UserError",
+  "__version__",
+  "bandits",
+  "compare",
+  "data",
+  "gains",
+  "models",
+  "samplers",
+  "testing",
+  "training",
+]
 
 
 def __getattr__(name: str) -> Any:
-  """The front door, imported when it is opened: it needs all the rest."""
-  if name not in _FRONT_DOOR:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-  from alcurr.experiments import comparison
+  """Imports a public name on first use."""
+  if name in _MODULES:
+    return importlib.import_module(_MODULES[name])
+  if name in _ATTRIBUTES:
+    return getattr(importlib.import_module(_ATTRIBUTES[name]), name)
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-  return getattr(comparison, name)
+
+def __dir__() -> list[str]:
+  """Lists the public names, for completion."""
+  return list(__all__)

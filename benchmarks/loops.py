@@ -92,7 +92,9 @@ def fused(
   steps = step.make_steps(model, tx, sampler, gather)
   most = -(-chunk_steps // steps.cycle) * steps.cycle
   chunk = chunks.make_train_chunk(steps, most, trials_by)
-  ahead = prefetch.plan(sampler, lookup, most, trials_by, state, pool)
+  ahead = prefetch.compile_prefetch(
+    sampler, lookup, most, trials_by, state, pool
+  )
   if not ahead:
     return repeat(chunk, state, (pool, pool), most, steps.cycle)
   return repeat(
@@ -101,6 +103,7 @@ def fused(
     (pool._replace(source=ahead.shapes), pool),
     most,
     inputs_of=lambda state, lengths: (
-      (each, pool) for each in prefetch.pools(ahead, state, lengths, pool)
+      (each, pool)
+      for each in prefetch.prefetched_pools(ahead, state, lengths, pool)
     ),
   )

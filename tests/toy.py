@@ -1,4 +1,4 @@
-"""A pool and a model so small that every law can be checked on them."""
+"""Runs of the testing package's toys, which several test files share."""
 
 import types
 from collections.abc import Mapping

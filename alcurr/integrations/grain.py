@@ -2,16 +2,16 @@
 
     dataset = IndexDataset(stream).map(lambda index: images[index])
 
-Threads may prefetch from it, `grain.experimental.ThreadPrefetchIterDataset`:
-with a buffer of n they are n + 1 batches ahead of the loop, which the stream's
-`delay` must be at least. Worker processes cannot: grain copies the whole
+Threads may prefetch with `grain.experimental.ThreadPrefetchIterDataset`.
+With a buffer of n they are n + 1 batches ahead of the loop: make the stream
+with at least that `delay`. Worker processes cannot: grain copies the whole
 dataset into each of them, and no update reaches a copy.
 
-`get_state` of an iterator is the state of its stream and goes into any
-checkpoint of grain's. Where threads prefetch, grain takes it before the
-batches on the way are updated, which is exact for samplers that learn from
-nothing and refused by `set_state` for others: save `stream.state_dict()`
-beside the model, load it, and make a new iterator.
+An iterator's `get_state` is the state of its stream and fits any checkpoint of
+grain's. With prefetching threads, grain takes it before the prefetched batches
+are updated. That is exact for samplers without a signal, and `set_state`
+refuses it for others: save `stream.state_dict()` with the model, load it, and
+make a new iterator.
 """
 
 from typing import Any
@@ -20,14 +20,14 @@ import grain
 import numpy as np
 
 from alcurr.core.errors import UserError
-from alcurr.integrations.stream import IndexStream
+from alcurr.integrations._stream import IndexStream
 
 
 class IndexDataset(grain.IterDataset[np.ndarray]):
-  """The batches of a stream without end, [B] int32 each.
+  """The batches of a stream, [B] int32 each, without end.
 
-  An iterator begins with what the last one handed out and no loop updated;
-  only one of them may be in use.
+  An iterator starts with the batches that the previous one handed out and no
+  loop updated; use only one at a time.
   """
 
   def __init__(self, stream: IndexStream):
@@ -39,6 +39,8 @@ class IndexDataset(grain.IterDataset[np.ndarray]):
 
 
 class IndexIterator(grain.DatasetIterator[np.ndarray]):
+  """An iterator over the batches of a stream."""
+
   def __init__(self, stream: IndexStream):
     super().__init__()
     self._stream = stream
@@ -48,25 +50,27 @@ class IndexIterator(grain.DatasetIterator[np.ndarray]):
     return self._stream.next()
 
   def get_state(self) -> dict[str, Any]:
-    """Of the stream, in numbers and lists of them, as grain's JSON asks."""
+    """Returns the stream's state as numbers and lists, for grain's JSON."""
     handed_out = self._stream.handed_out
     state = self._stream.state_dict()
     lists = {name: array.tolist() for name, array in state.items()}
     return {"handed_out": handed_out, "stream": lists}
 
   def set_state(self, state: dict[str, Any]) -> None:
-    """Goes on after the batches that were handed out.
+    """Resumes after the batches that were handed out.
 
     Raises:
-      UserError: the sampler learns, and some of them had no update then.
+      UserError: the sampler learns, and some of them had no update.
     """
     self._stream.load_state_dict(state["stream"])
     missing = state["handed_out"] - self._stream.updates
     if missing and self._stream.learns:
       raise UserError(
-        f"the state was taken while {missing} batches waited for their update, "
-        "which the sampler learns from; take it after update(), or where "
-        "threads prefetch save stream.state_dict() and load that."
+        "conflict",
+        "set_state",
+        f"the state was taken with {missing} batches not yet updated, which "
+        "the sampler learns from; take it after update(), or save and load "
+        "stream.state_dict() if threads prefetch",
       )
     for _ in range(missing):
       self._stream.next()

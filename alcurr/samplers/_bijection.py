@@ -1,7 +1,7 @@
-"""A keyed permutation of [0, n) that is computed, not stored.
+"""A keyed permutation of [0, n), computed instead of stored.
 
 A shuffled pass over N examples needs no array of N indices: position i of the
-pass is `permute(key, salt, i, n)`, for O(1) memory and an exact resume at any
+pass is `permute(key, salt, i, n)`, with O(1) memory and an exact resume at any
 N. The permutation is a Feistel network (Luby and Rackoff, 1988) over a grid
 just larger than n, with cycle walking (Black and Rogaway, 2002, "Ciphers with
 arbitrary finite domains") back into [0, n).
@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from alcurr.types import Array
 
-# A pair of rounds changes both halves once. Large n need few; of n below 10
-# (grids of 4 x 2) a test on 20,000 keys tells fewer than 7 from uniform.
+# A pair of rounds changes both halves once. Large n need few; for n below 10
+# (grids of 4 x 2) a test on 20,000 keys tells fewer than 7 pairs from uniform.
 PAIRS = 8
 
 
@@ -25,13 +25,14 @@ def _mix(x: Array) -> Array:
 
 
 def permute(key: Array, salt: Array, index: Array, n: Array) -> Array:
-  """Where the permutations that `key` and `salt` name send `index`.
+  """Applies the permutations that `key` and `salt` determine to `index`.
 
-  Arguments broadcast: one call may ask several permutations of several sizes.
+  Arguments broadcast: one call may apply several permutations of different
+  sizes.
 
   Args:
     key: [] PRNG key.
-    salt: int32; another permutation for each value.
+    salt: int32; each value gives another permutation.
     index: int32 in [0, n).
     n: int32 in [1, 2^31).
 
@@ -42,8 +43,8 @@ def permute(key: Array, salt: Array, index: Array, n: Array) -> Array:
     a.astype(jnp.uint32)
     for a in jnp.broadcast_arrays(*map(jnp.asarray, (salt, index, n)))
   )
-  # The grid: rows are a power of two near sqrt(n) and columns are just as
-  # many as cover n, so that a walk of more than a step or two is rare.
+  # The grid: a power of two near sqrt(n) rows, and just enough columns to cover
+  # n, so that a walk of more than a step or two is rare.
   bits = 32 - jax.lax.clz(n - 1)
   shift = (bits + 1) // 2
   mask = (jnp.uint32(1) << shift) - 1

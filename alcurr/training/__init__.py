@@ -1,1 +1,31 @@
-"""One update and one run: the fused step, its loop, and their compilation."""
+"""One update and one run: the fused step, chunks of it, and their invariants.
+
+What a JAX loop of your own needs is here. A whole run, compiled, trained,
+checkpointed and evaluated, is in the modules `run` and `loop`.
+"""
+
+from alcurr.training.chunks import make_train_chunk, over_trials
+from alcurr.training.invariants import Violation
+from alcurr.training.losses import LOSSES, softmax_cross_entropy
+from alcurr.training.step import (
+  Metrics,
+  Steps,
+  make_init,
+  make_steps,
+  run_keys,
+  step_keys,
+)
+
+__all__ = [
+  "LOSSES",
+  "Metrics",
+  "Steps",
+  "Violation",
+  "make_init",
+  "make_steps",
+  "make_train_chunk",
+  "over_trials",
+  "run_keys",
+  "softmax_cross_entropy",
+  "step_keys",
+]

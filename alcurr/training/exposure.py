@@ -92,9 +92,11 @@ def add(
     if len(broken):
       bits = violation[broken[0]]
       raise FaultError(
-        f"{name}: trial {trial} violated an invariant at step "
+        "invariant",
+        name,
+        f"trial {trial} violated an invariant at step "
         f"{steps_done + broken[0] + 1}: {invariants.describe_violation(bits)}; "
-        "the run was stopped, since this is a bug, most likely in the sampler."
+        "the run was stopped, since this is a bug, most likely in the sampler",
       )
     if len(ends):
       exposure.diverged_step[trial] = steps_done + ends[0] + 1

@@ -52,7 +52,7 @@ _SENTENCES = {
   Violation.INDEX: "the examples drawn are of the pool",
   Violation.ARM: "an example's arm is the one it has in the pool",
   Violation.LABEL: "an example's label is the one it has in the pool",
-  Violation.FETCHED: "the examples drawn are those that were fetched ahead",
+  Violation.FETCHED: "the examples drawn are those that were prefetched",
   Violation.PROB: "a draw's probability is above 0 and at most 1",
 }
 

@@ -82,7 +82,7 @@ def need(plan: CompiledRun, pools: Mapping[str, Pool], copies: int = 0) -> Need:
   # No run trains on more than the largest; beside its counts a tally is small.
   largest = max((p.label.shape[0] for p in pools.values()), default=0)
   count = np.dtype(exposure.COUNT).itemsize * largest
-  ahead = plan.chunks.ahead
+  ahead = plan.chunks.prefetch
   return Need(
     pool=sum(map(num_bytes, {id(p): p for p in pools.values()}.values())),
     state=num_bytes(plan.state) // trials,

@@ -37,57 +37,55 @@ class DrawState(NamedTuple):
   """The part of a run's state that its draws depend on."""
 
   step: Array  # [] int32
-  key: Array
+  key: Array  # [] PRNG key, of the run's steps
   sampler_state: PyTree
 
 
 class Prefetch(NamedTuple):
-  """How the examples of a run are prefetched."""
+  """The programs and shapes that a run's prefetching needs."""
 
-  # (place [S], num_steps, pool) -> (place after them, index [S, T, B])
+  # (state [S], num_steps, pool) -> (state after them, index [S, T, B])
   draws: jax.stages.Compiled
   lookup: Lookup
-  shapes: Fetched  # of what is on the device for a chunk
+  shapes: Fetched  # of a chunk's examples on the device
 
 
 def make_draws(
   sampler: Sampler, max_steps: int, trials_by: str
 ) -> Callable[[DrawState, Array, Pool], tuple[DrawState, Array]]:
-  """The draws of many steps of S trials, without the steps.
+  """Returns a function that makes many steps' draws without training.
 
   Args:
     sampler: without a signal.
-    max_steps: T, of which a call may do fewer.
-    trials_by: as of `chunks.make_train_chunk`.
+    max_steps: T; a call may do fewer.
+    trials_by: "vmap" or "map", see `chunks.over_trials`.
 
   Returns:
-    A function (place [S], num_steps, pool) -> (place, index [S, T, B] int32);
-    the indices past num_steps are zeros.
+    A function (state [S], num_steps, pool) -> (state, index [S, T, B] int32);
+    the indices past num_steps are zeros. With candidates, B is M.
   """
 
+  def draw(state: DrawState, pool: Pool) -> tuple[DrawState, Array]:
+    key = step.step_keys(state.key, state.step).draw
+    drawn = sampler.sample(key, state.sampler_state, pool)
+    sampler_state = sampler.update(state.sampler_state, drawn, ())
+    return DrawState(state.step + 1, state.key, sampler_state), drawn.index
+
   def draws(
-    place: DrawState, num_steps: Array, pool: Pool
+    state: DrawState, num_steps: Array, pool: Pool
   ) -> tuple[DrawState, Array]:
-    def draw(place: DrawState) -> tuple[DrawState, Array]:
-      key = step.step_keys(place.key, place.step).draw
-      draw = sampler.sample(key, place.sampler_state, pool)
-      state = sampler.update(place.sampler_state, draw, ())
-      return DrawState(place.step + 1, place.key, state), draw.index
+    def body(i: Array, carry: tuple[DrawState, Array]):
+      state, index = draw(carry[0], pool)
+      return state, carry[1].at[i].set(index)
 
-    def one(
-      i: Array, carry: tuple[DrawState, Array]
-    ) -> tuple[DrawState, Array]:
-      place, index = draw(carry[0])
-      return place, carry[1].at[i].set(index)
-
-    _, index = jax.eval_shape(draw, place)
-    every = jnp.zeros((max_steps, *index.shape), index.dtype)
-    return jax.lax.fori_loop(0, num_steps, one, (place, every))
+    _, index = jax.eval_shape(draw, state, pool)
+    stacked = jnp.zeros((max_steps, *index.shape), index.dtype)
+    return jax.lax.fori_loop(0, num_steps, body, (state, stacked))
 
   return chunks.over_trials(draws, trials_by)
 
 
-def plan(
+def compile_prefetch(
   sampler: Sampler,
   lookup: Lookup | None,
   max_steps: int,
@@ -95,75 +93,76 @@ def plan(
   state: TrainState,
   pool: Pool,
 ) -> Prefetch | None:
-  """Compiles what brings a run's examples ahead; None where nothing can.
-
-  That is where they are on the device already, or where what is drawn depends
-  on what the model has learned.
+  """Compiles a run's prefetching.
 
   Args:
     sampler: of the run.
-    lookup: of the pool's examples, on the host; None where they are not there.
+    lookup: finds the pool's examples in host memory; None if they are on the
+      device.
     max_steps: of a chunk.
     trials_by: of the run.
     state: of all trials, or its shapes.
     pool: to draw from, or its shapes.
+
+  Returns:
+    None if the examples are on the device, or if the draws depend on what the
+    model has learned.
   """
-  open_loop = sampler.signal is None
-  if lookup is None or not open_loop or not isinstance(pool.source, Stored):
+  closed_loop = sampler.signal is not None
+  if lookup is None or closed_loop or not isinstance(pool.source, Stored):
     return None
   draws = make_draws(sampler, max_steps, trials_by)
-  given = (_place(state), jnp.int32(0), pool._replace(source=()))
-  _, index = jax.eval_shape(draws, *given)
-  most = min(index.size, pool.label.shape[0])
-  shapes = Fetched(jax.ShapeDtypeStruct((most,), np.int32), lookup.room(most))
-  return Prefetch(compilation.compile_once(draws, *given), lookup, shapes)
+  inputs = (_draw_state(state), jnp.int32(0), pool._replace(source=()))
+  _, index = jax.eval_shape(draws, *inputs)
+  count = min(index.size, pool.label.shape[0])
+  shapes = Fetched(jax.ShapeDtypeStruct((count,), np.int32), lookup.room(count))
+  return Prefetch(compilation.compile_once(draws, *inputs), lookup, shapes)
 
 
-def pools(
+def prefetched_pools(
   prefetch: Prefetch,
   state: TrainState,
   lengths: Sequence[int],
   pool: Pool,
 ) -> Iterator[Pool]:
-  """The pool of each chunk, with the examples that the chunk draws.
+  """Yields the pool of each chunk, with the examples that the chunk draws.
 
   Args:
     prefetch: of the run.
-    state: [S], of which the first chunk begins; it may be given away after the
+    state: [S], from which the first chunk starts; it may be donated after the
       first pool is taken.
     lengths: of the chunks, in steps.
     pool: with the rows of its examples in the store.
   """
   row = np.asarray(pool.source.row)
   lean = pool._replace(source=())
-  # Of its own memory: the state is given to the first chunk.
-  place = jax.tree.map(jnp.copy, _place(state))
+  # A copy: the state is donated to the first chunk.
+  draw_state = jax.tree.map(jnp.copy, _draw_state(state))
   find = functools.partial(_find, prefetch, row)
   with concurrent.futures.ThreadPoolExecutor(1) as thread:
-    ahead: list[concurrent.futures.Future] = []
+    pending: list[concurrent.futures.Future] = []
     for length in lengths:
-      # Before the chunk ahead of it is asked for: a device does things in the
-      # order in which they were.
-      place, index = prefetch.draws(place, jnp.int32(length), lean)
-      ahead.append(thread.submit(find, index, length))
-      if len(ahead) > 1:
-        yield pool._replace(source=ahead.pop(0).result())
-    if ahead:
-      yield pool._replace(source=ahead.pop().result())
+      # Submitted before the chunk ahead of it: a device works in order.
+      draw_state, index = prefetch.draws(draw_state, jnp.int32(length), lean)
+      pending.append(thread.submit(find, index, length))
+      if len(pending) > 1:
+        yield pool._replace(source=pending.pop(0).result())
+    if pending:
+      yield pool._replace(source=pending.pop().result())
 
 
 def _find(
   prefetch: Prefetch, row: np.ndarray, index: Array, length: int
 ) -> Fetched:
-  """The examples of a chunk's draws [S, T, B], on the device."""
+  """Copies the examples of a chunk's draws [S, T, B] to the device."""
   wanted = np.unique(np.asarray(index)[:, :length])
-  most = prefetch.shapes.index.shape[0]
-  # Above every index, so that the order holds.
-  places = np.full(most, np.iinfo(np.int32).max, np.int32)
-  places[: len(wanted)] = wanted
-  found = prefetch.lookup.find(row[wanted], most)
-  return jax.device_put(Fetched(places, found))
+  count = prefetch.shapes.index.shape[0]
+  # Padded with a number above every index, so that it stays ascending.
+  padded = np.full(count, np.iinfo(np.int32).max, np.int32)
+  padded[: len(wanted)] = wanted
+  examples = prefetch.lookup.find(row[wanted], count)
+  return jax.device_put(Fetched(padded, examples))
 
 
-def _place(state: TrainState) -> DrawState:
+def _draw_state(state: TrainState) -> DrawState:
   return DrawState(state.step, state.key, state.sampler_state)

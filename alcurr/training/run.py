@@ -1,4 +1,4 @@
-"""A run, and the programs that it is compiled to."""
+"""The specification of a run, and the programs it is compiled to."""
 
 import functools
 import itertools
@@ -14,9 +14,7 @@ from alcurr.data.host_store import Lookup
 from alcurr.training import chunks, compilation, evaluation, prefetch, step
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
-  Array,
   Augment,
-  Batch,
   Loss,
   Model,
   Pool,
@@ -30,12 +28,12 @@ Score = Callable[[tuple[PyTree, PyTree], Pool], evaluation.Scores]
 
 
 class RunSpec(NamedTuple):
-  """All that decides a run, but for the data."""
+  """Everything that decides a run except the data."""
 
   sampler: Sampler
   model: Model
   tx: optax.GradientTransformation
-  gather: Callable[[Pool, Array], Batch]
+  gather: step.Gather
   num_steps: int
   batch_size: int
   seeds: tuple[int, ...]  # one for each trial
@@ -43,11 +41,11 @@ class RunSpec(NamedTuple):
   num_evals: int  # on the valid pool, evenly over the run
   chunk_steps: int  # most steps between two visits of the host
   score: Score
-  on_nonfinite: str = "stop"  # of step.ON_NONFINITE
+  on_nonfinite: str = "stop"  # one of step.ON_NONFINITE
   augment: Augment | None = None  # of the images that are trained on
   loss: Loss = softmax_cross_entropy  # of each example
-  name: str = "the run"  # in what is said of it
-  lookup: Lookup | None = None  # of pools on the host
+  name: str = "the run"  # for messages
+  lookup: Lookup | None = None  # finds the examples of pools on the host
 
 
 class Chunks(NamedTuple):
@@ -56,22 +54,22 @@ class Chunks(NamedTuple):
   lengths: list[int]  # in steps
   # (state [S], num_steps, pool, probe) -> (state, metrics [S, T])
   program: jax.stages.Compiled
-  ahead: prefetch.Prefetch | None  # of a pool on the host, where it can be
+  prefetch: prefetch.Prefetch | None  # of a pool on the host, if possible
 
 
 class CompiledRun(NamedTuple):
-  """A run, compiled."""
+  """The programs of a run."""
 
   chunks: Chunks
   chunks_per_evaluation: int
   score: jax.stages.Compiled  # of the valid pool
-  state: TrainState  # [S], the shapes
+  state: TrainState  # [S], as shapes
   flops_per_step: float  # of one trial, read from the compiled program
   compile_seconds: float
 
 
 def make_steps(run: RunSpec) -> step.Steps:
-  """The fused step of a run."""
+  """Builds the fused step of a run."""
   return step.make_steps(
     run.model,
     run.tx,
@@ -84,37 +82,39 @@ def make_steps(run: RunSpec) -> step.Steps:
 
 
 def count_flops(run: RunSpec, pools: Mapping[str, Pool]) -> float:
-  """FLOPs of a step of one trial of a run, without running it."""
-  steps = make_steps(run)
+  """Returns the FLOPs of a step of one trial, without running it."""
   init = step.make_init(run.model, run.tx, run.sampler)
   state = jax.eval_shape(init, jax.random.key(0), pools["train"])
-  return compilation.step_flops(steps, state, pools["train"], pools["probe"])
+  return compilation.step_flops(
+    make_steps(run), state, pools["train"], pools["probe"]
+  )
 
 
 def chunk_lengths(
   num_steps: int, num_evals: int, chunk_steps: int, cycle: int = 1
 ) -> tuple[list[int], int]:
-  """Chunk lengths that add up to `num_steps`, and chunks per evaluation.
+  """Returns the chunks' lengths in steps, and the chunks per evaluation.
 
-  All but the last are equal, and whole cycles.
+  The lengths add up to `num_steps`. All but the last are equal and whole
+  cycles.
   """
   between = -(-num_steps // num_evals)
-  chunks = -(-between // chunk_steps)
-  length = -(-between // chunks)
+  num_chunks = -(-between // chunk_steps)
+  length = -(-between // num_chunks)
   length = -(-length // cycle) * cycle
-  chunks = -(-between // length)
+  num_chunks = -(-between // length)
   whole, rest = divmod(num_steps, length)
-  return [length] * whole + [rest] * (rest > 0), chunks
+  return [length] * whole + [rest] * (rest > 0), num_chunks
 
 
 def make_score(
   model: Model,
-  gather: Callable[[Pool, Array], Batch],
+  gather: step.Gather,
   batch_size: int,
   trials_by: str,
   loss: Loss = softmax_cross_entropy,
 ) -> Score:
-  """Scores of every trial's variables on a pool, to be compiled."""
+  """Builds the function that scores every trial's variables on a pool."""
   return chunks.over_trials(
     evaluation.make_evaluate(model, gather, batch_size, loss), trials_by
   )
@@ -123,11 +123,10 @@ def make_score(
 def score_pool(
   run: RunSpec, state: TrainState, pool: Pool
 ) -> evaluation.Scores:
-  """A run's trials on a pool, on the host: [S, N]."""
+  """Scores a run's trials on a pool: [S, N], in host memory."""
   variables = (state.params, state.model_state)
-  return jax.device_get(
-    compilation.compile_once(run.score, variables, pool)(variables, pool)
-  )
+  program = compilation.compile_once(run.score, variables, pool)
+  return jax.device_get(program(variables, pool))
 
 
 def compile_chunks(
@@ -144,35 +143,41 @@ def compile_chunks(
     steps: of this run.
     lengths: of its chunks, in steps.
     state: of all trials, or its shapes.
-    pools: "train" and "probe", of arrays or of their shapes.
+    pools: "train" and "probe", as arrays or shapes.
   """
-  pool, most = pools["train"], max(lengths)
-  ahead = prefetch.plan(
-    *(run.sampler, run.lookup, most, run.trials_by, state, pool)
+  pool, max_steps = pools["train"], max(lengths)
+  fetch = prefetch.compile_prefetch(
+    run.sampler, run.lookup, max_steps, run.trials_by, state, pool
   )
-  if ahead:
-    pool = pool._replace(source=ahead.shapes)
-  chunk = chunks.make_train_chunk(steps, most, run.trials_by)
+  if fetch:
+    pool = pool._replace(source=fetch.shapes)
   program = compilation.compile_once(
-    chunk, state, jnp.int32(0), pool, pools["probe"], donate=(0,)
+    chunks.make_train_chunk(steps, max_steps, run.trials_by),
+    state,
+    jnp.int32(0),
+    pool,
+    pools["probe"],
+    donate=(0,),
   )
-  return Chunks(lengths, program, ahead)
+  return Chunks(lengths, program, fetch)
 
 
 def chunk_pools(
   chunks: Chunks, state: TrainState, pool: Pool, first: int = 0
 ) -> Iterator[Pool]:
-  """What each chunk from the first on is to be given to draw from.
+  """Yields the pool that each chunk draws from.
 
   Args:
     chunks: of a run.
-    state: [S], of which they begin; it may be given away after the first pool
-      is taken.
-    pool: that the run trains on.
-    first: the place of the first among all chunks.
+    state: [S], from which the first of these chunks starts; it may be donated
+      after the first pool is taken.
+    pool: to train on.
+    first: number of the first of these chunks.
   """
-  if chunks.ahead:
-    return prefetch.pools(chunks.ahead, state, chunks.lengths[first:], pool)
+  if chunks.prefetch:
+    return prefetch.prefetched_pools(
+      chunks.prefetch, state, chunks.lengths[first:], pool
+    )
   return itertools.repeat(pool)
 
 
@@ -181,29 +186,26 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
 
   Args:
     run: what to train and how.
-    pools: "train", "probe" and "valid", of arrays or of their shapes.
+    pools: "train", "probe" and "valid", as arrays or shapes.
   """
-  pool, probe = pools["train"], pools["probe"]
   steps = make_steps(run)
   lengths, chunks_per_evaluation = chunk_lengths(
     run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
   )
-  state = jax.eval_shape(functools.partial(init_trials, run), pool)
+  state = jax.eval_shape(functools.partial(init_trials, run), pools["train"])
   started = time.perf_counter()
-  chunks = compile_chunks(run, steps, lengths, state, pools)
+  compiled = compile_chunks(run, steps, lengths, state, pools)
   variables = (state.params, state.model_state)
   score = compilation.compile_once(run.score, variables, pools["valid"])
   compile_seconds = time.perf_counter() - started
   if steps.cycle == 1 and jax.default_backend() == "cpu":
-    # A loop's cost is that of one turn, here a step; by vmap of all trials.
-    flops = chunks.program.cost_analysis()["flops"]
+    # A loop costs what one iteration does, here a step; by vmap of all trials.
+    flops = compiled.program.cost_analysis()["flops"]
     flops_per_step = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
   else:
-    init = step.make_init(run.model, run.tx, run.sampler)
-    one = jax.eval_shape(init, jax.random.key(0), pool)
-    flops_per_step = compilation.step_flops(steps, one, pool, probe)
+    flops_per_step = count_flops(run, pools)
   return CompiledRun(
-    chunks,
+    compiled,
     chunks_per_evaluation,
     score,
     state,
@@ -213,9 +215,9 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
 
 
 def init_trials(run: RunSpec, pool: Pool) -> TrainState:
-  """All trials of a run at step 0: a state with a leading axis [S]."""
+  """Returns all trials of a run at step 0: a state with a leading axis [S]."""
   init = step.make_init(run.model, run.tx, run.sampler)
   keys = jnp.stack([jax.random.key(seed) for seed in run.seeds])
-  # Not jitted: its operations are compiled once for all samplers, and an
-  # initialisation as one program for each of them took longer than it.
+  # Not jitted: its operations are compiled once for all samplers, whereas one
+  # program for each of them took longer than the initialisation itself.
   return jax.vmap(init, (0, None))(keys, pool)

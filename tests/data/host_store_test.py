@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
-from contract_test import SAMPLERS
+from sampler_table import SAMPLERS
 
 from alcurr.data.host_store import make_fetch, make_lookup
 from alcurr.data.pool import make_gather

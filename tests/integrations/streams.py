@@ -1,18 +1,30 @@
 """Pools, samplers and made-up feedback that the tests of streams share."""
 
+import contextlib
 import functools
 import json
 
 import jax
 import numpy as np
 import optax
+import pytest
 import toy
 
 from alcurr import samplers
+from alcurr.core.errors import UserError
 from alcurr.data.pool import make_gather
 from alcurr.integrations import IndexStream, pool_info
 from alcurr.training import chunks, step
 from alcurr.types import Feedback, Sampler
+
+
+@contextlib.contextmanager
+def refused(code: str, place: str):
+  """Expects a UserError with this code and place."""
+  with pytest.raises(UserError) as error:
+    yield
+  assert (error.value.code, error.value.place) == (code, place)
+
 
 BATCH_SIZE = 8
 POOL = toy.make_pool()
@@ -73,17 +85,23 @@ def _pure(spec, num_draws, seed, delay):
     state = start
     for i, draw in enumerate(draws):
       before, after = losses_of(draw.index)
-      known = i < n - delay and i % sampler.interval == 0
+      signal = sampler.signal
+      known = signal and i < n - delay and i % signal.interval == 0
       feedback = Feedback(before - after, draw.arm) if known else ()
       state = update(state, draw, feedback)
-    key_draw = jax.random.split(jax.random.fold_in(key_run, n), 5)[0]
+    key_draw = jax.random.split(jax.random.fold_in(key_run, n), 6)[0]
     draws.append(sample(key_draw, state, POOL))
   return [np.asarray(draw.index) for draw in draws]
 
 
-def trained(spec, num_steps: int, seed=5) -> np.ndarray:
-  """The indices that a training run draws: [T, B]."""
-  model, tx, sampler = toy.make_linear(), optax.sgd(0.1), make_sampler(spec)
+def trained(spec, num_steps: int) -> np.ndarray:
+  """Returns the indices that a training run draws: [T, B]."""
+  return train_indices(make_sampler(spec), num_steps)
+
+
+def train_indices(sampler: Sampler, num_steps: int, seed=5) -> np.ndarray:
+  """Returns the indices that a sampler's training run trains on: [T, B]."""
+  model, tx = toy.make_linear(), optax.sgd(0.1)
   steps = step.make_steps(model, tx, sampler, make_gather())
   chunk = chunks.make_train_chunk(steps, num_steps, "map")
   keys = jax.random.key(seed)[None]

@@ -4,9 +4,16 @@ import multiprocessing
 
 import numpy as np
 import pytest
-from streams import BANDIT, BATCH_SIZE, POOL, losses_of, make_stream, pure
+from streams import (
+  BANDIT,
+  BATCH_SIZE,
+  POOL,
+  losses_of,
+  make_stream,
+  pure,
+  refused,
+)
 
-from alcurr.core.errors import UserError
 from alcurr.integrations.torch import BatchSampler
 
 torch = pytest.importorskip("torch", reason="the extra `torch` brings it")
@@ -78,7 +85,7 @@ def test_a_loop_that_is_left_goes_on_with_what_was_prefetched():
 def test_a_loader_that_prefetches_more_than_the_delay_is_told():
   ahead = iter(BatchSampler(make_stream(BANDIT, delay=1)))
   next(ahead), next(ahead)
-  with pytest.raises(UserError, match="num_workers x prefetch_factor"):
+  with refused("range", "delay"):
     next(ahead)
 
 
@@ -87,13 +94,13 @@ def test_an_epoch_is_the_pools_whole_batches():
   index = np.concatenate(_epoch(batches, _loader(batches, 0)))
   assert len(batches) == 640 // BATCH_SIZE
   np.testing.assert_array_equal(np.sort(index), np.arange(len(POOL.label)))
-  with pytest.raises(UserError, match="num_batches must be at least 1"):
+  with refused("range", "num_batches"):
     BatchSampler(batches.stream, num_batches=0)
 
 
 def test_feedback_may_be_of_tensors():
   batches = BatchSampler(
-    make_stream({"name": "class_reweighting", "floor": 0.0})
+    make_stream({"name": "class_reweighting", "uniform_fraction": 0.0})
   )
   next(iter(batches))
   batches.update(feedback=torch.tensor([0, 3, 0, 1]))

@@ -9,7 +9,7 @@ from scipy import stats
 
 from alcurr import bandits
 from alcurr.bandits import gains, rewards
-from alcurr.samplers import _active_bandit as active_bandit
+from alcurr.samplers import active_bandit
 from alcurr.types import Feedback
 
 K = toy.NUM_ARMS
@@ -52,7 +52,7 @@ def test_a_numpy_oracle_follows_it_for_500_steps(window, arms_per_batch):
       draw.policy, _oracle_policy(weight, 0.2), rtol=2e-5
     )
     arm = np.asarray(draw.arm)
-    # Within an arm nothing comes again before all of it came.
+    # Within an arm no example comes again before all of them came.
     for i, a in zip(draw.index.tolist(), arm, strict=True):
       assert i not in drawn[a]
       drawn[a].add(i)
@@ -108,20 +108,21 @@ def test_a_schedule_moves_epsilon():
 
 
 @pytest.mark.parametrize(
-  ("changes", "message"),
+  ("changes", "argument"),
   [
-    ({"epsilon": 2}, "epsilon must be in"),
-    ({"epsilon": -0.1}, "epsilon must be in"),
-    ({"epsilon": lambda step: 3.0}, "epsilon must be in"),
-    ({"epsilon": float("nan")}, "epsilon must be in"),
-    ({"warmup": -1}, "warmup must not be negative"),
-    ({"arms_per_batch": 5}, "must divide batch_size 16, got 5"),
-    ({"arms_per_batch": 0}, "must divide"),
-    ({"batch_size": 0}, "batch_size must be at least 1"),
+    ({"epsilon": 2}, "epsilon"),
+    ({"epsilon": -0.1}, "epsilon"),
+    ({"epsilon": lambda step: 3.0}, "epsilon"),
+    ({"epsilon": float("nan")}, "epsilon"),
+    ({"warmup": -1}, "warmup"),
+    ({"interval": 0}, "interval"),
+    ({"arms_per_batch": 5}, "arms_per_batch"),
+    ({"arms_per_batch": 0}, "arms_per_batch"),
+    ({"batch_size": 0}, "batch_size"),
   ],
 )
-def test_impossible_numbers_are_refused_at_once(changes, message):
-  with pytest.raises(ValueError, match=message):
+def test_impossible_numbers_are_refused_at_once(changes, argument):
+  with pytest.raises(ValueError, match=f"^{argument} "):
     _make(**changes)
 
 
@@ -130,5 +131,5 @@ def test_pools_that_do_not_fit_are_refused():
   with pytest.raises(ValueError, match="smallest of the 5 arms"):
     _make().init(jax.random.key(0), pool)
   _make(replacement=True).init(jax.random.key(0), pool)
-  with pytest.raises(ValueError, match="the pool has arms"):
+  with pytest.raises(ValueError, match="colour"):
     _make(partition="colour").init(jax.random.key(0), pool)

@@ -1,4 +1,4 @@
-"""Frozen policies: the grid by hand, and the replay of a run's own log."""
+"""Fixed policies: the grid by hand, and the replay of a run's own log."""
 
 import json
 
@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import toy
 
-from alcurr.samplers import _fixed_policy as fixed_policy
-from alcurr.samplers import policies
+from alcurr.samplers import fixed_policy, policies
 
 POOL = toy.make_pool()
 
@@ -67,17 +66,17 @@ def test_a_replay_is_the_mean_policy_as_it_changed(tmp_path):
 @pytest.mark.parametrize(
   ("make", "message"),
   [
-    (lambda: policies.drop_easiest(count=0), "count must be at least 1"),
-    (lambda: policies.drop_hardest(count=5)(5), "leaves none of the 5"),
-    (lambda: policies.log_linear(toward="up"), "toward must be one of easy"),
-    (lambda: policies.log_linear(toward="easy", ratio=0.5), "ratio must be"),
-    (lambda: policies.fixed(weights=(0, 0)), "weights must be"),
-    (lambda: policies.fixed(weights=(-1, 2)), "weights must be"),
+    (lambda: policies.drop_easiest(count=0), "count"),
+    (lambda: policies.drop_hardest(count=5)(5), "count 5"),
+    (lambda: policies.log_linear(toward="up"), "toward"),
+    (lambda: policies.log_linear(toward="easy", ratio=0.5), "ratio"),
+    (lambda: policies.fixed(weights=(0, 0)), "weights"),
+    (lambda: policies.fixed(weights=(-1, 2)), "weights"),
     (lambda: policies.fixed(weights=(1, 2))(3), "2 weights do not fit 3"),
-    (lambda: policies.replay(run="nowhere"), "no run to replay"),
+    (lambda: policies.replay(run="nowhere"), "nowhere"),
     (
       lambda: fixed_policy(policies.uniform(), batch_size=4, num_steps=0),
-      "num_steps must be at least 1",
+      "num_steps",
     ),
   ],
 )

@@ -1,86 +1,18 @@
 """Every sampler x every law of `alcurr.testing`, with no special case.
 
-A new sampler adds a row to SAMPLERS. If a law needs to know which sampler it
-looks at, the interface is wrong.
+A new sampler adds a row to `sampler_table`. If a law needs to know which
+sampler it looks at, the interface is wrong.
 """
 
+import functools
+
 import pytest
+import toy_samplers
+from sampler_table import SAMPLERS
 
 from alcurr import samplers, testing
+from alcurr.types import Sampler, Signal
 
-_bandit = {
-  "name": "active_bandit",
-  "bandit": "softmax(learning_rate=1.0)",
-  "gain": "prediction_gain",
-  "reward": "rank(window=50)",
-  "epsilon": "0.2",
-  "warmup": 2,
-}
-SAMPLERS = {
-  "uniform": {"name": "uniform"},
-  "uniform_replacement": {"name": "uniform", "replacement": True},
-  "bandit": _bandit,
-  "bandit_self": _bandit
-  | {
-    "gain": "self_prediction_gain(probe_size=4)",
-    "epsilon": "linear(value=1.0, end=0.1)",
-  },
-  "bandit_mean": _bandit
-  | {"gain": "mean_prediction_gain", "reward": "rank", "replacement": True},
-  "bandit_target": _bandit
-  | {"gain": "target_prediction_gain", "epsilon": "0", "warmup": 0},
-  "bandit_gradient": _bandit
-  | {"gain": "gradient_prediction_gain", "partition": "label"},
-  "bandit_first_order": _bandit | {"gain": "first_order_gain", "interval": 4},
-  "bandit_random": _bandit
-  | {
-    "gain": "random_gain",
-    "partition": "label_difficulty",
-    "arms_per_batch": 8,
-  },
-  "bandit_mixed": _bandit | {"arms_per_batch": testing.BATCH_SIZE},
-  "bandit_mixed_self": _bandit
-  | {"arms_per_batch": 4, "gain": "self_prediction_gain"},
-  "influence": _bandit
-  | {
-    "gain": "influence(probe_size=8, prepare_interval=2)",
-    "interval": 2,
-    "arms_per_batch": testing.BATCH_SIZE,
-  },
-  "class_reweighting": {"name": "class_reweighting", "per_class": 3},
-  "class_reweighting_every": {
-    "name": "class_reweighting",
-    "per_class": 3,
-    "interval": 2,
-    "replacement": True,
-  },
-  "class_balanced": {
-    "name": "fixed_policy",
-    "policy": "uniform",
-    "partition": "label",
-    "arms_per_batch": testing.BATCH_SIZE,
-  },
-  "fixed_policy": {
-    "name": "fixed_policy",
-    "policy": "fixed(weights=(0, 1, 2, 3, 4))",
-    "partition": "shuffled",
-  },
-  "curriculum": {"name": "curriculum"},
-  "anti_curriculum": {
-    "name": "curriculum",
-    "partition": "difficulty",
-    "descending": True,
-  },
-  "bucketed_curriculum": {"name": "bucketed_curriculum"},
-  "bucketed_curriculum_paced": {
-    "name": "bucketed_curriculum",
-    "partition": "difficulty",
-    "num_buckets": 4,
-    "pacing": "root",
-    "start": 0.3,
-    "full_at": 0.6,
-  },
-}
 # Rows of which every part is in another one too.
 SLOW = {
   *("uniform_replacement", "bandit_first_order", "bandit_self"),
@@ -88,23 +20,38 @@ SLOW = {
   *("bandit_mixed", "bandit_mixed_self", "class_reweighting_every"),
   *("class_balanced", "anti_curriculum", "bucketed_curriculum_paced"),
 }
+# What the contract allows and no registered sampler uses.
+TOYS = {
+  "candidates": toy_samplers.largest_loss,
+  "candidates_with_a_signal": functools.partial(
+    toy_samplers.largest_loss,
+    signal=Signal(lambda key, info: info.candidates.score, interval=2),
+  ),
+  "per_example_state": toy_samplers.counting,
+  "labels_of_its_own": functools.partial(
+    toy_samplers.relabelling, num_classes=testing.NUM_CLASSES
+  ),
+  "two_partitions": toy_samplers.two_partitions,
+}
+
+
+def _make(name: str) -> Sampler:
+  if name in TOYS:
+    return TOYS[name](batch_size=testing.BATCH_SIZE)
+  return samplers.get_sampler(
+    SAMPLERS[name], "samplers.x", batch_size=testing.BATCH_SIZE, num_steps=8
+  )
 
 
 @pytest.fixture(
   params=[
     pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
-    for name in SAMPLERS
+    for name in (*SAMPLERS, *TOYS)
   ],
   scope="module",
 )
 def case(request) -> testing.Case:
-  sampler = samplers.get_sampler(
-    SAMPLERS[request.param],
-    "samplers.x",
-    batch_size=testing.BATCH_SIZE,
-    num_steps=8,
-  )
-  return testing.make_case(sampler)
+  return testing.make_case(_make(request.param))
 
 
 def test_every_sampler_of_the_registry_is_in_the_table():
@@ -116,23 +63,29 @@ def test_law(case, law):
   testing.SAMPLER_LAWS[law](case)
 
 
-def test_laws_that_are_broken_are_told():
-  """Probabilities that are half of what they should be break one of them."""
-  good = samplers.get_sampler(
-    {"name": "uniform", "replacement": True},
-    "x",
-    batch_size=testing.BATCH_SIZE,
-    num_steps=8,
-  )
+def _broken_laws(sampler: Sampler) -> dict[str, str]:
+  """What was seen of each law that the sampler breaks."""
+  table = testing.check_sampler(sampler).set_index("law")
+  names = [name.replace("_", " ") for name in testing.SAMPLER_LAWS]
+  assert list(table.index) == names
+  return table.seen[~table.holds].to_dict()
+
+
+def test_probabilities_that_are_too_small_break_a_law():
+  good = samplers.uniform(batch_size=testing.BATCH_SIZE, replacement=True)
 
   def sample(key, state, pool):
     draw = good.sample(key, state, pool)
     return draw._replace(prob=draw.prob / 2)
 
-  table = testing.check_sampler(good._replace(sample=sample)).set_index("law")
-  assert list(table.index) == [
-    name.replace("_", " ") for name in testing.SAMPLER_LAWS
-  ]
-  assert list(table.index[~table.holds]) == ["draw frequencies match prob"]
-  seen = table.seen["draw frequencies match prob"]
-  assert seen.startswith("in 20000 draws of slot 0 an example came up ")
+  broken = _broken_laws(good._replace(sample=sample))
+  assert list(broken) == ["draw frequencies match prob"]
+  assert "20000 draws of slot 0" in broken["draw frequencies match prob"]
+
+
+def test_a_state_that_the_spec_does_not_announce_breaks_a_law():
+  sampler = toy_samplers.counting(batch_size=testing.BATCH_SIZE)
+  broken = _broken_laws(
+    sampler._replace(spec=sampler.spec._replace(per_example_state=False))
+  )
+  assert list(broken) == ["state grows only as the spec says"]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import toy
 from absl import logging
-from contract_test import SAMPLERS
 from ml_collections import ConfigDict
+from sampler_table import SAMPLERS
 
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError

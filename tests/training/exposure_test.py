@@ -1,4 +1,4 @@
-"""Runs whose numbers go wrong, and what a run has seen, against replays."""
+"""Runs that diverge, and what a run has trained on, against replays."""
 
 import collections
 
@@ -123,21 +123,19 @@ def test_a_trial_that_diverges_leaves_the_others_as_they_were(
   assert bad.exposure.diverged_step.tolist() == [0, 7, 0]
   assert good.exposure.diverged_step.tolist() == [0, 0, 0]
   assert exposure.active_trials(bad.exposure) == healthy
-  said = exposure.describe(bad.exposure, 1, "toy")
-  assert said == (
-    "toy: trial 1 went wrong at step 7: not finite: loss, gradient, update, "
-    "gain."
-  )
-  assert f"{said} It is left out; 2 of 3 trials go on." in caplog.text
+  described = exposure.describe_divergence(bad.exposure, 1, "toy")
+  for word in ("trial 1", "step 7", "loss, gradient, update, gain"):
+    assert word in described
+  assert f"{described} 2 of 3 trials continue." in caplog.text
 
 
-def test_a_run_whose_trials_are_all_out_ends(caplog):
+def test_a_run_whose_trials_have_all_diverged_ends(caplog):
   result, rows = _train(_run(_fused([7, 3, 8]), num_steps=200))
   # The third chunk was given to the device before the second was looked at.
   assert result.steps == 10
   assert [(row["step"], row["trial"]) for row in rows] == [(5, 0), (5, 2)]
   assert result.exposure.diverged_step.tolist() == [7, 3, 8]
-  assert "It is left out; none is left." in caplog.text
+  assert "0 of 3 trials continue." in caplog.text
 
 
 def _with_a_hole(pool, example):
@@ -205,7 +203,7 @@ def test_skipping_is_a_loop_that_leaves_those_updates_out(trials_by):
   assert all(np.isfinite(row["train_loss"]) for row in rows)
 
 
-def test_skipping_does_not_mend_a_sampler():
+def test_skipping_does_not_repair_a_sampler():
   """Its policy is NaN from step 3 on: that is its own state."""
   sampler = samplers.get_sampler(
     _BANDIT, "x", batch_size=BATCH_SIZE, num_steps=20
@@ -219,11 +217,13 @@ def test_skipping_does_not_mend_a_sampler():
   run = _run(toy.make_linear(), sampler._replace(sample=sample))
   result, rows = _train(run._replace(on_nonfinite="skip_update"))
   assert result.exposure.diverged_step.tolist() == [3, 3, 3]
-  assert "not finite: policy" in exposure.describe(result.exposure, 0, "toy")
+  assert "not finite: policy" in exposure.describe_divergence(
+    result.exposure, 0, "toy"
+  )
   assert rows == []
 
 
-def test_a_broken_law_stops_the_run():
+def test_a_violated_invariant_stops_the_run():
   """A sampler that draws out of the pool at its seventh step."""
   sampler = samplers.get_sampler(
     _BANDIT, "x", batch_size=BATCH_SIZE, num_steps=20
@@ -236,9 +236,9 @@ def test_a_broken_law_stops_the_run():
 
   with pytest.raises(FaultError) as fault:
     _train(_run(toy.make_linear(), sampler._replace(sample=sample)))
-  assert str(fault.value).startswith(
-    "toy: trial 0 broke a law at step 7: the examples drawn are of the pool; "
-  )
+  assert (fault.value.code, fault.value.place) == ("invariant", "toy")
+  for word in ("trial 0", "step 7", "the examples drawn are of the pool"):
+    assert word in fault.value.text
 
 
 def _metrics(index, wrong=None):
@@ -266,6 +266,20 @@ def test_what_was_seen_is_a_count_by_numpy():
     )
 
 
+def test_scored_and_trained_examples_are_counted_apart():
+  """Of 8 candidates a step, 2 are trained on; the second trial diverges."""
+  seen = exposure.init_exposure(2, 10)
+  index = np.arange(2 * 3 * 2).reshape(2, 3, 2) % 10
+  violation = np.array([[0, 0, 0], [0, 1, 0]], np.int32)
+  for chunk in range(2):
+    seen = exposure.add(
+      seen, _metrics(index, violation), 3 * chunk, "stop", "x", 8
+    )
+  assert seen.scored.tolist() == [48, 0]
+  assert seen.trained.tolist() == [12, 0]
+  assert exposure.trial_metrics(seen, 0)["examples_scored"] == 48
+
+
 def test_half_a_pool_that_is_no_longer_drawn_shows():
   """All once, then one half ten times: 200 (1 + 11)^2 / (1 + 121) by hand."""
   so_far = exposure.init_exposure(1, 400)
@@ -285,7 +299,7 @@ def test_half_a_pool_that_is_no_longer_drawn_shows():
   )
 
 
-def test_a_tally_says_who_went_wrong_in_a_chunk():
+def test_an_exposure_says_who_diverged_in_a_chunk():
   index = np.zeros((3, 2, 4), int)
   before = exposure.init_exposure(3, 10)
   one = np.array([[0, 0], [0, 1], [0, 0]], np.int32)
@@ -297,4 +311,4 @@ def test_a_tally_says_who_went_wrong_in_a_chunk():
   last = exposure.add(after, _metrics(index, two), 12, "stop", "x")
   assert exposure.newly_diverged(after, last) == [0, 2]
   assert last.diverged_step.tolist() == [13, 12, 14]
-  assert last.drawn.tolist() == [8, 0, 8]
+  assert last.trained.tolist() == [8, 0, 8]

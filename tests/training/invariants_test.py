@@ -1,4 +1,4 @@
-"""Every law is seen to be broken, by a sampler that breaks it."""
+"""Every invariant is seen to be violated, by a sampler that violates it."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from alcurr.types import Fetched, Images
 POOL = toy.make_pool()
 VALID = toy.make_pool(100, seed=1)
 GATHER = make_gather()
-# A floor of 0.2 / 5 arms, and each example from an arm of its own draw.
+# At least 0.2 / 5 for each arm, and an arm drawn for each example.
 SAMPLER = samplers.get_sampler(
   {
     "name": "active_bandit",
@@ -39,7 +39,7 @@ def _wrong(sampler=SAMPLER, model=None, tx=None) -> Violation:
   steps = step.make_steps(model, tx, sampler, make_gather())
   state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
   _, metrics = jax.jit(steps.measured)(state, POOL, VALID, ())
-  return Violation(int(metrics.wrong))
+  return Violation(int(metrics.violation))
 
 
 def _wrong_draw(sampler=SAMPLER, gather=GATHER, fetch=None) -> Violation:
@@ -126,8 +126,8 @@ def test_a_floor_is_that_of_the_sampler():
   policy = jnp.array([0.02, 0.245, 0.245, 0.245, 0.245])
   low = _with_draw(policy=lambda d: policy)
   assert _wrong_draw(low) == Violation.UNIFORM
-  assert _wrong_draw(low._replace(floor=lambda state: 0.05)) == 0
-  assert _wrong_draw(low._replace(floor=lambda state: 0.0)) == 0
+  assert _wrong_draw(low._replace(uniform_fraction=lambda state: 0.05)) == 0
+  assert _wrong_draw(low._replace(uniform_fraction=None)) == 0
 
 
 def test_labels_are_those_of_the_pool():
@@ -166,11 +166,12 @@ def test_numbers_that_are_not_finite_are_told_apart():
     )
   )
   assert _wrong(tx=huge) & ~Violation.GAIN == Violation.UPDATE
-  gain = SAMPLER._replace(
-    signal=lambda *a: (f := SAMPLER.signal(*a))._replace(
-      gain=f.gain.at[0].set(jnp.inf)
-    )
-  )
+
+  def measure(*args):
+    feedback = SAMPLER.signal.measure(*args)
+    return feedback._replace(gain=feedback.gain.at[0].set(jnp.inf))
+
+  gain = SAMPLER._replace(signal=SAMPLER.signal._replace(measure=measure))
   assert _wrong(gain) == Violation.GAIN
   assert (
     invariants.describe_nonfinite(Violation.LOSS | Violation.POLICY)
@@ -200,7 +201,7 @@ def test_what_the_laws_cost():
 
   def blind(*args):
     state, metrics = steps.measured(*args)
-    return state, metrics._replace(wrong=jnp.int32(0))
+    return state, metrics._replace(violation=jnp.int32(0))
 
   init = step.make_init(model, tx, SAMPLER)
   state = jax.eval_shape(init, jax.random.key(0), pool)
@@ -212,7 +213,7 @@ def test_what_the_laws_cost():
 
 
 def test_on_nonfinite_must_be_known():
-  with pytest.raises(ValueError, match="on_nonfinite must be one of stop"):
+  with pytest.raises(ValueError, match="on_nonfinite"):
     step.make_steps(
       toy.make_linear(), optax.sgd(0.1), SAMPLER, make_gather(), "ignore"
     )

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
-from contract_test import SAMPLERS
+import toy_samplers
+from sampler_table import SAMPLERS
 
 from alcurr.data.host_store import make_fetch, make_lookup
 from alcurr.data.pool import make_gather
@@ -40,8 +41,8 @@ def _run(sampler: str, **changes) -> RunSpec:
 
 def _planned(run: RunSpec):
   state = init_trials(run, HOST_POOL)
-  return state, prefetch.plan(
-    *(run.sampler, run.lookup, max(LENGTHS), run.trials_by, state, HOST_POOL)
+  return state, prefetch.compile_prefetch(
+    run.sampler, run.lookup, max(LENGTHS), run.trials_by, state, HOST_POOL
   )
 
 
@@ -66,7 +67,7 @@ def _draws(run: RunSpec, state) -> list[np.ndarray]:
 def test_a_chunk_finds_what_it_draws_and_nothing_else(sampler, trials_by):
   run = _run(sampler, trials_by=trials_by)
   state, planned = _planned(run)
-  pools = list(prefetch.pools(planned, state, LENGTHS, HOST_POOL))
+  pools = list(prefetch.prefetched_pools(planned, state, LENGTHS, HOST_POOL))
   for pool, drawn in zip(pools, _draws(run, state), strict=True):
     index, images = pool.source
     wanted = np.unique(drawn)
@@ -103,7 +104,7 @@ def test_the_next_chunk_is_fetched_before_it_is_asked_for():
     return planned.lookup.find(row, count)
 
   lookup = planned.lookup._replace(find=find)
-  pools = prefetch.pools(
+  pools = prefetch.prefetched_pools(
     planned._replace(lookup=lookup), state, [4] * 6, HOST_POOL
   )
   for number in range(5):
@@ -124,7 +125,7 @@ def test_a_store_that_fails_stops_the_run():
     raise OSError("the disk is gone")
 
   lookup = planned.lookup._replace(find=find)
-  pools = prefetch.pools(
+  pools = prefetch.prefetched_pools(
     planned._replace(lookup=lookup), state, LENGTHS, HOST_POOL
   )
   with pytest.raises(OSError, match="the disk is gone"):
@@ -139,7 +140,7 @@ def test_a_run_that_goes_on_fetches_from_where_it_was():
   chunk = jax.jit(chunks.make_train_chunk(steps, 5, "map"))
   state, _ = chunk(first, jnp.int32(5), POOL, POOL)
   compiled = compile_chunks(run, steps, LENGTHS, state, pools)
-  assert compiled.ahead is None  # of pools on the device
+  assert compiled.prefetch is None  # of pools on the device
   compiled = compile_chunks(
     run, steps, LENGTHS, state, {**pools, "train": HOST_POOL}
   )
@@ -148,3 +149,31 @@ def test_a_run_that_goes_on_fetches_from_where_it_was():
   assert (len(whole), len(rest)) == (3, 2)
   for mine, theirs in zip(rest, whole[1:], strict=True):
     jax.tree.map(np.testing.assert_array_equal, mine.source, theirs.source)
+
+
+def test_candidates_are_prefetched_too():
+  """A run from host memory trains on what a run on the device does."""
+  sampler = toy_samplers.largest_loss(batch_size=16, num_candidates=32)
+  run = _run("uniform")._replace(sampler=sampler)
+  state = init_trials(run, HOST_POOL)
+  host = {"train": HOST_POOL, "probe": POOL}
+  compiled = compile_chunks(run, make_steps(run), LENGTHS, state, host)
+  assert compiled.prefetch is not None
+  pools = chunk_pools(compiled, state, HOST_POOL)
+  for length in LENGTHS:
+    pool = next(pools)
+    state, metrics = compiled.program(state, jnp.int32(length), pool, POOL)
+    assert (metrics.violation == 0).all()
+  on_device = run._replace(gather=make_gather(), lookup=None)
+  device = {"train": POOL, "probe": POOL}
+  expected = init_trials(on_device, POOL)
+  steps = make_steps(on_device)
+  compiled = compile_chunks(on_device, steps, LENGTHS, expected, device)
+  for length in LENGTHS:
+    expected, _ = compiled.program(expected, jnp.int32(length), POOL, POOL)
+  for a, b in zip(
+    jax.tree.leaves(state.params),
+    jax.tree.leaves(expected.params),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(a, b)

@@ -6,11 +6,13 @@ import numpy as np
 import optax
 import pytest
 import toy
+import toy_samplers
 
 from alcurr import models, samplers
+from alcurr.bandits.gains import GAINS
 from alcurr.data.pool import make_gather
 from alcurr.training import chunks, compilation, step
-from alcurr.types import Feedback, Images, Sampler
+from alcurr.types import Feedback, Images, Sampler, SamplerSpec, Signal
 
 POOL = toy.make_pool()
 VALID = toy.make_pool(100, seed=1)
@@ -53,7 +55,7 @@ def test_one_step_is_that_of_numpy():
   state = step.make_init(model, tx, weighted)(jax.random.key(0), POOL)
   train_step = _one_step(model, tx, weighted)
   new, metrics = jax.jit(train_step)(state, POOL, VALID)
-  key, _, _ = jax.random.split(jax.random.fold_in(state.key, 0), 3)
+  key = jax.random.split(jax.random.fold_in(state.key, 0), 6)[0]
   index = np.asarray(plain.sample(key, state.sampler_state, POOL).index)
   image = np.asarray(POOL.source.image)[index] / 255.0
   label = np.asarray(POOL.label)[index]
@@ -74,7 +76,7 @@ def test_one_step_is_that_of_numpy():
 
 
 def _spy(gain, probe_size=16):
-  """A sampler whose state is the last feedback, to look at it."""
+  """Returns a sampler whose state is the last feedback."""
   plain = _sampler()
   arms = POOL.partitions["difficulty"]
 
@@ -90,17 +92,19 @@ def _spy(gain, probe_size=16):
       Feedback(jnp.zeros(probe_size), jnp.zeros(probe_size, jnp.int32)),
     ),
     sample=sample,
-    signal=lambda key, t: gain.measure(key, t, t.pool.partitions["difficulty"]),
-    prepare=gain.prepare,
     update=lambda state, draw, feedback: (state[0], feedback),
-    needs=("difficulty",),
+    signal=Signal(
+      lambda key, info: gain.measure(
+        key, info, info.pool.partitions["difficulty"]
+      ),
+      prepare=gain.prepare,
+    ),
+    spec=SamplerSpec(("difficulty",), "difficulty"),
   )
 
 
 def _gains(name, **arguments):
   """The feedback of a step with a gain, and the parameters around it."""
-  from alcurr.bandits.gains import GAINS
-
   sampler, tx, model = (
     _spy(GAINS[name](**arguments), arguments.get("probe_size", 16)),
     optax.sgd(0.5),
@@ -146,8 +150,6 @@ def test_first_order_gain_is_the_gradient_along_the_step():
 
 def test_first_order_gain_counts_the_momentum():
   """The second step of Adam-like state: a step against the gradient loses."""
-  from alcurr.bandits.gains import GAINS
-
   away = optax.GradientTransformation(
     lambda params: (),
     lambda grads, state, params: (grads, state),  # up the hill
@@ -178,8 +180,6 @@ def test_influence_is_the_inner_product_of_gradients():
   same = jax.tree.map(
     lambda x: x[jnp.zeros(50, jnp.int32)], VALID._replace(partitions={})
   )
-  from alcurr.bandits.gains import GAINS
-
   sampler = _spy(GAINS["influence"](probe_size=8))
   model, tx = toy.make_linear(), optax.sgd(0.5)
   state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
@@ -273,11 +273,11 @@ def test_what_the_gains_cost(model_name):
   if model_name == "mobilenet":  # a minute to compile, and the same once more
     return
   assert flops(gain="first_order_gain") / uniform <= 1.01
-  eighth = flops(gain="prediction_gain", every=8) / uniform
+  eighth = flops(gain="prediction_gain", interval=8) / uniform
   assert eighth == pytest.approx(1 + (every_step - 1) / 8, abs=0.01)
   influence = flops(
     gain="influence(probe_size=64, prepare_interval=4)",
-    every=8,
+    interval=8,
     arms_per_batch=32,
   )
   assert 1.05 < influence / uniform <= 1.15
@@ -304,5 +304,64 @@ def test_a_chunk_of_fewer_steps_is_that_many_steps():
 
 
 def test_trials_by_must_be_known():
-  with pytest.raises(ValueError, match="trials_by must be"):
+  with pytest.raises(ValueError, match="trials_by"):
     chunks.over_trials(lambda s: s, "pmap")
+
+
+def test_candidates_are_scored_in_eval_mode_and_the_worst_are_trained_on():
+  """The batch is the 16 of 64 with the largest loss, by NumPy."""
+  sampler = toy_samplers.largest_loss(batch_size=16, num_candidates=64)
+  tx, model = optax.sgd(0.3), toy.make_linear()
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
+  new, metrics = jax.jit(_one_step(model, tx, sampler))(state, POOL, VALID)
+  key = step.step_keys(state.key, 0).draw
+  index = np.asarray(sampler.sample(key, state.sampler_state, POOL).index)
+  params = jax.tree.map(np.asarray, state.params)
+  loss = _oracle_loss(
+    params,
+    np.asarray(POOL.source.image)[index] / 255.0,
+    np.asarray(POOL.label)[index],
+  )
+  largest = np.argsort(-loss)[:16]
+  assert set(np.asarray(metrics.index)) == set(index[largest])
+  np.testing.assert_allclose(metrics.loss, loss[largest].mean(), rtol=1e-5)
+  # The next step draws what comes after all of the candidates.
+  key = step.step_keys(state.key, 1).draw
+  after = sampler.sample(key, new.sampler_state, POOL).index
+  assert not set(np.asarray(after)) & set(index)
+
+
+def test_candidates_cost_a_forward_pass_on_each():
+  """64 scored for 16 trained on: four forward passes of the batch more."""
+  plain, tx, model = _sampler(), optax.sgd(0.3), toy.make_linear()
+
+  def flops(sampler):
+    init = step.make_init(model, tx, sampler)
+    state = jax.eval_shape(init, jax.random.key(0), POOL)
+    steps = step.make_steps(model, tx, sampler, make_gather())
+    return compilation.step_flops(steps, state, POOL, POOL)
+
+  candidates = toy_samplers.largest_loss(batch_size=16, num_candidates=64)
+  forward = 2 * 64 * 16 * toy.NUM_CLASSES  # of the linear layer alone
+  assert flops(candidates) - flops(plain) > forward
+
+
+def test_a_draws_own_labels_are_trained_on():
+  sampler = toy_samplers.relabelling(batch_size=16, num_classes=toy.NUM_CLASSES)
+  tx, model = optax.sgd(0.3), toy.make_linear()
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
+  _, metrics = jax.jit(_one_step(model, tx, sampler))(state, POOL, VALID)
+  index = np.asarray(metrics.index)
+  params = jax.tree.map(np.asarray, state.params)
+  label = (np.asarray(POOL.label)[index] + 1) % toy.NUM_CLASSES
+  image = np.asarray(POOL.source.image)[index] / 255.0
+  expected = _oracle_loss(params, image, label).mean()
+  np.testing.assert_allclose(metrics.loss, expected, rtol=1e-5)
+
+
+def test_any_feedback_is_logged_by_its_mean():
+  assert step.mean_feedback(()) is None
+  gains = Feedback(jnp.array([1.0, 2.0]), jnp.array([5, 6]))
+  assert float(step.mean_feedback(gains)) == 1.5
+  tree = {"a": jnp.array([[1.0, 2.0]]), "b": jnp.int32(6)}
+  assert float(step.mean_feedback(tree)) == 3

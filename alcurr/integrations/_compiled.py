@@ -1,0 +1,142 @@
+"""The functions of a sampler as a stream calls them, each one program.
+
+Compiled once for each sampler, however many streams use it.
+"""
+
+import functools
+from typing import Any, NoReturn
+
+import jax
+
+from alcurr.core.errors import UserError
+from alcurr.training import step
+from alcurr.types import (
+  Array,
+  Candidates,
+  Draw,
+  Pool,
+  PyTree,
+  Sampler,
+  Selection,
+  StepInfo,
+)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def sample(
+  sampler: Sampler,
+  key: Array,
+  number: Array,
+  state: PyTree,
+  pool: Pool,
+  ahead: Draw | None = None,
+  num_ahead: Array | int = 0,
+) -> Draw:
+  """Draws from a state that still has to move past the first of `ahead`."""
+  if ahead is not None:
+    state = jax.lax.fori_loop(
+      0,
+      num_ahead,
+      lambda i, state: sampler.update(
+        state, jax.tree.map(lambda x: x[i], ahead), ()
+      ),
+      state,
+    )
+  return sampler.sample(step.step_keys(key, number).draw, state, pool)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def select(
+  sampler: Sampler,
+  key: Array,
+  number: Array,
+  state: PyTree,
+  draw: Draw,
+  score: Array,
+) -> Selection:
+  return sampler.select(step.step_keys(key, number).select, state, draw, score)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def update(
+  sampler: Sampler, state: PyTree, draw: Draw, feedback: PyTree
+) -> PyTree:
+  return sampler.update(state, draw, feedback)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def measure(
+  sampler: Sampler,
+  key: Array,
+  number: Array,
+  draw: Draw,
+  candidates: Candidates | None,
+  before: Array,
+  after: Array,
+  pool: Pool,
+) -> PyTree:
+  """Returns the sampler's signal for a batch whose losses were measured.
+
+  Args:
+    sampler: with a signal.
+    key: of the stream's steps.
+    number: of the draw.
+    draw: of the B examples trained on.
+    candidates: that they were selected from; None without any.
+    before: [B] float32, their losses before the update.
+    after: [B] float32, their losses after it.
+    pool: drawn from, without its source.
+
+  Raises:
+    UserError: the signal needs more than these.
+  """
+
+  def loss_fn(params: PyTree, batch: Any) -> Array:
+    if batch is not _BATCH:
+      _OTHER_LOSSES.refuse()
+    return after if params is _NEW_PARAMS else before
+
+  info = StepInfo(
+    draw=draw,
+    candidates=candidates,
+    batch=_BATCH,
+    logits=_NotMeasured("the logits"),
+    loss=before,
+    params=_NotMeasured("the parameters"),
+    new_params=_NEW_PARAMS,
+    grads=_NotMeasured("the gradients"),
+    updates=_NotMeasured("the update of the parameters"),
+    pool=pool,
+    probe=_NotMeasured("held-out examples"),
+    loss_fn=loss_fn,
+    gather=_OTHER_LOSSES,
+    loss_jvp=_NotMeasured("derivatives of the losses"),
+    predict=_NotMeasured("predictions for held-out examples"),
+    prepared=_NotMeasured("derivatives of the losses"),
+  )
+  return sampler.signal.measure(step.step_keys(key, number).signal, info)
+
+
+class _NotMeasured:
+  """Stands for what only the model knows, and refuses to be read."""
+
+  def __init__(self, what: str):
+    self._what = what
+
+  def refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+    raise UserError(
+      "unsupported",
+      "update",
+      f"the sampler learns from {self._what}, which losses do not tell; "
+      "measure its signal in the loop and call update(feedback=...), or make "
+      "the sampler with gain=gains.prediction_gain()",
+    )
+
+  __getattr__ = __getitem__ = __call__ = __iter__ = __len__ = refuse
+  __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = refuse
+  __array__ = refuse
+
+
+_NEW_PARAMS = _NotMeasured("the parameters")
+_BATCH = _NotMeasured("the images")
+_OTHER_LOSSES = _NotMeasured("losses of examples outside of the batch")

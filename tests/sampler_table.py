@@ -1,0 +1,77 @@
+"""Every registered sampler, in one or several settings."""
+
+from alcurr import testing
+
+_bandit = {
+  "name": "active_bandit",
+  "bandit": "softmax(learning_rate=1.0)",
+  "gain": "prediction_gain",
+  "reward": "rank(window=50)",
+  "epsilon": "0.2",
+  "warmup": 2,
+}
+SAMPLERS = {
+  "uniform": {"name": "uniform"},
+  "uniform_replacement": {"name": "uniform", "replacement": True},
+  "bandit": _bandit,
+  "bandit_self": _bandit
+  | {
+    "gain": "self_prediction_gain(probe_size=4)",
+    "epsilon": "linear(value=1.0, end=0.1)",
+  },
+  "bandit_mean": _bandit
+  | {"gain": "mean_prediction_gain", "reward": "rank", "replacement": True},
+  "bandit_target": _bandit
+  | {"gain": "target_prediction_gain", "epsilon": "0", "warmup": 0},
+  "bandit_gradient": _bandit
+  | {"gain": "gradient_prediction_gain", "partition": "label"},
+  "bandit_first_order": _bandit | {"gain": "first_order_gain", "interval": 4},
+  "bandit_random": _bandit
+  | {
+    "gain": "random_gain",
+    "partition": "label_difficulty",
+    "arms_per_batch": 8,
+  },
+  "bandit_mixed": _bandit | {"arms_per_batch": testing.BATCH_SIZE},
+  "bandit_mixed_self": _bandit
+  | {"arms_per_batch": 4, "gain": "self_prediction_gain"},
+  "influence": _bandit
+  | {
+    "gain": "influence(probe_size=8, prepare_interval=2)",
+    "interval": 2,
+    "arms_per_batch": testing.BATCH_SIZE,
+  },
+  "class_reweighting": {"name": "class_reweighting", "per_class": 3},
+  "class_reweighting_every": {
+    "name": "class_reweighting",
+    "per_class": 3,
+    "interval": 2,
+    "replacement": True,
+  },
+  "class_balanced": {
+    "name": "fixed_policy",
+    "policy": "uniform",
+    "partition": "label",
+    "arms_per_batch": testing.BATCH_SIZE,
+  },
+  "fixed_policy": {
+    "name": "fixed_policy",
+    "policy": "fixed(weights=(0, 1, 2, 3, 4))",
+    "partition": "shuffled",
+  },
+  "curriculum": {"name": "curriculum"},
+  "anti_curriculum": {
+    "name": "curriculum",
+    "partition": "difficulty",
+    "descending": True,
+  },
+  "bucketed_curriculum": {"name": "bucketed_curriculum"},
+  "bucketed_curriculum_paced": {
+    "name": "bucketed_curriculum",
+    "partition": "difficulty",
+    "num_buckets": 4,
+    "pacing": "root",
+    "start": 0.3,
+    "full_at": 0.6,
+  },
+}

@@ -1,0 +1,39 @@
+"""Every bandit x every law of `alcurr.testing`, with no special case."""
+
+import jax.numpy as jnp
+import pytest
+
+from alcurr import bandits, testing
+
+# A new bandit adds a row.
+BANDITS = {"softmax": bandits.softmax(learning_rate=0.2)}
+
+
+def test_every_bandit_of_the_registry_is_in_the_table():
+  assert set(BANDITS) == set(bandits.BANDITS)
+
+
+@pytest.mark.parametrize("law", testing.BANDIT_LAWS)
+@pytest.mark.parametrize("name", BANDITS)
+def test_law(name, law):
+  testing.BANDIT_LAWS[law](BANDITS[name])
+
+
+def test_a_policy_that_is_no_distribution_breaks_a_law():
+  good = BANDITS["softmax"]
+  bad = good._replace(policy=lambda key, state: 2 * good.policy(key, state))
+  table = testing.check_bandit(bad).set_index("law")
+  assert not table.holds["policies are distributions"]
+
+
+def test_a_bandit_that_learns_backwards_breaks_a_law():
+  good = BANDITS["softmax"]
+
+  def update(state, outcome):
+    return good.update(
+      state, outcome._replace(reward=jnp.negative(outcome.reward))
+    )
+
+  table = testing.check_bandit(good._replace(update=update))
+  broken = list(table.law[~table.holds])
+  assert broken == ["one better arm is never drawn less than at first"]
