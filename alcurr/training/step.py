@@ -123,61 +123,21 @@ def make_init(
   return init
 
 
-class Forward(NamedTuple):
-  """The forward pass in train mode, always with the same key and state."""
+class _StepSpec(NamedTuple):
+  """The arguments of `make_steps`."""
 
-  # (params, batch) -> losses [B], (logits [B, V], model state)
-  losses: Callable[[PyTree, Batch], tuple[Array, tuple[Array, PyTree]]]
-  # (params, batch) -> losses [B]; drops the running statistics
-  loss_fn: Callable[[PyTree, Batch], Array]
+  model: Model
+  tx: optax.GradientTransformation
+  sampler: Sampler
+  gather: Gather
+  on_nonfinite: str
+  augment: Augment | None
+  loss: Loss
 
-
-def _make_forward(
-  model: Model, loss: Loss, key: Array, model_state: PyTree
-) -> Forward:
-  def losses(params: PyTree, batch: Batch):
-    logits, new_state = model.apply(
-      key, params, model_state, batch.image, train=True
-    )
-    return loss(logits, batch.label), (logits, new_state)
-
-  return Forward(losses, lambda params, batch: losses(params, batch)[0])
-
-
-def _select(
-  sampler: Sampler,
-  model: Model,
-  keys: StepKeys,
-  state: TrainState,
-  draw: Draw,
-  batch: Batch,
-) -> tuple[Draw, Batch, Candidates]:
-  """Scores M candidates in eval mode and keeps the B selected."""
-  logits, _ = model.apply(
-    keys.model, state.params, state.model_state, batch.image, train=False
-  )
-  score = sampler.score(logits, batch.label)
-  selection = sampler.select(keys.select, state.sampler_state, draw, score)
-  chosen = jax.tree.map(
-    lambda leaf: leaf[selection.slots], draw._replace(policy=None)
-  )._replace(weight=selection.weight, policy=draw.policy)
-  batch = jax.tree.map(lambda leaf: leaf[selection.slots], batch)
-  return chosen, batch, Candidates(draw, score, selection)
-
-
-def mean_feedback(feedback: PyTree) -> Array | None:
-  """Returns one number to log for a feedback, [] float32; None without one.
-
-  The mean gain, or the mean over all numbers of any other feedback.
-  """
-  if isinstance(feedback, Feedback):
-    return feedback.gain.mean()
-  leaves = [
-    leaf.astype(jnp.float32).reshape(-1)
-    for leaf in jax.tree.leaves(feedback)
-    if leaf.size
-  ]
-  return jnp.concatenate(leaves).mean() if leaves else None
+  @property
+  def signal(self) -> Signal:
+    """The sampler's signal, or one that measures nothing."""
+    return self.sampler.signal or Signal(lambda key, info: ())
 
 
 def make_steps(
@@ -210,122 +170,211 @@ def make_steps(
       f"on_nonfinite must be one of {', '.join(ON_NONFINITE)}, "
       f"got {on_nonfinite!r}"
     )
-  signal = sampler.signal or Signal(lambda key, info: ())
-  make_forward = functools.partial(_make_forward, model, loss)
-
-  def prepare(state: TrainState, pool: Pool, probe: Pool) -> PyTree:
-    if signal.prepare is None:
-      return ()
-    with jax.named_scope("prepare"):
-      keys = step_keys(state.key, state.step)
-      forward = make_forward(keys.model, state.model_state)
-      context = StepContext(state.params, probe, forward.loss_fn, gather)
-      return signal.prepare(keys.prepare, context)
-
-  def draw_batch(
-    keys: StepKeys, state: TrainState, pool: Pool
-  ) -> tuple[Draw, Batch, Candidates | None]:
-    """Draws what is trained on; candidates' images are gathered once."""
-    with jax.named_scope("draw"):
-      draw = sampler.sample(keys.draw, state.sampler_state, pool)
-    with jax.named_scope("gather_batch"):
-      batch = gather(pool, draw.index)
-      if draw.label is not None:
-        batch = batch._replace(label=draw.label)
-    candidates = None
-    if sampler.spec.num_candidates is not None:
-      with jax.named_scope("select"):
-        draw, batch, candidates = _select(
-          sampler, model, keys, state, draw, batch
-        )
-    if augment is not None:
-      with jax.named_scope("gather_batch"):
-        batch = batch._replace(image=augment(keys.augment, batch.image))
-    return draw, batch, candidates
-
-  def train_step(
-    state: TrainState, pool: Pool, probe: Pool, prepared: PyTree, measure: bool
-  ) -> tuple[TrainState, Metrics]:
-    keys = step_keys(state.key, state.step)
-    draw, batch, candidates = draw_batch(keys, state, pool)
-    forward = make_forward(keys.model, state.model_state)
-
-    def objective(params: PyTree):
-      loss, aux = forward.losses(params, batch)
-      return (draw.weight * loss).mean(), (loss, *aux)
-
-    with jax.named_scope("forward_backward"):
-      (mean_loss, (loss, logits, model_state)), grads = jax.value_and_grad(
-        objective, has_aux=True
-      )(state.params)
-    with jax.named_scope("optimizer"):
-      updates, opt_state = tx.update(grads, state.opt_state, state.params)
-      new_params = optax.apply_updates(state.params, updates)
-    info = StepInfo(
-      draw=draw,
-      candidates=candidates,
-      batch=batch,
-      logits=logits,
-      loss=loss,
-      params=state.params,
-      new_params=new_params,
-      grads=grads,
-      updates=updates,
-      pool=pool,
-      probe=probe,
-      loss_fn=forward.loss_fn,
-      gather=gather,
-      # The primal is the training forward pass again, and compiles to it.
-      loss_jvp=lambda tangent: jax.jvp(
-        lambda params: forward.loss_fn(params, batch),
-        (state.params,),
-        (tangent,),
-      )[1],
-      predict=lambda batch: model.apply(
-        keys.model, new_params, model_state, batch.image, train=False
-      )[0],
-      prepared=prepared,
-    )
-    drawn = candidates.draw if candidates else draw
-    with jax.named_scope("signal"):
-      feedback = signal.measure(keys.signal, info) if measure else ()
-    with jax.named_scope("sampler_update"):
-      sampler_state = sampler.update(state.sampler_state, drawn, feedback)
-    gain = mean_feedback(feedback)
-    with jax.named_scope("invariants"):
-      violation = invariants.check_draw(
-        sampler, state.sampler_state, pool, draw, batch
-      )
-      violation |= invariants.check_numbers(mean_loss, grads, new_params, gain)
-    new_state = TrainState(
-      step=state.step + 1,
-      key=state.key,
-      params=new_params,
-      model_state=model_state,
-      opt_state=opt_state,
-      sampler_state=sampler_state,
-    )
-    if on_nonfinite == "skip_update":
-      skipped = state._replace(
-        step=state.step + 1,
-        sampler_state=sampler.update(state.sampler_state, drawn, ()),
-      )
-      bad = (violation & invariants.NOT_FINITE.value) != 0
-      new_state = jax.tree.map(
-        lambda new, old: jnp.where(bad, old, new), new_state, skipped
-      )
-    return new_state, Metrics(
-      loss=mean_loss,
-      policy=draw.policy,
-      gain=jnp.float32(jnp.nan if gain is None else gain),
-      index=draw.index,
-      violation=violation,
-    )
-
+  spec = _StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
+  signal = spec.signal
   return Steps(
-    prepare=prepare,
-    measured=functools.partial(train_step, measure=True),
-    plain=functools.partial(train_step, measure=False),
+    prepare=functools.partial(_prepare, spec),
+    measured=functools.partial(_train_step, spec, measure=True),
+    plain=functools.partial(_train_step, spec, measure=False),
     interval=signal.interval,
     cycle=signal.interval * signal.prepare_interval,
+  )
+
+
+class _Forward(NamedTuple):
+  """The forward pass in train mode, always with the same key and state."""
+
+  # (params, batch) -> losses [B], (logits [B, V], model state)
+  losses: Callable[[PyTree, Batch], tuple[Array, tuple[Array, PyTree]]]
+  # (params, batch) -> losses [B]; drops the running statistics
+  loss_fn: Callable[[PyTree, Batch], Array]
+
+
+def _make_forward(spec: _StepSpec, key: Array, model_state: PyTree) -> _Forward:
+  def losses(params: PyTree, batch: Batch):
+    logits, new_state = spec.model.apply(
+      key, params, model_state, batch.image, train=True
+    )
+    return spec.loss(logits, batch.label), (logits, new_state)
+
+  return _Forward(losses, lambda params, batch: losses(params, batch)[0])
+
+
+def _prepare(
+  spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool
+) -> PyTree:
+  """Prepares the signal of a cycle of steps."""
+  signal = spec.signal
+  if signal.prepare is None:
+    return ()
+  with jax.named_scope("prepare"):
+    keys = step_keys(state.key, state.step)
+    forward = _make_forward(spec, keys.model, state.model_state)
+    context = StepContext(state.params, probe, forward.loss_fn, spec.gather)
+    return signal.prepare(keys.prepare, context)
+
+
+def _draw_batch(
+  spec: _StepSpec, keys: StepKeys, state: TrainState, pool: Pool
+) -> tuple[Draw, Batch, Candidates | None]:
+  """Draws the batch to train on; candidates' images are gathered once."""
+  with jax.named_scope("draw"):
+    draw = spec.sampler.sample(keys.draw, state.sampler_state, pool)
+  with jax.named_scope("gather_batch"):
+    batch = spec.gather(pool, draw.index)
+    if draw.label is not None:
+      batch = batch._replace(label=draw.label)
+  candidates = None
+  if spec.sampler.spec.num_candidates is not None:
+    with jax.named_scope("select"):
+      draw, batch, candidates = _select(spec, keys, state, draw, batch)
+  if spec.augment is not None:
+    with jax.named_scope("gather_batch"):
+      image = spec.augment(keys.augment, batch.image)
+      batch = batch._replace(image=image)
+  return draw, batch, candidates
+
+
+def _select(
+  spec: _StepSpec,
+  keys: StepKeys,
+  state: TrainState,
+  draw: Draw,
+  batch: Batch,
+) -> tuple[Draw, Batch, Candidates]:
+  """Scores M candidates in eval mode and keeps the B selected."""
+  logits, _ = spec.model.apply(
+    keys.model, state.params, state.model_state, batch.image, train=False
+  )
+  score = spec.sampler.score(logits, batch.label)
+  selection = spec.sampler.select(keys.select, state.sampler_state, draw, score)
+  chosen = jax.tree.map(
+    lambda leaf: leaf[selection.slots], draw._replace(policy=None)
+  )._replace(weight=selection.weight, policy=draw.policy)
+  batch = jax.tree.map(lambda leaf: leaf[selection.slots], batch)
+  return chosen, batch, Candidates(draw, score, selection)
+
+
+def mean_feedback(feedback: PyTree) -> Array | None:
+  """Returns one number to log for a feedback, [] float32; None without one.
+
+  The mean gain, or the mean over all numbers of any other feedback.
+  """
+  if isinstance(feedback, Feedback):
+    return feedback.gain.mean()
+  leaves = [
+    leaf.astype(jnp.float32).reshape(-1)
+    for leaf in jax.tree.leaves(feedback)
+    if leaf.size
+  ]
+  return jnp.concatenate(leaves).mean() if leaves else None
+
+
+def _train_step(
+  spec: _StepSpec,
+  state: TrainState,
+  pool: Pool,
+  probe: Pool,
+  prepared: PyTree,
+  measure: bool,
+) -> tuple[TrainState, Metrics]:
+  """Does one update, with the signal if `measure`."""
+  keys = step_keys(state.key, state.step)
+  draw, batch, candidates = _draw_batch(spec, keys, state, pool)
+  forward = _make_forward(spec, keys.model, state.model_state)
+
+  def objective(params: PyTree):
+    loss, aux = forward.losses(params, batch)
+    return (draw.weight * loss).mean(), (loss, *aux)
+
+  with jax.named_scope("forward_backward"):
+    (mean_loss, (loss, logits, model_state)), grads = jax.value_and_grad(
+      objective, has_aux=True
+    )(state.params)
+  with jax.named_scope("optimizer"):
+    updates, opt_state = spec.tx.update(grads, state.opt_state, state.params)
+    new_params = optax.apply_updates(state.params, updates)
+  info = StepInfo(
+    draw=draw,
+    candidates=candidates,
+    batch=batch,
+    logits=logits,
+    loss=loss,
+    params=state.params,
+    new_params=new_params,
+    grads=grads,
+    updates=updates,
+    pool=pool,
+    probe=probe,
+    loss_fn=forward.loss_fn,
+    gather=spec.gather,
+    # The primal is the training forward pass again, and compiles to it.
+    loss_jvp=lambda tangent: jax.jvp(
+      lambda params: forward.loss_fn(params, batch), (state.params,), (tangent,)
+    )[1],
+    predict=lambda batch: spec.model.apply(
+      keys.model, new_params, model_state, batch.image, train=False
+    )[0],
+    prepared=prepared,
+  )
+  with jax.named_scope("signal"):
+    feedback = spec.signal.measure(keys.signal, info) if measure else ()
+  new_state = TrainState(
+    step=state.step + 1,
+    key=state.key,
+    params=new_params,
+    model_state=model_state,
+    opt_state=opt_state,
+    sampler_state=_update_sampler(spec, state, info, feedback),
+  )
+  gain = mean_feedback(feedback)
+  violation = _check(spec, state, info, mean_loss, gain)
+  if spec.on_nonfinite == "skip_update":
+    new_state = _skip_if_not_finite(spec, state, new_state, info, violation)
+  return new_state, Metrics(
+    loss=mean_loss,
+    policy=draw.policy,
+    gain=jnp.float32(jnp.nan if gain is None else gain),
+    index=draw.index,
+    violation=violation,
+  )
+
+
+def _update_sampler(
+  spec: _StepSpec, state: TrainState, info: StepInfo, feedback: PyTree
+) -> PyTree:
+  """Returns the sampler's state after the draw that it made."""
+  drawn = info.candidates.draw if info.candidates else info.draw
+  with jax.named_scope("sampler_update"):
+    return spec.sampler.update(state.sampler_state, drawn, feedback)
+
+
+def _check(
+  spec: _StepSpec,
+  state: TrainState,
+  info: StepInfo,
+  mean_loss: Array,
+  gain: Array | None,
+) -> Array:
+  """Returns the bits of the invariants that a step violates, [] int32."""
+  with jax.named_scope("invariants"):
+    return invariants.check_draw(
+      spec.sampler, state.sampler_state, info.pool, info.draw, info.batch
+    ) | invariants.check_numbers(mean_loss, info.grads, info.new_params, gain)
+
+
+def _skip_if_not_finite(
+  spec: _StepSpec,
+  state: TrainState,
+  new_state: TrainState,
+  info: StepInfo,
+  violation: Array,
+) -> TrainState:
+  """Returns the state without the update if its numbers are not finite."""
+  skipped = state._replace(
+    step=state.step + 1, sampler_state=_update_sampler(spec, state, info, ())
+  )
+  bad = (violation & invariants.NOT_FINITE.value) != 0
+  return jax.tree.map(
+    lambda new, old: jnp.where(bad, old, new), new_state, skipped
   )
