@@ -85,7 +85,7 @@ class Batch(NamedTuple):
 
 
 class Draw(NamedTuple):
-  """What a sampler chose: B examples, or M candidates to select B from."""
+  """A sampler's choice: B examples, or M candidates to select B from."""
 
   index: Array  # [B] int32, into the pool
   prob: Array  # [B] float32, P(this slot draws this example | state)
@@ -103,7 +103,7 @@ class Selection(NamedTuple):
 
 
 class Candidates(NamedTuple):
-  """What was drawn and scored before a batch was selected from it."""
+  """The examples drawn and scored before a batch was selected from them."""
 
   draw: Draw  # of M examples
   score: Array  # [M] float32
@@ -111,7 +111,7 @@ class Candidates(NamedTuple):
 
 
 class StepContext(NamedTuple):
-  """Where a run stands before an update: what a signal may prepare from."""
+  """The state of a run before an update, for a signal to prepare from."""
 
   params: PyTree
   probe: Pool  # held-out examples that samplers may learn from
@@ -150,7 +150,7 @@ class Feedback(NamedTuple):
 
 
 class Signal(NamedTuple):
-  """What a sampler learns from, measured at every `interval`-th step.
+  """A measurement that a sampler learns from, at every `interval`-th step.
 
   Steps are counted from the first; those in between cost nothing extra, and
   `update` gets () for their feedback. The result of `prepare` serves
@@ -166,7 +166,7 @@ class Signal(NamedTuple):
 
 
 class SamplerSpec(NamedTuple):
-  """What the rest of the system must know about a sampler."""
+  """The properties of a sampler that the rest of the system must know."""
 
   partitions: tuple[str, ...] = ()  # of pool.partitions, that it reads
   arm_partition: str | None = None  # the one that `Draw.arm` refers to
@@ -221,7 +221,7 @@ class Reward(NamedTuple):
 
 
 class ArmOutcome(NamedTuple):
-  """What a bandit is told after a step."""
+  """The result of a step for every arm, which a bandit learns from."""
 
   reward: Array  # [K] float32, the mean of the arm's rewards; 0 if it has none
   count: Array  # [K] float32, gains credited to the arm

@@ -1,4 +1,4 @@
-"""What a sampler learns from a batch that another loop trained on."""
+"""Reads the feedback for a batch that another loop trained on."""
 
 import functools
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from alcurr.types import (
 
 
 class Measured(NamedTuple):
-  """What a loop measured of a batch; at most one is given."""
+  """The measurements of a batch by a loop; at most one is given."""
 
   losses: tuple[ArrayLike, ArrayLike] | None = None
   gains: ArrayLike | None = None

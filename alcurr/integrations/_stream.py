@@ -140,7 +140,7 @@ class IndexStream:
 
   @property
   def learns(self) -> bool:
-    """Whether the sampler learns from what was trained on."""
+    """True if the sampler learns from what was trained on."""
     return self._sampler.signal is not None
 
   @property

@@ -1,8 +1,7 @@
 """A given policy over arms that does not learn.
 
-The control of every bandit: what is its last policy worth from the start,
-what is the open-loop replay of its policy worth, and what is the best fixed
-policy of a grid? With partition="label" and an arm drawn for each example it
+The control of every bandit: how good is its last policy from the start, or the
+open-loop replay of its policy, or the best fixed policy of a grid? With partition="label" and an arm drawn for each example it
 is class-balanced uniform sampling. Cost: O(B) index arithmetic a step, no
 feedback.
 """

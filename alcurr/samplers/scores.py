@@ -1,4 +1,4 @@
-"""How hard each example is, by a model's answer to it.
+"""Scores of how hard an example is, from a model's logits for it.
 
 Each is a factory of a function (logits [B, V], label [B]) -> [B] float32,
 larger is harder.

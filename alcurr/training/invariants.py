@@ -151,7 +151,7 @@ def check_draw(
 
 
 def describe_nonfinite(bits: int) -> str:
-  """Returns the names of what is not finite, as "loss, gradient"."""
+  """Returns the names of the numbers not finite, as "loss, gradient"."""
   return ", ".join(
     bit.name.lower() for bit in Violation(int(bits)) & NOT_FINITE
   )

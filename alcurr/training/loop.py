@@ -22,7 +22,7 @@ from alcurr.types import Pool, TrainState
 
 
 class ResumeOptions(NamedTuple):
-  """Where a run starts, where its states are saved, and when it stops."""
+  """The start of a run, the writer of its checkpoints, and when to stop."""
 
   start: checkpoint.Checkpoint | None  # to resume from; None for a new run
   checkpoints: checkpoint_writer.Checkpoints

@@ -29,7 +29,7 @@ def test_table_worked_by_hand():
 
 
 def test_a_window_forgets():
-  """Of the last two: 1 below 3, 2 above 1, 0 below 2."""
+  """Among the last two: 1 below 3, 2 above 1, 0 below 2."""
   np.testing.assert_allclose(
     _one_arm([3, 1, 2, 0], window=2), [1, 0, 1, 0], atol=1e-6
   )

@@ -16,7 +16,7 @@ DELAY = 4
 
 
 def _dataset(stream, ahead):
-  """Indices, and what is loaded of them, by a thread that is ahead."""
+  """Indices and the examples loaded for them, by a prefetching thread."""
   dataset = IndexDataset(stream).map(lambda index: (index, IMAGES[index]))
   if not ahead:
     return dataset

@@ -64,7 +64,7 @@ def test_law(case, law):
 
 
 def _broken_laws(sampler: Sampler) -> dict[str, str]:
-  """What was seen of each law that the sampler breaks."""
+  """Returns what was seen of each law that the sampler breaks."""
   table = testing.check_sampler(sampler).set_index("law")
   names = [name.replace("_", " ") for name in testing.SAMPLER_LAWS]
   assert list(table.index) == names

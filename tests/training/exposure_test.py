@@ -173,7 +173,7 @@ def test_skipping_is_a_loop_that_leaves_those_updates_out(trials_by):
       index = np.asarray(metrics.index)
       if 33 in index:
         skipped.append(number)
-        # The pass over the pool goes on, and nothing else.
+        # The pass over the pool continues, and nothing else changes.
         state = state._replace(step=new.step, sampler_state=new.sampler_state)
       else:
         counts.update(index.tolist())
@@ -242,7 +242,7 @@ def test_a_violated_invariant_stops_the_run():
 
 
 def _metrics(index, wrong=None):
-  """Of [S, T, B] indices, where nothing else matters."""
+  """Returns the metrics of [S, T, B] indices; nothing else matters."""
   index = np.asarray(index, np.int32)
   zeros = np.zeros(index.shape[:2])
   wrong = np.zeros(index.shape[:2], np.int32) if wrong is None else wrong
@@ -267,7 +267,7 @@ def test_what_was_seen_is_a_count_by_numpy():
 
 
 def test_scored_and_trained_examples_are_counted_apart():
-  """Of 8 candidates a step, 2 are trained on; the second trial diverges."""
+  """Two of 8 candidates a step are trained on; the second trial diverges."""
   seen = exposure.init_exposure(2, 10)
   index = np.arange(2 * 3 * 2).reshape(2, 3, 2) % 10
   violation = np.array([[0, 0, 0], [0, 1, 0]], np.int32)

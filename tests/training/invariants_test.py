@@ -34,7 +34,7 @@ SAMPLER = samplers.get_sampler(
 
 
 def _wrong(sampler=SAMPLER, model=None, tx=None) -> Violation:
-  """What the first step of a run says of itself."""
+  """Returns the violations of a run's first step."""
   model, tx = model or toy.make_linear(), tx or optax.sgd(0.1)
   steps = step.make_steps(model, tx, sampler, make_gather())
   state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
@@ -43,7 +43,13 @@ def _wrong(sampler=SAMPLER, model=None, tx=None) -> Violation:
 
 
 def _wrong_draw(sampler=SAMPLER, gather=GATHER, fetch=None) -> Violation:
-  """What is said of a sampler's first draw, from a pool as `fetch` has it."""
+  """Returns the violations of a sampler's first draw.
+
+  Args:
+    sampler: draws from POOL.
+    gather: makes the batch.
+    fetch: (index) -> the pool to gather from; None for POOL.
+  """
   state = sampler.init(jax.random.key(0), POOL)
   draw = sampler.sample(jax.random.key(1), state, POOL)
   pool = fetch(draw.index) if fetch else POOL
@@ -180,7 +186,7 @@ def test_numbers_that_are_not_finite_are_told_apart():
 
 
 def test_no_gain_is_not_a_bad_one():
-  """Where none is measured it is NaN, and nothing is wrong."""
+  """A gain that is not measured is NaN, which violates nothing."""
   uniform = samplers.get_sampler(
     {"name": "uniform"}, "x", batch_size=16, num_steps=8
   )
@@ -205,11 +211,11 @@ def test_what_the_laws_cost():
 
   init = step.make_init(model, tx, SAMPLER)
   state = jax.eval_shape(init, jax.random.key(0), pool)
-  told = compilation.step_flops(steps, state, pool, pool)
-  untold = compilation.step_flops(
+  with_checks = compilation.step_flops(steps, state, pool, pool)
+  without = compilation.step_flops(
     steps._replace(measured=blind), state, pool, pool
   )
-  assert untold < told < 1.01 * untold
+  assert without < with_checks < 1.01 * without
 
 
 def test_on_nonfinite_must_be_known():

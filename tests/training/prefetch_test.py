@@ -1,4 +1,4 @@
-"""What is brought from the host ahead of the steps, and when.
+"""Prefetching from host memory: which examples, and when.
 
 That a run with it is one without stands in data/fetch_test.py.
 """
@@ -47,7 +47,7 @@ def _planned(run: RunSpec):
 
 
 def _draws(run: RunSpec, state) -> list[np.ndarray]:
-  """What the fused steps of each chunk draw: [S, T, B] each."""
+  """Returns what the fused steps of each chunk draw: [S, T, B] each."""
   steps = make_steps(run._replace(gather=make_gather()))
   one = jax.jit(jax.vmap(lambda s: steps.measured(s, POOL, POOL, ())))
   chunks = []

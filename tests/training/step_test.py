@@ -135,14 +135,14 @@ def test_prediction_gain_is_the_drop_on_the_batch():
 
 
 def test_gradient_prediction_gain_is_the_squared_norm():
-  """Of plain gradient descent: the step is the gradient times the rate."""
+  """In plain gradient descent the step is the gradient times the rate."""
   feedback, before, after = _gains("gradient_prediction_gain")
   squares = sum(((after[k] - before[k]) ** 2).sum() for k in before)
   np.testing.assert_allclose(feedback.gain, squares / 0.5**2, rtol=1e-4)
 
 
 def test_first_order_gain_is_the_gradient_along_the_step():
-  """Of plain gradient descent: its rate times the squared norm."""
+  """In plain gradient descent it is the rate times the squared norm."""
   feedback, before, after = _gains("first_order_gain")
   squares = sum(((after[k] - before[k]) ** 2).sum() for k in before)
   np.testing.assert_allclose(feedback.gain, squares / 0.5, rtol=1e-4)
