@@ -137,4 +137,5 @@ POLICIES = Registry(
     "given": fixed,
     "replay": replay,
   },
+  record=Policy,
 )
