@@ -1,13 +1,28 @@
 """Errors on the command line: one line on stderr and an exit status."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 import jax
+from absl import logging as absl_logging
 
 from alcurr.core.errors import FaultError, MachineError, UserError
+
+
+def set_up_logging() -> None:
+  """Logs from the level INFO on, without the chatter of other libraries."""
+  absl_logging.set_verbosity(absl_logging.INFO)
+  # JAX reports accelerators that the machine does not have.
+  logging.getLogger("jax").setLevel(logging.WARNING)
+  # Orbax reports every step of every checkpoint.
+  absl_logging.get_absl_logger().addFilter(
+    lambda record: (
+      "orbax" not in record.pathname or record.levelno >= logging.WARNING
+    )
+  )
 
 
 class Parser(argparse.ArgumentParser):

@@ -31,6 +31,4 @@ def check_can_make(folder: pathlib.Path, option: str) -> None:
 def check_plain(name: str, what: str) -> None:
   """Refuses the name of a file that leads to another folder."""
   if pathlib.PurePath(name).name != name or name == ".." or "\0" in name:
-    raise UserError(
-      "syntax", what, f"expected a plain file name, got {name!r}"
-    )
+    raise UserError("syntax", what, f"expected a plain file name, got {name!r}")

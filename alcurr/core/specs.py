@@ -165,7 +165,9 @@ def _split(
     )
   if not isinstance(spec.get("name"), str):
     raise UserError(
-      "missing", f"{field}.name", f"expected one of {', '.join(sorted(registry))}"
+      "missing",
+      f"{field}.name",
+      f"expected one of {', '.join(sorted(registry))}",
     )
   # "sgd(momentum=0.9)" may be the name in a dict too.
   name, arguments = parse(spec["name"], f"{field}.name")

@@ -14,6 +14,7 @@ from alcurr.core import specs
 from alcurr.core.registry import Registry
 from alcurr.core.schedules import SCHEDULES
 from alcurr.samplers._active_bandit import active_bandit
+from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.samplers._bucketed_curriculum import bucketed_curriculum
 from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._curriculum import curriculum
@@ -35,6 +36,7 @@ __all__ = [
   "curriculum",
   "fixed_policy",
   "get_sampler",
+  "make_arm_draw",
   "uniform",
 ]
 

@@ -39,7 +39,6 @@ from alcurr.types import (
   StepInfo,
 )
 
-
 _SOFTMAX = softmax(learning_rate=0.2)
 _PREDICTION_GAIN = prediction_gain()
 
