@@ -90,11 +90,11 @@ def quoted(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-  """Returns "known: a, b, c" and, for a likely typo, "; did you mean b?"."""
+  """Returns "Known: a, b, c" and, for a likely typo, ". Did you mean b?"."""
   known = sorted(known)
   close = difflib.get_close_matches(name, known, n=1)
-  hint = f"; did you mean {close[0]}?" if close else ""
-  return f"known: {', '.join(known) or 'none'}{hint}"
+  hint = f". Did you mean {close[0]}?" if close else ""
+  return f"Known: {', '.join(known) or 'none'}{hint}"
 
 
 def make(
@@ -119,10 +119,10 @@ def make(
     UserError: an unknown name or argument, or a value the factory refuses.
   """
   number = _to_number(spec)
-  if number is not None and isinstance(registry, Registry):
-    if registry.from_number:
-      with errors_in(field):
-        return registry.from_number(number)
+  from_number = getattr(registry, "from_number", None)
+  if number is not None and from_number:
+    with errors_in(field):
+      return from_number(number)
   name, arguments = _split(spec, registry, field)
   parameters = get_parameters(registry, name, field)
   known = [p for p in parameters if p not in context]
@@ -131,7 +131,7 @@ def make(
       raise UserError(
         "unknown",
         field,
-        f"{name} takes no {argument!r}; {nearest(argument, known)}",
+        f"{name} takes no {argument!r}. {nearest(argument, known)}",
       )
     arguments[argument] = _convert(
       value, parameters[argument], f"{field}.{argument}", context
@@ -183,7 +183,7 @@ def get_parameters(
     UserError: the registry has no factory of that name.
   """
   if name not in registry:
-    raise UserError("unknown", field, f"no {name!r}; {nearest(name, registry)}")
+    raise UserError("unknown", field, f"no {name!r}. {nearest(name, registry)}")
   factory = registry[name]
   try:
     signature = inspect.signature(factory, eval_str=True)

@@ -77,13 +77,15 @@ class Comparison:
       name: of a sampler of the experiment.
 
     Raises:
-      UserError: no sampler of that name is finished.
+      UserError: no finished sampler of that name draws from arms.
     """
     metrics = curves.read_metrics(self.workdir)
     if name not in metrics:
       raise UserError(
-        "unknown", "name", f"no {name!r}; {nearest(name, metrics)}"
+        "unknown", "name", f"no {name!r}. {nearest(name, metrics)}"
       )
+    if "policy" not in metrics[name]:
+      raise UserError("unsupported", "name", f"{name} does not draw from arms")
     policy = curves.policy_curve(metrics[name])
     gallery = read_gallery(self.workdir)
     looks = paper_figures.arms_of(self.workdir, name, policy.shape[1], gallery)

@@ -80,7 +80,9 @@ def _as_user_error(error: Exception) -> UserError:
     option, _, value = option.partition("=")
     kind = flags.FLAGS[option.removeprefix("--")].parser.flag_type()
     kinds = {"int": int, "float": float, "bool": bool}
-    expected = TYPE_NAMES.get(kinds.get(kind), f"another value ({cause})")
+    if kind not in kinds:
+      return UserError("type", option, str(cause))
+    expected = TYPE_NAMES[kinds[kind]]
     return UserError("type", option, f"expected {expected}, got {value!r}")
   text = str(error.args[0] if error.args else error).rstrip(".")
   if isinstance(error, flags.UnrecognizedFlagError):
@@ -135,7 +137,7 @@ def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
       names = list(known) if isinstance(known, ConfigDict) else []
       if key not in names:
         close = difflib.get_close_matches(key, names, n=1)
-        hint = f"; did you mean {place}.{close[0]}?" if close else ""
+        hint = f". Did you mean {place}.{close[0]}?" if close else ""
         raise UserError("unknown", f"{place}.{key}", f"no such field{hint}")
       known, place = known[key], f"{place}.{key}"
 
@@ -202,7 +204,7 @@ def _check_file(path: pathlib.Path) -> None:
     raise UserError("type", f"--config={path}", "expected a file, got a folder")
   siblings = {p.stem: p for p in path.parent.glob("*.py")}
   close = difflib.get_close_matches(path.stem, siblings, n=1, cutoff=0.8)
-  hint = f"; did you mean {siblings[close[0]]}?" if close else ""
+  hint = f". Did you mean {siblings[close[0]]}?" if close else ""
   raise UserError("missing", f"--config={path}", f"no such file{hint}")
 
 

@@ -155,7 +155,7 @@ def check_choice(field: str, value: str, choices: Collection[str]) -> None:
   """Refuses a text that is none of the choices."""
   if value not in choices:
     raise UserError(
-      "unknown", field, f"no {value!r}; {nearest(value, choices)}"
+      "unknown", field, f"no {value!r}. {nearest(value, choices)}"
     )
 
 
@@ -167,4 +167,4 @@ def _hint(name: str) -> str:
   close = difflib.get_close_matches(key, siblings, n=1)
   if not close:
     return ""
-  return f"; did you mean {'.'.join(filter(None, (group, close[0])))}?"
+  return f". Did you mean {'.'.join(filter(None, (group, close[0])))}?"
