@@ -48,9 +48,9 @@ def make_run(
     name: of the sampler.
     folder: for what the run leaves.
   """
-  job = setup.load_context(config, folder / "cache")
-  pools = on_device(setup.host_pools(config, job))
-  run, plan = sampler_run.compile_sampler_run(config, job, name, pools)
+  job = setup.load_context(build.build_experiment(config), folder / "cache")
+  pools = on_device(setup.host_pools(job))
+  run, plan = sampler_run.compile_sampler_run(job, name, pools)
   facts = sampler_run.fingerprint(run, plan, pools)
 
   def do(every: ConfigDict | None) -> None:
@@ -79,7 +79,6 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
   config.budget, config.batch_size = args.budget, args.batch_size
   # Without a reference model to train first.
   config.samplers.bandit.partition = "shuffled"
-  build.check(config)
   with tempfile.TemporaryDirectory() as folder:
     plan, do = make_run(config, args.sampler, pathlib.Path(folder))
 

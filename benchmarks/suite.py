@@ -57,7 +57,7 @@ def get_config(args: argparse.Namespace) -> ConfigDict:
     config.model.name += f"(dtype={args.dtype!r})"
   if args.data:
     config.data.source, config.data.dir = "files", args.data
-  build.check(config)
+  build.build_experiment(config)
   return config
 
 

@@ -38,7 +38,7 @@ from configs import (
 def test_it_passes_the_checks(config):
   if config.data.source == "files":
     config.data.dir = "somewhere"
-  build.check(config)
+  build.build_experiment(config)
 
 
 def test_the_paper_at_full_size_is_the_papers():
@@ -55,7 +55,7 @@ def test_the_paper_at_full_size_is_the_papers():
   assert total * left - 6 * deviation > 500_000
   assert len(config.samplers) == 9
   assert config.samplers.bandit.warmup == 100
-  mine = build.of_run(config, "bandit_32")
+  mine = build.run_config(config, "bandit_32")
   assert (mine.batch_size, mine.baseline) == (32, "uniform_32")
 
 
@@ -102,8 +102,8 @@ def test_the_ablation_is_a_full_factorial():
   cells = {tuple(cell.to_dict().items()) for cell in config.cells.values()}
   assert len(config.cells) == len(cells) == 2**4 * 4
   for name in config.cells:
-    run = build.of_run(config, name)
-    base = build.of_run(config, run.baseline)
+    run = build.run_config(config, name)
+    base = build.run_config(config, run.baseline)
     assert (base.batch_size, base.model.name) == (
       run.batch_size,
       run.model.name,
@@ -124,7 +124,7 @@ def test_every_sampler_is_tuned_over_the_same_rates():
   config = honest.get_config("rates=0.02 1e-3 1.5e-3 0.001")
   rates = [0.001, 0.0015, 0.02]
   for runs in config.tuned.values():
-    each = [build.of_run(config, name) for name in runs]
+    each = [build.run_config(config, name) for name in runs]
     assert [run.optimizer.learning_rate for run in each] == rates
     assert len({run.baseline for run in each}) == len(rates)
   assert config.baseline == "uniform-lr1e-03"

@@ -1,7 +1,7 @@
-"""Whatever a parser is given, it answers or raises what it declares.
+"""Whatever a parser is given, it returns or raises what it declares.
 
 A hundred examples each by default; `FUZZ_EXAMPLES=20000 pytest
-tests/fuzz_test.py` looks longer. What was found is in tests/bad_input.py.
+tests/fuzz_test.py` looks longer. Former failures are in tests/bad_input.py.
 """
 
 import json
@@ -25,7 +25,7 @@ from alcurr.core.schedules import SCHEDULES
 from alcurr.data import arrays
 from alcurr.data.pool import Dataset
 from alcurr.data.quickdraw import class_files, kaggle, reader, records
-from alcurr.experiments.config import build as config_settings
+from alcurr.experiments.config import budgets
 from alcurr.experiments.workdir import check_workdir
 from alcurr.models import MODELS, weight_files
 from alcurr.report import page
@@ -36,7 +36,7 @@ from configs import default, quickstart
 fuzz = settings(
   max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")),
   deadline=None,
-  # The folder is each example's to overwrite.
+  # Each example may overwrite the files.
   suppress_health_check=[
     HealthCheck.function_scoped_fixture,
     HealthCheck.too_slow,
@@ -69,7 +69,7 @@ ROWS = st.fixed_dictionaries(
 
 @st.composite
 def damaged(draw, contents):
-  """One of some contents with bytes changed, cut out or put in."""
+  """Draws a content, and changes, removes or inserts bytes."""
   data = bytearray(draw(st.sampled_from(contents)))
   for _ in range(draw(st.integers(0, 4))):
     place = draw(st.integers(0, len(data)))
@@ -105,7 +105,7 @@ def test_ndjson(tmp_path, lines, skip, recognized_only):
 
 
 def _check_class(path, skip, recognized_only=False):
-  """What is read is packed as it must be, or refused."""
+  """Checks that a file is refused, or that its drawings are well packed."""
   try:
     read = class_files.read_class(
       path, recognized_only=recognized_only, skip=skip
@@ -246,7 +246,7 @@ BUDGETS = st.text() | st.from_regex(
 @given(BUDGETS, st.integers(1, 2**20), st.integers(1, 2**40))
 def test_budgets(budget, batch_size, num_examples):
   try:
-    steps = config_settings.num_steps(budget, batch_size, num_examples)
+    steps = budgets.num_steps(budget, batch_size, num_examples)
   except UserError:
     return
   assert 1 <= steps < 2**31
@@ -270,7 +270,7 @@ VALUES = st.one_of(
 
 @st.composite
 def calls(draw):
-  """A registry, and a call that names one of it and, mostly, its arguments."""
+  """Draws a registry and a call of a factory, mostly with its arguments."""
   import inspect
 
   registry = draw(st.sampled_from(REGISTRIES))
@@ -308,7 +308,7 @@ def test_specs(call):
     st.tuples(st.sampled_from(["noise", "part", "rates", "x"]), st.text())
   ).map(lambda pairs: ",".join(f"{k}={v}" for k, v in pairs))
 )
-def test_what_stands_after_a_config(text):
+def test_the_arguments_of_a_config(text):
   defaults = {"noise": 0.3, "part": "all", "passes": 3, "rates": (1.0,)}
   try:
     read = default.arguments(text, **defaults)
@@ -378,7 +378,7 @@ def test_weights(tmp_path, weights, data):
 
 
 def _peak(call) -> int:
-  """Bytes that a call had at most, which may end in a UserError."""
+  """Returns the peak memory, in bytes, of a call that may raise UserError."""
   tracemalloc.start()
   try:
     call()
@@ -395,7 +395,7 @@ def _peak(call) -> int:
   [b"[],", b"{},", b'"ab",', b"-6,", b"1e1,", b'{"a":1},', b"[[1],[2]],"],
 )
 @pytest.mark.parametrize("inside", [b'{"drawing":[%s0]}', b'{"x":[%s0]}'])
-def test_a_line_takes_as_much_memory_as_is_stated(tmp_path, unit, inside):
+def test_the_memory_of_a_line_is_bounded(tmp_path, unit, inside):
   path = tmp_path / "x.ndjson"
   line = inside % (unit * (2**20 // len(unit)))
   path.write_bytes(line)
@@ -404,7 +404,7 @@ def test_a_line_takes_as_much_memory_as_is_stated(tmp_path, unit, inside):
 
 
 @pytest.mark.parametrize("unit", [b"[],", b"-6,", b"[[1],[2]],"])
-def test_a_row_takes_as_much_memory_as_is_stated(tmp_path, unit):
+def test_the_memory_of_a_row_is_bounded(tmp_path, unit):
   path = tmp_path / "x.csv"
   path.write_bytes(b'drawing,word\n"[%s0]",cat' % (unit * (2**20 // len(unit))))
   peak = _peak(lambda: class_files.read_class(path))
@@ -412,7 +412,7 @@ def test_a_row_takes_as_much_memory_as_is_stated(tmp_path, unit):
 
 
 @pytest.mark.parametrize(("count", "points"), [(65535, 0), (29, 65535)])
-def test_a_record_takes_as_much_memory_as_is_stated(tmp_path, count, points):
+def test_the_memory_of_a_record_is_bounded(tmp_path, count, points):
   path = tmp_path / "x.bin"
   stroke = struct.pack("<H", points) + bytes(2 * points)
   path.write_bytes(struct.pack("<Q2sbIH", 1, b"US", 1, 9, count))
@@ -422,7 +422,7 @@ def test_a_record_takes_as_much_memory_as_is_stated(tmp_path, count, points):
   assert _peak(lambda: class_files.read_class(path)) < 8 * size + 2**20
 
 
-def test_a_long_record_is_not_held(tmp_path):
+def test_a_long_record_is_not_read_whole(tmp_path):
   path = tmp_path / "x.bin"
   stroke = struct.pack("<H", 65535) + bytes(2 * 65535)
   head = struct.pack("<Q2sbIH", 1, b"US", 1, 9, 400)
@@ -431,7 +431,7 @@ def test_a_long_record_is_not_held(tmp_path):
   assert peak < 8 * records.LONGEST < path.stat().st_size
 
 
-def test_a_long_line_is_not_held(tmp_path):
+def test_a_long_line_is_not_read_whole(tmp_path):
   path = tmp_path / "x.ndjson"
   path.write_bytes(b"[" * (5 * records.LONGEST) + b"\n")
   peak = _peak(lambda: class_files.read_class(path, skip=True))
@@ -445,7 +445,7 @@ def test_leaps_of_a_raw_stroke_take_little_memory(tmp_path):
   assert _peak(lambda: class_files.read_class(path)) < 64 * path.stat().st_size
 
 
-def test_a_header_that_lies_takes_no_memory(tmp_path):
+def test_a_wrong_header_takes_no_memory(tmp_path):
   path = tmp_path / "a.npz"
   bad_input._zip(bad_input._header("(1000000000, 5, 5)", bytes(9)))(path)
   assert _peak(lambda: arrays.load_npz(path)) < 1e6
@@ -454,7 +454,7 @@ def test_a_header_that_lies_takes_no_memory(tmp_path):
   assert _peak(lambda: arrays.load_bitmap(path)) < 1e6
 
 
-def test_images_take_as_much_memory_as_is_stated(tmp_path):
+def test_the_memory_of_images_is_bounded(tmp_path):
   path = tmp_path / "a.npz"
   images = np.random.default_rng(0).random((400, 30, 30))
   np.savez_compressed(path, images=images, labels=np.arange(400) % 2)

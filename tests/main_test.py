@@ -1,4 +1,4 @@
-"""The command line: one tiny experiment whole, and again."""
+"""The command line: one tiny experiment, run and rerun."""
 
 import json
 import os
@@ -6,11 +6,8 @@ import pathlib
 import subprocess
 import sys
 
-import jax
 import pandas as pd
 import pytest
-
-from alcurr import main as cli
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICKSTART = f"--config={ROOT}/configs/quickstart.py"
@@ -30,7 +27,7 @@ TINY = (
 )
 
 
-# Even the smallest program is kept for the next process.
+# Even the smallest program is cached for the next process.
 ENVIRONMENT = {
   name: value
   for name, value in os.environ.items()
@@ -39,7 +36,7 @@ ENVIRONMENT = {
 
 
 def _guarded(log):
-  """The environment of a process that tests/guard watches."""
+  """Returns the environment of a process that tests/guard watches."""
   paths = [str(ROOT / "tests/guard"), ENVIRONMENT.get("PYTHONPATH", "")]
   return ENVIRONMENT | {
     "PYTHONPATH": os.pathsep.join(filter(None, paths)),
@@ -61,7 +58,7 @@ def _run(*args, env=ENVIRONMENT):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-  """A tiny experiment that ran to the end: its workdir and its output."""
+  """Runs a tiny experiment: its workdir and its output."""
   workdir = tmp_path_factory.mktemp("runs") / "tiny"
   env = _guarded(workdir.parent / "guard.log")
   done = _run(QUICKSTART, f"--workdir={workdir}", *TINY, env=env)
@@ -69,7 +66,7 @@ def finished(tmp_path_factory):
   return workdir, done
 
 
-def test_it_prints_the_table_and_leaves_the_files(finished):
+def test_it_prints_the_table_and_writes_the_files(finished):
   workdir, done = finished
   for word in ("sampler", "top-1", "uniform", "bandit_mean", "baseline"):
     assert word in done.stdout
@@ -91,25 +88,25 @@ def test_it_prints_the_table_and_leaves_the_files(finished):
       for file in ("metrics.jsonl", "result.json", "test.npz")
     ),
   }
-  # Every figure has its data beside it.
+  # Every figure has its data next to it.
   assert all(f.replace(".png", ".csv") in files for f in files if "png" in f)
 
 
 def test_it_keeps_to_itself(finished):
-  """No network, no pickle, and files in the workdir and the cache alone."""
-  beside = finished[0].parent
-  log = (beside / "guard.log").read_text().splitlines()
+  """It uses no network and no pickle, and opens only its own files."""
+  parent = finished[0].parent
+  log = (parent / "guard.log").read_text().splitlines()
   assert not [line for line in log if line.startswith("forbidden")]
   paths = {pathlib.Path(line.split(" ", 1)[1]) for line in log}
-  assert beside / "tiny/results.csv" in paths
+  assert parent / "tiny/results.csv" in paths
   elsewhere = [
     path
     for path in paths
-    if not path.is_relative_to(beside)
+    if not path.is_relative_to(parent)
     # Python's own compiled modules, and matplotlib's list of fonts.
     and not {"__pycache__", "matplotlib"} & {*path.parts}
   ]
-  # Where JAX writes down the names of its threads.
+  # JAX writes the names of its threads there.
   kernel = {pathlib.Path(os.devnull), pathlib.Path("/proc/self/comm")}
   assert set(elsewhere) <= kernel
 
@@ -144,7 +141,7 @@ def test_results_have_a_row_per_sampler_and_trial(finished):
   assert (results.map3 <= results.top3).all()
   scored = results.set_index("sampler").scoring_seconds
   assert (scored["uniform"] == 0).all() and (scored["bandit"] > 0).all()
-  # One pass over more than 192 examples, in which none comes twice.
+  # 192 examples of one pass over more, without a duplicate.
   uniform = results[results["sampler"] == "uniform"]
   assert uniform.effective_sample_size.tolist() == [192, 192]
   assert uniform.coverage.nunique() == 1 and 0.2 < uniform.coverage.max() < 0.3
@@ -152,7 +149,7 @@ def test_results_have_a_row_per_sampler_and_trial(finished):
   assert results[["diverged_step", "divergence_reason"]].isna().all(axis=None)
 
 
-def test_metrics_tell_of_every_trial(finished):
+def test_metrics_have_every_trial(finished):
   path = finished[0] / "runs" / "bandit" / "metrics.jsonl"
   rows = [json.loads(line) for line in path.open()]
   assert [(r["step"], r["trial"]) for r in rows] == [
@@ -168,27 +165,24 @@ def test_metrics_tell_of_every_trial(finished):
     assert len(row["valid"]["top1_by_arm"]["difficulty"]) == 3
 
 
-def test_the_same_command_again_keeps_what_is_finished(finished):
+def test_the_same_command_skips_finished_runs(finished):
   workdir, done = finished
   before = (workdir / "runs/bandit/result.json").stat().st_mtime_ns
   again = _run(QUICKSTART, f"--workdir={workdir}", *TINY, "--profile")
   assert again.returncode == 0
-  assert "bandit: finished before, kept; nothing is left to profile" in (
-    again.stderr
-  )
+  assert "bandit: already finished; not profiled" in again.stderr
   assert again.stdout == done.stdout
   assert (workdir / "runs/bandit/result.json").stat().st_mtime_ns == before
 
 
 def _programs(workdir):
-  """The compiled programs that lie beside a workdir."""
+  """Returns the names of the cached programs."""
   return {path.name for path in (workdir.parent / "cache/programs").glob("*")}
 
 
 @pytest.mark.slow
 def test_a_second_experiment_reuses_what_is_cached_and_agrees(finished):
-  """Another workdir: the scores and the programs from the cache, and the same
-  accuracies."""
+  """Scores and programs come from the cache, and results are the same."""
   workdir, _ = finished
   other = workdir.parent / "other"
   before = _programs(workdir)
@@ -204,7 +198,7 @@ def test_a_second_experiment_reuses_what_is_cached_and_agrees(finished):
 
 
 @pytest.mark.slow
-def test_a_sampler_whose_trials_all_diverge_is_told_after_the_others(tmp_path):
+def test_a_sampler_whose_trials_all_diverge_is_reported_last(tmp_path):
   config = tmp_path / "wild.py"
   config.write_text(
     "from ml_collections import ConfigDict\n"
@@ -223,9 +217,9 @@ def test_a_sampler_whose_trials_all_diverge_is_told_after_the_others(tmp_path):
   command = (f"--config={config}", f"--workdir={workdir}", *options)
   done = _run(*command)
   assert done.returncode == 1, done.stderr
-  said = [x for x in done.stderr.splitlines() if x.startswith("alcurr: ")]
-  assert len(said) == 1 and "Every trial of wild ended with a loss" in said[0]
-  assert "wild: trial 1 went wrong at step" in done.stderr
+  lines = [x for x in done.stderr.splitlines() if x.startswith("alcurr: ")]
+  assert len(lines) == 1 and lines[0].startswith("alcurr: wild: ")
+  assert "wild: trial 1 " in done.stderr
   assert "Traceback" not in done.stderr
   assert "0 of 2" in done.stdout and "baseline" in done.stdout
   results = pd.read_csv(workdir / "results.csv").set_index("sampler")
@@ -235,12 +229,12 @@ def test_a_sampler_whose_trials_all_diverge_is_told_after_the_others(tmp_path):
   assert (wild.diverged_step >= 1).all() and (wild.diverged_step <= 4).all()
   assert wild.divergence_reason.str.contains("loss|update").all()
   assert (workdir / "report.html").exists()
-  # The experiment is finished all the same, and says so again.
+  # The experiment is finished, and a rerun has the same exit status.
   assert _run(*command).returncode == 1
 
 
 @pytest.mark.slow
-def test_programs_are_kept_only_if_asked(tmp_path):
+def test_without_a_compilation_cache(tmp_path):
   config = tmp_path / "one.py"
   config.write_text(
     "from configs import quickstart\n"
@@ -252,13 +246,16 @@ def test_programs_are_kept_only_if_asked(tmp_path):
   options = [o for o in TINY if "bandit" not in o]
   workdir = tmp_path / "runs" / "one"
   done = _run(
-    *(f"--config={config}", f"--workdir={workdir}", "--nocompilation_cache"),
-    *("--profile", *options),
+    f"--config={config}",
+    f"--workdir={workdir}",
+    "--nocompilation_cache",
+    "--profile",
+    *options,
   )
   assert done.returncode == 0, done.stderr
   assert (workdir / "results.csv").exists()
   assert not _programs(workdir)
-  # It asks for a profile too, to spare an experiment of its own.
+  # The profile is tested here too: it needs an experiment of its own.
   profile = workdir / "runs" / "uniform" / "profile"
   assert {file.name for file in profile.iterdir()} == {
     *("summary.json", "parts.csv", "operations.csv", "cost.csv"),
@@ -267,18 +264,18 @@ def test_programs_are_kept_only_if_asked(tmp_path):
   assert "Profile of uniform: 12 steps of 2 trials" in done.stderr
 
 
-def test_a_folder_of_programs_that_the_user_named_stays():
-  before = jax.config.jax_compilation_cache_dir
-  try:
-    jax.config.update("jax_compilation_cache_dir", "/mine")
-    cli.keep_programs(pathlib.Path("runs/cache/programs"))
-    assert jax.config.jax_compilation_cache_dir == "/mine"
-  finally:
-    jax.config.update("jax_compilation_cache_dir", before)
+@pytest.mark.slow
+def test_the_users_own_compilation_cache_is_used(tmp_path):
+  cache = tmp_path / "mine"
+  env = ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+  workdir = tmp_path / "runs" / "tiny"
+  done = _run(QUICKSTART, f"--workdir={workdir}", *TINY, env=env)
+  assert done.returncode == 0, done.stderr
+  assert [*cache.iterdir()] and not _programs(workdir)
 
 
 def test_a_workdir_of_another_config_is_refused(finished):
   done = _run(QUICKSTART, f"--workdir={finished[0]}", *TINY, "--config.seed=5")
   assert done.returncode == 2
-  assert "another config (seed is 0 there, 5 here)" in done.stderr
+  assert "seed is 0 there, 5 here" in done.stderr
   assert "Traceback" not in done.stderr

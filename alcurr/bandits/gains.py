@@ -221,4 +221,5 @@ GAINS = Registry(
     "influence": influence,
     "random_gain": random_gain,
   },
+  record=Gain,
 )

@@ -64,4 +64,4 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Reward:
   return Reward(init, apply)
 
 
-REWARDS = Registry("rewards", {"rank": rank})
+REWARDS = Registry("rewards", {"rank": rank}, record=Reward)

@@ -1,1 +1,3 @@
-"""What every other package builds on: errors, specs, registries, files."""
+"""Errors, specs, registries, schedules and files: the base of every package."""
+
+__all__: list[str] = []

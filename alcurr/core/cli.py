@@ -1,22 +1,39 @@
-"""What the commands beside alcurr.main share: mistakes in one sentence."""
+"""Errors on the command line: one line on stderr and an exit status."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from alcurr.core.errors import FaultError, UserError
+import jax
+from absl import logging as absl_logging
+
+from alcurr.core.errors import FaultError, MachineError, UserError
+
+
+def set_up_logging() -> None:
+  """Logs from the level INFO on, without the chatter of other libraries."""
+  absl_logging.set_verbosity(absl_logging.INFO)
+  # JAX reports accelerators that the machine does not have.
+  logging.getLogger("jax").setLevel(logging.WARNING)
+  # Orbax reports every step of every checkpoint.
+  absl_logging.get_absl_logger().addFilter(
+    lambda record: (
+      "orbax" not in record.pathname or record.levelno >= logging.WARNING
+    )
+  )
 
 
 class Parser(argparse.ArgumentParser):
-  """Tells a mistake in the arguments as every other is told."""
+  """Reports mistakes in the arguments like every other mistake."""
 
   def error(self, message: str) -> NoReturn:
-    raise UserError(f"{message}; see {self.prog} --help.")
+    raise UserError("syntax", self.prog, f"{message}; see --help")
 
 
 def status(command: Callable[[], None]) -> int:
-  """Runs a command and says what went wrong, in one line on stderr.
+  """Runs a command and reports an error in one line on stderr.
 
   Returns:
     The exit status: 0; 2 after a user's mistake; 1 after a fault.
@@ -27,17 +44,33 @@ def status(command: Callable[[], None]) -> int:
     return say(error, 2)
   except FaultError as error:
     return say(error, 1)
-  except OSError as error:
-    where = f"{error.filename}: " if error.filename else ""
-    return say(
-      f"{where}{error.strerror or error}; mend that and run it again.", 1
-    )
+  except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+    return say(_machine_error(error), 1)
   return 0
 
 
-def say(what: object, number: int) -> int:
-  """Says what went wrong, in one line on stderr; returns the exit status."""
-  # A name in it may hold what no terminal can show.
-  text = " ".join(str(what).split()).encode(errors="backslashreplace").decode()
+def _machine_error(error: Exception) -> MachineError:
+  """Describes a failure of the machine; raises other errors of JAX."""
+  code, place, text = "memory", "CPU memory", "ran out"
+  if isinstance(error, OSError):
+    code, place = "disk", str(error.filename or "the machine")
+    text = error.strerror or str(error)
+  elif isinstance(error, jax.errors.JaxRuntimeError):
+    reason = str(error).splitlines()[0]
+    if not reason.startswith("RESOURCE_EXHAUSTED"):
+      raise error
+    place, text = "device memory", f"ran out ({reason})"
+  return MachineError(
+    code,
+    place,
+    f"{text}; what is finished is saved: fix the cause and rerun the command",
+  )
+
+
+def say(message: object, exit_status: int) -> int:
+  """Prints a message in one line on stderr; returns the exit status."""
+  # A file name may hold what no terminal can show.
+  text = " ".join(str(message).split())
+  text = text.encode(errors="backslashreplace").decode()
   print(f"alcurr: {text}", file=sys.stderr)
-  return number
+  return exit_status

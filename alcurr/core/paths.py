@@ -1,4 +1,4 @@
-"""Folders and names that could not be used, refused before they are."""
+"""Folders and names that cannot be used, refused before anything is written."""
 
 import os
 import pathlib
@@ -7,11 +7,11 @@ from alcurr.core.errors import UserError
 
 
 def check_can_make(folder: pathlib.Path, option: str) -> None:
-  """Refuses a folder that could not be made or written, and makes nothing.
+  """Refuses a folder that cannot be made or written to; makes nothing.
 
   Args:
-    folder: that need not exist.
-    option: which chooses it, for the message.
+    folder: need not exist.
+    option: the option that chooses the folder, for the message.
   """
   try:
     for place in (folder, *folder.absolute().parents):
@@ -23,14 +23,12 @@ def check_can_make(folder: pathlib.Path, option: str) -> None:
       reason = f"{place} cannot be written to"
     else:
       return
-  except OSError as error:  # such as a name too long
+  except OSError as error:  # such as a name that is too long
     reason = error.strerror
-  raise UserError(
-    f"{folder} cannot be used: {reason}; choose another {option}."
-  )
+  raise UserError("disk", option, f"{folder} cannot be used: {reason}")
 
 
 def check_plain(name: str, what: str) -> None:
-  """Refuses a name that would lead to another folder, as that of a file."""
+  """Refuses the name of a file that leads to another folder."""
   if pathlib.PurePath(name).name != name or name == ".." or "\0" in name:
-    raise UserError(f"{what} is called {name!r}, which names another folder.")
+    raise UserError("syntax", what, f"expected a plain file name, got {name!r}")

@@ -1,82 +1,128 @@
-"""Factories of other packages, named as the built-in ones are.
+"""Factories by name: the built-in ones, and those of other packages.
 
-A package offers them by entry points of its own, in its pyproject.toml:
+A package offers factories by entry points, in its pyproject.toml:
 
     [project.entry-points."alcurr.samplers"]
     round_robin = "their_package.round_robin:round_robin"
 
-Nothing of it is imported before a config names it. What alcurr has by a name
-is never looked for elsewhere.
+None of it is imported before a config names it. A built-in name always means
+the built-in factory.
 """
 
 import importlib.metadata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from alcurr.core.errors import UserError
 
+Factory = Callable[..., Any]
 
-class Registry(dict[str, Callable[..., Any]]):
-  """Built-in factories by name; another name is an entry point's."""
+# The registries by what their factories return. A list: an annotation that is
+# compared with a record need not be hashable.
+_BY_RECORD: list[tuple[Any, "Registry"]] = []
 
-  def __init__(self, kind: str, builtin: Mapping[str, Callable[..., Any]]):
-    """With the entry points of the group `alcurr.<kind>`.
+
+class Registry(MutableMapping[str, Factory]):
+  """Factories by name; iterating over the names imports no package."""
+
+  def __init__(
+    self,
+    kind: str,
+    builtin: Mapping[str, Factory],
+    record: Any = None,
+    from_number: Callable[[float], Any] | None = None,
+  ):
+    """Registers the built-in factories.
 
     Args:
-      kind: in the plural, such as "samplers".
-      builtin: the factories, of which the dict itself consists.
+      kind: the plural, such as "samplers"; other packages' factories are the
+        entry points of the group `alcurr.<kind>`.
+      builtin: the factories by name.
+      record: the type that the factories return. Arguments annotated with it
+        take specs of this registry.
+      from_number: makes the record that a bare number stands for.
     """
-    super().__init__(builtin)
+    self.record = record
+    self.from_number = from_number
     self._group = f"alcurr.{kind}"
+    self._builtin = dict(builtin)
+    if record is not None:
+      _BY_RECORD.append((record, self))
 
-  def __missing__(self, name: str) -> Callable[..., Any]:
-    """The factory of an entry point.
+  def __getitem__(self, name: str) -> Factory:
+    """Returns a factory, and imports its package if it is an entry point.
 
     Raises:
       KeyError: there is none of that name.
-      UserError: there are several, or it cannot be imported.
+      UserError: several packages offer it, or it cannot be imported.
     """
-    found = importlib.metadata.entry_points(group=self._group, name=name)
-    if not found:
+    if name in self._builtin:
+      return self._builtin[name]
+    points = importlib.metadata.entry_points(group=self._group, name=name)
+    if not points:
       raise KeyError(name)
-    packages = sorted({_package(point) for point in found})
+    packages = sorted({_package(point) for point in points})
     if len(packages) > 1:
       raise UserError(
-        f"{' and '.join(packages)} each offer {name!r} of {self._group}; "
-        "uninstall all but one."
+        "package",
+        f"{self._group}.{name}",
+        f"expected one package to offer it, got {' and '.join(packages)}",
       )
-    return _load(next(iter(found)), f"{name!r} of {self._group}")
+    return _load(next(iter(points)), f"{self._group}.{name}")
 
-  def known(self) -> list[str]:
-    """The names of all factories, the installed packages' among them."""
-    offered = importlib.metadata.entry_points(group=self._group)
-    return sorted({*self, *offered.names})
+  def __setitem__(self, name: str, factory: Factory) -> None:
+    self._builtin[name] = factory
+
+  def __delitem__(self, name: str) -> None:
+    del self._builtin[name]
+
+  def __contains__(self, name: object) -> bool:
+    return name in self._builtin or name in self._offered()
+
+  def __iter__(self) -> Iterator[str]:
+    yield from self._builtin
+    yield from sorted(self._offered() - self._builtin.keys())
+
+  def __len__(self) -> int:
+    return len(self._builtin.keys() | self._offered())
+
+  def _offered(self) -> set[str]:
+    return set(importlib.metadata.entry_points(group=self._group).names)
+
+  def is_record(self, value: Any) -> bool:
+    """Returns whether a value is what the factories return."""
+    if isinstance(self.record, type):
+      return isinstance(value, self.record)
+    return self.record is not None and callable(value)
 
 
-def known(registry: Mapping[str, Any]) -> Iterable[str]:
-  """The names that a registry or a plain dict has."""
-  return registry.known() if isinstance(registry, Registry) else registry
+def registry_of(annotation: Any) -> Registry | None:
+  """Returns the registry whose factories return what is annotated."""
+  return next(
+    (registry for record, registry in _BY_RECORD if record == annotation), None
+  )
 
 
 def _package(point: importlib.metadata.EntryPoint) -> str:
   return point.dist.name if point.dist else point.value
 
 
-def _load(
-  point: importlib.metadata.EntryPoint, what: str
-) -> Callable[..., Any]:
+def _load(point: importlib.metadata.EntryPoint, place: str) -> Factory:
   try:
     factory = point.load()
-  except Exception as error:  # anything that a package raises as it is imported
-    said = " ".join(str(error).split())
+  except Exception as error:  # a package's import may raise anything
+    reason = " ".join(str(error).split())
     raise UserError(
-      f"the package {_package(point)} offers {what} and cannot be imported "
-      f"({type(error).__name__}: {said}); mend it, or uninstall it."
+      "package",
+      place,
+      f"the package {_package(point)} cannot be imported "
+      f"({type(error).__name__}: {reason}); fix or uninstall it",
     ) from error
   if not callable(factory):
     raise UserError(
-      f"the package {_package(point)} offers {what} by {point.value}, which is "
-      f"of type {type(factory).__name__} and no factory; mend it, or uninstall "
-      "it."
+      "package",
+      place,
+      f"the package {_package(point)} must offer a factory, got {point.value} "
+      f"of type {type(factory).__name__}; fix or uninstall it",
     )
   return factory

@@ -1,52 +1,70 @@
-"""From the strings and dicts of a config to the records they name.
+"""Records from the strings and dicts of a config.
 
-A spec is a name (`"rank"`), a call of literals (`"rank(window=500)"`), a
-number where a schedule is wanted (`"0.2"`), or a dict with a `name` and the
-call's arguments. Names are looked up in an explicit dict; every mistake is
-one sentence that begins with the field it stands in.
+A spec is a name (`"rank"`), a call with literal arguments
+(`"rank(window=500)"`), or a dict with `name` and the arguments. Where the
+registry has a record for it, a number is a spec too (`0.2` or `"0.2"`).
+
+A factory's annotations say what its arguments are. One annotated with the
+record of a registry, such as `Gain` or `float | Schedule`, is given by a spec
+in turn.
 """
 
 import ast
 import contextlib
 import difflib
 import inspect
+import numbers
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from alcurr.core.errors import UserError
-from alcurr.core.registry import known as known_names
+from alcurr.core.registry import Registry, registry_of
 
-# What a function takes any number of, none too.
-_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+Parameters = Mapping[str, inspect.Parameter]
+
+# How a message calls the values of a type.
+TYPE_NAMES = {
+  bool: "True or False",
+  int: "a whole number",
+  float: "a number",
+  str: "a text",
+  tuple: "several numbers such as (1, 2)",
+  types.NoneType: "None",
+}
 
 
 @contextlib.contextmanager
-def errors_in(field: str) -> Iterator[None]:
-  """Turns a factory's ValueError into the user's, said of a field."""
+def errors_in(place: str) -> Iterator[None]:
+  """Turns a factory's ValueError into a UserError about a place."""
   try:
     yield
   except UserError:
     raise
   except ValueError as error:
-    raise UserError(f"{field}: {error}.") from error
+    raise UserError("argument", place, str(error)) from error
 
 
 def parse(spec: str, field: str) -> tuple[str, dict[str, Any]]:
-  """Splits `"name(a=1, b='x')"` into its name and keyword arguments."""
-  found = None
-  # Of a deep nesting, Python's own parser has too little stack or memory.
+  """Splits `"name(a=1, b='x')"` into its name and keyword arguments.
+
+  Raises:
+    UserError: the text is neither a name nor a call with literal arguments.
+  """
+  call = None
+  # Python's own parser may run out of stack on a deeply nested text.
   with contextlib.suppress(
     SyntaxError, ValueError, TypeError, RecursionError, MemoryError
   ):
-    found = _parse_call(spec.strip())
-  if found is None:
+    call = _parse_call(spec.strip())
+  if call is None:
     raise UserError(
-      f"{field}={quoted(spec)}: write a name, or a name with its arguments such "
-      "as rank(window=500)."
+      "syntax",
+      field,
+      f"expected a name or a call such as rank(window=500), got {quoted(spec)}",
     )
-  return found
+  return call
 
 
 def _parse_call(text: str) -> tuple[str, dict[str, Any]] | None:
@@ -67,20 +85,20 @@ def _parse_call(text: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def quoted(text: str) -> str:
-  """A text in quotes, cut if it is long."""
+  """Returns a text in quotes, cut if it is long."""
   return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
-def nearest(name: str, known: Any) -> str:
-  """`Known: a, b, c. Did you mean b?` for an unknown name."""
+def nearest(name: str, known: Iterable[str]) -> str:
+  """Returns "Known: a, b, c" and, for a likely typo, ". Did you mean b?"."""
   known = sorted(known)
   close = difflib.get_close_matches(name, known, n=1)
-  hint = f" Did you mean {close[0]}?" if close else ""
-  return f"Known: {', '.join(known)}.{hint}"
+  hint = f". Did you mean {close[0]}?" if close else ""
+  return f"Known: {', '.join(known) or 'none'}{hint}"
 
 
 def make(
-  spec: str | Mapping[str, Any],
+  spec: str | float | Mapping[str, Any],
   registry: Mapping[str, Callable[..., Any]],
   field: str,
   **context: Any,
@@ -88,12 +106,11 @@ def make(
   """Calls the registry's factory that a spec names.
 
   Args:
-    spec: a name, a call, or a dict with `name` and arguments.
-    registry: the factories by name; a `plugins.Registry` has those of other
-      packages too.
-    field: where the spec stands in the config, for the messages.
-    **context: what the run knows (`num_steps`, `batch_size`, ...); a factory
-      gets those that its signature names and the spec leaves out.
+    spec: see the module.
+    registry: the factories by name.
+    field: where the spec is in the config, for messages.
+    **context: what the run knows (`num_steps`, `batch_size`, ...). A factory
+      gets those that its signature names; the spec must not set them.
 
   Returns:
     What the factory returns.
@@ -101,98 +118,153 @@ def make(
   Raises:
     UserError: an unknown name or argument, or a value the factory refuses.
   """
-  if isinstance(spec, str):
-    name, arguments = parse(spec, field)
-  else:
-    arguments = {k: v for k, v in spec.items() if k != "name"}
-    if not isinstance(spec.get("name"), str):
-      known = known_names(registry)
-      raise UserError(f"{field}: give it a name. {nearest('', known)}")
-    # "sgd(momentum=0.9)" may stand as the name of a dict's spec too.
-    name, extra = parse(spec["name"], f"{field}.name")
-    arguments |= extra
-  try:
-    factory = registry[name]
-  except KeyError:
-    known = known_names(registry)
-    raise UserError(f"{field}: no {name!r}. {nearest(name, known)}") from None
-  signature = inspect.signature(factory)
-  # What the run knows is not the user's to say.
-  known = [p for p in signature.parameters if p not in context]
+  number = _to_number(spec)
+  from_number = getattr(registry, "from_number", None)
+  if number is not None and from_number:
+    with errors_in(field):
+      return from_number(number)
+  name, arguments = _split(spec, registry, field)
+  parameters = get_parameters(registry, name, field)
+  known = [p for p in parameters if p not in context]
   for argument, value in arguments.items():
     if argument not in known:
       raise UserError(
-        f"{field}: {name} takes no {argument!r}. "
-        f"{nearest(argument, known) if known else 'It takes nothing.'}"
+        "unknown",
+        field,
+        f"{name} takes no {argument!r}. {nearest(argument, known)}",
       )
-    check_type(value, signature.parameters[argument], f"{field}: {name}")
-  arguments = {
-    k: v for k, v in context.items() if k in signature.parameters
-  } | arguments
-  for argument, parameter in signature.parameters.items():
-    needed = parameter.default is inspect.Parameter.empty
-    if needed and argument not in arguments and parameter.kind not in _ANY:
-      raise UserError(
-        f"{field}: {name}: missing a required argument: {argument!r}."
-      )
-  with errors_in(f"{field}: {name}"):
-    try:
-      return factory(**arguments)
-    # A value that others than we look at, such as a dtype for optax.
-    except (TypeError, OverflowError) as error:
-      raise UserError(f"{field}: {name}: {error}.") from error
+    arguments[argument] = _convert(
+      value, parameters[argument], f"{field}.{argument}", context
+    )
+  arguments = {k: v for k, v in context.items() if k in parameters} | arguments
+  for argument, parameter in parameters.items():
+    if parameter.default is inspect.Parameter.empty and (
+      argument not in arguments
+    ):
+      raise UserError("missing", f"{field}.{argument}", f"required by {name}")
+  try:
+    return registry[name](**arguments)
+  except UserError:
+    raise
+  # Other libraries' factories raise the latter two, such as optax for a dtype.
+  except (ValueError, TypeError, OverflowError) as error:
+    raise UserError("argument", field, f"{name}: {error}") from error
 
 
-def check_type(value: Any, parameter: inspect.Parameter, place: str) -> None:
-  """Refuses a literal that is not of a parameter's annotated type.
+def _split(
+  spec: Any, registry: Mapping[str, Any], field: str
+) -> tuple[str, dict[str, Any]]:
+  """Returns the name and the arguments of a spec."""
+  if isinstance(spec, str):
+    return parse(spec, field)
+  if not isinstance(spec, Mapping):
+    raise UserError(
+      "type",
+      field,
+      f"expected one of {', '.join(sorted(registry))}, got {spec!r}",
+    )
+  if not isinstance(spec.get("name"), str):
+    raise UserError(
+      "missing",
+      f"{field}.name",
+      f"expected one of {', '.join(sorted(registry))}",
+    )
+  # "sgd(momentum=0.9)" may be the name in a dict too.
+  name, arguments = parse(spec["name"], f"{field}.name")
+  return name, {k: v for k, v in spec.items() if k != "name"} | arguments
 
-  An annotation that says nothing of literals admits every value.
 
-  Args:
-    value: number, text, None, list or tuple; or a record, which passes.
-    parameter: of a factory.
-    place: what the message begins with.
+def get_parameters(
+  registry: Mapping[str, Callable[..., Any]], name: str, field: str
+) -> Parameters:
+  """Returns the named parameters of a registry's factory.
+
+  Raises:
+    UserError: the registry has no factory of that name.
   """
-  kinds = _kinds(parameter.annotation)
+  if name not in registry:
+    raise UserError("unknown", field, f"no {name!r}. {nearest(name, registry)}")
+  factory = registry[name]
+  try:
+    signature = inspect.signature(factory, eval_str=True)
+  except NameError:  # a string annotation of a name imported for type checkers
+    signature = inspect.signature(factory)
+  variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+  return {
+    name: parameter
+    for name, parameter in signature.parameters.items()
+    if parameter.kind not in variadic
+  }
+
+
+def part_registry(parameter: inspect.Parameter) -> Registry | None:
+  """Returns the registry of specs that a parameter takes; None: of none."""
+  registries = map(registry_of, _members(parameter.annotation))
+  return next((r for r in registries if r is not None), None)
+
+
+def _convert(
+  value: Any,
+  parameter: inspect.Parameter,
+  place: str,
+  context: Mapping[str, Any],
+) -> Any:
+  """Makes the record of a nested spec, and checks the type of a literal."""
+  registry = part_registry(parameter)
+  kinds = _literal_types(parameter.annotation)
+  if registry is not None and isinstance(value, str | Mapping):
+    number = _to_number(value)
+    if number is not None and float in kinds:
+      return number
+    return make(value, registry, place, **context)
   literal = value is None or isinstance(value, str | float | int | tuple | list)
-  if not literal or not kinds or any(_is_of(value, kind) for kind in kinds):
-    return
-  # A number need not be told of as a whole one too.
-  said = [
-    k
-    for k in kinds
-    if k in _WORDS and not (float in kinds and k in (bool, int))
-  ]
-  words = " or ".join(_WORDS[kind] for kind in said)
-  raise UserError(f"{place}: {parameter.name} must be {words}, got {value!r}.")
+  # A NamedTuple is a record, not several numbers.
+  if not literal or hasattr(value, "_fields"):
+    return value
+  if any(has_type(value, kind) for kind in kinds):
+    return value
+  if registry is not None:
+    return make(value, registry, place, **context)
+  if not kinds:
+    return value
+  # Where any number is admitted, whole ones need no mention.
+  implied = (bool, int) if float in kinds else ()
+  names = [TYPE_NAMES[k] for k in kinds if k in TYPE_NAMES and k not in implied]
+  raise UserError(
+    "type", place, f"expected {' or '.join(names)}, got {value!r}"
+  )
 
 
-_WORDS = {
-  bool: "True or False",
-  int: "a whole number",
-  float: "a number",
-  str: "a text",
-  tuple: "several numbers such as (1, 2)",
-  types.NoneType: "None",
-}
-
-
-def _kinds(annotation: Any) -> list[type]:
-  """The types that an annotation's union is of; none if it admits any."""
+def _members(annotation: Any) -> tuple[Any, ...]:
   union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-  parts = typing.get_args(annotation) if union else (annotation,)
-  known = [typing.get_origin(part) or part for part in parts]
-  if not set(known) & _WORDS.keys() or Any in known:
+  return typing.get_args(annotation) if union else (annotation,)
+
+
+def _literal_types(annotation: Any) -> list[Any]:
+  """Returns the types of an annotation; none if it admits any literal."""
+  kinds = [typing.get_origin(m) or m for m in _members(annotation)]
+  if not set(kinds) & TYPE_NAMES.keys() or Any in kinds:
     return []
-  return known
+  return kinds
 
 
-def _is_of(value: Any, kind: type) -> bool:
+def has_type(value: Any, kind: type) -> bool:
+  """Returns whether a value is of a type; a bool is no number."""
   if kind in (int, float):
-    kinds = (int,) if kind is int else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool)
+    number = numbers.Integral if kind is int else numbers.Real
+    return isinstance(value, number) and not isinstance(value, bool)
   if kind is tuple:
     return isinstance(value, tuple | list) and all(
-      isinstance(x, int | float) and not isinstance(x, bool) for x in value
+      has_type(item, float) for item in value
     )
   return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _to_number(value: Any) -> float | None:
+  """Returns a number, or a text of a number, as a float; None: neither."""
+  if not isinstance(value, str) and not has_type(value, float):
+    return None
+  try:
+    return float(value)
+  except (ValueError, OverflowError):
+    return None

@@ -1,1 +1,3 @@
 """Many runs: configs, the runner, the comparison, prediction and tuning."""
+
+__all__ = ["comparison", "runner"]

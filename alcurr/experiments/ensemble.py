@@ -135,7 +135,7 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> Member:
   workdir = folder.absolute().parents[1]
   config = _read_config(workdir, folder.absolute().name)
   class_names, shape = _read_gallery(workdir, config)
-  mine = build.of_run(config, folder.absolute().name)
+  mine = build.run_config(config, folder.absolute().name)
   model = build.make_model(mine, shape, len(class_names))
   keys = jax.random.split(jax.random.key(0), len(result["trials"]))
   every = checkpoint.read_variables(

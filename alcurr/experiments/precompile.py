@@ -6,7 +6,6 @@ from concurrent import futures
 from typing import Any
 
 from absl import logging
-from ml_collections import ConfigDict
 
 from alcurr.core import cpu
 from alcurr.core.errors import UserError
@@ -18,12 +17,11 @@ from alcurr.training import checkpoint_writer, memory
 from alcurr.training.run import compile_run
 from alcurr.types import Pool
 
-REFERENCE = reference_model.NAME
+REFERENCE = build.REFERENCE
 
 
 def compile_runs(
-  config: ConfigDict,
-  job: ExperimentContext,
+  context: ExperimentContext,
   pools: dict[str, Pool],
   names: list[str],
   cache_dir: pathlib.Path,
@@ -33,8 +31,7 @@ def compile_runs(
   A plan's `compile_seconds` is the run's share of the time that all took.
 
   Args:
-    config: of the experiment.
-    job: likewise.
+    context: of the experiment.
     pools: on the host, not yet scored.
     names: of samplers, or REFERENCE.
     cache_dir: where other settings of the data find it.
@@ -46,14 +43,16 @@ def compile_runs(
   started = time.perf_counter()
   planned, needs = {}, {}
   with futures.ThreadPoolExecutor(cpu.cores()) as threads:
-    each = threads.map(lambda name: _plan(config, job, pools, name), names)
+    each = threads.map(lambda name: _plan(context, pools, name), names)
     for name, plan in zip(names, each, strict=True):
       planned[name], needs[name] = plan
   seconds = time.perf_counter() - started
-  alone = sum(one.plan.compile_seconds for one in planned.values())
+  alone = sum(one.compiled.compile_seconds for one in planned.values())
   for name, one in planned.items():
-    share = one.plan.compile_seconds / alone * seconds
-    planned[name] = one._replace(plan=one.plan._replace(compile_seconds=share))
+    share = one.compiled.compile_seconds / alone * seconds
+    planned[name] = one._replace(
+      compiled=one.compiled._replace(compile_seconds=share)
+    )
   for name, need in needs.items():
     free = memory.device_memory()
     known = "unknown" if free is None else memory.in_words(free)
@@ -68,7 +67,8 @@ def compile_runs(
     logging.info("That is too much: what would fit is being computed.")
     greediest = max(over, key=lambda name: over[name].total)
     copies = len(pools.keys() & build.TRAIN_ON)
-    num_train = len(job.parts["train"].label)
+    num_train = len(context.parts["train"].label)
+    config = context.experiment.config
     case = Case(
       config,
       names=tuple(over),
@@ -79,12 +79,11 @@ def compile_runs(
     )
 
     def measure(values: dict[str, Any]) -> memory.Need:
-      changed = build.changed(config, values)
-      build.check(changed)
-      other = setup.with_settings(config, job, changed, cache_dir)
-      other_pools = setup.host_pools(changed, other)
-      setup.check_fit(changed, other, other_pools)
-      return _plan(changed, other, other_pools, greediest)[1]
+      changed = build.build_experiment(build.changed(config, values))
+      other = setup.load_context(changed, cache_dir)
+      other_pools = setup.host_pools(other)
+      setup.check_fit(other, other_pools)
+      return _plan(other, other_pools, greediest)[1]
 
     who = REFERENCE if greediest == REFERENCE else f"samplers.{greediest}"
     raise UserError(advice.refusal(who, case, measure))
@@ -92,15 +91,15 @@ def compile_runs(
 
 
 def _plan(
-  config: ConfigDict, job: ExperimentContext, pools: dict[str, Pool], name: str
+  context: ExperimentContext, pools: dict[str, Pool], name: str
 ) -> tuple[PreparedRun, memory.Need]:
   if name == REFERENCE:
     pools = setup.with_probe(
-      {n: pools[n]._replace(partitions={}) for n in job.parts}
+      {n: pools[n]._replace(partitions={}) for n in context.parts}
     )
-    run = reference_model.make_run(config, job, pools)
+    run = reference_model.make_run(context, pools)
     planned = PreparedRun(run, compile_run(run, pools))
   else:
-    planned = sampler_run.compile_sampler_run(config, job, name, pools)
-  copies = checkpoint_writer.num_copies(config)
-  return planned, memory.need(planned.plan, pools, copies)
+    planned = sampler_run.compile_sampler_run(context, name, pools)
+  copies = checkpoint_writer.num_copies(context.experiment.config)
+  return planned, memory.need(planned.compiled, pools, copies)

@@ -1,7 +1,7 @@
-"""Samplers x trials of one config: check, prepare, run, report.
+"""Runs an experiment: check, prepare, train each sampler, report.
 
-What can be checked is checked before anything is built; what is finished is
-on disk before the next run begins.
+Everything is checked before anything is trained. A finished run is on disk
+before the next one begins.
 """
 
 import pathlib
@@ -11,7 +11,6 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from alcurr.core import files, lock, paths
-from alcurr.data import partitions
 from alcurr.data.pool import on_device
 from alcurr.experiments import (
   loggers,
@@ -22,6 +21,7 @@ from alcurr.experiments import (
   setup,
 )
 from alcurr.experiments.config import build
+from alcurr.experiments.config.build import BuiltExperiment
 from alcurr.experiments.loggers import background
 from alcurr.experiments.sampler_run import ExperimentContext
 from alcurr.experiments.workdir import check_workdir
@@ -35,30 +35,30 @@ def run(
   profile: bool = False,
   signals: preemption.Signals | None = None,
 ) -> pd.DataFrame:
-  """Runs an experiment, or what is left of it, and reports it.
+  """Runs an experiment, or what is not finished of it, and reports it.
 
   Args:
     config: see alcurr/experiments/config/defaults.py.
     workdir: the experiment's own folder, made if need be.
-    profile: each run leaves where the time of its steps goes, in `profile` of
-      its folder.
-    signals: those that are to stop it.
+    profile: whether each run writes where the time of its steps goes, in the
+      folder `profile` of its own.
+    signals: stop a run with a checkpoint.
 
   Returns:
     The summary, a row per sampler.
 
   Raises:
     UserError: a mistake in the config, the data or the workdir, or a run that
-      the device has no room for.
+      needs more memory than the device has.
     Stopped: by a signal, while a run was trained.
   """
-  build.check(config)
+  experiment = build.build_experiment(config)
   check_workdir(workdir, config)
   with lock.locked(workdir), _trackers(config, workdir) as trackers:
-    # Another process may have had it until now.
+    # Another process may have used the folder until now.
     check_workdir(workdir, config)
     signals = signals or preemption.Signals()
-    return _run(config, workdir, profile, signals, trackers)
+    return _run(experiment, workdir, profile, signals, trackers)
 
 
 def _trackers(config: ConfigDict, workdir: pathlib.Path) -> background.Trackers:
@@ -69,42 +69,50 @@ def _trackers(config: ConfigDict, workdir: pathlib.Path) -> background.Trackers:
 
 
 def _run(
-  config: ConfigDict,
+  experiment: BuiltExperiment,
   workdir: pathlib.Path,
   profile: bool,
   signals: preemption.Signals,
   trackers: background.Trackers,
 ) -> pd.DataFrame:
+  config = experiment.config
   files.remove_temporary(workdir)
   cache_dir = build.cache_dir(config, workdir)
   paths.check_can_make(cache_dir, "--config.cache_dir")
-  job = setup.load_context(config, cache_dir)
-  unscored = setup.host_pools(config, job)
-  setup.check_fit(config, job, unscored)
-  folders = {name: workdir / "runs" / name for name in config.samplers}
-  left = [n for n, f in folders.items() if not (f / "result.json").exists()]
-  if reference_model.lacks_scores(config, job, cache_dir):
-    left.insert(0, precompile.REFERENCE)
-  planned = precompile.compile_runs(config, job, unscored, left, cache_dir)
-  # All that can be refused has been: from here on the workdir is its own.
+  context = setup.load_context(experiment, cache_dir)
+  unscored = setup.host_pools(context)
+  setup.check_fit(context, unscored)
+  folders = {name: workdir / "runs" / name for name in experiment.runs}
+  names = [n for n, f in folders.items() if not (f / "result.json").exists()]
+  if reference_model.lacks_scores(context, cache_dir):
+    names.insert(0, build.REFERENCE)
+  prepared = precompile.compile_runs(context, unscored, names, cache_dir)
+  # Nothing is refused from here on, so the workdir may be written to.
   files.write_json(workdir / "config.json", config.to_dict())
   trackers.start()
   (workdir / "runs").mkdir(exist_ok=True)
   kept = workdir / "difficulty"
-  pools, scoring_seconds = make_pools(config, job, cache_dir, kept, signals)
-  class_names = job.parts["train"].class_names
-  gallery.write_gallery(workdir, pools["train"], job.gather, class_names)
+  pools, scoring_seconds = make_pools(context, cache_dir, kept, signals)
+  class_names = context.parts["train"].class_names
+  gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
   for name, folder in folders.items():
-    if name in planned:
-      this = planned.pop(name)
+    if name in prepared:
       sampler_run.run_sampler(
-        *(config, this, name, pools, scoring_seconds, folder, signals),
-        *(trackers, profile),
+        context,
+        prepared.pop(name),
+        name,
+        pools,
+        scoring_seconds,
+        folder,
+        signals,
+        trackers,
+        profile,
       )
     else:
-      rest = "; nothing is left to profile" if profile else ""
-      logging.info("%s: finished before, kept%s.", name, rest)
-      # What came last a killed process may not have told.
+      logging.info(
+        "%s: already finished%s.", name, "; not profiled" if profile else ""
+      )
+      # A killed process may not have sent the last rows.
       trackers.begin(name)
       trackers.end(name)
   summary = tables.write_tables(workdir, config.baseline)
@@ -114,22 +122,25 @@ def _run(
 
 
 def make_pools(
-  config: ConfigDict,
-  job: ExperimentContext,
+  context: ExperimentContext,
   cache_dir: pathlib.Path,
   kept: pathlib.Path,
   signals: preemption.Signals,
 ) -> tuple[dict[str, Pool], float]:
-  """Scores the pools if any sampler asks for it, and puts them on the device.
+  """Scores the pools if a sampler needs it, and puts them on the device.
 
-  The arguments are those of `reference.get_difficulty`.
+  Args:
+    context: of the experiment.
+    cache_dir: the folder with the scores.
+    kept: the folder of the reference model's checkpoints.
+    signals: stop its training.
 
   Returns:
     The pools by name, and the seconds that scoring took (when it was done).
   """
-  loss, seconds = {}, 0.0
-  if setup.needed_partitions(config) - partitions.UNSCORED:
-    loss, seconds = reference_model.get_difficulty(
-      config, job, cache_dir, kept, signals
+  score, seconds = {}, 0.0
+  if setup.needs_scores(context.experiment):
+    score, seconds = reference_model.get_difficulty(
+      context, cache_dir, kept, signals
     )
-  return on_device(setup.host_pools(config, job, loss)), seconds
+  return on_device(setup.host_pools(context, score)), seconds

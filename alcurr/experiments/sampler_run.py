@@ -1,4 +1,4 @@
-"""One sampler's run within an experiment: made, trained and written down."""
+"""One sampler's run within an experiment: compiled, trained and saved."""
 
 import contextlib
 import functools
@@ -11,17 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
-from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import files
 from alcurr.data import partitions
-from alcurr.data.augment import get_augment
 from alcurr.data.host_store import Lookup
 from alcurr.data.pool import Dataset
 from alcurr.experiments import preemption
-from alcurr.experiments.config import build
+from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.loggers.background import Trackers
 from alcurr.training import (
   checkpoint,
@@ -32,7 +30,6 @@ from alcurr.training import (
   loop,
   profiling,
 )
-from alcurr.training.optimizers import get_optimizer
 from alcurr.training.run import (
   CompiledRun,
   RunSpec,
@@ -52,143 +49,136 @@ class Network(NamedTuple):
 class ExperimentContext(NamedTuple):
   """What the runs of an experiment share."""
 
+  experiment: BuiltExperiment
   parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
   gather: Callable[[Pool, Array], Batch]
   networks: dict[str, Network]  # by the text of `config.model`
-  trials_by: str
-  lookup: Lookup | None = None  # of pools on the host
+  lookup: Lookup | None = None  # of pools in CPU memory
 
 
 class PreparedRun(NamedTuple):
   """A run and its compiled programs."""
 
   run: RunSpec
-  plan: CompiledRun
+  compiled: CompiledRun
 
 
 def compile_sampler_run(
-  config: ConfigDict,
-  job: ExperimentContext,
-  name: str,
-  pools: Mapping[str, Pool],
+  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
 ) -> PreparedRun:
-  """Makes and compiles a sampler's run; of the pools only shapes are read."""
-  this = make_run(config, job, name, pools)
-  plan = compile_run(this, _pools_of(config, name, pools))
-  return PreparedRun(this, plan)
+  """Compiles a sampler's run; only the shapes of the pools matter."""
+  run = make_run(context, name, pools)
+  return PreparedRun(run, compile_run(run, _own_pools(context, name, pools)))
 
 
-def _pools_of(
-  config: ConfigDict, name: str, pools: Mapping[str, Pool]
+def _own_pools(
+  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
 ) -> dict[str, Pool]:
-  """The pools with what the sampler trains on as "train"."""
-  return {**pools, "train": pools[build.of_run(config, name).train_on]}
+  """Returns the pools, with the one that a sampler trains on as "train"."""
+  train_on = context.experiment.runs[name].config.train_on
+  return {**pools, "train": pools[train_on]}
 
 
 def make_run(
-  config: ConfigDict,
-  job: ExperimentContext,
-  name: str,
-  pools: Mapping[str, Pool],
+  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
 ) -> RunSpec:
-  """The run of one of the config's samplers, at its equal share of cost."""
-  mine = build.of_run(config, name)
+  """Makes the run of a sampler, with the steps that its budget pays for."""
+  built = context.experiment.runs[name]
   # An epoch is one of the training pool, whatever pool a run draws from.
-  size = pools["train"].label.shape[0]
-  steps = build.num_steps(mine.budget, mine.batch_size, size)
-  this = _make_run(config, job, name, steps)
-  if config.budget_basis == "flops" and name != mine.baseline:
-    base = _make_run(config, job, mine.baseline, steps)
-    ratio = _flops_per_example(base, pools) / _flops_per_example(this, pools)
-    this = _make_run(config, job, name, max(int(steps * ratio), 1))
-  return this
+  num_steps = built.num_steps(pools["train"].label.shape[0])
+  run = make_run_spec(context, built, num_steps)
+  baseline = built.config.baseline
+  if context.experiment.config.budget_basis == "flops" and name != baseline:
+    base = make_run_spec(context, context.experiment.runs[baseline], num_steps)
+    ratio = _flops_per_example(base, pools) / _flops_per_example(run, pools)
+    run = make_run_spec(context, built, max(int(num_steps * ratio), 1))
+  return run
 
 
-def _flops_per_example(this: RunSpec, pools: Mapping[str, Pool]) -> float:
-  return count_flops(this, pools) / this.batch_size
+def _flops_per_example(run: RunSpec, pools: Mapping[str, Pool]) -> float:
+  return count_flops(run, pools) / run.batch_size
 
 
-def _make_run(
-  config: ConfigDict, job: ExperimentContext, name: str, steps: int
+def make_run_spec(
+  context: ExperimentContext, built: BuiltRun, num_steps: int
 ) -> RunSpec:
-  """The run of one of the config's samplers, of so many steps."""
-  mine = build.of_run(config, name)
-  network = job.networks[str(mine.model)]
+  """Makes the run of so many steps."""
+  experiment, config = context.experiment, built.config
+  network = context.networks[str(config.model)]
   return RunSpec(
-    sampler=build.make_sampler(config, name, steps),
+    sampler=built.make_sampler(num_steps),
     model=network.model,
-    tx=get_optimizer(mine.optimizer, steps),
-    gather=job.gather,
-    num_steps=steps,
-    batch_size=mine.batch_size,
-    seeds=build.seeds(config),
-    trials_by=job.trials_by,
+    tx=built.make_optimizer(num_steps),
+    gather=context.gather,
+    num_steps=num_steps,
+    batch_size=config.batch_size,
+    seeds=built.seeds,
+    trials_by=config.trials_by,
     num_evals=config.num_evals,
     chunk_steps=config.chunk_steps,
     score=network.score,
     on_nonfinite=config.on_nonfinite,
-    augment=get_augment(config.augment, "augment"),
-    loss=build.make_loss(config),
-    name=name,
-    lookup=job.lookup,
+    augment=experiment.augment,
+    loss=experiment.loss,
+    name=built.name,
+    lookup=context.lookup,
   )
 
 
 @contextlib.contextmanager
 def progress_bar(
-  name: str, this: RunSpec, start: checkpoint.Checkpoint | None = None
+  name: str, run: RunSpec, start: checkpoint.Checkpoint | None = None
 ) -> Iterator[Callable[[int, str], None]]:
-  """A bar with rate and time left; a line each tenth where no one watches."""
+  """Shows a progress bar; without a terminal, logs a line each tenth."""
   if start:
     logging.info(
-      "%s: goes on from step %d of %d.", name, start.step, this.num_steps
+      "%s: resumes from step %d of %d.", name, start.step, run.num_steps
     )
-  per_step = this.batch_size * len(this.seeds)
-  total = this.num_steps * per_step
+  per_step = run.batch_size * len(run.seeds)
+  total = run.num_steps * per_step
   # In a notebook tqdm draws a bar of the notebook's own.
-  watched = sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)
+  interactive = sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)
   with tqdm(
     total=total,
     initial=start.step * per_step if start else 0,
     desc=name,
     unit=" examples",
     unit_scale=True,
-    # Where no one watches the bar counts and its text goes to the log.
-    file=None if watched else io.StringIO(),
+    # Without a terminal the bar only counts; its text is logged.
+    file=None if interactive else io.StringIO(),
   ) as bar:
 
     def progress(examples: int, text: str) -> None:
       tenth = 10 * bar.n // total
       bar.set_postfix_str(text, refresh=False)
       bar.update(examples)
-      if not watched and 10 * bar.n // total > tenth:
+      if not interactive and 10 * bar.n // total > tenth:
         logging.info("%s", bar)
 
     yield progress
 
 
 def fingerprint(
-  this: RunSpec, plan: CompiledRun, pools: Mapping[str, Pool]
+  run: RunSpec, compiled: CompiledRun, pools: Mapping[str, Pool]
 ) -> dict[str, Any]:
-  """What a run that goes on has in common with the one that was cut off.
+  """Returns what a resumed run must have in common with its checkpoint.
 
-  What the config says is compared with the workdir's own; these come of the
-  data.
+  The workdir's config is compared elsewhere; this is what the data decides.
   """
   content = hashlib.blake2b(digest_size=16)
   for array in (pools["train"].label, pools["train"].scores["difficulty"]):
     content.update(np.asarray(array).tobytes())
   return {
-    "steps": this.num_steps,
-    "chunk_steps": plan.chunks.lengths[0],
-    "trials_by": this.trials_by,
+    "steps": run.num_steps,
+    "chunk_steps": compiled.chunks.lengths[0],
+    "trials_by": run.trials_by,
     "examples": content.hexdigest(),
   }
 
 
 def run_sampler(
-  config: ConfigDict,
-  planned: PreparedRun,
+  context: ExperimentContext,
+  prepared: PreparedRun,
   name: str,
   pools: Mapping[str, Pool],
   scoring_seconds: float,
@@ -197,32 +187,33 @@ def run_sampler(
   trackers: Trackers,
   profile: bool = False,
 ) -> None:
-  """Trains all trials of a sampler and leaves the run's files in a folder.
+  """Trains all trials of a sampler and writes the run's files.
 
-  A run that was cut off goes on from its last checkpoint. The folder is made
-  if need be, not those above it.
+  An interrupted run resumes from its last checkpoint. The folder is made if
+  need be, but not its parents.
 
   Raises:
-    Stopped: a signal came, and what was trained is kept.
+    Stopped: by a signal; a checkpoint is saved.
   """
   folder.mkdir(exist_ok=True)
-  this, plan = planned
-  pools = _pools_of(config, name, pools)
+  run, compiled = prepared
+  pools = _own_pools(context, name, pools)
   metrics, kept = folder / "metrics.jsonl", folder / "checkpoints"
-  common = fingerprint(this, plan, pools)
-  template = loop.abstract_run_state(this, plan, pools["train"])
+  common = fingerprint(run, compiled, pools)
+  template = loop.abstract_run_state(run, compiled, pools["train"])
   start = checkpoint.restore(kept, template, common, metrics)
   watch = None
   if profile:
     watch = functools.partial(
-      profiling.profile, folder / "profile", name, this, plan, pools
+      profiling.profile, folder / "profile", name, run, compiled, pools
     )
+  settings = context.experiment.config.checkpoint
   with (
     signals.held() as stop,
     files.json_lines(metrics, start and start.log_position) as lines,
-    progress_bar(name, this, start) as progress,
+    progress_bar(name, run, start) as progress,
     checkpoint_writer.Checkpoints(
-      kept, config.checkpoint, common, lines.log_position
+      kept, settings, common, lines.log_position
     ) as checkpoints,
   ):
     trackers.begin(name, start.log_position.bytes if start else 0)
@@ -232,55 +223,77 @@ def run_sampler(
       trackers.write(name, row)
 
     result = loop.train(
-      *(this, plan, pools, write, progress, watch),
+      run,
+      compiled,
+      pools,
+      write,
+      progress,
+      watch,
       loop.ResumeOptions(start, checkpoints, stop),
     )
-  test = score_pool(this, result.state, pools["test"])
+  test = score_pool(run, result.state, pools["test"])
   files.write_file(
     folder / "test.npz",
     lambda file: np.savez_compressed(file, rank=test.rank, loss=test.loss),
   )
   trials = [
-    _trial(result.exposure, trial, test, pools["test"])
-    for trial in range(len(this.seeds))
+    _trial_metrics(result.exposure, trial, test, pools["test"])
+    for trial in range(len(run.seeds))
   ]
-  scored = set(this.sampler.spec.partitions) - partitions.UNSCORED
+  _write_result(
+    context, prepared, name, folder, result, trials, scoring_seconds
+  )
+  trackers.end(name)
+
+
+def _write_result(
+  context: ExperimentContext,
+  prepared: PreparedRun,
+  name: str,
+  folder: pathlib.Path,
+  result: loop.Result,
+  trials: list[dict[str, Any]],
+  scoring_seconds: float,
+) -> None:
+  """Writes result.json, whose presence says that the run is finished."""
+  run, compiled = prepared
+  scored = set(run.sampler.spec.partitions) - partitions.UNSCORED
   files.write_json(
     folder / "result.json",
     {
       "sampler": name,
-      "sampler_spec": this.sampler.spec._asdict(),
-      "baseline": build.of_run(config, name).baseline,
-      "batch_size": this.batch_size,
+      "sampler_spec": run.sampler.spec._asdict(),
+      "baseline": context.experiment.runs[name].config.baseline,
+      "batch_size": run.batch_size,
       "steps": result.steps,
-      "examples_seen": result.steps * this.batch_size,
+      "examples_seen": result.steps * run.batch_size,
       "train_seconds": result.train_seconds,
-      "compile_seconds": plan.compile_seconds,
+      "compile_seconds": compiled.compile_seconds,
       "scoring_seconds": scoring_seconds if scored else 0.0,
-      "flops_per_step": plan.flops_per_step,
+      "flops_per_step": compiled.flops_per_step,
       "trials": trials,
       "environment": files.environment(),
     },
   )
-  trackers.end(name)
   top1 = [trial["top1"] for trial in trials if "top1" in trial]
   logging.info(
     "%s: %s, %.1f s a trial, %.1f s to compile.",
     name,
-    f"top-1 {np.mean(top1):.4f}" if top1 else "all trials went wrong",
+    f"top-1 {np.mean(top1):.4f}" if top1 else "all trials diverged",
     result.train_seconds,
-    plan.compile_seconds,
+    compiled.compile_seconds,
   )
 
 
-def _trial(
-  of_run: exposure.Exposure, trial: int, test: evaluation.Scores, pool: Pool
+def _trial_metrics(
+  measured: exposure.Exposure, trial: int, test: evaluation.Scores, pool: Pool
 ) -> dict[str, Any]:
-  """A trial's part of result.json; one that went wrong has no accuracies."""
-  if trial not in exposure.active_trials(of_run):
+  """Returns a trial's part of result.json; a diverged one has no metrics."""
+  if trial not in exposure.active_trials(measured):
     return {
-      "diverged_step": int(of_run.diverged_step[trial]),
-      "divergence_reason": invariants.describe_nonfinite(of_run.wrong[trial]),
+      "diverged_step": int(measured.diverged_step[trial]),
+      "divergence_reason": invariants.describe_nonfinite(measured.wrong[trial]),
     }
   scores = evaluation.Scores(test.rank[trial], test.loss[trial])
-  return exposure.trial_metrics(of_run, trial) | evaluation.report(scores, pool)
+  metrics = exposure.trial_metrics(measured, trial)
+  return metrics | evaluation.report(scores, pool)

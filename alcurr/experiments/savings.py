@@ -52,7 +52,7 @@ def _scaled(
 def _of_run(case: Case, name: str) -> ConfigDict:
   # The reference model is none of the samplers, and has the config's own.
   own = name in case.config.samplers
-  return build.of_run(case.config, name) if own else case.config
+  return build.run_config(case.config, name) if own else case.config
 
 
 def _place(case: Case, name: str, field: str) -> str:

@@ -1,4 +1,4 @@
-"""What the runs of an experiment share: its data, networks and pools."""
+"""The data, networks and pools that the runs of an experiment share."""
 
 import functools
 import pathlib
@@ -7,150 +7,129 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 from absl import logging
-from ml_collections import ConfigDict
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import partitions, sources
 from alcurr.data.pool import concatenate, host_pool
 from alcurr.experiments.config import build
+from alcurr.experiments.config.build import BuiltExperiment
 from alcurr.experiments.sampler_run import ExperimentContext, Network
 from alcurr.training.run import make_score
 from alcurr.types import Pool
 
 
 def load_context(
-  config: ConfigDict, cache_dir: pathlib.Path
+  experiment: BuiltExperiment, cache_dir: pathlib.Path
 ) -> ExperimentContext:
-  """Loads the data and builds what all runs share."""
-  job = make_context(config, sources.load(config.data, cache_dir))
-  logging.info(
-    "%s of %d classes; device: %s; trials by %s.",
-    ", ".join(f"{len(part.label)} {name}" for name, part in job.parts.items()),
-    len(job.parts["train"].class_names),
-    jax.devices()[0].device_kind,
-    job.trials_by,
-  )
-  return job
-
-
-def make_context(
-  config: ConfigDict, data: sources.LoadedData
-) -> ExperimentContext:
-  """Builds what all runs share, for data that is loaded."""
-  parts, gather, lookup = data
-  one = jax.eval_shape(
+  """Loads the data, and builds the networks for it."""
+  config = experiment.config
+  parts, gather, lookup = sources.load(config.data, cache_dir)
+  batch = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
-  num_classes = len(parts["train"].class_names)
-  trials_by = config.trials_by
-  loss = build.make_loss(config)
+  class_names = parts["train"].class_names
   networks = {}
-  for mine in (config, *(build.of_run(config, n) for n in config.samplers)):
-    if str(mine.model) not in networks:
-      model = build.make_model(mine, one.image.shape[1:], num_classes)
-      score = make_score(model, gather, config.eval_batch_size, trials_by, loss)
-      networks[str(mine.model)] = Network(model, score)
-  return ExperimentContext(parts, gather, networks, trials_by, lookup)
-
-
-def with_settings(
-  config: ConfigDict,
-  job: ExperimentContext,
-  changed: ConfigDict,
-  cache_dir: pathlib.Path,
-) -> ExperimentContext:
-  """The job of another config, of the same data as far as it is the same."""
-  data = sources.LoadedData(job.parts, job.gather, job.lookup)
-  count = changed.data.train_examples
-  if any(changed.data[f] != config.data[f] for f in ("render", "pool")):
-    data = sources.load(changed.data, cache_dir)
-  elif count != config.data.train_examples:
-    fewer = sources.first_by_key(data.parts["train"], count)
-    data = data._replace(parts=data.parts | {"train": fewer})
-  return make_context(changed, data)
-
-
-def needed_partitions(config: ConfigDict) -> set[str]:
-  """The names of the partitions that this experiment's samplers read."""
-  samplers = (
-    build.make_sampler(config, name, build.MOST_STEPS)
-    for name in config.samplers
+  for run in (experiment.reference, *experiment.runs.values()):
+    key = str(run.config.model)
+    if key not in networks:
+      model = build.make_model(
+        run.config, batch.image.shape[1:], len(class_names)
+      )
+      score = make_score(
+        model,
+        gather,
+        config.eval_batch_size,
+        config.trials_by,
+        experiment.loss,
+      )
+      networks[key] = Network(model, score)
+  sizes = [f"{len(part.label)} {name}" for name, part in parts.items()]
+  logging.info(
+    "%s of %d classes; device: %s; trials by %s.",
+    ", ".join(sizes),
+    len(class_names),
+    jax.devices()[0].device_kind,
+    config.trials_by,
   )
-  return {
-    partition for sampler in samplers for partition in sampler.spec.partitions
-  }
+  return ExperimentContext(experiment, parts, gather, networks, lookup)
+
+
+def needs_scores(experiment: BuiltExperiment) -> bool:
+  """Returns whether a sampler reads a partition by difficulty."""
+  return bool(experiment.partitions - partitions.UNSCORED)
 
 
 def host_pools(
-  config: ConfigDict,
-  job: ExperimentContext,
-  loss: Mapping[str, np.ndarray] | None = None,
+  context: ExperimentContext,
+  difficulty: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Pool]:
-  """The pools by name, of NumPy arrays.
+  """Returns the pools by name, of NumPy arrays.
 
   Args:
-    config: of the experiment.
-    job: likewise.
-    loss: the difficulty of the parts, where it is known.
+    context: of the experiment.
+    difficulty: of the examples of each part, [N]; None: not yet known.
+
+  Raises:
+    UserError: more arms than the smallest class has examples.
   """
-  needed, num_arms = needed_partitions(config), config.difficulty.num_arms
-  if needed & partitions.IN_CLASS:
-    part = job.parts["train"]
-    with specs.errors_in("difficulty"):
-      partitions.check_num_arms(part.label, num_arms, part.class_names)
-  parts, loss = dict(job.parts), dict(loss or {})
-  mine = [build.of_run(config, name) for name in config.samplers]
-  if any(one.train_on == "train_and_probe" for one in mine):
-    both = ("train", "probe")
-    parts["train_and_probe"] = concatenate(*(parts[name] for name in both))
-    if loss:
-      loss["train_and_probe"] = np.concatenate([loss[name] for name in both])
+  experiment = context.experiment
+  num_arms = experiment.config.difficulty.num_arms
+  if experiment.partitions & partitions.IN_CLASS:
+    train = context.parts["train"]
+    with specs.errors_in("difficulty.num_arms"):
+      partitions.check_num_arms(train.label, num_arms, train.class_names)
+  parts, difficulty = dict(context.parts), dict(difficulty or {})
+  joint = "train_and_probe"
+  if any(run.config.train_on == joint for run in experiment.runs.values()):
+    parts[joint] = concatenate(parts["train"], parts["probe"])
+    if difficulty:
+      difficulty[joint] = np.concatenate(
+        [difficulty["train"], difficulty["probe"]]
+      )
   pools = {}
   for name, part in parts.items():
-    difficulty = loss.get(name, np.zeros(len(part.label), np.float32))
-    partition = {
-      kind: partitions.PARTITIONS[kind](part.label, difficulty, num_arms)
-      for kind in needed
+    score = difficulty.get(name, np.zeros(len(part.label), np.float32))
+    by_name = {
+      kind: partitions.PARTITIONS[kind](part.label, score, num_arms)
+      for kind in experiment.partitions
     }
-    pools[name] = host_pool(part, difficulty, partition)
+    pools[name] = host_pool(part, score, by_name)
   return with_probe(pools)
 
 
 def with_probe(pools: dict[str, Pool]) -> dict[str, Pool]:
-  """Without a probe split of their own, samplers learn from the valid one."""
+  """Adds the valid pool as the probe pool where there is no probe split."""
   return {"probe": pools["valid"]} | pools
 
 
-def check_fit(
-  config: ConfigDict, job: ExperimentContext, pools: dict[str, Pool]
-) -> None:
+def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
   """Refuses numbers that do not fit the data, before anything is trained.
 
   Args:
-    config: of the experiment.
-    job: likewise.
-    pools: on the host; the arms' sizes do not depend on the scores.
+    context: of the experiment.
+    pools: on the host; the sizes of the arms do not depend on the scores.
+
+  Raises:
+    UserError: at the field.
   """
-  size = len(job.parts["train"].label)
-  if needed_partitions(config) - partitions.UNSCORED:
-    build.num_steps(
-      *(config.difficulty.budget, config.batch_size, size),
-      field="difficulty.budget",
-    )
-  for name in config.samplers:
-    mine = build.of_run(config, name)
-    steps = build.num_steps(mine.budget, mine.batch_size, size)
-    sampler = build.make_sampler(config, name, steps)
+  experiment = context.experiment
+  size = len(context.parts["train"].label)
+  if needs_scores(experiment):
+    experiment.reference.num_steps(size)
+  for name, run in experiment.runs.items():
+    sampler = run.make_sampler(run.num_steps(size))
     init = functools.partial(sampler.init, pool=pools["train"])
     with specs.errors_in(f"samplers.{name}"):
-      # Its checks alone: a state may hold something for every step.
+      # Only shapes: a state may hold an entry for every step.
       state = jax.eval_shape(init, jax.random.key(0))
       key = jax.eval_shape(jax.random.key, 0)
       draw = jax.eval_shape(sampler.sample, key, state, pools["train"])
-    # A sampler that is not built for each run draws what it draws.
-    if draw.index.shape != (mine.batch_size,):
+    # A sampler's record, unlike a spec, has a batch size of its own.
+    expected = sampler.spec.num_candidates or run.config.batch_size
+    if draw.index.shape != (expected,):
       raise UserError(
-        f"samplers.{name} draws {list(draw.index.shape)} examples a step, and "
-        f"batch_size is {mine.batch_size}; make them equal."
+        "conflict",
+        f"samplers.{name}",
+        f"expected {expected} examples a step, got {list(draw.index.shape)}",
       )

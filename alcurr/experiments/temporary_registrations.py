@@ -1,8 +1,7 @@
-"""Samplers, models and their parts that are objects of the calling program.
+"""Names for samplers, models and their arguments that are Python objects.
 
-A config holds texts and numbers. What a notebook hands over instead, a factory
-or a record, gets a name of its own in the registry for as long as an
-experiment runs, and the config that name.
+A config holds texts and numbers. A factory or a record from a notebook gets a
+name in its registry while the experiment runs, and the config holds the name.
 """
 
 import hashlib
@@ -16,13 +15,12 @@ from ml_collections import ConfigDict
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.core.registry import Registry
-from alcurr.experiments.config import defaults
 from alcurr.models import MODELS
-from alcurr.samplers import PARTS, SAMPLERS
+from alcurr.samplers import SAMPLERS
 
 
 class TemporaryRegistrations:
-  """Gives objects names, within its `with` block."""
+  """Registers objects within its `with` block."""
 
   def __init__(self):
     self._entered: list[tuple[Registry, str]] = []
@@ -35,59 +33,60 @@ class TemporaryRegistrations:
       del registry[name]
     self._entered.clear()
 
-  def sampler(self, spec: Any) -> dict[str, Any]:
-    """The config of a sampler; that of `active_bandit` is the paper's.
+  def sampler(self, spec: Any, name: str) -> dict[str, Any]:
+    """Returns the config of a sampler.
 
     Args:
-      spec: a name, a call, a config dict, a factory or a `Sampler`; in a dict
-        the name, and the parts in `samplers.PARTS`, may be objects too.
+      spec: a name, a call, a config dict, a factory or a `Sampler`. In a dict
+        the name, and arguments that are records, may be objects too.
+      name: of the sampler in the experiment.
     """
-    config = self._config(spec, SAMPLERS)
-    for part in PARTS.keys() & config.keys():
-      config[part] = self._named(config[part], PARTS[part])
-    if specs.parse(config["name"], "samplers")[0] == "active_bandit":
-      config = defaults.bandit().to_dict() | config
+    place = f"samplers.{name}"
+    config = self._config(spec, SAMPLERS, place)
+    factory, _ = specs.parse(config["name"], place)
+    parameters = specs.get_parameters(SAMPLERS, factory, place)
+    for argument in parameters.keys() & config.keys():
+      value = config[argument]
+      registry = specs.part_registry(parameters[argument])
+      if registry and (callable(value) or _is_record(value)):
+        config[argument] = self._register(value, registry)
     return config
 
   def model(self, spec: Any) -> dict[str, Any]:
-    """The config of a model: a name, a call, a dict, a factory or a `Model`."""
-    return self._config(spec, MODELS)
+    """Returns the config of a model: a name, call, dict, factory or record."""
+    return self._config(spec, MODELS, "model")
 
-  def _config(self, spec: Any, registry: Registry) -> dict[str, Any]:
+  def _config(
+    self, spec: Any, registry: Registry, place: str
+  ) -> dict[str, Any]:
     if isinstance(spec, ConfigDict):
       spec = spec.to_dict()
     config = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
-    if "name" not in config:
-      raise UserError(f"{spec!r} has no name; give it one.")
-    config["name"] = self._named(config["name"], registry)
+    name = config.get("name")
+    if name is None:
+      raise UserError("missing", f"{place}.name", f"{spec!r} has no name")
+    if callable(name) or _is_record(name):
+      config["name"] = self._register(name, registry)
+    elif not isinstance(name, str):
+      raise UserError(
+        "type", place, f"expected a name, dict, factory or record, got {name!r}"
+      )
     return config
 
-  def _named(self, value: Any, registry: Registry) -> Any:
-    """The name of a factory or a record; what a config can hold as it is."""
-    if isinstance(value, ConfigDict):
-      return value.to_dict()
-    if isinstance(value, str | Mapping):
-      return value
-    record = _is_record(value)
-    if not record and not callable(value):
-      raise UserError(
-        f"{value!r} is no name, config, factory or record; give one of them."
-      )
+  def _register(self, value: Any, registry: Registry) -> str:
+    """Returns the name in the registry of a factory or a record."""
     name = f"{name_of(value)}_{_token(value)}"
     if name not in registry:
+      record = registry.is_record(value)
       registry[name] = (lambda: value) if record else value
       self._entered.append((registry, name))
     return name
 
 
 def name_of(spec: Any) -> str:
-  """What a sampler is called where the user does not say."""
-  if isinstance(spec, ConfigDict):
-    spec = spec.to_dict()
-  if isinstance(spec, Mapping):
-    if "name" not in spec:
-      raise UserError(f"{spec!r} has no name; give it one.")
-    return name_of(spec["name"])
+  """Returns the name of a sampler that the user has not named."""
+  if isinstance(spec, Mapping | ConfigDict):
+    return name_of(spec.get("name", ""))
   if isinstance(spec, str):
     return specs.parse(spec, "samplers")[0]
   name = getattr(spec, "__name__", type(spec).__name__)
@@ -99,16 +98,14 @@ def _is_record(value: Any) -> bool:
 
 
 def _token(value: Any) -> str:
-  """Of the code of a function that is nothing but its code; else unique.
+  """Returns a hash of a function's code, if that is all it is; else a new id.
 
-  So an experiment goes on in its folder with the function that it began with,
-  and with no other.
+  An experiment thus resumes with the same function, and with no other.
   """
   if inspect.isfunction(value) and value.__closure__ is None:
     try:
       code = inspect.getsource(value)
     except OSError:  # typed in where nothing keeps it
-      code = None
-    if code is not None:
-      return hashlib.blake2b(code.encode(), digest_size=4).hexdigest()
+      return uuid.uuid4().hex[:8]
+    return hashlib.blake2b(code.encode(), digest_size=4).hexdigest()
   return uuid.uuid4().hex[:8]

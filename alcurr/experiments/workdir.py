@@ -1,4 +1,4 @@
-"""What is refused as a workdir, before anything is written there."""
+"""Checks of a workdir, before anything is written there."""
 
 import pathlib
 
@@ -10,37 +10,40 @@ from alcurr.experiments.config.schema import flatten, is_free
 
 
 def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
-  """Refuses a folder that holds anything but this very experiment."""
+  """Refuses a folder that holds anything but this very experiment.
+
+  Raises:
+    UserError: it cannot be made, is damaged, or holds something else.
+  """
   paths.check_can_make(workdir, "--workdir")
   path = workdir / "config.json"
   if not path.exists():
-    # Folders that hold none are what is left of one that was deleted.
+    # A deleted experiment may have left empty folders.
     names = (p.name for p in workdir.rglob("*") if not p.is_dir())
     if not all(name == lock.NAME or files.is_temporary(name) for name in names):
       raise UserError(
-        f"{workdir} holds files that are not an experiment's; choose an "
-        "empty or new --workdir."
+        "exists",
+        "--workdir",
+        f"expected an empty or new folder or an experiment's, got {workdir}",
       )
     return
-  # As JSON has it: a tuple comes back as a list.
-  record = files.read_record(path)
-  if record is None:
+  saved = files.read_record(path)
+  if saved is None:
     raise UserError(
-      f"{path} is damaged: it says no more what experiment this is; choose "
-      "another --workdir."
+      "damaged", str(path), "expected a config; choose another --workdir"
     )
   for result in sorted(workdir.glob("runs/*/result.json")):
     if files.read_record(result) is None:
       raise UserError(
-        f"{result} is damaged; delete it, and that run is done again."
+        "damaged", str(result), "expected a result; delete it to rerun the run"
       )
-  there, here = flatten(record), flatten(files.plain(config.to_dict()))
+  # JSON has no tuples: both sides are compared as JSON has them.
+  there, here = flatten(saved), flatten(files.plain(config.to_dict()))
   for field in sorted(there.keys() | here.keys()):
-    if is_free(field):
-      continue
-    if there.get(field) != here.get(field):
+    if not is_free(field) and there.get(field) != here.get(field):
       raise UserError(
+        "mismatch",
+        "--workdir",
         f"{workdir} holds an experiment of another config ({field} is "
-        f"{there.get(field)!r} there, {here.get(field)!r} here); choose "
-        "another --workdir."
+        f"{there.get(field)!r} there, {here.get(field)!r} here)",
       )

@@ -33,6 +33,7 @@ from alcurr.models._se_resnext import se_resnext50_32x4d
 from alcurr.models.adapters import from_functions as from_functions
 from alcurr.models.adapters import from_linen as from_linen
 from alcurr.models.adapters import from_nnx as from_nnx
+from alcurr.types import Model
 
 MODELS = Registry(
   "models",
@@ -48,4 +49,5 @@ MODELS = Registry(
       se_resnext50_32x4d,
     )
   },
+  record=Model,
 )

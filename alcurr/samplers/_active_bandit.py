@@ -18,6 +18,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alcurr.bandits import softmax
+from alcurr.bandits.gains import prediction_gain
+from alcurr.bandits.rewards import rank
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.types import (
   ArmOutcome,
@@ -35,6 +38,9 @@ from alcurr.types import (
   Signal,
   StepInfo,
 )
+
+_SOFTMAX = softmax(learning_rate=0.2)
+_PREDICTION_GAIN = prediction_gain()
 
 
 class ActiveBanditState(NamedTuple):
@@ -71,11 +77,11 @@ def _check_arguments(
 
 
 def active_bandit(
-  bandit: Bandit,
+  bandit: Bandit = _SOFTMAX,
   *,
-  gain: Gain,
-  reward: Reward,
   batch_size: int,
+  gain: Gain = _PREDICTION_GAIN,
+  reward: Reward | None = None,
   epsilon: float | Schedule = 0.2,
   warmup: int = 100,
   partition: str = "difficulty",
@@ -86,11 +92,14 @@ def active_bandit(
 ) -> Sampler:
   """Draws from the arms of a pool by a bandit that is paid in progress.
 
+  The defaults are the paper's choices.
+
   Args:
     bandit: the policy over K arms.
-    gain: the progress signal.
-    reward: from gains to rewards.
     batch_size: B.
+    gain: the progress signal.
+    reward: from gains to rewards. None: the rank among all gains so far, for
+      which `num_steps` must be known.
     epsilon: share of uniform exploration, in [0, 1]; or a schedule, a
       function of the step whose values are clipped to [0, 1].
     warmup: H, the first steps, whose gains are ranked but not learned from.
@@ -111,6 +120,8 @@ def active_bandit(
     arms_per_batch=arms_per_batch,
     replacement=replacement,
   )
+  if reward is None:
+    reward = rank(num_steps=num_steps)
   first_epsilon = epsilon(0) if callable(epsilon) else epsilon
   _check_arguments(first_epsilon, warmup, interval, num_steps)
 

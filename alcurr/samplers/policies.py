@@ -137,4 +137,5 @@ POLICIES = Registry(
     "fixed": fixed,
     "replay": replay,
   },
+  record=Policy,
 )

@@ -1,4 +1,4 @@
-"""From a config to an optax transformation and its schedule."""
+"""From a config to an optax transformation and its learning rate."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,15 +23,14 @@ OPTIMIZERS = {
 def get_optimizer(
   config: Mapping[str, Any], num_steps: int, field: str = "optimizer"
 ) -> optax.GradientTransformation:
-  """Builds the optimiser for a run of `num_steps` updates.
+  """Builds the optimizer of a run.
 
   Args:
-    config: `name` (a key of OPTIMIZERS, with further arguments of that optax
-      function in the manner of "sgd(momentum=0.9)"), `learning_rate` (the
-      peak), `schedule` (a key of SCHEDULES), and `backbone` (multiplies the
-      learning rate of all but the classifier; 1 if left out, 0 freezes).
-    num_steps: the budget over which the schedule decays.
-    field: where the config stands, for the messages.
+    config: `name` (a spec of OPTIMIZERS), `learning_rate` (the peak),
+      `schedule` (a key of SCHEDULES), and `backbone_lr_multiplier` (multiplies
+      the learning rate of all but the classifier; default 1; 0 freezes).
+    num_steps: T, over which the schedule decays.
+    field: where the config is, for messages.
 
   Raises:
     UserError: an unknown name or argument, or a value out of range.
@@ -43,10 +42,14 @@ def get_optimizer(
 def learning_rate(
   config: Mapping[str, Any], num_steps: int, field: str = "optimizer"
 ) -> optax.Schedule:
-  """The learning rate of each update; arguments as of `get_optimizer`."""
+  """Builds the learning rate of each update; for arguments, `get_optimizer`."""
   peak = config["learning_rate"]
   if not 0 < peak < float("inf"):
-    raise UserError(f"{field}.learning_rate must be positive, got {peak}.")
+    raise UserError(
+      "range",
+      f"{field}.learning_rate",
+      f"expected a positive, finite number, got {peak}",
+    )
   return specs.make(
     config["schedule"],
     SCHEDULES,
@@ -59,11 +62,13 @@ def learning_rate(
 def with_rate(
   config: Mapping[str, Any], schedule: optax.Schedule, field: str = "optimizer"
 ) -> optax.GradientTransformation:
-  """The optimiser of `get_optimizer` with a learning rate from elsewhere."""
-  backbone = config.get("backbone", 1.0)
-  if not 0 <= backbone < float("inf"):
+  """Builds the optimizer of `get_optimizer` with another learning rate."""
+  multiplier = config.get("backbone_lr_multiplier", 1.0)
+  if not 0 <= multiplier < float("inf"):
     raise UserError(
-      f"{field}.backbone must be finite and not negative, got {backbone}."
+      "range",
+      f"{field}.backbone_lr_multiplier",
+      f"expected a finite number of at least 0, got {multiplier}",
     )
 
   def make(schedule: optax.Schedule) -> optax.GradientTransformation:
@@ -72,10 +77,12 @@ def with_rate(
     )
 
   head = make(schedule)
-  if backbone == 1:
+  if multiplier == 1:
     return head
-  slower = make(lambda count: backbone * schedule(count))
+  backbone = optax.set_to_zero()
+  if multiplier:
+    backbone = make(lambda count: multiplier * schedule(count))
   return optax.partition(
-    {"head": head, "backbone": slower if backbone else optax.set_to_zero()},
+    {"head": head, "backbone": backbone},
     lambda params: {k: "head" if k == HEAD else "backbone" for k in params},
   )

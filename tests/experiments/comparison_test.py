@@ -1,4 +1,4 @@
-"""alcurr.compare is the experiment that its config describes."""
+"""alcurr.compare runs the experiment that its config describes."""
 
 import json
 
@@ -11,7 +11,8 @@ import alcurr
 from alcurr import models, samplers
 from alcurr.core.errors import UserError
 from alcurr.experiments import runner
-from alcurr.samplers._uniform import uniform
+from alcurr.experiments.config import defaults
+from alcurr.samplers import uniform
 
 SMALL = {
   "num_evals": 1,
@@ -22,7 +23,7 @@ SMALL = {
 
 
 def _data(num_examples=400):
-  """Images of one bright row, which is their class."""
+  """Makes images with one bright row, which is their class."""
   rng = np.random.default_rng(0)
   labels = rng.integers(0, 3, num_examples)
   images = rng.integers(0, 100, (num_examples, 4, 4)).astype(np.uint8)
@@ -31,7 +32,7 @@ def _data(num_examples=400):
 
 
 def _linear(*, image_shape, num_classes):
-  """A factory that is nothing but its code."""
+  """A factory without a closure, which its code identifies."""
   size = int(np.prod(image_shape))
   return models.from_functions(
     lambda key: jnp.zeros((size, num_classes)),
@@ -76,7 +77,7 @@ def test_tables_and_figures(result, tmp_path):
   assert set(summary["baseline"]) == {"uniform"}
   # A row brighter than all others tells the class.
   assert summary.loc["uniform", "top1"] > 0.9
-  # Of a factory the same sampler comes as by its name.
+  # A factory makes the same sampler as its name does.
   assert summary.loc["shuffled", "top1"] == summary.loc["uniform", "top1"]
   curve = result.curves
   assert set(curve["sampler"]) == set(summary.index)
@@ -85,14 +86,13 @@ def test_tables_and_figures(result, tmp_path):
   assert titles == [
     f"{m} on valid" for m in ("top-1 accuracy", "top-3 accuracy", "loss")
   ]
-  assert result.plot_policy("shuffled").axes
   result.report(tmp_path / "page.html")
   assert "uniform_2" in (tmp_path / "page.html").read_text(encoding="utf-8")
   assert "<table" in result._repr_html_()
 
 
 @pytest.mark.slow
-def test_a_config_is_left_that_the_command_line_takes(tmp_path):
+def test_the_command_line_takes_the_config_of_a_workdir(tmp_path):
   result = alcurr.compare(
     *_data(),
     samplers=["uniform"],
@@ -108,10 +108,10 @@ def test_a_config_is_left_that_the_command_line_takes(tmp_path):
   assert rows and rows == _rows(tmp_path / "again", "uniform")
 
 
-def test_the_same_call_keeps_what_is_finished(result, workdir):
-  kept = (workdir / "runs/uniform/result.json").stat().st_mtime_ns
+def test_the_same_call_skips_finished_runs(result, workdir):
+  before = (workdir / "runs/uniform/result.json").stat().st_mtime_ns
   again = _compare(workdir)
-  assert (workdir / "runs/uniform/result.json").stat().st_mtime_ns == kept
+  assert (workdir / "runs/uniform/result.json").stat().st_mtime_ns == before
   assert again.summary.equals(result.summary)
 
 
@@ -119,21 +119,24 @@ def test_another_function_is_another_experiment(result, workdir):
   def other(*, batch_size):
     return uniform(batch_size=batch_size, replacement=True)
 
-  with pytest.raises(UserError, match="experiment of another config"):
+  with pytest.raises(UserError) as raised:
     _compare(workdir, samplers=["uniform", "uniform(replacement=True)", other])
+  assert (raised.value.code, raised.value.place) == ("mismatch", "--workdir")
 
 
 def test_records(tmp_path):
-  """A sampler, a model and a gain that are objects."""
+  """Samplers, models and arguments may be objects."""
   images, labels = _data()
   model = _linear(image_shape=(4, 4, 1), num_classes=3)
   result = alcurr.compare(
-    *(images, labels),
+    images,
+    labels,
     samplers={
       "mine": uniform(batch_size=8),
       "bandit": {
         "name": "active_bandit",
-        "gain": samplers.PARTS["gain"]["gradient_prediction_gain"](),
+        "gain": alcurr.bandits.gains.gradient_prediction_gain(),
+        "epsilon": lambda step: 0.5,
         "partition": "label",
         "warmup": 2,
       },
@@ -145,6 +148,7 @@ def test_records(tmp_path):
     workdir=tmp_path / "x",
   )
   assert set(result.summary["sampler"]) == {"mine", "bandit"}
+  assert result.plot_policy("bandit").axes
   assert set(result.summary["baseline"]) == {"mine"}
 
 
@@ -153,31 +157,46 @@ def test_nothing_stays_registered(result):
   assert not [name for name in models.MODELS if name.startswith("_linear")]
 
 
+def test_the_active_bandit_is_the_papers(tmp_path):
+  """Without arguments it is the one of the default config."""
+  short = {"warmup": 2, "partition": "label"}
+  for name, spec in (
+    ("default", {"name": "active_bandit"}),
+    ("paper", defaults.bandit().to_dict()),
+  ):
+    _compare(tmp_path / name, samplers={"x": spec | short}, trials=1)
+  rows = _rows(tmp_path / "default", "x")
+  assert rows and rows == _rows(tmp_path / "paper", "x")
+
+
 @pytest.mark.parametrize(
-  ("changes", "message"),
+  ("changes", "code", "place"),
   [
-    ({"samplers": ["unifrom"]}, "no 'unifrom'.*Did you mean uniform"),
-    ({"samplers": [3]}, "3 is no name, config, factory or record"),
-    ({"samplers": [{"partition": "label"}]}, "has no name; give it one"),
-    ({"config": {"bach_size": 3}}, "config.bach_size: there is no such field"),
-    ({"budget": "soon"}, "budget='soon': write a positive number"),
-    (
-      {"samplers": [uniform(batch_size=16)]},
-      r"draws \[16\] examples a step, and batch_size is 8",
-    ),
+    ({"samplers": ["unifrom"]}, "unknown", "samplers.unifrom"),
+    ({"samplers": [3]}, "type", "samplers.int"),
+    ({"samplers": {"x": {"partition": "label"}}}, "missing", "samplers.x.name"),
+    ({"config": {"bach_size": 3}}, "unknown", "bach_size"),
+    ({"budget": "soon"}, "syntax", "budget"),
+    ({"samplers": [uniform(batch_size=16)]}, "conflict", "samplers.Sampler"),
   ],
 )
-def test_mistakes(tmp_path, changes, message):
-  with pytest.raises(UserError, match=message):
+def test_mistakes(tmp_path, changes, code, place):
+  with pytest.raises(UserError) as raised:
     _compare(tmp_path / "x", **changes)
+  assert (raised.value.code, raised.value.place) == (code, place)
   assert not (tmp_path / "x" / "config.json").exists()
 
 
 def test_images_without_labels(tmp_path):
-  with pytest.raises(UserError, match="images and labels, or neither"):
+  with pytest.raises(UserError) as raised:
     alcurr.compare(_data()[0], workdir=tmp_path / "x")
+  assert (raised.value.code, raised.value.place) == ("missing", "labels")
 
 
-def test_a_policy_of_no_sampler(result):
-  with pytest.raises(UserError, match=r"no sampler 'x'.*name one of uniform,"):
-    result.plot_policy("x")
+@pytest.mark.parametrize(
+  ("name", "code"), [("x", "unknown"), ("shuffled", "unsupported")]
+)
+def test_a_policy_that_there_is_not(result, name, code):
+  with pytest.raises(UserError) as raised:
+    result.plot_policy(name)
+  assert (raised.value.code, raised.value.place) == (code, "name")

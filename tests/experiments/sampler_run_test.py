@@ -1,9 +1,10 @@
-"""What a run has of its own, and runs at equal cost."""
+"""Runs with their own settings, and runs at equal cost."""
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from alcurr import samplers
 from alcurr.core.errors import UserError
 from alcurr.data.partitions import PARTITIONS
 from alcurr.data.pool import make_pool
@@ -27,8 +28,8 @@ def _config(**samplers):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-  """A config, its job and its pools, with difficulties by lot."""
+def built(tmp_path_factory):
+  """A context and its pools, with random difficulties."""
   config = _config(
     wide={
       "name": "uniform",
@@ -37,48 +38,57 @@ def made(tmp_path_factory):
     both={"name": "uniform", "run": {"train_on": "train_and_probe"}},
     half={"name": "uniform", "run": {"budget": "0.5 epoch"}},
   )
-  build.check(config)
-  job = setup.load_context(config, tmp_path_factory.mktemp("cache"))
+  experiment = build.build_experiment(config)
+  context = setup.load_context(experiment, tmp_path_factory.mktemp("cache"))
   rng = np.random.default_rng(0)
   pools = {}
-  for name, part in job.parts.items():
-    lots = rng.random(len(part.label)).astype(np.float32)
-    difficulty = PARTITIONS["difficulty"](part.label, lots, 5)
-    pools[name] = make_pool(part, lots, {"difficulty": difficulty})
+  for name, part in context.parts.items():
+    score = rng.random(len(part.label)).astype(np.float32)
+    difficulty = PARTITIONS["difficulty"](part.label, score, 5)
+    pools[name] = make_pool(part, score, {"difficulty": difficulty})
   pools["train_and_probe"] = pools["train"]
-  return config, job, pools
+  return context, pools
 
 
-def test_a_run_has_its_own_batch_model_and_budget(made):
-  config, job, pools = made
-  one = sampler_run.make_run(config, job, "uniform", pools)
-  size = len(job.parts["train"].label)
-  assert (one.batch_size, one.num_steps) == (8, size // 8)
-  wide = sampler_run.make_run(config, job, "wide", pools)
+def test_a_run_has_its_own_batch_model_and_budget(built):
+  context, pools = built
+  run = sampler_run.make_run(context, "uniform", pools)
+  size = len(context.parts["train"].label)
+  assert (run.batch_size, run.num_steps) == (8, size // 8)
+  wide = sampler_run.make_run(context, "wide", pools)
   assert (wide.batch_size, wide.num_steps) == (16, size // 16)
   wide_cnn = {"name": "cnn(width=0.5)", "weights": ""}
-  assert wide.model is job.networks[str(ConfigDict(wide_cnn))].model
-  assert wide.model is not one.model
-  half = sampler_run.make_run(config, job, "half", pools)
+  assert wide.model is context.networks[str(ConfigDict(wide_cnn))].model
+  assert wide.model is not run.model
+  half = sampler_run.make_run(context, "half", pools)
   assert half.num_steps == size // 16
   # An epoch stays one of the training pool.
-  assert (
-    sampler_run.make_run(config, job, "both", pools).num_steps == one.num_steps
-  )
+  both = sampler_run.make_run(context, "both", pools)
+  assert both.num_steps == run.num_steps
 
 
 def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
-  made,
+  built,
 ):
-  config, job, pools = made
-  equal = config.copy_and_resolve_references()
-  equal.budget_basis = "flops"
-  one = sampler_run.make_run(equal, job, "uniform", pools)
-  two = sampler_run.make_run(equal, job, "bandit", pools)
-  assert two.num_steps / one.num_steps == pytest.approx(0.75, abs=0.02)
-  spent = [count_flops(run, pools) * run.num_steps for run in (one, two)]
+  context, pools = built
+  config = build.changed(context.experiment.config, {"budget_basis": "flops"})
+  context = context._replace(experiment=build.build_experiment(config))
+  uniform = sampler_run.make_run(context, "uniform", pools)
+  bandit = sampler_run.make_run(context, "bandit", pools)
+  ratio = bandit.num_steps / uniform.num_steps
+  assert ratio == pytest.approx(0.75, abs=0.02)
+  spent = [count_flops(run, pools) * run.num_steps for run in (uniform, bandit)]
   assert spent[1] <= spent[0]
   assert spent[1] == pytest.approx(spent[0], rel=0.02)
+
+
+def _make_pools(config, folder):
+  context = setup.load_context(build.build_experiment(config), folder)
+  pools, seconds = runner.make_pools(
+    context, folder, folder / "kept", preemption.Signals()
+  )
+  assert seconds == 0  # no sampler reads a difficulty
+  return context, pools
 
 
 def test_the_probe_split_joins_the_training_pool(tmp_path):
@@ -86,15 +96,11 @@ def test_the_probe_split_joins_the_training_pool(tmp_path):
     both={"name": "uniform", "run": {"train_on": "train_and_probe"}}
   )
   del config.samplers.bandit
-  job = setup.load_context(config, tmp_path)
-  pools, seconds = runner.make_pools(
-    config, job, tmp_path, tmp_path / "kept", preemption.Signals()
-  )
-  assert seconds == 0  # nothing reads a difficulty
+  context, pools = _make_pools(config, tmp_path)
   assert pools.keys() == {"train", "probe", "valid", "test", "train_and_probe"}
   both = np.asarray(pools["train_and_probe"].label)
   np.testing.assert_array_equal(
-    both, np.concatenate([job.parts[n].label for n in ("train", "probe")])
+    both, np.concatenate([context.parts[n].label for n in ("train", "probe")])
   )
 
 
@@ -102,27 +108,50 @@ def test_without_a_probe_split_samplers_learn_from_the_valid_one(tmp_path):
   config = _config()
   config.data.probe_fraction = 0.0
   del config.samplers.bandit
-  job = setup.load_context(config, tmp_path)
-  pools, _ = runner.make_pools(
-    config, job, tmp_path, tmp_path / "kept", preemption.Signals()
-  )
+  _, pools = _make_pools(config, tmp_path)
   assert pools["probe"] is pools["valid"]
 
 
 @pytest.mark.parametrize(
-  ("sampler", "message"),
+  ("sampler", "code", "place"),
   [
-    ({"run": {"epochs": 3}}, "samplers.x.run: no 'epochs'. Known: baseline"),
-    ({"run": {"baseline": "unifrom"}}, "Did you mean uniform?"),
-    ({"run": {"batch_size": 0}}, "batch_size must be at least 1"),
-    ({"run": {"train_on": "test"}}, "train_on must be one of"),
-    ({"run": {"budget": "soon"}}, "write a positive number of epochs"),
-    ({"run": {"model": {"name": "cmm"}}}, "no 'cmm'. Known: cnn"),
-    ({"batch_size": 4}, "stands in samplers.x.run"),
+    ({"run": {"epochs": 3}}, "unknown", "samplers.x.run"),
+    ({"run": {"baseline": "unifrom"}}, "unknown", "baseline"),
+    ({"run": {"batch_size": 0}}, "range", "samplers.x.run.batch_size"),
+    ({"run": {"batch_size": "4"}}, "type", "samplers.x.run.batch_size"),
+    ({"run": {"train_on": "test"}}, "unknown", "train_on"),
+    ({"run": {"budget": "soon"}}, "syntax", "budget"),
+    ({"run": {"model": {"name": "cmm"}}}, "unknown", "model"),
+    ({"run": {"optimizer": {"name": "adma"}}}, "unknown", "optimizer.name"),
+    ({"batch_size": 4}, "unknown", "samplers.x.batch_size"),
   ],
 )
-def test_mistakes_in_what_a_run_has_of_its_own(sampler, message):
+def test_mistakes_in_the_settings_of_a_run(sampler, code, place):
   config = _config(x={"name": "uniform"} | sampler)
-  with pytest.raises(UserError) as mistake:
-    build.check(config)
-  assert message in str(mistake.value)
+  with pytest.raises(UserError) as raised:
+    build.build_experiment(config)
+  assert (raised.value.code, raised.value.place) == (code, place)
+
+
+def test_a_sampler_is_built_once_for_each_number_of_steps(
+  tmp_path, monkeypatch
+):
+  """Once for its checks and its spec, and once for its run."""
+  built = []
+
+  def counted(*, batch_size: int, num_steps: int, partition: str = "label"):
+    built.append(num_steps)
+    return samplers.fixed_policy(
+      samplers.POLICIES["uniform"](),
+      batch_size=batch_size,
+      num_steps=num_steps,
+      partition=partition,
+    )
+
+  monkeypatch.setitem(samplers.SAMPLERS, "counted", counted)
+  monkeypatch.setattr(runner.page, "write_report", lambda *args: None)
+  config = _config(x={"name": "counted"})
+  del config.samplers.bandit
+  config.budget, config.trials, config.tracking = "6 steps", 1, "none"
+  runner.run(config, tmp_path / "run")
+  assert len(built) == len(set(built)) == 2 and built[1] == 6

@@ -21,7 +21,6 @@ from alcurr.report import page
 from alcurr.training import compilation, memory
 from alcurr.training.memory import Need
 from alcurr.training.run import Chunks, CompiledRun, compile_run, init_trials
-from alcurr.types import Strokes
 from configs import default
 
 GB = 10**9
@@ -216,7 +215,7 @@ def _measure(case: savings.Case):
 
   def measure(values):
     config = build.changed(case.config, values)
-    build.check(config)
+    build.build_experiment(config)
     share = config.batch_size / case.config.batch_size
     trials = config.trials / case.config.trials
     chunk = config.chunk_steps / case.config.chunk_steps
@@ -348,11 +347,10 @@ def _tiny(**samplers_) -> ConfigDict:
 
 def _needs(config, cache_dir, name="uniform") -> Need:
   """What planning says of a run; its programs are kept."""
-  build.check(config)
-  job = setup.load_context(config, cache_dir)
-  pools = setup.host_pools(config, job)
-  setup.check_fit(config, job, pools)
-  return precompile._plan(config, job, pools, name)[1]
+  context = setup.load_context(build.build_experiment(config), cache_dir)
+  pools = setup.host_pools(context)
+  setup.check_fit(context, pools)
+  return precompile._plan(context, pools, name)[1]
 
 
 def test_too_much_is_one_sentence_and_each_setting_in_it_fits(
@@ -411,17 +409,3 @@ def test_the_reference_model_is_asked_about_too(tmp_path, monkeypatch, linear):
   with pytest.raises(UserError, match="the reference model needs") as refused:
     runner.run(config, tmp_path / "run")
   assert "--config.batch_size=" in str(refused.value)
-
-
-def test_data_of_other_settings_is_what_they_would_load(tmp_path):
-  config = _tiny()
-  job = setup.load_context(config, tmp_path)
-  fewer = build.changed(config, {"data.train_examples": 100})
-  part = setup.with_settings(config, job, fewer, tmp_path).parts["train"]
-  loaded = setup.load_context(fewer, tmp_path).parts["train"]
-  jax.tree.map(np.testing.assert_array_equal, part.source, loaded.source)
-  np.testing.assert_array_equal(part.key, loaded.key)
-  # From images made of strokes, back to them.
-  ahead = build.changed(config, {"data.render": "precompute"})
-  part = setup.with_settings(ahead, job, config, tmp_path).parts["train"]
-  assert isinstance(part.source, Strokes)

@@ -1,1 +1,3 @@
 """Configs: defaults, validation, loading, and the records they describe."""
+
+__all__ = ["build", "defaults", "loader", "schema"]

@@ -1,4 +1,4 @@
-"""A config file is the user's own program: whatever it raises is told."""
+"""Configs from files and command lines; a mistake in either is a UserError."""
 
 import difflib
 import importlib.machinery
@@ -15,88 +15,143 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
+from alcurr.core import cli
 from alcurr.core.errors import UserError
+from alcurr.core.specs import TYPE_NAMES
 
-_RETURN = "an ml_collections.ConfigDict, as configs/default.py does"
+_EXPECTED = "an ml_collections.ConfigDict, as configs/default.py returns"
+_BOOLS = {"true": True, "false": False}
+# How a field's value is read from a text.
+_READERS = {
+  bool: lambda text: _BOOLS[text.lower()],
+  int: int,
+  float: float,
+  str: str,
+}
 
 
 class Parser(flags.ArgumentParser):
-  """Of the flag --config, in place of ml_collections' own.
+  """Parses the flag --config.
 
-  That one lets some of a file's mistakes through as they are and quotes the
-  whole traceback of others.
+  The parser of ml_collections raises some mistakes in a file as they are, and
+  quotes the whole traceback of others.
   """
 
   def parse(self, argument: str) -> ConfigDict:
     config = load(argument)
-    # It looks there too for the options that set fields.
+    # ml_collections, too, reads the options that set fields from here.
     argv = flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
     check_names(config, argv)
     return config
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses the command line; a mistake ends the process with status 2."""
+  try:
+    rest = flags.FLAGS(argv)
+    if flags.FLAGS["config"].value is None:
+      raise _no_config()
+    if rest[1:]:
+      raise UserError(
+        "unknown", rest[1], "expected options alone, which begin with --"
+      )
+  # What absl and ml_collections raise for an option that does not fit.
+  except (flags.Error, KeyError, TypeError, ValueError) as error:
+    sys.exit(cli.say(_as_user_error(error), 2))
+  return rest
+
+
+def _no_config() -> UserError:
+  return UserError(
+    "missing", "--config", "name an experiment: --config=configs/quickstart.py"
+  )
+
+
+def _as_user_error(error: Exception) -> UserError:
+  if isinstance(error, UserError):
+    return error
+  if isinstance(error, flags.CantOpenFlagFileError):
+    return UserError("missing", "--flagfile", str(error.__context__))
+  if isinstance(error, flags.IllegalFlagValueError):
+    cause = error.__context__
+    if isinstance(cause, UserError):
+      return cause
+    option = str(error).removesuffix(f": {cause}").removeprefix("flag ")
+    option, _, value = option.partition("=")
+    kind = flags.FLAGS[option.removeprefix("--")].parser.flag_type()
+    kinds = {"int": int, "float": float, "bool": bool}
+    if kind not in kinds:
+      return UserError("type", option, str(cause))
+    expected = TYPE_NAMES[kinds[kind]]
+    return UserError("type", option, f"expected {expected}, got {value!r}")
+  text = str(error.args[0] if error.args else error).rstrip(".")
+  if isinstance(error, flags.UnrecognizedFlagError):
+    return UserError("unknown", f"--{error.flagname}", text)
+  option = re.search(r"--[\w.]+", text)
+  return UserError("syntax", option[0] if option else "the command line", text)
+
+
 def load(text: str) -> ConfigDict:
-  """The locked config of `configs/x.py`, or `configs/x.py:arguments`.
+  """Loads the locked config of `configs/x.py` or `configs/x.py:arguments`.
 
   Args:
-    text: the path of a Python file with a function `get_config`, and what is
-      passed to it after a colon.
+    text: the path of a Python file with a function `get_config`, and, after a
+      colon, the argument of that function.
 
   Raises:
-    UserError: no such file, or one that fails or returns something else.
+    UserError: there is no such file, or it fails or returns something else.
   """
   path, colon, argument = text.partition(":")
   arguments = [argument] if colon else []
   _check_file(pathlib.Path(path))
+  place = f"--config={path}"
   try:
     get_config = getattr(_execute(path), "get_config", None)
     if not callable(get_config):
-      raise UserError(
-        f"--config={path} has no get_config(): write one that returns "
-        f"{_RETURN}."
-      )
-    _check_takes(path, get_config, arguments)
+      raise UserError("missing", place, f"get_config() must return {_EXPECTED}")
+    _check_takes(place, get_config, arguments)
     config = get_config(*arguments)
   except UserError:
     raise
-  except Exception as error:
-    raise UserError(_told(path, error)) from error
+  except Exception as error:  # the file is a program of the user's
+    raise _failure(path, error) from error
   if not isinstance(config, ConfigDict):
     raise UserError(
-      f"--config={path}: get_config() returned {type(config).__name__}; it "
-      f"must return {_RETURN}."
+      "type",
+      place,
+      f"get_config() must return {_EXPECTED}, got {type(config).__name__}",
     )
   return config.lock()
 
 
 def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
-  """Refuses options such as `--config.trails=3` of fields that are not there.
+  """Refuses options such as `--config.trails=3` for unknown fields.
 
   Raises:
-    UserError: with the nearest field that is.
+    UserError: with the nearest field.
   """
   for option in argv:
     match = re.match(r"--?(?:no)?config\.([^=]*)", option)
     known, place = config, "--config"
     for key in match[1].split(".") if match else []:
-      if not isinstance(known, ConfigDict) or key not in known:
-        names = list(known) if isinstance(known, ConfigDict) else []
+      names = list(known) if isinstance(known, ConfigDict) else []
+      if key not in names:
         close = difflib.get_close_matches(key, names, n=1)
-        hint = f" Did you mean {place}.{close[0]}?" if close else ""
-        raise UserError(f"{place}.{key}: there is no such field.{hint}")
+        hint = f". Did you mean {place}.{close[0]}?" if close else ""
+        raise UserError("unknown", f"{place}.{key}", f"no such field{hint}")
       known, place = known[key], f"{place}.{key}"
 
 
 def load_with(text: str, options: Sequence[str]) -> ConfigDict:
-  """The config of `load` with fields set, for commands of argparse.
+  """Loads a config and sets fields, for commands that use argparse.
 
   Args:
     text: as of `load`.
     options: such as `--config.data.dir=DIR`.
 
   Raises:
-    UserError: an option that is not of that form, names no field, or has a
-      value of another type than the field's.
+    UserError: an option of another form, an unknown field, or a value of
+      another type than the field's.
   """
   config = load(text)
   check_names(config, options)
@@ -105,7 +160,7 @@ def load_with(text: str, options: Sequence[str]) -> ConfigDict:
     match = re.fullmatch(r"--config\.([^=]+)=(.*)", option, re.DOTALL)
     if not match:
       raise UserError(
-        f"Unknown argument {option!r}; fields are set by --config.field=value."
+        "unknown", option, "expected options of the form --config.field=value"
       )
     values[match[1]] = value_of(config, *match.groups())
   with config.unlocked():
@@ -114,51 +169,43 @@ def load_with(text: str, options: Sequence[str]) -> ConfigDict:
 
 
 def value_of(config: ConfigDict, field: str, text: str) -> Any:
-  """A text as a value of a config's field.
+  """Reads a text as a value of a config's field.
 
   Args:
-    config: that has the field.
+    config: has the field.
     field: its dotted name.
-    text: of the value.
+    text: the value.
 
   Raises:
     UserError: no such field, or a text that is not of its type.
   """
-  check_names(config, [f"--config.{field}="])
-  before = config
+  place = f"--config.{field}"
+  check_names(config, [place])
+  value = config
   for key in field.split("."):
-    before = before[key]
-  kind = type(before)
-  if kind not in _KINDS:
-    raise UserError(f"config.{field} cannot be set here; set what is in it.")
-  words, read = _KINDS[kind]
+    value = value[key]
+  kind = type(value)
+  if kind not in _READERS:
+    raise UserError("type", place, "expected one field, got a group of fields")
   try:
-    return read(text)
+    return _READERS[kind](text)
   except (KeyError, ValueError) as error:
-    raise UserError(f"--config.{field}={text}: write {words}.") from error
-
-
-_BOOLS = {"true": True, "false": False}
-# How a field's type is said, and read.
-_KINDS = {
-  bool: ("true or false", lambda text: _BOOLS[text.lower()]),
-  int: ("a whole number", int),
-  float: ("a number", float),
-  str: ("a text", str),
-}
+    raise UserError(
+      "type", place, f"expected {TYPE_NAMES[kind]}, got {text!r}"
+    ) from error
 
 
 def _check_file(path: pathlib.Path) -> None:
   if path.is_file():
     return
   if str(path) == ".":
-    raise UserError("Name an experiment: --config=configs/quickstart.py.")
+    raise _no_config()
   if path.is_dir():
-    raise UserError(f"--config={path} is a folder; name a file in it.")
+    raise UserError("type", f"--config={path}", "expected a file, got a folder")
   siblings = {p.stem: p for p in path.parent.glob("*.py")}
   close = difflib.get_close_matches(path.stem, siblings, n=1, cutoff=0.8)
-  hint = f" Did you mean {siblings[close[0]]}?" if close else ""
-  raise UserError(f"--config={path}: there is no such file.{hint}")
+  hint = f". Did you mean {siblings[close[0]]}?" if close else ""
+  raise UserError("missing", f"--config={path}", f"no such file{hint}")
 
 
 def _execute(path: str) -> types.ModuleType:
@@ -169,30 +216,26 @@ def _execute(path: str) -> types.ModuleType:
   return module
 
 
-def _check_takes(path: str, get_config, arguments: list[str]) -> None:
-  """Refuses arguments after the colon where none are taken, or needed."""
+def _check_takes(place: str, get_config, arguments: list[str]) -> None:
+  """Refuses arguments after the colon that are needless or missing."""
   try:
     inspect.signature(get_config).bind(*arguments)
   except TypeError as error:
     if arguments:
-      raise UserError(
-        f"--config={path} takes nothing after its name, got "
-        f"{':' + arguments[0]!r}."
-      ) from error
-    raise UserError(
-      f"--config={path} needs arguments after its name, --config={path}:..."
-    ) from error
+      text = f"expected nothing after the file, got {':' + arguments[0]!r}"
+    else:
+      text = "expected a colon and arguments after the file"
+    raise UserError("syntax", place, text) from error
 
 
-def _told(path: str, error: Exception) -> str:
-  """What a config raised, and where; a ValueError's words are meant for us."""
-  if type(error) is ValueError:
-    return f"--config={path}: {str(error).rstrip('.')}."
+def _failure(path: str, error: Exception) -> UserError:
+  """Describes what a config raised, and where."""
+  if type(error) is ValueError:  # of `defaults.arguments` and the like
+    return UserError("argument", f"--config={path}", str(error))
   line = getattr(error, "lineno", None)  # of a SyntaxError
   for frame in traceback.extract_tb(error.__traceback__):
     if frame.filename == path:
       line = frame.lineno
-  where = f", line {line}" if line else ""
-  what = error.msg if isinstance(error, SyntaxError) else error
-  kind, what = type(error).__name__, str(what).rstrip(".")
-  return f"--config={path}{where}: {kind}: {what}; mend the file."
+  place = f"--config={path}" + (f", line {line}" if line else "")
+  reason = error.msg if isinstance(error, SyntaxError) else error
+  return UserError("syntax", place, f"{type(error).__name__}: {reason}")

@@ -1,151 +1,34 @@
-"""The fields of a config and their types, for configs made by hand.
+"""The fields of a config: their names and types.
 
-What each means, and its default, stands in alcurr/experiments/config/defaults.py.
+Both are those of `alcurr.experiments.config.defaults`, which also says what
+each field means.
 """
 
 import difflib
-import numbers
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
+from alcurr.core.specs import TYPE_NAMES, has_type, nearest
+from alcurr.experiments.config import defaults
+from alcurr.training.step import ON_NONFINITE
 
-FIELDS: dict[str, type] = {
-  "seed": int,
-  "trials": int,
-  "trials_by": str,
-  "budget": str,
-  "batch_size": int,
-  "budget_basis": str,
-  "train_on": str,
-  "num_evals": int,
-  "chunk_steps": int,
-  "eval_batch_size": int,
-  "baseline": str,
-  "thresholds": str,
-  "on_nonfinite": str,
-  "cache_dir": str,
-  "tracking": str,
-  "tracking_uri": str,
-  "checkpoint.minutes": float,
-  "checkpoint.steps": int,
-  "checkpoint.keep": int,
-  "data.source": str,
-  "data.dir": str,
-  "data.classes": str,
-  "data.max_per_class": int,
-  "data.recognized_only": bool,
-  "data.on_error": str,
-  "data.num_examples": int,
-  "data.seed": int,
-  "data.scribble_fraction": float,
-  "data.unfinished_fraction": float,
-  "data.wrong_label_fraction": float,
-  "data.valid_fraction": float,
-  "data.test_fraction": float,
-  "data.probe_fraction": float,
-  "data.train_examples": int,
-  "data.label_noise": float,
-  "data.label_noise_in": str,
-  "data.image_size": int,
-  "data.render": str,
-  "data.pool": str,
-  "augment": str,
-  "loss": str,
-  "data.stroke_width": float,
-  "data.stroke_decay": float,
-  "data.channels": str,
-  "model.name": str,
-  "model.weights": str,
-  "optimizer.name": str,
-  "optimizer.learning_rate": float,
-  "optimizer.schedule": str,
-  "optimizer.backbone_lr_multiplier": float,
-  "difficulty.num_arms": int,
-  "difficulty.budget": str,
-  "difficulty.seed": int,
-  "difficulty.scorer": str,
-}
-
-# What is in these is looked at by those whom it names.
+_MAX_SEED = 2**32 - 1  # the largest that every generator takes
+# Groups that take further fields, which their factories check.
 _OPEN = ("model", "samplers")
-# What may change between two calls of one experiment: its results do not.
+# Fields that results do not depend on: they may change between two calls of
+# one experiment.
 _FREE = re.compile(r"checkpoint\..*|cache_dir|tracking|tracking_uri")
-# Read by the report alone, where a config has them.
+# Optional fields that only the report reads.
 _REPORT = ("cells", "factors", "grid", "paper", "tuned")
-
-_WORDS = {
-  bool: "True or False",
-  int: "a whole number",
-  float: "a number",
-  str: "a text",
-}
-
-
-def is_free(name: str) -> bool:
-  """Whether a field, by its dotted name, decides nothing of the results."""
-  return _FREE.fullmatch(name) is not None
-
-
-def check(config: ConfigDict, finished: bool = False) -> None:
-  """Refuses a config with a field too many, too few or of another type.
-
-  Args:
-    config: all of it.
-    finished: whether it is of an experiment that was made before, perhaps by
-      a version without some of the fields that are free.
-  """
-  found = flatten(config.to_dict())
-  for name in found:
-    top = name.split(".")[0]
-    if name not in FIELDS and top not in (*_OPEN, *_REPORT):
-      raise UserError(f"config.{name}: there is no such field.{_hint(name)}")
-  for name in FIELDS:
-    if name not in found and not (finished and is_free(name)):
-      raise UserError(
-        f"config.{name} is missing; start from configs/default.py, which has "
-        "every field."
-      )
-  check_types(found, "config")
-  samplers = config.get("samplers")
-  if not isinstance(samplers, ConfigDict) or not samplers:
-    raise UserError(
-      "config.samplers is empty; give it at least one sampler by name."
-    )
-  for name, sampler in samplers.items():
-    if not isinstance(sampler, ConfigDict):
-      raise UserError(
-        f"samplers.{name} must be a ConfigDict with a name and arguments, got "
-        f"{sampler!r}."
-      )
-
-
-def check_types(found: Mapping[str, Any], prefix: str) -> None:
-  """Refuses values that are not of their fields' types.
-
-  Args:
-    found: values by the dotted names of their fields; unknown ones pass.
-    prefix: where they stand, for the message.
-  """
-  for name, value in found.items():
-    kind = FIELDS.get(name)
-    if kind is not None and not is_of(value, kind):
-      raise UserError(f"{prefix}.{name} must be {_WORDS[kind]}, got {value!r}.")
-
-
-def is_of(value: Any, kind: type) -> bool:
-  """Whether a value is of a type; NumPy's numbers are, a bool is no number."""
-  if kind in (int, float):
-    number = numbers.Integral if kind is int else numbers.Real
-    return isinstance(value, number) and not isinstance(value, bool)
-  return isinstance(value, kind)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  """The values by the dotted names of their fields."""
+  """Returns the values of a nested mapping by dotted field names."""
   flat = {}
   for key, value in config.items():
     if isinstance(value, Mapping):
@@ -155,12 +38,133 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   return flat
 
 
+# The type of each field by its dotted name.
+FIELDS: dict[str, type] = {
+  name: type(value)
+  for name, value in flatten(defaults.get_config().to_dict()).items()
+  if not name.startswith("samplers.")
+}
+
+
+def is_free(name: str) -> bool:
+  """Returns whether results do not depend on a field."""
+  return _FREE.fullmatch(name) is not None
+
+
+def check(config: ConfigDict, finished: bool = False) -> None:
+  """Refuses a config with an unknown, missing or mistyped field.
+
+  Args:
+    config: a whole config.
+    finished: whether it is of a finished experiment, perhaps of a version
+      without some of the free fields.
+
+  Raises:
+    UserError: at the field.
+  """
+  flat = flatten(config.to_dict())
+  for name in flat:
+    group = name.split(".")[0]
+    if name not in FIELDS and group not in (*_OPEN, *_REPORT):
+      raise UserError("unknown", name, f"no such field{_hint(name)}")
+  for name in FIELDS:
+    if name not in flat and not (finished and is_free(name)):
+      raise UserError(
+        "missing", name, "start from configs/default.py, which has every field"
+      )
+  check_types(flat)
+  samplers = config.get("samplers")
+  if not isinstance(samplers, ConfigDict) or not samplers:
+    raise UserError("missing", "samplers", "expected at least one sampler")
+  for name, sampler in samplers.items():
+    if not isinstance(sampler, ConfigDict):
+      raise UserError(
+        "type",
+        f"samplers.{name}",
+        f"expected a ConfigDict of a name and arguments, got {sampler!r}",
+      )
+
+
+def check_types(values: Mapping[str, Any], prefix: str = "") -> None:
+  """Refuses values that are not of their fields' types.
+
+  Args:
+    values: by dotted field names; unknown fields pass.
+    prefix: put before the field, for the message.
+  """
+  for name, value in values.items():
+    kind = FIELDS.get(name)
+    if kind is not None and not has_type(value, kind):
+      raise UserError(
+        "type", f"{prefix}{name}", f"expected {TYPE_NAMES[kind]}, got {value!r}"
+      )
+
+
+def check_values(config: ConfigDict) -> None:
+  """Checks the numbers and choices that no factory checks."""
+  values = flatten(config.to_dict())
+  for field in (
+    "trials",
+    "batch_size",
+    "num_evals",
+    "chunk_steps",
+    "eval_batch_size",
+    "difficulty.num_arms",
+    "checkpoint.keep",
+  ):
+    check_range(field, values[field], 1)
+  for field in ("checkpoint.minutes", "checkpoint.steps"):
+    check_range(field, values[field], 0)
+  for field in ("seed", "difficulty.seed", "data.seed"):
+    last = config.trials - 1 if field == "seed" else 0
+    check_range(field, values[field], 0, _MAX_SEED - last)
+  if 0 <= config.difficulty.seed - config.seed < config.trials:
+    raise UserError(
+      "conflict",
+      "difficulty.seed",
+      f"{config.difficulty.seed} is the seed of a trial too",
+    )
+  check_choice("trials_by", config.trials_by, ("vmap", "map"))
+  check_choice("on_nonfinite", config.on_nonfinite, ON_NONFINITE)
+  check_choice("budget_basis", config.budget_basis, ("examples", "flops"))
+  try:
+    thresholds = [float(text) for text in config.thresholds.split()]
+  except ValueError:
+    thresholds = [math.nan]
+  if not all(0 < threshold < 1 for threshold in thresholds):
+    raise UserError(
+      "range",
+      "thresholds",
+      'expected accuracies between 0 and 1 such as "0.5 0.8", got '
+      f"{config.thresholds!r}",
+    )
+
+
+def check_range(
+  field: str, value: float, minimum: float, maximum: float = math.inf
+) -> None:
+  """Refuses a number below the minimum or above the maximum."""
+  if not minimum <= value <= maximum:  # nor is NaN admitted
+    upper = "" if maximum == math.inf else f" and at most {maximum}"
+    raise UserError(
+      "range", field, f"expected at least {minimum}{upper}, got {value}"
+    )
+
+
+def check_choice(field: str, value: str, choices: Collection[str]) -> None:
+  """Refuses a text that is none of the choices."""
+  if value not in choices:
+    raise UserError(
+      "unknown", field, f"no {value!r}. {nearest(value, choices)}"
+    )
+
+
 def _hint(name: str) -> str:
-  """The nearest field that stands where this one does."""
-  place, _, last = name.rpartition(".")
-  beside = [other.rpartition(".") for other in FIELDS]
-  names = [other[2] for other in beside if other[0] == place]
-  close = difflib.get_close_matches(last, names, n=1)
+  """Returns a hint at the nearest field of the same group."""
+  group, _, key = name.rpartition(".")
+  fields = [field.rpartition(".") for field in FIELDS]
+  siblings = [field[2] for field in fields if field[0] == group]
+  close = difflib.get_close_matches(key, siblings, n=1)
   if not close:
     return ""
-  return f" Did you mean {'.'.join(filter(None, (place, close[0])))}?"
+  return f". Did you mean {'.'.join(filter(None, (group, close[0])))}?"

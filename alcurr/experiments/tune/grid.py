@@ -156,9 +156,7 @@ def try_rates(
   """
   logging.info("%s: %d learning rates.", name, len(rates))
   job, pools = trials.load_data(config, out)
-  run = sampler_run.make_run(config, job, config.baseline, pools)._replace(
-    name=name
-  )
+  run = sampler_run.make_run(job, config.baseline, pools)._replace(name=name)
   pools["valid"] = trials.some_valid(job, _VALID)
   scores, wrong = run_rates(run, config.optimizer, rates, pools, norms)
   return [
@@ -183,7 +181,7 @@ def search(args: argparse.Namespace, options: Sequence[str]) -> None:
   others = combinations({f: v for f, v in fields.items() if f != RATE})
   changed = [build.changed(config, values) for values in others]
   for one, rate in itertools.product(changed, rates):
-    build.check(build.changed(one, {RATE: rate}))
+    build.build_experiment(build.changed(one, {RATE: rate}))
   rows, noises = [], []
   gauged = len(fields.get(SIZE, [])) > 1
   for one, values in zip(changed, others, strict=True):

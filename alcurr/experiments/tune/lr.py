@@ -284,9 +284,8 @@ def find(args: argparse.Namespace, options: Sequence[str]) -> None:
       "optimizer.schedule": f"exponential(end={args.high!r})",
     },
   )
-  build.check(config)
   job, pools = trials.load_data(config, args.out)
-  run = sampler_run.make_run(config, job, config.baseline, pools)
+  run = sampler_run.make_run(job, config.baseline, pools)
   pools["valid"] = trials.some_valid(job, _VALID)
   rate = rates(args.low, args.high, args.steps)
   report(range_test(run, rate, pools), args.beta, args.out)

@@ -133,7 +133,7 @@ def search(args: argparse.Namespace, options: Sequence[str]) -> None:
     raise UserError(f"--count must be at least 1, got {args.count}.")
   for field, one in ranges.items():
     for value in one.values:
-      build.check(build.changed(config, {field: value}))
+      build.build_experiment(build.changed(config, {field: value}))
   with lock.locked(args.out, "--out"):
     study = _open_study(optuna, config, ranges, args.out)
     for number in range(len(_finished(study)), args.count):

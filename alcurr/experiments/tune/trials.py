@@ -109,7 +109,7 @@ def load_config(
     UserError: a mistake in them, or a folder that cannot be used.
   """
   config = loader.load_with(args.config, options)
-  build.check(config)
+  build.build_experiment(config)
   name = args.sampler or config.baseline
   if name not in config.samplers:
     known = ", ".join(sorted(config.samplers))
@@ -123,7 +123,7 @@ def load_config(
 
 def alone(config: ConfigDict, name: str) -> ConfigDict:
   """A sampler's config, in which it is alone: its `run` is the config's own."""
-  mine = build.of_run(config, name)
+  mine = build.run_config(config, name)
   sampler = {k: v for k, v in mine.samplers[name].items() if k != "run"}
   with mine.unlocked():
     mine.samplers = ConfigDict({name: sampler})
@@ -141,11 +141,11 @@ def load_data(
   an experiment is.
   """
   cache_dir = build.cache_dir(config, out)
-  job = setup.load_context(config, cache_dir)
-  setup.check_fit(config, job, setup.host_pools(config, job))
+  job = setup.load_context(build.build_experiment(config), cache_dir)
+  setup.check_fit(job, setup.host_pools(job))
   out.mkdir(parents=True, exist_ok=True)
   pools, _ = runner.make_pools(
-    config, job, cache_dir, out / "difficulty", preemption.Signals()
+    job, cache_dir, out / "difficulty", preemption.Signals()
   )
   return job, pools
 

@@ -1,4 +1,4 @@
-"""The table of fields is that of the configs."""
+"""The fields of a config are those of the defaults."""
 
 import numpy as np
 import pytest
@@ -9,17 +9,54 @@ from alcurr.experiments.config import schema
 from configs import default
 
 
-def test_it_has_the_fields_and_types_of_the_defaults():
-  found = schema.flatten(default.get_config().to_dict())
-  mine = {n: type(v) for n, v in found.items() if not n.startswith("samplers")}
-  assert mine == schema.FIELDS
+def _config():
+  return ConfigDict(default.get_config().to_dict(), type_safe=False)
+
+
+def test_types_are_those_of_the_defaults():
+  assert schema.FIELDS["trials"] is int
+  assert schema.FIELDS["checkpoint.minutes"] is float
+  assert schema.FIELDS["data.recognized_only"] is bool
+  assert schema.FIELDS["optimizer.backbone_lr_multiplier"] is float
+  assert not [name for name in schema.FIELDS if name.startswith("samplers")]
 
 
 def test_numbers_of_numpy_are_numbers():
-  config = ConfigDict(default.get_config().to_dict(), type_safe=False)
+  config = _config()
   config.trials, config.data.valid_fraction = np.int64(3), 0
   schema.check(config)
   for value in (np.float32(3), "3", None, False):
     config.trials = value
-    with pytest.raises(UserError, match="trials must be a whole number"):
+    with pytest.raises(UserError) as raised:
       schema.check(config)
+    assert (raised.value.code, raised.value.place) == ("type", "trials")
+
+
+@pytest.mark.parametrize(
+  ("change", "code", "place"),
+  [
+    (lambda c: c.update(trails=3), "unknown", "trails"),
+    (lambda c: c.data.update(dirs="x"), "unknown", "data.dirs"),
+    (lambda c: delattr(c, "budget"), "missing", "budget"),
+    (lambda c: delattr(c.data, "dir"), "missing", "data.dir"),
+    (lambda c: delattr(c, "samplers"), "missing", "samplers"),
+    (lambda c: c.samplers.update(x=3), "type", "samplers.x"),
+  ],
+)
+def test_mistakes_name_the_field(change, code, place):
+  config = _config()
+  change(config)
+  with pytest.raises(UserError) as raised:
+    schema.check(config)
+  assert (raised.value.code, raised.value.place) == (code, place)
+
+
+def test_open_and_free_fields():
+  config = _config()
+  config.model.width = 3  # its factory checks it
+  config.cells = {}  # the report's
+  schema.check(config)
+  del config.tracking  # of a version without trackers
+  with pytest.raises(UserError):
+    schema.check(config)
+  schema.check(config, finished=True)

@@ -1,0 +1,51 @@
+"""Budgets of a run: "1 epoch", "500000 examples" or "2000 steps"."""
+
+import math
+import re
+
+from alcurr.core.errors import UserError
+from alcurr.core.specs import quoted
+
+MAX_STEPS = 2**31 - 1  # a step is an int32
+
+
+def parse(budget: str, field: str) -> tuple[float, str]:
+  """Splits "2 epochs" into a positive amount and the unit, a singular.
+
+  Raises:
+    UserError: neither epochs, examples nor steps, or not positive and finite.
+  """
+  match = re.fullmatch(r"([\d._]+) (epoch|example|step)s?", budget.strip())
+  try:
+    amount = float(match[1]) if match else 0
+  except ValueError:
+    amount = 0
+  if not amount or not math.isfinite(amount):
+    raise UserError(
+      "syntax",
+      field,
+      'expected epochs, examples or steps such as "1 epoch" or "2000 steps", '
+      f"got {quoted(budget)}",
+    )
+  return amount, match[2]
+
+
+def num_steps(
+  budget: str, batch_size: int, num_examples: int, field: str = "budget"
+) -> int:
+  """Returns the updates that a budget such as "500000 examples" pays for.
+
+  Raises:
+    UserError: a budget that cannot be parsed, or of no or too many steps.
+  """
+  amount, unit = parse(budget, field)
+  batches = {"epoch": num_examples / batch_size, "example": 1 / batch_size}
+  steps = amount * batches.get(unit, 1)
+  if not 1 <= steps <= MAX_STEPS:
+    raise UserError(
+      "range",
+      field,
+      f"expected 1 to {MAX_STEPS} batches of {batch_size}, got "
+      f"{quoted(budget)}",
+    )
+  return int(steps)
