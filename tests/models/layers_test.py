@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alcurr.models import checks, layers, lowerings
+from alcurr.models import layers, lowerings
 
 KEY = jax.random.key(0)
 
@@ -167,7 +167,7 @@ def test_batch_norm_against_numpy():
   np.testing.assert_allclose(y, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("norm", checks.NORMS)
+@pytest.mark.parametrize("norm", layers.NORMS)
 def test_norms_have_float32_statistics_and_a_scale_if_asked(norm):
   x = jnp.ones((2, 3, 4, 32), jnp.bfloat16)
   options = layers.Options(norm=norm)
@@ -210,10 +210,10 @@ def test_width_multiplies_channels_and_leaves_one():
 @pytest.mark.parametrize(
   ("check", "message"),
   [
-    (lambda: checks.check_fraction("dropout", 1.0), r"dropout must be in \[0"),
-    (lambda: checks.check_fraction("dropout", -0.1), "got -0.1"),
-    (lambda: checks.check_blocks((1, 2), 4), r"4 positive .* got \(1, 2\)"),
-    (lambda: checks.check_blocks((1, 0), 2), r"2 positive .* got \(1, 0\)"),
+    (lambda: layers.check_fraction("dropout", 1.0), r"dropout must be in \[0"),
+    (lambda: layers.check_fraction("dropout", -0.1), "got -0.1"),
+    (lambda: layers.check_blocks((1, 2), 4), r"4 positive .* got \(1, 2\)"),
+    (lambda: layers.check_blocks((1, 0), 2), r"2 positive .* got \(1, 0\)"),
     (lambda: layers.Options(dtype="float16"), "one of float32, bfloat16, got"),
     (lambda: layers.Options(conv="fft"), "conv must be one of auto, lax, "),
     (lambda: layers.Options(width=-1), "width must be positive and finite"),
