@@ -54,8 +54,8 @@ def cnn(
 ) -> Model:
   """Builds a CNN with two convolutions and a hidden layer.
 
-  Takes images of at least 4 x 4; other arguments: see `alcurr.models`. `width` also multiplies the hidden units, and `norm`,
-  which follows each convolution, may be "none".
+  Takes images of at least 4 x 4; other arguments: see `alcurr.models`.
+  `width` also multiplies the hidden units, and `norm` may be "none".
 
   Raises:
     ValueError: an argument is out of range.
