@@ -46,8 +46,7 @@ def avg_pool(
   pads = explicit_pads(x, (window, window), stride, padding)
   if how == "matmul" and stride == window and not np.any(pads):
     return _tiles(x, window).mean((2, 4))
-  zero = np.zeros((), x.dtype)
-  total = _reduce(x, window, stride, pads, zero, how, lax.add, jnp.add)
+  total = _reduce(x, window, stride, pads, 0, how, lax.add, jnp.add)
   inside = np.pad(np.ones(x.shape[1:3]), pads)
   cells = np.lib.stride_tricks.sliding_window_view(inside, (window, window))
   count = cells[::stride, ::stride].sum((2, 3))
@@ -59,7 +58,7 @@ def _reduce(
   window: int,
   stride: int,
   pads: Pads,
-  initial: float | np.ndarray,
+  initial: float,
   how: str,
   lax_op: Callable[..., Array],
   op: Callable[[Array, Array], Array],
@@ -68,7 +67,8 @@ def _reduce(
   if how == "lax":
     windows, strides = (1, window, window, 1), (1, stride, stride, 1)
     padding = ((0, 0), *pads, (0, 0))
-    return lax.reduce_window(x, initial, lax_op, windows, strides, padding)
+    value = np.asarray(initial, x.dtype)
+    return lax.reduce_window(x, value, lax_op, windows, strides, padding)
   # Rows, then columns: 2 * window slices instead of window ** 2.
   for axis in (1, 2):
     if any(pads[axis - 1]):
