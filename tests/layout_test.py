@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import conftest
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -25,6 +26,13 @@ def _name(path):
 
 def _tree(path):
   return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_files_of_the_unit_tier_exist():
+  missing = [
+    x for x in conftest.UNIT_FILES if not (ROOT / "tests" / x).exists()
+  ]
+  assert not missing
 
 
 def test_entries_of_the_package():
