@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from alcurr.models import layers, lowerings, pools
+from alcurr.models import layers, lowerings, pooling
 from alcurr.training import compilation
 from benchmarks import arguments, tables, timing
 from benchmarks.cases import CASES, KINDS, Case
@@ -65,7 +65,7 @@ def make_run(
   if lowering == "plain":
     shared["lowering"] = lowerings.Roles("lax", "plain", "plain")
   if case.pool:
-    function = {"max": pools.max_pool, "avg": pools.avg_pool}[case.pool]
+    function = {"max": pooling.max_pool, "avg": pooling.avg_pool}[case.pool]
     operation = functools.partial(function, window=case.kernel[0], **shared)
     inputs = []
   else:

@@ -1,4 +1,4 @@
-"""Fixtures that several test files share."""
+"""Settings and fixtures that all tests share."""
 
 import collections
 import os
@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
-# Before jax is imported: most of the tests' time is compilation, and these
-# take two thirds of it away. They leave the HLO passes, and so the counted
-# FLOPs, as they are.
+TESTS = pathlib.Path(__file__).parent
+
+# Compilation takes most of the tests' time, and these flags reduce it by two
+# thirds. They keep the HLO passes, and therefore the counted FLOPs, as they
+# are. XLA reads them when JAX is first imported.
 _FLAGS = (
   "--xla_backend_optimization_level=0",
   "--xla_llvm_disable_expensive_passes=true",
@@ -18,8 +20,8 @@ _FLAGS = (
 _NEWER_FLAGS = ("--xla_cpu_use_fusion_emitters=false",)
 
 
-def _knows(flags: str) -> bool:
-  """Whether this XLA, which ends the process at a flag it lacks, has them."""
+def _accepts(flags: str) -> bool:
+  """Returns whether this XLA knows the flags; it aborts if it does not."""
   done = subprocess.run(
     [sys.executable, "-c", "import jax; jax.jit(lambda: 0)()"],
     env=os.environ | {"XLA_FLAGS": flags},
@@ -29,26 +31,103 @@ def _knows(flags: str) -> bool:
   return done.returncode == 0
 
 
-# Once for all workers of pytest-xdist, which have the environment from here.
+# Workers of pytest-xdist and subprocesses inherit the environment.
 if "XLA_FLAGS" not in os.environ:
-  with_newer = " ".join(_FLAGS + _NEWER_FLAGS)
+  all_flags = " ".join(_FLAGS + _NEWER_FLAGS)
   os.environ["XLA_FLAGS"] = (
-    with_newer if _knows(with_newer) else " ".join(_FLAGS)
+    all_flags if _accepts(all_flags) else " ".join(_FLAGS)
   )
 
-QUICKDRAW = pathlib.Path(__file__).parents[2] / "shared/data/quickdraw"
+# Programs are shared by the workers and by later runs. Smaller ones compile
+# faster than they are read.
+os.environ.setdefault(
+  "JAX_COMPILATION_CACHE_DIR", str(TESTS.parent / ".pytest_cache/programs")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+# The unit tier: `pytest -m unit` runs these files in less than a minute. None
+# of their tests compiles a program, which is checked below.
+UNIT_FILES = (
+  "benchmarks/drawings_test.py",
+  "benchmarks/suite_test.py",
+  "benchmarks/tables_by_hand_test.py",
+  "core/lock_test.py",
+  "core/specs_test.py",
+  "data/arrays_test.py",
+  "data/cache_test.py",
+  "data/image_folder_test.py",
+  "data/label_noise_test.py",
+  "data/partitions_test.py",
+  "data/quickdraw/download_test.py",
+  "data/quickdraw/forms_test.py",
+  "data/quickdraw/strokes_test.py",
+  "data/quickdraw/submission_test.py",
+  "data/quickdraw/synthetic_test.py",
+  "data/tfds_test.py",
+  "experiments/loggers/background_test.py",
+  "experiments/loggers/loggers_test.py",
+  "experiments/loggers/pictures_test.py",
+  "experiments/loggers/tensorboard_test.py",
+  "experiments/preemption_test.py",
+  "layout_test.py",
+  "report/best_setting_test.py",
+  "report/factorial_test.py",
+  "report/figures_test.py",
+  "report/forged_test.py",
+  "report/interactive_test.py",
+  "report/paper_figures_test.py",
+  "report/regret_test.py",
+  "report/tables_test.py",
+)
+
+QUICKDRAW = TESTS.parents[1] / "shared/data/quickdraw"
 
 
 @pytest.fixture(scope="session")
 def quickdraw_dir() -> pathlib.Path:
-  """Real drawings in Google's own formats, beside the checkout."""
+  """Returns a folder of real drawings in Google's own formats."""
   if not QUICKDRAW.is_dir():
     pytest.skip("real drawings are not beside the checkout (shared/data)")
   return QUICKDRAW
 
 
+# Before -m selects by marker.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+  """Marks the tests of the unit tier."""
+  files = {TESTS / name for name in UNIT_FILES}
+  for item in items:
+    if item.path in files:
+      item.add_marker(pytest.mark.unit)
+
+
+_num_compiled = collections.Counter()
+
+
+def _count_compiled(event: str, _: float, **__) -> None:
+  _num_compiled[event] += 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+  """Fails a unit test that compiles a program."""
+  if not item.get_closest_marker("unit"):
+    return (yield)
+  from jax import monitoring
+
+  if not _num_compiled:
+    monitoring.register_event_duration_secs_listener(_count_compiled)
+    _num_compiled["registered"] = 1
+  event = "/jax/core/compile/backend_compile_duration"
+  before = _num_compiled[event]
+  result = yield
+  if _num_compiled[event] > before:
+    pytest.fail("compiles a program: remove its file from UNIT_FILES")
+  return result
+
+
 def pytest_terminal_summary(terminalreporter):
-  """What every fault of tests/faults led to."""
+  """Prints a table of the faults of tests/faults and their outcomes."""
   counts = collections.defaultdict(collections.Counter)
   for reports in terminalreporter.stats.values():
     for report in reports:

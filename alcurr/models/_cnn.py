@@ -1,6 +1,6 @@
-"""A small CNN, for experiments that a CPU finishes.
+"""A small CNN, for experiments on a CPU.
 
-layer           output at width 1, 28 x 28   MFLOP an example
+layer           output at width 1, 28 x 28   MFLOP per example
 conv 3x3        28 x 28 x 32                 0.5
 max-pool 2      14 x 14 x 32
 conv 3x3        14 x 14 x 64                 7.2
@@ -12,10 +12,10 @@ dense           V
 import flax.linen as nn
 import jax.numpy as jnp
 
-from alcurr.models import adapters, checks, layers
+from alcurr.models import adapters, layers
 from alcurr.types import Array, Model
 
-# Two pools of 2 leave one pixel.
+# The smallest size for which two pools of 2 leave a pixel.
 MIN_SIZE = 4
 
 
@@ -26,15 +26,11 @@ class CNN(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train)
-    x = kit.start(x)
+    x = kit.cast(x)
     for i, channels in enumerate((32, 64), start=1):
-      x = kit.conv(
-        x,
-        self.options.channels(channels),
-        3,
-        f"conv{i}",
-        use_bias=self.options.norm == "none",  # a norm has its own
-      )
+      channels = self.options.channels(channels)
+      use_bias = self.options.norm == "none"  # a norm has its own bias
+      x = kit.conv(x, channels, 3, f"conv{i}", use_bias=use_bias)
       x = kit.norm(x, f"conv{i}_norm")
       x = kit.max_pool(nn.relu(x), 2, 2)
     x = x.reshape(x.shape[0], -1)
@@ -56,21 +52,15 @@ def cnn(
   conv: str = "auto",
   dtype: str = "float32",
 ) -> Model:
-  """Two convolutions and a hidden layer.
+  """Builds a CNN with two convolutions and a hidden layer.
 
-  Arguments as of every network, see `alcurr.models`; images of at least 4 x 4
-  pixels, `width` multiplies the hidden units too, and `norm`, after each
-  convolution, may be "none".
+  Takes images of at least 4 x 4; other arguments: see `alcurr.models`.
+  `width` also multiplies the hidden units, and `norm` may be "none".
 
   Raises:
-    ValueError: an argument out of range.
+    ValueError: an argument is out of range.
   """
-  checks.check_arguments(
-    image_shape=image_shape,
-    min_size=MIN_SIZE,
-    num_classes=num_classes,
-    norm=norm,
-    norms=("none", *checks.NORMS),
-  )
+  norms = ("none", *layers.NORMS)
+  layers.check_arguments(image_shape, MIN_SIZE, num_classes, norm, norms)
   options = layers.Options(norm=norm, conv=conv, dtype=dtype, width=width)
   return adapters.from_linen(CNN(num_classes, options), image_shape)

@@ -2,8 +2,8 @@
 
 Szegedy et al. 2016, "Inception-v4, Inception-ResNet and the Impact of
 Residual Connections on Learning", arXiv:1602.07261, figures 3 and 16 to 19,
-in the sizes of the authors' TensorFlow release; layers that Keras names are
-named as there.
+with the sizes of the authors' TensorFlow release. Layers that have a name in
+Keras have the same here.
 
   layer                                          size from 299   from 75
   stem: 3x3 32 /2, 3x3 32, 3x3 64 same, pool /2  73              17
@@ -21,10 +21,11 @@ named as there.
   conv_7b: 1x1 1536                              8               1
   average over the image, dense V
 
-A convolution is one without bias, a norm without scale and a ReLU; pools are
-3x3; what strides is not padded. A block is x + scale * f(x), then a ReLU (but
-for the last), where f puts its branches side by side and brings them to the
-channels of x by a 1x1 convolution with bias and no norm:
+A convolution has no bias and is followed by a norm without scale and a ReLU.
+Pools are 3x3. Layers with a stride are not padded. A block is
+x + scale * f(x), then a ReLU, except after the last block. f concatenates its
+branches and projects them to the channels of x by a 1x1 convolution with bias
+and no norm:
 
   block35  1x1 32; 1x1 32, 3x3 32; 1x1 32, 3x3 48, 3x3 64
   block17  1x1 192; 1x1 128, 1x7 160, 7x1 192
@@ -34,42 +35,25 @@ channels of x by a 1x1 convolution with bias and no norm:
 import flax.linen as nn
 import jax.numpy as jnp
 
-from alcurr.models import checks, imagenet, layers
+from alcurr.models import imagenet, layers
 from alcurr.types import Array, Model
 
-# What leaves one pixel after the unpadded strides.
+# The smallest size of which the unpadded strides leave a pixel.
 MIN_SIZE = 75
 
-# A branch is a sequence of (channels, kernel) and a stride of its last.
+# A sequence of (channels, kernel); a stride is that of the last convolution.
 Branch = tuple[tuple[int, int | tuple[int, int]], ...]
 
 BLOCKS: dict[str, tuple[Branch, ...]] = {
-  "block35": (
-    ((32, 1),),
-    ((32, 1), (32, 3)),
-    ((32, 1), (48, 3), (64, 3)),
-  ),
-  "block17": (
-    ((192, 1),),
-    ((128, 1), (160, (1, 7)), (192, (7, 1))),
-  ),
-  "block8": (
-    ((192, 1),),
-    ((192, 1), (224, (1, 3)), (256, (3, 1))),
-  ),
+  "block35": (((32, 1),), ((32, 1), (32, 3)), ((32, 1), (48, 3), (64, 3))),
+  "block17": (((192, 1),), ((128, 1), (160, (1, 7)), (192, (7, 1)))),
+  "block8": (((192, 1),), ((192, 1), (224, (1, 3)), (256, (3, 1)))),
 }
 SCALES = {"block35": 0.17, "block17": 0.1, "block8": 0.2}
 
 MIXED: dict[str, tuple[Branch, ...]] = {
-  "mixed_5b": (
-    ((96, 1),),
-    ((48, 1), (64, 5)),
-    ((64, 1), (96, 3), (96, 3)),
-  ),
-  "mixed_6a": (
-    ((384, 3),),
-    ((256, 1), (256, 3), (384, 3)),
-  ),
+  "mixed_5b": (((96, 1),), ((48, 1), (64, 5)), ((64, 1), (96, 3), (96, 3))),
+  "mixed_6a": (((384, 3),), ((256, 1), (256, 3), (384, 3))),
   "mixed_7a": (
     ((256, 1), (384, 3)),
     ((256, 1), (288, 3)),
@@ -79,7 +63,7 @@ MIXED: dict[str, tuple[Branch, ...]] = {
 
 
 def _keras_layer(path: tuple[str, ...]) -> str | None:
-  """Keras's name of a layer; None for those it leaves unnamed."""
+  """Returns Keras's name of a layer, None if it has none."""
   return path[-1] if path[-1].startswith(("block", "conv_7b")) else None
 
 
@@ -94,8 +78,10 @@ SOURCES = (
 )
 
 
-def _conv(kit: layers.Kit, x: Array, channels, kernel, name, **how) -> Array:
-  x = kit.conv(x, kit.options.channels(channels), kernel, name, **how)
+def _conv(
+  kit: layers.Kit, x: Array, channels: int, kernel, name: str, **fields
+) -> Array:
+  x = kit.conv(x, kit.options.channels(channels), kernel, name, **fields)
   return nn.relu(kit.norm(x, f"{name}_bn", use_scale=False))
 
 
@@ -106,16 +92,16 @@ def _branches(
   for i, branch in enumerate(branches):
     out = x
     for j, (channels, kernel) in enumerate(branch):
-      how = {}
+      fields = {}
       if stride > 1 and j == len(branch) - 1:
-        how = {"stride": stride, "padding": "VALID"}
-      out = _conv(kit, out, channels, kernel, f"branch{i}_{j}", **how)
+        fields = {"stride": stride, "padding": "VALID"}
+      out = _conv(kit, out, channels, kernel, f"branch{i}_{j}", **fields)
     outs.append(out)
   return outs
 
 
 class Mixed(nn.Module):
-  """Branches and a pool, side by side."""
+  """The branches and a pool, concatenated."""
 
   kit: layers.Kit
   title: str
@@ -134,7 +120,7 @@ class Mixed(nn.Module):
 
 
 class Block(nn.Module):
-  """x + scale * (the branches, brought to the channels of x)."""
+  """A residual block: x + scale * f(x)."""
 
   kit: layers.Kit
   kind: str
@@ -144,16 +130,11 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     outs = _branches(self.kit, x, BLOCKS[self.kind], 1)
-    residual = self.kit.conv(
-      jnp.concatenate(outs, -1),
-      x.shape[-1],
-      1,
-      f"{self.title}_conv",
-      use_bias=True,
-    )
+    f, name = jnp.concatenate(outs, -1), f"{self.title}_conv"
+    f = self.kit.conv(f, x.shape[-1], 1, name, use_bias=True)
     if self.last:
-      return x + residual
-    return nn.relu(x + SCALES[self.kind] * residual)
+      return x + f
+    return nn.relu(x + SCALES[self.kind] * f)
 
 
 class InceptionResNet(nn.Module):
@@ -164,7 +145,7 @@ class InceptionResNet(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train)
-    x = kit.start(x)
+    x = kit.cast(x)
     x = _conv(kit, x, 32, 3, "stem_1", stride=2, padding="VALID")
     x = _conv(kit, x, 32, 3, "stem_2", padding="VALID")
     x = _conv(kit, x, 64, 3, "stem_3")
@@ -196,24 +177,19 @@ def inception_resnet_v2(
   weights: str = "",
   one_channel: str = "sum",
 ) -> Model:
-  """Inception-ResNet-v2 at any width, depth and size.
+  """Builds Inception-ResNet-v2 at any width, depth and size.
 
-  Arguments as of every network, see `alcurr.models`; images of at least 75 x
-  75 pixels.
+  Takes images of at least 75 x 75; other arguments: see `alcurr.models`.
 
   Args:
-    blocks: how many of block35, block17 and block8.
+    blocks: the numbers of block35, block17 and block8.
 
   Raises:
-    ValueError: an argument out of range, or weights that do not fit.
+    ValueError: an argument is out of range, or the weights do not fit.
   """
-  checks.check_arguments(
-    image_shape=image_shape,
-    min_size=MIN_SIZE,
-    num_classes=num_classes,
-    norm=norm,
-  )
-  checks.check_blocks(blocks, 3)
+  layers.check_blocks(blocks, 3)
   options = layers.Options(norm, conv, dtype, remat, width)
   module = InceptionResNet(num_classes, options, tuple(blocks))
-  return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)
+  return imagenet.make_model(
+    module, image_shape, MIN_SIZE, SOURCES, weights, one_channel
+  )

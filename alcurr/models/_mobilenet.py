@@ -1,7 +1,7 @@
 """MobileNet (v1): depthwise separable convolutions.
 
 Howard et al. 2017, "MobileNets: Efficient Convolutional Neural Networks for
-Mobile Vision Applications", arXiv:1704.04861, table 1; layers are named and
+Mobile Vision Applications", arXiv:1704.04861, table 1. Layers are named and
 normalised as in Keras.
 
   layer     stride   channels at width 1   size from 224   from 28
@@ -18,32 +18,26 @@ normalised as in Keras.
   average over the image, dropout, dense V
 
 A block is a 3x3 depthwise convolution with the stride, a norm, a ReLU capped
-at 6, a 1x1 convolution to the channels, a norm, and the ReLU again.
+at 6, a 1x1 convolution to the channels, a norm and another such ReLU.
 
-Padding is "SAME", as in the authors' TensorFlow code. Keras pads below and to
-the right only, which is the same where a stride meets an even size (all of
-them in multiples of 32), and cannot go below 32 pixels.
+Padding is "SAME", as in the authors' TensorFlow code. Keras pads only below
+and to the right. The two agree where a stride meets an even size, which is
+everywhere in images of a multiple of 32 pixels.
 """
 
 import flax.linen as nn
 
-from alcurr.models import checks, imagenet, layers
+from alcurr.models import imagenet, layers
 from alcurr.types import Array, Model
 
-# The smallest size that every one of the five strides still shrinks.
+# The smallest size that each of the five strides still reduces.
 MIN_SIZE = 17
 
 # (channels at width 1, stride) of blocks 1 to 13.
 BLOCKS = (
-  (64, 1),
-  (128, 2),
-  (128, 1),
-  (256, 2),
-  (256, 1),
-  (512, 2),
+  *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
   *[(512, 1)] * 5,
-  (1024, 2),
-  (1024, 1),
+  *((1024, 2), (1024, 1)),
 )
 
 SOURCES = (
@@ -68,7 +62,7 @@ class Block(nn.Module):
   def __call__(self, x: Array) -> Array:
     kit = self.kit
     name = f"conv_dw_{self.number}"
-    x = kit.depthwise(x, 3, name, stride=self.stride)
+    x = kit.conv(x, x.shape[-1], 3, name, stride=self.stride, groups=0)
     x = nn.relu6(kit.norm(x, f"{name}_bn"))
     name = f"conv_pw_{self.number}"
     x = kit.conv(x, kit.options.channels(self.channels), 1, name)
@@ -83,12 +77,13 @@ class MobileNet(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train)
-    x = kit.conv(kit.start(x), self.options.channels(32), 3, "conv1", stride=2)
+    x = kit.conv(kit.cast(x), self.options.channels(32), 3, "conv1", stride=2)
     x = nn.relu6(kit.norm(x, "conv1_bn"))
     block = self.options.block(Block)
     for i, (channels, stride) in enumerate(BLOCKS, start=1):
       x = block(kit, i, channels, stride, name=f"block_{i}")(x)
-    x = kit.dropout(layers.mean_of_image(x), self.dropout)
+    dropout = nn.Dropout(self.dropout, deterministic=not train)
+    x = dropout(layers.mean_of_image(x))
     return kit.logits(x, self.num_classes)
 
 
@@ -105,25 +100,21 @@ def mobilenet(
   weights: str = "",
   one_channel: str = "sum",
 ) -> Model:
-  """MobileNet v1 at any width and size.
+  """Builds MobileNet v1 at any width and size.
 
-  Arguments as of every network, see `alcurr.models`; images of at least 17 x
-  17 pixels.
+  Takes images of at least 17 x 17; other arguments: see `alcurr.models`.
 
   Args:
-    dropout: share of the averaged features dropped in training, in [0, 1);
-      Keras's by default.
+    dropout: the share of the averaged features that training drops, in [0, 1);
+      the default is Keras's.
 
   Raises:
-    ValueError: an argument out of range, or weights that do not fit.
+    ValueError: an argument is out of range, or the weights do not fit.
   """
-  checks.check_arguments(
-    image_shape=image_shape,
-    min_size=MIN_SIZE,
-    num_classes=num_classes,
-    norm=norm,
-  )
-  checks.check_fraction("dropout", dropout)
+  if not 0 <= dropout < 1:
+    raise ValueError(f"dropout must be in [0, 1), got {dropout}")
   options = layers.Options(norm, conv, dtype, remat, width)
   module = MobileNet(num_classes, options, dropout)
-  return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)
+  return imagenet.make_model(
+    module, image_shape, MIN_SIZE, SOURCES, weights, one_channel
+  )

@@ -1,8 +1,8 @@
 """NASNet-A: cells of separable convolutions and pools, found by search.
 
 Zoph et al. 2018, "Learning Transferable Architectures for Scalable Image
-Recognition", arXiv:1707.07012, figure 4 and appendix A; layers are named and
-normalised as in Keras. NASNet-A (N @ P) has N normal cells a stage and P
+Recognition", arXiv:1707.07012, figure 4 and appendix A. Layers are named and
+normalised as in Keras. NASNet-A (N @ P) has N normal cells per stage and P
 channels at the end; F = P / 24 is the width of the first stage.
 
   layer                       mobile (4 @ 1056)   large (6 @ 4032)
@@ -16,11 +16,11 @@ channels at the end; F = P / 24 is the width of the first stage.
   N normal cells              4 F   = 176         4 F   = 672
   ReLU, average over the image, dense V
 
-Every cell sees the outputs h and p of the two cells before it: h by a ReLU,
-a 1x1 convolution to its width and a norm; p "adjusted" to the same width (and,
-where p is larger, to half the size, by two 1x1 convolutions of the even and
-of the odd pixels). sep k is twice [ReLU, separable k x k convolution, norm],
-the first with the cell's stride; the sums stand side by side at the end.
+Every cell sees the outputs h and p of the two cells before it. h passes a ReLU,
+a 1x1 convolution to the cell's width and a norm. p is "adjusted" to the same
+width. Where p is larger, it is halved by two 1x1 convolutions, of the even and
+of the odd pixels. sep k is twice [ReLU, separable k x k convolution, norm], the
+first with the cell's stride. The sums are concatenated at the end.
 
   normal cell            reduction cell (/2)
   x1 = sep5 h + sep3 p   x1 = sep5 h + sep7 p
@@ -30,37 +30,46 @@ the first with the cell's stride; the sums stand side by side at the end.
   x5 = sep3 h + h        x5 = sep3 x1 + max3 h
   p, x1, ..., x5         x2, ..., x5
 
-After a reduction, p is what the reduction saw as its h; in the large network,
-what it saw as its p. Pools of a reduction cell are padded with zeros, which
-count, as in Keras.
+After a reduction cell, p is that cell's h; in the large network, its p. Pools
+of a reduction cell are padded with zeros, which count, as in Keras.
 """
+
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from alcurr.models import checks, imagenet, layers
+from alcurr.models import imagenet, layers
 from alcurr.types import Array, Model
 
-# The smallest size that the stem and every one of the four cells that stride
-# still shrink.
+# The smallest size that the stem and each of the four reductions still reduce.
 MIN_SIZE = 19
 
 
-def _source(keras_class: str, file: str) -> imagenet.Source:
-  return imagenet.Source(
-    name=f"Keras's {keras_class}",
-    file=file,
-    head="predictions",
-    preprocessing="tf",
-  )
+class _Variant(NamedTuple):
+  """A published size of the network, at width 1."""
+
+  sources: tuple[imagenet.Source, ...]
+  filters: int  # F
+  stem_filters: int
+  skip_reduction: bool  # whether p after a reduction cell is that cell's p
 
 
-MOBILE = (_source("NASNetMobile", "NASNet-mobile-no-top.h5"),)
-LARGE = (_source("NASNetLarge", "NASNet-large-no-top.h5"),)
+MOBILE_SOURCE = imagenet.Source(
+  name="Keras's NASNetMobile",
+  file="NASNet-mobile-no-top.h5",
+  head="predictions",
+  preprocessing="tf",
+)
+LARGE_SOURCE = MOBILE_SOURCE._replace(
+  name="Keras's NASNetLarge", file="NASNet-large-no-top.h5"
+)
+MOBILE = _Variant((MOBILE_SOURCE,), 44, 32, skip_reduction=False)
+LARGE = _Variant((LARGE_SOURCE,), 168, 96, skip_reduction=True)
 
 
 class Cell(nn.Module):
-  """A normal or a reduction cell of `filters` channels."""
+  """A normal or a reduction cell with `filters` channels."""
 
   kit: layers.Kit
   title: str  # Keras's number of the block
@@ -79,20 +88,14 @@ class Cell(nn.Module):
     return self.kit.norm(x, f"{norm}_{self.title}")
 
   def _adjusted(self, p: Array, shape: tuple[int, ...]) -> Array:
-    """p at the size of `shape` and with the channels of the cell."""
+    """Returns p at the size of `shape`, with the channels of the cell."""
     if p.shape[1:3] != shape[1:3]:
       p = nn.relu(p)
       odd = jnp.pad(p[:, 1:, 1:], ((0, 0), (0, 1), (0, 1), (0, 0)))
-      halves = [
-        self.kit.conv(
-          x[:, ::2, ::2],
-          self.filters // 2,
-          1,
-          f"adjust_conv_{i}_{self.title}",
-        )
-        for i, x in enumerate((p, odd), start=1)
-      ]
-      p = jnp.concatenate(halves, -1)
+      filters, name = self.filters // 2, f"_{self.title}"
+      even = self.kit.conv(p[:, ::2, ::2], filters, 1, f"adjust_conv_1{name}")
+      odd = self.kit.conv(odd[:, ::2, ::2], filters, 1, f"adjust_conv_2{name}")
+      p = jnp.concatenate([even, odd], -1)
       return self.kit.norm(p, f"adjust_bn_{self.title}")
     if p.shape[-1] != self.filters:
       return self._conv_norm(nn.relu(p), "adjust_conv_projection", "adjust_bn")
@@ -119,8 +122,8 @@ class Cell(nn.Module):
     return jnp.concatenate([p, x1, x2, x3, x4, x5], -1)
 
   def _reduced(self, h: Array, p: Array) -> Array:
-    # "SAME" padding of a 3 x 3 window, by zeros.
-    pads = [(1 - (1 - n % 2), 1) for n in h.shape[1:3]]
+    # "SAME" padding of a 3 x 3 window with stride 2, by zeros.
+    pads = [(n % 2, 1) for n in h.shape[1:3]]
     padded = jnp.pad(h, ((0, 0), *pads, (0, 0)))
     largest = self.kit.max_pool(padded, 3, 2)
     x1 = self._sep(h, 5, "reduction_left1", 2)
@@ -139,20 +142,14 @@ class NASNet(nn.Module):
   num_blocks: int
   filters: int
   stem_filters: int
-  skip_reduction: bool  # p after a reduction is what the reduction saw as p
+  skip_reduction: bool
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train, momentum=0.9997)
     block = self.options.block(Cell)
-    x = kit.conv(
-      kit.start(x),
-      self.stem_filters,
-      3,
-      "stem_conv1",
-      stride=2,
-      padding="VALID",
-    )
+    options = {"stride": 2, "padding": "VALID"}
+    x = kit.conv(kit.cast(x), self.stem_filters, 3, "stem_conv1", **options)
     h, p = kit.norm(x, "stem_bn1"), None
 
     def cell(filters: int, title: str, reduction: bool) -> Array:
@@ -174,33 +171,24 @@ def _nasnet(
   image_shape: tuple[int, int, int],
   num_classes: int,
   num_blocks: int,
-  norm: str,
   options: layers.Options,
-  sources: tuple[imagenet.Source, ...],
   weights: str,
   one_channel: str,
-  *,
-  filters: int,
-  stem_filters: int,
-  skip_reduction: bool,
+  variant: _Variant,
 ) -> Model:
-  checks.check_arguments(
-    image_shape=image_shape,
-    min_size=MIN_SIZE,
-    num_classes=num_classes,
-    norm=norm,
-  )
-  checks.check_blocks((num_blocks,), 1)
+  layers.check_blocks((num_blocks,), 1)
   module = NASNet(
     num_classes,
     options,
     num_blocks,
-    # A quarter of it and halves of its half are whole numbers.
-    filters=4 * max(1, int(filters * options.width / 4)),
-    stem_filters=options.channels(stem_filters),
-    skip_reduction=skip_reduction,
+    # A multiple of 4: cells use a quarter of it, and half of its half.
+    filters=4 * max(1, int(variant.filters * options.width / 4)),
+    stem_filters=options.channels(variant.stem_filters),
+    skip_reduction=variant.skip_reduction,
   )
-  return imagenet.make_model(module, image_shape, sources, weights, one_channel)
+  return imagenet.make_model(
+    module, image_shape, MIN_SIZE, variant.sources, weights, one_channel
+  )
 
 
 def nasnet_mobile(
@@ -216,29 +204,19 @@ def nasnet_mobile(
   weights: str = "",
   one_channel: str = "sum",
 ) -> Model:
-  """NASNet-A (4 @ 1056) at any width, depth and size.
+  """Builds NASNet-A (4 @ 1056) at any width, depth and size.
 
-  Arguments as of every network, see `alcurr.models`; images of at least 19 x
-  19 pixels.
+  Takes images of at least 19 x 19; other arguments: see `alcurr.models`.
 
   Args:
-    num_blocks: N, normal cells of a stage.
+    num_blocks: N, the normal cells of a stage.
 
   Raises:
-    ValueError: an argument out of range, or weights that do not fit.
+    ValueError: an argument is out of range, or the weights do not fit.
   """
+  options = layers.Options(norm, conv, dtype, remat, width)
   return _nasnet(
-    image_shape,
-    num_classes,
-    num_blocks,
-    norm,
-    layers.Options(norm, conv, dtype, remat, width),
-    MOBILE,
-    weights,
-    one_channel,
-    filters=44,
-    stem_filters=32,
-    skip_reduction=False,
+    image_shape, num_classes, num_blocks, options, weights, one_channel, MOBILE
   )
 
 
@@ -255,27 +233,17 @@ def nasnet_large(
   weights: str = "",
   one_channel: str = "sum",
 ) -> Model:
-  """NASNet-A (6 @ 4032) at any width, depth and size.
+  """Builds NASNet-A (6 @ 4032) at any width, depth and size.
 
-  Arguments as of every network, see `alcurr.models`; images of at least 19 x
-  19 pixels.
+  Takes images of at least 19 x 19; other arguments: see `alcurr.models`.
 
   Args:
-    num_blocks: N, normal cells of a stage.
+    num_blocks: N, the normal cells of a stage.
 
   Raises:
-    ValueError: an argument out of range, or weights that do not fit.
+    ValueError: an argument is out of range, or the weights do not fit.
   """
+  options = layers.Options(norm, conv, dtype, remat, width)
   return _nasnet(
-    image_shape,
-    num_classes,
-    num_blocks,
-    norm,
-    layers.Options(norm, conv, dtype, remat, width),
-    LARGE,
-    weights,
-    one_channel,
-    filters=168,
-    stem_filters=96,
-    skip_reduction=True,
+    image_shape, num_classes, num_blocks, options, weights, one_channel, LARGE
   )

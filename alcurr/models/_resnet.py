@@ -1,8 +1,8 @@
 """ResNet-50: bottleneck blocks around identity shortcuts.
 
 He et al. 2015, "Deep Residual Learning for Image Recognition",
-arXiv:1512.03385, table 1; layers are named and normalised as in Keras. Each
-convolution has a bias, though a norm follows, as in the authors' release.
+arXiv:1512.03385, table 1. Layers are named and normalised as in Keras. Each
+convolution has a bias although a norm follows, as in the authors' release.
 
   layer          stride   channels at width 1   size from 224   from 64
   conv1 7x7      2        64                    112             32
@@ -13,21 +13,20 @@ convolution has a bias, though a norm follows, as in the authors' release.
   conv5, x 3     2        512, 512, 2048        7               2
   average over the image, dense V
 
-A block is x + f(x), then a ReLU; f is a 1x1, a 3x3 and a 1x1 convolution, a
-norm after each and a ReLU between. The first block of a stage has its stride
-in the first 1x1 convolution and brings x to shape by a 1x1 convolution and a
-norm of its own.
+A block is x + f(x), then a ReLU; f is a 1x1, a 3x3 and a 1x1 convolution, each
+followed by a norm, with ReLUs between. The first block of a stage has its
+stride in the first 1x1 convolution. It projects x with another 1x1 convolution
+and norm.
 
-Other depths are other numbers of blocks: 3, 4, 23, 3 (ResNet-101) and 3, 8,
-36, 3 (ResNet-152).
+ResNet-101 has 3, 4, 23, 3 blocks and ResNet-152 has 3, 8, 36, 3.
 """
 
 import flax.linen as nn
 
-from alcurr.models import checks, imagenet, layers
+from alcurr.models import imagenet, layers
 from alcurr.types import Array, Model
 
-# The smallest size that every one of the five strides still shrinks.
+# The smallest size that each of the five strides still reduces.
 MIN_SIZE = 17
 
 SOURCES = (
@@ -41,7 +40,7 @@ SOURCES = (
 
 
 class Block(nn.Module):
-  """A block of `channels`, `channels` and 4 x `channels`."""
+  """A block with `channels`, `channels` and 4 x `channels`."""
 
   kit: layers.Kit
   title: str  # such as conv2_block1
@@ -53,9 +52,8 @@ class Block(nn.Module):
   def __call__(self, x: Array) -> Array:
     def conv(x: Array, i: int, channels: int, kernel: int, stride: int = 1):
       name = f"{self.title}_{i}"
-      x = self.kit.conv(
-        x, channels, kernel, f"{name}_conv", stride=stride, use_bias=True
-      )
+      options = {"stride": stride, "use_bias": True}
+      x = self.kit.conv(x, channels, kernel, f"{name}_conv", **options)
       return self.kit.norm(x, f"{name}_bn")
 
     shortcut = x
@@ -74,29 +72,19 @@ class ResNet(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train, epsilon=1.001e-5)
-    x = kit.conv(
-      kit.start(x),
-      self.options.channels(64),
-      7,
-      "conv1_conv",
-      stride=2,
-      padding=((3, 3), (3, 3)),
-      use_bias=True,
-    )
+    options = {"stride": 2, "padding": ((3, 3), (3, 3)), "use_bias": True}
+    channels = self.options.channels(64)
+    x = kit.conv(kit.cast(x), channels, 7, "conv1_conv", **options)
     x = nn.relu(kit.norm(x, "conv1_bn"))
     x = kit.max_pool(x, 3, 2, padding=((1, 1), (1, 1)))
     block = self.options.block(Block)
     for stage, num_blocks in enumerate(self.blocks):
       for i in range(num_blocks):
         title = f"conv{stage + 2}_block{i + 1}"
-        x = block(
-          kit,
-          title,
-          self.options.channels(64 * 2**stage),
-          stride=2 if stage and not i else 1,
-          project=not i,
-          name=title,
-        )(x)
+        channels = self.options.channels(64 * 2**stage)
+        stride = 2 if stage and not i else 1
+        project = not i
+        x = block(kit, title, channels, stride, project, name=title)(x)
     return kit.logits(layers.mean_of_image(x), self.num_classes)
 
 
@@ -113,24 +101,19 @@ def resnet50(
   weights: str = "",
   one_channel: str = "sum",
 ) -> Model:
-  """ResNet-50 at any width, depth and size.
+  """Builds ResNet-50 at any width, depth and size.
 
-  Arguments as of every network, see `alcurr.models`; images of at least 17 x
-  17 pixels.
+  Takes images of at least 17 x 17; other arguments: see `alcurr.models`.
 
   Args:
-    blocks: of the four stages.
+    blocks: the numbers of blocks in the four stages.
 
   Raises:
-    ValueError: an argument out of range, or weights that do not fit.
+    ValueError: an argument is out of range, or the weights do not fit.
   """
-  checks.check_arguments(
-    image_shape=image_shape,
-    min_size=MIN_SIZE,
-    num_classes=num_classes,
-    norm=norm,
-  )
-  checks.check_blocks(blocks, 4)
+  layers.check_blocks(blocks, 4)
   options = layers.Options(norm, conv, dtype, remat, width)
   module = ResNet(num_classes, options, tuple(blocks))
-  return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)
+  return imagenet.make_model(
+    module, image_shape, MIN_SIZE, SOURCES, weights, one_channel
+  )

@@ -1,9 +1,9 @@
-"""SE-ResNeXt-50 (32x4d): grouped bottlenecks that weigh their channels.
+"""SE-ResNeXt-50 (32x4d): grouped bottlenecks with gated channels.
 
 Xie et al. 2017, "Aggregated Residual Transformations for Deep Neural
 Networks", arXiv:1611.05431, table 1, with the squeeze-and-excitation of Hu et
-al. 2018, "Squeeze-and-Excitation Networks", arXiv:1709.01507, table 1; padded
-and normalised as in timm.
+al. 2018, "Squeeze-and-Excitation Networks", arXiv:1709.01507, table 1. Layers
+are padded and normalised as in timm.
 
   layer          stride   channels at width 1   size from 224   from 64
   conv 7x7       2        64                    112             32
@@ -15,30 +15,25 @@ and normalised as in timm.
   average over the image, dense V
 
 A block is x + se(f(x)), then a ReLU; f is a 1x1 convolution, a 3x3 one in 32
-groups of channels with the stride, and a 1x1, a norm after each and a ReLU
-between. se multiplies each channel by a gate: the average over the image, a
-dense layer to a 16th of the channels, a ReLU, a dense layer back, a sigmoid.
-The first block of a stage brings x to shape by a 1x1 convolution and a norm
-of its own.
+groups of channels with the stride, and a 1x1 one, each followed by a norm, with
+ReLUs between. se multiplies each channel by a gate: the average over the image,
+a dense layer to a 16th of the channels, a ReLU, a dense layer back, a sigmoid.
+The first block of a stage projects x with a 1x1 convolution and a norm.
 """
 
 import flax.linen as nn
 import jax
 
-from alcurr.models import checks, imagenet, layers
+from alcurr.models import imagenet, layers
 from alcurr.types import Array, Model
 
-# The smallest size that every one of the five strides still shrinks.
+# The smallest size that each of the five strides still reduces.
 MIN_SIZE = 17
 GROUPS = 32
 
-# The stem's max-pool: windows about the even pixels; or, in the release for
-# Caffe, from them on, the last beyond the image.
-_CENTRED, _CEILED = ((1, 1), (1, 1)), "ceil"
-
 
 class Block(nn.Module):
-  """A block of `channels`, `channels` in groups, and `features`."""
+  """A block with `channels`, `channels` in groups, and `features`."""
 
   kit: layers.Kit
   channels: int
@@ -51,21 +46,13 @@ class Block(nn.Module):
     kit = self.kit
     shortcut = x
     if self.project:
-      shortcut = kit.conv(
-        x, self.features, 1, "downsample_conv", stride=self.stride
-      )
+      name, stride = "downsample_conv", self.stride
+      shortcut = kit.conv(x, self.features, 1, name, stride=stride)
       shortcut = kit.norm(shortcut, "downsample_bn")
     x = kit.conv(x, self.channels, 1, "conv1")
     x = nn.relu(kit.norm(x, "bn1"))
-    x = kit.conv(
-      x,
-      self.channels,
-      3,
-      "conv2",
-      stride=self.stride,
-      padding=((1, 1), (1, 1)),
-      groups=GROUPS,
-    )
+    options = {"stride": self.stride, "padding": ((1, 1), (1, 1))}
+    x = kit.conv(x, self.channels, 3, "conv2", groups=GROUPS, **options)
     x = nn.relu(kit.norm(x, "bn2"))
     x = kit.norm(kit.conv(x, self.features, 1, "conv3"), "bn3")
     gate = x.mean((1, 2), keepdims=True)
@@ -79,23 +66,22 @@ class SEResNeXt(nn.Module):
   num_classes: int
   options: layers.Options
   blocks: tuple[int, int, int, int]
-  pool_padding: layers.Padding
+  # Whether the windows of the max-pool start at the even pixels, the last one
+  # beyond the image, as in the release for Caffe; else they are centred there.
+  ceil_pool: bool = False
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train, epsilon=1e-5, momentum=0.9)
-    x = kit.conv(
-      kit.start(x),
-      self.options.channels(64),
-      7,
-      "conv1",
-      stride=2,
-      padding=((3, 3), (3, 3)),
-    )
+    options = {"stride": 2, "padding": ((3, 3), (3, 3))}
+    x = kit.conv(kit.cast(x), self.options.channels(64), 7, "conv1", **options)
     x = nn.relu(kit.norm(x, "bn1"))
-    x = kit.max_pool(x, 3, 2, padding=self._pool_padding(x.shape))
+    padding = ((1, 1), (1, 1))
+    if self.ceil_pool:  # the last pixel of an odd size starts no window
+      padding = tuple((0, 1 - n % 2) for n in x.shape[1:3])
+    x = kit.max_pool(x, 3, 2, padding)
     block = self.options.block(Block)
-    # Every group has the same number of channels at any width.
+    # Rounded so that all groups have the same number of channels.
     channels = GROUPS * self.options.channels(4)
     features = self.options.channels(256)
     for stage, num_blocks in enumerate(self.blocks):
@@ -110,15 +96,9 @@ class SEResNeXt(nn.Module):
         )(x)
     return kit.logits(layers.mean_of_image(x), self.num_classes)
 
-  def _pool_padding(self, shape):
-    if self.pool_padding != _CEILED:
-      return self.pool_padding
-    # A window begins at every even pixel but the last of an odd size.
-    return tuple((0, 1 - n % 2) for n in shape[1:3])
-
 
 def _timm_layer(path: tuple[str, ...]) -> str:
-  """stage1_block0/downsample_conv -> layer1.0.downsample.0"""
+  """Maps stage1_block0/downsample_conv to layer1.0.downsample.0."""
   *block, layer = path
   prefix = "".join(block).replace("stage", "layer").replace("_block", ".")
   layer = {
@@ -131,7 +111,7 @@ def _timm_layer(path: tuple[str, ...]) -> str:
 
 
 def _legacy_layer(path: tuple[str, ...]) -> str:
-  """As `_timm_layer`, but layer0.conv1 and layer1.0.se_module.fc1."""
+  """Maps as `_timm_layer`, but to layer0.conv1 and layer1.0.se_module.fc1."""
   layer = _timm_layer(path).replace(".se.", ".se_module.")
   return layer if len(path) > 1 else f"layer0.{layer}"
 
@@ -143,11 +123,12 @@ _TIMM = imagenet.Source(
   head="fc",
   preprocessing="torch",
 )
-# The release for Caffe, ported by Cadene.
+# The authors' release for Caffe, ported to PyTorch by Remi Cadene.
 _LEGACY = _TIMM._replace(
   name="timm's legacy_seresnext50_32x4d",
   layer=_legacy_layer,
   head="last_linear",
+  fields={"ceil_pool": True},
 )
 SOURCES = (_TIMM, _LEGACY)
 
@@ -165,27 +146,20 @@ def se_resnext50_32x4d(
   weights: str = "",
   one_channel: str = "sum",
 ) -> Model:
-  """SE-ResNeXt-50 of 32 groups of 4 channels, at any width, depth and size.
+  """Builds SE-ResNeXt-50 (32x4d) at any width, depth and size.
 
-  Arguments as of every network, see `alcurr.models`; images of at least 17 x
-  17 pixels. Weights of timm's legacy port come with its own max-pool.
+  Takes images of at least 17 x 17; other arguments: see `alcurr.models`.
+  Weights of timm's legacy port come with its max-pool.
 
   Args:
-    blocks: of the four stages.
+    blocks: the numbers of blocks in the four stages.
 
   Raises:
-    ValueError: an argument out of range, or weights that do not fit.
+    ValueError: an argument is out of range, or the weights do not fit.
   """
-  checks.check_arguments(
-    image_shape=image_shape,
-    min_size=MIN_SIZE,
-    num_classes=num_classes,
-    norm=norm,
-  )
-  checks.check_blocks(blocks, 4)
+  layers.check_blocks(blocks, 4)
   options = layers.Options(norm, conv, dtype, remat, width)
-  legacy = bool(weights) and imagenet.source_of(weights, SOURCES) is _LEGACY
-  module = SEResNeXt(
-    num_classes, options, tuple(blocks), _CEILED if legacy else _CENTRED
+  module = SEResNeXt(num_classes, options, tuple(blocks))
+  return imagenet.make_model(
+    module, image_shape, MIN_SIZE, SOURCES, weights, one_channel
   )
-  return imagenet.make_model(module, image_shape, SOURCES, weights, one_channel)

@@ -1,7 +1,7 @@
-"""Your own network as a `Model`: of Linen, of NNX, or two plain functions.
+"""Turns your own network into a `Model`: Linen, NNX or plain functions.
 
-Each takes images [B, H, W, C] float32 to logits [B, V]: V classes, or the V
-numbers to be predicted.
+Each network maps images [B, H, W, C] float32 to logits [B, V]: V classes, or
+V numbers to predict.
 """
 
 import inspect
@@ -14,8 +14,7 @@ from flax import nnx
 
 from alcurr.types import Array, Model, PyTree
 
-# What modules call the choice between training and evaluation, and whether it
-# is true in training.
+# The usual names of the training mode, and the value that means training.
 _MODES = {
   "train": True,
   "training": True,
@@ -30,39 +29,32 @@ def from_linen(
   image_shape: tuple[int, int, int],
   rngs: Sequence[str] = ("dropout",),
 ) -> Model:
-  """A Linen module as a `Model`.
+  """Turns a Linen module into a `Model`.
 
   Args:
     module: called as `module(image)`, with `train=`, `training=`,
       `is_training=`, `deterministic=` or `use_running_average=` where its
-      `__call__` names one of them.
+      `__call__` has such an argument.
     image_shape: (H, W, C).
-    rngs: the names of its random streams, in training.
+    rngs: the names of the module's random streams in training.
 
   Returns:
-    A model whose state holds every collection but the parameters, {} if there
-    is none; train mode updates it, eval mode returns it as it came.
+    A model whose state holds every collection but the parameters. Training
+    updates the state, evaluation returns it unchanged.
   """
-  named = inspect.signature(type(module).__call__).parameters
-  modes = {name: when for name, when in _MODES.items() if name in named}
+  arguments = inspect.signature(type(module).__call__).parameters
+  modes = {name: value for name, value in _MODES.items() if name in arguments}
 
   def mode(train: bool) -> dict[str, bool]:
-    return {name: train == when for name, when in modes.items()}
+    return {name: train == value for name, value in modes.items()}
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
     image = jnp.zeros((1, *image_shape))
     variables = dict(module.init({"params": key}, image, **mode(False)))
     return variables.pop("params", {}), variables
 
-  def apply(
-    key: Array,
-    params: PyTree,
-    model_state: PyTree,
-    image: Array,
-    *,
-    train: bool,
-  ) -> tuple[Array, PyTree]:
-    # The first stream has the key itself.
+  def apply(key, params, model_state, image, *, train):
+    # The first stream uses the key itself.
     keys = [key, *(jax.random.fold_in(key, i) for i in range(1, len(rngs)))]
     logits, changed = module.apply(
       {"params": params, **model_state},
@@ -77,25 +69,25 @@ def from_linen(
 
 
 def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
-  """An NNX module as a `Model`, split into parameters and the rest.
+  """Turns an NNX module into a `Model`.
 
   Args:
-    make: a new module of the random streams that it is given, such as
-      `lambda rngs: Net(rngs=rngs)`; called as `module(image)`, in the mode
-      that `module.train()` and `module.eval()` set.
+    make: builds the module from its random streams, for example
+      `lambda rngs: Net(rngs=rngs)`. The module is called as `module(image)`,
+      in the mode that `module.train()` or `module.eval()` sets.
 
   Returns:
-    A model whose parameters are the module's `nnx.Param` and whose state is
-    all other variables, as dicts: statistics of batch norms, and the keys and
-    counts of random streams, from which dropout draws. Train mode updates the
-    state, eval mode returns it as it came.
+    A model whose parameters are the module's `nnx.Param`. Its state is all
+    other variables: statistics of batch norms, and the keys and counts of
+    random streams. Training updates the state, evaluation returns it
+    unchanged.
   """
 
   def split(module: nnx.Module):
     graph, params, rest = nnx.split(module, nnx.Param, ...)
     return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
-  # What a module is but for its numbers, which the mode is part of.
+  # The structure of a module includes its mode.
   module = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
   graphs = {}
   for train in (False, True):
@@ -106,14 +98,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
     _, params, model_state = split(make(nnx.Rngs(key)))
     return params, model_state
 
-  def apply(
-    key: Array,
-    params: PyTree,
-    model_state: PyTree,
-    image: Array,
-    *,
-    train: bool,
-  ) -> tuple[Array, PyTree]:
+  def apply(key, params, model_state, image, *, train):
     module = nnx.merge(graphs[train], params, model_state)
     logits = module(image).astype(jnp.float32)
     if train:
@@ -126,23 +111,16 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
 def from_functions(
   init: Callable[[Array], PyTree], apply: Callable[[PyTree, Array], Array]
 ) -> Model:
-  """Two functions without state or randomness as a `Model`.
+  """Turns two functions into a `Model` without state or randomness.
 
-  A network that has them is a `Model` of its own two functions.
+  A network that has either is a `Model(init, apply)` directly.
 
   Args:
     init: (key) -> params.
     apply: (params, image [B, H, W, C]) -> logits [B, V].
   """
 
-  def apply_model(
-    key: Array,
-    params: PyTree,
-    model_state: PyTree,
-    image: Array,
-    *,
-    train: bool,
-  ) -> tuple[Array, PyTree]:
+  def apply_model(key, params, model_state, image, *, train):
     return apply(params, image).astype(jnp.float32), model_state
 
   return Model(lambda key: (init(key), {}), apply_model)

@@ -1,16 +1,16 @@
 """Networks that start from a user's file of ImageNet weights.
 
-The classifier is new, all else is the file's (see `matching`). The network
-sees images as it was trained to: RGB from 0 to 1 becomes s x + o, by channel,
-in the source's `preprocessing`. An image x of one channel may be tripled. Or
-the first kernel K is summed over its inputs: with x' = a x + b, where a and b
-are the means of s and o,
+The classifier is new; everything else comes from the file (see `matching`).
+The network sees images as it was trained to: channel c of an RGB image from 0
+to 1 becomes s_c x + o_c, with the source's `preprocessing`. An image x of one
+channel may be tripled. Otherwise, the first kernel K is summed over its
+inputs. With x' = a x + b, where a and b are the means of s and o,
 
   sum_c K_c * (s_c x + o_c) =
     (sum_c s_c / a K_c) * x' + (sum_c (o_c - b s_c / a) K_c) * 1
 
-so the network sees x' and, unless its kernel is zero, a channel of ones; the
-zeros that pad x' pad the ones too, as those of a tripled image do.
+The network sees x' and, unless its kernel is zero, a channel of ones. Both
+are padded by zeros, as a tripled image is.
 """
 
 from collections.abc import Callable
@@ -21,14 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.models import adapters, checks, layers, matching, weight_files
+from alcurr.models import adapters, layers, matching, weight_files
 from alcurr.models.matching import Source
-from alcurr.models.weight_files import WeightFile
 from alcurr.types import Array, Model, PyTree
 
-__all__ = ["PREPROCESSING", "Source", "load", "make_model", "source_of"]
-
-# The order of channels out of RGB, their scales and offsets.
+# The order of the channels out of RGB, their scales and their offsets, as in
+# keras.applications.imagenet_utils and torchvision's normalize.
 PREPROCESSING = {
   "tf": ((0, 1, 2), (2.0, 2.0, 2.0), (-1.0, -1.0, -1.0)),
   "caffe": ((2, 1, 0), (255.0, 255.0, 255.0), (-103.939, -116.779, -123.68)),
@@ -42,166 +40,126 @@ PREPROCESSING = {
 ONE_CHANNEL = ("sum", "triple")
 
 
-class _Feed(NamedTuple):
-  """How images reach the network."""
+class _Input(NamedTuple):
+  """The input of a network that starts from weights."""
 
   channels: int  # that the network sees
-  prepare: Callable[[Array], Array]  # image [B, H, W, C] -> what it sees
-  # The three channels of the source as sums of these, [3, channels].
-  mix: np.ndarray
-
-
-def source_of(path: str, sources: tuple[Source, ...]) -> Source:
-  """The source that a file's layers are named after.
-
-  Raises:
-    ValueError: it cannot be read, or is none of several sources'.
-  """
-  return matching.source_of(weight_files.read(path), sources)
-
-
-def load(
-  module: nn.Module,
-  image_shape: tuple[int, int, int],
-  source: Source,
-  file: WeightFile,
-  *,
-  with_head: bool = False,
-) -> tuple[PyTree, PyTree]:
-  """The file's weights as those of a network for RGB.
-
-  Args:
-    module: its number of classes is the file's where that has a part.
-    image_shape: (H, W, C), of any C.
-    source: whose the file is.
-    file: the weights.
-    with_head: whether the classifier comes from the file too; else there is
-      none.
-
-  Returns:
-    params and model_state, of NumPy arrays.
-
-  Raises:
-    ValueError: a tensor is missing, left over or of another shape.
-  """
-  network = matching.layers_of(module, tuple(image_shape))
-  pairs = matching.match(network, source, file, with_head)
-  return matching.to_variables(matching.assemble(file, pairs))
+  prepare: Callable[[Array], Array]  # image [B, H, W, C] -> [B, H, W, channels]
+  mix: np.ndarray  # [3, channels]: the source's channels as sums of these
 
 
 def make_model(
   module: nn.Module,
   image_shape: tuple[int, int, int],
+  min_size: int,
   sources: tuple[Source, ...],
   weights: str,
   one_channel: str,
 ) -> Model:
-  """A network that starts from weights, or at random.
+  """Builds a model that starts at random or from weights.
 
   Args:
-    module: see `adapters.from_linen`, with the fields of a network.
+    module: a Linen module with the fields `num_classes` and `options`.
     image_shape: (H, W, C).
-    sources: of whom the file may be.
-    weights: its path, "" to start at random.
-    one_channel: what is done about images of one channel, "sum" or "triple".
+    min_size: the smallest H and W that the network takes.
+    sources: the possible sources of the file.
+    weights: the path of the file, or "" to start at random.
+    one_channel: how images of one channel are treated, "sum" or "triple".
 
   Raises:
-    ValueError: the file cannot be read, or does not fit.
+    ValueError: an argument is out of range, or the file cannot be read or does
+      not fit.
   """
-  checks.check_choice("one_channel", one_channel, ONE_CHANNEL)
+  norm = module.options.norm
+  layers.check_arguments(image_shape, min_size, module.num_classes, norm)
+  layers.check_choice("one_channel", one_channel, ONE_CHANNEL)
   if not weights:
     return adapters.from_linen(module, image_shape)
-  if module.options.norm != "batch":
+  if norm != "batch":
     raise ValueError(
-      "weights come with the statistics of batch norms: norm must be 'batch', "
-      f"got {module.options.norm!r}"
+      "norm must be 'batch', whose statistics the weights come with; got "
+      f"{norm!r}"
     )
   file = weight_files.read(weights)
   source = matching.source_of(file, sources)
-  feed = _make_feed(image_shape[-1], source.preprocessing, one_channel)
-  network = adapters.from_linen(module, (*image_shape[:2], feed.channels))
+  module = module.clone(**source.fields)
+  network_input = _make_input(
+    image_shape[-1], source.preprocessing, one_channel
+  )
+  shape = (*image_shape[:2], network_input.channels)
+  network = adapters.from_linen(module, shape)
 
-  def apply(
-    key: Array,
-    params: PyTree,
-    model_state: PyTree,
-    image: Array,
-    *,
-    train: bool,
-  ) -> tuple[Array, PyTree]:
-    image = feed.prepare(image)
+  def apply(key, params, model_state, image, *, train):
+    image = network_input.prepare(image)
     return network.apply(key, params, model_state, image, train=train)
 
-  init = _make_init(module, image_shape, source, file, feed)
-  return Model(init, apply, weight_files.digest(weights))
-
-
-def _make_init(
-  module: nn.Module,
-  image_shape: tuple[int, int, int],
-  source: Source,
-  file: WeightFile,
-  feed: _Feed,
-) -> Callable[[Array], tuple[PyTree, PyTree]]:
-  """The file's weights, the same for every key, and a head of the key's."""
-  network = matching.layers_of(module, tuple(image_shape))
-  pairs = matching.match(network, source, file, with_head=False)
-  fingerprint = weight_files.digest(file.path)
-  # The head alone: a program of the whole network takes long to compile.
+  layers_by_path = matching.layers_of(module, tuple(image_shape))
+  pairs = matching.match(layers_by_path, source, file)
+  num_features = layers_by_path[layers.HEAD,]["kernel"].shape[0]
+  fingerprint = weight_files.digest(weights)
+  read, shapes = _make_read(file, fingerprint, pairs, network_input)
+  # Only the classifier: compiling the init of a whole network takes long.
   head = nn.Dense(module.num_classes, kernel_init=layers.glorot_uniform)
-  features = np.zeros(network[layers.HEAD,]["kernel"].shape[0])
 
-  first = pairs[0].ours.path
-  flat = {
-    pair.ours.path: jax.ShapeDtypeStruct(pair.ours.shape, jnp.float32)
-    for pair in pairs
-  }
-  height, width, _, channels = flat[first].shape
-  flat[first] = jax.ShapeDtypeStruct(
-    (height, width, feed.channels, channels), jnp.float32
-  )
-  shapes = matching.to_variables(flat)
+  def init(key: Array) -> tuple[PyTree, PyTree]:
+    # A callback, because constants would dominate the program. Without
+    # arguments, it runs once for all trials under vmap.
+    params, model_state = jax.pure_callback(read, shapes)
+    classifier = head.init(key, np.zeros(num_features))["params"]
+    return {**params, layers.HEAD: classifier}, model_state
+
+  return Model(init, apply, fingerprint)
+
+
+def _make_read(
+  file: weight_files.WeightFile,
+  fingerprint: str,
+  pairs: list[matching.Pair],
+  network_input: _Input,
+) -> tuple[Callable[[], tuple[PyTree, PyTree]], tuple[PyTree, PyTree]]:
+  """Returns a reader of params and model_state, and their shapes."""
+  first = pairs[0].variable.path
 
   def read() -> tuple[PyTree, PyTree]:
     if weight_files.digest(file.path) != fingerprint:
       raise ValueError(f"{file.path} has changed since the run began")
-    flat = matching.assemble(file, pairs)
-    kernel = np.einsum("hwio,ij->hwjo", flat[first], feed.mix)
+    flat = matching.read_variables(file, pairs)
+    kernel = np.einsum("hwio,ij->hwjo", flat[first], network_input.mix)
     flat[first] = kernel.astype(np.float32)
-    return matching.to_variables(flat)
+    return matching.unflatten(flat)
 
-  def init(key: Array) -> tuple[PyTree, PyTree]:
-    # Read when the program runs, as constants they would be most of it; and
-    # without arguments, hence once for all trials under vmap.
-    params, model_state = jax.pure_callback(read, shapes)
-    new = head.init(key, features)["params"]
-    return {**params, layers.HEAD: new}, model_state
+  shapes = {pair.variable.path: pair.variable.shape for pair in pairs}
+  height, width, _, features = shapes[first]
+  shapes[first] = (height, width, network_input.channels, features)
+  float32 = {
+    path: jax.ShapeDtypeStruct(shape, jnp.float32)
+    for path, shape in shapes.items()
+  }
+  return read, matching.unflatten(float32)
 
-  return init
 
-
-def _make_feed(channels: int, preprocessing: str, one_channel: str) -> _Feed:
+def _make_input(channels: int, preprocessing: str, one_channel: str) -> _Input:
   order, scale, offset = map(np.array, PREPROCESSING[preprocessing])
 
   def preprocess(image: Array) -> Array:
     return image[..., order] * jnp.float32(scale) + jnp.float32(offset)
 
   if channels == 3:
-    return _Feed(3, preprocess, np.eye(3))
+    return _Input(3, preprocess, np.eye(3))
   if channels != 1:
     raise ValueError(
-      "weights are for images of 3 channels (RGB), or of 1, see one_channel; "
-      f"got {channels}"
+      "image_shape must have 3 channels (RGB) or 1 (see one_channel) to start "
+      f"from weights, got {channels}"
     )
   if one_channel == "triple":
     triple = lambda image: preprocess(image.repeat(3, axis=-1))  # noqa: E731
-    return _Feed(3, triple, np.eye(3))
+    return _Input(3, triple, np.eye(3))
   a, b = float(scale.mean()), float(offset.mean())
   mix = np.stack([scale / a, offset - b * scale / a], axis=1)
   if not mix[:, 1].any():
-    return _Feed(1, lambda image: a * image + b, mix[:, :1])
+    return _Input(1, lambda image: a * image + b, mix[:, :1])
 
   def with_ones(image: Array) -> Array:
     return jnp.concatenate([a * image + b, jnp.ones_like(image)], axis=-1)
 
-  return _Feed(2, with_ones, mix)
+  return _Input(2, with_ones, mix)

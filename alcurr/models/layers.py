@@ -1,38 +1,76 @@
-"""The pieces that the networks are made of, and what all of them share.
+"""The layers that all networks share.
 
 A network is a Linen module with the fields `num_classes` and `options`,
-called as `module(image, train=...)`, and it takes its pieces from a `Kit`:
-convolutions with a choice of lowering, norms, pools, the classifier.
+called as `module(image, train=...)`. It builds its layers with a `Kit`:
+convolutions with a choice of lowering, norms, pools and the classifier.
 Parameters are float32 in the layout of `flax.linen`, whatever the options.
 """
 
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from alcurr.models import checks, lowerings, pools
+from alcurr.models import lowerings, pooling
 from alcurr.models.lowerings import Padding
 from alcurr.types import Array
 
 DTYPES = ("float32", "bfloat16")
+NORMS = ("batch", "group")
 
 # The name of every network's classifier.
 HEAD = "logits"
 
-# Normal with variance 2 / fan_in (He et al. 2015): layers that feed a ReLU.
+# Normal with variance 2 / fan_in (He et al. 2015), for inputs of a ReLU.
 he_normal = nn.initializers.he_normal()
-# Uniform with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010): logits.
+# Uniform with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010).
 glorot_uniform = nn.initializers.glorot_uniform()
 
 
-class Conv(nn.Module):
-  """`flax.linen.Conv` on two image axes, with a choice of lowering.
+def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+  if value not in known:
+    raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
-  `groups=0` is depthwise: a kernel for each channel.
+
+def check_blocks(blocks: tuple[int, ...], num_stages: int) -> None:
+  """Checks that every stage of a network has a block."""
+  if len(blocks) != num_stages or min(blocks) < 1:
+    raise ValueError(
+      f"blocks must be {num_stages} positive numbers, got {blocks}"
+    )
+
+
+def check_arguments(
+  image_shape: tuple[int, int, int],
+  min_size: int,
+  num_classes: int,
+  norm: str,
+  norms: tuple[str, ...] = NORMS,
+) -> None:
+  """Checks the arguments that all networks have."""
+  check_choice("norm", norm, norms)
+  if len(image_shape) != 3 or min(image_shape) < 1:
+    raise ValueError(
+      "image_shape must be (height, width, channels), all positive, got "
+      f"{image_shape}"
+    )
+  if min(image_shape[:2]) < min_size:
+    raise ValueError(
+      f"images must be at least {min_size} x {min_size} pixels, got "
+      f"{image_shape[0]} x {image_shape[1]}"
+    )
+  if num_classes < 2:
+    raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+
+
+class Conv(nn.Module):
+  """A 2-D `flax.linen.Conv` with a choice of lowering.
+
+  With `groups=0` it is depthwise: one kernel per channel.
   """
 
   features: int
@@ -64,7 +102,7 @@ class Conv(nn.Module):
 
 
 class SeparableConv(nn.Module):
-  """A kernel for each channel, then a 1x1 convolution; no bias."""
+  """A depthwise convolution, then a 1x1 convolution; no bias."""
 
   features: int
   kernel: tuple[int, int]
@@ -85,11 +123,11 @@ class SeparableConv(nn.Module):
 
 
 class BatchNorm(nn.Module):
-  """`flax.linen.BatchNorm` with fewer passes over the images.
+  """A `flax.linen.BatchNorm` (Ioffe & Szegedy 2015) with fewer passes.
 
-  (Ioffe & Szegedy 2015.) Normalised as x * a + b with a and b of each channel,
-  so that a step keeps nothing of the size of the images but x itself.
-  Statistics are float32 in any type.
+  It computes x * a + b with one a and one b per channel. The backward pass
+  therefore stores nothing of the images' size but x. Statistics are always
+  float32.
   """
 
   train: bool
@@ -101,10 +139,8 @@ class BatchNorm(nn.Module):
   def __call__(self, x: Array) -> Array:
     shape = (x.shape[-1],)
     zeros, ones = nn.initializers.zeros, nn.initializers.ones
-    running_mean = self.variable(
-      "batch_stats", "mean", lambda: jnp.zeros(shape)
-    )
-    running_var = self.variable("batch_stats", "var", lambda: jnp.ones(shape))
+    running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+    running_var = self.variable("batch_stats", "var", jnp.ones, shape)
     if self.train:
       wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
       mean = wide.mean((0, 1, 2))
@@ -123,7 +159,7 @@ class BatchNorm(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What a user chooses of any network; see `alcurr.models`."""
+  """The options that every network has; see `alcurr.models`."""
 
   norm: str = "batch"
   conv: str = "auto"
@@ -132,28 +168,28 @@ class Options:
   width: float = 1.0
 
   def __post_init__(self):
-    checks.check_choice("conv", self.conv, lowerings.LOWERINGS)
-    checks.check_choice("dtype", self.dtype, DTYPES)
+    check_choice("conv", self.conv, lowerings.LOWERINGS)
+    check_choice("dtype", self.dtype, DTYPES)
     if not 0 < self.width < math.inf:
       raise ValueError(f"width must be positive and finite, got {self.width}")
 
   def channels(self, channels: int) -> int:
-    """Channels at the width, rounded down as Keras does; at least 1."""
+    """Scales channels by the width; rounded down as in Keras, at least 1."""
     return max(1, int(channels * self.width))
 
   def block(self, module: type[nn.Module]) -> type[nn.Module]:
-    """The module, its forward pass done again in the backward pass if asked."""
+    """Returns the module, rematerialised in the backward pass if asked."""
     return nn.remat(module) if self.remat else module
 
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-  """The pieces of a network, for use within a module's `__call__`.
+  """Builds the layers of a network within a module's `__call__`.
 
   Attributes:
-    options: the user's.
-    train: whether a batch norm takes the batch's statistics.
-    epsilon, momentum: of the batch norms.
+    options: the user's options.
+    train: whether batch norms use the statistics of the batch.
+    epsilon, momentum: those of the batch norms.
   """
 
   options: Options
@@ -161,9 +197,9 @@ class Kit:
   epsilon: float = 1e-3
   momentum: float = 0.99
 
-  def start(self, x: Array) -> Array:
-    """The images in the type of the arithmetic."""
-    return x.astype(self.options.dtype)
+  def cast(self, image: Array) -> Array:
+    """Converts images to the dtype of the arithmetic."""
+    return image.astype(self.options.dtype)
 
   def conv(
     self,
@@ -171,46 +207,30 @@ class Kit:
     features: int,
     kernel: int | tuple[int, int],
     name: str,
-    *,
-    stride: int = 1,
-    padding: Padding = "SAME",
-    groups: int = 1,
-    use_bias: bool = False,
+    **fields: Any,
   ) -> Array:
-    square = (kernel, kernel) if isinstance(kernel, int) else kernel
-    return Conv(
-      features,
-      square,
-      stride,
-      padding,
-      groups,
-      use_bias,
-      self.options.conv,
-      name=name,
-    )(x)
-
-  def depthwise(self, x: Array, kernel: int, name: str, stride: int) -> Array:
-    return self.conv(x, x.shape[-1], kernel, name, stride=stride, groups=0)
+    """Applies a `Conv`; `fields` are its stride, padding, groups, use_bias."""
+    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+    lowering = self.options.conv
+    return Conv(features, kernel, lowering=lowering, name=name, **fields)(x)
 
   def separable(
     self, x: Array, features: int, kernel: int, name: str, stride: int
   ) -> Array:
-    return SeparableConv(
-      features, (kernel, kernel), stride, self.options.conv, name=name
-    )(x)
+    kernel, lowering = (kernel, kernel), self.options.conv
+    return SeparableConv(features, kernel, stride, lowering, name=name)(x)
 
   def norm(self, x: Array, name: str, use_scale: bool = True) -> Array:
-    """Batch norm; or group norm, of groups of at least 16 channels (Wu & He
-    2018), which does not mix examples; or, for "none", nothing.
+    """Normalises by batch, by group or, for "none", not at all.
 
-    Statistics are float32 in any type.
+    Groups have at least 16 channels (Wu & He 2018). Group norm does not mix
+    examples. Statistics are always float32.
     """
-    kind = self.options.norm
-    if kind == "batch":
+    if self.options.norm == "batch":
       return BatchNorm(
         self.train, self.momentum, self.epsilon, use_scale, name=name
       )(x)
-    if kind == "group":
+    if self.options.norm == "group":
       channels = x.shape[-1]
       return nn.GroupNorm(
         num_groups=math.gcd(channels, max(1, channels // 16)),
@@ -223,35 +243,19 @@ class Kit:
   def max_pool(
     self, x: Array, window: int, stride: int, padding: Padding = "VALID"
   ) -> Array:
-    return pools.max_pool(
-      x,
-      window=window,
-      stride=stride,
-      padding=padding,
-      lowering=self.options.conv,
-    )
+    return pooling.max_pool(x, window, stride, padding, self.options.conv)
 
   def avg_pool(
     self, x: Array, window: int, stride: int, padding: Padding = "VALID"
   ) -> Array:
-    return pools.avg_pool(
-      x,
-      window=window,
-      stride=stride,
-      padding=padding,
-      lowering=self.options.conv,
-    )
+    return pooling.avg_pool(x, window, stride, padding, self.options.conv)
 
   def logits(self, x: Array, num_classes: int) -> Array:
-    """The classifier: [..., C] -> [..., V] in float32."""
-    return nn.Dense(num_classes, kernel_init=glorot_uniform, name=HEAD)(
-      x.astype(jnp.float32)
-    )
-
-  def dropout(self, x: Array, rate: float) -> Array:
-    return nn.Dropout(rate, deterministic=not self.train)(x)
+    """Applies the classifier: [..., C] -> [..., V] in float32."""
+    x = x.astype(jnp.float32)
+    return nn.Dense(num_classes, kernel_init=glorot_uniform, name=HEAD)(x)
 
 
 def mean_of_image(x: Array) -> Array:
-  """[B, H, W, C] -> [B, C] float32."""
+  """Averages over the pixels: [B, H, W, C] -> [B, C] float32."""
   return x.mean((1, 2), dtype=jnp.float32)

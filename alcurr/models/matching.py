@@ -1,17 +1,20 @@
-"""Which tensor of a weights file becomes which of a network.
+"""Matches the tensors of a weights file with those of a network.
 
-A layer of ours is found in the file by its name (see `Source`). A variable
-within it is found by its place in Keras's files, as versions of Keras name
-variables differently, and by its name in timm's. Every tensor of the network
-comes from the file, and every tensor of the file goes somewhere; only the
-classifier may be left out.
+A layer is looked up in the file by its name (see `Source`). A variable of a
+layer is matched by position in Keras's files, whose variable names differ
+between versions, and by name in timm's. Every tensor of the network comes
+from the file, and every tensor of the file is used. The classifier, which is
+always new, is the only exception.
+
+The layer names and tensor layouts are those of Keras Applications and timm,
+both Apache-2.0; see `weight_files`.
 """
 
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -23,7 +26,7 @@ from alcurr.models import layers, weight_files
 from alcurr.models.weight_files import Tensor, WeightFile
 from alcurr.types import Array, PyTree
 
-# Our variables in Keras's order, and as torch calls them.
+# Flax's names of variables, in Keras's order, and PyTorch's names.
 VARIABLES = {
   "depthwise_kernel": "weight",
   "pointwise_kernel": "weight",
@@ -34,72 +37,74 @@ VARIABLES = {
   "var": "running_var",
 }
 
-# What Keras calls the layers that it was given no names for, and a number.
+# The layer whose name tells a network's sources apart.
+_STEM = ("conv1",)
+
+# The names that Keras gives, with a number, to layers without a name.
 _CONV, _NORM = "conv2d", "batch_normalization"
 
 
 class Source(NamedTuple):
-  """Trained weights of a network, and what their files call its layers."""
+  """A published set of weights for a network."""
 
   name: str
-  file: str  # as it is usually called
+  file: str  # its usual name
   head: str  # the layer of the classifier
   preprocessing: str  # a key of imagenet.PREPROCESSING
-  # From the path of a layer of ours to the file's name of it; None for what
-  # the file numbers in order of creation, conv2d_7 or batch_normalization_7.
+  # Maps the path of a layer in the network to its name in the file. None means
+  # that the file numbers it by creation: conv2d_7, batch_normalization_7.
   layer: Callable[[tuple[str, ...]], str | None] = lambda path: path[-1]
-  # The layer that tells a file from those of the network's other sources.
-  stem: tuple[str, ...] = ("conv1",)
+  # Fields that the module must have for these weights.
+  fields: Mapping[str, Any] = {}
 
 
-class Ours(NamedTuple):
+class Variable(NamedTuple):
   """A tensor of a network."""
 
-  path: tuple[str, ...]  # collection, layers, variable
+  path: tuple[str, ...]  # collection, layers, name of the variable
   shape: tuple[int, ...]
 
 
-# Path of a layer -> variable -> tensor, in order of creation.
-Layers = dict[tuple[str, ...], dict[str, Ours]]
+# Path of a layer -> name of a variable -> variable, in order of creation.
+Layers = dict[tuple[str, ...], dict[str, Variable]]
 
 
 class Pair(NamedTuple):
-  """A tensor of the network, and the one it is made of."""
+  """A tensor of the network and the tensor of the file that it starts from."""
 
-  ours: Ours
+  variable: Variable
   key: str  # in the file
-  axes: tuple[int, ...]  # the file's, in our order
+  axes: tuple[int, ...]  # the file's axes in the network's order
 
 
-@functools.lru_cache(maxsize=8)  # seconds for the deepest, not to be repeated
+@functools.lru_cache(maxsize=8)  # deep networks take seconds
 def layers_of(module: nn.Module, image_shape: tuple[int, int, int]) -> Layers:
-  """The layers of a network for RGB, whatever the channels of the image."""
-  # JAX sorts the dicts that leave a transformation, of which
-  # rematerialisation is one; and "lax" is the quickest to trace.
+  """Returns the layers that a network has for RGB images of this size."""
+  # Transformations such as remat sort dicts, and "lax" is fastest to trace.
   options = dataclasses.replace(module.options, remat=False, conv="lax")
   plain = module.clone(options=options)
-  found = {}
+  network = {}
 
   def init(key: Array) -> None:
     image = jnp.zeros((1, *image_shape[:2], 3))
     variables = plain.init({"params": key}, image, train=False)
     for path, x in traverse_util.flatten_dict(dict(variables)).items():
-      *layer, variable = path[1:]
-      found.setdefault(tuple(layer), {})[variable] = Ours(path, x.shape)
+      *layer, name = path[1:]
+      network.setdefault(tuple(layer), {})[name] = Variable(path, x.shape)
 
   jax.eval_shape(init, jax.random.key(0))
-  return found
+  return network
 
 
 def source_of(file: WeightFile, sources: tuple[Source, ...]) -> Source:
-  """The source that a file's layers are named after; one alone is not asked.
+  """Returns the source whose layer names the file has; a single one unchecked.
 
   Raises:
-    ValueError: none of several.
+    ValueError: the file matches none of several sources.
   """
   if len(sources) == 1:
     return sources[0]
-  stems = [str(source.layer(source.stem)) for source in sources]
+  stems = [str(source.layer(_STEM)) for source in sources]
   for source, stem in zip(sources, stems, strict=True):
     if stem in file.layers:
       return source
@@ -109,44 +114,34 @@ def source_of(file: WeightFile, sources: tuple[Source, ...]) -> Source:
   )
 
 
-def match(
-  network: Layers, source: Source, file: WeightFile, with_head: bool
-) -> list[Pair]:
-  """Every tensor of the network with one of the file, the first kernel first.
-
-  Args:
-    network: as `layers_of` has it.
-    source: whose the file is.
-    file: the weights.
-    with_head: whether the classifier comes from the file too; else it is left
-      out.
+def match(network: Layers, source: Source, file: WeightFile) -> list[Pair]:
+  """Returns a pair for every tensor but the classifier's, the stem's first.
 
   Raises:
-    ValueError: a tensor is missing, left over or of another shape.
+    ValueError: a tensor is missing, unused or of another shape.
   """
-  auto = {kind: _numbered(file, kind) for kind in (_CONV, _NORM)}
-  left = dict(file.layers)
+  numbered = {kind: _numbered(file, kind) for kind in (_CONV, _NORM)}
+  unused = dict(file.layers)
+  unused.pop(source.head, None)
   pairs = []
   try:
     for path, variables in network.items():
-      is_head = path[-1] == layers.HEAD
-      name = source.head if is_head else source.layer(path)
+      if path[-1] == layers.HEAD:
+        continue
+      name = source.layer(path)
       if name is None:
         kind = _NORM if "mean" in variables else _CONV
-        name = next(auto[kind], f"one more {kind}")
-      tensors = dict(left.pop(name, {}))
-      if is_head and not with_head:
-        continue
+        name = next(numbered[kind], f"one more {kind}")
+      tensors = dict(unused.pop(name, {}))
       for variable in sorted(variables, key=list(VARIABLES).index):
         by_name = file.format == "safetensors"
         key = VARIABLES[variable] if by_name else next(iter(tensors), variable)
         tensor = tensors.pop(key, None)
         pairs.append(_pair(variables[variable], f"{name} {key}", tensor, file))
-      if tensors:
-        left[name] = tensors
-    for name, tensors in left.items():
+      unused |= {name: tensors}
+    for name, tensors in unused.items():
       for key, tensor in tensors.items():
-        raise ValueError(f"{name} {key} {tensor.shape} is left over")
+        raise ValueError(f"{name} {key} {tensor.shape} is not used")
   except ValueError as error:
     raise ValueError(
       f"{file.path} does not fit the network: {error}; expected {source.name} "
@@ -155,48 +150,46 @@ def match(
   return pairs
 
 
-def assemble(
+def read_variables(
   file: WeightFile, pairs: list[Pair]
 ) -> dict[tuple[str, ...], np.ndarray]:
-  """The tensors of the network by path, read from the file."""
-  tensors = weight_files.tensors(file, [pair.key for pair in pairs])
+  """Reads the tensors of the network, by path."""
+  tensors = weight_files.read_tensors(file, [pair.key for pair in pairs])
   return {
-    pair.ours.path: tensor.transpose(pair.axes).reshape(pair.ours.shape)
+    pair.variable.path: tensor.transpose(pair.axes)
     for pair, tensor in zip(pairs, tensors, strict=True)
   }
 
 
-def to_variables(flat: dict[tuple[str, ...], PyTree]) -> tuple[PyTree, PyTree]:
-  """Tensors by path -> params, model_state."""
+def unflatten(flat: dict[tuple[str, ...], PyTree]) -> tuple[PyTree, PyTree]:
+  """Returns params and model_state from tensors by path."""
   model_state = traverse_util.unflatten_dict(flat)
   return model_state.pop("params"), model_state
 
 
 def _numbered(file: WeightFile, kind: str) -> Iterator[str]:
-  """conv2d, conv2d_1, ..., whatever the number they begin with."""
+  """Returns conv2d, conv2d_1, ..., from whatever number they start at."""
   names = [n for n in file.layers if re.fullmatch(rf"{kind}(_\d+)?", n)]
   return iter(sorted(names, key=lambda n: int(n[len(kind) + 1 :] or 0)))
 
 
-def _pair(ours: Ours, name: str, tensor: Tensor | None, file: WeightFile):
-  shape, axes = _layout(ours, file.format == "safetensors")
-  title = f"{'/'.join(ours.path[1:])} of shape {shape}"
+def _pair(
+  variable: Variable, name: str, tensor: Tensor | None, file: WeightFile
+) -> Pair:
+  axes = _file_axes(variable.shape, torch=file.format == "safetensors")
+  shape = tuple(variable.shape[axes.index(i)] for i in range(len(axes)))
+  expected = f"expected {'/'.join(variable.path[1:])} of shape {shape}"
   if tensor is None:
-    raise ValueError(f"{name} is missing, which is to be {title}")
-  if ours.path[-2] == layers.HEAD and len(tensor.shape) == 4:
-    # The classifier as a 1x1 convolution.
-    shape, axes = (1, 1, *shape), (0, 1, 2, 3)
+    raise ValueError(f"{name} is missing: {expected}")
   if tensor.shape != shape:
-    raise ValueError(f"{name} has shape {tensor.shape} and is to be {title}")
-  return Pair(ours, tensor.key, axes)
+    raise ValueError(f"{name} has shape {tensor.shape}: {expected}")
+  return Pair(variable, tensor.key, axes)
 
 
-def _layout(ours: Ours, torch: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-  """The shape of a tensor in the file, and the file's axes in our order."""
-  shape = ours.shape
-  axes = tuple(range(len(shape)))
-  if torch:
-    axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(shape), axes)
-  elif len(shape) == 4 and shape[2] == 1 and shape[:2] != (1, 1):
-    axes = (0, 1, 3, 2)  # a depthwise kernel
-  return tuple(shape[axes.index(i)] for i in range(len(shape))), axes
+def _file_axes(shape: tuple[int, ...], torch: bool) -> tuple[int, ...]:
+  """Returns the axes of the file's tensor in the network's order."""
+  if torch and len(shape) == 4:
+    return (2, 3, 1, 0)  # OIHW -> HWIO
+  if len(shape) == 4 and shape[2] == 1 and shape[:2] != (1, 1):
+    return (0, 1, 3, 2)  # a depthwise kernel
+  return tuple(range(len(shape)))

@@ -1,4 +1,4 @@
-"""Networks of a user's own: the numbers of a direct call, and they train."""
+"""Tests that adapted networks equal a direct call and can be trained."""
 
 import flax.linen as nn
 import jax
@@ -29,7 +29,7 @@ class WithTrain(nn.Module):
 
 
 class WithDeterministic(nn.Module):
-  """And a stream of its own."""
+  """A module with a random stream of its own."""
 
   @nn.compact
   def __call__(self, x, *, deterministic=True):
@@ -62,7 +62,7 @@ def _close(actual, expected):
   np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_linen_module_with_statistics_is_its_direct_call():
+def test_linen_module_with_statistics():
   module = WithTrain()
   model = from_linen(module, (4, 4, 1))
   params, state = model.init(KEY)
@@ -81,7 +81,7 @@ def test_a_linen_module_with_statistics_is_its_direct_call():
   jax.tree.map(np.testing.assert_array_equal, moved, dict(changed))
 
 
-def test_a_linen_module_may_say_deterministic_and_have_other_streams():
+def test_linen_module_with_deterministic_and_another_stream():
   module = WithDeterministic()
   model = from_linen(module, (4, 4, 1), rngs=("dropout", "noise"))
   params, state = model.init(KEY)
@@ -99,7 +99,7 @@ def test_a_linen_module_may_say_deterministic_and_have_other_streams():
   assert (noisy != logits).any()
 
 
-def test_a_linen_module_without_modes_is_the_same_in_both():
+def test_linen_module_without_modes():
   model = from_linen(Plain(), (4, 4, 1))
   params, state = model.init(KEY)
   flat = np.asarray(IMAGE).reshape(6, 16)
@@ -110,8 +110,8 @@ def test_a_linen_module_without_modes_is_the_same_in_both():
     assert same == state == {}
 
 
-def test_an_nnx_module_is_its_direct_call():
-  """In both modes, with dropout's masks, and the state that they leave."""
+def test_nnx_module():
+  """Both modes, dropout's masks and the new state equal a direct call's."""
   model = from_nnx(Nnx)
   params, state = model.init(KEY)
   direct = Nnx(nnx.Rngs(KEY))
@@ -132,7 +132,7 @@ def test_an_nnx_module_is_its_direct_call():
   assert params.keys() == {"first", "norm", "last"}
 
 
-def test_two_functions_are_what_they_compute():
+def test_functions():
   model = _functions()
   params, state = model.init(KEY)
   logits, _ = model.apply(KEY, params, state, IMAGE, train=True)
@@ -156,7 +156,7 @@ def _functions():
   ],
   ids=["linen", "nnx", "functions"],
 )
-def test_each_trains_and_its_trials_differ(make):
+def test_training_works_and_trials_differ(make):
   model, gather = make(), make_gather()
   pools = {"train": toy.make_pool(), "valid": toy.make_pool(100, seed=1)}
   pools["probe"] = pools["valid"]

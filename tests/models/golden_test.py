@@ -1,6 +1,6 @@
-"""The networks give the logits of Keras's and timm's, as kept in `golden/`.
+"""Tests that the networks have the logits of Keras and timm in `golden/`.
 
-`parity_test.py` compares them with the libraries themselves.
+`parity_test.py` compares with the libraries themselves.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import seeded
 REMAKE = "run `python tests/models/oracles.py` (extra `parity`)"
 
 
-# The others compile for a minute in all.
+# The others take a minute to compile.
 FAST = {"cnn", "mobilenet"}
 
 

@@ -1,7 +1,7 @@
-"""Networks that start from weights, on a small one and on two real ones.
+"""Tests of networks that start from weights: a small one and two real ones.
 
-The files are written here, by hand, in the layouts and shapes of Keras and
-timm; `parity_test.py` has files that those wrote themselves.
+The files are written here in the layouts and shapes of Keras and timm.
+`parity_test.py` has files that those libraries wrote themselves.
 """
 
 import re
@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.models import MODELS, imagenet, layers, weight_files
+from alcurr.models import MODELS, imagenet, layers, matching, weight_files
 from alcurr.models import _se_resnext as se_resnext
 
 # A tiny network's layers as Keras has them; "top" is the classifier.
@@ -38,9 +38,9 @@ class Tiny(nn.Module):
   @nn.compact
   def __call__(self, x, train):
     kit = layers.Kit(self.options, train)
-    x = kit.conv(kit.start(x), 8, 3, "conv1", stride=2, use_bias=True)
+    x = kit.conv(kit.cast(x), 8, 3, "conv1", stride=2, use_bias=True)
     x = nn.relu(kit.norm(x, "bn1"))
-    x = kit.depthwise(x, 3, "dw", 1)
+    x = kit.conv(x, 8, 3, "dw", groups=0)
     x = nn.relu(kit.norm(x, "dw_bn", use_scale=False))
     x = kit.separable(x, 6, 3, "sep", 1)
     return kit.logits(layers.mean_of_image(x), self.num_classes)
@@ -50,7 +50,7 @@ SOURCE = imagenet.Source("Keras's Tiny", "tiny.h5", "top", "tf")
 
 
 def numbers(shapes, seed=0):
-  """Any for each variable of each layer; variances are positive."""
+  """Draws each variable of each layer; variances are positive."""
   rng = np.random.default_rng(seed)
   return {
     layer: {
@@ -63,7 +63,7 @@ def numbers(shapes, seed=0):
 
 
 def write(path, tensors, how="keras"):
-  """A file as Keras ("keras", "keras3") or timm would write it."""
+  """Writes a file as Keras ("keras", "keras3") or timm would."""
   if how == "timm":
     flat = {
       f"{layer}.{variable}": np.float32(x)
@@ -100,8 +100,16 @@ def tiny(norm="batch", num_classes=5):
 
 def make(weights, channels=3, one_channel="sum", source=SOURCE, norm="batch"):
   return imagenet.make_model(
-    tiny(norm), (9, 9, channels), (source,), weights, one_channel
+    tiny(norm), (9, 9, channels), 1, (source,), weights, one_channel
   )
+
+
+def load(module, image_shape, source, path):
+  """Returns the params and model_state that a network takes from a file."""
+  file = weight_files.read(path)
+  network = matching.layers_of(module, image_shape)
+  pairs = matching.match(network, source, file)
+  return matching.unflatten(matching.read_variables(file, pairs))
 
 
 def assert_same(actual, expected):
@@ -110,7 +118,7 @@ def assert_same(actual, expected):
 
 
 def assert_starts_from(params, model_state, tensors):
-  """Every tensor of ours by hand, the classifier aside."""
+  """Asserts the equality of every tensor but the classifier's."""
   stats = model_state["batch_stats"]
   gamma, beta, mean, variance = tensors["bn1"].values()
   assert_same(params["conv1"]["kernel"], tensors["conv1"]["kernel"])
@@ -136,11 +144,14 @@ def assert_starts_from(params, model_state, tensors):
   assert_same(params["sep"]["pointwise_kernel"], pointwise)
 
 
-@pytest.mark.parametrize("top", [True, False])
+@pytest.mark.parametrize("top", ["dense", "conv", "none"])
 @pytest.mark.parametrize("how", ["keras", "keras3"])
 def test_keras(tmp_path, how, top):
   tensors = numbers(KERAS)
-  tensors["top"] = tensors["top"] if top else {}
+  if top == "conv":  # the classifier as a 1x1 convolution
+    tensors["top"]["kernel"] = tensors["top"]["kernel"][None, None]
+  elif top == "none":
+    tensors["top"] = {}
   model = make(write(tmp_path / "x", tensors, how))
   params, model_state = model.init(jax.random.key(0))
   assert_starts_from(params, model_state, tensors)
@@ -148,25 +159,8 @@ def test_keras(tmp_path, how, top):
   assert model.fingerprint == weight_files.digest(tmp_path / "x")
 
 
-@pytest.mark.parametrize("conv_head", [False, True])
-def test_the_head_is_the_files_where_asked(tmp_path, conv_head):
-  tensors = numbers(KERAS)
-  kernel, bias = tensors["top"].values()
-  if conv_head:
-    tensors["top"]["kernel"] = kernel[None, None]
-  file = weight_files.read(write(tmp_path / "x", tensors))
-  params, model_state = imagenet.load(
-    tiny(num_classes=11), (9, 9, 1), SOURCE, file, with_head=True
-  )
-  assert_starts_from(params, model_state, tensors)
-  assert_same(params["logits"]["kernel"], kernel)
-  assert_same(params["logits"]["bias"], bias)
-  params, _ = imagenet.load(tiny(), (9, 9, 1), SOURCE, file)
-  assert "logits" not in params
-
-
 def test_numbered_layers(tmp_path):
-  """Keras counts layers without names through all models of a process."""
+  """Keras numbers unnamed layers across all models of a process."""
 
   class Numbered(Tiny):
     @nn.compact
@@ -195,9 +189,7 @@ def test_numbered_layers(tmp_path):
   tensors = numbers(shapes)
   path = write(tmp_path / "x", tensors)
   module = Numbered(5, layers.Options())
-  params, model_state = imagenet.load(
-    module, (4, 4, 3), source, weight_files.read(path)
-  )
+  params, model_state = load(module, (4, 4, 3), source, path)
   for ours, number in (("z", 98), ("y", 99), ("x", 100)):
     assert_same(params[ours]["kernel"], tensors[f"conv2d_{number}"]["kernel"])
     theirs = tensors[f"batch_normalization_{number - 89}"]
@@ -205,17 +197,12 @@ def test_numbered_layers(tmp_path):
     stats = model_state["batch_stats"][f"{ours}_bn"]
     assert_same(stats["mean"], theirs["moving_mean"])
   del tensors["conv2d_100"]
-  with pytest.raises(ValueError, match="one more conv2d kernel is missing"):
-    imagenet.load(
-      module,
-      (4, 4, 3),
-      source,
-      weight_files.read(write(tmp_path / "y", tensors)),
-    )
+  with pytest.raises(ValueError, match="conv2d kernel is missing"):
+    load(module, (4, 4, 3), source, write(tmp_path / "y", tensors))
 
 
 def se_resnext_shapes(legacy):
-  """timm's names of SE-ResNeXt, a block a stage, at a quarter of the width."""
+  """Returns timm's shapes of SE-ResNeXt: one block per stage, width 1/4."""
 
   def bn(channels):
     return dict.fromkeys(TORCH_NORM, (channels,))
@@ -250,14 +237,12 @@ def se_resnext_shapes(legacy):
 def test_timm(tmp_path, legacy):
   tensors = numbers(se_resnext_shapes(legacy))
   path = write(tmp_path / "model.safetensors", tensors, "timm")
-  source = imagenet.source_of(path, se_resnext.SOURCES)
+  source = matching.source_of(weight_files.read(path), se_resnext.SOURCES)
   assert source is se_resnext.SOURCES[legacy]
-  module = se_resnext.SEResNeXt(
-    11, layers.Options(width=0.25), (1, 1, 1, 1), ((1, 1), (1, 1))
-  )
-  params, model_state = imagenet.load(
-    module, (32, 32, 3), source, weight_files.read(path), with_head=True
-  )
+  options = layers.Options(width=0.25)
+  module = se_resnext.SEResNeXt(11, options, (1, 1, 1, 1))
+  params, model_state = load(module, (32, 32, 3), source, path)
+  assert "logits" not in params
   first, se = ("layer0.", "se_module") if legacy else ("", "se")
   for ours, theirs in (
     (params["conv1"], f"{first}conv1"),
@@ -274,9 +259,6 @@ def test_timm(tmp_path, legacy):
   stats = model_state["batch_stats"]["stage2_block0"]["bn3"]
   assert_same(stats["mean"], theirs["running_mean"])
   assert_same(stats["var"], theirs["running_var"])
-  head = tensors["last_linear" if legacy else "fc"]
-  assert_same(params["logits"]["kernel"].T, head["weight"])
-  assert_same(params["logits"]["bias"], head["bias"])
 
 
 def test_the_factory_of_se_resnext(tmp_path):
@@ -294,11 +276,8 @@ def test_the_factory_of_se_resnext(tmp_path):
   path = write(tmp_path / "y", numbers({"stem": KERAS["conv1"]}))
   with pytest.raises(ValueError) as error:
     MODELS["se_resnext50_32x4d"](weights=path, **options)
-  assert str(error.value).endswith(
-    "y has no layer conv1 or layer0.conv1: expected timm's seresnext50_32x4d "
-    "(model.safetensors) or timm's legacy_seresnext50_32x4d "
-    "(model.safetensors)"
-  )
+  for expected in (path, "layer0.conv1", "seresnext50_32x4d", "legacy_sere"):
+    assert expected in str(error.value)
 
 
 def images(channels):
@@ -306,7 +285,7 @@ def images(channels):
   return rng.random((2, 9, 9, channels)).astype(np.float32)
 
 
-# As documented: Keras's imagenet_utils, torchvision's normalize.
+# As documented in Keras's imagenet_utils and torchvision's normalize.
 PREPROCESSED = {
   "tf": lambda x: x * 255 / 127.5 - 1,
   "caffe": lambda x: (
@@ -320,7 +299,7 @@ PREPROCESSED = {
 
 @pytest.mark.parametrize("preprocessing", PREPROCESSED)
 def test_preprocessing_and_one_channel(tmp_path, preprocessing):
-  """RGB as documented; gray as RGB of equal channels, borders and all."""
+  """RGB is as documented, and gray as RGB of equal channels."""
   path = write(tmp_path / "x", numbers(KERAS))
   source = SOURCE._replace(preprocessing=preprocessing)
   key = jax.random.key(0)
@@ -348,7 +327,7 @@ def test_preprocessing_and_one_channel(tmp_path, preprocessing):
 
 
 def test_init_of_trials_in_one_program(tmp_path):
-  """The file's tensors are no constants of it, and the same for each trial."""
+  """Tensors of the file are equal for all trials and not in the program."""
   tensors = numbers(KERAS)
   model = make(write(tmp_path / "x", tensors))
   keys = jax.random.split(jax.random.key(0), 3)
@@ -425,38 +404,33 @@ def test_mobilenet_of_a_config(tmp_path):
   assert random.fingerprint == ""
   with pytest.raises(UserError) as error:
     specs.make({**spec, "width": 0.5}, MODELS, "model", **known)
-  assert str(error.value) == (
-    f"model: mobilenet: {path} does not fit the network: conv1 kernel has "
-    "shape (3, 3, 3, 8) and is to be conv1/kernel of shape (3, 3, 3, 16); "
-    "expected Keras's MobileNet (mobilenet_1_0_224_tf_no_top.h5) of the same "
-    "width and blocks."
-  )
+  for expected in (path, "conv1 kernel", "(3, 3, 3, 8)", "(3, 3, 3, 16)"):
+    assert expected in str(error.value)
 
 
 @pytest.mark.parametrize(
   ("layer", "variables", "message"),
   [
-    ("dw", {}, r"dw kernel is missing, .* dw/kernel of shape \(3, 3, 8, 1\)"),
-    ("dw_bn", {"beta": (8,)}, "dw_bn mean is missing, .* dw_bn/mean .*8,"),
-    ("dw_bn", dict.fromkeys(NORM, (8,)), r"dw_bn moving_.* \(8,\) is left"),
-    ("extra", {"kernel": (2, 2)}, r"extra kernel \(2, 2\) is left over"),
+    ("dw", {}, r"dw kernel is missing.* dw/kernel .*\(3, 3, 8, 1\)"),
+    ("dw_bn", {"beta": (8,)}, r"dw_bn mean is missing.* dw_bn/mean .*\(8,\)"),
+    ("dw_bn", dict.fromkeys(NORM, (8,)), r"dw_bn moving_.* \(8,\) is not used"),
+    ("extra", {"kernel": (2, 2)}, r"extra kernel \(2, 2\) is not used"),
     (
       "sep",
       {"depthwise_kernel": (3, 3, 8, 1), "pointwise_kernel": (1, 1, 8, 7)},
-      r"sep pointwise_kernel has shape \(1, 1, 8, 7\) and is to be "
-      r"sep/pointwise_kernel of shape \(1, 1, 8, 6\)",
+      r"sep pointwise_kernel .*\(1, 1, 8, 7\).*"
+      r"sep/pointwise_kernel .*\(1, 1, 8, 6\)",
     ),
     (
       "dw",
       {"depthwise_kernel": (5, 5, 8, 1)},
-      r"dw depthwise_kernel has shape \(5, 5, 8, 1\) and is to be .*3, 8, 1\)",
+      r"dw depthwise_kernel .*\(5, 5, 8, 1\).*\(3, 3, 8, 1\)",
     ),
   ],
 )
 def test_files_that_do_not_fit(tmp_path, layer, variables, message):
   path = write(tmp_path / "x", numbers({**KERAS, layer: variables}))
-  expected = r"; expected Keras's Tiny \(tiny.h5\) of the same width and blocks"
-  with pytest.raises(ValueError, match=f"does not fit .*{message}.*{expected}"):
+  with pytest.raises(ValueError, match=rf"{message}.*Keras's Tiny \(tiny.h5\)"):
     make(path)
 
 
@@ -465,12 +439,11 @@ def test_files_that_do_not_fit(tmp_path, layer, variables, message):
   [
     (
       {"weight": (8, 4, 3, 3), "bias": (8,)},
-      r"conv1 weight has shape \(8, 4, 3, 3\) and is to be conv1/kernel of "
-      r"shape \(8, 3, 3, 3\)",
+      r"conv1 weight .*\(8, 4, 3, 3\).* conv1/kernel .*\(8, 3, 3, 3\)",
     ),
     (
       {"weight": (8, 3, 3, 3)},
-      r"conv1 bias is missing, which is to be conv1/bias of shape \(8,\)",
+      r"conv1 bias is missing.* conv1/bias .*\(8,\)",
     ),
   ],
 )
@@ -482,15 +455,13 @@ def test_torch_files_that_do_not_fit(tmp_path, variables, message):
 
 def test_bad_arguments(tmp_path):
   path = write(tmp_path / "x", numbers(KERAS))
-  with pytest.raises(ValueError, match="norm must be 'batch', got 'group'"):
+  with pytest.raises(ValueError, match=r"norm .*'batch'.*'group'"):
     make(path, norm="group")
   for channels in (2, 4):
-    message = rf"3 channels \(RGB\), or of 1, .*; got {channels}"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"image_shape .*got {channels}"):
       make(path, channels)
   for weights in (path, ""):
-    message = "one_channel must be one of sum, triple, got 'mean'"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"one_channel .*'mean'"):
       make(weights, 3, "mean")
-  with pytest.raises(ValueError, match="there is no file /no/such"):
+  with pytest.raises(ValueError, match="/no/such"):
     make("/no/such")

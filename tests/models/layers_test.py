@@ -1,4 +1,4 @@
-"""Layers: against Flax's own, and against NumPy; how they begin."""
+"""Tests of the layers and their initialisers against Flax and NumPy."""
 
 import functools
 from collections.abc import Callable
@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alcurr.models import checks, layers, lowerings
+from alcurr.models import layers, lowerings
 
 KEY = jax.random.key(0)
 
 
 class Net(nn.Module):
-  """One piece of a kit, as a network takes it."""
+  """A network of one layer of a kit."""
 
   piece: Callable
   options: layers.Options = layers.Options()
@@ -42,7 +42,7 @@ def normal(seed, *shape):
   ],
 )
 def test_conv_is_flaxs(kernel, stride, padding, groups, use_bias):
-  """The same parameters, and what they give; no groups are one a channel."""
+  """Parameters and outputs agree; groups=0 means one group per channel."""
   x = normal(0, 2, 9, 10, 4)
   layer = layers.Conv(4, kernel, stride, padding, groups, use_bias)
   other = nn.Conv(
@@ -167,7 +167,7 @@ def test_batch_norm_against_numpy():
   np.testing.assert_allclose(y, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("norm", checks.NORMS)
+@pytest.mark.parametrize("norm", layers.NORMS)
 def test_norms_have_float32_statistics_and_a_scale_if_asked(norm):
   x = jnp.ones((2, 3, 4, 32), jnp.bfloat16)
   options = layers.Options(norm=norm)
@@ -210,13 +210,11 @@ def test_width_multiplies_channels_and_leaves_one():
 @pytest.mark.parametrize(
   ("check", "message"),
   [
-    (lambda: checks.check_fraction("dropout", 1.0), r"dropout must be in \[0"),
-    (lambda: checks.check_fraction("dropout", -0.1), "got -0.1"),
-    (lambda: checks.check_blocks((1, 2), 4), r"4 positive .* got \(1, 2\)"),
-    (lambda: checks.check_blocks((1, 0), 2), r"2 positive .* got \(1, 0\)"),
-    (lambda: layers.Options(dtype="float16"), "one of float32, bfloat16, got"),
-    (lambda: layers.Options(conv="fft"), "conv must be one of auto, lax, "),
-    (lambda: layers.Options(width=-1), "width must be positive and finite"),
+    (lambda: layers.check_blocks((1, 2), 4), r"blocks .*4 .*\(1, 2\)"),
+    (lambda: layers.check_blocks((1, 0), 2), r"blocks .*2 .*\(1, 0\)"),
+    (lambda: layers.Options(dtype="float16"), "dtype .*'float16'"),
+    (lambda: layers.Options(conv="fft"), "conv .*'fft'"),
+    (lambda: layers.Options(width=-1), "width .*-1"),
   ],
 )
 def test_bad_arguments(check, message):

@@ -1,4 +1,4 @@
-"""Lowerings: every one against NumPy's own loops, and against Flax."""
+"""Tests of every lowering against loops in NumPy and against Flax."""
 
 import functools
 import re
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from alcurr.models import lowerings, pools
+from alcurr.models import lowerings, pooling
 
 EACH = lowerings.LOWERINGS
 
@@ -23,7 +23,7 @@ KINDS = {
   "grouped": (6, 4, 2),
 }
 EXPLICIT = ((1, 0), (2, 3))
-# Every stride with every padding; and fewer, for windows of more cells.
+# All pairs of a stride and a padding, and fewer of them for large windows.
 PLACES = [(s, p) for s in (1, 2) for p in ("SAME", "VALID", EXPLICIT)]
 FEWER = [(1, "SAME"), (2, "VALID"), (2, EXPLICIT)]
 CASES = [
@@ -70,7 +70,7 @@ def pads_of(shape, window, stride, padding):
 
 
 def windows(x, window, stride, pads, value=0.0):
-  """Each place of a sliding window and what it sees: x[:, here] of padded x."""
+  """Returns padded x, and the places and slices of a sliding window."""
   x = np.pad(
     x.astype(np.float64), ((0, 0), *pads, (0, 0)), constant_values=value
   )
@@ -94,16 +94,16 @@ def windows(x, window, stride, pads, value=0.0):
 
 
 def inside(x, pads):
-  """x without what was padded."""
+  """Removes the padding."""
   (top, bottom), (left, right) = pads
   return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
 
 
 def numpy_conv(x, kernel, stride, padding, groups):
-  """A sliding window in float64; and what a slope on the output gives back.
+  """Convolves in float64 by a sliding window.
 
   Returns:
-    The output, and a function from its slope to those of x and the kernel.
+    The output, and a function from its gradient to those of x and the kernel.
   """
   pads = pads_of(x.shape[1:3], kernel.shape[:2], stride, padding)
   x, size, places = windows(x, kernel.shape[:2], stride, pads)
@@ -140,7 +140,7 @@ def numpy_conv(x, kernel, stride, padding, groups):
 
 
 def numpy_pool(x, window, stride, padding, reduce):
-  """A sliding window in float64, NaN where there is no image."""
+  """Pools in float64 by a sliding window, NaN outside of the image."""
   pads = pads_of(x.shape[1:3], (window, window), stride, padding)
   x, size, places = windows(x, (window, window), stride, pads, np.nan)
   y = np.zeros((x.shape[0], *size, x.shape[-1]))
@@ -209,7 +209,7 @@ def test_convolution(kind, kernel, stride, padding):
   ("kernel", "groups"), [((1, 1), 1), ((3, 3), 1), ((3, 3), 32), ((3, 3), 256)]
 )
 def test_convolution_of_many_channels(kernel, groups):
-  """The sums of a real layer are as near: 256 channels, 5 x 5 pixels."""
+  """Sums as long as those of a real layer are as close."""
   x = normal(0, 2, 5, 5, 256)
   k = normal(1, *kernel, 256 // groups, 256)
   y, pullback = numpy_conv(x, k, 1, "SAME", groups)
@@ -242,7 +242,7 @@ def test_max_pool(window, stride, padding, size):
   slope = normal(1, *y.shape)
   for lowering in EACH:
     actual, (dx,) = value_and_slopes(
-      lambda x, lowering=lowering: pools.max_pool(
+      lambda x, lowering=lowering: pooling.max_pool(
         x, window=window, stride=stride, padding=padding, lowering=lowering
       ),
       slope,
@@ -254,7 +254,7 @@ def test_max_pool(window, stride, padding, size):
 
 @pytest.mark.parametrize("size", [(8, 6), (7, 9)])
 @each_pool
-def test_avg_pool_leaves_the_padding_out(window, stride, padding, size):
+def test_avg_pool_does_not_count_padding(window, stride, padding, size):
   x = normal(0, 2, *size, 3)
   y, pullback = numpy_pool(x, window, stride, padding, np.nanmean)
   flax = nn.avg_pool(
@@ -265,7 +265,7 @@ def test_avg_pool_leaves_the_padding_out(window, stride, padding, size):
   slope = normal(1, *y.shape)
   for lowering in EACH:
     actual = value_and_slopes(
-      lambda x, lowering=lowering: pools.avg_pool(
+      lambda x, lowering=lowering: pooling.avg_pool(
         x, window=window, stride=stride, padding=padding, lowering=lowering
       ),
       slope,
@@ -279,10 +279,10 @@ def test_avg_pool_leaves_the_padding_out(window, stride, padding, size):
 def test_max_pool_conserves_the_gradient_of_ties(
   lowering, window, stride, padding
 ):
-  """Whoever gets it: 1 for each window, within the window."""
+  """The gradients of each window sum to 1, however ties are split."""
 
   def total(x):
-    y = pools.max_pool(
+    y = pooling.max_pool(
       x, window=window, stride=stride, padding=padding, lowering=lowering
     )
     return y.sum(), y.size
@@ -298,7 +298,7 @@ def test_max_pool_conserves_the_gradient_of_ties(
 @pytest.mark.parametrize("over", ["vmap", "map", "scan"])
 @pytest.mark.parametrize("kind", ["full", "depthwise", "grouped"])
 def test_stacked_kernels(kind, over):
-  """Trials side by side or one by one give what each gives alone."""
+  """Batched or looped, trials give the same results as alone."""
   inputs, features, groups = KINDS[kind]
   kernel = normal(0, 3, 3, 3, inputs // groups, features)
   x = normal(1, 3, 2, 6, 5, inputs)
@@ -328,7 +328,7 @@ def test_stacked_kernels(kind, over):
 
 @pytest.mark.parametrize("lowering", EACH)
 def test_bfloat16_stays_bfloat16(lowering):
-  """And is as near as its 8 bits allow."""
+  """The results are as close as 8 bits of precision allow."""
   x = normal(0, 2, 8, 8, 6).astype(jnp.bfloat16)
   for inputs, features, groups in KINDS.values():
     kernel = normal(1, 3, 3, inputs // groups, features).astype(jnp.bfloat16)
@@ -338,7 +338,7 @@ def test_bfloat16_stays_bfloat16(lowering):
     exact, _ = numpy_conv(seen, kernel.astype(np.float32), 1, "SAME", groups)
     error = np.abs(np.asarray(y, np.float64) - exact).max()
     assert error < 0.02 * np.abs(exact).max()
-  for pool in (pools.max_pool, pools.avg_pool):
+  for pool in (pooling.max_pool, pooling.avg_pool):
     for window, stride, padding in POOLS:
       fun = functools.partial(
         pool, window=window, stride=stride, padding=padding, lowering=lowering
@@ -359,7 +359,7 @@ def test_a_kernel_that_the_image_is_smaller_than(lowering, padding):
 @pytest.mark.parametrize("lowering", EACH)
 @pytest.mark.parametrize("kind", ["full", "depthwise", "grouped"])
 def test_derivatives_forward_and_of_derivatives(kind, lowering):
-  """A convolution is linear in each operand, which says what they are."""
+  """Derivatives follow from a convolution being linear in each operand."""
   inputs, features, groups = KINDS[kind]
   x, dx = normal(0, 2, 7, 10, inputs), normal(1, 2, 7, 10, inputs)
   k, dk = (normal(i, 3, 3, inputs // groups, features) for i in (2, 3))
@@ -394,13 +394,13 @@ def test_auto_is_known_on_every_backend(backend, monkeypatch):
         k = jnp.zeros((*kernel, 6 // groups, 6))
         conv = conv_with(lowering, 1, "SAME", groups)
         assert jax.eval_shape(conv, x, k).shape == x.shape
-    for pool in (pools.max_pool, pools.avg_pool):
+    for pool in (pooling.max_pool, pooling.avg_pool):
       fun = functools.partial(pool, window=2, stride=2, lowering=lowering)
       assert jax.eval_shape(fun, x).shape == (2, 3, 5, 6)
 
 
 def program(lowering, kind):
-  """Of a training step's work: the output and both gradients."""
+  """Returns the program of the output and both gradients."""
   inputs, features, groups = KINDS[kind]
   conv = conv_with(lowering, 1, "SAME", groups)
   x = jnp.zeros((1, 6, 6, inputs))
@@ -411,16 +411,16 @@ def program(lowering, kind):
 
 
 @pytest.mark.parametrize("kind", ["full", "depthwise", "grouped"])
-def test_only_lax_leaves_everything_to_xlas_convolutions(kind):
+def test_only_lax_uses_xlas_convolutions(kind):
   assert "stablehlo.convolution" in program("lax", kind)
   for lowering in ("shift", "matmul"):
     assert "stablehlo.convolution" not in program(lowering, kind)
 
 
 def test_auto_has_no_convolution_in_groups_on_a_cpu(monkeypatch):
-  """They take XLA many times too long there (jax#13800)."""
+  """XLA's grouped convolutions are slow on a CPU (jax#13800)."""
   monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
   for kind in ("full", "depthwise", "multiplied", "grouped"):
-    for kept in ("feature_group_count", "batch_group_count"):
-      counts = re.findall(rf"{kept} = (\d+)", program("auto", kind))
+    for count in ("feature_group_count", "batch_group_count"):
+      counts = re.findall(rf"{count} = (\d+)", program("auto", kind))
       assert set(counts) <= {"1"}

@@ -1,4 +1,4 @@
-"""Models: published sizes, running statistics, independence, bad arguments."""
+"""Tests of the networks: sizes, statistics, independence, bad arguments."""
 
 import functools
 import itertools
@@ -34,7 +34,7 @@ SMALLEST = {
   "nasnet_mobile": 19,
   "nasnet_large": 19,
 }
-# What the running statistics keep of themselves at a step, as published.
+# The momentum of the running statistics, as published.
 MOMENTUM = {
   "cnn": 0.99,
   "mobilenet": 0.99,
@@ -44,7 +44,7 @@ MOMENTUM = {
   "nasnet_mobile": 0.9997,
   "nasnet_large": 0.9997,
 }
-# Of these the largest take minutes to compile, in all.
+# These take minutes to compile.
 LARGE = {"inception_resnet_v2", "nasnet_large", "nasnet_mobile"}
 
 
@@ -53,7 +53,7 @@ def _param(name, *more):
   return pytest.param(name, *more, marks=marks)
 
 
-# Every network with batch norm; and those that do not mix examples.
+# Every network with batch norm, and some that do not mix examples.
 SMALL = [
   *((name, "batch") for name in MODELS),
   ("cnn", "none"),
@@ -72,7 +72,7 @@ imagenet = pytest.mark.parametrize("name", [_param(name) for name in IMAGENET])
 
 
 def make(name, **options):
-  """Small; "lax", which compiles soonest, unless the options say otherwise."""
+  """Builds a small network; by default with "lax", which compiles fastest."""
   options = {
     "image_shape": shape_of(name),
     "num_classes": 5,
@@ -84,7 +84,7 @@ def make(name, **options):
 
 
 def shape_of(name):
-  """As small as can be, odd, and not square."""
+  """Returns the smallest size, neither even nor square."""
   return (SMALLEST[name], SMALLEST[name] + 8, 1)
 
 
@@ -93,7 +93,7 @@ def count(tree):
 
 
 def images(shape, num=8):
-  """Random squares of 5 x 5 pixels, so that no two images look alike."""
+  """Draws random squares of 5 x 5 pixels, so that all images differ."""
   height, width, channels = shape
   rows, columns = -(-height // 5), -(-width // 5)
   x = np.random.default_rng(0).random((num, rows, columns, channels)) ** 2
@@ -102,7 +102,7 @@ def images(shape, num=8):
 
 
 def assert_close(actual, expected):
-  """To 1e-3 of the largest entry.
+  """Compares to 1e-3 of the largest entry.
 
   Statistics of eight examples amplify the rounding of many float32 layers.
   """
@@ -119,7 +119,7 @@ def apply_of(name, **options):
 
 @functools.cache
 def variables(name, norm="batch"):
-  """Arbitrary parameters, and the statistics of `images()`."""
+  """Returns arbitrary parameters, and the statistics of `images()`."""
   if norm == "group":  # has the parameters of batch norm
     return variables(name)[0], {}
   key = jax.random.key(0)
@@ -144,21 +144,21 @@ def variables(name, norm="batch"):
 
 @functools.cache
 def results(name, norm="batch", train=False, **options):
-  """The logits and the state after `images()`."""
+  """Returns the logits and the state after `images()`."""
+  params, model_state = variables(name, norm)
   return apply_of(name, norm=norm, **options)(
-    *(jax.random.key(1), *variables(name, norm), images(shape_of(name))),
-    train=train,
+    jax.random.key(1), params, model_state, images(shape_of(name)), train=train
   )
 
 
 @pytest.mark.parametrize(
   ("name", "size", "trainable", "total"),
-  # As published with Keras; the last, with timm, which publishes the first.
+  # As published with Keras; se_resnext50_32x4d as published with timm.
   [
     ("mobilenet", 224, 4_231_976, 4_253_864),
     ("nasnet_mobile", 224, 5_289_978, 5_326_716),
     pytest.param(
-      *("nasnet_large", 331, 88_753_150, 88_949_818), marks=pytest.mark.slow
+      "nasnet_large", 331, 88_753_150, 88_949_818, marks=pytest.mark.slow
     ),
     ("inception_resnet_v2", 299, 55_813_192, 55_873_736),
     ("resnet50", 224, 25_583_592, 25_636_712),
@@ -173,7 +173,7 @@ def test_published_size(name, size, trainable, total):
 
 
 def _table_1(width):
-  """Trainable and all parameters of MobileNet v1 at 1,000 classes, by hand."""
+  """Counts trainable and all parameters of MobileNet v1 with 1,000 classes."""
   channels = [32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
   channels = [int(c * width) for c in channels]
   weights = 9 * 3 * channels[0]
@@ -187,7 +187,7 @@ def _table_1(width):
 
 @pytest.mark.parametrize("width", [1.0, 0.75, 0.5, 0.25])
 def test_mobilenet_has_the_papers_size(width):
-  """Table 1, a convolution, its norm and nothing else in each layer."""
+  """Each layer of table 1 is a convolution and its norm."""
   model = MODELS["mobilenet"](
     image_shape=(224, 224, 3), num_classes=1000, width=width
   )
@@ -218,7 +218,7 @@ def conv(x, kernel, stride, groups=1):
 
 
 def test_mobilenet_is_the_papers_table():
-  """Howard et al. 2017, table 1, composed anew from XLA's convolutions."""
+  """Howard et al. 2017, table 1, rebuilt from XLA's convolutions."""
   params, model_state = variables("mobilenet")
   x = images((28, 28, 1))
   stats = model_state["batch_stats"]
@@ -268,7 +268,7 @@ def test_lowerings_agree(name):
 
 @imagenet
 def test_running_statistics_against_numpy(name):
-  """Those of the first layer, the only one that sees no other's rounding."""
+  """Only the first layer is free of other layers' rounding."""
   params, model_state = variables(name)
   first, bias, stride, pads = {
     "mobilenet": ("conv1", "conv1_bn", 2, "SAME"),
@@ -297,7 +297,7 @@ def test_running_statistics_against_numpy(name):
 
 
 @small
-def test_eval_leaves_the_state_and_treats_examples_alone(name, norm):
+def test_eval_keeps_the_state_and_examples_are_independent(name, norm):
   logits, state = results(name, norm)
   params, model_state = variables(name, norm)
   assert logits.shape == (8, 5)
@@ -334,8 +334,8 @@ def test_only_batch_norm_mixes_examples_in_training(name, norm):
     pytest.param("se_resnext50_32x4d", "batch", marks=pytest.mark.slow),
   ],
 )
-def test_trials_side_by_side(name, norm):
-  """vmap over stacked variables is a loop over them."""
+def test_vmap_over_trials(name, norm):
+  """Mapping over stacked variables equals a loop over them."""
   stacked = jax.tree.map(
     lambda x: jnp.stack([x, 1.5 * x]), variables(name, norm)
   )
@@ -352,14 +352,14 @@ def test_trials_side_by_side(name, norm):
     assert_close(together[i], alone)
 
 
-# Without the larger of two networks of the same layers.
+# Without nasnet_large, which has the layers of nasnet_mobile.
 apart = pytest.mark.parametrize(
   "name", [_param(name) for name in sorted(MODELS.keys() - {"nasnet_large"})]
 )
 
 
 @apart
-def test_bfloat16_is_for_the_arithmetic_alone(name):
+def test_only_the_arithmetic_is_bfloat16(name):
   apply = apply_of(name, norm="batch", dtype="bfloat16")
   params, state = variables(name)
   # Plain statistics: those of few examples amplify the rounding.
@@ -425,11 +425,11 @@ def test_remat_changes_no_number_of_a_nasnet_cell():
 @pytest.mark.parametrize(
   "name", [_param(name) for name in sorted(set(IMAGENET) - {"nasnet_large"})]
 )
-def test_remat_keeps_less_for_the_backward_pass(name):
+def test_remat_stores_less_for_the_backward_pass(name):
   params, model_state = variables(name)
   image = images(shape_of(name))
 
-  def kept(remat):
+  def stored(remat):
     loss = functools.partial(
       loss_fn, make(name, remat=remat), model_state, image
     )
@@ -437,10 +437,10 @@ def test_remat_keeps_less_for_the_backward_pass(name):
       jax.eval_shape(lambda p: jax.vjp(loss, p, has_aux=True)[1], params)
     )
 
-  assert kept(True) < 0.8 * kept(False)
+  assert stored(True) < 0.8 * stored(False)
 
 
-def test_dropout_is_the_keys_and_for_training_only():
+def test_dropout_depends_on_the_key_and_only_in_training():
   args = (*variables("mobilenet", "group"), images(shape_of("mobilenet")))
   apply = apply_of("mobilenet", norm="group", dropout=0.5)
 
@@ -451,13 +451,13 @@ def test_dropout_is_the_keys_and_for_training_only():
   assert not np.allclose(logits(0, True), logits(1, True))
   assert np.array_equal(logits(0, False), logits(1, False))
   many = np.mean([logits(seed, True) for seed in range(400)], axis=0)
-  # The logits are linear in what is dropped: their mean is the eval logits.
+  # The logits are linear in the dropped features, so their mean is eval's.
   expected = np.asarray(logits(0, False))
   np.testing.assert_allclose(many, expected, atol=0.2 * np.abs(expected).max())
 
 
 def test_learns_to_tell_two_pictures():
-  """Left half bright or right half bright, with noise."""
+  """The left or the right half is bright, with noise."""
   label = jnp.arange(32) % 2
   bright = (jnp.arange(28)[None, :] < 14) == (label == 0)[:, None]
   x = images((28, 28, 1), 32) * 0.5 + 0.5 * bright[:, None, :, None]
@@ -491,14 +491,14 @@ def test_learns_to_tell_two_pictures():
 @pytest.mark.parametrize(
   ("options", "message"),
   [
-    ({"width": 0}, "width must be positive and finite, got 0"),
-    ({"width": float("nan")}, "width must be positive and finite, got nan"),
-    ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
-    ({"image_shape": (28, 28)}, r"image_shape must be .* got \(28, 28\)"),
-    ({"image_shape": (280, 3, 1)}, "at least .* pixels, got 280 x 3"),
-    ({"norm": "layer"}, "norm must be one of .*group, got 'layer'"),
-    ({"conv": "gpu"}, "conv must be one of auto, .*, got 'gpu'"),
-    ({"dtype": "float16"}, "dtype must be one of float32, bfloat16, got 'fl"),
+    ({"width": 0}, "width .*got 0"),
+    ({"width": float("nan")}, "width .*got nan"),
+    ({"num_classes": 1}, "num_classes .*got 1"),
+    ({"image_shape": (28, 28)}, r"image_shape .*got \(28, 28\)"),
+    ({"image_shape": (280, 3, 1)}, "got 280 x 3"),
+    ({"norm": "layer"}, "norm .*got 'layer'"),
+    ({"conv": "gpu"}, "conv .*got 'gpu'"),
+    ({"dtype": "float16"}, "dtype .*got 'float16'"),
   ],
 )
 def test_bad_arguments(name, options, message):
@@ -508,30 +508,28 @@ def test_bad_arguments(name, options, message):
 
 @imagenet
 def test_bad_arguments_of_imagenets_networks(name):
-  with pytest.raises(ValueError, match="norm must be one of batch, group"):
+  with pytest.raises(ValueError, match=r"norm .*'none'"):
     make(name, norm="none")
   field, blocks = next(iter(SHALLOW[name].items()), (None, None))
   if field == "blocks":
     for few in (blocks[1:], (0, *blocks[1:])):
-      with pytest.raises(ValueError, match=f"blocks must be {len(blocks)} pos"):
+      with pytest.raises(ValueError, match=f"blocks .*{len(blocks)}"):
         make(name, blocks=few)
   elif field == "num_blocks":
-    with pytest.raises(ValueError, match=r"blocks must be .* positive"):
+    with pytest.raises(ValueError, match=r"blocks .*0"):
       make(name, num_blocks=0)
   else:
-    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1"):
-      make(name, dropout=1.0)
+    for dropout in (-0.1, 1.0):
+      with pytest.raises(ValueError, match=f"dropout .*{dropout}"):
+        make(name, dropout=dropout)
 
 
 @each
 def test_the_smallest_and_narrowest(name):
-  """The other tests run at the smallest size, so it is one that works."""
+  """The smallest size works, as the other tests show; one less is refused."""
   size = SMALLEST[name]
   for shape in ((size - 1, size + 9, 1), (size + 9, size - 1, 1)):
-    got = f"{shape[0]} x {shape[1]}"
-    with pytest.raises(
-      ValueError, match=f"at least {size} x {size} pixels, got {got}"
-    ):
+    with pytest.raises(ValueError, match=f"{size}.*{shape[0]} x {shape[1]}"):
       make(name, image_shape=shape)
   model = make(name, width=1e-3)
   params, _ = jax.eval_shape(model.init, jax.random.key(0))
@@ -546,7 +544,10 @@ def test_images_of_other_channels_and_sizes(name):
   image = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
   logits, new_state = jax.eval_shape(
     functools.partial(model.apply, train=True),
-    *(jax.random.key(0), params, model_state, image),
+    jax.random.key(0),
+    params,
+    model_state,
+    image,
   )
   assert logits.shape == (2, 5)
   assert new_state == model_state
@@ -569,5 +570,5 @@ def test_a_config_names_them():
     params, model_state = jax.eval_shape(model.init, jax.random.key(0))
     assert params["logits"]["bias"].shape == (5,)
     assert not model_state
-    with pytest.raises(UserError, match=f"model: {name}: norm must be one of"):
+    with pytest.raises(UserError, match=f"{name}: norm"):
       specs.make({"name": name, "norm": "none"}, MODELS, "model", **known)

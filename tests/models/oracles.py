@@ -1,4 +1,4 @@
-"""The six networks as Keras 3 and timm have them, with weights by the rule.
+"""The six networks as Keras 3 and timm have them, with seeded weights.
 
 `python tests/models/oracles.py` writes `golden/` from oracles in float64. It
 needs the extra `parity`.
@@ -29,7 +29,7 @@ VARIABLES = {
 
 
 def import_keras():
-  """Keras on JAX: the backend is settled when it is first imported."""
+  """Imports Keras on JAX; the first import fixes the backend."""
   os.environ["KERAS_BACKEND"] = "jax"
   import keras
 
@@ -37,9 +37,9 @@ def import_keras():
 
 
 def make_keras(name, size, *, num_blocks=None, **options):
-  """Keras's network, its weights random; by default with a classifier."""
+  """Builds Keras's network at random; by default with a classifier."""
   keras = import_keras()
-  keras.backend.clear_session()  # begins anew to number unnamed layers
+  keras.backend.clear_session()  # restarts the numbers of unnamed layers
   options = {
     "input_shape": (size, size, 3),
     "weights": None,
@@ -51,7 +51,7 @@ def make_keras(name, size, *, num_blocks=None, **options):
   if num_blocks:
     from keras.src.applications.nasnet import NASNet
 
-    return NASNet(  # NASNetLarge but for the blocks
+    return NASNet(  # NASNetLarge with another number of blocks
       penultimate_filters=4032,
       num_blocks=num_blocks,
       stem_block_filters=96,
@@ -69,7 +69,7 @@ def make_keras(name, size, *, num_blocks=None, **options):
 
 
 def fill_keras(model) -> dict[int, tuple[str, tuple[int, ...]]]:
-  """Gives it the weights; (name, shape in ours) by a variable's id."""
+  """Assigns the weights; returns (name, our shape) by a variable's id."""
   known = {}
   for layer in model.layers:
     title = layer.name
@@ -100,7 +100,7 @@ class KerasOracle:
 
   @contextlib.contextmanager
   def _precision(self):
-    """Keras on JAX makes float32 of some float64, such as norms' inputs."""
+    """Prevents Keras on JAX from casting some float64 to float32."""
     config = import_keras().config
     from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE
 
@@ -160,7 +160,7 @@ class _AnyClass(types.ModuleType):
 
 
 class _StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-  """torchvision, of which timm wants names only, where there is none."""
+  """A stand-in for torchvision, of which timm only needs names."""
 
   def find_spec(self, name, path=None, target=None):
     if name.split(".")[0] == "torchvision":
@@ -209,7 +209,7 @@ class TimmOracle:
     }
 
   def _run(self, image, train):
-    # A copy, as training moves the statistics.
+    # A copy, because training updates the statistics.
     model = copy.deepcopy(self.model).train(train)
     image = self.torch.tensor(image.transpose(0, 3, 1, 2), dtype=self.dtype)
     return model, model(image)
@@ -224,7 +224,7 @@ class TimmOracle:
 
 
 def torch_name(key: str, ndim: int) -> str:
-  """bn1.weight -> bn1/scale, conv1.weight -> conv1/kernel."""
+  """Maps bn1.weight to bn1/scale and conv1.weight to conv1/kernel."""
   layer, variable = key.rsplit(".", 1)
   if variable == "weight":
     variable = "scale" if ndim == 1 else "kernel"
@@ -232,7 +232,7 @@ def torch_name(key: str, ndim: int) -> str:
 
 
 def to_ours(x: np.ndarray) -> np.ndarray:
-  """OIHW -> HWIO, OI -> IO."""
+  """Transposes OIHW to HWIO and OI to IO."""
   return x.transpose((2, 3, 1, 0)) if x.ndim == 4 else x.T
 
 

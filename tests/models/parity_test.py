@@ -1,4 +1,4 @@
-"""The networks against Keras 3 on JAX and timm on PyTorch; opt-in.
+"""Tests of the networks against Keras 3 on JAX and timm on PyTorch.
 
 `pytest -m parity -s` (extra `parity`) runs them and prints each error. Logits
 are compared in float32, to 1e-4 of the largest. Gradients are compared in
@@ -18,15 +18,15 @@ import pytest
 import safetensors.numpy
 import seeded
 
-from alcurr.models import MODELS, adapters, imagenet, layers, weight_files
+from alcurr.models import MODELS, adapters, layers, matching, weight_files
 from alcurr.models._se_resnext import SOURCES as SE_RESNEXT
 
 pytestmark = pytest.mark.parity
 
 KERAS = [name for name in seeded.SOURCES if name != "se_resnext50_32x4d"]
 
-# (examples, size): some even sizes and some odd ones within the networks, but
-# for mobilenet, which pads odd ones otherwise than Keras.
+# (examples, size): layers have even and odd sizes, except in mobilenet, which
+# pads odd ones differently from Keras.
 SIZES = {
   "inception_resnet_v2": (8, 107),
   "mobilenet": (8, 96),
@@ -56,9 +56,9 @@ def test_logits(name):
   "name", ["mobilenet", "nasnet_mobile", "resnet50", "se_resnext50_32x4d"]
 )
 def test_gradients(name, train, monkeypatch):
-  """To 1e-8 of the largest entry of each tensor."""
+  """Compares to 1e-8 of the largest entry of each tensor."""
   monkeypatch.setattr(layers, "DTYPES", ("float64",))
-  # Where the networks ask for float32: features, classifier and logits.
+  # The networks ask for float32 features, classifiers and logits.
   float64 = types.SimpleNamespace(**vars(jnp) | {"float32": jnp.float64})
   monkeypatch.setattr(layers, "jnp", float64)
   image = seeded.images(4, 64)
@@ -71,7 +71,7 @@ def test_gradients(name, train, monkeypatch):
   largest = max(np.abs(grad).max() for grad in expected.values())
   errors = {}
   for key, grad in expected.items():
-    # A bias before a batch norm has no gradient in training but for rounding.
+    # In training, the gradient of a bias before a batch norm is only rounding.
     scale = max(np.abs(grad).max(), 1e-6 * largest)
     errors[key] = np.abs(actual[key] - grad).max() / scale
   worst = max(errors, key=errors.get)
@@ -81,7 +81,7 @@ def test_gradients(name, train, monkeypatch):
 
 
 def make_module(name, size):
-  """The Linen module of a network."""
+  """Returns the Linen module of a network."""
   with unittest.mock.patch.object(
     adapters, "from_linen", lambda module, image_shape: module
   ):
@@ -96,27 +96,23 @@ def assert_same(actual, expected):
     np.testing.assert_array_equal(actual[key], x, key)
 
 
-def check_file(name, size, source, path, with_head):
-  """`imagenet.load` gives the weights."""
-  params, state = imagenet.load(
-    make_module(name, size),
-    (size, size, 3),
-    source,
-    weight_files.read(path),
-    with_head=with_head,
-  )
+def check_file(name, size, source, path):
+  """Checks that all weights but the classifier's are those of the file."""
+  file = weight_files.read(path)
+  network = matching.layers_of(make_module(name, size), (size, size, 3))
+  pairs = matching.match(network, source, file)
+  params, state = matching.unflatten(matching.read_variables(file, pairs))
   ours = seeded.Ours(name, size, source)
   expected = ours.weights()
-  if not with_head:
-    for variable in ("kernel", "bias"):
-      del expected[f"{source.head}/{variable}"]
+  for variable in ("kernel", "bias"):
+    del expected[f"{source.head}/{variable}"]
   assert_same(ours.by_name(params, state["batch_stats"]), expected)
 
 
 def check_network(name, size, source, path, oracle, preprocess):
-  """A network that starts from the file gives the original's logits.
+  """Checks that a network that starts from the file has the same logits.
 
-  Of images from 0 to 1, with the classifier put back.
+  Images range from 0 to 1, and the classifier is the original's.
   """
   image = (seeded.images(4, size) + 1) / 2
   ours = seeded.Ours(name, size, source, weights=path)
@@ -154,7 +150,7 @@ def test_files_of_keras(name, tmp_path):
   for model in (top, no_top):
     for write in (type(model).save_weights, write_legacy):
       write(model, path)
-      check_file(name, size, source, path, with_head=model is top)
+      check_file(name, size, source, path)
       (tmp_path / "x.weights.h5").unlink()
   write_legacy(no_top, path)
   check_network(
@@ -175,8 +171,9 @@ def test_files_of_timm(source, tmp_path):
   no_top = {k: x for k, x in tensors.items() if not k.startswith(head)}
   for written in (tensors, no_top):
     safetensors.numpy.save_file(written, path)
-    assert imagenet.source_of(path, SE_RESNEXT) is source
-    check_file(name, 64, source, path, with_head=written is tensors)
+    file = weight_files.read(path)
+    assert matching.source_of(file, SE_RESNEXT) is source
+    check_file(name, 64, source, path)
   for size in (64, 65):  # an even and an odd size before the max-pool
     check_network(
       name, size, source, path, oracle, lambda image: (image - mean) / std

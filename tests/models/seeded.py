@@ -1,9 +1,9 @@
-"""Weights by a rule, for our networks and for those they are compared with.
+"""Seeded weights for our networks and for those they are compared with.
 
-A weight depends on its name in the original and on its shape only, so that
-both sides have the same without each other's library. By name means by
-"layer/variable", the layer the original's and the variable ours
-("conv1_bn/scale"), and in the layout of ours.
+A weight depends only on its name in the original library and on its shape.
+Both sides therefore have equal weights without each other's library. Names
+are "layer/variable", with the original's layer and our variable
+("conv1_bn/scale"). Arrays have our layout.
 """
 
 import itertools
@@ -16,25 +16,25 @@ import numpy as np
 from alcurr.models import MODELS, layers
 from alcurr.models._inception_resnet import SOURCES as INCEPTION_RESNET
 from alcurr.models._mobilenet import SOURCES as MOBILENET
-from alcurr.models._nasnet import LARGE, MOBILE
+from alcurr.models._nasnet import LARGE_SOURCE, MOBILE_SOURCE
 from alcurr.models._resnet import SOURCES as RESNET
 from alcurr.models._se_resnext import SOURCES as SE_RESNEXT
 
-# Where a network's layers have their names from.
+# The sources of the layer names.
 SOURCES = {
   "inception_resnet_v2": INCEPTION_RESNET[0],
   "mobilenet": MOBILENET[0],
-  "nasnet_large": LARGE[0],
-  "nasnet_mobile": MOBILE[0],
+  "nasnet_large": LARGE_SOURCE,
+  "nasnet_mobile": MOBILE_SOURCE,
   "resnet50": RESNET[0],
   "se_resnext50_32x4d": SE_RESNEXT[0],
 }
 NUM_CLASSES = 10
 
 GOLDEN_DIR = pathlib.Path(__file__).parent / "golden"
-# (examples, size, modes, arguments) of the golden files: what compiles in
-# seconds. In training, the deep networks need images larger than that, for
-# batch norms of few values amplify rounding.
+# (examples, size, modes, arguments) of the golden files, which compile in
+# seconds. Larger images, which training of deep networks needs because batch
+# norms of few values amplify rounding, would take longer.
 GOLDEN = {
   "inception_resnet_v2": (4, 80, ("eval",), {}),
   "mobilenet": (8, 64, ("eval", "train"), {}),
@@ -46,9 +46,9 @@ GOLDEN = {
 
 
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
-  """What keeps signals at their size through many layers.
+  """Draws weights that keep the scale of signals through many layers.
 
-  Uniform, so that its bits are the same everywhere.
+  They are uniform, so that their bits are the same on every machine.
   """
   rng = np.random.default_rng(zlib.crc32(name.encode()))
   x = rng.random(shape, np.float32) - np.float32(0.5)
@@ -77,7 +77,7 @@ def relative_error(actual, expected) -> float:
 
 
 def flatten(tree, path=()):
-  """(path, leaf) of nested dicts, in their order."""
+  """Yields (path, leaf) of nested dicts, in their order."""
   for key, value in tree.items():
     if isinstance(value, dict):
       yield from flatten(value, (*path, key))
@@ -86,9 +86,9 @@ def flatten(tree, path=()):
 
 
 def layer_names(model, source) -> dict[tuple[str, ...], str]:
-  """The path of each of our layers -> its name in the original.
+  """Maps the path of each of our layers to its name in the original.
 
-  Those that Keras leaves unnamed are numbered as they are made.
+  Layers without a name in Keras are numbered in order of creation.
   """
   paths = []
 
@@ -112,7 +112,7 @@ def layer_names(model, source) -> dict[tuple[str, ...], str]:
 
 
 class Ours:
-  """A network of ours with weights by the rule; as the oracles are."""
+  """One of our networks with seeded weights and an oracle's interface."""
 
   def __init__(self, name, size, source=None, **options):
     if name == "mobilenet":
@@ -148,7 +148,7 @@ class Ours:
     return np.asarray(self._run(self.params, image, train))
 
   def grads(self, image, slope, train: bool) -> dict[str, np.ndarray]:
-    """Of the sum of slope * logits."""
+    """Returns the gradients of the sum of slope * logits."""
 
     def fun(params):
       return (self._run(params, image, train) * slope).sum()
