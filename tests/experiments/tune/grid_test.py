@@ -12,7 +12,7 @@ from alcurr.experiments.tune import grid, results
 from alcurr.training import loop
 from alcurr.training.evaluation import Scores
 from alcurr.training.optimizers import get_optimizer
-from alcurr.training.run import compile_run, programs, score_pool
+from alcurr.training.run import compilation, compile_run, score_pool
 from configs import default
 
 RATES = (0.003, 0.1, 1e38)
@@ -49,9 +49,9 @@ def pools():
 def test_every_rate_is_as_in_a_run_of_its_own(pools, optimizer, monkeypatch):
   """Trained by train.train, with the optimiser that knows its rate."""
   compiled = []
-  compile_once = programs.compile_once
+  compile_once = compilation.compile_once
   monkeypatch.setattr(
-    programs,
+    compilation,
     "compile_once",
     lambda *args, **options: (
       compiled.append(args) or compile_once(*args, **options)
