@@ -22,7 +22,6 @@ from alcurr.experiments import (
   setup,
 )
 from alcurr.experiments.config import build
-from alcurr.experiments.loggers import background
 from alcurr.experiments.sampler_run import ExperimentContext
 from alcurr.experiments.workdir import check_workdir
 from alcurr.report import gallery, page, tables
@@ -54,18 +53,18 @@ def run(
   """
   build.check(config)
   check_workdir(workdir, config)
-  with lock.locked(workdir), _trackers(config, workdir) as trackers:
+  with lock.locked(workdir), _loggers(config, workdir) as logger:
     # Another process may have had it until now.
     check_workdir(workdir, config)
     signals = signals or preemption.Signals()
-    return _run(config, workdir, profile, signals, trackers)
+    return _run(config, workdir, profile, signals, logger)
 
 
-def _trackers(config: ConfigDict, workdir: pathlib.Path) -> background.Trackers:
+def _loggers(config: ConfigDict, workdir: pathlib.Path) -> loggers.LoggerGroup:
   experiment = loggers.Experiment(
     workdir, files.plain(config.to_dict()), config.tracking_uri
   )
-  return background.Trackers(experiment, loggers.parse(config.tracking))
+  return loggers.LoggerGroup(experiment, loggers.parse(config.tracking))
 
 
 def _run(
@@ -73,7 +72,7 @@ def _run(
   workdir: pathlib.Path,
   profile: bool,
   signals: preemption.Signals,
-  trackers: background.Trackers,
+  logger: loggers.LoggerGroup,
 ) -> pd.DataFrame:
   files.remove_temporary(workdir)
   cache_dir = build.cache_dir(config, workdir)
@@ -88,7 +87,6 @@ def _run(
   planned = precompile.compile_runs(config, job, unscored, left, cache_dir)
   # All that can be refused has been: from here on the workdir is its own.
   files.write_json(workdir / "config.json", config.to_dict())
-  trackers.start()
   (workdir / "runs").mkdir(exist_ok=True)
   kept = workdir / "difficulty"
   pools, scoring_seconds = make_pools(config, job, cache_dir, kept, signals)
@@ -99,17 +97,16 @@ def _run(
       this = planned.pop(name)
       sampler_run.run_sampler(
         *(config, this, name, pools, scoring_seconds, folder, signals),
-        *(trackers, profile),
+        *(logger, profile),
       )
     else:
       rest = "; nothing is left to profile" if profile else ""
       logging.info("%s: finished before, kept%s.", name, rest)
-      # What came last a killed process may not have told.
-      trackers.begin(name)
-      trackers.end(name)
+      # A killed process may not have sent the last rows.
+      logger.replay(name)
   summary = tables.write_tables(workdir, config.baseline)
   page.write_report([workdir], workdir / "report.html")
-  trackers.report()
+  logger.report()
   return summary
 
 

@@ -22,7 +22,7 @@ from alcurr.data.host_store import Lookup
 from alcurr.data.pool import Dataset
 from alcurr.experiments import preemption
 from alcurr.experiments.config import build
-from alcurr.experiments.loggers.background import Trackers
+from alcurr.experiments.loggers import Logger, read_rows
 from alcurr.training import (
   checkpoint,
   checkpoint_writer,
@@ -194,7 +194,7 @@ def run_sampler(
   scoring_seconds: float,
   folder: pathlib.Path,
   signals: preemption.Signals,
-  trackers: Trackers,
+  logger: Logger,
   profile: bool = False,
 ) -> None:
   """Trains all trials of a sampler and leaves the run's files in a folder.
@@ -225,11 +225,11 @@ def run_sampler(
       kept, config.checkpoint, common, lines.log_position
     ) as checkpoints,
   ):
-    trackers.begin(name, start.log_position.bytes if start else 0)
+    logger.begin(name, read_rows(metrics))
 
     def write(row: dict[str, Any]) -> None:
       lines.write(row)
-      trackers.write(name, row)
+      logger.write(name, row)
 
     result = loop.train(
       *(this, plan, pools, write, progress, watch),
@@ -262,7 +262,7 @@ def run_sampler(
       "environment": files.environment(),
     },
   )
-  trackers.end(name)
+  logger.end(name, files.read_json(folder / "result.json"))
   top1 = [trial["top1"] for trial in trials if "top1" in trial]
   logging.info(
     "%s: %s, %.1f s a trial, %.1f s to compile.",
