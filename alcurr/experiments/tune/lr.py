@@ -261,19 +261,13 @@ def add_command(commands) -> None:
 def find(args: argparse.Namespace, options: Sequence[str]) -> None:
   """Runs the test, writes range.csv and range.png and prints the readings."""
   if not 0 < args.low < args.high < float("inf"):
-    raise UserError(
-      "range",
-      "--low",
-      f"expected 0 < low < high, got {args.low} and {args.high}",
-    )
+    text = f"expected 0 < low < high, got {args.low} and {args.high}"
+    raise UserError("range", "--low", text)
   if not 0 <= args.beta < 1:
     raise UserError("range", "--beta", f"expected 0 <= β < 1, got {args.beta}")
   if args.steps < MEASUREMENTS:
-    raise UserError(
-      "range",
-      "--steps",
-      f"expected at least {MEASUREMENTS}, got {args.steps}",
-    )
+    text = f"expected at least {MEASUREMENTS}, got {args.steps}"
+    raise UserError("range", "--steps", text)
   config = build.changed(
     trials.load_config(args, options),
     {

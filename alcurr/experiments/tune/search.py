@@ -14,7 +14,7 @@ with the same proposals.
 import argparse
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,78 +30,60 @@ from alcurr.experiments.tune import grid, results, trials
 STUDY = "study.db"
 
 
-class Range(NamedTuple):
-  """The values that a field may have."""
-
-  values: tuple[Any, ...]  # the two ends, or the choices
-  between: bool  # whether everything between the ends is allowed
-  log: bool = False
+# A distribution of Optuna: CategoricalDistribution, IntDistribution, ...
+Distribution = Any
 
 
-def parse_ranges(config: ConfigDict, texts: Sequence[str]) -> dict[str, Range]:
+def parse_ranges(
+  optuna: Any, config: ConfigDict, texts: Sequence[str]
+) -> dict[str, Distribution]:
   """Parses the range of each field.
 
   Raises:
     UserError: another form, an unknown field, or a value of another type.
   """
-  ranges: dict[str, Range] = {}
+  kinds, ranges = optuna.distributions, {}
   for text in texts:
     field, _, values = text.partition("=")
     if field in ranges:
       raise UserError("conflict", field, "expected one range, got two")
     low, dots, rest = values.partition("..")
-    choices = grid.parse_fields(config, [f"{field}={low}" if dots else text])
+    parsed = grid.parse_fields(config, [f"{field}={low}" if dots else text])
+    kind = type(parsed[field][0])
     # Dots may be part of a text, which has no range.
-    numeric = all(type(value) in (int, float) for value in choices[field])
-    if dots and numeric:
-      high, _, log = rest.partition(":")
-      high = loader.value_of(config, field, high)
-      ranges[field] = Range((choices[field][0], high), True, log == "log")
-      _check_range(field, ranges[field], log)
-    else:
-      choices = grid.parse_fields(config, [text])
-      ranges[field] = Range(tuple(choices[field]), False)
+    if not dots or kind not in (int, float):
+      choices = grid.parse_fields(config, [text])[field]
+      ranges[field] = kinds.CategoricalDistribution(choices)
+      continue
+    high, _, scale = rest.partition(":")
+    low, high = parsed[field][0], loader.value_of(config, field, high)
+    if scale not in ("", "log"):
+      raise UserError("syntax", field, f"expected :log or nothing, got {scale}")
+    if not (low < high and np.isfinite([low, high]).all()):
+      raise UserError("range", field, f"expected low < high, got {low}, {high}")
+    make = kinds.IntDistribution if kind is int else kinds.FloatDistribution
+    try:
+      ranges[field] = make(low, high, log=scale == "log")
+    except ValueError as error:
+      raise UserError("range", field, str(error)) from error
   return ranges
 
 
-def _check_range(field: str, allowed: Range, suffix: str) -> None:
-  low, high = allowed.values
-  if suffix not in ("", "log"):
-    raise UserError("syntax", field, f"expected :log or nothing, got :{suffix}")
-  if not (np.isfinite(low) and np.isfinite(high) and low < high):
-    raise UserError(
-      "range", field, f"expected a rising range, got {low} to {high}"
-    )
-  if allowed.log and low <= 0:
-    raise UserError("range", field, f"expected :log above 0, got {low}")
+def _values(allowed: Distribution) -> tuple[Any, ...]:
+  """Returns the choices, or the two ends."""
+  return getattr(allowed, "choices", None) or (allowed.low, allowed.high)
 
 
-def make_distributions(
-  optuna: Any, ranges: Mapping[str, Range]
-) -> dict[str, Any]:
-  """Returns Optuna's distribution of each field."""
-  kinds = optuna.distributions
-  distributions = {}
-  for field, allowed in ranges.items():
-    if not allowed.between:
-      distribution = kinds.CategoricalDistribution(allowed.values)
-    elif isinstance(allowed.values[0], int):
-      distribution = kinds.IntDistribution(*allowed.values, log=allowed.log)
-    else:
-      distribution = kinds.FloatDistribution(*allowed.values, log=allowed.log)
-    distributions[field] = distribution
-  return distributions
-
-
-def plot(table: pd.DataFrame, ranges: Mapping[str, Range]) -> Figure:
+def plot(table: pd.DataFrame, ranges: Mapping[str, Distribution]) -> Figure:
   """Draws top-1 against each field; later combinations are darker."""
   figure = Figure(figsize=(4 * len(ranges), 4), layout="constrained")
   axes = figure.subplots(1, len(ranges), sharey=True, squeeze=False)[0]
   for axis, (field, allowed) in zip(axes, ranges.items(), strict=True):
-    x = table[field] if allowed.between else table[field].astype(str)
+    is_number = hasattr(allowed, "low")
+    x = table[field] if is_number else table[field].astype(str)
     axis.scatter(x, table["top1"], c=table["number"], cmap="Blues", ec="0.4")
     axis.set_xlabel(field)
-    if allowed.log:
+    if is_number and allowed.log:
       axis.set_xscale("log")
     axis.grid(alpha=0.3)
   axes[0].set_ylabel("top-1 accuracy on valid")
@@ -136,20 +118,20 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
   """Runs or resumes a search; table and plot grow with it."""
   optuna = _import_optuna()
   config = trials.load_config(args, options, resumes=STUDY)
-  ranges = parse_ranges(config, args.fields)
+  ranges = parse_ranges(optuna, config, args.fields)
   if args.count < 1:
     raise UserError(
       "range", "--count", f"expected at least 1, got {args.count}"
     )
   for field, allowed in ranges.items():
-    for value in allowed.values:
+    for value in _values(allowed):
       build.check(build.changed(config, {field: value}))
   with lock.locked(args.out, "--out"):
     study = _open_study(optuna, config, ranges, args.out)
     for number in range(len(_finished(study)), args.count):
       # A seed for each proposal, so that a resumed search repeats them.
       study.sampler = optuna.samplers.TPESampler(seed=config.seed + number)
-      trial = study.ask(make_distributions(optuna, ranges))
+      trial = study.ask(ranges)
       own = build.changed(config, trial.params)
       name, rate = f"{number + 1} of {args.count}", own.optimizer.learning_rate
       (row,) = grid.try_rates(own, name, [rate], args.out)
@@ -176,7 +158,7 @@ def _import_optuna() -> Any:
 def _open_study(
   optuna: Any,
   config: ConfigDict,
-  ranges: Mapping[str, Range],
+  ranges: Mapping[str, Distribution],
   out: pathlib.Path,
 ) -> Any:
   """Opens the study of a folder, or creates it.
@@ -192,7 +174,7 @@ def _open_study(
   )
   settings = {
     "config": files.plain(config.to_dict()),
-    "ranges": {field: list(allowed) for field, allowed in ranges.items()},
+    "ranges": {field: str(allowed) for field, allowed in ranges.items()},
   }
   digest = cache.digest(settings)
   if study.user_attrs.setdefault("settings", digest) != digest:
@@ -210,7 +192,7 @@ def _finished(study: Any) -> list[Any]:
   return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
 
 
-def _table(study: Any, ranges: Mapping[str, Range]) -> pd.DataFrame:
+def _table(study: Any, ranges: Mapping[str, Distribution]) -> pd.DataFrame:
   """Returns a row for each finished combination, in their order."""
   rows = [
     {"number": number}

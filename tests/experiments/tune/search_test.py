@@ -23,20 +23,18 @@ RANGES = (
 
 
 def test_ranges():
-  assert search.parse_ranges(default.get_config(), RANGES) == {
-    "optimizer.learning_rate": ((1e-3, 1e-1), True, True),
-    "batch_size": ((8, 32), True, False),
-    "optimizer.name": (("sgd", "adam"), False, False),
+  optuna = pytest.importorskip("optuna")
+  kinds = optuna.distributions
+  assert search.parse_ranges(optuna, default.get_config(), RANGES) == {
+    "optimizer.learning_rate": kinds.FloatDistribution(1e-3, 1e-1, log=True),
+    "batch_size": kinds.IntDistribution(8, 32),
+    "optimizer.name": kinds.CategoricalDistribution(["sgd", "adam"]),
   }
-  texts = [
-    "data.dir=../a,../b",
-    "optimizer.backbone_lr_multiplier=0..1",
-    "batch_size=8,16",
-  ]
-  assert search.parse_ranges(default.get_config(), texts) == {
-    "data.dir": (("../a", "../b"), False, False),
-    "optimizer.backbone_lr_multiplier": ((0.0, 1.0), True, False),
-    "batch_size": ((8, 16), False, False),
+  texts = ["data.dir=../a,../b", f"{_MULTIPLIER}=0..1", "batch_size=8,16"]
+  assert search.parse_ranges(optuna, default.get_config(), texts) == {
+    "data.dir": kinds.CategoricalDistribution(["../a", "../b"]),
+    _MULTIPLIER: kinds.FloatDistribution(0.0, 1.0),
+    "batch_size": kinds.CategoricalDistribution([8, 16]),
   }
 
 
@@ -53,8 +51,9 @@ def test_ranges():
   ],
 )
 def test_wrong_ranges(texts, code, place):
+  optuna = pytest.importorskip("optuna")
   with pytest.raises(UserError) as mistake:
-    search.parse_ranges(default.get_config(), texts)
+    search.parse_ranges(optuna, default.get_config(), texts)
   assert (mistake.value.code, mistake.value.place) == (code, place)
 
 
@@ -62,8 +61,9 @@ def test_wrong_ranges(texts, code, place):
   "text", ["batch_size=8..x", "batch_size=..8", "batch_sise=8..9"]
 )
 def test_wrong_values(text):
+  optuna = pytest.importorskip("optuna")
   with pytest.raises(UserError) as mistake:
-    search.parse_ranges(default.get_config(), [text])
+    search.parse_ranges(optuna, default.get_config(), [text])
   assert text.split("=")[0] in str(mistake.value)
 
 
