@@ -44,7 +44,7 @@ def from_arrays(
   Raises:
     UserError: arrays that are not that.
   """
-  images = _checked_images(images)
+  images = check_images(images)
   labels = np.asarray(labels)
   if labels.shape != images.shape[:1]:
     raise UserError(
@@ -75,7 +75,7 @@ def from_arrays(
   )
 
 
-def _checked_images(images: np.ndarray) -> np.ndarray:
+def check_images(images: np.ndarray) -> np.ndarray:
   """[N, H, W, C] uint8 or float32."""
   try:
     images = np.asarray(images)

@@ -1,9 +1,8 @@
-"""Finished runs as one classifier of drawings: their probabilities, averaged.
+"""Finished runs as one classifier: the mean of their probabilities.
 
-A run's are the mean over its trials; several runs' the mean over the runs.
-All is made again from what an experiment leaves: config.json, gallery.json
-(the classes, and the images' shape), runs/<sampler>/result.json and the
-checkpoint of the last step.
+A run's probabilities are the mean over its trials. It is loaded from the files
+of its experiment: config.json, gallery.json (the classes and the shape of the
+images), runs/<sampler>/result.json and the checkpoint of the last step.
 """
 
 import pathlib
@@ -19,97 +18,113 @@ from ml_collections import ConfigDict
 from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import sources
+from alcurr.data.pool import make_gather
 from alcurr.experiments.config import build, schema
 from alcurr.training import checkpoint, chunks, compilation
-from alcurr.types import Array, Model, PyTree, Strokes
+from alcurr.types import Array, Batch, Images, Model, Pool, PyTree, Strokes
 
 
 class Member(NamedTuple):
   """A finished run."""
 
+  folder: pathlib.Path
   class_names: tuple[str, ...]  # [V]
+  image_shape: tuple[int, ...]  # (H, W, C)
+  channels: tuple[str, ...] | None  # of rendered drawings; None: images only
   model: Model
   variables: tuple[PyTree, PyTree]  # params and model_state, [S]
-  render: Callable[[Strokes, Array], Array]  # (strokes, index [B]) -> images
-  channels: tuple[str, ...]  # of those images
+  gather: Callable[[Pool, Array], Batch]
   trials_by: str
-  batch_size: int  # that its experiment evaluated by
-
-
-class Ensemble(NamedTuple):
-  """Runs that tell the same classes apart."""
-
-  class_names: tuple[str, ...]  # [V]
-  members: tuple[Member, ...]
+  batch_size: int
 
 
 def load(
   folders: Sequence[str | pathlib.Path],
   trials: Sequence[int] | None = None,
-) -> Ensemble:
-  """The runs of some folders, with what they had learned at their last step.
+) -> list[Member]:
+  """Loads runs, as they were after their last step.
 
   Args:
-    folders: `<workdir>/runs/<sampler>` of finished runs, one at least.
-    trials: which of each run, from 0; None for all that did not go wrong.
+    folders: `<workdir>/runs/<sampler>` of finished runs, at least one.
+    trials: of each run, from 0; None for all that did not diverge.
 
   Raises:
-    UserError: a run that is not finished, was damaged, never saw drawings or
-      lacks a trial, or runs of other classes.
+    UserError: a run is unfinished, damaged, without such a trial, or of other
+      classes than the first.
   """
   members = [_load_run(pathlib.Path(folder), trials) for folder in folders]
-  for folder, member in zip(folders, members, strict=True):
+  for member in members:
     if member.class_names != members[0].class_names:
       raise UserError(
-        f"{folder} tells other classes apart than {folders[0]}; only runs of "
-        "the same classes can be averaged."
+        "mismatch",
+        str(member.folder),
+        f"its classes differ from those of {members[0].folder}",
       )
-  return Ensemble(members[0].class_names, tuple(members))
+  return members
 
 
 def probabilities(
-  ensemble: Ensemble, strokes: Strokes, flips: bool = False
+  members: Sequence[Member], source: Strokes | Images, flips: bool = False
 ) -> Iterator[np.ndarray]:
-  """The probabilities of N drawings, batch by batch: [b, V] float32 each.
+  """Yields the probabilities of N inputs in batches, [b, V] float32 each.
 
   Args:
-    ensemble: of runs.
-    strokes: the drawings.
-    flips: average those of each image and of its mirror image, left for right.
+    members: the runs.
+    source: drawings, or images of the shape that the runs were trained on.
+    flips: average with the mirror images, left for right.
 
   Raises:
-    UserError: drawings without times, and a run that looks at the pen's speed.
+    UserError: a run cannot read these inputs.
   """
-  num_drawings = len(strokes.drawing_start) - 1
-  size = min(num_drawings, *(m.batch_size for m in ensemble.members))
-  seen = [
-    jax.tree.map(jnp.asarray, sources.with_channels(strokes, member.channels))
-    for member in ensemble.members
-  ]
+  pools = [_make_pool(member, source) for member in members]
+  num_inputs = len(pools[0].label)
+  size = min(num_inputs, *(member.batch_size for member in members))
   first = jnp.arange(size)
-  compiled = [
+  programs = [
     compilation.compile_once(
-      _make_probabilities(member, flips), member.variables, mine, first
+      _make_program(member, flips), member.variables, pool, first
     )
-    for member, mine in zip(ensemble.members, seen, strict=True)
+    for member, pool in zip(members, pools, strict=True)
   ]
-  for start in range(0, num_drawings, size):
-    # The last batch is filled up with the last drawing, which is cut again.
-    index = (start + first).clip(max=num_drawings - 1)
-    every = [
-      program(member.variables, mine, index)
-      for program, member, mine in zip(
-        compiled, ensemble.members, seen, strict=True
-      )
+  for start in range(0, num_inputs, size):
+    # The last batch is filled with the last input, and cut.
+    index = (start + first).clip(max=num_inputs - 1)
+    of_runs = [
+      program(member.variables, pool, index)
+      for program, member, pool in zip(programs, members, pools, strict=True)
     ]
-    yield np.mean(jax.device_get(every), 0)[: num_drawings - start]
+    yield np.mean(jax.device_get(of_runs), 0)[: num_inputs - start]
 
 
-def _make_probabilities(member: Member, flips: bool) -> Callable[..., Array]:
-  """(variables [S], strokes, index [B]) -> the mean over trials [B, V]."""
+def _make_pool(member: Member, source: Strokes | Images) -> Pool:
+  """Puts what a run reads of the inputs on the device, without labels."""
+  if isinstance(source, Images):
+    num_inputs, *shape = source.image.shape
+    if tuple(shape) != member.image_shape:
+      raise UserError(
+        "mismatch",
+        "inputs",
+        f"{member.folder} expects images {list(member.image_shape)}, got "
+        f"{shape}",
+      )
+  else:
+    if member.channels is None:
+      raise UserError(
+        "unsupported",
+        str(member.folder),
+        f"it was trained on images {list(member.image_shape)}, not on drawings",
+      )
+    num_inputs = len(source.drawing_start) - 1
+    source = sources.with_channels(source, member.channels)
+  label = np.zeros(num_inputs, np.int32)
+  return jax.tree.map(jnp.asarray, Pool(source, label, {}, {}))
+
+
+def _make_program(member: Member, flips: bool) -> Callable[..., Array]:
+  """Returns (variables [S], pool, index [B]) -> mean over trials [B, V]."""
 
   def of_trial(variables: tuple[PyTree, PyTree], image: Array) -> Array:
-    # Nothing is random in eval mode; the key is a formality.
+    # The key is unused in eval mode.
     logits, _ = member.model.apply(
       jax.random.key(0), *variables, image, train=False
     )
@@ -117,120 +132,101 @@ def _make_probabilities(member: Member, flips: bool) -> Callable[..., Array]:
 
   of_trials = chunks.over_trials(of_trial, member.trials_by)
 
-  def run(
-    variables: tuple[PyTree, PyTree], strokes: Strokes, index: Array
+  def program(
+    variables: tuple[PyTree, PyTree], pool: Pool, index: Array
   ) -> Array:
-    image = member.render(strokes, index)
+    image = member.gather(pool, index).image
     mean = of_trials(variables, image).mean(0)
     if flips:
       mirrored = of_trials(variables, image[:, :, ::-1]).mean(0)
       mean = (mean + mirrored) / 2
     return mean
 
-  return run
+  return program
 
 
 def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> Member:
-  result = _read_result(folder)
-  workdir = folder.absolute().parents[1]
-  config = _read_config(workdir, folder.absolute().name)
-  class_names, shape = _read_gallery(workdir, config)
-  mine = build.run_config(config, folder.absolute().name)
-  model = build.make_model(mine, shape, len(class_names))
+  place = folder.absolute()
+  workdir, name = place.parents[1], place.name
+  if (folder / "checkpoints").exists() and not (
+    folder / "result.json"
+  ).exists():
+    raise UserError(
+      "missing", str(folder), "the run is not finished; rerun its experiment"
+    )
+  result = _read(folder / "result.json", "steps", "trials")
+  config = ConfigDict(_read(workdir / "config.json", "samplers"))
+  schema.check(config, finished=True)
+  if name not in config.samplers:
+    raise UserError(
+      "unknown", str(workdir / "config.json"), f"no sampler {name!r}"
+    )
+  gallery = _read(workdir / "gallery.json", "class_names", "image_shape")
+  class_names = tuple(gallery["class_names"])
+  shape = tuple(gallery["image_shape"])
+  model = build.make_model(build.run_config(config, name), shape, len(class_names))
   keys = jax.random.split(jax.random.key(0), len(result["trials"]))
-  every = checkpoint.read_variables(
+  variables = checkpoint.read_variables(
     folder / "checkpoints",
     result["steps"],
     jax.eval_shape(jax.vmap(model.init), keys),
   )
-  chosen = np.array(_chosen(folder, result, trials))
+  chosen = np.array(_choose_trials(folder, result["trials"], trials))
+  channels = sources.get_channels(config.data)
+  side = config.data.image_size
+  drawn = config.data.source != "npz" and shape == (side, side, len(channels))
   return Member(
+    folder=folder,
     class_names=class_names,
+    image_shape=shape,
+    channels=channels if drawn else None,
     model=model,
-    variables=jax.tree.map(lambda leaf: leaf[chosen], every),
-    render=sources.get_render(config.data),
-    channels=sources.get_channels(config.data),
+    variables=jax.tree.map(lambda leaf: leaf[chosen], variables),
+    gather=make_gather(sources.get_render(config.data)),
     trials_by=config.trials_by,
     batch_size=config.eval_batch_size,
   )
 
 
-def _read(path: pathlib.Path, wanted: Sequence[str]) -> dict[str, Any]:
-  """A record of an experiment, with what is wanted of it."""
+def _read(path: pathlib.Path, *fields: str) -> dict[str, Any]:
+  """Reads a record of an experiment that has some fields."""
   try:
     record = files.read_record(path)
   except OSError as error:
     raise UserError(
-      f"{path} cannot be read ({error.strerror}); name the folder of a "
-      "finished run in its experiment, WORKDIR/runs/SAMPLER."
+      "missing",
+      str(path),
+      f"cannot be read ({error.strerror}); expected a finished run, "
+      "WORKDIR/runs/SAMPLER",
     ) from error
   if record is None:
-    raise UserError(f"{path} is damaged; put it back, or name another run.")
-  for field in wanted:
+    raise UserError("damaged", str(path), "not a JSON object")
+  for field in fields:
     if field not in record:
-      raise UserError(
-        f"{path} does not tell the {field} of the experiment; run it again "
-        "with this version, in a new --workdir."
-      )
+      raise UserError("mismatch", str(path), f"has no field {field}")
   return record
 
 
-def _read_result(folder: pathlib.Path) -> dict[str, Any]:
-  if (
-    not (folder / "result.json").exists() and (folder / "checkpoints").exists()
-  ):
-    raise UserError(
-      f"{folder} is not finished; run its experiment's command again to go on."
-    )
-  return _read(folder / "result.json", ("steps", "trials"))
-
-
-def _read_config(workdir: pathlib.Path, name: str) -> ConfigDict:
-  config = ConfigDict(_read(workdir / "config.json", ()))
-  schema.check(config, finished=True)
-  if name not in config.samplers:
-    raise UserError(
-      f"{workdir / 'config.json'} knows no sampler {name!r}; name a run that "
-      "lies in its own experiment."
-    )
-  return config
-
-
-def _read_gallery(
-  workdir: pathlib.Path, config: ConfigDict
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
-  """The names of the classes, and the shape of the images."""
-  path = workdir / "gallery.json"
-  gallery = _read(path, ("class_names", "image_shape"))
-  side = config.data.image_size
-  channels = len(sources.get_channels(config.data))
-  shape = tuple(gallery["image_shape"])
-  if config.data.source == "npz" or shape != (side, side, channels):
-    raise UserError(
-      f"{workdir} was trained on images of its own, {list(shape)}; name a run "
-      "that was trained on drawings."
-    )
-  return tuple(gallery["class_names"]), shape
-
-
-def _chosen(
-  folder: pathlib.Path, result: dict[str, Any], trials: Sequence[int] | None
+def _choose_trials(
+  folder: pathlib.Path,
+  results: Sequence[dict[str, Any]],
+  trials: Sequence[int] | None,
 ) -> list[int]:
-  """The trials to average, none of which went wrong."""
-  every = range(len(result["trials"]))
-  wrong = {i for i in every if result["trials"][i].get("diverged_step")}
-  if trials is None:
-    for trial in sorted(wrong):
-      logging.warning("%s: trial %d went wrong; it is left out.", folder, trial)
-    chosen = [trial for trial in every if trial not in wrong]
-    if not chosen:
-      raise UserError(f"{folder}: every trial went wrong; name another run.")
-    return chosen
-  for trial in trials:
-    if trial not in every or trial in wrong:
-      good = ", ".join(str(t) for t in every if t not in wrong) or "none"
-      what = "went wrong" if trial in wrong else "is not there"
+  """Returns the trials to average, none of which diverged."""
+  diverged = [bool(result.get("diverged_step")) for result in results]
+  good = [i for i, bad in enumerate(diverged) if not bad]
+  if trials is None and good:
+    if len(good) < len(results):
+      logging.warning(
+        "%s: only the trials %s are used; the others diverged.", folder, good
+      )
+    return good
+  for trial in trials or [0]:
+    if trial not in good:
+      reason = "diverged" if 0 <= trial < len(results) else "does not exist"
       raise UserError(
-        f"{folder}: trial {trial} {what}; of these choose: {good}."
+        "unknown",
+        str(folder),
+        f"trial {trial} {reason}; known: {', '.join(map(str, good)) or 'none'}",
       )
   return list(trials)

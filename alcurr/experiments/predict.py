@@ -1,71 +1,78 @@
 """python -m alcurr.experiments.predict RUN [RUN ...] --data=FILE --out=FILE
 
-Kaggle's Doodle Recognition challenge: the three likeliest classes of each
-drawing of test_simplified.csv (or test_raw.csv), as a file to submit. In a
-notebook: `predict("runs/kaggle/runs/uniform", drawings)`.
+Writes a submission to Kaggle's Doodle Recognition challenge: the three most
+probable classes of each drawing of test_simplified.csv or test_raw.csv. In a
+notebook: `predict_probabilities("runs/kaggle/runs/uniform", inputs)`.
 """
 
 import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from alcurr.core import cli
 from alcurr.core.errors import UserError
+from alcurr.data import arrays
 from alcurr.data.quickdraw import kaggle, strokes, submission
 from alcurr.experiments import ensemble
-from alcurr.types import Strokes
+from alcurr.types import Images, Strokes
 
 
 class Prediction(NamedTuple):
+  """The classes, and the probability of each for N inputs."""
+
   class_names: tuple[str, ...]  # [V]
   probability: np.ndarray  # [N, V] float32
 
 
 def predict_probabilities(
   run: str | pathlib.Path | Sequence[str | pathlib.Path],
-  drawings: Strokes | Sequence[list],
+  inputs: Strokes | Sequence[list] | Any,
   trials: Sequence[int] | None = None,
   flips: bool = False,
 ) -> Prediction:
-  """What finished runs say of drawings.
+  """Returns the probabilities of the classes by finished runs.
 
   Args:
-    run: a folder `<workdir>/runs/<sampler>`, or several that are averaged.
-    drawings: N, each in Google's simplified form, a list of strokes
-      [[x...], [y...]] of whole numbers from 0 to 255; or packed strokes.
-    trials: which of each run, from 0; None for all.
+    run: a folder `<workdir>/runs/<sampler>`, or several, which are averaged.
+    inputs: an array of images of the shape that the run was trained on,
+      [N, H, W] or [N, H, W, C], uint8 or floats in [0, 1]. For runs on drawings
+      also a list of N drawings in Google's simplified form, lists of strokes
+      [[x...], [y...]] of integers from 0 to 255; or packed strokes.
+    trials: of each run, from 0; None for all that did not diverge.
     flips: average with the mirror images, left for right.
 
   Raises:
-    UserError: a run or a drawing that cannot be used.
+    UserError: a run or an input cannot be used.
   """
   folders = [run] if isinstance(run, str | pathlib.Path) else list(run)
-  if not isinstance(drawings, Strokes):
-    drawings = _pack(drawings)
-  if len(drawings.drawing_start) < 2:
-    raise UserError("there is no drawing to look at; give one at least.")
-  runs = ensemble.load(folders, trials)
-  batches = list(ensemble.probabilities(runs, drawings, flips))
-  return Prediction(runs.class_names, np.concatenate(batches))
+  members = ensemble.load(folders, trials)
+  batches = ensemble.probabilities(members, _as_source(inputs), flips)
+  return Prediction(members[0].class_names, np.concatenate(list(batches)))
 
 
-def _pack(drawings: Sequence[list]) -> Strokes:
-  packed = []
-  for number, drawing in enumerate(drawings):
-    try:
-      packed.append(strokes.parse_simplified(drawing))
-    except strokes.BadDrawingError as error:
-      raise UserError(f"drawing {number}: {error}; mend it.") from error
-  return strokes.pack(packed)
+def _as_source(inputs: Any) -> Strokes | Images:
+  if hasattr(inputs, "ndim"):
+    return Images(arrays.check_images(inputs))
+  if not isinstance(inputs, Strokes):
+    drawings = []
+    for number, drawing in enumerate(inputs):
+      try:
+        drawings.append(strokes.parse_simplified(drawing))
+      except strokes.BadDrawingError as error:
+        raise UserError("data", f"inputs[{number}]", str(error)) from error
+    inputs = strokes.pack(drawings)
+  if len(inputs.drawing_start) < 2:
+    raise UserError("data", "inputs", "expected at least one, got none")
+  return inputs
 
 
 def best_classes(probability: np.ndarray, count: int) -> np.ndarray:
-  """The likeliest of [b, V]: [b, count] int, of equal ones the lower first."""
+  """Returns the most probable of [b, V]: [b, count] int; ties by number."""
   return np.argsort(-probability, axis=1, kind="stable")[:, :count]
 
 
@@ -76,45 +83,63 @@ def submit(
   trials: Sequence[int] | None = None,
   flips: bool = False,
 ) -> None:
-  """Writes a submission for a test file; see `predict`.
+  """Writes a submission; for the arguments see `predict_probabilities`.
 
-  Memory: the drawings packed, and what one batch of the runs' experiments
-  takes.
+  Memory: the packed drawings, and a batch of each run's experiment.
+
+  Args:
+    runs: of drawings.
+    data: Kaggle's test file.
+    out: a new file.
+    trials: of each run.
+    flips: average with the mirror images.
 
   Raises:
-    UserError: a run, a test file or a place that cannot be used.
+    UserError: a run, the test file or the place cannot be used.
   """
   if out.exists():
-    raise UserError(f"--out {out} is there already; name a new file.")
+    raise UserError("exists", "--out", f"expected a new file, {out} exists")
   if not out.parent.is_dir():
-    raise UserError(f"--out {out}: there is no folder {out.parent}; make it.")
-  loaded = ensemble.load(runs, trials)
-  words = submission.words_of(loaded.class_names)
+    raise UserError("missing", "--out", f"there is no folder {out.parent}")
+  members = ensemble.load(runs, trials)
+  words = submission.words_of(members[0].class_names)
   drawings, key = kaggle.read_test(data)
   submission.check_keys(key, data)
   best = []
   with tqdm(
     total=len(key), unit=" drawings", disable=not sys.stderr.isatty()
   ) as bar:
-    for probability in ensemble.probabilities(loaded, drawings, flips):
+    for probability in ensemble.probabilities(members, drawings, flips):
       best.append(best_classes(probability, submission.MOST_WORDS))
       bar.update(len(probability))
   submission.write(out, key, np.concatenate(best), words)
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def _trials(text: str) -> list[int]:
+  try:
+    trials = [int(word) for word in text.split(",")]
+  except ValueError:
+    trials = []
+  if not trials or len(set(trials)) < len(trials):
+    raise argparse.ArgumentTypeError(
+      f"expected different trials with commas, such as 0,2, got {text!r}"
+    )
+  return trials
+
+
+def _submit(argv: Sequence[str]) -> None:
   parser = cli.Parser(
     prog="python -m alcurr.experiments.predict",
-    description="Writes the file that Kaggle's Doodle Recognition challenge "
-    "takes: the three likeliest classes of each drawing of its test file.",
+    description="Writes a submission to Kaggle's Doodle Recognition challenge: "
+    "the three most probable classes of each drawing of its test file.",
   )
   parser.add_argument(
     "runs",
     metavar="RUN",
     nargs="+",
     type=pathlib.Path,
-    help="a finished run, WORKDIR/runs/SAMPLER; of several, which know the "
-    "same classes, the mean of their probabilities",
+    help="a finished run, WORKDIR/runs/SAMPLER; several runs of the same "
+    "classes are averaged",
   )
   parser.add_argument(
     "--data",
@@ -124,41 +149,20 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     help="test_simplified.csv or test_raw.csv",
   )
   parser.add_argument(
-    "--out",
-    metavar="FILE",
-    type=pathlib.Path,
-    required=True,
-    help="the submission, a new file",
+    "--out", metavar="FILE", type=pathlib.Path, required=True, help="a new file"
   )
   parser.add_argument(
     "--trials",
     metavar="0,1,...",
-    type=_numbers,
-    help="the trials of each run whose probabilities are averaged, from 0; "
-    "default all",
+    type=_trials,
+    help="the trials of each run to average, from 0; default all",
   )
   parser.add_argument(
     "--flips",
     action="store_true",
     help="average with the mirror images, left for right",
   )
-  return parser.parse_args(argv)
-
-
-def _numbers(text: str) -> list[int]:
-  try:
-    numbers = [int(word) for word in text.split(",")]
-  except ValueError:
-    numbers = []
-  if not numbers or len(set(numbers)) < len(numbers):
-    raise argparse.ArgumentTypeError(
-      f"write trials with commas, each once, such as 0,2; got {text!r}"
-    )
-  return numbers
-
-
-def _submit(argv: Sequence[str]) -> None:
-  args = parse(argv)
+  args = parser.parse_args(argv)
   submit(args.runs, args.data, args.out, args.trials, args.flips)
   print(args.out)
 

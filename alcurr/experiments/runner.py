@@ -22,7 +22,6 @@ from alcurr.experiments import (
 )
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment
-from alcurr.experiments.loggers import background
 from alcurr.experiments.sampler_run import ExperimentContext
 from alcurr.experiments.workdir import check_workdir
 from alcurr.report import gallery, page, tables
@@ -54,18 +53,18 @@ def run(
   """
   experiment = build.build_experiment(config)
   check_workdir(workdir, config)
-  with lock.locked(workdir), _trackers(config, workdir) as trackers:
+  with lock.locked(workdir), _loggers(config, workdir) as logger:
     # Another process may have used the folder until now.
     check_workdir(workdir, config)
     signals = signals or preemption.Signals()
-    return _run(experiment, workdir, profile, signals, trackers)
+    return _run(experiment, workdir, profile, signals, logger)
 
 
-def _trackers(config: ConfigDict, workdir: pathlib.Path) -> background.Trackers:
+def _loggers(config: ConfigDict, workdir: pathlib.Path) -> loggers.LoggerGroup:
   experiment = loggers.Experiment(
     workdir, files.plain(config.to_dict()), config.tracking_uri
   )
-  return background.Trackers(experiment, loggers.parse(config.tracking))
+  return loggers.LoggerGroup(experiment, loggers.parse(config.tracking))
 
 
 def _run(
@@ -73,7 +72,7 @@ def _run(
   workdir: pathlib.Path,
   profile: bool,
   signals: preemption.Signals,
-  trackers: background.Trackers,
+  logger: loggers.LoggerGroup,
 ) -> pd.DataFrame:
   config = experiment.config
   files.remove_temporary(workdir)
@@ -89,7 +88,6 @@ def _run(
   prepared = precompile.compile_runs(context, unscored, names, cache_dir)
   # Nothing is refused from here on, so the workdir may be written to.
   files.write_json(workdir / "config.json", config.to_dict())
-  trackers.start()
   (workdir / "runs").mkdir(exist_ok=True)
   kept = workdir / "difficulty"
   pools, scoring_seconds = make_pools(context, cache_dir, kept, signals)
@@ -105,7 +103,7 @@ def _run(
         scoring_seconds,
         folder,
         signals,
-        trackers,
+        logger,
         profile,
       )
     else:
@@ -113,11 +111,10 @@ def _run(
         "%s: already finished%s.", name, "; not profiled" if profile else ""
       )
       # A killed process may not have sent the last rows.
-      trackers.begin(name)
-      trackers.end(name)
+      logger.replay(name)
   summary = tables.write_tables(workdir, config.baseline)
   page.write_report([workdir], workdir / "report.html")
-  trackers.report()
+  logger.report()
   return summary
 
 

@@ -20,7 +20,7 @@ from alcurr.data.host_store import Lookup
 from alcurr.data.pool import Dataset
 from alcurr.experiments import preemption
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
-from alcurr.experiments.loggers.background import Trackers
+from alcurr.experiments.loggers import Logger, read_rows
 from alcurr.training import (
   checkpoint,
   checkpoint_writer,
@@ -184,7 +184,7 @@ def run_sampler(
   scoring_seconds: float,
   folder: pathlib.Path,
   signals: preemption.Signals,
-  trackers: Trackers,
+  logger: Logger,
   profile: bool = False,
 ) -> None:
   """Trains all trials of a sampler and writes the run's files.
@@ -216,11 +216,11 @@ def run_sampler(
       kept, settings, common, lines.log_position
     ) as checkpoints,
   ):
-    trackers.begin(name, start.log_position.bytes if start else 0)
+    logger.begin(name, read_rows(metrics))
 
     def write(row: dict[str, Any]) -> None:
       lines.write(row)
-      trackers.write(name, row)
+      logger.write(name, row)
 
     result = loop.train(
       run,
@@ -243,7 +243,7 @@ def run_sampler(
   _write_result(
     context, prepared, name, folder, result, trials, scoring_seconds
   )
-  trackers.end(name)
+  logger.end(name, files.read_json(folder / "result.json"))
 
 
 def _write_result(
@@ -292,7 +292,7 @@ def _trial_metrics(
   if trial not in exposure.active_trials(measured):
     return {
       "diverged_step": int(measured.diverged_step[trial]),
-      "divergence_reason": invariants.describe_nonfinite(measured.wrong[trial]),
+      "divergence_reason": invariants.describe_nonfinite(measured.violation[trial]),
     }
   scores = evaluation.Scores(test.rank[trial], test.loss[trial])
   metrics = exposure.trial_metrics(measured, trial)

@@ -1,4 +1,4 @@
-"""Predictions of finished runs against what their experiment measured."""
+"""Predictions of finished runs against the test scores of their experiment."""
 
 import csv
 import json
@@ -10,6 +10,7 @@ import pytest
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.quickdraw import strokes
+from alcurr.data.render import render_all
 from alcurr.experiments import predict, runner
 from alcurr.experiments.config import build
 from configs import default
@@ -33,11 +34,27 @@ def _config():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-  """A finished run's folder and its test split."""
-  workdir = tmp_path_factory.mktemp("finished") / "one"
+  """A finished run on drawings: its folder and its test split."""
+  return _run(_config(), tmp_path_factory.mktemp("finished") / "drawings")
+
+
+@pytest.fixture(scope="module")
+def on_images(tmp_path_factory):
+  """A finished run on images of two channels: its folder and test split."""
+  folder = tmp_path_factory.mktemp("images")
+  rng = np.random.default_rng(0)
+  labels = rng.integers(3, size=300)
+  images = rng.integers(256, size=(300, 8, 12, 2), dtype=np.uint8)
+  images[..., 0] //= 1 + labels[:, None, None].astype(np.uint8)
+  np.savez(folder / "data.npz", images=images, labels=labels)
   config = _config()
+  config.data.source, config.data.dir = "npz", str(folder / "data.npz")
+  return _run(config, folder / "experiment")
+
+
+def _run(config, workdir):
   with pytest.MonkeyPatch.context() as patch:
-    # The page takes longer than the run, and nothing here reads it.
+    # The page takes longer than the run, and is not tested here.
     patch.setattr(runner.page, "write_report", lambda *args: None)
     runner.run(config, workdir)
   parts = sources.load(config.data, build.cache_dir(config, workdir)).parts
@@ -46,14 +63,14 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def copied(finished, tmp_path):
-  """The run in a workdir of the test's own, without its cache."""
+  """A copy of the run, without its cache."""
   workdir = shutil.copytree(finished[0].parents[1], tmp_path / "copy")
   return workdir / "runs" / "uniform"
 
 
 @pytest.fixture(scope="module")
 def test_file(finished, tmp_path_factory):
-  """The drawings of the test split as Kaggle gives its own."""
+  """The drawings of the test split, as a test file of Kaggle."""
   _, dataset = finished
   path = tmp_path_factory.mktemp("kaggle") / "test_simplified.csv"
   with path.open("w", newline="") as file:
@@ -65,7 +82,7 @@ def test_file(finished, tmp_path_factory):
 
 
 def _lists(packed, n):
-  """A drawing in Google's form: [[x...], [y...]] of each stroke."""
+  """Returns a drawing in Google's form: [[x...], [y...]] of each stroke."""
   return [stroke.T.tolist() for stroke in strokes.unpack(packed, n)]
 
 
@@ -76,11 +93,28 @@ def _scores(folder):
 
 @pytest.mark.parametrize("trial", [0, 1])
 def test_ranks_and_losses_are_those_of_the_evaluation(finished, trial):
-  """Another program, and another way to a loss: -log p of the true class."""
+  """The loss is -log p of the true class."""
   folder, dataset = finished
-  names, p = predict.predict_probabilities(
-    folder, dataset.source, trials=[trial]
-  )
+  _compare(folder, dataset, trial, dataset.source)
+
+
+@pytest.mark.parametrize("trial", [0, 1])
+def test_images_are_classified_as_in_the_evaluation(on_images, trial):
+  folder, dataset = on_images
+  _compare(folder, dataset, trial, dataset.source.image)
+  _compare(folder, dataset, trial, dataset.source.image / 255)
+
+
+def test_rendered_drawings_are_classified_as_drawings(finished):
+  folder, dataset = finished
+  images = render_all(dataset.source, sources.get_render(_config().data))
+  rendered = predict.predict_probabilities(folder, images[..., 0]).probability
+  drawn = predict.predict_probabilities(folder, dataset.source).probability
+  np.testing.assert_allclose(rendered, drawn, rtol=1e-3, atol=1e-5)
+
+
+def _compare(folder, dataset, trial, inputs):
+  names, p = predict.predict_probabilities(folder, inputs, trials=[trial])
   assert names == dataset.class_names
   rank, loss = (scores[trial] for scores in _scores(folder))
   true = p[np.arange(len(p)), dataset.label]
@@ -90,7 +124,7 @@ def test_ranks_and_losses_are_those_of_the_evaluation(finished, trial):
 
 
 def test_trials_and_runs_are_averaged(finished, copied):
-  """Of a copy whose first trial is out, the second counts for a whole run."""
+  """In a copy whose first trial diverged, the second counts as a run."""
   folder, dataset = finished
   some = strokes.take_strokes(dataset.source, np.arange(40))
   each = [
@@ -99,27 +133,27 @@ def test_trials_and_runs_are_averaged(finished, copied):
   assert np.abs(each[0] - each[1]).max() > 0.01
   whole = predict.predict_probabilities(str(folder), some).probability
   np.testing.assert_allclose(whole, np.mean(each, 0), rtol=1e-5, atol=1e-7)
-  _lose_first_trial(copied)
+  _diverge_first_trial(copied)
   both = predict.predict_probabilities([folder, copied], some).probability
   expected = each[0] / 4 + 3 * each[1] / 4
   np.testing.assert_allclose(both, expected, rtol=1e-5, atol=1e-7)
 
 
-def _lose_first_trial(folder):
+def _diverge_first_trial(folder):
   trials = json.loads((folder / "result.json").read_text())["trials"]
-  wrong = {"diverged_step": 3, "divergence_reason": "loss"}
-  _edit(folder / "result.json", trials=[wrong, *trials[1:]])
+  diverged = {"diverged_step": 3, "divergence_reason": "loss"}
+  _edit(folder / "result.json", trials=[diverged, *trials[1:]])
 
 
 def test_flips_average_with_the_mirrored_drawings(finished):
-  """Mirrored by hand in the strokes' own box, which rendering centres."""
+  """Mirrored within the bounding box of the strokes, which are centred."""
   folder, dataset = finished
   drawings, mirrored = [], []
   for n in range(60):
     drawing = _lists(dataset.source, n)
     right = max(max(x) for x, _ in drawing)
     drawings.append(drawing)
-    mirrored.append([[[right - one for one in x], y] for x, y in drawing])
+    mirrored.append([[[right - value for value in x], y] for x, y in drawing])
   plain = predict.predict_probabilities(folder, drawings).probability
   other = predict.predict_probabilities(folder, mirrored).probability
   flipped = predict.predict_probabilities(
@@ -131,7 +165,7 @@ def test_flips_average_with_the_mirrored_drawings(finished):
 
 
 def _map3(path, truth):
-  """Kaggle's metric of a submission, from the file's lines alone."""
+  """Computes Kaggle's metric from the lines of a submission."""
   header, *lines = path.read_text().splitlines()
   assert header == "key_id,word"
   total = 0
@@ -160,68 +194,69 @@ def test_a_submission_scores_as_the_run_did(
   assert _map3(out, truth) == pytest.approx(result["trials"][1]["map3"])
   keys = [int(line.split(",")[0]) for line in out.read_text().splitlines()[1:]]
   assert keys == dataset.key.tolist()
-  # Once more: what is there stays.
+  # Nothing is overwritten.
   before = out.read_bytes()
   assert predict.main(command) == 2
-  assert "is there already; name a new file." in capsys.readouterr().err
+  assert f"{out} exists" in capsys.readouterr().err
   assert out.read_bytes() == before
 
 
-def test_equal_probabilities_go_by_the_class():
+def test_ties_are_ordered_by_class():
   p = np.array([[0.1, 0.3, 0.3, 0.3], [0.4, 0.1, 0.4, 0.1]])
   best = predict.best_classes(p, 3)
   np.testing.assert_array_equal(best, [[1, 2, 3], [0, 2, 1]])
 
 
-def _told(run, test_file, out, capsys, *options):
-  """What is said of a command that fails, one line, with nothing written."""
-  there = set(out.parent.rglob("*"))
-  command = [*map(str, run), f"--data={test_file}", f"--out={out}", *options]
-  assert predict.main(command) == 2
-  said = capsys.readouterr().err.splitlines()
-  assert len(said) == 1 and said[0].startswith("alcurr: ")
-  assert set(out.parent.rglob("*")) == there
-  return said[0]
+def _refuse(runs, test_file, out, **options):
+  """Returns code and place of a refusal, which writes nothing."""
+  before = set(out.parent.rglob("*"))
+  with pytest.raises(UserError) as mistake:
+    predict.submit(runs, test_file, out, **options)
+  assert set(out.parent.rglob("*")) == before
+  return mistake.value.code, mistake.value.place
 
 
 @pytest.mark.parametrize(
-  ("options", "message"),
+  ("option", "named"),
   [
-    (["--trials=2"], "trial 2 is not there; of these choose: 0, 1."),
-    (["--trials=a"], "write trials with commas, each once, such as 0,2; got"),
-    (["--trials=1,1"], "write trials with commas, each once"),
-    (["--flip=3"], "ignored explicit argument"),
-    (["--fast"], "unrecognized arguments: --fast; see python -m alcurr.pred"),
+    ("--trials=2", "trial 2"),
+    ("--trials=a", "--trials"),
+    ("--trials=1,1", "--trials"),
+    ("--flip=3", "--flip"),
+    ("--fast", "--fast"),
   ],
 )
-def test_wrong_options(finished, test_file, tmp_path, capsys, options, message):
+def test_wrong_options(finished, test_file, tmp_path, capsys, option, named):
   out = tmp_path / "out.csv"
-  assert message in _told([finished[0]], test_file, out, capsys, *options)
+  command = [str(finished[0]), f"--data={test_file}", f"--out={out}", option]
+  assert predict.main(command) == 2
+  message = capsys.readouterr().err
+  assert message.startswith("alcurr: ") and message.count("\n") == 1
+  assert named in message and not out.exists()
 
 
-def test_wrong_places(finished, test_file, tmp_path, capsys):
+def test_wrong_places(finished, test_file, tmp_path):
   folder, out = finished[0], tmp_path / "out.csv"
-  said = _told([tmp_path / "none"], test_file, out, capsys)
-  assert "none/result.json cannot be read (No such file or directory)" in said
-  said = _told([folder.parents[1]], test_file, out, capsys)
-  assert "name the folder of a finished run in its experiment" in said
-  said = _told([folder], test_file, tmp_path / "no/out.csv", capsys)
-  assert f"there is no folder {tmp_path / 'no'}; make it." in said
-  said = _told([folder], tmp_path / "no.csv", out, capsys)
-  assert "no.csv: cannot be read (No such file or directory)" in said
+  for run in (tmp_path / "none", folder.parents[1]):
+    expected = ("missing", str(run / "result.json"))
+    assert _refuse([run], test_file, out) == expected
+  refusal = _refuse([folder], test_file, tmp_path / "no/out.csv")
+  assert refusal == ("missing", "--out")
+  with pytest.raises(UserError):
+    predict.submit([folder], tmp_path / "no.csv", out)
   lines = test_file.read_text().splitlines()
-  twice = tmp_path / "twice.csv"
-  twice.write_text("\n".join([*lines, lines[5]]))
-  said = _told([folder], twice, out, capsys)
-  assert f"the key_id {lines[5].split(',')[0]} comes twice" in said
+  (tmp_path / "twice.csv").write_text("\n".join([*lines, lines[5]]))
   (tmp_path / "cut.csv").write_text("\n".join([*lines[:4], lines[4][:30]]))
-  assert "cut.csv:5: " in _told([folder], tmp_path / "cut.csv", out, capsys)
+  for name in ("twice.csv", "cut.csv"):
+    with pytest.raises(UserError):
+      predict.submit([folder], tmp_path / name, out)
+  assert not out.exists()
 
 
-def test_a_run_that_is_not_finished(copied, test_file, tmp_path, capsys):
+def test_an_unfinished_run_is_refused(copied, test_file, tmp_path):
   (copied / "result.json").unlink()
-  said = _told([copied], test_file, tmp_path / "out.csv", capsys)
-  assert f"{copied} is not finished; run its experiment's command again" in said
+  refusal = _refuse([copied], test_file, tmp_path / "out.csv")
+  assert refusal == ("missing", str(copied))
 
 
 def _edit(path, **changes):
@@ -229,77 +264,90 @@ def _edit(path, **changes):
   path.write_text(json.dumps(record | changes))
 
 
-def test_damaged_runs(copied, test_file, tmp_path, capsys):
+def test_damaged_runs(copied, test_file, tmp_path):
   workdir, out = copied.parents[1], tmp_path / "out.csv"
-  checkpoint = copied / "checkpoints" / "40"
-  file = max(
-    (p for p in (checkpoint / "state").rglob("*") if p.is_file()),
-    key=lambda p: p.stat().st_size,
-  )
-  whole = file.read_bytes()
-  file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-  said = _told([copied], test_file, out, capsys)
-  assert f"{checkpoint} is damaged or gone" in said and "was changed" in said
-  file.write_bytes(whole)
   for name in ("config.json", "gallery.json", "runs/uniform/result.json"):
-    text = (workdir / name).read_text()
-    (workdir / name).write_text(text[:50])
-    assert f"{name} is damaged" in _told([copied], test_file, out, capsys)
-    (workdir / name).write_text(text)
+    path = workdir / name
+    text = path.read_text()
+    path.write_text(text[:50])
+    assert _refuse([copied], test_file, out) == ("damaged", str(path))
+    path.write_text(text)
   _edit(workdir / "gallery.json", class_names=["a", "b"])
-  said = _told([copied], test_file, out, capsys)
-  assert "is of another model than config.json says" in said
-  _edit(workdir / "gallery.json", image_shape=[28, 28, 1])
-  said = _told([copied], test_file, out, capsys)
-  assert "was trained on images of its own, [28, 28, 1]" in said
-  shutil.rmtree(checkpoint)
-  _edit(workdir / "gallery.json", image_shape=[16, 16, 1])
-  assert "is damaged or gone" in _told([copied], test_file, out, capsys)
-
-
-def test_an_earlier_versions_run(copied, test_file, tmp_path, capsys):
-  path = copied.parents[1] / "gallery.json"
+  with pytest.raises(UserError):  # of another model
+    predict.submit([copied], test_file, out)
+  path = workdir / "gallery.json"
   record = json.loads(path.read_text())
   del record["image_shape"]
   path.write_text(json.dumps(record))
-  said = _told([copied], test_file, tmp_path / "out.csv", capsys)
-  assert "does not tell the image_shape of the experiment; run it again" in said
+  assert _refuse([copied], test_file, out) == ("mismatch", str(path))
 
 
-def test_trials_that_went_wrong_are_left_out(copied, finished, caplog):
+def test_damaged_checkpoints(copied, test_file, tmp_path):
+  out = tmp_path / "out.csv"
+  checkpoint = copied / "checkpoints" / "40"
+  file = max(
+    (p for p in checkpoint.rglob("*") if p.is_file()),
+    key=lambda p: p.stat().st_size,
+  )
+  content = file.read_bytes()
+  file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+  with pytest.raises(UserError):
+    predict.submit([copied], test_file, out)
+  shutil.rmtree(checkpoint)
+  with pytest.raises(UserError):
+    predict.submit([copied], test_file, out)
+  assert not out.exists()
+
+
+def test_diverged_trials_are_excluded(copied, finished, caplog):
   folder, dataset = finished
-  _lose_first_trial(copied)
+  _diverge_first_trial(copied)
   rest = predict.predict_probabilities(copied, dataset.source)
   good = predict.predict_probabilities(folder, dataset.source, trials=[1])
   np.testing.assert_array_equal(rest.probability, good.probability)
-  assert "trial 0 went wrong; it is left out" in caplog.text
-  with pytest.raises(
-    UserError, match=r"trial 0 went wrong; of these choose: 1"
-  ):
+  assert "diverged" in caplog.text
+  with pytest.raises(UserError) as mistake:
     predict.predict_probabilities(copied, dataset.source, trials=[0])
+  assert (mistake.value.code, mistake.value.place) == ("unknown", str(copied))
   _edit(copied / "result.json", trials=[{"diverged_step": 3}] * 2)
-  with pytest.raises(UserError, match="every trial went wrong; name another"):
+  with pytest.raises(UserError) as mistake:
     predict.predict_probabilities(copied, dataset.source)
+  assert (mistake.value.code, mistake.value.place) == ("unknown", str(copied))
 
 
-def test_runs_of_other_classes_are_not_averaged(
-  finished, copied, test_file, tmp_path, capsys
+def test_runs_of_other_classes_are_refused(
+  finished, copied, test_file, tmp_path
 ):
   path = copied.parents[1] / "gallery.json"
   names = json.loads(path.read_text())["class_names"]
   _edit(path, class_names=names[::-1])
-  said = _told([finished[0], copied], test_file, tmp_path / "out.csv", capsys)
-  assert f"{copied} tells other classes apart than {finished[0]}" in said
+  runs, out = [finished[0], copied], tmp_path / "out.csv"
+  assert _refuse(runs, test_file, out) == ("mismatch", str(copied))
+
+
+def test_a_run_on_images_refuses_drawings(on_images, test_file, tmp_path):
+  folder, _ = on_images
+  refusal = _refuse([folder], test_file, tmp_path / "out.csv")
+  assert refusal == ("unsupported", str(folder))
 
 
 @pytest.mark.parametrize(
-  ("drawings", "message"),
+  ("inputs", "code", "place"),
   [
-    ([], "there is no drawing to look at"),
-    ([[[[0, 9], [0, 9]]], [[[0], [0, 9]]]], "drawing 1: x and y of unequal"),
-    ([[[[0, 300], [0, 9]]]], "drawing 0: a coordinate out of range"),
+    ([], "data", "inputs"),
+    ([[[[0, 9], [0, 9]]], [[[0], [0, 9]]]], "data", "inputs[1]"),
+    ([[[[0, 300], [0, 9]]]], "data", "inputs[0]"),
+    (np.zeros((2, 16, 17)), "mismatch", "inputs"),
+    (np.zeros((2, 16, 16, 3)), "mismatch", "inputs"),
   ],
 )
-def test_wrong_drawings(finished, drawings, message):
-  with pytest.raises(UserError, match=message):
-    predict.predict_probabilities(finished[0], drawings)
+def test_wrong_inputs(finished, inputs, code, place):
+  with pytest.raises(UserError) as mistake:
+    predict.predict_probabilities(finished[0], inputs)
+  assert (mistake.value.code, mistake.value.place) == (code, place)
+
+
+@pytest.mark.parametrize("value", [-1.0, 2.0, np.nan])
+def test_images_out_of_range_are_refused(finished, value):
+  with pytest.raises(UserError):
+    predict.predict_probabilities(finished[0], np.full((2, 16, 16), value))

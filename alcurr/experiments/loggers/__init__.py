@@ -1,144 +1,254 @@
-"""Where the rows of metrics.jsonl go as well: TensorBoard, MLflow.
+"""Experiment trackers that show metrics.jsonl: TensorBoard and MLflow.
 
-A tracker is fed while an experiment runs (`beside.py`), or later from what it
-has left (`python -m alcurr.experiments.loggers`): the same calls with the same rows. What
-an experiment finds does not depend on it, nor whether it finds it.
+Each is a `Logger`. The runner sends it every row while an experiment runs, and
+`python -m alcurr.experiments.loggers` sends the same rows later, from the files
+of the experiment. No result depends on a logger.
 """
 
 import importlib.util
+import json
 import os
 import pathlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from alcurr.core import specs
-from alcurr.core.errors import UserError
+from absl import logging
 
-# A line of metrics.jsonl, of JSON's types: step, examples_seen, trial, ...
+from alcurr.core import files, specs
+from alcurr.core.errors import FaultError, UserError
+
+__all__ = [
+  "LOGGERS",
+  "Experiment",
+  "Logger",
+  "LoggerGroup",
+  "LoggerKind",
+  "Row",
+  "check",
+  "describe",
+  "parse",
+  "read_rows",
+  "replay",
+]
+
+# A line of metrics.jsonl, with JSON's types: step, examples_seen, trial, ...
 Row = dict[str, Any]
 
 NONE = "none"
-# MLflow's own settings, where the user has none: a server that is away is to
-# be known of soon, and nothing is told to MLflow's makers.
-_MLFLOW = {
+# Defaults for MLflow: notice an absent server soon, send no telemetry.
+_MLFLOW_ENVIRONMENT = {
   "MLFLOW_DISABLE_TELEMETRY": "true",
   "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
   "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-  # Standard output has the table of the experiment.
+  # Standard output is for the table of the experiment.
   "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-# What MLflow speaks to: a server, a database, or a folder.
+# A server, a database or a folder.
 _URI = re.compile(
   r"(https?|file|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|databricks.*"
 )
 
 
 class Experiment(NamedTuple):
+  """What a logger is created for."""
+
   workdir: pathlib.Path
-  config: dict[str, Any]  # of config.json
-  uri: str = ""  # of a server; "": the tracker's own choice
+  config: dict[str, Any]  # the content of config.json
+  uri: str = ""  # of a server; "": the logger's own choice
 
 
-class Tracker(Protocol):
-  """What shows the runs of an experiment; all of it may raise.
+class Logger(Protocol):
+  """Receives the rows and results of an experiment; any method may raise.
 
-  It is made and called by one thread, and may be told what it has been told
-  before: that changes nothing.
+  A repeated event changes nothing, so an experiment can be replayed.
   """
 
-  look: str  # the command or the address that shows it
+  how_to_view: str  # a command or an address
 
   def begin(self, name: str, rows: Sequence[Row]) -> None:
-    """A sampler's run begins, or goes on after these rows and no others."""
+    """Starts a sampler's run, or resumes it after exactly these rows."""
 
-  def write(self, name: str, rows: Sequence[Row]) -> None:
-    """More rows of a run that has begun."""
+  def write(self, name: str, row: Row) -> None:
+    """Adds a row to a run that has begun."""
 
   def end(self, name: str, result: dict[str, Any]) -> None:
-    """A run is finished; `result` is its result.json."""
+    """Finishes a run, given its result.json."""
 
   def report(self) -> None:
-    """The experiment is finished: its figures and its page are there."""
+    """Adds the figures and the page of a finished experiment."""
 
   def close(self) -> None:
-    """No more is to come; runs that did not end were cut off."""
+    """Ends the logging; runs without an `end` were interrupted."""
 
 
-class Kind(NamedTuple):
-  # Imports what it takes, which can take seconds, and gives what makes it.
-  load: Callable[[], Callable[[Experiment], Tracker]]
-  package: str  # that it is made of
-  extra: str  # of this project, which brings the package; "": always there
+class LoggerKind(NamedTuple):
+  """A logger that a config can name."""
+
+  make: Callable[[Experiment], Logger]
+  package: str  # that it imports
+  extra: str = ""  # of this project that installs the package, if any
 
 
-def _tensorboard() -> Callable[[Experiment], Tracker]:
-  # Where there is PyTorch, tensorboardX imports it.
-  from alcurr.experiments.loggers.tensorboard import TensorBoard
+def _tensorboard(experiment: Experiment) -> Logger:
+  from alcurr.experiments.loggers import tensorboard  # may import PyTorch
 
-  return TensorBoard
+  return tensorboard.TensorBoard(experiment)
 
 
-def _mlflow() -> Callable[[Experiment], Tracker]:
-  for name, value in _MLFLOW.items():
+def _mlflow(experiment: Experiment) -> Logger:
+  for name, value in _MLFLOW_ENVIRONMENT.items():
     os.environ.setdefault(name, value)
-  from alcurr.experiments.loggers.mlflow import MLflow
+  from alcurr.experiments.loggers import mlflow  # seconds, and reads them
 
-  return MLflow
+  return mlflow.MLflow(experiment)
 
 
-TRACKERS = {
-  "tensorboard": Kind(_tensorboard, "tensorboardX", ""),
-  "mlflow": Kind(_mlflow, "mlflow", "mlflow"),
+LOGGERS = {
+  "tensorboard": LoggerKind(_tensorboard, "tensorboardX"),
+  "mlflow": LoggerKind(_mlflow, "mlflow", "mlflow"),
 }
 
 
+class LoggerGroup:
+  """A logger that forwards to several, and never raises.
+
+  If one of them raises, a single warning is logged and nothing more is sent to
+  it. They are created at the first event, so that a refused experiment leaves
+  nothing behind.
+  """
+
+  def __init__(self, experiment: Experiment, names: Sequence[str]) -> None:
+    self._experiment = experiment
+    self._loggers: dict[str, Logger | None] = dict.fromkeys(names)
+
+  def __enter__(self) -> "LoggerGroup":
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def begin(self, name: str, rows: Sequence[Row]) -> None:
+    self._send(lambda logger: logger.begin(name, rows))
+
+  def write(self, name: str, row: Row) -> None:
+    row = files.plain(row)
+    self._send(lambda logger: logger.write(name, row))
+
+  def end(self, name: str, result: dict[str, Any]) -> None:
+    self._send(lambda logger: logger.end(name, result))
+
+  def replay(self, name: str) -> None:
+    """Sends what is on disk of a finished run."""
+    folder = self._experiment.workdir / "runs" / name
+    self._send(lambda logger: replay(logger, folder))
+
+  def report(self) -> None:
+    self._send(lambda logger: logger.report())
+
+  def close(self) -> None:
+    created = [name for name, logger in self._loggers.items() if logger]
+    self._loggers = {name: self._loggers[name] for name in created}
+    self._send(lambda logger: logger.close())
+
+  def _send(self, event: Callable[[Logger], None]) -> None:
+    for name in list(self._loggers):
+      # Whatever a tracker or its library raises, the training continues.
+      try:
+        event(self._loggers[name] or self._make(name))
+      except Exception as error:
+        del self._loggers[name]
+        logging.warning(
+          "%s: %s. Nothing more is sent to it; to send everything later: "
+          "python -m alcurr.experiments.loggers %s --to=%s",
+          *(name, describe(error), self._experiment.workdir, name),
+        )
+
+  def _make(self, name: str) -> Logger:
+    logger = LOGGERS[name].make(self._experiment)
+    logging.info("%s: %s", name, logger.how_to_view)
+    self._loggers[name] = logger
+    return logger
+
+
+def describe(error: Exception) -> str:
+  """Returns an error in one line, with its type if another library raised."""
+  lines = str(error).strip().splitlines() or [""]
+  ours = isinstance(error, UserError | FaultError)
+  kind = "" if ours else f"{type(error).__name__}: "
+  return f"{kind}{lines[0].rstrip('.')}".rstrip(": ")
+
+
+def read_rows(path: pathlib.Path) -> list[Row]:
+  """Reads the complete lines of a metrics.jsonl."""
+  content = path.read_bytes()
+  # A killed run may have written half a line.
+  complete = content[: content.rfind(b"\n") + 1]
+  return [json.loads(line) for line in complete.splitlines()]
+
+
+def replay(logger: Logger, folder: pathlib.Path) -> None:
+  """Sends the rows of a run and, if it has finished, its result.
+
+  Args:
+    logger: to send to.
+    folder: of the run; without a metrics.jsonl nothing is sent.
+  """
+  metrics, result = folder / "metrics.jsonl", folder / "result.json"
+  if metrics.exists():
+    logger.begin(folder.name, read_rows(metrics))
+    if result.exists():
+      logger.end(folder.name, files.read_json(result))
+
+
 def parse(text: str) -> list[str]:
-  """The trackers of `config.tracking`: "none", or names with commas.
+  """Returns the loggers of `config.tracking`: "none", or names with commas.
 
   Raises:
-    UserError: one that there is not, or that is not installed.
+    UserError: a logger is unknown, repeated or not installed.
   """
   names = [name.strip() for name in text.split(",")]
   if names == [NONE]:
     return []
   for name in names:
-    if name not in (NONE, *TRACKERS):
+    if name not in (NONE, *LOGGERS):
       raise UserError(
-        f"tracking: no {specs.quoted(name)}. "
-        f"{specs.nearest(name, [NONE, *TRACKERS])}"
+        "unknown",
+        "tracking",
+        f"no {specs.quoted(name)}. {specs.nearest(name, [NONE, *LOGGERS])}",
       )
   if NONE in names or len(set(names)) < len(names):
     raise UserError(
-      f"tracking={specs.quoted(text)}: name each tracker once, with commas "
-      "between them, or none alone."
+      "conflict",
+      "tracking",
+      "expected different names with commas between them, or none alone, got "
+      f"{specs.quoted(text)}",
     )
   for name in names:
-    _check_installed(name)
+    kind = LOGGERS[name]
+    if importlib.util.find_spec(kind.package) is None:
+      wanted = f"alcurr[{kind.extra}]" if kind.extra else kind.package
+      raise UserError(
+        "package",
+        "tracking",
+        f"{name} needs the package {kind.package}: pip install '{wanted}'",
+      )
   return names
 
 
-def _check_installed(name: str) -> None:
-  """Refuses a tracker whose package is missing; it is not imported."""
-  kind = TRACKERS[name]
-  if importlib.util.find_spec(kind.package) is None:
-    wanted = f"alcurr[{kind.extra}]" if kind.extra else kind.package
-    raise UserError(
-      f"tracking={name} needs the package {kind.package}: pip install "
-      f"'{wanted}', or choose another."
-    )
-
-
 def check(text: str, uri: str) -> None:
-  """Refuses what is wrong in `config.tracking` and `config.tracking_uri`."""
+  """Refuses wrong values of `config.tracking` and `config.tracking_uri`."""
   names = parse(text)
   if uri and "mlflow" not in names:
     raise UserError(
-      f"tracking_uri={specs.quoted(uri)} is MLflow's; add "
-      "--config.tracking=mlflow, or leave it out."
+      "conflict",
+      "tracking_uri",
+      "only mlflow uses it; add --config.tracking=mlflow, or clear it",
     )
   if uri and not _URI.fullmatch(uri):
     raise UserError(
-      f"tracking_uri={specs.quoted(uri)}: write an address such as "
-      "http://127.0.0.1:5000 or sqlite:///mlflow.db."
+      "syntax",
+      "tracking_uri",
+      "expected an address such as http://127.0.0.1:5000 or "
+      f"sqlite:///mlflow.db, got {specs.quoted(uri)}",
     )

@@ -1,4 +1,4 @@
-"""Pictures for trackers, quick enough to be made beside the training."""
+"""Images for trackers, drawn without matplotlib's figures, which are slow."""
 
 import pathlib
 from collections.abc import Sequence
@@ -11,46 +11,50 @@ from alcurr.report import drawings, paper_figures
 from alcurr.report.gallery import Gallery
 
 WIDTH = 600  # pixels of the time axis
-_HEIGHT = 300  # at least, of all arms
-HOW_TO_READ = (
-  "How likely each arm was, over the training so far from left to right: "
-  "yellow is most. The first arm, of the easiest drawings where arms go by "
-  "difficulty, is the lowest row; some drawings of it stand before it."
+_HEIGHT = 300  # least pixels of all arms together
+POLICY_DESCRIPTION = (
+  "The probability of each arm over the training so far, from left to right; "
+  "yellow is the highest. The first arm is the lowest row, the easiest if arms "
+  "are by difficulty; examples of each arm are at the left of its row."
 )
+EXAMPLES_DESCRIPTION = "Lowest difficulty at the top, highest at the bottom."
 
 
 class PolicyMap:
-  """The policy of one trial as it moves, from its rows.
+  """The policy of one trial over time.
 
-  Memory: 2 WIDTH x K numbers, however long the run.
+  Memory: at most 2 WIDTH x K numbers, however long the run.
   """
 
   def __init__(
     self, workdir: pathlib.Path, name: str, gallery: Gallery | None
   ) -> None:
-    self._place = (workdir, name)
-    self._gallery = gallery
+    self._workdir, self._name, self._gallery = workdir, name, gallery
     self._ends: list[int] = []  # [T], examples seen
     self._policy: list[np.ndarray] = []  # [T][K]
 
   def add(self, row: Row) -> None:
+    """Adds the policy of a row, if its sampler has arms."""
+    if row.get("policy") is None:
+      return
     self._ends.append(row["examples_seen"])
     self._policy.append(np.array(row["policy"], np.float64))
     if len(self._ends) == 2 * WIDTH:
-      # Two that follow each other share a pixel.
+      # Neighbours share a pixel: merge them.
       self._ends = self._ends[1::2]
-      pairs = zip(self._policy[::2], self._policy[1::2], strict=True)
-      self._policy = [(first + second) / 2 for first, second in pairs]
+      policy = np.stack(self._policy)
+      self._policy = list((policy[::2] + policy[1::2]) / 2)
 
-  def picture(self) -> np.ndarray | None:
-    """[h, w, 3] uint8; None of a policy that has not moved."""
+  def draw(self) -> np.ndarray | None:
+    """Returns an image [h, w, 3] uint8; None for a constant policy."""
     if not self._policy:
       return None
     policy = np.stack(self._policy)
     if np.ptp(policy, axis=0).max() <= 1e-6:
       return None
-    workdir, name = self._place
-    arms = paper_figures.arms_of(workdir, name, policy.shape[1], self._gallery)
+    arms = paper_figures.arms_of(
+      self._workdir, self._name, policy.shape[1], self._gallery
+    )
     return draw_policy(self._ends, policy, arms.strips)
 
 
@@ -59,22 +63,21 @@ def draw_policy(
   policy: np.ndarray,
   strips: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
-  """A heat map without axes, the first arm at the bottom.
+  """Draws a heat map without axes, the first arm at the bottom.
 
   Args:
     ends: [T] examples seen at the end of each chunk, rising.
     policy: [T, K] probabilities.
-    strips: [K] pictures of one size [h, w, 3] uint8, which stand before the
-      rows of their arms.
+    strips: [K] images of one size [h, w, 3] uint8, put at the left of the rows.
 
   Returns:
     [height, width, 3] uint8.
   """
   moments = (np.arange(WIDTH) + 0.5) / WIDTH * ends[-1]
   grid = policy[np.searchsorted(ends, moments)].T[::-1]  # [K, WIDTH]
-  # As in the report: an even policy lies in the middle of the colours.
-  most = max(grid.max(), 2 / len(grid))
-  colors = matplotlib.colormaps["viridis"](grid / most, bytes=True)[..., :3]
+  # As in the report: an even policy is in the middle of the colour map.
+  top = max(grid.max(), 2 / len(grid))
+  colors = matplotlib.colormaps["viridis"](grid / top, bytes=True)[..., :3]
   height = len(strips[0]) if strips else max(1, -(-_HEIGHT // len(grid)))
   heat = np.repeat(colors, height, axis=0)
   if not strips:
@@ -83,15 +86,19 @@ def draw_policy(
 
 
 def draw_classes(gallery: Gallery | None) -> dict[str, np.ndarray]:
-  """By class, the hardest first: the easiest drawings above the hardest."""
+  """Draws the easiest and hardest examples of some classes.
+
+  Returns:
+    Images [h, w, 3] uint8 by class, the hardest class first.
+  """
   if gallery is None:
     return {}
-  return {
-    gallery.info["class_names"][label]: np.concatenate(
-      [
-        drawings.montage(gallery.image[drawings.of_class(gallery, label)[k]], 8)
-        for k in ("least", "most")
-      ]
-    )
-    for label in drawings.shown_classes(gallery)
-  }
+  images = {}
+  for label in drawings.shown_classes(gallery):
+    chosen = drawings.of_class(gallery, label)
+    rows = [
+      drawings.montage(gallery.image[chosen[kind]], 8)
+      for kind in ("least", "most")
+    ]
+    images[gallery.info["class_names"][label]] = np.concatenate(rows)
+  return images

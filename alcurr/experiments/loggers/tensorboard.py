@@ -1,11 +1,10 @@
-"""TensorBoard: event files in DIR/tensorboard, made anew from the rows.
+"""TensorBoard: event files in DIR/tensorboard.
 
-    tensorboard/experiment/          the config as text, drawings of the pool
-    tensorboard/<sampler>/<trial>/   a run: curves, policy, hyperparameters
+    tensorboard/experiment/          the config as text, examples of the pool
+    tensorboard/<sampler>/<trial>/   curves, policy and hyperparameters of a run
 
-A run that goes on after it was cut off is written anew from its first row, so
-that nothing is lost that the last process did not come to write, and nothing
-is there twice.
+A resumed run is written again from its first row. So nothing is lost that an
+interrupted process had not written, and nothing is there twice.
 """
 
 import json
@@ -21,102 +20,96 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-from alcurr.experiments.loggers import Experiment, Row, pictures, scalars
+from alcurr.experiments.loggers import Experiment, Row, pictures, points
 from alcurr.report.gallery import Gallery, read_gallery
 
 FOLDER = "tensorboard"
-# Beside the sampler's own arguments: what tells runs from each other.
-_HPARAMS = (
+# Besides the arguments of the sampler.
+_HYPERPARAMETERS = {
   *("trial", "batch_size", "budget", "budget_basis", "train_on"),
   *("model.name", "optimizer.name", "optimizer.learning_rate", "augment"),
   *("data.source", "data.classes", "data.label_noise"),
-)
-_LIVE = ("accuracy/top1", "accuracy/top3", "loss/valid", "test/top1")
+}
+# The columns of the table; TensorBoard fills them from the curves.
+_METRICS = ("accuracy/top1", "accuracy/top3", "loss/valid", "test/top1")
 
 
 class TensorBoard:
-  """A `Tracker`; each point is at its number of examples seen."""
+  """A `Logger`; the step of a point is its number of examples seen."""
 
   def __init__(self, experiment: Experiment) -> None:
-    workdir, config = experiment.workdir, experiment.config
-    self._workdir, self._config = workdir, config
-    self.look = f"tensorboard --logdir={shlex.quote(f'{workdir}/{FOLDER}')}"
+    workdir = experiment.workdir
+    self._workdir, self._config = workdir, experiment.config
+    self.how_to_view = (
+      f"tensorboard --logdir={shlex.quote(f'{workdir}/{FOLDER}')}"
+    )
     self._gallery: Gallery | None = None
     self._runs: dict[str, list[_Run]] = {}  # by sampler, by trial
-    of_all = _Run(_make(workdir / FOLDER, "experiment"))
-    of_all.text("config", f"```json\n{json.dumps(config, indent=2)}\n```")
-    of_all.flush()
-    self._of_all: _Run | None = of_all  # until the drawings are there
-
-  def _show_drawings(self) -> None:
-    if self._of_all:
-      self._gallery = read_gallery(self._workdir)
-      for name, image in pictures.draw_classes(self._gallery).items():
-        self._of_all.image(f"visual/drawings of {name}", image, _DRAWINGS)
-      self._of_all.close()
-      self._of_all = None
+    overview = _Run(_make_folder(workdir, "experiment"), time.time())
+    config = json.dumps(self._config, indent=2)
+    overview.text("config", f"```json\n{config}\n```")
+    overview.flush()
+    self._overview: _Run | None = overview  # until the gallery is there
 
   def begin(self, name: str, rows: Sequence[Row]) -> None:
+    self._add_gallery()
     self._close(name)
-    self._show_drawings()
-    # The first point of the curves is now, or was as long ago as it took.
-    began = time.time() - (scalars.seconds(rows[-1]) if rows else 0)
+    started = time.time() - _seconds(rows[-1] if rows else {})
+    self._runs[name] = []
     for trial in range(self._config["trials"]):
-      folder = _make(self._workdir / FOLDER, name, str(trial))
+      folder = _make_folder(self._workdir, name, str(trial))
       policy = pictures.PolicyMap(self._workdir, name, self._gallery)
-      run = _Run(folder, began, policy)
-      self._runs.setdefault(name, []).append(run)
-      run.hparams(_hparams(scalars.run_settings(self._config, name, trial)))
-    self.write(name, rows)
-
-  def write(self, name: str, rows: Sequence[Row]) -> None:
+      run = _Run(folder, started, policy)
+      self._runs[name].append(run)
+      run.hyperparameters(points.run_settings(self._config, name, trial))
     for row in rows:
       self._runs[name][row["trial"]].row(row)
     for run in self._runs[name]:
       run.flush()
 
+  def write(self, name: str, row: Row) -> None:
+    run = self._runs[name][row["trial"]]
+    run.row(row)
+    run.flush()
+
   def end(self, name: str, result: dict[str, Any]) -> None:
     for run, trial in zip(self._runs[name], result["trials"], strict=True):
-      run.end(result, trial)
+      run.end(result["examples_seen"], trial)
     self._close(name)
 
   def report(self) -> None:
-    """Its figures are of what is here already."""
+    """Does nothing: the figures show what is here already."""
 
   def close(self) -> None:
     for name in list(self._runs):
       self._close(name)
+
+  def _add_gallery(self) -> None:
+    if self._overview:
+      self._gallery = read_gallery(self._workdir)
+      for name, image in pictures.draw_classes(self._gallery).items():
+        self._overview.image(
+          f"visual/examples of {name}", image, pictures.EXAMPLES_DESCRIPTION
+        )
+      self._overview.close()
+      self._overview = None
 
   def _close(self, name: str) -> None:
     for run in self._runs.pop(name, []):
       run.close()
 
 
-_DRAWINGS = "Above those of the lowest difficulty, below of the highest."
-
-
-def _make(folder: pathlib.Path, *names: str) -> pathlib.Path:
-  """A folder in one that is there: a workdir that was deleted stays so."""
-  for place in (None, *names):
-    folder = folder / place if place else folder
+def _make_folder(workdir: pathlib.Path, *names: str) -> pathlib.Path:
+  """Makes a folder, but never a workdir, which may have been deleted."""
+  folder = workdir
+  for name in (FOLDER, *names):
+    folder = folder / name
     folder.mkdir(exist_ok=True)
   return folder
 
 
-def _hparams(settings: Mapping[str, Any]) -> dict[str, Any]:
-  """Those of the table, of the kinds that it knows.
-
-  It shows the first few by the alphabet: let them be the sampler's.
-  """
-  chosen = {
-    name if name.startswith("sampler") else f"setting.{name}": value
-    for name, value in settings.items()
-    if name in _HPARAMS or name.startswith("sampler")
-  }
-  return {
-    name: value if isinstance(value, bool | int | float) else str(value)
-    for name, value in chosen.items()
-  }
+def _seconds(row: Row) -> float:
+  return float(row.get("train_seconds") or 0)
 
 
 class _Run:
@@ -125,66 +118,74 @@ class _Run:
   def __init__(
     self,
     folder: pathlib.Path,
-    began: float | None = None,
+    started: float,
     policy: pictures.PolicyMap | None = None,
   ) -> None:
-    self._began = time.time() if began is None else began
-    self._policy = policy
-    self._at = (0, self._began)  # examples seen, and when
-    self._told: set[str] = set()
+    self._started, self._policy = started, policy
+    self._step, self._time = 0, started  # examples seen, seconds since 1970
+    self._described: set[str] = set()  # tags
     for old in folder.glob("events.out.tfevents.*"):
       old.unlink()
-    # Not tensorboardX's SummaryWriter: where the disk is full its thread dies
-    # and the one that writes waits for it for good.
+    # Not SummaryWriter: on a full disk its thread dies, and the caller hangs.
     self._file = EventsWriter(str(folder / "events"))
-    # A reader that has seen the file before forgets it.
+    # Readers that know the old file drop its points.
     self._event(session_log=SessionLog(status=SessionLog.START))
 
   def row(self, row: Row) -> None:
-    self._at = (row["examples_seen"], self._began + scalars.seconds(row))
-    self._scalars(scalars.scalars(row))
+    self._step = row["examples_seen"]
+    self._time = self._started + _seconds(row)
+    self._scalars(points.row_points(row))
     self._policy.add(row)
-    if row.get("valid"):
-      image = self._policy.picture()
-      if image is not None:
-        self.image("visual/policy", image, pictures.HOW_TO_READ)
+    image = self._policy.draw() if row.get("valid") else None
+    if image is not None:
+      self.image("visual/policy", image, pictures.POLICY_DESCRIPTION)
 
-  def end(self, result: Mapping[str, Any], trial: Mapping[str, Any]) -> None:
-    self._at = (result["examples_seen"], self._at[1])
-    self._scalars(scalars.test_scalars(trial))
-    if trial.get("diverged_step"):
-      what = f"Not finite at step {trial['diverged_step']}: {trial['divergence_reason']}."
-      self.text("went wrong", what)
+  def end(self, examples_seen: int, trial: Mapping[str, Any]) -> None:
+    self._step = examples_seen
+    self._scalars(points.test_points(trial))
+    if reason := points.divergence(trial):
+      self.text("divergence", f"Diverged at {reason}.")
 
   def text(self, tag: str, markdown: str) -> None:
     self._event(summary=summary.text(tag, markdown))
 
-  def image(self, tag: str, image: np.ndarray, told: str) -> None:
-    found = summary.image("", image, dataformats="HWC")
-    found.value[0].tag = tag  # which may have spaces in it
-    found.value[0].metadata.summary_description = told
-    self._event(summary=found)
+  def image(self, tag: str, image: np.ndarray, description: str) -> None:
+    event = summary.image("", image, dataformats="HWC")
+    event.value[0].tag = tag  # tensorboardX would replace blanks
+    event.value[0].metadata.summary_description = description
+    self._event(summary=event)
 
-  def hparams(self, settings: Mapping[str, Any]) -> None:
-    """The three summaries of the table, whose metrics are the live ones."""
-    for found in summary.hparams(settings, dict.fromkeys(_LIVE, 0.0)):
-      self._event(summary=found)
+  def hyperparameters(self, settings: Mapping[str, Any]) -> None:
+    """Adds a row to the table of hyperparameters."""
+    # It shows the first few by name, so the sampler's need to be those.
+    chosen = {
+      name if name.startswith("sampler") else f"setting.{name}": value
+      for name, value in settings.items()
+      if name in _HYPERPARAMETERS or name.startswith("sampler")
+    }
+    known = {
+      name: value if isinstance(value, bool | int | float) else str(value)
+      for name, value in chosen.items()
+    }
+    for event in summary.hparams(known, dict.fromkeys(_METRICS, 0.0)):
+      self._event(summary=event)
 
-  def _scalars(self, found: Mapping[str, float]) -> None:
-    if found:
-      values = [self._value(tag, value) for tag, value in found.items()]
-      self._event(summary=Summary(value=values))
+  def _scalars(self, values: Mapping[str, float]) -> None:
+    if not values:
+      return
+    event = Summary()
+    for tag, value in values.items():
+      metadata = None
+      if tag not in self._described:
+        self._described.add(tag)
+        text = points.DESCRIPTIONS[tag]
+        metadata = SummaryMetadata(summary_description=text)
+      event.value.add(tag=tag, simple_value=value, metadata=metadata)
+    self._event(summary=event)
 
-  def _value(self, tag: str, value: float) -> Summary.Value:
-    metadata = None
-    if tag not in self._told:  # with the first of its points
-      self._told.add(tag)
-      metadata = SummaryMetadata(summary_description=scalars.DESCRIPTIONS[tag])
-    return Summary.Value(tag=tag, simple_value=value, metadata=metadata)
-
-  def _event(self, **what: Any) -> None:
-    step, when = self._at
-    self._file.write_event(Event(step=step, wall_time=when, **what))
+  def _event(self, **content: Any) -> None:
+    event = Event(step=self._step, wall_time=self._time, **content)
+    self._file.write_event(event)
 
   def flush(self) -> None:
     self._file.flush()

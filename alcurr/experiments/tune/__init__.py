@@ -1,1 +1,7 @@
-"""Finding the settings of an experiment, on the way to it."""
+"""Settings of an experiment, found before it is run.
+
+`python -m alcurr.experiments.tune lr|grid|search`; the commands' modules say
+what each computes.
+"""
+
+__all__ = ["grid", "lr", "noise_scale", "search"]

@@ -1,25 +1,22 @@
-"""python -m alcurr.experiments.tune lr --config=FILE [--low 1e-6] [--high 10] [...]
+"""python -m alcurr.experiments.tune lr --config=FILE [--low=1e-6] [--high=10]
 
 The learning-rate range test (Smith, 2017, "Cyclical Learning Rates for Training
-Neural Networks"): a short run whose rate rises exponentially, from so low that
-nothing is learned to so high that the loss diverges. Step i of n has the rate
-low (high / low)^(i / n). The loss L_i of its batch is smoothed as fastai does
-(`Recorder`; the bias correction is Adam's):
+Neural Networks"): a short run whose rate rises exponentially, from one that
+learns nothing to one that diverges. Step i of n has the rate
+low (high / low)^(i / n). The loss L_i of its batch is smoothed as by fastai's
+`Recorder`, with the bias correction of Adam:
 
   a_i = β a_(i-1) + (1 - β) L_i,  a_(-1) = 0;    s_i = a_i / (1 - β^(i + 1))
 
 A trial diverges at the first step whose loss or update is not finite, or whose
-s_i is above four times the lowest so far (fastai's `lr_find`). Two rates are
+s_i is above four times the minimum so far (fastai's `lr_find`). Two rates are
 read from the mean of s over the trials, up to the first divergence and after
-the first tenth of the steps, which are noise (likewise `lr_find`, Howard and
-Gugger, 2020, "fastai: A Layered API for Deep Learning"): a tenth of the rate at
-the minimum, which is suggested, and the rate where s falls most steeply against
-the logarithm of the rate.
+the first tenth of the steps, which is noise (Howard and Gugger, 2020, "fastai:
+A Layered API for Deep Learning"). The suggested one is a tenth of the rate at
+the minimum; the other is where s falls most steeply against the log rate.
 """
 
 import argparse
-import math
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -28,7 +25,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alcurr.core.errors import UserError
-from alcurr.experiments import sampler_run
 from alcurr.experiments.config import build
 from alcurr.experiments.tune import trials
 from alcurr.report.style import COLORS
@@ -37,28 +33,28 @@ from alcurr.training.run import RunSpec, init_trials, make_score
 from alcurr.types import Model, Pool
 
 MEASUREMENTS = 20  # of the accuracy
-_VALID = 1000  # most drawings that it is measured on
-_DIVERGED = 4.0  # times the lowest loss so far
-_SKIPPED = 10  # the first so manieth part of the steps
+_MAX_VALID = 1000  # examples for the accuracy
+_DIVERGED = 4.0  # times the minimum so far
+_SKIPPED = 10  # 1 / this of the steps are skipped at the start
 
 
 class Curves(NamedTuple):
-  """What S trials came to while the rate rose over T steps."""
+  """The losses and accuracies of S trials over T steps."""
 
   rate: np.ndarray  # [T] float64
-  loss: np.ndarray  # [S, T] float64, of the step's batch, before its update
-  finite: np.ndarray  # [S] int, the first step with a number that is not, or T
-  measured: np.ndarray  # [K] int, the steps after which accuracy is known
+  loss: np.ndarray  # [S, T] float64, of the batch, before the update
+  finite: np.ndarray  # [S] int, steps before the first that is not finite
+  measured: np.ndarray  # [K] int, the steps after which accuracy is measured
   accuracy: np.ndarray  # [S, K] float64
 
 
 class Reading(NamedTuple):
-  """What a smoothed curve says."""
+  """The rates that a smoothed curve suggests."""
 
-  lowest: float  # the rate of the smallest loss
-  lowest_loss: float
-  steepest: float  # the rate at which it falls most
-  falling: bool  # whether it still falls at the highest rate
+  lowest: float  # the rate at the minimum
+  lowest_loss: float  # the minimum
+  steepest: float  # the rate at the steepest descent
+  falling: bool  # whether the minimum is at the highest rate
 
   @property
   def suggested(self) -> float:
@@ -66,16 +62,16 @@ class Reading(NamedTuple):
 
 
 def rates(low: float, high: float, steps: int) -> np.ndarray:
-  """The rate of each step, as schedules.exponential has it: [T] float64."""
+  """Returns the rates of schedules.exponential: [T] float64."""
   return low * (high / low) ** (np.arange(steps) / steps)
 
 
 def smooth(loss: np.ndarray, beta: float) -> np.ndarray:
-  """The bias-corrected exponential moving average along the last axis.
+  """Returns the bias-corrected exponential moving average of the last axis.
 
   Args:
     loss: [..., T].
-    beta: in [0, 1), the weight of what was before.
+    beta: in [0, 1), the weight of the past.
   """
   average, smoothed = np.zeros(loss.shape[:-1]), np.empty(loss.shape)
   for i in range(loss.shape[-1]):
@@ -85,7 +81,7 @@ def smooth(loss: np.ndarray, beta: float) -> np.ndarray:
 
 
 def divergence(smoothed: np.ndarray) -> int:
-  """The first step of [T] that is not finite or far above the lowest, or T."""
+  """Returns the first step of [T] that is not finite or too high, or T."""
   with np.errstate(invalid="ignore"):
     lowest = np.fmin.accumulate(smoothed)
     bad = ~(smoothed <= _DIVERGED * lowest) | ~np.isfinite(smoothed)
@@ -93,7 +89,7 @@ def divergence(smoothed: np.ndarray) -> int:
 
 
 def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
-  """The rates that a curve suggests.
+  """Reads the rates that a curve suggests.
 
   Args:
     rate: [T].
@@ -101,14 +97,16 @@ def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
     end: steps before it diverges.
 
   Raises:
-    UserError: there is nothing to read, as it diverges at once or never falls.
+    UserError: it diverges at once, or never falls.
   """
   first = len(rate) // _SKIPPED
   part = smoothed[first:end]
   if len(part) < 2 or np.argmin(part) == 0:
     raise UserError(
-      f"the loss does not fall after the rate {rate[first]:.2g}; take a lower "
-      "--low, or more --steps."
+      "range",
+      "--low",
+      f"the loss does not fall above the rate {rate[first]:.2g}; try a lower "
+      "--low or more --steps",
     )
   lowest = first + int(np.argmin(part))
   slope = np.diff(part) / np.diff(np.log(rate[first:end]))
@@ -123,40 +121,45 @@ def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
 def range_test(
   run: RunSpec, rate: np.ndarray, pools: Mapping[str, Pool]
 ) -> Curves:
-  """Trains a run whose optimiser's rate is that of each step.
+  """Trains a run and measures loss and accuracy.
 
-  The accuracy is that on "valid" with batch norms by the batch, as in training:
-  their running statistics would be those of another, slower network.
+  The accuracy is that on "valid" in train mode, as running statistics of batch
+  norms would be those of an earlier, slower network.
 
   Args:
-    run: of T steps, evaluated as often as the accuracy is wanted.
-    rate: [T], what its optimiser does.
+    run: of T steps; `num_evals` measurements of the accuracy.
+    rate: [T], the learning rates of its optimizer.
     pools: "train", "probe" and "valid".
   """
   score = make_score(
-    _as_in_training(run.model), run.gather, run.batch_size, run.trials_by
+    _in_train_mode(run.model),
+    run.gather,
+    run.batch_size,
+    run.trials_by,
+    run.loss,
   )
-  state = init_trials(run, pools["train"])
-  valid, variables = pools["valid"], (state.params, state.model_state)
-  program = compilation.compile_once(score, variables, valid)
+  state, valid = init_trials(run, pools["train"]), pools["valid"]
+  program = compilation.compile_once(
+    score, (state.params, state.model_state), valid
+  )
   loss, measured, accuracy = [], [], []
-  for stretch in trials.follow(run, pools, state):
-    variables = (stretch.state.params, stretch.state.model_state)
+  for chunk in trials.train_chunks(run, pools, state):
+    variables = (chunk.state.params, chunk.state.model_state)
     rank = np.asarray(program(variables, valid).rank)
-    loss.append(stretch.metrics.loss)
-    measured.append(stretch.done)
+    loss.append(chunk.metrics.loss)
+    measured.append(chunk.done)
     accuracy.append((rank < 1).mean(1))
-  wrong = stretch.exposure.diverged_step
+  diverged = chunk.exposure.diverged_step
   return Curves(
     rate,
     np.concatenate(loss, 1).astype(np.float64),
-    np.where(wrong > 0, wrong - 1, len(rate)),
+    np.where(diverged > 0, diverged - 1, len(rate)),
     np.array(measured),
     np.stack(accuracy, 1),
   )
 
 
-def _as_in_training(model: Model) -> Model:
+def _in_train_mode(model: Model) -> Model:
   def apply(key, params, model_state, image, *, train):
     del train
     return model.apply(key, params, model_state, image, train=True)
@@ -165,33 +168,26 @@ def _as_in_training(model: Model) -> Model:
 
 
 def table(curves: Curves, smoothed: np.ndarray) -> pd.DataFrame:
-  """A row per trial and step: rate, loss, smoothed loss, and accuracy."""
-  known = curves.measured - 1
-  parts = []
-  for trial, (loss, smooth_loss) in enumerate(
-    zip(curves.loss, smoothed, strict=True)
-  ):
-    accuracy = np.full(len(loss), math.nan)
-    accuracy[known] = curves.accuracy[trial]
-    parts.append(
-      pd.DataFrame(
-        {
-          "trial": trial,
-          "step": np.arange(1, len(loss) + 1),
-          "learning_rate": curves.rate,
-          "loss": loss,
-          "smoothed": smooth_loss,
-          "accuracy": accuracy,
-        }
-      )
-    )
-  return pd.concat(parts, ignore_index=True)
+  """Returns a row per trial and step."""
+  num_trials, num_steps = smoothed.shape
+  accuracy = np.full(smoothed.shape, np.nan)
+  accuracy[:, curves.measured - 1] = curves.accuracy
+  return pd.DataFrame(
+    {
+      "trial": np.repeat(np.arange(num_trials), num_steps),
+      "step": np.tile(np.arange(1, num_steps + 1), num_trials),
+      "learning_rate": np.tile(curves.rate, num_trials),
+      "loss": curves.loss.ravel(),
+      "smoothed": smoothed.ravel(),
+      "accuracy": accuracy.ravel(),
+    }
+  )
 
 
 def plot(
   curves: Curves, smoothed: np.ndarray, ends: Sequence[int], mean: Reading
 ) -> Figure:
-  """Loss and accuracy against the rate, with the rates that are read."""
+  """Draws loss and accuracy against the rate, with the rates that are read."""
   figure = Figure(figsize=(8, 7), layout="constrained")
   upper, lower = figure.subplots(2, 1, sharex=True)
   for trial, end in enumerate(ends):
@@ -214,66 +210,64 @@ def plot(
 
 
 def render(
-  curves: Curves,
-  ends: Sequence[int],
-  each: Sequence[Reading],
-  mean: Reading,
+  curves: Curves, ends: Sequence[int], each: Sequence[Reading], mean: Reading
 ) -> str:
-  """What was found, as text for a terminal."""
+  """Returns the readings as text for a terminal."""
 
   def spread(values: Sequence[float]) -> str:
-    return f"by trial {min(values):.2g} to {max(values):.2g}"
+    return f"trials: {min(values):.2g} to {max(values):.2g}"
 
-  at = [curves.rate[end] for end in ends if end < len(curves.rate)]
-  none = f"not up to {curves.rate[-1]:.2g}"
-  lines = [
-    f"lowest smoothed loss  {mean.lowest_loss:.4g} at the rate "
-    f"{mean.lowest:.2g} ({spread([one.lowest for one in each])})",
-    f"steepest descent      {mean.steepest:.2g} "
-    f"({spread([one.steepest for one in each])})",
-    f"divergence            {spread(at) if at else none}"
-    f"{f', {len(at)} of {len(ends)} trials' if at else ''}",
+  text = (
+    f"minimum of the smoothed loss: {mean.lowest_loss:.4g} at the rate "
+    f"{mean.lowest:.2g} ({spread([reading.lowest for reading in each])})\n"
+    f"steepest descent: at the rate {mean.steepest:.2g} "
+    f"({spread([reading.steepest for reading in each])})\n"
+  )
+  diverged = [curves.rate[end] for end in ends if end < len(curves.rate)]
+  if diverged:
+    text += f"diverged: {len(diverged)} of {len(ends)} ({spread(diverged)})\n"
+  else:
+    text += f"diverged: none up to the rate {curves.rate[-1]:.2g}\n"
+  text += (
     f"\nSuggested: --config.optimizer.learning_rate={mean.suggested:.2g}, a "
-    "tenth of the rate at the lowest loss.",
-  ]
+    "tenth of the rate at the minimum."
+  )
   if mean.falling:
-    lines.append("The loss still falls at the highest rate: raise --high.")
-  return "\n".join(lines)
+    text += "\nThe minimum is at the highest rate: raise --high."
+  return text
 
 
 def add_command(commands) -> None:
+  """Adds the command to argparse's subcommands."""
   parser = commands.add_parser(
     "lr",
     help="a learning rate, by the range test",
-    description="The learning-rate range test: a short run whose rate rises "
-    "exponentially, in all trials of the config.",
+    description="The learning-rate range test: a short run of all trials "
+    "whose rate rises exponentially.",
   )
   trials.add_arguments(parser, "runs/tune_lr")
-  for name, kind, default, what in (
+  for name, kind, default, text in (
     ("--low", float, 1e-6, "the first rate"),
-    ("--high", float, 10.0, "the last"),
+    ("--high", float, 10.0, "the last rate"),
     ("--steps", int, 200, "updates of each trial"),
     ("--beta", float, 0.9, "of the smoothing, in [0, 1)"),
   ):
     parser.add_argument(
-      name, type=kind, default=default, help=f"{what}; default %(default)s"
+      name, type=kind, default=default, help=f"{text}; default %(default)s"
     )
   parser.set_defaults(run=find)
 
 
 def find(args: argparse.Namespace, options: Sequence[str]) -> None:
-  """Makes the test of some arguments, and writes and prints what it found."""
+  """Runs the test, writes range.csv and range.png and prints the readings."""
   if not 0 < args.low < args.high < float("inf"):
-    raise UserError(
-      f"--low and --high must be rising rates above 0, got {args.low} and "
-      f"{args.high}."
-    )
+    text = f"expected 0 < low < high, got {args.low} and {args.high}"
+    raise UserError("range", "--low", text)
   if not 0 <= args.beta < 1:
-    raise UserError(f"--beta must be in [0, 1), got {args.beta}.")
+    raise UserError("range", "--beta", f"expected 0 <= β < 1, got {args.beta}")
   if args.steps < MEASUREMENTS:
-    raise UserError(
-      f"--steps must be at least {MEASUREMENTS}, got {args.steps}."
-    )
+    text = f"expected at least {MEASUREMENTS}, got {args.steps}"
+    raise UserError("range", "--steps", text)
   config = build.changed(
     trials.load_config(args, options),
     {
@@ -284,25 +278,20 @@ def find(args: argparse.Namespace, options: Sequence[str]) -> None:
       "optimizer.schedule": f"exponential(end={args.high!r})",
     },
   )
-  job, pools = trials.load_data(config, args.out)
-  run = sampler_run.make_run(job, config.baseline, pools)
-  pools["valid"] = trials.some_valid(job, _VALID)
-  rate = rates(args.low, args.high, args.steps)
-  report(range_test(run, rate, pools), args.beta, args.out)
-
-
-def report(curves: Curves, beta: float, out: pathlib.Path) -> None:
-  """Writes range.csv and range.png, and prints what they say."""
-  smoothed = smooth(curves.loss, beta)
+  build.build_experiment(config)
+  run, pools = trials.prepare(config, args.out, _MAX_VALID)
+  curves = range_test(run, rates(args.low, args.high, args.steps), pools)
+  smoothed = smooth(curves.loss, args.beta)
   ends = [
-    min(divergence(one), finite)
-    for one, finite in zip(smoothed, curves.finite.tolist(), strict=True)
+    min(divergence(trial), finite)
+    for trial, finite in zip(smoothed, curves.finite.tolist(), strict=True)
   ]
   each = [
-    read(curves.rate, one, end) for one, end in zip(smoothed, ends, strict=True)
+    read(curves.rate, trial, end)
+    for trial, end in zip(smoothed, ends, strict=True)
   ]
   mean = read(curves.rate, smoothed.mean(0), min(ends))
   figure = plot(curves, smoothed, ends, mean)
-  trials.write(out, "range", table(curves, smoothed), figure)
+  trials.write(args.out, "range", table(curves, smoothed), figure)
   print(render(curves, ends, each, mean))
-  print(f"\nTable and plot: {out}")
+  print(f"\nTable and plot: {args.out}")

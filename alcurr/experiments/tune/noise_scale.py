@@ -1,20 +1,21 @@
-"""The simple noise scale: the batch size beyond which examples are wasted.
+"""The simple noise scale: the batch size above which examples are wasted.
 
 McCandlish, Kaplan, Amodei et al., 2018, "An Empirical Model of Large-Batch
 Training": B_simple = tr(Σ) / |G|², where G is the gradient and Σ the covariance
-of an example's. With batches of B a run needs S (1 + B_simple / B) steps and
-E (1 + B / B_simple) examples, S and E the fewest of each: far below B_simple a
-larger batch costs no examples, far above it no steps are saved.
+of the gradients of single examples. With batches of B a run needs
+S (1 + B_simple / B) steps and E (1 + B / B_simple) examples, S and E the fewest
+of each. Far below B_simple a larger batch costs no examples; far above it, it
+saves no steps.
 
-It is read as their appendix A.1 does, from squared norms of gradients at two
-batch sizes, here B, the run's own, and M B: the mean of M gradients g_i. With
+As in appendix A.1, it is read from squared norms of gradients at two batch
+sizes: B, the run's, and M B, the mean of M gradients g_i. With
 m = |mean g_i|² and q = mean |g_i|²,
 
-  |G|² = (M m - q) / (M - 1),    tr(Σ) = B (q - m) M / (M - 1),
+  |G|² = (M m - q) / (M - 1),    tr(Σ) = B (q - m) M / (M - 1)
 
-of which neither is biased. Each is averaged over the trials before the ratio
-is taken. Where |G|² comes out below zero, the noise is more than M batches
-show, and there is no reading. Batch norms see batches of B, as in training.
+are unbiased. Each is averaged over the trials before the ratio is taken. There
+is no reading where |G|² is negative: the noise is too large for M batches.
+Batch norms see batches of B, as in training.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,22 +24,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alcurr.experiments.tune.trials import Stretch
-from alcurr.report.style import plain, styles
+from alcurr.experiments.tune import results
+from alcurr.experiments.tune.trials import TrainedChunk
 from alcurr.training import chunks, compilation
 from alcurr.training.run import RunSpec
-from alcurr.types import Array, Pool, TrainState
+from alcurr.types import Array, Pool, PyTree, TrainState
 
 BATCHES = 32  # M
-_MOMENTS = 5  # of a run, at the ends of its fifths
+_MEASUREMENTS = 5  # of a run, at the ends of its fifths
 
 
 class Norms(NamedTuple):
-  """Of the gradients of S trials at a moment."""
+  """Squared norms of gradients of S trials, after a number of steps."""
 
   step: int
   of_mean: np.ndarray  # [S] float, m
@@ -46,17 +46,19 @@ class Norms(NamedTuple):
 
 
 class Reading(NamedTuple):
+  """The noise scale and its two parts."""
+
   gradient: float  # |G|²
   noise: float  # tr(Σ)
-  scale: float  # B_simple; NaN where there is none
+  scale: float  # B_simple, or NaN
 
 
 def read(norms: Norms, batch_size: int) -> Reading:
-  """What the norms say; trials that are NaN are left out."""
-  going = np.isfinite(norms.of_mean) & np.isfinite(norms.mean)
-  if not going.any():
+  """Reads the noise scale, of the trials that are not NaN."""
+  finite = np.isfinite(norms.of_mean) & np.isfinite(norms.mean)
+  if not finite.any():
     return Reading(np.nan, np.nan, np.nan)
-  m, q = norms.of_mean[going].mean(), norms.mean[going].mean()
+  m, q = norms.of_mean[finite].mean(), norms.mean[finite].mean()
   gradient = (BATCHES * m - q) / (BATCHES - 1)
   noise = batch_size * (q - m) * BATCHES / (BATCHES - 1)
   scale = noise / gradient if gradient > 0 else np.nan
@@ -64,123 +66,103 @@ def read(norms: Norms, batch_size: int) -> Reading:
 
 
 def make_norms(run: RunSpec) -> Callable[[TrainState, Pool], Array]:
-  """A function (state, pool) -> (m, q) [2] of one trial.
+  """Returns a function (state, pool) -> (m, q) [2] of one trial.
 
-  The batches are drawn uniformly, whatever the run's sampler, and augmented as
-  it augments. They are others than those of its steps.
+  The gradients are those of the run's loss. The batches are drawn uniformly,
+  whatever the sampler, and augmented as in the run.
   """
 
-  def gradient(state: TrainState, pool: Pool, key: Array):
+  def gradient(state: TrainState, pool: Pool, key: Array) -> PyTree:
     key_index, key_augment, key_model = jax.random.split(key, 3)
-    count = pool.label.shape[0]
-    index = jax.random.randint(key_index, (run.batch_size,), 0, count)
+    num_examples = pool.label.shape[0]
+    index = jax.random.randint(key_index, (run.batch_size,), 0, num_examples)
     batch = run.gather(pool, index)
     if run.augment is not None:
       batch = batch._replace(image=run.augment(key_augment, batch.image))
 
-    def loss(params):
+    def mean_loss(params: PyTree) -> Array:
       logits, _ = run.model.apply(
         key_model, params, state.model_state, batch.image, train=True
       )
-      losses = optax.softmax_cross_entropy_with_integer_labels(
-        logits, batch.label
-      )
-      return losses.mean()
+      return run.loss(logits, batch.label).mean()
 
-    return jax.grad(loss)(state.params)
+    return jax.grad(mean_loss)(state.params)
 
   def norms(state: TrainState, pool: Pool) -> Array:
-    # Apart from the keys of the step, which are split from this one.
+    # The keys of a step are split from this key, not folded in.
     key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BATCHES)
 
     def add(carry, key):
       mean, square = carry
-      one = gradient(state, pool, key)
-      mean = jax.tree.map(lambda a, b: a + b / BATCHES, mean, one)
-      return (mean, square + _squared(one) / BATCHES), None
+      grads = gradient(state, pool, key)
+      mean = jax.tree.map(lambda a, b: a + b / BATCHES, mean, grads)
+      return (mean, square + _squared_norm(grads) / BATCHES), None
 
     zero = jax.tree.map(jnp.zeros_like, state.params)
     keys = jax.random.split(key, BATCHES)
     (mean, square), _ = jax.lax.scan(add, (zero, jnp.float32(0)), keys)
-    return jnp.stack([_squared(mean), square])
+    return jnp.stack([_squared_norm(mean), square])
 
   return norms
 
 
-def _squared(tree: Any) -> Array:
+def _squared_norm(tree: PyTree) -> Array:
   return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))
 
 
 def make_gauge(
-  run: RunSpec, pool: Pool, found: list[Norms]
-) -> Callable[[Stretch], None]:
-  """A function that adds to `found` what it measures of a run on its way.
+  run: RunSpec, pool: Pool, measured: list[Norms]
+) -> Callable[[TrainedChunk], None]:
+  """Returns a function that measures a run after its chunks.
 
   Args:
     run: of S trials.
     pool: that it trains on.
-    found: grows by the norms at each fifth of the run.
+    measured: receives the norms after each fifth of the run.
   """
-  every = chunks.over_trials(make_norms(run), run.trials_by)
-  # Lengths of chunks differ: at the first end at or after each fifth.
-  due = [-(-run.num_steps * i // _MOMENTS) for i in range(1, _MOMENTS + 1)]
+  norms = chunks.over_trials(make_norms(run), run.trials_by)
+  # At the end of the first chunk that reaches each fifth.
+  due = [
+    -(-run.num_steps * i // _MEASUREMENTS) for i in range(1, _MEASUREMENTS + 1)
+  ]
 
-  def look(stretch: Stretch) -> None:
-    if not due or stretch.done < due[0]:
+  def gauge(chunk: TrainedChunk) -> None:
+    if not due or chunk.done < due[0]:
       return
-    while due and due[0] <= stretch.done:
+    while due and due[0] <= chunk.done:
       due.pop(0)
-    program = compilation.compile_once(every, stretch.state, pool)
-    of_mean, mean = np.asarray(program(stretch.state, pool), np.float64).T
-    wrong = stretch.exposure.diverged_step > 0
-    found.append(
-      Norms(
-        stretch.done,
-        np.where(wrong, np.nan, of_mean),
-        np.where(wrong, np.nan, mean),
-      )
-    )
+    program = compilation.compile_once(norms, chunk.state, pool)
+    values = np.asarray(program(chunk.state, pool), np.float64)  # [S, 2]
+    values[chunk.exposure.diverged_step > 0] = np.nan
+    measured.append(Norms(chunk.done, values[:, 0], values[:, 1]))
 
-  return look
+  return gauge
 
 
 def rows(
-  values: dict[str, Any], batch_size: int, found: Iterable[Norms]
+  values: dict[str, Any], batch_size: int, measured: Iterable[Norms]
 ) -> list[dict[str, Any]]:
-  """A row for each moment of a run.
+  """Returns a row for each measurement of a run.
 
   Args:
-    values: of the fields that the run differs in.
-    batch_size: its own.
-    found: its norms.
+    values: of the fields that tell the run from others.
+    batch_size: of the run.
+    measured: its norms.
   """
   return [
     values
     | {"step": norms.step, "examples": norms.step * batch_size}
     | read(norms, batch_size)._asdict()
-    for norms in found
+    for norms in measured
   ]
 
 
 def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
-  """The noise scale against examples seen, beside the batch sizes tried."""
+  """Draws the noise scales over the runs, and the batch sizes."""
   figure = Figure(figsize=(8, 5), layout="constrained")
   axis = figure.subplots()
-  lines = {
-    ", ".join(f"{f}={v}" for f, v in zip(fields, values, strict=True)): part
-    for values, part in table.groupby(list(fields), sort=False)
-  }
-  for (name, part), look in zip(
-    lines.items(), styles(lines).values(), strict=True
-  ):
-    axis.plot(
-      part["examples"],
-      part["scale"],
-      color=look.color,
-      linestyle=look.line,
-      marker=".",
-      label=plain(name),
-    )
+  for part, look in results.lines(table, fields):
+    axis.plot(part["examples"], part["scale"], **look)
   for size in sorted(table["batch_size"].unique()):
     axis.axhline(size, color="0.6", lw=0.8, ls=":")
     axis.annotate(
@@ -197,16 +179,15 @@ def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
 
 
 def render(table: pd.DataFrame) -> str:
-  """What it says of the batch sizes, as text for a terminal."""
+  """Returns the last noise scale of each batch size as text."""
   last = table.groupby("batch_size", sort=False).tail(1)
-  words = [
+  scales = [
     f"{row.batch_size}: {row.scale:.3g}"
     if np.isfinite(row.scale)
-    else f"{row.batch_size}: more than {BATCHES} batches show"
+    else f"{row.batch_size}: too noisy to measure"
     for row in last.itertuples()
   ]
   return (
-    "Simple noise scale at the end, by batch size: "
-    f"{'; '.join(words)}. Batches far below it waste no examples, batches far "
-    "above it save no steps."
+    f"Simple noise scale at the end, by batch size: {'; '.join(scales)}. "
+    "Far smaller batches waste no examples; far larger ones save no steps."
   )

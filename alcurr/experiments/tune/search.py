@@ -1,20 +1,20 @@
-"""python -m alcurr.experiments.tune search --config=FILE FIELD=RANGE [...] [--count 30]
+"""python -m alcurr.experiments.tune search --config=FILE FIELD=RANGE [...]
 
-More than a grid: combinations that Optuna's tree-structured Parzen estimator
-(Bergstra et al., 2011) proposes from what the ones before came to. Each is run
-as `grid` runs it and judged by its mean top-1 on the valid drawings; one whose
-trials all go wrong counts as 0.
+Searches ranges for combinations that the tree-structured Parzen estimator of
+Optuna proposes from the results so far (Bergstra et al., 2011, "Algorithms for
+Hyper-Parameter Optimization"). Each is run as by `grid` and judged by its mean
+top-1 on the valid pool; it counts as 0 if all trials diverge.
 
-A range is `1e-4..1e-1`, whole numbers for a field of whole numbers, with `:log`
-after it to search in its logarithm; or values with commas. Proposals and what
-they came to are kept in `study.db`, an SQLite file of Optuna's: the same
-command goes on from there, to the proposals that it would have come to anyway.
+A range is `1e-4..1e-1`, of integers for a field of integers, with `:log` after
+it for a log scale; or values with commas. Proposals and results are saved in
+`study.db`, an SQLite file of Optuna. Rerunning the command resumes the search
+with the same proposals.
 """
 
 import argparse
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,90 +30,80 @@ from alcurr.experiments.tune import grid, results, trials
 STUDY = "study.db"
 
 
-class Range(NamedTuple):
-  """What a field may be."""
-
-  values: tuple[Any, ...]  # the two ends, or the choices
-  between: bool  # whether all between the ends are
-  log: bool = False
+# A distribution of Optuna: CategoricalDistribution, IntDistribution, ...
+Distribution = Any
 
 
-def parse_ranges(config: ConfigDict, texts: Sequence[str]) -> dict[str, Range]:
-  """The range of each field, in the order given.
+def parse_ranges(
+  optuna: Any, config: ConfigDict, texts: Sequence[str]
+) -> dict[str, Distribution]:
+  """Parses the range of each field.
 
   Raises:
-    UserError: not of that form, no such field, or a value of another type.
+    UserError: another form, an unknown field, or a value of another type.
   """
-  found: dict[str, Range] = {}
+  kinds, ranges = optuna.distributions, {}
   for text in texts:
     field, _, values = text.partition("=")
-    if field in found:
-      raise UserError(f"{text!r}: {field} comes twice; write each field once.")
+    if field in ranges:
+      raise UserError("conflict", field, "expected one range, got two")
     low, dots, rest = values.partition("..")
-    # Of texts, which have no range, dots may be a part.
-    known = grid.parse_fields(config, [f"{field}={low}" if dots else text])
-    numbers = all(type(v) in (int, float) for v in known[field])
-    if dots and numbers:
-      high, _, log = rest.partition(":")
-      if log not in ("", "log"):
-        raise UserError(f"{text!r}: after the range there may be :log alone.")
-      ends = (known[field][0], loader.value_of(config, field, high))
-      found[field] = Range(ends, between=True, log=bool(log))
-      _check_ends(text, found[field])
-    else:
+    parsed = grid.parse_fields(config, [f"{field}={low}" if dots else text])
+    kind = type(parsed[field][0])
+    # Dots may be part of a text, which has no range.
+    if not dots or kind not in (int, float):
       choices = grid.parse_fields(config, [text])[field]
-      found[field] = Range(tuple(choices), between=False)
-  return found
+      ranges[field] = kinds.CategoricalDistribution(choices)
+      continue
+    high, _, scale = rest.partition(":")
+    low, high = parsed[field][0], loader.value_of(config, field, high)
+    if scale not in ("", "log"):
+      raise UserError("syntax", field, f"expected :log or nothing, got {scale}")
+    if not (low < high and np.isfinite([low, high]).all()):
+      raise UserError("range", field, f"expected low < high, got {low}, {high}")
+    make = kinds.IntDistribution if kind is int else kinds.FloatDistribution
+    try:
+      ranges[field] = make(low, high, log=scale == "log")
+    except ValueError as error:
+      raise UserError("range", field, str(error)) from error
+  return ranges
 
 
-def _check_ends(text: str, one: Range) -> None:
-  low, high = one.values
-  if not (np.isfinite(low) and np.isfinite(high) and low < high):
-    raise UserError(f"{text!r}: a range rises, such as 1e-4..1e-1.")
-  if one.log and low <= 0:
-    raise UserError(f"{text!r}: only numbers above 0 have a logarithm.")
+def _values(allowed: Distribution) -> tuple[Any, ...]:
+  """Returns the choices, or the two ends."""
+  return getattr(allowed, "choices", None) or (allowed.low, allowed.high)
 
 
-def propose(optuna: Any, ranges: Mapping[str, Range]) -> dict[str, Any]:
-  """What Optuna is to choose from, by field."""
-  kinds = optuna.distributions
-  chosen = {}
-  for field, one in ranges.items():
-    if not one.between:
-      chosen[field] = kinds.CategoricalDistribution(one.values)
-    elif isinstance(one.values[0], int):
-      chosen[field] = kinds.IntDistribution(*one.values, log=one.log)
-    else:
-      chosen[field] = kinds.FloatDistribution(*one.values, log=one.log)
-  return chosen
-
-
-def plot(table: pd.DataFrame, ranges: Mapping[str, Range]) -> Figure:
-  """Top-1 of all combinations, against each field; the later the darker."""
+def plot(table: pd.DataFrame, ranges: Mapping[str, Distribution]) -> Figure:
+  """Draws top-1 against each field; later combinations are darker."""
   figure = Figure(figsize=(4 * len(ranges), 4), layout="constrained")
   axes = figure.subplots(1, len(ranges), sharey=True, squeeze=False)[0]
-  for axis, (field, one) in zip(axes, ranges.items(), strict=True):
-    x = table[field] if one.between else table[field].astype(str)
+  for axis, (field, allowed) in zip(axes, ranges.items(), strict=True):
+    is_number = hasattr(allowed, "low")
+    x = table[field] if is_number else table[field].astype(str)
     axis.scatter(x, table["top1"], c=table["number"], cmap="Blues", ec="0.4")
-    axis.set(xlabel=field, xscale="log" if one.log else axis.get_xscale())
+    axis.set_xlabel(field)
+    if is_number and allowed.log:
+      axis.set_xscale("log")
     axis.grid(alpha=0.3)
   axes[0].set_ylabel("top-1 accuracy on valid")
   return figure
 
 
 def add_command(commands) -> None:
+  """Adds the command to argparse's subcommands."""
   parser = commands.add_parser(
     "search",
-    help="combinations from ranges, by what the ones before came to",
-    description="Searches ranges of some fields with Optuna, each combination "
-    "run as in a grid; the same command goes on where one was stopped.",
+    help="combinations from ranges, proposed from the results so far",
+    description="Searches ranges of some fields with Optuna. Each combination "
+    "is run as in a grid; rerunning the command resumes the search.",
   )
   trials.add_arguments(parser, "runs/tune_search")
   parser.add_argument(
     "--count",
     type=int,
     default=30,
-    help="combinations in all; default %(default)s",
+    help="number of combinations; default %(default)s",
   )
   parser.add_argument(
     "fields",
@@ -121,46 +111,45 @@ def add_command(commands) -> None:
     nargs="+",
     help=f"such as {results.RATE}=1e-4..1e-1:log or batch_size=16,32,64",
   )
-  parser.set_defaults(run=search)
+  parser.set_defaults(run=run_search)
 
 
-def search(args: argparse.Namespace, options: Sequence[str]) -> None:
-  """Makes the search of some arguments, or goes on with it."""
+def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
+  """Runs or resumes a search; table and plot grow with it."""
   optuna = _import_optuna()
-  config = trials.load_config(args, options, goes_on=STUDY)
-  ranges = parse_ranges(config, args.fields)
+  config = trials.load_config(args, options, resumes=STUDY)
+  ranges = parse_ranges(optuna, config, args.fields)
   if args.count < 1:
-    raise UserError(f"--count must be at least 1, got {args.count}.")
-  for field, one in ranges.items():
-    for value in one.values:
+    raise UserError(
+      "range", "--count", f"expected at least 1, got {args.count}"
+    )
+  for field, allowed in ranges.items():
+    for value in _values(allowed):
       build.build_experiment(build.changed(config, {field: value}))
   with lock.locked(args.out, "--out"):
     study = _open_study(optuna, config, ranges, args.out)
     for number in range(len(_finished(study)), args.count):
-      # Of a seed for each, so that a search that goes on is the same.
+      # A seed for each proposal, so that a resumed search repeats them.
       study.sampler = optuna.samplers.TPESampler(seed=config.seed + number)
-      trial = study.ask(propose(optuna, ranges))
-      values = {field: trial.params[field] for field in ranges}
-      one = build.changed(config, values)
-      rates = [one.optimizer.learning_rate]
-      name = f"{number + 1} of {args.count}"
-      (row,) = grid.try_rates(one, name, rates, args.out)
+      trial = study.ask(ranges)
+      own = build.changed(config, trial.params)
+      name, rate = f"{number + 1} of {args.count}", own.optimizer.learning_rate
+      (row,) = grid.try_rates(own, name, [rate], args.out)
       trial.set_user_attr("row", files.plain(row))
       study.tell(trial, float(np.nan_to_num(row["top1"])))
       table = _table(study, ranges)
       trials.write(args.out, "search", table, plot(table, ranges))
     table = _table(study, ranges)
-  print(results.in_words(table, list(ranges)))
-  print(results.best_options(table, list(ranges)))
+  print(results.render(table, list(ranges)))
   print(f"\nTable and plot: {args.out}")
 
 
 def _import_optuna() -> Any:
   try:
-    import optuna  # of an extra, which not everyone has
+    import optuna  # an optional dependency
   except ImportError as error:
     raise UserError(
-      "search needs Optuna; install it with pip install 'alcurr[tune]'."
+      "package", "search", "needs Optuna: pip install 'alcurr[tune]'"
     ) from error
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   return optuna
@@ -169,27 +158,31 @@ def _import_optuna() -> Any:
 def _open_study(
   optuna: Any,
   config: ConfigDict,
-  ranges: Mapping[str, Range],
+  ranges: Mapping[str, Distribution],
   out: pathlib.Path,
 ) -> Any:
-  """The study of a folder, a new one or that of just this search."""
-  request = {
-    "config": files.plain(config.to_dict()),
-    "ranges": {field: list(one) for field, one in ranges.items()},
-  }
+  """Opens the study of a folder, or creates it.
+
+  Raises:
+    UserError: the folder holds another search.
+  """
   study = optuna.create_study(
     storage=f"sqlite:///{(out / STUDY).absolute()}",
     study_name="search",
     direction="maximize",
     load_if_exists=True,
   )
-  mine = cache.digest(request)
-  if study.user_attrs.setdefault("request", mine) != mine:
+  settings = {
+    "config": files.plain(config.to_dict()),
+    "ranges": {field: str(allowed) for field, allowed in ranges.items()},
+  }
+  digest = cache.digest(settings)
+  if study.user_attrs.setdefault("settings", digest) != digest:
     raise UserError(
-      f"{out} holds a search of other settings; name another --out."
+      "mismatch", "--out", f"{out} holds a search with other settings"
     )
-  study.set_user_attr("request", mine)
-  # Of a process that was stopped: it is proposed again.
+  study.set_user_attr("settings", digest)
+  # Combinations of an interrupted process are proposed again.
   for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
     study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
   return study
@@ -199,8 +192,8 @@ def _finished(study: Any) -> list[Any]:
   return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
 
 
-def _table(study: Any, ranges: Mapping[str, Range]) -> pd.DataFrame:
-  """A row for each combination that was run, in their order."""
+def _table(study: Any, ranges: Mapping[str, Distribution]) -> pd.DataFrame:
+  """Returns a row for each finished combination, in their order."""
   rows = [
     {"number": number}
     | {field: trial.params[field] for field in ranges}
@@ -208,7 +201,7 @@ def _table(study: Any, ranges: Mapping[str, Range]) -> pd.DataFrame:
     for number, trial in enumerate(_finished(study), start=1)
   ]
   table = pd.DataFrame(rows)
-  # JSON has no word for NaN.
+  # JSON has no NaN.
   numbers = [name for name in table if name not in ranges]
   table[numbers] = table[numbers].apply(pd.to_numeric)
   return table

@@ -1,7 +1,6 @@
-"""What the commands share: one sampler's config, and its trials step by step.
+"""What the commands share: the config of one sampler, and its training.
 
-Nothing is kept of such a run but what its command makes of it: no checkpoints,
-no rows, no report.
+No checkpoints, rows or reports are written.
 """
 
 import argparse
@@ -15,13 +14,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import files, lock, paths
+from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import make_pool
-from alcurr.experiments import preemption, runner, setup
+from alcurr.experiments import preemption, runner, sampler_run, setup
 from alcurr.experiments.config import build, loader
-from alcurr.experiments.sampler_run import ExperimentContext
 from alcurr.report import figures
 from alcurr.training import exposure, step
 from alcurr.training.run import (
@@ -34,52 +32,51 @@ from alcurr.training.run import (
 from alcurr.types import Pool, TrainState
 
 
-class Stretch(NamedTuple):
-  """What a chunk of steps has come to."""
+class TrainedChunk(NamedTuple):
+  """A chunk of steps that was trained."""
 
-  done: int  # steps of each trial, this chunk's too
-  state: TrainState  # [S]; the next chunk overwrites it
-  metrics: step.Metrics  # [S, T, ...] of this chunk, on the host
+  done: int  # steps of each trial up to its end
+  state: TrainState  # [S] after it; the next chunk overwrites it
+  metrics: step.Metrics  # [S, T, ...], on the host
   exposure: exposure.Exposure  # of all chunks so far
 
 
-def follow(
+def train_chunks(
   run: RunSpec, pools: Mapping[str, Pool], state: TrainState
-) -> Iterator[Stretch]:
+) -> Iterator[TrainedChunk]:
   """Trains all trials of a run, chunk by chunk.
 
   Args:
-    run: what to train and how.
-    pools: "train", and "probe" for the sampler's signals.
-    state: [S], where they begin; it is given away.
+    run: of S trials.
+    pools: "train", and "probe" for the signals of the sampler.
+    state: [S], at step 0; it is donated.
 
   Raises:
-    FaultError: a law of `laws` was broken.
+    FaultError: an invariant was violated.
   """
-  pool, probe = pools["train"], pools["probe"]
-  steps = make_steps(run)
+  pool, steps = pools["train"], make_steps(run)
   lengths, _ = chunk_lengths(
     run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
   )
   chunks = compile_chunks(run, steps, lengths, state, pools)
-  pool_of = chunk_pools(chunks, state, pool)
-  so_far = exposure.init_exposure(len(run.seeds), pool.label.shape[0])
+  pool_of_chunk = chunk_pools(chunks, state, pool)
+  seen = exposure.init_exposure(len(run.seeds), pool.label.shape[0])
   done = 0
   for length in lengths:
     state, metrics = chunks.program(
-      state, jnp.int32(length), next(pool_of), probe
+      state, jnp.int32(length), next(pool_of_chunk), pools["probe"]
     )
     metrics = jax.device_get(metrics)
     metrics = jax.tree.map(lambda x, n=length: x[:, :n], metrics)
-    so_far = exposure.add(so_far, metrics, done, run.on_nonfinite, run.name)
+    seen = exposure.add(seen, metrics, done, run.on_nonfinite, run.name)
     done += length
-    yield Stretch(done, state, metrics, so_far)
+    yield TrainedChunk(done, state, metrics, seen)
 
 
 def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-  """The options of every command."""
+  """Adds the options of every command."""
   parser.add_argument(
-    "--config", required=True, metavar="FILE", help="as of alcurr.main"
+    "--config", required=True, metavar="FILE", help="as for alcurr.main"
   )
   parser.add_argument(
     "--sampler",
@@ -96,69 +93,72 @@ def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
 
 
 def load_config(
-  args: argparse.Namespace, options: Sequence[str], goes_on: str | None = None
+  args: argparse.Namespace, options: Sequence[str], resumes: str | None = None
 ) -> ConfigDict:
-  """The config of one sampler alone, checked; nothing is made.
+  """Loads and checks the config of one sampler; nothing is written.
 
   Args:
-    args: of `add_arguments`.
+    args: with the arguments of `add_arguments`.
     options: `--config.field=value`.
-    goes_on: a file in whose presence the folder need not be empty.
+    resumes: a file; if it is in the folder, that need not be empty.
+
+  Returns:
+    The config with this sampler alone; its `run` fields replace the shared.
 
   Raises:
-    UserError: a mistake in them, or a folder that cannot be used.
+    UserError: a mistake in the arguments, or a folder that cannot be used.
   """
   config = loader.load_with(args.config, options)
   build.build_experiment(config)
   name = args.sampler or config.baseline
   if name not in config.samplers:
-    known = ", ".join(sorted(config.samplers))
-    raise UserError(f"--sampler: no {name!r} in the config. Known: {known}.")
+    raise UserError(
+      "unknown",
+      "--sampler",
+      f"no {name!r}. {specs.nearest(name, config.samplers)}",
+    )
   paths.check_can_make(args.out, "--out")
-  found = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
-  if found - {lock.NAME} and goes_on not in found:
-    raise UserError(f"--out {args.out} holds files; name an empty folder.")
-  return alone(config, name)
+  names = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
+  if names - {lock.NAME} and resumes not in names:
+    raise UserError(
+      "exists", "--out", f"expected an empty folder, {args.out} holds files"
+    )
+  config = build.run_config(config, name)
+  sampler = {k: v for k, v in config.samplers[name].items() if k != "run"}
+  with config.unlocked():
+    config.samplers = ConfigDict({name: sampler})
+    config.baseline = name
+    config.budget_basis = "examples"
+  return config
 
 
-def alone(config: ConfigDict, name: str) -> ConfigDict:
-  """A sampler's config, in which it is alone: its `run` is the config's own."""
-  mine = build.run_config(config, name)
-  sampler = {k: v for k, v in mine.samplers[name].items() if k != "run"}
-  with mine.unlocked():
-    mine.samplers = ConfigDict({name: sampler})
-    mine.baseline = name
-    mine.budget_basis = "examples"
-  return mine
+def prepare(
+  config: ConfigDict, out: pathlib.Path, max_valid: int
+) -> tuple[RunSpec, dict[str, Pool]]:
+  """Makes the run of a config with one sampler, and its pools on the device.
 
-
-def load_data(
-  config: ConfigDict, out: pathlib.Path
-) -> tuple[ExperimentContext, dict[str, Pool]]:
-  """The data of a config, on the device and scored if its sampler asks.
-
-  What can be used again is kept in the folder `cache` beside `out`, as that of
-  an experiment is.
+  Args:
+    config: of `load_config`.
+    out: the output folder, which is made; `cache` next to it is reused, as an
+      experiment does.
+    max_valid: most examples of the valid pool.
   """
   cache_dir = build.cache_dir(config, out)
-  job = setup.load_context(build.build_experiment(config), cache_dir)
-  setup.check_fit(job, setup.host_pools(job))
+  context = setup.load_context(build.build_experiment(config), cache_dir)
+  setup.check_fit(context, setup.host_pools(context))
   out.mkdir(parents=True, exist_ok=True)
   pools, _ = runner.make_pools(
-    job, cache_dir, out / "difficulty", preemption.Signals()
+    context, cache_dir, out / "difficulty", preemption.Signals()
   )
-  return job, pools
-
-
-def some_valid(job: ExperimentContext, count: int) -> Pool:
-  """At most so many of the valid drawings, on the device."""
-  return make_pool(sources.first_by_key(job.parts["valid"], count))
+  run = sampler_run.make_run(context, config.baseline, pools)
+  valid = sources.first_by_key(context.parts["valid"], max_valid)
+  return run, pools | {"valid": make_pool(valid)}
 
 
 def write(
   folder: pathlib.Path, stem: str, table: pd.DataFrame, figure: Figure
 ) -> None:
-  """A table and its plot, `<stem>.csv` and `<stem>.png`, in a folder."""
+  """Writes a table and its plot as `<stem>.csv` and `<stem>.png`."""
   figures.write_csv(folder / f"{stem}.csv", table)
   files.write_file(
     folder / f"{stem}.png", lambda file: figure.savefig(file, format="png")

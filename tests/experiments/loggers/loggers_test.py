@@ -1,19 +1,24 @@
-"""The fields of a config, the registry, and the command."""
+"""The fields of the config, and the command."""
 
 import importlib.util
 import json
 import shutil
 
-import left
 import pytest
+import saved
 
 from alcurr.core import lock
-from alcurr.core.errors import UserError
+from alcurr.core.errors import FaultError, UserError
 from alcurr.experiments import loggers
 from alcurr.experiments.config import schema
-from alcurr.experiments.loggers import __main__ as main__
+from alcurr.experiments.loggers import __main__ as command
 from alcurr.experiments.workdir import check_workdir
 from configs import default
+
+
+@pytest.fixture
+def installed(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
 
 
 @pytest.mark.parametrize(
@@ -24,102 +29,106 @@ from configs import default
     ("mlflow, tensorboard", ["mlflow", "tensorboard"]),
   ],
 )
-def test_names(text, names, monkeypatch):
-  monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+def test_names(text, names, installed):
   assert loggers.parse(text) == names
 
 
 @pytest.mark.parametrize(
-  ("text", "uri", "said"),
+  ("text", "uri", "code", "place"),
   [
-    (
-      "tensorbord",
-      "",
-      "no 'tensorbord'. Known: mlflow, none, tensorboard. Did",
-    ),
-    ("", "", "no ''. Known"),
-    ("tensorboard,", "", "no ''. Known"),
-    ("none,tensorboard", "", "or none alone"),
-    ("tensorboard,tensorboard", "", "name each tracker once"),
-    ("tensorboard", "http://x", "add --config.tracking=mlflow"),
-    ("mlflow", "htp://x", "write an address such as"),
-    ("mlflow", "/tmp/x", "write an address such as"),
+    ("tensorbord", "", "unknown", "tracking"),
+    ("", "", "unknown", "tracking"),
+    ("tensorboard,", "", "unknown", "tracking"),
+    ("none,tensorboard", "", "conflict", "tracking"),
+    ("tensorboard,tensorboard", "", "conflict", "tracking"),
+    ("tensorboard", "http://x", "conflict", "tracking_uri"),
+    ("mlflow", "htp://x", "syntax", "tracking_uri"),
+    ("mlflow", "/tmp/x", "syntax", "tracking_uri"),
   ],
 )
-def test_mistakes(text, uri, said, monkeypatch):
-  monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+def test_mistakes(text, uri, code, place, installed):
   with pytest.raises(UserError) as mistake:
     loggers.check(text, uri)
-  assert said in str(mistake.value)
+  assert (mistake.value.code, mistake.value.place) == (code, place)
 
 
-def test_what_is_not_installed_is_told_before_anything_is_built(
-  monkeypatch, tmp_path
-):
+def test_a_misspelt_logger_is_corrected(installed):
+  with pytest.raises(UserError) as mistake:
+    loggers.check("tensorbord", "")
+  assert "tensorboard?" in mistake.value.text
+
+
+@pytest.mark.parametrize(
+  ("name", "remedy"),
+  [("mlflow", "'alcurr[mlflow]'"), ("tensorboard", "'tensorboardX'")],
+)
+def test_a_missing_package_is_named(name, remedy, monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(UserError, match=r"pip install 'alcurr\[mlflow\]'"):
-    loggers.check("mlflow", "")
-  with pytest.raises(UserError, match="pip install 'tensorboardX'"):
-    loggers.check("tensorboard", "")
+  with pytest.raises(UserError) as mistake:
+    loggers.check(name, "")
+  assert (mistake.value.code, mistake.value.place) == ("package", "tracking")
+  assert remedy in mistake.value.text
   loggers.check("none", "")
 
 
-def test_where_it_is_shown_decides_nothing(tmp_path):
-  """Nor does an experiment from before the fields refuse to go on."""
+def test_trackers_decide_nothing(tmp_path):
+  """An experiment without the fields can be resumed and predict."""
   config = default.get_config()
-  there = config.to_dict()
-  del there["tracking"], there["tracking_uri"]
-  (tmp_path / "config.json").write_text(json.dumps(there))
+  record = config.to_dict()
+  del record["tracking"], record["tracking_uri"]
+  (tmp_path / "config.json").write_text(json.dumps(record))
   check_workdir(tmp_path, config)
   config.tracking = "none"
   check_workdir(tmp_path, config)
   del config.tracking, config.tracking_uri
-  schema.check(config, finished=True)  # its runs can be asked to predict
-  with pytest.raises(UserError, match=r"config\.tracking is missing"):
+  schema.check(config, finished=True)
+  with pytest.raises(UserError):
     schema.check(config)
   del config.seed
-  with pytest.raises(UserError, match=r"config\.seed is missing"):
+  with pytest.raises(UserError):
     schema.check(config, finished=True)
 
 
-def test_the_command_refuses_what_is_no_experiment(tmp_path, capsys):
+def test_only_an_experiment_can_be_sent(tmp_path, capsys):
   for folder in (tmp_path, tmp_path / "none"):
-    assert main__.main([str(folder)]) == 2
-    said = capsys.readouterr().err
-    assert "is no experiment: it has no config.json of one" in said
+    with pytest.raises(UserError) as mistake:
+      command.send(folder, "tensorboard")
+    assert mistake.value.code == "missing"
+    assert mistake.value.place == str(folder / "config.json")
+    assert command.main([str(folder)]) == 2
   (tmp_path / "config.json").write_text("[]")
-  assert main__.main([str(tmp_path)]) == 2
+  assert command.main([str(tmp_path)]) == 2
   assert not (tmp_path / "none").exists()
   assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
   capsys.readouterr()
-  assert main__.main([str(tmp_path), "--to=paper"]) == 2
+  assert command.main([str(tmp_path), "--to=paper"]) == 2
   assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_the_command_leaves_alone_what_runs(tmp_path, capsys):
-  workdir = left.write(tmp_path / "it")
+def test_a_running_experiment_is_refused(tmp_path):
+  workdir = saved.write(tmp_path / "it")
   with lock.locked(workdir):
-    assert main__.main([str(workdir)]) == 2
-  assert "is in use by process" in capsys.readouterr().err
+    assert command.main([str(workdir)]) == 2
   assert not (workdir / "tensorboard").exists()
 
 
-def test_the_command_tells_why_it_failed(tmp_path, capsys):
-  workdir = left.write(tmp_path / "it")
+def test_a_failure_is_one_line(tmp_path, capsys):
+  workdir = saved.write(tmp_path / "it")
   (workdir / "tensorboard").write_text("a file")
-  assert main__.main([str(workdir)]) == 1
-  said = capsys.readouterr().err
-  assert said.startswith("alcurr: tensorboard: FileExistsError: ")
-  assert said.endswith("mend that and run it again.\n")
-  assert said.count("\n") == 1
+  with pytest.raises(FaultError) as fault:
+    command.send(workdir, "tensorboard")
+  assert (fault.value.code, fault.value.place) == ("tracker", "tensorboard")
+  assert command.main([str(workdir)]) == 1
+  message = capsys.readouterr().err
+  assert message.startswith("alcurr: tensorboard: FileExistsError: ")
+  assert message.count("\n") == 1
 
 
-def test_a_sampler_whose_name_leads_elsewhere_is_refused(tmp_path, capsys):
-  workdir = left.write(tmp_path / "it")
+def test_a_sampler_cannot_name_another_folder(tmp_path):
+  workdir = saved.write(tmp_path / "it")
   config = json.loads((workdir / "config.json").read_text())
   config["samplers"]["../../out"] = {"name": "uniform"}
   (workdir / "config.json").write_text(json.dumps(config))
   shutil.copytree(workdir / "runs/uniform", tmp_path / "out")
-  assert main__.main([str(workdir)]) == 2
-  assert "names another folder" in capsys.readouterr().err
+  assert command.main([str(workdir)]) == 2
   assert not (workdir / "tensorboard").exists()

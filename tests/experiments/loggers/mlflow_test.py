@@ -1,21 +1,21 @@
-"""MLflow's own client finds what metrics.jsonl holds, once."""
+"""MLflow's own client finds every number of metrics.jsonl, once."""
 
 import json
 import pathlib
 import shutil
 
-import left
 import pytest
+import saved
 
 from alcurr.experiments import loggers
-from alcurr.experiments.loggers import __main__ as main__
+from alcurr.experiments.loggers import __main__ as command
 
 mlflow = pytest.importorskip("mlflow")
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
-  """An empty database: to make one takes seconds."""
+  """An empty database, which takes seconds to create."""
   path = tmp_path_factory.mktemp("mlflow") / "empty.db"
   mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
   return path
@@ -24,7 +24,7 @@ def database(tmp_path_factory):
 @pytest.fixture
 def workdir(tmp_path, database, monkeypatch):
   monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-  workdir = left.write(tmp_path / "it")
+  workdir = saved.write(tmp_path / "it")
   (workdir / "mlflow").mkdir()
   shutil.copy(database, workdir / "mlflow/mlflow.db")
   return workdir
@@ -35,7 +35,7 @@ def _client(workdir):
 
 
 def _runs(client, name="it"):
-  """Of an experiment, by what they are called; none is called as another."""
+  """Returns the runs of an experiment by name; names are unique."""
   experiment = client.get_experiment_by_name(name)
   found = client.search_runs([experiment.experiment_id])
   by_name = {run.info.run_name: run for run in found}
@@ -52,20 +52,20 @@ def _points(client, run):
   }
 
 
-def _all_told(client):
+def _assert_complete(client):
   runs = _runs(client)
-  for name in left.NAMES:
+  for name in saved.NAMES:
     for trial in (0, 1):
       run = runs[f"{name} {trial}"]
-      assert _points(client, run) == left.expected(name, trial)
+      assert _points(client, run) == saved.expected(name, trial)
   return runs
 
 
-def test_every_number_is_a_point_and_again_changes_nothing(workdir, capsys):
+def test_every_number_is_a_point_and_repeating_changes_nothing(workdir, capsys):
   client = _client(workdir)
   for _ in range(2):
-    assert main__.main([str(workdir), "--to=mlflow"]) == 0
-    runs = _all_told(client)
+    assert command.main([str(workdir), "--to=mlflow"]) == 0
+    runs = _assert_complete(client)
   assert len(runs) == 4
   number = client.get_experiment_by_name("it").experiment_id
   assert capsys.readouterr().out == 2 * (
@@ -75,118 +75,120 @@ def test_every_number_is_a_point_and_again_changes_nothing(workdir, capsys):
   )
   run = runs["bandit 1"]
   assert run.info.status == "FINISHED"
-  # As long as it was trained.
+  # The duration is that of the training.
   assert run.info.end_time - run.info.start_time == 10_001
   colors = {name: r.data.tags["mlflow.runColor"] for name, r in runs.items()}
   assert len(set(colors.values())) == 2
-  assert colors["bandit 0"] == colors["bandit 1"] == "#ff7f0e"  # as reported
+  assert colors["bandit 0"] == colors["bandit 1"] == "#ff7f0e"  # as in reports
   params = run.data.params
   assert params["sampler"] == "bandit" and params["trial"] == "1"
   assert params["seed"] == "8" and params["sampler.gain"] == "prediction_gain"
   assert params["model.name"] == "cnn" and params["batch_size"] == "32"
   assert not {"cache_dir", "checkpoint.steps", "tracking"} & params.keys()
-  of_all = _runs(client, "it report")["it report"].info.run_id
-  names = {file.path for file in client.list_artifacts(of_all)}
+  report = _runs(client, "it report")["it report"].info.run_id
+  names = {file.path for file in client.list_artifacts(report)}
   assert names == {"config.json", "report.html", "figures"}
-  page = client.download_artifacts(of_all, "report.html")
+  page = client.download_artifacts(report, "report.html")
   assert pathlib.Path(page).read_text() == "<p>report</p>"
   number = client.get_experiment_by_name("it").experiment_id
   note = client.get_experiment(number).tags["mlflow.note.content"]
-  assert f"runs/{of_all}/artifacts/report.html" in note
+  assert f"runs/{report}/artifacts/report.html" in note
   policy = client.list_artifacts(run.info.run_id)
   assert [file.path for file in policy] == ["policy.png"]
   assert not client.list_artifacts(runs["uniform 1"].info.run_id)
   assert (workdir / "mlflow/artifacts").is_dir()
 
 
-def _tracker(workdir, uri=""):
+def _logger(workdir, uri=""):
   config = json.loads((workdir / "config.json").read_text())
   experiment = loggers.Experiment(workdir, config, uri)
-  return loggers.TRACKERS["mlflow"].load()(experiment)
+  return loggers.LOGGERS["mlflow"].make(experiment)
 
 
-def test_a_run_that_was_cut_off_loses_and_doubles_nothing(workdir):
-  rows = left.rows("bandit")
-  first = _tracker(workdir)
+def test_a_resumed_run_neither_loses_nor_repeats_points(workdir):
+  rows = saved.rows("bandit")
+  first = _logger(workdir)
   first.begin("bandit", [])
-  first.write("bandit", rows[:5])
+  for row in rows[:5]:
+    first.write("bandit", row)
   first.close()
   client = _client(workdir)
   assert _runs(client)["bandit 0"].info.status == "KILLED"
-  # Steps that are made again come to the same, but for the seconds.
+  # Repeated steps give the same numbers, except for the seconds.
   again = [row | {"train_seconds": 99.0} for row in rows]
-  second = _tracker(workdir)
+  second = _logger(workdir)
   second.begin("bandit", rows[:2])
   assert _runs(client)["bandit 0"].info.status == "RUNNING"
-  second.write("bandit", again[2:])
-  # Its end is lost, and found in the files.
-  assert main__.main([str(workdir), "--to=mlflow"]) == 0
-  runs = _all_told(client)
+  for row in again[2:]:
+    second.write("bandit", row)
+  # Its end is lost, and read from the files.
+  assert command.main([str(workdir), "--to=mlflow"]) == 0
+  runs = _assert_complete(client)
   assert runs["bandit 0"].info.status == "FINISHED"
 
 
-def test_a_trial_that_went_wrong_says_so(workdir):
-  left.write_result(workdir, "bandit", wrong=True)
-  assert main__.main([str(workdir), "--to=mlflow"]) == 0
+def test_a_diverged_trial_has_failed(workdir):
+  saved.write_result(workdir, "bandit", diverged=True)
+  assert command.main([str(workdir), "--to=mlflow"]) == 0
   runs = _runs(_client(workdir))
   assert runs["bandit 0"].info.status == "FINISHED"
   assert runs["bandit 1"].info.status == "FAILED"
-  assert runs["bandit 1"].data.tags["wrong"] == "step 35: the loss"
+  assert runs["bandit 1"].data.tags["divergence"] == "step 35: the loss"
   assert "test/top1" not in runs["bandit 1"].data.metrics
 
 
 def test_two_experiments_in_one_database(workdir, tmp_path, monkeypatch):
-  """Of one name each has runs of its own, and a copy has those it had."""
+  """Two of one name have their own runs; a copy has those of its original."""
   monkeypatch.chdir(tmp_path)
   uri = f"sqlite:///{tmp_path}/it/mlflow/mlflow.db"
-  other = left.write(tmp_path / "other" / "it")
+  other = saved.write(tmp_path / "other" / "it")
   copy = tmp_path / "copy" / "it"
-  assert main__.main([str(other), "--to=mlflow", f"--uri={uri}"]) == 0
+  assert command.main([str(other), "--to=mlflow", f"--uri={uri}"]) == 0
   shutil.copytree(other, copy)
   monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-  assert main__.main([str(copy), "--to=mlflow"]) == 0
+  assert command.main([str(copy), "--to=mlflow"]) == 0
   client = mlflow.MlflowClient(uri)
   ids = [
     client.get_experiment_by_name(name).experiment_id
     for name in ("it", "it report")
   ]
   assert [len(client.search_runs([i])) for i in ids] == [4, 1]
-  assert main__.main([str(workdir), "--to=mlflow"]) == 0
+  assert command.main([str(workdir), "--to=mlflow"]) == 0
   assert [len(client.search_runs([i])) for i in ids] == [8, 2]
   assert {p.name for p in (other / "mlflow").iterdir()} == {"experiment.json"}
   assert (workdir / "mlflow/artifacts").is_dir()
   assert not (tmp_path / "mlruns").exists()
 
 
-def test_a_database_that_was_moved_writes_nowhere_else(workdir, capsys):
-  assert main__.main([str(workdir), "--to=mlflow"]) == 0
+def test_a_moved_database_writes_nowhere_else(workdir, capsys):
+  assert command.main([str(workdir), "--to=mlflow"]) == 0
   place = workdir.parent / "elsewhere"
   place.mkdir()
   moved = workdir.rename(place / "it")
-  assert main__.main([str(moved), "--to=mlflow"]) == 1
-  said = capsys.readouterr().err
-  assert "as it was made in another place; delete it, and it is made" in said
+  assert command.main([str(moved), "--to=mlflow"]) == 1
+  assert f"{moved}/mlflow: its artifacts are in" in capsys.readouterr().err
   assert not workdir.exists()
 
 
 def test_many_numbers_are_sent_in_batches(workdir):
-  tracker = _tracker(workdir)
+  logger = _logger(workdir)
   rows = [
     row | {"examples_seen": row["examples_seen"] + 2000 * turn}
     for turn in range(60)
-    for row in left.rows("bandit")
+    for row in saved.rows("bandit")
     if row["trial"] == 0
   ]
-  tracker.begin("bandit", rows)
+  logger.begin("bandit", rows)
   client = _client(workdir)
   points = _points(client, _runs(client)["bandit 0"])
   assert len(points["sampler/coverage"]) == 240
   assert sum(map(len, points.values())) > 1000
 
 
-def test_a_server_that_is_away_is_told_in_one_line(workdir, capsys):
-  # No one listens there.
+def test_an_absent_server_is_reported_in_one_line(workdir, capsys):
+  # Nothing listens there.
   argv = [str(workdir), "--to=mlflow", "--uri=http://127.0.0.1:9"]
-  assert main__.main(argv) == 1
-  said = [x for x in capsys.readouterr().err.splitlines() if "alcurr: " in x]
-  assert len(said) == 1 and said[0].startswith("alcurr: mlflow: MlflowExc")
+  assert command.main(argv) == 1
+  lines = capsys.readouterr().err.splitlines()
+  (line,) = [line for line in lines if "alcurr: " in line]
+  assert line.startswith("alcurr: mlflow: MlflowExc")

@@ -1,19 +1,18 @@
-"""A real experiment, stopped and gone on with, beside trackers good and bad."""
+"""A real experiment, stopped and resumed, with working and failing loggers."""
 
 import json
 import shutil
 
-import left
 import numpy as np
 import pandas as pd
 import pytest
+import saved
 
 from alcurr.core import files
 from alcurr.experiments import loggers, preemption, runner
-from alcurr.experiments.loggers import scalars
 from configs import default
 
-# `main_test` runs the command line with the default tracker.
+# `main_test` runs the command line with the default logger.
 pytestmark = pytest.mark.slow
 
 
@@ -37,9 +36,9 @@ def _config():
 
 
 class Broken:
-  """Fails whatever it is asked for, once it is made."""
+  """Raises at every event."""
 
-  look = "nowhere"
+  how_to_view = "nowhere"
 
   def __init__(self, experiment):
     pass
@@ -50,7 +49,7 @@ class Broken:
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_page():
-  """The page takes longer than all the rest, and is not looked at here."""
+  """The page takes longer than the rest, and is not tested here."""
 
   def write_page(workdirs, out):
     assert (workdirs[0] / "results.csv").exists()
@@ -73,9 +72,7 @@ def stopped(tmp_path_factory):
     signals._asked = 15 if row["step"] == 20 else signals._asked
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(
-      loggers.TRACKERS, "mlflow", loggers.Kind(lambda: Broken, "json", "")
-    )
+    patch.setitem(loggers.LOGGERS, "mlflow", loggers.LoggerKind(Broken, "json"))
     patch.setattr(files.Lines, "write", stop_soon)
     config = _config()
     config.tracking = "tensorboard,mlflow"
@@ -88,55 +85,53 @@ def stopped(tmp_path_factory):
 
 
 def _check(workdir, last):
-  rows = scalars.read_rows(workdir / "runs/bandit/metrics.jsonl")
+  rows = loggers.read_rows(workdir / "runs/bandit/metrics.jsonl")
   assert [(r["step"], r["trial"]) for r in rows] == [
     (step, trial) for step in range(10, last + 1, 10) for trial in (0, 1)
   ]
   for trial in (0, 1):
-    mine = [row for row in rows if row["trial"] == trial]
+    own = [row for row in rows if row["trial"] == trial]
     folder = workdir / "tensorboard/bandit" / str(trial)
-    points = left.points(folder)
+    points = saved.points(folder)
     for tag, column in (
       *(("loss/train", "train_loss"), ("sampler/gain", "gain")),
       ("sampler/coverage", "coverage"),
     ):
       assert points[tag] == [
-        (row["examples_seen"], np.float32(row[column])) for row in mine
+        (row["examples_seen"], np.float32(row[column])) for row in own
       ]
     assert points["accuracy/top1"] == [
       (row["examples_seen"], np.float32(row["valid"]["top1"]))
-      for row in mine
+      for row in own
       if "valid" in row
     ]
 
 
-def test_a_run_that_is_stopped_has_told_all_that_it_has_written(stopped):
+def test_a_stopped_run_has_sent_every_row(stopped):
   before, _ = stopped
-  # One chunk more was on the device when the signal came.
+  # A further chunk was on the device when the signal came.
   _check(before, 30)
   assert not (before / "runs/bandit/result.json").exists()
-  assert "test/top1" not in left.points(before / "tensorboard/bandit/0")
+  assert "test/top1" not in saved.points(before / "tensorboard/bandit/0")
 
 
-def test_one_that_goes_on_has_every_point_once(stopped):
+def test_a_resumed_run_has_every_point_once(stopped):
   _, workdir = stopped
   _check(workdir, 60)
   results = pd.read_csv(workdir / "results.csv")
   for trial in (0, 1):
-    points = left.points(workdir / "tensorboard/bandit" / str(trial))
+    points = saved.points(workdir / "tensorboard/bandit" / str(trial))
     assert points["test/top1"] == [
       (480, pytest.approx(results.top1[trial], abs=1e-5))
     ]
-  images = left.pictures(workdir / "tensorboard/experiment")
+  images = saved.images(workdir / "tensorboard/experiment")
   info = json.loads((workdir / "gallery.json").read_text())
   assert images.keys() == {
-    f"visual/drawings of {name}" for name in info["class_names"]
+    f"visual/examples of {name}" for name in info["class_names"]
   }
 
 
-def test_the_same_command_again_mends_what_a_tracker_has_lost(
-  stopped, tmp_path
-):
+def test_rerunning_restores_lost_points(stopped, tmp_path):
   workdir = shutil.copytree(stopped[1], tmp_path / "it")
   shutil.rmtree(workdir / "tensorboard")
   config = _config()
@@ -145,7 +140,7 @@ def test_the_same_command_again_mends_what_a_tracker_has_lost(
   _check(workdir, 60)
 
 
-def test_where_it_cannot_write_the_experiment_is_finished(
+def test_failing_loggers_do_not_stop_the_experiment(
   stopped, tmp_path, monkeypatch, caplog
 ):
   workdir = shutil.copytree(stopped[1], tmp_path / "it")
@@ -153,7 +148,7 @@ def test_where_it_cannot_write_the_experiment_is_finished(
   (workdir / "tensorboard").write_text("a file")
   (workdir / "report.html").unlink()
   monkeypatch.setitem(
-    loggers.TRACKERS, "mlflow", loggers.Kind(lambda: Broken, "json", "")
+    loggers.LOGGERS, "mlflow", loggers.LoggerKind(Broken, "json")
   )
   config = _config()
   config.cache_dir = str(stopped[1].parent / "cache")
@@ -161,12 +156,12 @@ def test_where_it_cannot_write_the_experiment_is_finished(
   summary = runner.run(config, workdir)
   assert summary["trials"].tolist() == [2]
   assert (workdir / "report.html").exists()
-  said = sorted(
+  messages = sorted(
     record.getMessage()
     for record in caplog.records
     if record.levelname == "WARNING"
   )
-  assert [line.split(":")[:2] for line in said] == [
+  assert [line.split(":")[:2] for line in messages] == [
     ["mlflow", " OSError"],
     ["tensorboard", " FileExistsError"],
   ]

@@ -1,4 +1,4 @@
-"""The grid against runs of one rate each, and as a command."""
+"""The grid against runs of one rate each, and the command."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from alcurr.experiments.tune import grid, results
 from alcurr.training import loop
 from alcurr.training.evaluation import Scores
 from alcurr.training.optimizers import get_optimizer
-from alcurr.training.run import compile_run, programs, score_pool
+from alcurr.training.run import compilation, compile_run, score_pool
 from configs import default
 
 RATES = (0.003, 0.1, 1e38)
@@ -47,20 +47,20 @@ def pools():
   ],
 )
 def test_every_rate_is_as_in_a_run_of_its_own(pools, optimizer, monkeypatch):
-  """Trained by train.train, with the optimiser that knows its rate."""
+  """They are trained by `loop.train`, with `get_optimizer` at the rate."""
   compiled = []
-  compile_once = programs.compile_once
+  compile_once = compilation.compile_once
   monkeypatch.setattr(
-    programs,
+    compilation,
     "compile_once",
     lambda *args, **options: (
       compiled.append(args) or compile_once(*args, **options)
     ),
   )
   run = toy.make_run(num_steps=20)
-  scores, wrong = grid.run_rates(run, optimizer, RATES[:2], pools)
+  scores, diverged = grid.run_rates(run, optimizer, RATES[:2], pools)
   assert len(compiled) == 2  # the steps and the evaluation
-  assert scores.loss.shape == (2, 2, 200) and not wrong.any()
+  assert scores.loss.shape == (2, 2, 200) and not diverged.any()
   for i, rate in enumerate(RATES[:2]):
     alone = run._replace(
       tx=get_optimizer({**optimizer, "learning_rate": rate}, 20)
@@ -74,22 +74,23 @@ def test_every_rate_is_as_in_a_run_of_its_own(pools, optimizer, monkeypatch):
   assert np.abs(scores.loss[0] - scores.loss[1]).max() > 0.1
 
 
-def test_a_rate_that_diverges_leaves_the_others(pools):
+def test_a_rate_that_diverges_does_not_stop_the_others(pools):
   run = toy.make_run(num_steps=20)
   sgd = _optimizer("sgd", "constant")
-  scores, wrong = grid.run_rates(run, sgd, RATES, pools)
-  assert not wrong[:2].any() and wrong[2].all()
-  row = results.summarize(Scores(scores.rank[2], scores.loss[2]), wrong[2])
-  assert (row["trials"], row["trials_wrong"]) == (0, 2)
+  scores, diverged = grid.run_rates(run, sgd, RATES, pools)
+  assert not diverged[:2].any() and diverged[2].all()
+  scores = Scores(scores.rank[2], scores.loss[2])
+  row = results.summarize(scores, diverged[2])
+  assert (row["trials"], row["trials_diverged"]) == (0, 2)
   assert np.isnan(row["top1"]) and np.isnan(row["loss_low"])
 
 
 def test_a_row_by_hand():
-  """Of three trials the second went wrong: the others' means remain."""
+  """The second of three trials diverged: the means are of the others."""
   rank = np.array([[0, 1, 3, 0], [9, 9, 9, 9], [0, 0, 2, 0]])
   loss = np.array([[1.0, 2, 3, 4], [np.nan] * 4, [1, 1, 1, 1]])
   row = results.summarize(Scores(rank, loss), np.array([0, 5, 0]))
-  assert (row["trials"], row["trials_wrong"]) == (2, 1)
+  assert (row["trials"], row["trials_diverged"]) == (2, 1)
   assert row["top1"] == 5 / 8
   assert row["map3"] == pytest.approx((5 + 1 / 2 + 1 / 3) / 8)
   assert row["loss"] == 14 / 8
@@ -97,18 +98,19 @@ def test_a_row_by_hand():
     assert row[f"{metric}_low"] < row[metric] < row[f"{metric}_high"]
 
 
-def test_the_best_is_told_as_options():
-  """The values as they would be typed: a batch size is a whole number."""
+def test_the_best_setting_is_given_as_options():
+  """As they would be typed: a batch size is an integer."""
   row = results.summarize(
     Scores(np.array([[0, 1]]), np.array([[1.0, 2.0]])), np.array([0])
   )
   fields = ["optimizer.learning_rate", "batch_size"]
   rows = [dict(zip(fields, x, strict=True)) | row for x in ((0.1, 8), (0.2, 8))]
   rows[1]["top1"] = 0.75
-  said = results.render(pd.DataFrame(rows), fields)
-  option = "--config.optimizer.learning_rate=0.2 --config.batch_size=8\n"
-  assert f"Best top-1: {option}" in said
-  assert "Its rate is at an end of those tried" in said
+  table = pd.DataFrame(rows)
+  options = "--config.optimizer.learning_rate=0.2 --config.batch_size=8"
+  assert results.render(table, fields).endswith(f"Best top-1: {options}")
+  assert results.is_at_end(table, fields)
+  assert not results.is_at_end(table, fields[1:])
 
 
 def test_fields_and_their_combinations():
@@ -123,9 +125,9 @@ def test_fields_and_their_combinations():
     "model.name": ["cnn(width=0.5, norm='group')", "mobilenet"],
     "data.recognized_only": [True, False],
   }
-  every = grid.combinations(fields)
-  assert len(every) == 8
-  assert every[1] == {
+  settings = grid.combinations(fields)
+  assert len(settings) == 8
+  assert settings[1] == {
     "optimizer.learning_rate": 0.001,
     "model.name": "cnn(width=0.5, norm='group')",
     "data.recognized_only": False,
@@ -133,21 +135,27 @@ def test_fields_and_their_combinations():
 
 
 @pytest.mark.parametrize(
-  ("text", "message"),
+  ("texts", "code", "place"),
   [
-    ("batch_size", "'batch_size': write each field once, with its values"),
-    ("batch_size=1,x", "--config.batch_size=x: write a whole number"),
-    ("batch_size=", "--config.batch_size=: write a whole number"),
-    ("batch_sise=1", "Did you mean --config.batch_size?"),
-    ("batch_size=8,8", "a value comes twice; write each once"),
-    ("trials=1,2", "trials is the same for all; set it by --config.trials"),
-    ("data=1", "config.data cannot be set here"),
+    (["batch_size"], "syntax", "batch_size"),
+    (["batch_size=8", "batch_size=9"], "syntax", "batch_size"),
+    (["batch_size=8,8"], "conflict", "batch_size"),
+    (["trials=1,2"], "unsupported", "trials"),
   ],
 )
-def test_wrong_fields(text, message):
+def test_wrong_fields(texts, code, place):
+  with pytest.raises(UserError) as mistake:
+    grid.parse_fields(default.get_config(), texts)
+  assert (mistake.value.code, mistake.value.place) == (code, place)
+
+
+@pytest.mark.parametrize(
+  "text", ["batch_size=1,x", "batch_size=", "batch_sise=1", "data=1"]
+)
+def test_wrong_values(text):
   with pytest.raises(UserError) as mistake:
     grid.parse_fields(default.get_config(), [text])
-  assert message in str(mistake.value)
+  assert text.split("=")[0] in str(mistake.value)
 
 
 @pytest.mark.slow
@@ -158,14 +166,14 @@ def test_the_command(tmp_path, capsys):
   options += ("--config.budget=160 examples",)
   fields = ("optimizer.learning_rate=1e-3,1e-2", "batch_size=8,16")
   assert command.main([*options, *fields]) == 0
-  said = capsys.readouterr().out
-  assert "Best top-1: --config.optimizer.learning_rate=0.0" in said
+  output = capsys.readouterr().out
+  assert "Best top-1: --config.optimizer.learning_rate=0.0" in output
   assert {path.name for path in out.iterdir()} == {
     f"{stem}.{end}"
     for stem in ("grid", "noise_scale")
     for end in ("csv", "png")
   }
-  assert "Simple noise scale at the end, by batch size: 8: " in said
+  assert "Simple noise scale at the end, by batch size: 8: " in output
   scales = pd.read_csv(out / "noise_scale.csv")
   assert scales["batch_size"].tolist() == [8] * 5 + [16] * 5
   assert scales["examples"].tolist() == [32, 64, 96, 128, 160] * 2
@@ -179,15 +187,15 @@ def test_the_command(tmp_path, capsys):
   assert (table["top1_low"] <= table["top1"]).all()
 
 
-def test_all_is_checked_before_anything_is_run(tmp_path, capsys):
+def test_all_values_are_checked_before_anything_is_run(tmp_path, capsys):
   tiny.write(tmp_path, budget="160 examples", trials=2)
   out = tmp_path / "grid"
   options = ("grid", f"--config={tmp_path / 'tiny.py'}", f"--out={out}")
-  for field, message in (
-    ("batch_size=8,0", "batch_size must be at least 1, got 0."),
-    ("optimizer.learning_rate=0.1,-1", "must be positive, got -1.0."),
-    ("optimizer.name=adam,adma", "no 'adma'"),
+  for values in (
+    "batch_size=8,0",
+    "optimizer.learning_rate=0.1,-1",
+    "optimizer.name=adam,adma",
   ):
-    assert command.main([*options, field]) == 2
-    assert message in capsys.readouterr().err
+    assert command.main([*options, values]) == 2
+    assert values.split("=")[0] in capsys.readouterr().err
   assert not out.exists()

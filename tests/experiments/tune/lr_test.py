@@ -1,4 +1,6 @@
-"""The range test against closed forms, and as a command."""
+"""The range test against closed forms, and the command."""
+
+import argparse
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ from alcurr.types import Model
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.7, 0.98])
-def test_the_average_has_the_weights_it_should(beta):
+def test_the_average_is_a_weighted_mean(beta):
   """s_i is the mean of L_0 .. L_i with weights β^(i - j)."""
   loss = np.random.default_rng(0).normal(size=(3, 40))
   expected = np.empty_like(loss)
@@ -40,36 +42,37 @@ def test_divergence_by_hand(curve, end):
   assert lr.divergence(np.array(curve, float)) == end
 
 
-def test_a_curve_is_read():
-  """(log rate)² falls to rate 1; a sine is steepest where it crosses zero."""
+def test_the_readings_of_a_curve():
+  """(log rate)² falls up to rate 1; a sine is steepest at its zero."""
   rate = lr.rates(1e-4, 1e4, 800)
   assert rate[0] == 1e-4 and rate[400] == pytest.approx(1.0)
-  found = lr.read(rate, 1 + np.log(rate) ** 2, end=700)
-  assert found.lowest == pytest.approx(1.0)
-  assert found.lowest_loss == pytest.approx(1.0)
-  assert found.suggested == pytest.approx(0.1)
-  assert not found.falling
+  reading = lr.read(rate, 1 + np.log(rate) ** 2, end=700)
+  assert reading.lowest == pytest.approx(1.0)
+  assert reading.lowest_loss == pytest.approx(1.0)
+  assert reading.suggested == pytest.approx(0.1)
+  assert not reading.falling
   half = np.log(1e4)  # from the middle to either end
   wave = 2 - np.sin(np.pi * np.log(rate) / half / 2)
-  found = lr.read(rate, wave, end=800)
-  assert found.steepest == pytest.approx(1.0, rel=0.03)
-  assert found.falling
+  reading = lr.read(rate, wave, end=800)
+  assert reading.steepest == pytest.approx(1.0, rel=0.03)
+  assert reading.falling
 
 
 @pytest.mark.parametrize("end", [0, 81, 800])
-def test_nothing_to_read(end):
+def test_a_curve_that_does_not_fall(end):
   rate = lr.rates(1e-4, 1.0, 800)
-  with pytest.raises(UserError, match="loss does not fall after the rate"):
+  with pytest.raises(UserError) as mistake:
     lr.read(rate, rate + 1, end)
+  assert (mistake.value.code, mistake.value.place) == ("range", "--low")
 
 
 LEAST = 0.1
 
 
 def _quadratic(curvature):
-  """A model whose cross-entropy is LEAST + curvature / 2 (w - x)².
+  """Returns a model whose cross-entropy is LEAST + curvature / 2 (w - x)².
 
-  Of two classes with logits 0 and z the first has the loss log(1 + exp z).
+  With logits 0 and z, the first class has the loss log(1 + exp z).
   """
 
   def init(key):
@@ -101,7 +104,7 @@ def _range_test(curvature, pixel, low, high, steps):
 
 
 def test_the_losses_are_those_of_gradient_descent():
-  """w_(i + 1) = w_i - r_i c (w_i - x), at the rates that the table tells."""
+  """w_(i + 1) = w_i - r_i c (w_i - x), at the rates r_i of the curves."""
   curves = _range_test(3.0, [0.25], 1e-3, 1.0, 100)
   w, expected = 1.0, []
   for rate in curves.rate:
@@ -116,18 +119,18 @@ def test_the_losses_are_those_of_gradient_descent():
 
 @pytest.mark.parametrize("curvature", [2.0, 10.0])
 def test_it_diverges_beyond_two_over_the_curvature(curvature):
-  """Where |1 - r c| > 1; the noise keeps the weight from resting before."""
+  """There |1 - r c| > 1; two pixels keep the weight from converging before."""
   limit = 2 / curvature
   curves = _range_test(curvature, [0.2, 0.3], limit / 100, 4 * limit, 600)
   smoothed = lr.smooth(curves.loss, 0.8)
-  for one, finite in zip(smoothed, curves.finite, strict=True):
-    end = min(lr.divergence(one), finite)
+  for trial, finite in zip(smoothed, curves.finite, strict=True):
+    end = min(lr.divergence(trial), finite)
     assert 0.98 * limit < curves.rate[end] < 1.25 * limit
-    found = lr.read(curves.rate, one, end)
-    assert found.lowest < limit and found.steepest < limit
+    reading = lr.read(curves.rate, trial, end)
+    assert reading.lowest < limit and reading.steepest < limit
 
 
-def test_a_trial_ends_where_its_numbers_do():
+def test_a_trial_ends_at_the_first_number_that_is_not_finite():
   curves = _range_test(2.0, [0.25], 1.0, 1e30, 60)
   assert (curves.finite < 60).all()
   for loss, end in zip(curves.loss, curves.finite, strict=True):
@@ -135,7 +138,7 @@ def test_a_trial_ends_where_its_numbers_do():
 
 
 def test_accuracy_is_measured_as_in_training():
-  """A network that is right only in train mode is right."""
+  """The network is right in train mode only."""
   pool = toy.make_pool()
 
   def apply(key, params, model_state, image, *, train):
@@ -161,43 +164,62 @@ def test_the_command(tmp_path, capsys):
   status = _tune(
     tmp_path, f"--out={out}", "--steps=60", "--low=1e-4", "--config.trials=2"
   )
-  said = capsys.readouterr()
-  assert status == 0, said.err
-  assert "Suggested: --config.optimizer.learning_rate=" in said.out
+  output = capsys.readouterr()
+  assert status == 0, output.err
+  assert "Suggested: --config.optimizer.learning_rate=" in output.out
   assert {path.name for path in out.iterdir()} == {"range.csv", "range.png"}
   table = pd.read_csv(out / "range.csv")
   assert table.groupby("trial").size().tolist() == [60, 60]
   assert table["accuracy"].notna().sum() == 2 * lr.MEASUREMENTS
   expected = 1e-4 * 1e5 ** ((table["step"] - 1) / 60)
   np.testing.assert_allclose(table["learning_rate"], expected, rtol=1e-5)
-  # Trials start from parameters of their own.
+  # Each trial has its own initial parameters.
   first = table[table["step"] == 1]["loss"]
   assert first.nunique() == 2
   assert first.between(0.5 * np.log(4), 2 * np.log(4)).all()
-  # What is there is not overwritten.
+  # Nothing is overwritten.
   assert _tune(tmp_path, f"--out={out}") == 2
-  assert "holds files; name an empty folder." in capsys.readouterr().err
+  assert f"{out} holds files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-  ("options", "message"),
+  ("options", "code", "place"),
   [
-    (["--low=1", "--high=0.1"], "--low and --high must be rising rates"),
-    (["--low=0"], "--low and --high must be rising rates above 0, got 0.0"),
-    (["--beta=1"], "--beta must be in [0, 1), got 1.0."),
-    (["--steps=5"], "--steps must be at least 20, got 5."),
-    (["--steps=many"], "argument --steps: invalid int value: 'many'; see"),
-    (["--sampler=bandti"], "--sampler: no 'bandti' in the config. Known: b"),
-    (["--config.trials=x"], "--config.trials=x: write a whole number."),
-    (["--config.trails=3"], "Did you mean --config.trials?"),
-    (["--config.data.dir"], "Unknown argument '--config.data.dir'"),
-    (["stray"], "Unknown argument 'stray'"),
-    (["--config.data=3"], "config.data cannot be set here"),
+    (["--low=1", "--high=0.1"], "range", "--low"),
+    (["--low=0"], "range", "--low"),
+    (["--high=inf"], "range", "--low"),
+    (["--beta=1"], "range", "--beta"),
+    (["--steps=5"], "range", "--steps"),
+    (["--sampler=bandti"], "unknown", "--sampler"),
   ],
 )
-def test_mistakes(tmp_path, capsys, options, message):
+def test_mistakes(tmp_path, options, code, place):
+  tiny.write(tmp_path)
+  parser = argparse.ArgumentParser()
+  lr.add_command(parser.add_subparsers())
   out = tmp_path / "lr"
-  assert _tune(tmp_path, f"--out={out}", *options) == 2
-  said = capsys.readouterr().err
-  assert said.count("\n") == 1 and message in said
+  config = f"--config={tmp_path / 'tiny.py'}"
+  args = parser.parse_args(["lr", config, f"--out={out}", *options])
+  with pytest.raises(UserError) as mistake:
+    lr.find(args, [])
+  assert (mistake.value.code, mistake.value.place) == (code, place)
+  assert not out.exists()
+
+
+@pytest.mark.parametrize(
+  ("option", "named"),
+  [
+    ("--steps=many", "--steps"),
+    ("--config.trials=x", "config.trials"),
+    ("--config.trails=3", "config.trials"),
+    ("--config.data.dir", "config.data.dir"),
+    ("--config.data=3", "config.data"),
+    ("stray", "stray"),
+  ],
+)
+def test_wrong_options(tmp_path, capsys, option, named):
+  out = tmp_path / "lr"
+  assert _tune(tmp_path, f"--out={out}", option) == 2
+  message = capsys.readouterr().err
+  assert message.count("\n") == 1 and named in message
   assert not out.exists()

@@ -1,4 +1,4 @@
-"""What an experiment leaves, written by hand, and event files read by hand."""
+"""Files of an experiment, written by hand, and event files read by hand."""
 
 import json
 import pathlib
@@ -52,20 +52,20 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def write_rows(workdir: pathlib.Path, name: str, count: int | None = None):
-  """The first so many rows of a run; its folder is made if need be."""
+  """Writes the first rows of a run."""
   folder = workdir / "runs" / name
   folder.mkdir(parents=True, exist_ok=True)
   lines = [json.dumps(row) + "\n" for row in rows(name)[:count]]
   (folder / "metrics.jsonl").write_text("".join(lines))
 
 
-def write_result(workdir: pathlib.Path, name: str, wrong: bool = False):
-  """A finished run; of the last trial none of its accuracies if it is wrong."""
+def write_result(workdir: pathlib.Path, name: str, diverged: bool = False):
+  """Finishes a run, whose last trial may have diverged."""
   trials = [
     {"top1": 0.5 + trial / 10, "top3": 0.75, "map3": 0.625, "loss": 1.25}
     for trial in (0, 1)
   ]
-  if wrong:
+  if diverged:
     trials[1] = {"diverged_step": 35, "divergence_reason": "the loss"}
   result = {"sampler": name, "examples_seen": 1280, "steps": 40}
   path = workdir / "runs" / name / "result.json"
@@ -73,7 +73,7 @@ def write_result(workdir: pathlib.Path, name: str, wrong: bool = False):
 
 
 def write(workdir: pathlib.Path) -> pathlib.Path:
-  """A finished experiment: config, runs, figures and page, and a gallery."""
+  """Writes a finished experiment: config, runs, figures, page and gallery."""
   workdir.mkdir(parents=True)
   config = default.get_config()
   config.trials = 2
@@ -103,7 +103,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
 
 
 def expected(name: str, trial: int) -> dict[str, list[tuple[int, float]]]:
-  """The points of each curve of a trial: (examples seen, value)."""
+  """Returns the points of each curve of a trial: (examples seen, value)."""
   points: dict[str, list[tuple[int, float]]] = {}
   for row in rows(name):
     if row["trial"] != trial:
@@ -130,19 +130,19 @@ def expected(name: str, trial: int) -> dict[str, list[tuple[int, float]]]:
 
 
 def events(folder: pathlib.Path) -> list[Event]:
-  """Those of the one event file of a folder."""
+  """Reads the one event file of a folder."""
   (path,) = folder.glob("events.out.tfevents.*")
-  content, found, at = path.read_bytes(), [], 0
+  content, read, at = path.read_bytes(), [], 0
   while at < len(content):
     (length,) = struct.unpack_from("<Q", content, at)
-    found.append(Event.FromString(content[at + 12 : at + 12 + length]))
+    read.append(Event.FromString(content[at + 12 : at + 12 + length]))
     at += 12 + length + 4  # between two checksums
   assert at == len(content)
-  return found
+  return read
 
 
 def points(folder: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
-  """The points of each curve of a run, in the order of its event file."""
+  """Reads the points of each curve of a run, in the order of the file."""
   curves: dict[str, list[tuple[int, float]]] = {}
   for event in events(folder):
     for value in event.summary.value:
@@ -152,15 +152,15 @@ def points(folder: pathlib.Path) -> dict[str, list[tuple[int, float]]]:
   return curves
 
 
-def pictures(folder: pathlib.Path) -> dict[str, list[tuple[int, bytes]]]:
-  """The pictures of a run by tag: (examples seen, PNG)."""
-  found: dict[str, list[tuple[int, bytes]]] = {}
+def images(folder: pathlib.Path) -> dict[str, list[tuple[int, bytes]]]:
+  """Reads the images of a run by tag: (examples seen, PNG)."""
+  images: dict[str, list[tuple[int, bytes]]] = {}
   for event in events(folder):
     for value in event.summary.value:
       if value.HasField("image"):
         png = value.image.encoded_image_string
-        found.setdefault(value.tag, []).append((event.step, png))
-  return found
+        images.setdefault(value.tag, []).append((event.step, png))
+  return images
 
 
 def texts(folder: pathlib.Path) -> dict[str, str]:
@@ -173,14 +173,14 @@ def texts(folder: pathlib.Path) -> dict[str, str]:
 
 
 def hparams(folder: pathlib.Path) -> tuple[dict[str, Any], set[str]]:
-  """A run's hyperparameters, and the tags of the table's metrics."""
+  """Reads the hyperparameters of a run, and the tags of the table's metrics."""
   settings, metrics = {}, set()
   for event in events(folder):
     for value in event.summary.value:
       plugin = value.metadata.plugin_data
       if plugin.plugin_name == "hparams":
         data = HParamsPluginData.FromString(plugin.content)
-        for name, one in data.session_start_info.hparams.items():
-          settings[name] = getattr(one, one.WhichOneof("kind"))
+        for name, value in data.session_start_info.hparams.items():
+          settings[name] = getattr(value, value.WhichOneof("kind"))
         metrics |= {m.name.tag for m in data.experiment.metric_infos}
   return settings, metrics
