@@ -25,13 +25,13 @@ from alcurr.experiments.config import build
 from alcurr.experiments.loggers.background import Trackers
 from alcurr.training import (
   checkpoint,
-  checkpoint_writer,
   evaluation,
   exposure,
   invariants,
   loop,
   profiling,
 )
+from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.optimizers import get_optimizer
 from alcurr.training.run import (
   CompiledRun,
@@ -221,7 +221,7 @@ def run_sampler(
     signals.held() as stop,
     files.json_lines(metrics, start and start.log_position) as lines,
     progress_bar(name, this, start) as progress,
-    checkpoint_writer.Checkpoints(
+    CheckpointWriter(
       kept, config.checkpoint, common, lines.log_position
     ) as checkpoints,
   ):

@@ -13,7 +13,7 @@ from alcurr.experiments.workdir import check_workdir
 
 HOLD = (
   "import pathlib, sys, time\n"
-  "from alcurr import lock\n"
+  "from alcurr.core import lock\n"
   "with lock.locked(pathlib.Path(sys.argv[1])):\n"
   "  print('held', flush=True)\n"
   "  time.sleep(60)\n"

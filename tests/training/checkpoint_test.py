@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import toy
 from absl import logging
-from contract_test import SAMPLERS
+from sampler_laws_test import SAMPLERS
 from ml_collections import ConfigDict
 
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
-from alcurr.training import checkpoint, checkpoint_writer, exposure, loop
+from alcurr.training import checkpoint, exposure, loop
 from alcurr.training.run import compile_run
 
 STEPS = 16
@@ -50,7 +50,7 @@ def _train(run, plan, folder, chunks=None, every=EVERY):
   calls = iter(range(100))
   with (
     files.json_lines(path, start and start.log_position) as lines,
-    checkpoint_writer.Checkpoints(
+    checkpoint.CheckpointWriter(
       kept, ConfigDict(every), FACTS, lines.log_position
     ) as checkpoints,
   ):
@@ -256,12 +256,12 @@ TALLY = exposure.init_exposure(2, 5)._replace(
 def _write(folder, scores, *, going=(2,) * 9, last=False, **every):
   """Saves after each step from 1 on, evaluated to these scores."""
   every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1} | every)
-  with checkpoint_writer.Checkpoints(folder, every, {}) as checkpoints:
+  with checkpoint.CheckpointWriter(folder, every, {}) as checkpoints:
     for step, score in enumerate(scores, start=1):
-      if checkpoints.due(step, score is not None) or last:
+      if checkpoints.should_save(step, score is not None) or last:
         state = STATE | {"half": STATE["half"] + step}
         kept = checkpoint.RunState(state, TALLY)
-        checkpoints.save(step, kept, 1.0, score, going[step - 1], last=last)
+        checkpoints.save(checkpoint.Checkpoint(step, kept, 1.0, score, going[step - 1]), last=last)
   return {int(path.name) for path in folder.iterdir()}
 
 
@@ -271,8 +271,8 @@ TEMPLATE = checkpoint.RunState(jax.eval_shape(lambda: STATE), TALLY)
 def test_every_kind_of_leaf_comes_back(tmp_path):
   _write(tmp_path, [None], last=True)
   saved = checkpoint.restore(tmp_path, TEMPLATE, {})
-  _same(saved.kept.state, STATE | {"half": STATE["half"] + 1})
-  _same(saved.kept.exposure, TALLY)
+  _same(saved.run_state.state, STATE | {"half": STATE["half"] + 1})
+  _same(saved.run_state.exposure, TALLY)
   assert (saved.step, saved.seconds, saved.valid) == (1, 1.0, None)
 
 
@@ -295,15 +295,15 @@ def test_the_best_is_written_though_none_was_due_then(tmp_path):
   assert _write(tmp_path, scores, steps=4) == {2, 4}
   shutil.rmtree(tmp_path / "4")
   saved = checkpoint.restore(tmp_path, TEMPLATE, {})
-  np.testing.assert_array_equal(saved.kept.state["half"], STATE["half"] + 2)
+  np.testing.assert_array_equal(saved.run_state.state["half"], STATE["half"] + 2)
 
 
 def test_the_last_one_before_a_trial_went_wrong_stays(tmp_path):
   going = (3, 3, 2, 2, 1, 1, 1)
   # The first is the best, of equals.
-  assert _write(tmp_path, [0.5] * 6, active_trials=going) == {1, 2, 4, 6}
+  assert _write(tmp_path, [0.5] * 6, going=going) == {1, 2, 4, 6}
   # Known again by the next process.
-  assert _write(tmp_path, [0.5] * 7, active_trials=going) == {1, 2, 4, 7}
+  assert _write(tmp_path, [0.5] * 7, going=going) == {1, 2, 4, 7}
 
 
 def test_the_best_is_known_again(tmp_path):
@@ -314,13 +314,13 @@ def test_the_best_is_known_again(tmp_path):
 def test_by_time_by_steps_or_never(tmp_path, monkeypatch):
   minute = iter(range(100))
   monkeypatch.setattr(
-    checkpoint_writer.time, "monotonic", lambda: 60 * next(minute)
+    checkpoint.time, "monotonic", lambda: 60 * next(minute)
   )
 
   def due(minutes, steps):
     every = ConfigDict({"minutes": minutes, "steps": steps, "keep": 1})
-    with checkpoint_writer.Checkpoints(tmp_path, every, {}) as checkpoints:
-      return [checkpoints.due(step, False) for step in (5, 10, 15)]
+    with checkpoint.CheckpointWriter(tmp_path, every, {}) as checkpoints:
+      return [checkpoints.should_save(step, False) for step in (5, 10, 15)]
 
   assert due(2.0, 0) == [False, True, True]
   assert due(0.0, 10) == [False, True, True]
@@ -332,18 +332,18 @@ def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path):
   every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1})
   with (
     pytest.raises(MachineError, match="1: the checkpoint was not written: "),
-    checkpoint_writer.Checkpoints(folder, every, {}) as checkpoints,
+    checkpoint.CheckpointWriter(folder, every, {}) as checkpoints,
   ):
     shutil.rmtree(folder)
-    checkpoints.save(1, checkpoint.RunState(STATE, TALLY), 1.0, None, 2)
+    checkpoints.save(checkpoint.Checkpoint(1, checkpoint.RunState(STATE, TALLY), 1.0, None, 2))
   assert not folder.exists()
 
 
 def _save(folder):
   """One checkpoint, by steps."""
   every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1})
-  with checkpoint_writer.Checkpoints(folder, every, {}) as checkpoints:
-    checkpoints.save(1, checkpoint.RunState(STATE, TALLY), 1.0, None, 2)
+  with checkpoint.CheckpointWriter(folder, every, {}) as checkpoints:
+    checkpoints.save(checkpoint.Checkpoint(1, checkpoint.RunState(STATE, TALLY), 1.0, None, 2))
 
 
 def test_a_disk_without_room_is_told_before_orbax_fails(tmp_path, monkeypatch):
