@@ -85,7 +85,7 @@ def _run(
   left = [n for n, f in folders.items() if not (f / "result.json").exists()]
   if reference_model.lacks_scores(config, job, cache_dir):
     left.insert(0, precompile.REFERENCE)
-  planned = precompile.compile_runs(config, job, unscored, left, cache_dir)
+  planned = precompile.compile_runs(config, job, unscored, left)
   # All that can be refused has been: from here on the workdir is its own.
   files.write_json(workdir / "config.json", config.to_dict())
   trackers.start()

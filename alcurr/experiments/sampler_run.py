@@ -215,7 +215,7 @@ def run_sampler(
   watch = None
   if profile:
     watch = functools.partial(
-      profiling.profile, folder / "profile", name, this, plan, pools
+      profiling.profile, folder / "profile", this, plan, pools
     )
   with (
     signals.held() as stop,

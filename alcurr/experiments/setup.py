@@ -54,23 +54,6 @@ def make_context(
   return ExperimentContext(parts, gather, networks, trials_by, lookup)
 
 
-def with_settings(
-  config: ConfigDict,
-  job: ExperimentContext,
-  changed: ConfigDict,
-  cache_dir: pathlib.Path,
-) -> ExperimentContext:
-  """The job of another config, of the same data as far as it is the same."""
-  data = sources.LoadedData(job.parts, job.gather, job.lookup)
-  count = changed.data.train_examples
-  if any(changed.data[f] != config.data[f] for f in ("render", "pool")):
-    data = sources.load(changed.data, cache_dir)
-  elif count != config.data.train_examples:
-    fewer = sources.first_by_key(data.parts["train"], count)
-    data = data._replace(parts=data.parts | {"train": fewer})
-  return make_context(changed, data)
-
-
 def needed_partitions(config: ConfigDict) -> set[str]:
   """The names of the partitions that this experiment's samplers read."""
   samplers = (

@@ -69,16 +69,16 @@ def test_rows_go_on_from_a_mark(tmp_path):
   assert path.read_text() == '{"a": 1}\n{"a": 2}\n'
   with path.open("a") as file:
     file.write('{"a"')
-  assert files.holds(path, start) and files.holds(path, mark)
+  assert files.starts_with(path, start) and files.starts_with(path, mark)
   with files.json_lines(path, mark) as lines:
     lines.write({"a": 3})
     end = lines.log_position()
   assert path.read_text() == '{"a": 1}\n{"a": 3}\n'
-  assert files.holds(path, end)
+  assert files.starts_with(path, end)
   path.write_text(path.read_text().replace("1", "7"))
-  assert not files.holds(path, mark)
+  assert not files.starts_with(path, mark)
   path.unlink()
-  assert not files.holds(path, mark) and files.holds(path, start)
+  assert not files.starts_with(path, mark) and files.starts_with(path, start)
 
 
 def test_a_file_that_was_deleted_takes_no_rows(tmp_path):
