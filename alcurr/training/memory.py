@@ -9,8 +9,8 @@ what a compiled program holds in addition to its arguments. All is read from
 shapes and compiled programs: nothing is put on the device.
 """
 
+import contextlib
 import math
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -28,6 +28,11 @@ MARGIN = 0.05
 
 _PROC = pathlib.Path("/proc")
 _CGROUPS = pathlib.Path("/sys/fs/cgroup")
+# By controllers: the root, and the files of limit and usage. Version 2 is "".
+_CGROUP_FILES = {
+  "": ("", "memory.max", "memory.current"),
+  "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+}
 
 
 class Estimate(NamedTuple):
@@ -128,19 +133,18 @@ def free_memory() -> int | None:
 
 def _free_on_host() -> int | None:
   try:
-    for line in (_PROC / "meminfo").read_text().splitlines():
-      if line.startswith("MemAvailable:"):
-        return int(line.split()[1]) * 1024  # "kB" there is 1024 bytes
+    lines = (_PROC / "meminfo").read_text().splitlines()
   except OSError:
-    pass  # not Linux
-  try:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-  except (AttributeError, OSError, ValueError):
-    return None
+    return None  # not Linux
+  sizes = dict(line.split(":") for line in lines)
+  return int(sizes["MemAvailable"].split()[0]) * 1024  # "kB" is 1024 bytes
 
 
 def _free_in_cgroups() -> list[int]:
-  """Returns what each limit on this process, such as a container's, allows."""
+  """Returns what each memory limit of this process, as in a container, leaves.
+
+  Linux: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
+  """
   try:
     lines = (_PROC / "self/cgroup").read_text().splitlines()
   except OSError:
@@ -148,34 +152,19 @@ def _free_in_cgroups() -> list[int]:
   free = []
   for line in lines:
     _, controllers, path = line.split(":", 2)
-    if controllers == "":  # version 2
-      root, names = _CGROUPS, ("memory.max", "memory.current")
-    elif "memory" in controllers.split(","):
-      root = _CGROUPS / "memory"
-      names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    else:
+    if controllers not in _CGROUP_FILES:
       continue
-    folder = root / path.lstrip("/")
+    root, limit_file, usage_file = _CGROUP_FILES[controllers]
+    folder = _CGROUPS / root / path.lstrip("/")
     for group in (folder, *folder.parents):
-      if group.is_relative_to(root):
-        free += _free_in_group(group, *names)
+      with contextlib.suppress(OSError, ValueError):  # no limit, or "max"
+        limit = int((group / limit_file).read_text())
+        used = int((group / usage_file).read_text())
+        stat = (group / "memory.stat").read_text().splitlines()
+        # The cache of files that are not in use can be reclaimed.
+        cache = dict(line.split() for line in stat).get("inactive_file", 0)
+        free.append(max(limit - used + int(cache), 0))
   return free
-
-
-def _free_in_group(group: pathlib.Path, limit: str, usage: str) -> list[int]:
-  """Returns [free bytes] of a control group; [] if it has no limit."""
-  try:
-    most = (group / limit).read_text().strip()
-    used = int((group / usage).read_text())
-    stat = dict(
-      line.split() for line in (group / "memory.stat").read_text().splitlines()
-    )
-  except OSError:
-    return []
-  if most == "max":
-    return []
-  # The cache of files that are not in use can be reclaimed.
-  return [max(int(most) - used + int(stat.get("inactive_file", 0)), 0)]
 
 
 def describe_bytes(count: int) -> str:

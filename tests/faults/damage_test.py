@@ -22,8 +22,10 @@ def copied(cut, place) -> victim.Place:
   return place
 
 
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-  return sorted(path for path in folder.rglob("*") if path.is_file())
+def _files(step: pathlib.Path) -> list[pathlib.Path]:
+  """The files that hold a checkpoint; Orbax adds some that nothing reads."""
+  state = sorted(p for p in (step / "state").rglob("*") if p.is_file())
+  return [step / "manifest.json", *state]
 
 
 def _truncate(path: pathlib.Path) -> None:

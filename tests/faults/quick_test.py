@@ -26,7 +26,7 @@ def test_killed_damaged_stopped_and_shared(account, place):
   first = victim.Victim(place)
   first.wait_for("valid, .* train of")
   first.freeze()
-  shared.refuses(victim.run(place), 2, "another --workdir")
+  shared.refuses(victim.run(place), 2, "in use by process")
 
   stopped = account("SIGTERM while training")
   first.thaw()

@@ -18,7 +18,7 @@ def test_the_second_refuses(moment, account, place):
   second = victim.run(place)
   assert victim.contents(place.room) == before
   first.thaw()
-  harmed.refuses(second, 2, "another --workdir")
+  harmed.refuses(second, 2, "in use by process")
   ended = first.end()
   ended.expect(0)
   harmed.is_whole(place.workdir)
