@@ -31,7 +31,7 @@ _UNFINISHED = f"*{ocp.path.atomicity.TMP_DIR_SUFFIX}*"
 _OVERHEAD = 256 * 1024  # bytes
 
 # The copies share no memory with a state that is donated to the next chunk.
-copy = jax.jit(lambda state: jax.tree.map(jax.numpy.copy, state))
+copy_state = jax.jit(lambda state: jax.tree.map(jax.numpy.copy, state))
 
 
 def num_copies(config: ConfigDict) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from alcurr.training import checkpoint, evaluation, exposure, step
-from alcurr.training.checkpoint_writer import CheckpointWriter, copy
+from alcurr.training.checkpoint_writer import CheckpointWriter, copy_state
 from alcurr.training.run import CompiledRun, RunSpec, chunk_pools, init_trials
 from alcurr.types import Pool, TrainState
 
@@ -113,7 +113,7 @@ def train(
       break
     if last and recorder.should_save(last):
       # The state is donated to the next chunk, which overwrites it.
-      last = last._replace(state=copy(state))
+      last = last._replace(state=copy_state(state))
     alone = watch is not None and number == min(first + 2, len(lengths))
     if alone and last:
       recorder.finish(last)
