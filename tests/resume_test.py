@@ -33,6 +33,10 @@ def get_config():
 """
 
 
+def _checkpoints(folder: pathlib.Path) -> set[str]:
+  return {p.name for p in folder.glob("*") if p.name.isdecimal()}
+
+
 class Experiment:
   """A workdir and its command."""
 
@@ -68,8 +72,8 @@ class Experiment:
     path = self.workdir / folder
     with self.start() as process:
       try:
-        before = {p.name for p in path.glob("[0-9]*")}
-        while not {p.name for p in path.glob("[0-9]*")} - before:
+        before = _checkpoints(path)
+        while not _checkpoints(path) - before:
           assert process.poll() is None, process.communicate()[1].decode()
           time.sleep(0.01)
         process.send_signal(number)
