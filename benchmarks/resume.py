@@ -22,7 +22,8 @@ from alcurr.core import files
 from alcurr.data.pool import on_device
 from alcurr.experiments import sampler_run, setup
 from alcurr.experiments.config import build
-from alcurr.training import checkpoint_writer, loop, memory
+from alcurr.training import loop, memory
+from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun
 from benchmarks import arguments, tables, timing
 from configs import default
@@ -65,7 +66,7 @@ def make_run(
         do_train()
         return
       kept = pathlib.Path(left) / "checkpoints"
-      with checkpoint_writer.Checkpoints(
+      with CheckpointWriter(
         kept, every, facts, lines.log_position
       ) as checkpoints:
         do_train(resume=loop.ResumeOptions(None, checkpoints, lambda: False))

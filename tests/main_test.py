@@ -258,10 +258,8 @@ def test_without_a_compilation_cache(tmp_path):
   # The profile is tested here too: it needs an experiment of its own.
   profile = workdir / "runs" / "uniform" / "profile"
   assert {file.name for file in profile.iterdir()} == {
-    *("summary.json", "parts.csv", "operations.csv", "cost.csv"),
-    *("program.hlo.txt", "plugins"),
+    *("summary.json", "cost.csv", "plugins"),
   }
-  assert "Profile of uniform: 12 steps of 2 trials" in done.stderr
 
 
 @pytest.mark.slow

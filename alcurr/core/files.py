@@ -1,4 +1,4 @@
-"""What a run leaves on disk: whole files, JSON and lines of JSON."""
+"""What a run writes to disk: complete files, JSON, and lines of JSON."""
 
 import contextlib
 import datetime
@@ -22,12 +22,11 @@ from alcurr.core.errors import MachineError
 def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
   """Writes a file under a temporary name, then renames it.
 
-  A reader, or a run that was cut off, sees the whole file or none; so does
-  one after the power failed.
+  A reader sees the complete file or none, even after a power failure.
 
   Args:
-    path: where. Its folder is there: one that was deleted under a run is not
-      made again behind the user's back.
+    path: of the file. Its folder must exist: one that the user deleted during
+      a run is not created again.
     write: called with the open binary file.
   """
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -36,25 +35,20 @@ def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
       write(file)
       file.flush()
       os.fsync(file.fileno())
-    rename(temporary, path)
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+      os.fsync(folder)
+    finally:
+      os.close(folder)
   finally:
     temporary.unlink(missing_ok=True)
 
 
-def rename(temporary: pathlib.Path, path: pathlib.Path) -> None:
-  """Puts a file or a folder in its place, also should the power fail now."""
-  temporary.replace(path)
-  folder = os.open(path.parent, os.O_RDONLY)
-  try:
-    os.fsync(folder)
-  finally:
-    os.close(folder)
-
-
 def remove_temporary(folder: pathlib.Path) -> None:
-  """Removes what `write_file` left at any depth when its process was killed.
+  """Removes files that killed processes were writing, at any depth.
 
-  To be called where no other process writes.
+  No other process may be writing in the folder.
   """
   for path in folder.rglob(".*"):
     if is_temporary(path.name) and path.is_file():
@@ -62,13 +56,13 @@ def remove_temporary(folder: pathlib.Path) -> None:
 
 
 def is_temporary(name: str) -> bool:
-  """Whether it is one that `write_file` writes under."""
+  """Returns whether `write_file` uses a name while it writes."""
   return re.fullmatch(r"\..+\.\d+", name) is not None
 
 
 @contextlib.contextmanager
 def naming(path: pathlib.Path) -> Iterator[None]:
-  """Errors of the system name the file: those of a write do not by itself."""
+  """Adds the file to the system's errors, which a failed write lacks."""
   try:
     yield
   except OSError as error:
@@ -78,7 +72,7 @@ def naming(path: pathlib.Path) -> Iterator[None]:
 
 
 def plain(value: Any) -> Any:
-  """Arrays to lists, and numbers JSON has no word for to None."""
+  """Returns a value as JSON has it: arrays as lists, NaN and inf as None."""
   if isinstance(value, dict):
     return {str(k): plain(v) for k, v in value.items()}
   if isinstance(value, list | tuple):
@@ -99,24 +93,35 @@ def read_json(path: pathlib.Path) -> Any:
   return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_record(path: pathlib.Path) -> dict[str, Any] | None:
+  """Returns a JSON object that users may edit; None if it is damaged."""
+  try:
+    record = read_json(path)
+  # JSON may be nested deeper than Python's stack.
+  except (ValueError, RecursionError):
+    return None
+  return record if isinstance(record, dict) else None
+
+
 class LogPosition(NamedTuple):
-  """A place between two lines of a file, and what stands before it."""
+  """A position between two lines of a file, with a hash of all before it."""
 
   bytes: int
-  blake2b: str  # of those bytes
+  blake2b: str
 
 
-def holds(path: pathlib.Path, mark: LogPosition) -> bool:
-  """Whether a file begins with what a mark was taken of."""
+def starts_with(path: pathlib.Path, position: LogPosition) -> bool:
+  """Returns whether a file still has all that was before a position."""
   try:
-    content = path.read_bytes()[: mark.bytes]
+    content = path.read_bytes()[: position.bytes]
   except FileNotFoundError:
     content = b""
-  return mark == LogPosition(len(content), hashlib.blake2b(content).hexdigest())
+  digest = hashlib.blake2b(content).hexdigest()
+  return position == LogPosition(len(content), digest)
 
 
 class Lines:
-  """A file of JSON, a line a row, that is appended to; see `json_lines`."""
+  """A file of JSON rows, one per line, to append to; see `json_lines`."""
 
   def __init__(self, path: pathlib.Path, start: bytes):
     self._path = path
@@ -129,7 +134,7 @@ class Lines:
     """Appends a row.
 
     Raises:
-      MachineError: the file is no longer where it was.
+      MachineError: the file was deleted or replaced.
     """
     line = (json.dumps(plain(row), allow_nan=False) + "\n").encode()
     with naming(self._path):
@@ -140,7 +145,7 @@ class Lines:
     self._bytes += len(line)
 
   def log_position(self) -> LogPosition:
-    """What was written so far, which is on the disk from now on."""
+    """Returns the current position; what precedes it is now on disk."""
     with naming(self._path):
       os.fsync(self._file.fileno())
     return LogPosition(self._bytes, self._hash.hexdigest())
@@ -149,42 +154,36 @@ class Lines:
     self._file.close()
 
   def _check(self) -> None:
-    """A file that was deleted can be written to, and no one would see it."""
+    """Fails if the file was deleted: rows could be written, but not seen."""
     try:
-      there = self._path.stat()
+      on_disk = self._path.stat()
     except FileNotFoundError:
-      there = None
-    if not (there and os.path.samestat(there, os.fstat(self._file.fileno()))):
-      raise MachineError(f"{self._path} was deleted or replaced under the run.")
+      on_disk = None
+    if not (
+      on_disk and os.path.samestat(on_disk, os.fstat(self._file.fileno()))
+    ):
+      raise MachineError(
+        "damaged", str(self._path), "deleted or replaced under the run"
+      )
 
 
 @contextlib.contextmanager
 def json_lines(
-  path: pathlib.Path, mark: LogPosition | None = None
+  path: pathlib.Path, position: LogPosition | None = None
 ) -> Iterator[Lines]:
-  """A file of rows: one made anew, or what stands before a mark of the last.
+  """Opens a file of rows, empty or with what precedes a position.
 
   Args:
-    path: of the file, in a folder that is there.
-    mark: one that the file `holds`; None to begin anew.
+    path: of the file, in an existing folder.
+    position: one that the file `starts_with`; None for an empty file.
   """
-  lines = Lines(path, path.read_bytes()[: mark.bytes] if mark else b"")
-  with contextlib.closing(lines):
+  start = path.read_bytes()[: position.bytes] if position else b""
+  with contextlib.closing(Lines(path, start)) as lines:
     yield lines
 
 
-def read_record(path: pathlib.Path) -> dict[str, Any] | None:
-  """A JSON object that a user may have edited; None where it is damaged."""
-  try:
-    record = read_json(path)
-  # JSON nested deeper than Python's stack is none of ours either.
-  except (ValueError, RecursionError):
-    return None
-  return record if isinstance(record, dict) else None
-
-
 def environment() -> dict[str, str]:
-  """What a figure depends on beside the config."""
+  """Returns the versions and the device that results depend on."""
   packages = ("alcurr", "jax", "jaxlib", "flax", "optax", "numpy")
   return {
     **{name: importlib.metadata.version(name) for name in packages},

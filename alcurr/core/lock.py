@@ -1,68 +1,61 @@
-"""One process at a time in a workdir."""
+"""One process at a time in a folder."""
 
 import contextlib
-import fcntl
 import os
 import pathlib
 from collections.abc import Iterator
 
+import filelock
+
 from alcurr.core.errors import UserError
 
-# Held by the system for as long as the process lives: a crash may leave the
-# file behind, never the lock.
+# A crash may leave this file, but never the lock: the system releases it.
 NAME = ".lock"
 
 
 @contextlib.contextmanager
-def locked(workdir: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
-  """Keeps other processes out of a workdir, or another folder.
+def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
+  """Excludes other processes from a folder, which is created if missing.
 
-  The folder is made if need be; one that is still empty in the end is removed
-  again.
+  A folder that was created here and is still empty at the end is removed.
 
   Args:
-    workdir: the folder.
-    option: which chooses it, for the message.
+    folder: to lock.
+    option: names the folder on the command line, for the error.
 
   Raises:
-    UserError: another process has it.
+    UserError: another process has locked it.
   """
-  made = not workdir.exists()
-  workdir.mkdir(parents=True, exist_ok=True)
-  path = workdir / NAME
-  file = _take(path, option)
+  is_new = not folder.exists()
+  folder.mkdir(parents=True, exist_ok=True)
+  path, owner = folder / NAME, f"{os.getpid()}\n"
+  lock = filelock.FileLock(path)
+  try:
+    lock.acquire(blocking=False)
+  except filelock.Timeout:
+    raise UserError(
+      "in_use",
+      option,
+      f"{folder} is in use by {_owner(path)}; wait for it to end, stop it, or "
+      "choose another folder",
+    ) from None
+  path.write_text(owner)
   try:
     yield
   finally:
-    with contextlib.suppress(FileNotFoundError):  # deleted under the run
-      # Before it is given back: whoever opens it next makes one anew.
-      if os.path.samestat(os.fstat(file), os.stat(path)):
+    # Removed before the release, and only if it is still our own: the folder
+    # may have been deleted and locked by another process meanwhile.
+    with contextlib.suppress(FileNotFoundError):
+      if path.read_text() == owner:
         path.unlink()
-    os.close(file)
-    if made:
-      with contextlib.suppress(OSError):  # not empty, or gone
-        workdir.rmdir()
+    lock.release()
+    if is_new:
+      with contextlib.suppress(OSError):  # not empty, or deleted
+        folder.rmdir()
 
 
-def _take(path: pathlib.Path, option: str) -> int:
-  """The locked file's descriptor."""
-  while True:
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      if os.path.samestat(os.fstat(file), os.stat(path)):
-        os.ftruncate(file, 0)
-        os.write(file, f"{os.getpid()}\n".encode())
-        return file
-    except BlockingIOError:
-      owner = os.read(file, 20).decode(errors="replace").strip()
-      os.close(file)
-      who = f"process {owner}" if owner else "another process"
-      raise UserError(
-        f"{path.parent} is in use by {who}; wait for its end, stop it, or "
-        f"choose another {option}."
-      ) from None
-    except FileNotFoundError:
-      pass
-    # Its last owner removed it between our opening and our locking it.
-    os.close(file)
+def _owner(path: pathlib.Path) -> str:
+  try:
+    return f"process {int(path.read_text())}"
+  except (OSError, ValueError):
+    return "another process"

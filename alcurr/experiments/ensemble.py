@@ -164,7 +164,9 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> Member:
   gallery = _read(workdir / "gallery.json", "class_names", "image_shape")
   class_names = tuple(gallery["class_names"])
   shape = tuple(gallery["image_shape"])
-  model = build.make_model(build.run_config(config, name), shape, len(class_names))
+  model = build.make_model(
+    build.run_config(config, name), shape, len(class_names)
+  )
   keys = jax.random.split(jax.random.key(0), len(result["trials"]))
   variables = checkpoint.read_variables(
     folder / "checkpoints",

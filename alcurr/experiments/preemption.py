@@ -1,8 +1,7 @@
-"""SIGTERM and SIGINT: who trains is asked to stop, all else quits at once.
+"""Handles SIGTERM and SIGINT: training stops with a checkpoint, all else quits.
 
-Python hands a signal to its main thread, which may sit in a compiler for
-minutes. So a thread of its own learns of it, at once: see
-`signal.set_wakeup_fd`.
+Python delivers a signal to its main thread, which may be in a compiler for
+minutes. So a thread listens for signals: see `signal.set_wakeup_fd`.
 """
 
 import contextlib
@@ -16,16 +15,14 @@ from collections.abc import Callable, Iterator
 from absl import logging
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_END = 0  # no signal's number
+_END = 0  # no signal has this number
 
 
 class Stopped(Exception):  # noqa: N818
-  """Asked to stop by a signal, and all that has to be kept is on disk.
-
-  Nothing went wrong: it is no error.
+  """Stopped by a signal, after saving; not an error.
 
   Attributes:
-    status: the one to exit with, 128 + the signal's number.
+    status: to exit with, 128 + the signal's number.
   """
 
   def __init__(self, number: int):
@@ -35,33 +32,33 @@ class Stopped(Exception):  # noqa: N818
 
 def _sentence(number: int) -> str:
   name = signal.Signals(number).name
-  return f"stopped by {name}; run the same command again to go on."
+  return f"stopped by {name}; rerun the same command to resume."
 
 
 class Signals:
-  """What came of the signals, within `watched`."""
+  """Receives the signals within `watched`."""
 
   def __init__(self):
     self._lock = threading.Lock()
-    self._holding = False
-    self._asked: int | None = None  # the signal that came while holding
+    self._is_held = False
+    self._received: int | None = None  # the signal that came while held
 
   @contextlib.contextmanager
   def watched(self) -> Iterator[None]:
-    """Takes the signals over; to be entered from the main thread."""
+    """Handles the signals inside; to be entered from the main thread."""
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)  # as `set_wakeup_fd` wants it
+    os.set_blocking(writer, False)  # as `set_wakeup_fd` requires
     thread = threading.Thread(target=self._listen, args=(reader,), daemon=True)
     thread.start()
-    before_fd = signal.set_wakeup_fd(writer)
-    # What is ignored or not handled by Python reaches no wakeup fd.
-    before = {n: signal.signal(n, lambda *_: None) for n in SIGNALS}
+    previous_fd = signal.set_wakeup_fd(writer)
+    # Ignored signals and those without a Python handler reach no wakeup fd.
+    previous = {n: signal.signal(n, lambda *_: None) for n in SIGNALS}
     try:
       yield
     finally:
-      for number, handler in before.items():
+      for number, handler in previous.items():
         signal.signal(number, handler)
-      signal.set_wakeup_fd(before_fd)
+      signal.set_wakeup_fd(previous_fd)
       os.write(writer, bytes([_END]))
       thread.join()
       os.close(reader)
@@ -69,23 +66,23 @@ class Signals:
 
   @contextlib.contextmanager
   def held(self) -> Iterator[Callable[[], bool]]:
-    """Inside, a signal only asks to stop, and a second one quits at once.
+    """Holds the first signal back inside; a second one quits at once.
 
     Yields:
-      Whether a signal came.
+      A function that returns whether a signal was received.
 
     Raises:
-      Stopped: at the end, if one did.
+      Stopped: at the end, if one was.
     """
     with self._lock:
-      self._holding = True
+      self._is_held = True
     try:
-      yield lambda: self._asked is not None
+      yield lambda: self._received is not None
     finally:
       with self._lock:
-        self._holding = False
-    if self._asked is not None:
-      raise Stopped(self._asked)
+        self._is_held = False
+    if self._received is not None:
+      raise Stopped(self._received)
 
   def _listen(self, reader: int) -> None:
     while True:
@@ -93,21 +90,21 @@ class Signals:
         if number == _END:
           return
         if number in SIGNALS:
-          self._take(number)
+          self._receive(number)
 
-  def _take(self, number: int) -> None:
+  def _receive(self, number: int) -> None:
     with self._lock:
-      if self._holding and self._asked is None:
-        self._asked = number
+      if self._is_held and self._received is None:
+        self._received = number
         logging.info(
-          "%s: stopping after this chunk, with a checkpoint; the same signal "
-          "again quits at once.",
+          "%s: stopping after this chunk, with a checkpoint; send it again to "
+          "quit at once.",
           signal.Signals(number).name,
         )
         return
     for child in multiprocessing.active_children():
       child.terminate()
-    # Past all buffers, whose locks the main thread may hold.
+    # Not through buffers, whose locks the main thread may hold.
     text = f"\nalcurr: {_sentence(number)}\n"
     os.write(sys.__stderr__.fileno(), text.encode())
     os._exit(128 + number)

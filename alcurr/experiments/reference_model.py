@@ -16,13 +16,8 @@ from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
 from alcurr.experiments import preemption, sampler_run, setup
 from alcurr.experiments.sampler_run import ExperimentContext
-from alcurr.training import (
-  checkpoint,
-  checkpoint_writer,
-  compilation,
-  exposure,
-  loop,
-)
+from alcurr.training import checkpoint, compilation, exposure, loop
+from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import RunSpec, Score, compile_run, make_score
 from alcurr.types import Pool
 
@@ -117,9 +112,7 @@ def get_difficulty(
   with (
     signals.held() as stop,
     sampler_run.progress_bar("difficulty", run, start) as progress,
-    checkpoint_writer.Checkpoints(
-      kept, config.checkpoint, facts
-    ) as checkpoints,
+    CheckpointWriter(kept, config.checkpoint, facts) as checkpoints,
   ):
     result = loop.train(
       run,

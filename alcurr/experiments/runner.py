@@ -85,7 +85,7 @@ def _run(
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
   if reference_model.lacks_scores(context, cache_dir):
     names.insert(0, build.REFERENCE)
-  prepared = precompile.compile_runs(context, unscored, names, cache_dir)
+  prepared = precompile.compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
   files.write_json(workdir / "config.json", config.to_dict())
   (workdir / "runs").mkdir(exist_ok=True)

@@ -23,13 +23,13 @@ from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.loggers import Logger, read_rows
 from alcurr.training import (
   checkpoint,
-  checkpoint_writer,
   evaluation,
   exposure,
   invariants,
   loop,
   profiling,
 )
+from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import (
   CompiledRun,
   RunSpec,
@@ -205,16 +205,14 @@ def run_sampler(
   watch = None
   if profile:
     watch = functools.partial(
-      profiling.profile, folder / "profile", name, run, compiled, pools
+      profiling.profile, folder / "profile", run, compiled, pools
     )
   settings = context.experiment.config.checkpoint
   with (
     signals.held() as stop,
     files.json_lines(metrics, start and start.log_position) as lines,
     progress_bar(name, run, start) as progress,
-    checkpoint_writer.Checkpoints(
-      kept, settings, common, lines.log_position
-    ) as checkpoints,
+    CheckpointWriter(kept, settings, common, lines.log_position) as checkpoints,
   ):
     logger.begin(name, read_rows(metrics))
 
@@ -292,7 +290,9 @@ def _trial_metrics(
   if trial not in exposure.active_trials(measured):
     return {
       "diverged_step": int(measured.diverged_step[trial]),
-      "divergence_reason": invariants.describe_nonfinite(measured.violation[trial]),
+      "divergence_reason": invariants.describe_nonfinite(
+        measured.violation[trial]
+      ),
     }
   scores = evaluation.Scores(test.rank[trial], test.loss[trial])
   metrics = exposure.trial_metrics(measured, trial)

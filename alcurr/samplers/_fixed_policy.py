@@ -1,9 +1,9 @@
 """A given policy over arms that does not learn.
 
 The control of every bandit: how good is its last policy from the start, or the
-open-loop replay of its policy, or the best fixed policy of a grid? With partition="label" and an arm drawn for each example it
-is class-balanced uniform sampling. Cost: O(B) index arithmetic a step, no
-feedback.
+open-loop replay of its policy, or the best fixed policy of a grid? With
+partition="label" and an arm drawn for each example it is class-balanced uniform
+sampling. Cost: O(B) index arithmetic a step, no feedback.
 """
 
 from typing import NamedTuple

@@ -1,133 +1,155 @@
-"""Which states of a run are kept, and when: written while it goes on."""
+"""Writes a run's checkpoints with Orbax's CheckpointManager.
 
-import concurrent.futures
+The manager writes in the background, under a temporary name until a checkpoint
+is complete, and deletes old ones. Our manifest is added before the rename.
+"""
+
+import contextlib
+import errno
+import logging
 import math
+import os
 import pathlib
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import orbax.checkpoint as ocp
+from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
 from alcurr.core import files
+from alcurr.core.errors import MachineError
 from alcurr.training import checkpoint
-from alcurr.training.checkpoint import Checkpoint, RunState
+from alcurr.training.checkpoint import Checkpoint
+
+_ORBAX = pathlib.Path(ocp.__file__).parent
+_UNFINISHED = f"*{ocp.path.atomicity.TMP_DIR_SUFFIX}*"
+# What Orbax and the manifest add to the arrays, measured as below 100 kB.
+_OVERHEAD = 256 * 1024  # bytes
+
+# The copies share no memory with a state that is donated to the next chunk.
+copy_state = jax.jit(lambda state: jax.tree.map(jax.numpy.copy, state))
 
 
 def num_copies(config: ConfigDict) -> int:
-  """States that a run may hold beside the one it trains.
+  """Returns how many copies of its state a run may hold for checkpoints.
 
-  One that is on its way to the host; where the device is the host, the best
-  so far stays beside it.
+  One copy is being written. The best state since the last checkpoint waits on
+  the host, which counts only if the host is the device.
   """
   if not (config.checkpoint.minutes or config.checkpoint.steps):
     return 0
   return 2 if jax.default_backend() == "cpu" else 1
 
 
-# The copies share no memory with a state, which the next chunk is given.
-copy = jax.jit(lambda state: jax.tree.map(jax.numpy.copy, state))
+class CheckpointWriter:
+  """Writes checkpoints in the background; a context manager.
 
-
-class Checkpoints:
-  """Writes a run's checkpoints in a thread of its own; a context manager.
-
-  Only on leaving the context is it sure that they are on the disk.
+  The last `keep` checkpoints are kept, the best on the validation metric, and
+  the last before each divergence. All are on disk when the context ends.
   """
 
   def __init__(
     self,
     folder: pathlib.Path,
     settings: ConfigDict,
-    facts: Mapping[str, Any],
-    mark: Callable[[], files.LogPosition | None] = lambda: None,
+    fingerprint: Mapping[str, Any],
+    log_position: Callable[[], files.LogPosition | None] = lambda: None,
   ):
-    """Of a run that goes on from the newest of the folder, or begins.
+    """Opens the checkpoints of a new or resumed run.
 
     Args:
-      folder: made if need be, not those above it; what a killed process left
-        half written there is removed.
+      folder: created if missing, but not its parents. Unfinished checkpoints
+        of a killed process are deleted.
       settings: `config.checkpoint`.
-      facts: see `restore`.
-      mark: the place in the run's file of rows, asked for at each checkpoint.
+      fingerprint: see `checkpoint.restore`.
+      log_position: returns the current position in the metrics file.
     """
     folder.mkdir(exist_ok=True)
-    checkpoint.remove_unfinished(folder)
-    self._folder, self._settings = folder, settings
-    self._facts, self._mark = facts, mark
-    told = checkpoint.read_manifests(folder)
-    self._valid = {step: m.get("valid") for step, m in told.items()}
-    self._going = {step: m.get("active_trials") for step, m in told.items()}
-    self._last_step = max(self._valid, default=0)
+    self._folder, self._settings = folder.absolute(), settings
+    self._fingerprint, self._log_position = fingerprint, log_position
+    self._remove_unfinished()
+    self._manifests = checkpoint.read_manifests(folder)
+    self._last_step = max(self._manifests, default=0)
     self._last_time = time.monotonic()
-    self._best: Checkpoint | None = None  # not yet written
-    self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
-    self._writing: concurrent.futures.Future | None = None
+    self._best: Checkpoint | None = None  # not written yet
+    self._manager = ocp.CheckpointManager(
+      self._folder,
+      options=ocp.CheckpointManagerOptions(
+        create=False,
+        lightweight_initialize=True,  # our manifests have the metrics
+        preservation_policy=_Preservation(settings.keep, self._manifests),
+        async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+      ),
+    )
+    self._writing = 0  # the step of the checkpoint that is being written
+    self._descriptor = os.open(folder, os.O_RDONLY)
 
-  def __enter__(self) -> "Checkpoints":
+  def __enter__(self) -> "CheckpointWriter":
+    absl_logging.get_absl_logger().addFilter(_is_no_orbax_traceback)
     return self
 
   def __exit__(self, kind, error, trace) -> None:
-    self._thread.shutdown()
-    if error is None:
-      self._wait()
+    try:
+      with self._failures():
+        self._manager.close()
+    except MachineError:
+      if error is None:
+        raise
+    finally:
+      os.close(self._descriptor)
+      absl_logging.get_absl_logger().removeFilter(_is_no_orbax_traceback)
 
   def should_save(self, step: int, evaluated: bool) -> bool:
-    """Whether `save` may write the state after a step.
+    """Returns whether `save` may write the state after a step.
 
     Args:
-      step: the run's.
-      evaluated: whether the state is evaluated too, and may be the best.
+      step: of the run.
+      evaluated: whether that state is evaluated, so that it may be the best.
 
     Raises:
-      MachineError: an earlier one could not be written.
+      MachineError: an earlier checkpoint could not be written.
     """
     if not (self._settings.minutes or self._settings.steps):
       return False
-    # One at a time, so that there is memory for no more copies.
-    if evaluated or (self._writing and self._writing.done()):
-      self._wait()
-    return evaluated or (self._writing is None and self._is_time(step))
+    # One at a time, so that no more than `num_copies` are in memory.
+    if self._manager.is_saving_in_progress() and not evaluated:
+      return False
+    with self._failures():
+      self._manager.wait_until_finished()
+    return evaluated or self._is_time(step)
 
-  def save(
-    self,
-    step: int,
-    kept: RunState,
-    seconds: float,
-    valid: float | None,
-    going: int,
-    last: bool = False,
-  ) -> None:
-    """Keeps a state of which the rows are written.
+  def save(self, state: Checkpoint, last: bool = False) -> None:
+    """Saves a state whose rows are written.
+
+    The best state so far, if it is not due, is written with the next one. A
+    run that is killed before that evaluates it again.
 
     Args:
-      step: of the state.
-      kept: no one else changes or donates it.
-      seconds: of training, of all trials, up to the state.
-      valid: mean merit of the trials, see `evaluate.merit`, or None.
-      going: trials that have not gone wrong, one at least.
-      last: whether it is written whatever the time.
+      state: its arrays must neither change nor be donated. At least one trial
+        is active.
+      last: whether to write it even if it is not due.
+
+    Raises:
+      MachineError: this or an earlier checkpoint could not be written.
     """
-    saved = Checkpoint(step, kept, seconds, valid, going, self._mark())
-    known = [v for v in self._valid.values() if v is not None]
-    if self._best:
-      known.append(self._best.valid)
-    if valid is not None and valid > max(known, default=-math.inf):
-      # Written with the next one: a run that is killed before that comes by
-      # here again.
-      self._best = saved._replace(
-        run_state=jax.device_get(checkpoint.by_name(kept))
-      )
-    if step == self._last_step or not (last or self._is_time(step)):
+    state = state._replace(log_position=self._log_position())
+    is_due = last or self._is_time(state.step)
+    known = [m.get("valid") for m in self._manifests.values()]
+    known = [valid for valid in known if valid is not None]
+    known.append(self._best.valid if self._best else -math.inf)
+    if state.valid is not None and state.valid > max(known):
+      self._best = None if is_due else _on_host(state)
+    if state.step == self._last_step or not is_due:
       return
-    self._wait()
-    todo = [saved._replace(run_state=checkpoint.by_name(kept))]
-    if self._best and self._best.step != step:
-      todo.insert(0, self._best)
-    self._best = None
-    self._last_step, self._last_time = step, time.monotonic()
-    self._writing = self._thread.submit(self._write_all, todo)
+    if self._best:
+      self._write(self._best)
+      self._best = None
+    self._write(_on_host(state))
+    self._last_step, self._last_time = state.step, time.monotonic()
 
   def _is_time(self, step: int) -> bool:
     minutes, steps = self._settings.minutes, self._settings.steps
@@ -137,27 +159,93 @@ class Checkpoints:
       or (steps and step - self._last_step >= steps)
     )
 
-  def _wait(self) -> None:
-    """For what is being written, and raises what it failed of."""
-    if self._writing:
-      writing, self._writing = self._writing, None
-      writing.result()
+  def _write(self, state: Checkpoint) -> None:
+    """Starts writing a checkpoint that is `_on_host`."""
+    arrays, position = state.run_state, state.log_position
+    manifest = state._asdict() | {
+      "log_position": position and position._asdict(),
+      "fingerprint": {**self._fingerprint, "arrays": checkpoint.shapes(arrays)},
+      "environment": files.environment(),
+    }
+    del manifest["run_state"]
+    with self._failures():
+      self._manager.wait_until_finished()
+      self._writing, self._manifests[state.step] = state.step, manifest
+      self._check_folder()
+      _check_room(self._folder, sum(x.nbytes for x in arrays.values()))
+      items = {checkpoint.STATE: ocp.args.PyTreeSave(arrays)}
+      self._manager.save(
+        state.step, args=ocp.args.Composite(**items), force=True
+      )
 
-  def _write_all(self, todo: list[Checkpoint]) -> None:
-    while todo:
-      saved = todo.pop(0)
-      checkpoint.write(self._folder, saved, self._facts)
-      self._valid[saved.step] = saved.valid
-      self._going[saved.step] = saved.active_trials
-      self._remove_old()
+  def _seal(self) -> None:
+    """Adds the manifest, just before Orbax renames a written checkpoint."""
+    self._check_folder()
+    (path,) = self._folder.glob(_UNFINISHED)
+    checkpoint.write_manifest(path, self._manifests[self._writing])
 
-  def _remove_old(self) -> None:
-    """All but the last few, the best, of equals the first, and the last one
-    before a trial went wrong."""
-    last = sorted(self._valid)[-self._settings.keep :]
-    scored = {s: v for s, v in self._valid.items() if v is not None}
-    best = max(sorted(scored), key=scored.get, default=None)
-    before_wrong = {going: step for step, going in sorted(self._going.items())}
-    for step in self._valid.keys() - {*last, best, *before_wrong.values()}:
-      checkpoint.remove(self._folder, step)
-      del self._valid[step], self._going[step]
+  def _check_folder(self) -> None:
+    """Fails if the folder was deleted: Orbax would recreate parts of it."""
+    opened = os.fstat(self._descriptor)
+    if not os.path.samestat(opened, self._folder.stat()):
+      raise FileNotFoundError("the folder was deleted under the run")
+
+  @contextlib.contextmanager
+  def _failures(self) -> Iterator[None]:
+    """Reports a checkpoint that could not be written, and removes its parts."""
+    try:
+      yield
+    # Orbax and TensorStore raise the latter two where a disk is full.
+    except (OSError, ValueError, RuntimeError) as error:
+      self._remove_unfinished()
+      text = str(error).strip().splitlines()[0].rstrip(".")
+      raise MachineError(
+        "disk",
+        str(self._folder / str(self._writing)),
+        f"the checkpoint was not written: {text}; after fixing that, rerun the "
+        "same command to resume",
+      ) from error
+
+  def _remove_unfinished(self) -> None:
+    for path in self._folder.glob(_UNFINISHED):
+      shutil.rmtree(path, ignore_errors=True)
+
+
+class _Preservation(ocp.checkpoint_managers.PreservationPolicy):
+  """Keeps the last, the best, and the last before each divergence."""
+
+  def __init__(self, keep: int, manifests: Mapping[int, Mapping[str, Any]]):
+    self._keep, self._manifests = keep, manifests
+
+  def should_preserve(self, checkpoints, *, context) -> list[bool]:
+    steps = sorted(info.step for info in checkpoints)
+    known = {step: self._manifests[step] for step in steps}
+    known = {step: manifest for step, manifest in known.items() if manifest}
+    valid = {s: m["valid"] for s, m in known.items() if m["valid"] is not None}
+    last_with = {m["active_trials"]: step for step, m in known.items()}
+    kept = {*steps[-self._keep :], *last_with.values()}
+    if valid:
+      kept.add(max(valid, key=valid.get))  # the first of equal ones
+    return [info.step in kept for info in checkpoints]
+
+
+def _on_host(state: Checkpoint) -> Checkpoint:
+  arrays = jax.device_get(checkpoint.by_name(state.run_state))
+  return state._replace(run_state=arrays)
+
+
+def _check_room(folder: pathlib.Path, num_bytes: int) -> None:
+  """Refuses a full disk, on which Orbax would log more than one sentence."""
+  needed = int(1.1 * num_bytes) + _OVERHEAD
+  free = shutil.disk_usage(folder).free
+  if free < needed:
+    raise OSError(
+      f"{os.strerror(errno.ENOSPC)}: {needed / 1e6:.1f} MB are needed, "
+      f"{free / 1e6:.1f} MB are free"
+    )
+
+
+def _is_no_orbax_traceback(record: logging.LogRecord) -> bool:
+  """Drops errors that threads of Orbax log: Orbax raises them as well."""
+  path = pathlib.Path(record.pathname)
+  return not (record.exc_info and path.is_relative_to(_ORBAX))

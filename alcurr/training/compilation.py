@@ -1,4 +1,4 @@
-"""Compiled programs: each once, and what a step costs by their count."""
+"""Compiles each program once, and counts what a step costs."""
 
 import functools
 import hashlib
@@ -12,20 +12,21 @@ from alcurr.core.errors import UserError
 from alcurr.training import step
 from alcurr.types import Pool, PyTree, TrainState
 
-# Programs by their text: samplers that differ only in the numbers of their
-# state lower to the same text, and are compiled once.
+# Programs by their text, those to run and those to count. Samplers that differ
+# only in the numbers of their state lower to the same text.
 _compiled: dict[bytes, jax.stages.Compiled] = {}
-# One for each text that is being compiled: who comes second waits.
+_counted: dict[bytes, jax.stages.Compiled] = {}
+# Held while a text is compiled, so that a second thread waits for the program.
 _locks: dict[bytes, threading.Lock] = {}
 
-# What XLA's CPU backend hands to the library YNN: all of its own choice but
-# convolutions, which XLA's own kernels do in half the time in a step of the
-# small CNN and in nine tenths in one of ResNet-50 (`benchmarks.lowerings`).
+# What XLA's CPU backend hands to the library YNN: its own choice without
+# convolutions. XLA's kernels for those take half the time in a step of the
+# small CNN and nine tenths in one of ResNet-50 (`benchmarks.lowerings`).
 _YNN = "xla_cpu_experimental_ynn_fusion_type"
 _YNN_TYPES = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 
-# Compiled to be counted and not run: without what costs most time. The passes
-# that decide what is computed are left as they are.
+# For programs that are only counted: skips the slowest passes, but none that
+# decide what is computed.
 _COUNTING = {
   "xla_backend_optimization_level": 0,
   "xla_llvm_disable_expensive_passes": True,
@@ -34,10 +35,10 @@ _COUNTING = {
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-  """What programs are compiled with here, for `jax.jit` or `compile`.
+  """Returns the options for `jax.jit` or `compile` on this backend.
 
-  Empty but on a CPU, and there too if the user's XLA_FLAGS have a choice of
-  their own or this XLA does not know the option.
+  They are empty on accelerators, if the user's XLA_FLAGS set the option, and
+  if this XLA does not know it.
   """
   if jax.default_backend() != "cpu" or _YNN in os.environ.get("XLA_FLAGS", ""):
     return {}
@@ -52,33 +53,33 @@ def compiler_options() -> dict[str, str]:
 def compile_once(
   fun: Callable, *args: PyTree, donate: tuple[int, ...] = ()
 ) -> jax.stages.Compiled:
-  """`fun` compiled for arguments of these shapes, some of them donated.
+  """Compiles a function for these arguments, unless it is compiled already.
 
-  Several threads may compile at once.
+  Several threads may compile at the same time.
+
+  Args:
+    fun: to compile.
+    *args: arrays, or their shapes.
+    donate: positions of the arguments whose memory the results may take.
   """
-  # Unused arguments are kept: without them two programs that read different
-  # arms of the same shapes would have the same text.
+  # Unused arguments stay: without them, two programs that read different
+  # partitions of the same shapes would have the same text.
   jitted = jax.jit(fun, donate_argnums=donate, keep_unused=True)
   lowered = jitted.lower(*args)
   text = f"{lowered.in_tree} {lowered.out_tree} {lowered.as_text()}"
-  return _of_text(_compiled, text, lambda: lowered.compile(compiler_options()))
+  return _get(_compiled, text, lambda: lowered.compile(compiler_options()))
 
 
-def _of_text(
-  known: dict[bytes, jax.stages.Compiled],
+def _get(
+  programs: dict[bytes, jax.stages.Compiled],
   text: str,
-  compiled: Callable[[], jax.stages.Compiled],
+  compile_program: Callable[[], jax.stages.Compiled],
 ) -> jax.stages.Compiled:
-  """The program of a text, compiled by the first who asks."""
   digest = hashlib.blake2b(text.encode()).digest()
   with _locks.setdefault(digest, threading.Lock()):
-    if digest not in known:
-      known[digest] = compiled()
-  return known[digest]
-
-
-# Programs that are counted and not run, by their text.
-_counted: dict[bytes, jax.stages.Compiled] = {}
+    if digest not in programs:
+      programs[digest] = compile_program()
+  return programs[digest]
 
 
 def _cpu() -> jax.Device:
@@ -86,24 +87,26 @@ def _cpu() -> jax.Device:
     return jax.devices("cpu")[0]
   except RuntimeError as error:
     raise UserError(
-      "FLOPs are counted in a program for the CPU, which JAX_PLATFORMS leaves "
-      "out; unset it, or add cpu to its list."
+      "missing",
+      "JAX_PLATFORMS",
+      "expected cpu in the list, where FLOPs are counted; add it, or unset "
+      "JAX_PLATFORMS",
     ) from error
 
 
 def count_parts(
   steps: step.Steps, state: TrainState, pool: Pool, probe: Pool
 ) -> dict[str, tuple[float, jax.stages.Compiled]]:
-  """The parts of a step that run: how often per step, and a program to count.
+  """Returns how often each part of a step runs per step, and its program.
 
-  The programs are a CPU's, whatever runs the step: what a GPU's libraries do,
-  which is most of it, is in no count of its own programs.
+  The programs are to be counted and not run. They are always for the CPU: the
+  libraries of a GPU do most of a step, and no count of its programs has them.
 
   Args:
     steps: the parts.
-    state: of one trial, arrays or their shapes; likewise the pools.
+    state: of one trial, arrays or their shapes, as the pools.
     pool: the training pool.
-    probe: the pool that samplers may learn from.
+    probe: the pool of the samplers' signals.
   """
   state, pool, probe = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, pool, probe)
@@ -117,11 +120,8 @@ def count_parts(
       rest = () if name == "prepare" else (prepared,)
       with jax.default_device(_cpu()):
         lowered = jax.jit(part).lower(state, pool, probe, *rest)
-      program = _of_text(
-        _counted,
-        lowered.as_text(),
-        lambda lowered=lowered: lowered.compile(_COUNTING),
-      )
+      compile_program = functools.partial(lowered.compile, _COUNTING)
+      program = _get(_counted, lowered.as_text(), compile_program)
       counted[name] = share, program
   return counted
 
@@ -129,10 +129,7 @@ def count_parts(
 def step_flops(
   steps: step.Steps, state: TrainState, pool: Pool, probe: Pool
 ) -> float:
-  """FLOPs of a step of one trial: its parts, each as often as it runs.
-
-  The arguments are those of `count_parts`.
-  """
+  """Returns the FLOPs of a step of one trial; see `count_parts`."""
   counted = count_parts(steps, state, pool, probe).values()
   return sum(
     share * program.cost_analysis().get("flops", 0.0)

@@ -1,10 +1,8 @@
-"""How good a model is on a pool: loss, top-1, top-3, MAP@3, by class, by arm.
+"""Evaluates a model on a pool: loss, top-1, top-3, MAP@3, by class and by arm.
 
-Of labels that are not classes the loss alone.
-
-The device answers with two numbers an example; every figure is a mean of
-them, so a figure by class or by arm, or an interval over examples, needs no
-second pass.
+The device returns two numbers per example, and every metric is a mean of them.
+So a metric by class or by arm, or an interval, needs no second pass. Labels
+that are not classes have the loss alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +17,9 @@ from alcurr.types import Array, Batch, Loss, Model, Pool, PyTree
 
 
 class Scores(NamedTuple):
-  # [N] int32, classes placed before the true one; 0 is right. None where the
+  """A model's result on each of N examples."""
+
+  # [N] int32, the classes ranked before the true one; 0 is right. None if the
   # labels are not classes.
   rank: Array | None
   loss: Array  # [N] float32
@@ -31,10 +31,10 @@ def make_evaluate(
   batch_size: int,
   loss: Loss = softmax_cross_entropy,
 ) -> Callable[[tuple[PyTree, PyTree], Pool], Scores]:
-  """A function ((params, model_state), pool) -> Scores, in eval mode.
+  """Returns a function ((params, model_state), pool) -> Scores.
 
   Args:
-    model: the network.
+    model: the network, evaluated with train=False.
     gather: (pool, index [B]) -> Batch.
     batch_size: B, examples at a time.
     loss: of each example, see `alcurr.training.losses`.
@@ -48,14 +48,14 @@ def make_evaluate(
 
     def score(index: Array) -> Scores:
       batch = gather(pool, index)
-      # Nothing is random in eval mode; the key is a formality.
+      # Nothing is random without training, but the key is required.
       logits, _ = model.apply(
         jax.random.key(0), params, model_state, batch.image, train=False
       )
       rank = _rank(logits, batch.label) if are_classes(batch.label) else None
       return Scores(rank, loss(logits, batch.label))
 
-    # The last batch is filled up with the last example, which is cut again.
+    # The last batch is padded with the last example, which is cut off again.
     index = jnp.arange(num_batches * size).clip(max=num_examples - 1)
     scores = jax.lax.map(score, index.reshape(num_batches, size))
     return jax.tree.map(lambda x: x.reshape(-1)[:num_examples], scores)
@@ -64,20 +64,19 @@ def make_evaluate(
 
 
 def _rank(logits: Array, label: Array) -> Array:
-  """The classes placed before the true one: [B] int32."""
+  """Returns how many classes of [B, V] rank before the true one: [B] int32."""
   label = label[:, None]
   true = jnp.take_along_axis(logits, label, axis=1)
-  # Among equal logits the lower class goes first, as in lax.top_k. What is not
-  # a number is never right: all go before it.
-  ahead = ~(logits <= true) | (
+  # The lower class is first among equal logits, as in lax.top_k. A NaN is
+  # never right: all other classes rank before it.
+  before = ~(logits <= true) | (
     (logits == true) & (jnp.arange(logits.shape[1]) < label)
   )
-  return ahead.sum(1).astype(jnp.int32)
+  return before.sum(1).astype(jnp.int32)
 
 
 def summarize(scores: Scores) -> dict[str, float]:
-  """The means over examples: loss and, of classes, top1, top3 and MAP@3 (as
-  `map3`)."""
+  """Returns the mean loss and, for classes, top1, top3 and map3 (MAP@3)."""
   loss = float(np.asarray(scores.loss, np.float64).mean())
   if scores.rank is None:
     return {"loss": loss}
@@ -85,23 +84,28 @@ def summarize(scores: Scores) -> dict[str, float]:
   return {
     "top1": float((rank < 1).mean()),
     "top3": float((rank < 3).mean()),
-    # One true class: its average precision is 1 / its place, of the first 3.
+    # With one true class, the average precision is 1 / its place.
     "map3": float(np.where(rank < 3, 1 / (rank + 1), 0).mean()),
     "loss": loss,
   }
 
 
-def selection_metric(figures: Mapping[str, Any]) -> float:
-  """What the better of two models has more of: top-1, or less of loss.
+def selection_metric(metrics: Mapping[str, Any]) -> float:
+  """Returns what the best model has most of: top-1, or else minus the loss.
 
   Args:
-    figures: of `summarize`.
+    metrics: of `summarize`.
   """
-  return figures["top1"] if "top1" in figures else -figures["loss"]
+  return metrics["top1"] if "top1" in metrics else -metrics["loss"]
 
 
 def accuracy_by(scores: Scores, group: np.ndarray) -> list[float | None]:
-  """Top-1 within each group, [G]; None for a group without examples."""
+  """Returns top-1 within each group, [G]; None for an empty group.
+
+  Args:
+    scores: of N examples.
+    group: [N] int.
+  """
   right = np.bincount(group, np.asarray(scores.rank) < 1)
   count = np.bincount(group)
   return [
@@ -110,8 +114,7 @@ def accuracy_by(scores: Scores, group: np.ndarray) -> list[float | None]:
 
 
 def report(scores: Scores, pool: Pool) -> dict[str, Any]:
-  """All figures of a pool: the means and, of classes, top-1 by class and by
-  arm."""
+  """Returns the means and, for classes, top-1 by class and by arm."""
   if scores.rank is None:
     return summarize(scores)
   return summarize(scores) | {

@@ -10,13 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from alcurr.training import (
-  checkpoint,
-  checkpoint_writer,
-  evaluation,
-  exposure,
-  step,
-)
+from alcurr.training import checkpoint, evaluation, exposure, step
+from alcurr.training.checkpoint_writer import CheckpointWriter, copy_state
 from alcurr.training.run import CompiledRun, RunSpec, chunk_pools, init_trials
 from alcurr.types import Pool, TrainState
 
@@ -25,7 +20,7 @@ class ResumeOptions(NamedTuple):
   """The start of a run, the writer of its checkpoints, and when to stop."""
 
   start: checkpoint.Checkpoint | None  # to resume from; None for a new run
-  checkpoints: checkpoint_writer.Checkpoints
+  checkpoints: CheckpointWriter
   stop: Callable[[], bool]  # whether to stop after the current chunk
 
 
@@ -118,7 +113,7 @@ def train(
       break
     if last and recorder.should_save(last):
       # The state is donated to the next chunk, which overwrites it.
-      last = last._replace(state=checkpoint_writer.copy(state))
+      last = last._replace(state=copy_state(state))
     alone = watch is not None and number == min(first + 2, len(lengths))
     if alone and last:
       recorder.finish(last)
@@ -228,14 +223,14 @@ class _ChunkRecorder:
     if evaluated:
       valid = [evaluation.selection_metric(row["valid"]) for row in evaluated]
       metric = float(np.mean(valid))
-    self._resume.checkpoints.save(
+    saved = checkpoint.Checkpoint(
       self._steps_done,
       checkpoint.RunState(state, exposure.copy(self._exposure)),
       self._seconds,
       metric,
       len(self.active_trials),
-      last,
     )
+    self._resume.checkpoints.save(saved, last)
 
   def result(self, state: TrainState) -> Result:
     """Returns the result of the run that ends in this state."""

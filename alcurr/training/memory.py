@@ -1,17 +1,16 @@
-"""What a run will need of the device's memory, and what there is.
+"""Estimates the device memory that a run needs, and reads how much is free.
 
-    pool + state x trials + activations
+    pool + prefetched chunks + state x trials x copies + activations
 
-The pools stay on the device for the whole experiment; the state is that of
-all trials, donated from chunk to chunk, so it is there once, and a copy of it
-on its way to a checkpoint; where the device is the host, what each trial has
-seen of the pool (`tally`) goes with it; the activations are what a compiled
-program holds beside its arguments while it runs. All of it is read from shapes
-and from compiled programs: nothing is put on the device.
+The pools stay on the device for the whole experiment. The state of all trials
+is donated from chunk to chunk, so it is held once, plus copies for checkpoints.
+If the device is the host, the exposure counts are there too. Activations are
+what a compiled program holds in addition to its arguments. All is read from
+shapes and compiled programs: nothing is put on the device.
 """
 
+import contextlib
 import math
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -23,87 +22,88 @@ from alcurr.training import exposure, prefetch
 from alcurr.training.run import CompiledRun
 from alcurr.types import Pool, PyTree
 
-# Of the free memory, for what no program counts: gaps between buffers, a
-# kernel's own workspace, on the CPU also the host's own work.
+# The share of free memory for what no program counts: gaps between buffers,
+# the workspace of kernels and, on a CPU, the work of the host itself.
 MARGIN = 0.05
 
 _PROC = pathlib.Path("/proc")
 _CGROUPS = pathlib.Path("/sys/fs/cgroup")
+# By controllers: the root, and the files of limit and usage. Version 2 is "".
+_CGROUP_FILES = {
+  "": ("", "memory.max", "memory.current"),
+  "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+}
 
 
-class Need(NamedTuple):
-  """In bytes."""
+class Estimate(NamedTuple):
+  """The memory that a run needs, in bytes."""
 
   pool: int  # all pools of the experiment
   state: int  # of one trial
   trials: int
-  training: int | None  # beside them, by a chunk; None where none can tell
-  evaluation: int | None  # likewise by an evaluation
+  activations: int | None  # None if the backend does not report it
   copies: int = 0  # of all trials' states, for checkpoints
-  exposure: int = 0  # of one trial, where the host's memory is the device's
-  ahead: int = 0  # of what is brought from the host ahead of the steps
-
-  @property
-  def activations(self) -> int | None:
-    """Of the greedier of the two programs, which never run at once."""
-    known = [x for x in (self.training, self.evaluation) if x is not None]
-    return max(known, default=None)
+  exposure: int = 0  # of one trial, if the device is the host
+  prefetched: int = 0  # chunks of examples fetched ahead from the host
 
   @property
   def total(self) -> int:
-    """Of all that is known."""
+    """The sum of all that is known."""
     states = (self.state + self.exposure) * self.trials * (1 + self.copies)
-    return self.pool + self.ahead + states + (self.activations or 0)
+    return self.pool + self.prefetched + states + (self.activations or 0)
 
-  def parts(self) -> str:
-    """The parts in words."""
-    trials = f" x {self.trials} trials" if self.trials > 1 else ""
-    copies = f" x {1 + self.copies} with its copies" if self.copies else ""
+  def describe(self) -> str:
+    """Returns the total and its parts as text."""
     known = self.activations is not None
-    activations = in_words(self.activations) if known else "unknown"
-    ahead = f", fetched ahead {in_words(self.ahead)}" if self.ahead else ""
-    return (
-      f"pool {in_words(self.pool)}{ahead}, "
-      f"state {in_words(self.state + self.exposure)}{trials}{copies}, "
-      f"activations {activations}"
-    )
+    parts = [
+      f"pool {describe_bytes(self.pool)}",
+      f"prefetched {describe_bytes(self.prefetched)}",
+      f"state {describe_bytes(self.state + self.exposure)} x {self.trials} "
+      f"trials x {1 + self.copies} copies",
+      f"activations {describe_bytes(self.activations) if known else 'unknown'}",
+    ]
+    return f"{describe_bytes(self.total)} ({', '.join(parts)})"
 
 
-def need(plan: CompiledRun, pools: Mapping[str, Pool], copies: int = 0) -> Need:
-  """What a planned run needs.
+def estimate(
+  compiled: CompiledRun, pools: Mapping[str, Pool], copies: int = 0
+) -> Estimate:
+  """Returns the memory that a compiled run needs.
 
   Args:
-    plan: of the run.
-    pools: every pool that the experiment has on the device, arrays or their
-      shapes; one that has two names counts once.
-    copies: of the state, on the way to a checkpoint.
+    compiled: of the run.
+    pools: all that the experiment has on the device, arrays or their shapes.
+      A pool with two names counts once.
+    copies: of the state, for checkpoints.
   """
-  trials = plan.state.step.shape[0]
-  # No run trains on more than the largest; beside its counts a tally is small.
+  trials = compiled.state.step.shape[0]
+  # No run trains on more than the largest pool. Other exposure is small.
   largest = max((p.label.shape[0] for p in pools.values()), default=0)
-  count = np.dtype(exposure.COUNT).itemsize * largest
-  ahead = plan.chunks.prefetch
-  return Need(
+  counts = np.dtype(exposure.COUNT).itemsize * largest
+  ahead = compiled.chunks.prefetch
+  # The two programs never run at the same time.
+  programs = (compiled.chunks.program, compiled.score)
+  activations = [_activations(program) for program in programs]
+  return Estimate(
     pool=sum(map(num_bytes, {id(p): p for p in pools.values()}.values())),
-    state=num_bytes(plan.state) // trials,
+    state=num_bytes(compiled.state) // trials,
     trials=trials,
-    training=_beside_arguments(plan.chunks.program),
-    evaluation=_beside_arguments(plan.score),
+    activations=max((x for x in activations if x is not None), default=None),
     copies=copies,
-    exposure=count if jax.default_backend() == "cpu" else 0,
-    ahead=prefetch.CHUNKS * num_bytes(ahead.shapes) if ahead else 0,
+    exposure=counts if jax.default_backend() == "cpu" else 0,
+    prefetched=prefetch.CHUNKS * num_bytes(ahead.shapes) if ahead else 0,
   )
 
 
 def num_bytes(tree: PyTree) -> int:
-  """Of all arrays of a tree, or of their shapes."""
+  """Returns the bytes of all arrays of a tree, or of their shapes."""
   return sum(
     math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree)
   )
 
 
-def _beside_arguments(program: jax.stages.Compiled) -> int | None:
-  """Bytes of a program's temporaries and of results that are not donated."""
+def _activations(program: jax.stages.Compiled) -> int | None:
+  """Returns the bytes of temporaries and of results that are not donated."""
   analysis = program.memory_analysis()
   if analysis is None:
     return None
@@ -114,82 +114,61 @@ def _beside_arguments(program: jax.stages.Compiled) -> int | None:
   )
 
 
-def fits(wanted: Need, free: int | None) -> bool:
-  """Whether there is room; where no one knows how much there is, yes."""
-  return free is None or wanted.total <= (1 - MARGIN) * free
+def fits(needed: Estimate, free: int | None) -> bool:
+  """Returns whether a run fits; True if the free memory is unknown."""
+  return free is None or needed.total <= (1 - MARGIN) * free
 
 
-def device_memory() -> int | None:
-  """Bytes that the device has free for this process; None if unknown."""
+def free_memory() -> int | None:
+  """Returns the device's bytes free for this process; None if unknown."""
   device = jax.devices()[0]
   if device.platform == "cpu":
-    return _host_memory()
+    known = [_free_on_host(), *_free_in_cgroups()]
+    return min((x for x in known if x is not None), default=None)
   stats = device.memory_stats() or {}
   if "bytes_limit" not in stats:
     return None
   return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
 
 
-def _host_memory() -> int | None:
-  """Bytes of memory that the host can still give to this process."""
-  known = [_available(), *_left_in_cgroups()]
-  return min((x for x in known if x is not None), default=None)
-
-
-def _available() -> int | None:
+def _free_on_host() -> int | None:
   try:
-    for line in (_PROC / "meminfo").read_text().splitlines():
-      if line.startswith("MemAvailable:"):
-        return int(line.split()[1]) * 1024  # "kB" there is 1024 bytes
+    lines = (_PROC / "meminfo").read_text().splitlines()
   except OSError:
-    pass  # not Linux
-  try:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-  except (AttributeError, OSError, ValueError):
-    return None
+    return None  # not Linux
+  sizes = dict(line.split(":") for line in lines)
+  return int(sizes["MemAvailable"].split()[0]) * 1024  # "kB" is 1024 bytes
 
 
-def _left_in_cgroups() -> list[int]:
-  """What each control group above this process, as in a container, leaves."""
+def _free_in_cgroups() -> list[int]:
+  """Returns what each memory limit of this process, as in a container, leaves.
+
+  Linux: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
+  """
   try:
     lines = (_PROC / "self/cgroup").read_text().splitlines()
   except OSError:
     return []
-  left = []
+  free = []
   for line in lines:
-    _, kinds, path = line.split(":", 2)
-    if kinds == "":  # version 2
-      root, names = _CGROUPS, ("memory.max", "memory.current")
-    elif "memory" in kinds.split(","):
-      root = _CGROUPS / "memory"
-      names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    else:
+    _, controllers, path = line.split(":", 2)
+    if controllers not in _CGROUP_FILES:
       continue
-    folder = root / path.lstrip("/")
+    root, limit_file, usage_file = _CGROUP_FILES[controllers]
+    folder = _CGROUPS / root / path.lstrip("/")
     for group in (folder, *folder.parents):
-      if group.is_relative_to(root):
-        left += _left(group, *names)
-  return left
+      with contextlib.suppress(OSError, ValueError):  # no limit, or "max"
+        limit = int((group / limit_file).read_text())
+        used = int((group / usage_file).read_text())
+        stat = (group / "memory.stat").read_text().splitlines()
+        # The cache of files that are not in use can be reclaimed.
+        cache = dict(line.split() for line in stat).get("inactive_file", 0)
+        free.append(max(limit - used + int(cache), 0))
+  return free
 
 
-def _left(group: pathlib.Path, limit: str, usage: str) -> list[int]:
-  """[bytes that a control group leaves], or [] where it sets no limit."""
-  try:
-    most = (group / limit).read_text().strip()
-    used = int((group / usage).read_text())
-    stat = dict(
-      line.split() for line in (group / "memory.stat").read_text().splitlines()
-    )
-  except OSError:
-    return []
-  if most == "max":
-    return []
-  # Files that were read and are not in use make way.
-  return [max(int(most) - used + int(stat.get("inactive_file", 0)), 0)]
-
-
-def in_words(count: int) -> str:
-  """Bytes as people read them: "12.3 GB"."""
+def describe_bytes(count: int) -> str:
+  """Returns bytes as text, such as "12.3 GB"."""
   for unit, size in (("GB", 1e9), ("MB", 1e6)):
     if count >= size:
       return f"{count / size:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and JSON is JSON."""
+"""Files are complete or absent, and JSON is valid."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ from alcurr.core.errors import MachineError, UserError
 from alcurr.experiments.workdir import check_workdir
 
 
-def test_json_of_arrays_and_of_what_json_has_no_word_for(tmp_path):
+def test_arrays_and_nan_as_json(tmp_path):
   path = tmp_path / "a.json"
   value = {"a": np.float32(0.5), "b": [np.arange(2), float("nan")], 3: (True,)}
   files.write_json(path, value)
@@ -29,7 +29,7 @@ def test_json_of_arrays_and_of_what_json_has_no_word_for(tmp_path):
   assert [json.loads(row) for row in rows] == [{"loss": 1.5}, {"loss": None}]
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
   path = tmp_path / "a.json"
   files.write_json(path, 1)
 
@@ -43,56 +43,61 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
   assert list(tmp_path.iterdir()) == [path]
 
 
-def test_workdirs(tmp_path):
+def _assert_refused(workdir, config, text="--workdir"):
+  with pytest.raises(UserError) as refused:
+    check_workdir(workdir, config)
+  assert text in str(refused.value)
+
+
+def test_only_new_empty_or_matching_workdirs_are_accepted(tmp_path):
   config = ConfigDict({"a": {"b": 1}, "c": (2, "x")})
   check_workdir(tmp_path / "new", config)
   check_workdir(tmp_path, config)  # empty
   (tmp_path / "thesis.tex").write_text("")
-  with pytest.raises(UserError, match="not an experiment's"):
-    check_workdir(tmp_path, config)
-  with pytest.raises(UserError, match="is a file"):
-    check_workdir(tmp_path / "thesis.tex", config)
+  _assert_refused(tmp_path, config)
+  _assert_refused(tmp_path / "thesis.tex", config)
   files.write_json(tmp_path / "config.json", config.to_dict())
   check_workdir(tmp_path, config)
   config.a.b = 5
-  with pytest.raises(UserError, match=r"a\.b is 1 there, 5 here"):
-    check_workdir(tmp_path, config)
+  _assert_refused(tmp_path, config, "a.b is 1 there, 5 here")
 
 
-def test_rows_go_on_from_a_mark(tmp_path):
+def test_rows_continue_from_a_position(tmp_path):
   path = tmp_path / "rows.jsonl"
   with files.json_lines(path) as lines:
     start = lines.log_position()
     lines.write({"a": 1})
-    mark = lines.log_position()
+    position = lines.log_position()
     lines.write({"a": 2})
   assert path.read_text() == '{"a": 1}\n{"a": 2}\n'
   with path.open("a") as file:
     file.write('{"a"')
-  assert files.holds(path, start) and files.holds(path, mark)
-  with files.json_lines(path, mark) as lines:
+  assert files.starts_with(path, start) and files.starts_with(path, position)
+  with files.json_lines(path, position) as lines:
     lines.write({"a": 3})
     end = lines.log_position()
   assert path.read_text() == '{"a": 1}\n{"a": 3}\n'
-  assert files.holds(path, end)
+  assert files.starts_with(path, end)
   path.write_text(path.read_text().replace("1", "7"))
-  assert not files.holds(path, mark)
+  assert not files.starts_with(path, position)
   path.unlink()
-  assert not files.holds(path, mark) and files.holds(path, start)
+  assert not files.starts_with(path, position)
+  assert files.starts_with(path, start)
 
 
-def test_a_file_that_was_deleted_takes_no_rows(tmp_path):
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_deleted_or_replaced_file_takes_no_rows(replaced, tmp_path):
   path = tmp_path / "rows.jsonl"
   with files.json_lines(path) as lines:
     path.unlink()
-    with pytest.raises(MachineError, match="deleted or replaced under"):
+    if replaced:
+      path.write_text("")
+    with pytest.raises(MachineError) as raised:
       lines.write({})
-    path.write_text("")
-    with pytest.raises(MachineError, match="deleted or replaced under"):
-      lines.write({})
+  assert (raised.value.code, raised.value.place) == ("damaged", str(path))
 
 
-def test_an_error_of_a_write_names_the_file(tmp_path):
+def test_a_failed_write_names_the_file(tmp_path):
   def fail(file):
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -101,22 +106,21 @@ def test_an_error_of_a_write_names_the_file(tmp_path):
   assert error.value.filename == str(tmp_path / "a.json")
 
 
-def test_a_folder_that_was_deleted_is_not_made_again(tmp_path):
+def test_a_deleted_folder_is_not_created_again(tmp_path):
   gone = tmp_path / "gone"
   with pytest.raises(FileNotFoundError):
     files.write_json(gone / "a.json", 1)
   assert not gone.exists()
 
 
-def test_folders_without_a_file_are_an_empty_workdir(tmp_path):
+def test_folders_without_files_are_an_empty_workdir(tmp_path):
   (tmp_path / "runs" / "uniform" / "checkpoints").mkdir(parents=True)
   check_workdir(tmp_path, ConfigDict())
   (tmp_path / "runs" / "uniform" / "a.txt").touch()
-  with pytest.raises(UserError, match="choose an empty or new --workdir"):
-    check_workdir(tmp_path, ConfigDict())
+  _assert_refused(tmp_path, ConfigDict())
 
 
-def test_what_killed_processes_left_is_removed(tmp_path):
+def test_files_of_killed_processes_are_removed(tmp_path):
   (tmp_path / "runs").mkdir()
   files.write_json(tmp_path / "runs/a.json", 1)
   (tmp_path / ".config.json.123").write_text("{")
@@ -128,7 +132,7 @@ def test_what_killed_processes_left_is_removed(tmp_path):
   assert left == {"runs", "runs/a.json", "runs/.20"}
 
 
-def test_what_cannot_change_the_results_may_change(tmp_path):
+def test_settings_that_change_no_result_may_change(tmp_path):
   config = ConfigDict({"cache_dir": "", "checkpoint": {"steps": 0}, "seed": 0})
   files.write_json(tmp_path / "config.json", config.to_dict())
   config.checkpoint.steps, config.cache_dir = 5, "elsewhere"

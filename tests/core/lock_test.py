@@ -1,4 +1,4 @@
-"""One process at a time in a workdir, and no lock outlives its process."""
+"""One process at a time in a folder, and no lock outlives its process."""
 
 import os
 import signal
@@ -13,35 +13,54 @@ from alcurr.experiments.workdir import check_workdir
 
 HOLD = (
   "import pathlib, sys, time\n"
-  "from alcurr import lock\n"
+  "from alcurr.core import lock\n"
   "with lock.locked(pathlib.Path(sys.argv[1])):\n"
   "  print('held', flush=True)\n"
   "  time.sleep(60)\n"
 )
 
 
-def test_a_second_one_is_told_whom_to_wait_for(tmp_path):
+def _assert_refused(workdir, pid):
+  with (
+    pytest.raises(UserError) as refused,
+    lock.locked(workdir, "--out"),
+  ):
+    pass
+  assert (refused.value.code, refused.value.place) == ("in_use", "--out")
+  assert f"process {pid};" in refused.value.text
+
+
+def test_the_second_is_refused_and_told_the_first(tmp_path):
   with lock.locked(tmp_path / "run"):
-    with (
-      pytest.raises(UserError, match=f"in use by process {os.getpid()};"),
-      lock.locked(tmp_path / "run"),
-    ):
-      pass
+    _assert_refused(tmp_path / "run", os.getpid())
     assert (tmp_path / "run").exists()
   assert not (tmp_path / "run").exists()
 
 
-def test_a_crash_leaves_none_behind(tmp_path):
+def test_a_folder_that_existed_is_not_removed(tmp_path):
+  with lock.locked(tmp_path):
+    pass
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_another_lock_in_a_recreated_folder_stays(tmp_path):
+  workdir = tmp_path / "run"
+  with lock.locked(workdir):
+    (workdir / lock.NAME).unlink()
+    (workdir / lock.NAME).write_text("1\n")
+  assert (workdir / lock.NAME).read_text() == "1\n"
+
+
+def test_a_crash_leaves_no_lock(tmp_path):
   workdir = tmp_path / "run"
   with subprocess.Popen(
     [sys.executable, "-c", HOLD, str(workdir)], stdout=subprocess.PIPE
   ) as other:
     assert other.stdout.readline() == b"held\n"
-    with pytest.raises(UserError, match=f"process {other.pid};"):
-      lock.locked(workdir).__enter__()
+    _assert_refused(workdir, other.pid)
     other.send_signal(signal.SIGKILL)
   assert (workdir / lock.NAME).exists()
-  check_workdir(workdir, None)  # nothing of another's is there
+  check_workdir(workdir, None)  # the file is not one of the user's
   with lock.locked(workdir):
     (workdir / "file").write_text("")
   assert [path.name for path in workdir.iterdir()] == ["file"]

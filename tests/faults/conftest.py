@@ -1,4 +1,4 @@
-"""Drawings, the undisturbed run, and the account of what every fault led to."""
+"""Drawings, the undisturbed run, and an account of what each fault led to."""
 
 import fcntl
 import json
@@ -19,11 +19,11 @@ class Undisturbed(NamedTuple):
   shared: pathlib.Path
   result: dict[str, Any]  # see victim.result
   log: str
-  seconds: float  # from when it knows its device to its end
+  seconds: float  # from when the device is known to the end
 
 
 def _draw(folder: pathlib.Path) -> None:
-  """Four classes of polygons, with as many corners as the class says."""
+  """Writes four classes of polygons, with 3 to 6 corners."""
   folder.mkdir()
   rng = np.random.default_rng(0)
   for corners in (3, 4, 5, 6):
@@ -31,7 +31,7 @@ def _draw(folder: pathlib.Path) -> None:
     round_ = np.stack([np.cos(angle), np.sin(angle)])  # [2, corners + 1]
     wobble = rng.normal(0, 0.25, (150, 2, corners + 1))
     points = np.clip(128 + 90 * (round_ + wobble), 0, 255).astype(int)
-    lines = [json.dumps({"drawing": [one.tolist()]}) for one in points]
+    lines = [json.dumps({"drawing": [line.tolist()]}) for line in points]
     text = "\n".join(lines) + "\n"
     (folder / f"polygon{corners}.ndjson").write_text(text)
 
@@ -40,10 +40,10 @@ def _draw(folder: pathlib.Path) -> None:
 def undisturbed(
   tmp_path_factory: pytest.TempPathFactory,
 ) -> Undisturbed:
-  """The experiment that nobody harms: made once, whatever asks for it."""
+  """Runs the experiment without any fault, once for all workers."""
   shared = tmp_path_factory.getbasetemp()
   if "PYTEST_XDIST_WORKER" in os.environ:
-    shared = shared.parent  # one for all workers
+    shared = shared.parent  # the same for all workers
   shared = shared / "undisturbed"
   shared.mkdir(exist_ok=True)
   place = victim.Place(shared / "room", shared)
@@ -68,7 +68,7 @@ def undisturbed(
 
 @pytest.fixture
 def place(undisturbed: Undisturbed, tmp_path: pathlib.Path) -> victim.Place:
-  """A new one for the same experiment; its programs are compiled."""
+  """A new place for the same experiment; its programs are compiled."""
   return victim.Place(tmp_path / "room", undisturbed.shared)
 
 
@@ -76,7 +76,7 @@ def place(undisturbed: Undisturbed, tmp_path: pathlib.Path) -> victim.Place:
 def cut(
   undisturbed: Undisturbed, tmp_path_factory: pytest.TempPathFactory
 ) -> victim.Place:
-  """The experiment killed in the bandit's middle; to be copied."""
+  """The experiment killed in the middle of the bandit; to be copied."""
   room = tmp_path_factory.mktemp("cut") / "room"
   place = victim.Place(room, undisturbed.shared)
   started = victim.Victim(place)
@@ -88,7 +88,7 @@ def cut(
 
 
 class Account:
-  """What one fault leads to; the table of all is printed at the end."""
+  """What a fault led to; a table of all is printed at the end."""
 
   def __init__(
     self,
@@ -104,22 +104,22 @@ class Account:
   def _note(self, what: str) -> None:
     self._record("fault", [self._fault, what])
 
-  def goes_on(self, place: victim.Place) -> victim.Ended:
-    """The same command again ends as if nothing had happened."""
+  def resumes(self, place: victim.Place) -> victim.Ended:
+    """Asserts that the same command ends as if nothing had happened."""
     ended = victim.run(place)
     ended.expect(0)
-    self.is_whole(place.workdir)
+    self.is_equal(place.workdir)
     return ended
 
-  def is_whole(self, workdir: pathlib.Path) -> None:
-    """The workdir holds what the undisturbed run's does."""
+  def is_equal(self, workdir: pathlib.Path) -> None:
+    """Asserts that a workdir equals that of the undisturbed run."""
     assert victim.result(workdir) == self._undisturbed.result
     self._note("equal")
 
-  def refuses(self, ended: victim.Ended, status: int, words: str) -> None:
-    """It stopped with one sentence that has these words (a pattern)."""
+  def refuses(self, ended: victim.Ended, status: int, pattern: str) -> None:
+    """Asserts that it stopped with one sentence that has a pattern."""
     ended.expect(status)
-    assert re.search(words, ended.sentence), ended.sentence
+    assert re.search(pattern, ended.sentence), ended.sentence
     self._note("refused")
 
 

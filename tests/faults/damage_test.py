@@ -1,7 +1,7 @@
-"""Damaged checkpoints: the one before, said so; and if none is good, nothing.
+"""Damaged checkpoints: the one before is used, or if none is good, nothing.
 
-A run that was killed with two checkpoints is damaged in every way; what is
-compared is the end, whichever checkpoint was found good.
+A run that was killed with two checkpoints is damaged in every way. Its end must
+equal that of the undisturbed run, whichever checkpoint was used.
 """
 
 import pathlib
@@ -22,8 +22,10 @@ def copied(cut, place) -> victim.Place:
   return place
 
 
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-  return sorted(path for path in folder.rglob("*") if path.is_file())
+def _files(step: pathlib.Path) -> list[pathlib.Path]:
+  """The files that hold a checkpoint; Orbax adds some that nothing reads."""
+  state = sorted(p for p in (step / "state").rglob("*") if p.is_file())
+  return [step / "manifest.json", *state]
 
 
 def _truncate(path: pathlib.Path) -> None:
@@ -38,8 +40,8 @@ HARMS = {
 }
 
 
-# A sample of the files, by their number in the order of names. How many there
-# are is Orbax's affair, and differs from one checkpoint to the next.
+# A sample of the files, by their position. Their number is up to Orbax, and
+# differs between checkpoints.
 FILES = ((0, 1, 2, 3, 5, 7, 9, 11), (0, 4, 9), (2, 6, 10))
 EACH = [
   (harm, number)
@@ -54,7 +56,7 @@ def test_one_file_of_the_newest(harm, number, account, copied):
   files = [path for path in _files(newest) if path.stat().st_size]
   harmed = account(f"a checkpoint's file, {harm}")
   HARMS[harm](files[number % len(files)])
-  ended = harmed.goes_on(copied)
+  ended = harmed.resumes(copied)
   assert "Traceback" not in ended.log
   assert f"{newest} is damaged" in ended.log
 
@@ -64,12 +66,12 @@ def test_half_of_the_newest_deleted(account, copied):
   newest = victim.newest(copied.workdir, "bandit")
   for path in RNG.permutation(_files(newest))[::2]:
     path.unlink()
-  ended = harmed.goes_on(copied)
+  ended = harmed.resumes(copied)
   assert f"{newest} is damaged" in ended.log
 
 
 def _but_for_tracking(workdir):
-  """What is there, but for what a tracker is told anew at each start."""
+  """Returns all contents but those of a tracker, which every start rewrites."""
   return {
     name: content
     for name, content in victim.contents(workdir).items()
@@ -83,12 +85,12 @@ def test_none_is_good(harm, account, copied):
   for step in victim.checkpoints(copied.workdir, "bandit"):
     files = _files(victim.folder(copied.workdir, "bandit", step))
     HARMS[harm](max(files, key=lambda path: path.stat().st_size))
-  # The lock that the killed process left behind is none of it, and may go.
+  # The lock of the killed process may be removed.
   (copied.workdir / ".lock").unlink(missing_ok=True)
   before = _but_for_tracking(copied.workdir)
   ended = victim.run(copied)
   harmed.refuses(ended, 1, "no checkpoint is good")
   assert _but_for_tracking(copied.workdir) == before
-  # As the sentence says, or a person would do: begin that run anew.
+  # As the sentence says: start that run from step 0.
   shutil.rmtree(copied.workdir / "runs" / "bandit")
-  harmed.goes_on(copied)
+  harmed.resumes(copied)

@@ -7,17 +7,17 @@ import victim
 
 pytestmark = pytest.mark.faults
 
-# A namespace in which one may mount, where the system lets its users; what is
-# mounted there goes with it.
+# A namespace in which users may mount, if the system allows it. The mounts end
+# with it.
 ALONE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 NO_MOUNT = 99
-# $0 is the folder, $1 the size, then a folder for what was left, then the
-# command.
+# $0 is the folder, $1 the size, then a folder for a copy of the content, then
+# the command.
 FULL = f"""
 mount -t tmpfs -o size="$1" none "$0" || exit {NO_MOUNT}
-left="$2"; shift 2
+copy="$2"; shift 2
 "$@"; status=$?
-cp -a "$0" "$left"
+cp -a "$0" "$copy"
 exit $status
 """
 # $0 is the folder.
@@ -36,24 +36,24 @@ def _end(started: victim.Victim) -> victim.Ended:
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9])
 def test_full(share, undisturbed, account, place, tmp_path):
-  """Of the space that an undisturbed run leaves used, only a share."""
+  """With a share of the space that an undisturbed run uses."""
   harmed = account("a full disk")
   rooms = undisturbed.shared / "room"
   need = sum(path.lstat().st_blocks * 512 for path in rooms.rglob("*"))
-  left = tmp_path / "left"
-  script = (*ALONE, FULL, place.room, f"{int(share * need)}", left)
+  copy = tmp_path / "copy"
+  script = (*ALONE, FULL, place.room, f"{int(share * need)}", copy)
   ended = _end(victim.Victim(place, inside=script))
   harmed.refuses(ended, 1, "[Nn]o space left|disk is full")
-  # Brought to a larger disk, as it is.
-  harmed.goes_on(place._replace(room=left))
+  # Moved to a larger disk.
+  harmed.resumes(place._replace(room=copy))
 
 
-@pytest.mark.parametrize("begun", ["new", "cut", "finished"])
-def test_read_only(begun, cut, undisturbed, account, place):
+@pytest.mark.parametrize("run", ["new", "cut", "finished"])
+def test_read_only(run, cut, undisturbed, account, place):
   harmed = account("a read-only disk")
   source = {"cut": cut.room, "finished": undisturbed.shared / "room"}
-  if begun in source:
-    shutil.copytree(source[begun], place.room)
+  if run in source:
+    shutil.copytree(source[run], place.room)
   else:
     place.room.mkdir()
   before = victim.contents(place.room)
@@ -61,7 +61,7 @@ def test_read_only(begun, cut, undisturbed, account, place):
   ended = _end(victim.Victim(place, inside=script))
   harmed.refuses(ended, 2, "cannot be written to")
   assert victim.contents(place.room) == before
-  harmed.goes_on(place)
+  harmed.resumes(place)
 
 
 @pytest.mark.parametrize("what", ["room", "workdir"])
@@ -79,4 +79,4 @@ def test_deleted_under_the_run(what, moment, account, place):
   ended = started.end()
   if ended.status:
     harmed.refuses(ended, 1, "No such file|deleted|gone")
-  harmed.goes_on(place)
+  harmed.resumes(place)

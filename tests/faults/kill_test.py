@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: the same command ends as if it had not been."""
+"""SIGKILL at any moment: the same command ends as if nothing had happened."""
 
 import signal
 import time
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.faults
 
 @pytest.fixture(scope="session")
 def pace(undisturbed, tmp_path_factory):
-  """Seconds from when a run knows its device to its end, all compiled."""
+  """Seconds from when the device is known to the end, all compiled."""
   room = tmp_path_factory.mktemp("pace") / "room"
   started = victim.Victim(victim.Place(room, undisturbed.shared))
   started.wait_for("jax .* on ")
@@ -26,7 +26,7 @@ TRIES = 20
 
 @pytest.mark.parametrize("number", range(TRIES))
 def test_at_a_random_moment(number, pace, account, place):
-  """One in each twentieth of a run's time."""
+  """Kills once in each twentieth of a run's time."""
   rng = np.random.default_rng(number)
   harmed = account("SIGKILL at a random moment")
   started = victim.Victim(place)
@@ -34,18 +34,18 @@ def test_at_a_random_moment(number, pace, account, place):
   time.sleep(pace * (number + rng.uniform()) / TRIES)
   started.send(signal.SIGKILL)
   started.end()
-  harmed.goes_on(place)
+  harmed.resumes(place)
 
 
-# Before the event that the fault names: see at_start/sitecustomize.py.
+# Kills just before these events: see at_start/sitecustomize.py.
 AIMED = {
   "packing the data": [
     "open quickdraw- 1",
     "open quickdraw- 3",
     "os.rename quickdraw- 3",
   ],
-  "keeping the scores": ["open difficulty- 2", "os.rename difficulty- 3"],
-  "beginning": ["os.rename config.json 1", "os.rename gallery.npz 1"],
+  "saving the scores": ["open difficulty- 2", "os.rename difficulty- 3"],
+  "starting": ["os.rename config.json 1", "os.rename gallery.npz 1"],
   "writing a checkpoint": [
     "os.mkdir uniform/checkpoints 1",
     "os.mkdir bandit/checkpoints 6",
@@ -72,7 +72,7 @@ def test_at_an_event(moment, event, account, place):
   harmed = account(f"SIGKILL while {moment}")
   ended = victim.Victim(place, f"kill {event}").end()
   ended.expect(-signal.SIGKILL)
-  harmed.goes_on(place)
+  harmed.resumes(place)
 
 
 def test_in_the_middle_of_scoring(account, place):
@@ -81,21 +81,21 @@ def test_in_the_middle_of_scoring(account, place):
   started.wait_for("difficulty: +[3-7][0-9]%")
   started.send(signal.SIGKILL)
   started.end()
-  harmed.goes_on(place)
+  harmed.resumes(place)
 
 
-def test_while_keeping_a_compiled_program(undisturbed, account, tmp_path):
-  harmed = account("SIGKILL while keeping a compiled program")
+def test_while_saving_a_compiled_program(undisturbed, account, tmp_path):
+  harmed = account("SIGKILL while saving a compiled program")
   (tmp_path / "shared").mkdir()
   (tmp_path / "shared" / "data").symlink_to(undisturbed.shared / "data")
   place = victim.Place(tmp_path / "room", tmp_path / "shared")
   ended = victim.Victim(place, "kill open programs 3").end()
   ended.expect(-signal.SIGKILL)
-  harmed.goes_on(place)
+  harmed.resumes(place)
 
 
 def test_again_and_again(account, place):
-  """Each life keeps a checkpoint or two more."""
+  """Each process saves a checkpoint or two more."""
   harmed = account("SIGKILL again and again")
   lives = 0
   while not (place.workdir / "results.csv").exists():
@@ -104,4 +104,4 @@ def test_again_and_again(account, place):
     lives += 1
     assert status in (0, -signal.SIGKILL) and lives < 20
   assert lives > 2
-  harmed.goes_on(place)
+  harmed.resumes(place)

@@ -1,4 +1,4 @@
-"""A few faults, one after the other, in a minute and a half."""
+"""A few faults, one after another, in a minute and a half."""
 
 import signal
 
@@ -9,7 +9,7 @@ pytestmark = pytest.mark.faults
 
 
 def test_killed_damaged_stopped_and_shared(account, place):
-  """One experiment's bad day; its end is as if there had been none."""
+  """Harms an experiment four times; it ends as if nothing had happened."""
   workdir = place.workdir
   killed = account("SIGKILL while training")
   started = victim.Victim(place)
@@ -26,7 +26,7 @@ def test_killed_damaged_stopped_and_shared(account, place):
   first = victim.Victim(place)
   first.wait_for("valid, .* train of")
   first.freeze()
-  shared.refuses(victim.run(place), 2, "another --workdir")
+  shared.refuses(victim.run(place), 2, "in use by process")
 
   stopped = account("SIGTERM while training")
   first.thaw()
@@ -37,4 +37,4 @@ def test_killed_damaged_stopped_and_shared(account, place):
 
   victim.run(place).expect(0)
   for harmed in (killed, flipped, shared, stopped):
-    harmed.is_whole(workdir)
+    harmed.is_equal(workdir)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the chunk is finished, and the words say what to do."""
+"""SIGTERM and SIGINT: the chunk is finished, and a sentence says what to do."""
 
 import signal
 
@@ -12,17 +12,17 @@ BOTH = pytest.mark.parametrize("number", STATUS, ids=lambda n: n.name)
 
 
 @BOTH
-def test_in_training_it_leaves_a_checkpoint(number, account, place):
+def test_in_training_it_saves_a_checkpoint(number, account, place):
   harmed = account(f"{number.name} while training")
   started = victim.Victim(place)
   started.wait_for(lambda: len(victim.rows(place.workdir, "bandit")) > 6)
   started.send(number)
   ended = started.end()
   harmed.refuses(ended, STATUS[number], "same command")
-  # Not the last one by the clock of steps, but where it stopped.
+  # Where it stopped, although none was due.
   last = victim.rows(place.workdir, "bandit")[-1]["step"]
   assert max(victim.checkpoints(place.workdir, "bandit")) == last
-  harmed.goes_on(place)
+  harmed.resumes(place)
 
 
 @BOTH
@@ -35,12 +35,12 @@ def test_before_training_it_quits(number, moment, account, place):
   started.wait_for(moment)
   started.send(number)
   harmed.refuses(started.end(), STATUS[number], "same command")
-  harmed.goes_on(place)
+  harmed.resumes(place)
 
 
 @BOTH
 def test_a_second_one_quits_at_once(number, account, place):
-  """Even where the first would wait for ever: for a disk that hangs."""
+  """Even if the first waits for a disk that hangs."""
   harmed = account(f"{number.name} twice")
   started = victim.Victim(place, "stall os.rename bandit/checkpoints 2")
   started.wait_for("fault: stall")
@@ -49,4 +49,4 @@ def test_a_second_one_quits_at_once(number, account, place):
   started.send(number)
   ended = started.end()
   ended.expect(STATUS[number])
-  harmed.goes_on(place)
+  harmed.resumes(place)

@@ -1,4 +1,4 @@
-"""Seconds of training, with many chunks, evaluations and checkpoints."""
+"""Trains for seconds, with many chunks, evaluations and checkpoints."""
 
 from ml_collections import ConfigDict
 

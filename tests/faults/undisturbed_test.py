@@ -1,4 +1,4 @@
-"""Two undisturbed runs agree, or nothing else here would mean anything."""
+"""Two undisturbed runs are equal; all other tests here rely on it."""
 
 import shutil
 
@@ -9,8 +9,8 @@ import victim
 pytestmark = pytest.mark.faults
 
 
-def test_two_runs_agree_to_the_bit(undisturbed, account, place):
-  account("none").goes_on(place)
+def test_two_runs_are_bit_identical(undisturbed, account, place):
+  account("none").resumes(place)
   for name in ("uniform", "bandit"):
     rows = undisturbed.result[f"{name}/metrics.jsonl"]
     assert [(row["step"], row["trial"]) for row in rows] == [
@@ -18,7 +18,7 @@ def test_two_runs_agree_to_the_bit(undisturbed, account, place):
     ]
 
 
-def test_a_difference_of_one_bit_shows(undisturbed, tmp_path):
+def test_a_difference_of_one_bit_is_found(undisturbed, tmp_path):
   workdir = tmp_path / "run"
   shutil.copytree(undisturbed.shared / "room" / "run", workdir)
   assert victim.result(workdir) == undisturbed.result

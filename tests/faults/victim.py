@@ -1,4 +1,4 @@
-"""The real command line as a process to be harmed, and what it leaves."""
+"""Runs the real command line as a process to be harmed, and reads its files."""
 
 import hashlib
 import json
@@ -18,12 +18,12 @@ import pandas as pd
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
-# Nothing is timed: whatever takes longer than this hangs.
+# Nothing is timed: a process that takes longer than this hangs.
 PATIENCE = 240  # seconds
 
 
 class Place(NamedTuple):
-  """Where one experiment runs; programs and data are shared with others."""
+  """Where an experiment runs; programs and data are shared with others."""
 
   room: pathlib.Path  # holds the workdir, its cache beside it, and the logs
   shared: pathlib.Path  # holds `data` and `programs`
@@ -43,13 +43,13 @@ class Place(NamedTuple):
       "PYTHONPATH": f"{HERE}/at_start:{ROOT}",
       "FAULT": fault,
       "JAX_COMPILATION_CACHE_DIR": str(self.shared / "programs"),
-      # Even the smallest program is kept for the next process.
+      # Even the smallest program is saved for the next process.
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
 
 
 class Ended(NamedTuple):
-  status: int  # of exit; negative: the signal that ended it
+  status: int  # of exit; minus the number of the signal that ended it
   log: str  # what it wrote to stderr
 
   def expect(self, status: int) -> None:
@@ -60,7 +60,7 @@ class Ended(NamedTuple):
 
   @property
   def sentence(self) -> str:
-    """The one line in which it says why it stopped."""
+    """The line that says why it stopped; fails unless there is exactly one."""
     lines = [x for x in self.log.splitlines() if x.startswith("alcurr: ")]
     assert len(lines) == 1, self.log
     assert "Traceback" not in self.log, self.log
@@ -73,12 +73,12 @@ class Victim:
   def __init__(
     self, place: Place, fault: str = "", inside: Iterable[str] = ()
   ) -> None:
-    """Starts it.
+    """Starts the process.
 
     Args:
-      place: where.
+      place: where it runs.
       fault: for `at_start/sitecustomize.py`.
-      inside: a command that runs the command it is given.
+      inside: a command that runs the command in its arguments.
     """
     place.room.mkdir(parents=True, exist_ok=True)
     number = len(list(place.room.parent.glob(f"{place.room.name}.log*")))
@@ -93,10 +93,10 @@ class Victim:
       )
 
   def wait_for(self, seen: str | Callable[[], Any]) -> None:
-    """Waits until a pattern is in the log, or something else is so."""
+    """Waits for a pattern in the log, or until a function returns true."""
     deadline = time.monotonic() + PATIENCE
     while not (seen() if callable(seen) else re.search(seen, self.log)):
-      assert self.process.poll() is None, f"It ended before.\n{self.log}"
+      assert self.process.poll() is None, f"The process ended.\n{self.log}"
       assert time.monotonic() < deadline, f"No {seen} yet.\n{self.log}"
       time.sleep(0.001)
 
@@ -108,7 +108,7 @@ class Victim:
     self.process.send_signal(number)
 
   def freeze(self) -> None:
-    """Stops it where it is, all its threads, until it is thawed."""
+    """Pauses all its threads until `thaw`."""
     self.send(signal.SIGSTOP)
     os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
@@ -116,7 +116,7 @@ class Victim:
     self.send(signal.SIGCONT)
 
   def end(self) -> Ended:
-    """Waits for its end; one that hangs is killed, and that is a failure."""
+    """Waits for its end; a process that hangs is killed, and fails the test."""
     try:
       status = self.process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
@@ -135,36 +135,36 @@ def _without_seconds(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print(array: np.ndarray) -> str:
-  """An array's type, shape and bits, in short."""
+  """Returns an array's type, shape and a hash of its bits."""
   content = hashlib.blake2b(np.ascontiguousarray(array), digest_size=8)
   return f"{array.dtype} {array.shape} {content.hexdigest()}"
 
 
 def result(workdir: pathlib.Path) -> dict[str, Any]:
-  """All that an experiment has found, but how long it took, bit for bit."""
-  found = {}
-  results = pd.read_csv(workdir / "results.csv", dtype=str)
-  found["results.csv"] = [
-    _without_seconds(row) for row in results.to_dict("records")
+  """Returns all results of an experiment but its times, bit for bit."""
+  results = {}
+  table = pd.read_csv(workdir / "results.csv", dtype=str)
+  results["results.csv"] = [
+    _without_seconds(row) for row in table.to_dict("records")
   ]
   for run in sorted((workdir / "runs").iterdir()):
     lines = (run / "metrics.jsonl").read_text().splitlines()
-    found[f"{run.name}/metrics.jsonl"] = [
+    results[f"{run.name}/metrics.jsonl"] = [
       _without_seconds(json.loads(line)) for line in lines
     ]
     with np.load(run / "test.npz", allow_pickle=False) as arrays:
-      found |= {f"{run.name}/{k}": _print(v) for k, v in arrays.items()}
+      results |= {f"{run.name}/{k}": _print(v) for k, v in arrays.items()}
     last = newest(workdir, run.name)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
       arrays = orbax.restore(last / "state")
-    found |= {
+    results |= {
       f"{run.name}/{last.name}/{k}": _print(v) for k, v in arrays.items()
     }
-  return found
+  return results
 
 
 def contents(folder: pathlib.Path) -> dict[str, str]:
-  """Every file's bytes, in short."""
+  """Returns a hash of each file."""
   return {
     str(path.relative_to(folder)): hashlib.blake2b(
       path.read_bytes(), digest_size=8
@@ -175,7 +175,7 @@ def contents(folder: pathlib.Path) -> dict[str, str]:
 
 
 def rows(workdir: pathlib.Path, sampler: str) -> list[dict[str, Any]]:
-  """The whole lines of a run's metrics, so far."""
+  """Returns the complete lines of a run's metrics so far."""
   path = workdir / "runs" / sampler / "metrics.jsonl"
   text = path.read_text() if path.exists() else ""
   return [json.loads(line) for line in text.split("\n")[:-1]]
@@ -186,7 +186,7 @@ def folder(workdir: pathlib.Path, sampler: str, step: int) -> pathlib.Path:
 
 
 def checkpoints(workdir: pathlib.Path, sampler: str) -> list[int]:
-  """The steps of a run's whole checkpoints, in order."""
+  """Returns the steps of a run's complete checkpoints, in order."""
   parent = folder(workdir, sampler, 0).parent
   paths = parent.iterdir() if parent.exists() else ()
   return sorted(int(path.name) for path in paths if path.name.isdigit())
@@ -197,7 +197,7 @@ def newest(workdir: pathlib.Path, sampler: str) -> pathlib.Path:
 
 
 def flip(path: pathlib.Path, seed: int = 0) -> None:
-  """Flips one bit of a file, somewhere."""
+  """Flips a random bit of a file."""
   rng = np.random.default_rng(seed)
   content = bytearray(path.read_bytes())
   content[rng.integers(len(content))] ^= 1 << rng.integers(8)

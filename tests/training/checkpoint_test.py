@@ -1,6 +1,6 @@
-"""A run that was cut goes on to the same bits, from checkpoints that are good.
+"""A run that was cut resumes bit-identically, from good checkpoints only.
 
-The reference is always a run, or a file, that no checkpoint came near.
+The reference is always a run, or a file, that no checkpoint ever touched.
 """
 
 import itertools
@@ -19,6 +19,8 @@ from sampler_table import SAMPLERS
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
 from alcurr.training import checkpoint, checkpoint_writer, exposure, loop
+from alcurr.training.checkpoint import Checkpoint, RunState
+from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import compile_run
 
 STEPS = 16
@@ -27,49 +29,52 @@ POOLS = {
   "probe": toy.make_pool(60, seed=2),
   "valid": toy.make_pool(100, seed=1),
 }
-EVERY = {"minutes": 0.0, "steps": 4, "keep": 2}
-FACTS = {"steps": STEPS}
+SETTINGS = ConfigDict({"minutes": 0.0, "steps": 4, "keep": 2})
+FINGERPRINT = {"steps": STEPS}
 
 
-def _plan(sampler="uniform", trials_by="map"):
+def _compile(sampler="uniform", trials_by="map"):
   """A run of four chunks, two evaluations and two trials."""
   run = toy.make_run(SAMPLERS[sampler], 16, STEPS, trials_by, chunk_steps=4)
   return run, compile_run(run, POOLS)
 
 
 def _template(state):
-  return checkpoint.RunState(
-    state, exposure.init_exposure(2, POOLS["train"].label.size)
-  )
+  return RunState(state, exposure.init_exposure(2, POOLS["train"].label.size))
 
 
-def _train(run, plan, folder, chunks=None, every=EVERY):
-  """Goes on with a run in a folder, for so many chunks."""
-  kept, path = folder / "checkpoints", folder / "rows.jsonl"
-  start = checkpoint.restore(kept, _template(plan.state), FACTS, path)
+def _train(run, compiled, folder, chunks=None):
+  """Starts or resumes a run in a folder, for a number of chunks."""
+  saved, path = folder / "checkpoints", folder / "rows.jsonl"
+  template = _template(compiled.state)
+  start = checkpoint.restore(saved, template, FINGERPRINT, path)
   calls = iter(range(100))
   with (
     files.json_lines(path, start and start.log_position) as lines,
-    checkpoint_writer.Checkpoints(
-      kept, ConfigDict(every), FACTS, lines.log_position
+    CheckpointWriter(
+      saved, SETTINGS, FINGERPRINT, lines.log_position
     ) as checkpoints,
   ):
     return loop.train(
-      *(run, plan, POOLS, lines.write, lambda *_: None),
+      run,
+      compiled,
+      POOLS,
+      lines.write,
+      lambda *_: None,
       resume=loop.ResumeOptions(
         start, checkpoints, lambda: next(calls) == chunks
       ),
     )
 
 
-def _same(left, right):
+def _assert_same(left, right):
   assert jax.tree.structure(left) == jax.tree.structure(right)
   for a, b in zip(toy.arrays(left), toy.arrays(right), strict=True):
     assert (a.dtype, a.shape) == (b.dtype, b.shape)
     assert a.tobytes() == b.tobytes()
 
 
-def _but_seconds(rows):
+def _without_seconds(rows):
   return [{k: v for k, v in r.items() if k != "train_seconds"} for r in rows]
 
 
@@ -82,11 +87,13 @@ def _steps(folder):
   return {path.name for path in (folder / "checkpoints").iterdir()}
 
 
-# One of each file of samplers, and a layout of trials; all others
-# where faults are asked for, as it is compiling that takes the time.
+# A sampler of each file with one layout of trials. The rest runs with the
+# faults, since compilation takes the time.
 FAST = {
-  *(("uniform", "map"), ("bandit", "vmap")),
-  *(("curriculum", "vmap"), ("bucketed_curriculum_paced", "map")),
+  ("uniform", "map"),
+  ("bandit", "vmap"),
+  ("curriculum", "vmap"),
+  ("bucketed_curriculum_paced", "map"),
 }
 
 
@@ -97,42 +104,44 @@ FAST = {
     for how in itertools.product(SAMPLERS, ("map", "vmap"))
   ],
 )
-def test_a_run_that_was_cut_is_the_whole(sampler, trials_by, tmp_path):
-  run, plan = _plan(sampler, trials_by)
+def test_a_run_that_was_cut_resumes_bit_identically(
+  sampler, trials_by, tmp_path
+):
+  run, compiled = _compile(sampler, trials_by)
   rows = []
-  whole = loop.train(run, plan, POOLS, rows.append, lambda *_: None)
-  assert _train(run, plan, tmp_path, chunks=2) is None
+  whole = loop.train(run, compiled, POOLS, rows.append, lambda *_: None)
+  assert _train(run, compiled, tmp_path, chunks=2) is None
   assert [row["step"] for row in _rows(tmp_path)] == [4, 4, 8, 8]
   seconds = _rows(tmp_path)[-1]["train_seconds"]
-  # What a kill leaves: rows that no checkpoint knows, the last one torn.
+  # A kill may leave rows after the last checkpoint, the last of them torn.
   with (tmp_path / "rows.jsonl").open("a") as file:
     file.write('{"step": 12, "trial": 0}\n{"step": 12, "tr')
-  rest = _train(run, plan, tmp_path)
-  _same((rest.state, rest.exposure), (whole.state, whole.exposure))
-  files.write_json(tmp_path / "rows.json", _but_seconds(rows))
-  assert _but_seconds(_rows(tmp_path)) == files.read_json(
+  rest = _train(run, compiled, tmp_path)
+  _assert_same((rest.state, rest.exposure), (whole.state, whole.exposure))
+  files.write_json(tmp_path / "rows.json", _without_seconds(rows))
+  assert _without_seconds(_rows(tmp_path)) == files.read_json(
     tmp_path / "rows.json"
   )
   assert rest.train_seconds > seconds > 0
 
 
 @pytest.fixture(scope="module")
-def made():
-  return _plan()
+def compiled_run():
+  return _compile()
 
 
 @pytest.fixture(scope="module")
-def _kept(made, tmp_path_factory):
-  folder = tmp_path_factory.mktemp("kept")
-  _train(*made, folder, chunks=3)
-  return folder, _train(*made, folder)
+def _finished(compiled_run, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("finished")
+  _train(*compiled_run, folder, chunks=3)
+  return folder, _train(*compiled_run, folder)
 
 
 @pytest.fixture
-def kept(_kept, tmp_path):
+def finished(_finished, tmp_path):
   """A finished run's folder, with checkpoints after 12 and 16 steps."""
-  shutil.copytree(_kept[0], tmp_path / "run")
-  # The best on valid may be an earlier one.
+  shutil.copytree(_finished[0], tmp_path / "run")
+  # The best on the validation metric may be an earlier one.
   assert _steps(tmp_path / "run") >= {"12", "16"}
   shutil.rmtree(tmp_path / "run/checkpoints/8", ignore_errors=True)
   return tmp_path / "run"
@@ -156,86 +165,111 @@ def _files(folder):
   return sorted(p for p in folder.rglob("*") if p.is_file())
 
 
+def _content(folder):
+  """The files of a checkpoint; its others hold Orbax's times and are unread."""
+  return [*_files(folder / "state"), folder / "manifest.json"]
+
+
 @pytest.mark.parametrize("harm", [_truncate, _flip, _delete])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-  harm, made, _kept, kept, caplog
+def test_the_checkpoint_before_a_damaged_one_is_used(
+  harm, compiled_run, _finished, finished, caplog
 ):
-  """Whichever of its files was harmed."""
-  names = [p.relative_to(kept) for p in _files(kept / "checkpoints/16")]
-  template = _template(made[1].state)
+  """Whichever of its files was damaged."""
+  newest = finished / "checkpoints/16"
+  names = [path.relative_to(finished) for path in _content(newest)]
+  template = _template(compiled_run[1].state)
   caplog.set_level("WARNING", logger=logging.get_absl_logger().name)
   for name in names:
-    good = (kept / name).read_bytes()
+    good = (finished / name).read_bytes()
     if not good and harm is not _delete:
       continue
-    harm(kept / name)
+    harm(finished / name)
     caplog.clear()
-    newest = shutil.copytree(kept / "checkpoints/16", kept / "harmed")
+    copied = shutil.copytree(finished / "checkpoints/16", finished / "copied")
     saved = checkpoint.restore(
-      kept / "checkpoints", template, FACTS, kept / "rows.jsonl"
+      finished / "checkpoints", template, FINGERPRINT, finished / "rows.jsonl"
     )
-    assert saved.step == 12 and _steps(kept) == {"12"}
+    assert saved.step == 12 and _steps(finished) == {"12"}
     assert len(caplog.records) == 2 and "16 is damaged" in caplog.text
-    newest.rename(kept / "checkpoints/16")
-    (kept / name).write_bytes(good)
-  _train(*made, kept)  # nothing is left to do
-  shutil.rmtree(kept / "checkpoints/16")
-  _same(_train(*made, kept).state, _kept[1].state)
+    copied.rename(finished / "checkpoints/16")
+    (finished / name).write_bytes(good)
+  _train(*compiled_run, finished)  # nothing remains to be done
+  shutil.rmtree(finished / "checkpoints/16")
+  _assert_same(_train(*compiled_run, finished).state, _finished[1].state)
 
 
-def test_an_older_one_that_is_damaged_does_no_harm(made, _kept, kept):
-  shutil.rmtree(kept / "checkpoints/16")
-  (kept / "checkpoints/8").mkdir()
-  (kept / "checkpoints/8/manifest.json").write_text("[1")
-  _same(_train(*made, kept).state, _kept[1].state)
+def test_files_that_hold_no_state_may_be_damaged(
+  compiled_run, _finished, finished
+):
+  folder = finished / "checkpoints/12"
+  shutil.rmtree(finished / "checkpoints/16")
+  for path in set(_files(folder)) - set(_content(folder)):
+    _delete(path)
+  template = _template(compiled_run[1].state)
+  rows = finished / "rows.jsonl"
+  saved = checkpoint.restore(folder.parent, template, FINGERPRINT, rows)
+  assert saved.step == 12
+  _assert_same(_train(*compiled_run, finished).state, _finished[1].state)
 
 
-def test_where_none_is_good_nothing_is_touched(made, kept):
+def test_a_damaged_older_checkpoint_does_no_harm(
+  compiled_run, _finished, finished
+):
+  shutil.rmtree(finished / "checkpoints/16")
+  (finished / "checkpoints/8").mkdir()
+  (finished / "checkpoints/8/manifest.json").write_text("[1")
+  _assert_same(_train(*compiled_run, finished).state, _finished[1].state)
+
+
+def test_nothing_is_changed_if_all_are_damaged(compiled_run, finished):
   for step in ("12", "16"):
-    _flip(kept / "checkpoints" / step / "manifest.json")
-  before = {path: path.read_bytes() for path in _files(kept)}
-  with pytest.raises(MachineError, match="no checkpoint is good") as fault:
-    _train(*made, kept)
-  assert str(kept / "checkpoints") in str(fault.value)
-  assert {path: path.read_bytes() for path in _files(kept)} == before
+    _flip(finished / "checkpoints" / step / "manifest.json")
+  before = {path: path.read_bytes() for path in _files(finished)}
+  with pytest.raises(MachineError) as raised:
+    _train(*compiled_run, finished)
+  assert raised.value.code == "damaged"
+  assert raised.value.place == str(finished / "checkpoints")
+  assert {path: path.read_bytes() for path in _files(finished)} == before
 
 
-def test_rows_that_were_lost_take_their_checkpoints_with_them(made, kept):
-  path = kept / "rows.jsonl"
+def test_checkpoints_after_lost_rows_are_damaged(compiled_run, finished):
+  path = finished / "rows.jsonl"
   path.write_text("".join(path.open().readlines()[:-1]))
-  template = _template(made[1].state)
-  saved = checkpoint.restore(kept / "checkpoints", template, FACTS, path)
+  template = _template(compiled_run[1].state)
+  saved = checkpoint.restore(
+    finished / "checkpoints", template, FINGERPRINT, path
+  )
   assert saved.step == 12
   path.unlink()
-  with pytest.raises(MachineError, match=r"rows\.jsonl has lost rows"):
-    _train(*made, kept)
+  with pytest.raises(MachineError) as raised:
+    _train(*compiled_run, finished)
+  assert raised.value.code == "damaged" and "rows.jsonl" in raised.value.text
 
 
-def test_what_was_half_written_is_none_and_goes(made, kept):
-  for name in (".20", "state.orbax-checkpoint-tmp-1"):
-    (kept / "checkpoints" / name / "state").mkdir(parents=True)
-  (kept / "checkpoints/.20/.manifest.json.123").write_text("{")
-  assert _train(*made, kept).state.step.tolist() == [STEPS, STEPS]
-  assert _steps(kept) == {"12", "16", "state.orbax-checkpoint-tmp-1"}
+def test_unfinished_checkpoints_are_ignored_and_removed(compiled_run, finished):
+  path = finished / "checkpoints/20.orbax-checkpoint-tmp"
+  (path / "state").mkdir(parents=True)
+  (path / "manifest.json").write_text("{")
+  state = _train(*compiled_run, finished).state
+  assert state.step.tolist() == [STEPS, STEPS]
+  assert _steps(finished) == {"12", "16"}
 
 
 @pytest.mark.parametrize(
-  ("facts", "template", "what"),
+  ("fingerprint", "change"),
   [
-    ({"steps": 17}, lambda s: s, "steps"),
-    (FACTS, lambda s: s._replace(params=s.opt_state), "arrays"),
+    ({"steps": 17}, lambda state: state),
+    (FINGERPRINT, lambda state: state._replace(params=state.opt_state)),
   ],
 )
 def test_checkpoints_of_another_run_are_refused(
-  facts, template, what, made, kept
+  fingerprint, change, compiled_run, finished
 ):
-  with pytest.raises(UserError, match=f"of a run with other {what}"):
-    checkpoint.restore(
-      kept / "checkpoints",
-      _template(template(made[1].state)),
-      facts,
-      kept / "rows.jsonl",
-    )
+  folder, rows = finished / "checkpoints", finished / "rows.jsonl"
+  template = _template(change(compiled_run[1].state))
+  with pytest.raises(UserError) as raised:
+    checkpoint.restore(folder, template, fingerprint, rows)
+  assert (raised.value.code, raised.value.place) == ("mismatch", str(folder))
 
 
 STATE = {
@@ -245,157 +279,170 @@ STATE = {
   "flag": jnp.array([True, False]),
   "inner": (jnp.int32(-5), jnp.array([jnp.nan, -0.0, jnp.inf])),
 }
-
-
-TALLY = exposure.init_exposure(2, 5)._replace(
+EXPOSURE = exposure.init_exposure(2, 5)._replace(
   count=np.arange(10, dtype=np.uint32).reshape(2, 5),
   squares=np.array([2**60 + 1, 3]),
 )
+TEMPLATE = RunState(jax.eval_shape(lambda: STATE), EXPOSURE)
 
 
-def _write(folder, scores, *, going=(2,) * 9, last=False, **every):
+def _settings(minutes=0.0, steps=1, keep=1):
+  return ConfigDict({"minutes": minutes, "steps": steps, "keep": keep})
+
+
+def _write(folder, scores, *, active=(2,) * 9, last=False, **settings):
   """Saves after each step from 1 on, evaluated to these scores."""
-  every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1} | every)
-  with checkpoint_writer.Checkpoints(folder, every, {}) as checkpoints:
+  with CheckpointWriter(folder, _settings(**settings), {}) as checkpoints:
     for step, score in enumerate(scores, start=1):
-      if checkpoints.due(step, score is not None) or last:
+      if checkpoints.should_save(step, score is not None) or last:
         state = STATE | {"half": STATE["half"] + step}
-        kept = checkpoint.RunState(state, TALLY)
-        checkpoints.save(step, kept, 1.0, score, going[step - 1], last=last)
+        run_state = RunState(state, EXPOSURE)
+        checkpoints.save(
+          Checkpoint(step, run_state, 1.0, score, active[step - 1]), last
+        )
   return {int(path.name) for path in folder.iterdir()}
 
 
-TEMPLATE = checkpoint.RunState(jax.eval_shape(lambda: STATE), TALLY)
-
-
-def test_every_kind_of_leaf_comes_back(tmp_path):
+def test_every_kind_of_leaf_is_restored(tmp_path):
   _write(tmp_path, [None], last=True)
   saved = checkpoint.restore(tmp_path, TEMPLATE, {})
-  _same(saved.kept.state, STATE | {"half": STATE["half"] + 1})
-  _same(saved.kept.exposure, TALLY)
+  _assert_same(saved.run_state.state, STATE | {"half": STATE["half"] + 1})
+  _assert_same(saved.run_state.exposure, EXPOSURE)
   assert (saved.step, saved.seconds, saved.valid) == (1, 1.0, None)
 
 
 @pytest.mark.parametrize(
-  ("scores", "keep", "left"),
+  ("scores", "keep", "kept"),
   [
     ([0.3, 0.2, 0.1, 0.2], 2, {1, 3, 4}),
-    ([0.1, 0.4, 0.4, 0.2, 0.3], 1, {2, 5}),  # of equals the first
+    ([0.1, 0.4, 0.4, 0.2, 0.3], 1, {2, 5}),  # the first of equal ones
     ([0.1, 0.2, 0.3], 2, {2, 3}),
     ([0.0, 0.0, 0.0], 1, {1, 3}),
   ],
 )
-def test_the_last_and_the_best_stay(scores, keep, left, tmp_path):
-  assert _write(tmp_path, scores, keep=keep) == left
+def test_the_last_and_the_best_are_kept(scores, keep, kept, tmp_path):
+  assert _write(tmp_path, scores, keep=keep, last=True) == kept
 
 
-def test_the_best_is_written_though_none_was_due_then(tmp_path):
-  """Between two that are; and the state is the one of its step."""
+def test_the_best_is_written_even_if_it_was_not_due(tmp_path):
+  """It is written with the next one, and has the state of its own step."""
   scores = [0.5, 0.9, 0.1, 0.2]
   assert _write(tmp_path, scores, steps=4) == {2, 4}
   shutil.rmtree(tmp_path / "4")
   saved = checkpoint.restore(tmp_path, TEMPLATE, {})
-  np.testing.assert_array_equal(saved.kept.state["half"], STATE["half"] + 2)
+  np.testing.assert_array_equal(
+    saved.run_state.state["half"], STATE["half"] + 2
+  )
 
 
-def test_the_last_one_before_a_trial_went_wrong_stays(tmp_path):
-  going = (3, 3, 2, 2, 1, 1, 1)
-  # The first is the best, of equals.
-  assert _write(tmp_path, [0.5] * 6, active_trials=going) == {1, 2, 4, 6}
-  # Known again by the next process.
-  assert _write(tmp_path, [0.5] * 7, active_trials=going) == {1, 2, 4, 7}
+def test_the_last_before_each_divergence_is_kept(tmp_path):
+  active = (3, 3, 2, 2, 1, 1, 1)
+  # The first is the best of equal ones.
+  assert _write(tmp_path, [0.5] * 6, active=active) == {1, 2, 4, 6}
+  # The next process knows them too.
+  assert _write(tmp_path, [0.5] * 7, active=active) == {1, 2, 4, 7}
 
 
-def test_the_best_is_known_again(tmp_path):
+def test_the_next_process_knows_the_best(tmp_path):
   assert _write(tmp_path, [0.5, 0.1]) == {1, 2}
   assert _write(tmp_path, [None, None, 0.4]) == {1, 3}
 
 
-def test_by_time_by_steps_or_never(tmp_path, monkeypatch):
+def test_saves_by_time_by_steps_or_never(tmp_path, monkeypatch):
   minute = iter(range(100))
   monkeypatch.setattr(
     checkpoint_writer.time, "monotonic", lambda: 60 * next(minute)
   )
 
-  def due(minutes, steps):
-    every = ConfigDict({"minutes": minutes, "steps": steps, "keep": 1})
-    with checkpoint_writer.Checkpoints(tmp_path, every, {}) as checkpoints:
-      return [checkpoints.due(step, False) for step in (5, 10, 15)]
+  def decisions(minutes, steps):
+    settings = _settings(minutes, steps)
+    with CheckpointWriter(tmp_path, settings, {}) as checkpoints:
+      return [checkpoints.should_save(step, False) for step in (5, 10, 15)]
 
-  assert due(2.0, 0) == [False, True, True]
-  assert due(0.0, 10) == [False, True, True]
-  assert due(0.0, 0) == [False, False, False]
+  assert decisions(2.0, 0) == [False, True, True]
+  assert decisions(0.0, 10) == [False, True, True]
+  assert decisions(0.0, 0) == [False, False, False]
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path):
-  folder = tmp_path / "run"
-  every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1})
+def _save(folder, before_save=lambda: None):
+  """Fails to write a checkpoint after one step, and returns the error."""
   with (
-    pytest.raises(MachineError, match="1: the checkpoint was not written: "),
-    checkpoint_writer.Checkpoints(folder, every, {}) as checkpoints,
+    pytest.raises(MachineError) as raised,
+    CheckpointWriter(folder, _settings(), {}) as checkpoints,
   ):
-    shutil.rmtree(folder)
-    checkpoints.save(1, checkpoint.RunState(STATE, TALLY), 1.0, None, 2)
+    before_save()
+    checkpoints.save(Checkpoint(1, RunState(STATE, EXPOSURE), 1.0, None, 2))
+  assert (raised.value.code, raised.value.place) == ("disk", str(folder / "1"))
+  return raised.value
+
+
+def test_a_folder_deleted_before_a_save_is_reported(tmp_path):
+  folder = tmp_path / "run"
+  _save(folder, lambda: shutil.rmtree(folder))
   assert not folder.exists()
 
 
-def _save(folder):
-  """One checkpoint, by steps."""
-  every = ConfigDict({"minutes": 0.0, "steps": 1, "keep": 1})
-  with checkpoint_writer.Checkpoints(folder, every, {}) as checkpoints:
-    checkpoints.save(1, checkpoint.RunState(STATE, TALLY), 1.0, None, 2)
+def test_a_folder_deleted_while_orbax_writes_is_reported(tmp_path, monkeypatch):
+  """Orbax creates it again, with only what it had still to write."""
+  folder = tmp_path / "run"
+  save = checkpoint_writer.ocp.CheckpointManager.save
+
+  def deleting(self, *args, **kwargs):
+    shutil.rmtree(folder)
+    return save(self, *args, **kwargs)
+
+  monkeypatch.setattr(checkpoint_writer.ocp.CheckpointManager, "save", deleting)
+  _save(folder)
+  assert not folder.exists() or not list(folder.iterdir())
 
 
-def test_a_disk_without_room_is_told_before_orbax_fails(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_orbax_fails(tmp_path, monkeypatch):
   usage = shutil.disk_usage(tmp_path)
   monkeypatch.setattr(
-    checkpoint.shutil, "disk_usage", lambda path: usage._replace(free=10_000)
+    checkpoint_writer.shutil,
+    "disk_usage",
+    lambda path: usage._replace(free=10_000),
   )
-  with pytest.raises(
-    MachineError, match=r"No space left on device: .* 0\.0 MB free"
-  ):
-    _save(tmp_path)
+  assert "No space left on device" in _save(tmp_path).text
   assert list(tmp_path.iterdir()) == []
 
 
-def test_threads_of_orbax_log_nothing_that_is_raised(
-  tmp_path, monkeypatch, caplog
-):
-  """What it logs of its own, and what others do, is still told."""
+def test_a_failure_in_the_background_is_reported(tmp_path, monkeypatch):
+  """And nothing remains that looks like a checkpoint."""
 
-  logger = logging.get_absl_logger()
-  caplog.set_level("WARNING", logger=logger.name)
-
-  def failing(self, path, *args, **kwargs):
-    for place in (checkpoint.ocp.__file__, "/orbax/elsewhere.py"):
-      error = OSError("gone")
-      details = (OSError, error, None)
-      record = logger.makeRecord(
-        *("absl", logging.converter.STANDARD_ERROR, place, 1),
-        *("%s", (place,), details),
-      )
-      logger.handle(record)
-    logging.warning("told by all")
+  def failing(path, manifest):
     raise OSError("gone")
 
-  monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", failing)
-  with pytest.raises(MachineError, match="gone"):
-    _save(tmp_path)
-  assert checkpoint.ocp.__file__ not in caplog.text
-  assert "/elsewhere.py" in caplog.text and "told by all" in caplog.text
-
-
-def test_a_folder_deleted_while_orbax_writes_is_no_checkpoint(
-  tmp_path, monkeypatch
-):
-  """Orbax makes it anew, with nothing but what it had still to write."""
-  save = checkpoint.ocp.Checkpointer.save
-
-  def deleted_under(self, path, *args, **kwargs):
-    shutil.rmtree(path.parent)
-    save(self, path, *args, **kwargs)
-
-  monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", deleted_under)
-  with pytest.raises(MachineError, match="deleted under the run"):
-    _save(tmp_path)
+  monkeypatch.setattr(checkpoint, "write_manifest", failing)
+  assert "gone" in _save(tmp_path).text
   assert list(tmp_path.iterdir()) == []
+
+
+def test_orbax_logs_no_traceback_of_an_error_that_it_raises(
+  tmp_path, monkeypatch, caplog
+):
+  """Its other records, and those of others, are logged."""
+  logger = logging.get_absl_logger()
+  caplog.set_level("WARNING", logger=logger.name)
+  orbax = checkpoint_writer.ocp.__file__
+
+  def failing(self, *args, **kwargs):
+    for place in (orbax, "/orbax/elsewhere.py"):
+      error = OSError("gone")
+      record = logger.makeRecord(
+        "absl",
+        logging.converter.STANDARD_ERROR,
+        place,
+        1,
+        "%s",
+        (place,),
+        (OSError, error, None),
+      )
+      logger.handle(record)
+    logging.warning("logged by alcurr")
+    raise OSError("gone")
+
+  monkeypatch.setattr(checkpoint_writer.ocp.CheckpointManager, "save", failing)
+  assert "gone" in _save(tmp_path).text
+  assert orbax not in caplog.text
+  assert "/elsewhere.py" in caplog.text and "logged by alcurr" in caplog.text

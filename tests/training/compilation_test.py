@@ -1,4 +1,4 @@
-"""Programs are compiled once, whoever asks, and as this backend likes it."""
+"""Programs are compiled once, with the options of the backend."""
 
 import re
 from concurrent import futures
@@ -14,7 +14,7 @@ IMAGES, KERNEL = (32, 14, 14, 32), (3, 3, 32, 64)
 
 
 def _convolve(x, kernel):
-  """A convolution and a product, apart."""
+  """Returns a convolution and an independent product."""
   out = jax.lax.conv_general_dilated(
     x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
   )
@@ -29,7 +29,7 @@ def _operands():
 
 
 def _in_ynn(text: str, operation: str) -> bool:
-  """Whether a program hands the operation to YNN, as fusions of its kind."""
+  """Returns whether a program hands the operation to YNN, in a fusion."""
   bodies = dict(
     re.findall(r"^%?([\w.-]+) \([^\n]*\{\n(.*?)^\}", text, re.M | re.S)
   )
@@ -37,7 +37,7 @@ def _in_ynn(text: str, operation: str) -> bool:
   return any(f" {operation}(" in bodies[name] for name in called)
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="YNN is a CPU's")
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="YNN is for CPUs")
 def test_convolutions_stay_with_xla_and_products_do_not(monkeypatch):
   monkeypatch.setattr(compilation, "_compiled", {})
   x, kernel = _operands()
@@ -51,26 +51,26 @@ def test_convolutions_stay_with_xla_and_products_do_not(monkeypatch):
     np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-3)
 
 
-def test_a_choice_in_xla_flags_stays_the_users(monkeypatch):
+def test_a_user_s_xla_flags_are_respected(monkeypatch):
   options = compilation.compiler_options.__wrapped__
   flag = "--xla_cpu_experimental_ynn_fusion_type=-reduce"
   monkeypatch.setenv("XLA_FLAGS", flag)
   assert options() == {}
 
 
-def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
+def test_an_unknown_option_is_omitted(monkeypatch):
   monkeypatch.setattr(compilation, "_YNN", "xla_no_such_option")
   assert compilation.compiler_options.__wrapped__() == {}
 
 
-def test_threads_that_ask_for_one_program_compile_it_once(monkeypatch):
+def test_threads_compile_the_same_program_once(monkeypatch):
   monkeypatch.setattr(compilation, "_compiled", {})
   x = jnp.arange(3.0)
   with futures.ThreadPoolExecutor(8) as threads:
-    asked = [
+    submitted = [
       threads.submit(compilation.compile_once, lambda y: y * 2 + 1, x)
       for _ in range(16)
     ]
-    found = {id(one.result()) for one in asked}
-  assert len(found) == 1
-  np.testing.assert_array_equal(asked[0].result()(x), [1, 3, 5])
+    programs = {id(future.result()) for future in submitted}
+  assert len(programs) == 1
+  np.testing.assert_array_equal(submitted[0].result()(x), [1, 3, 5])

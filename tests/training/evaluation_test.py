@@ -1,4 +1,4 @@
-"""Evaluation against NumPy and scikit-free definitions of the metrics."""
+"""Evaluation against NumPy and against metrics computed by hand."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from alcurr.training.evaluation import Scores
 
 
 @pytest.mark.parametrize("batch_size", [7, 100, 1000])
-def test_ranks_and_losses_are_those_of_numpy(batch_size):
+def test_ranks_and_losses_equal_numpy_s(batch_size):
   pool, model = toy.make_pool(100), toy.make_linear()
   params, model_state = model.init(jax.random.key(0))
   scorer = jax.jit(evaluation.make_evaluate(model, make_gather(), batch_size))
@@ -42,7 +42,7 @@ def test_metrics_by_hand():
 
 
 def test_equal_logits_do_not_count_as_right():
-  """An untrained model that says the same of all is right by chance only."""
+  """A constant model is right by chance only."""
   pool = toy.make_pool(200)
   model = toy.make_linear()
   flat = {"weight": np.zeros((16, 4)), "bias": np.zeros(4)}
@@ -50,7 +50,7 @@ def test_equal_logits_do_not_count_as_right():
   np.testing.assert_array_equal(scores.rank, pool.label)
 
 
-def test_what_is_not_a_number_is_never_right():
+def test_nan_is_never_right():
   pool = toy.make_pool(50)
   flat = {"weight": np.full((16, 4), np.nan), "bias": np.zeros(4)}
   scorer = evaluation.make_evaluate(toy.make_linear(), make_gather(), 50)
