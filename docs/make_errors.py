@@ -20,10 +20,10 @@ alcurr: <place>: <text>
 expected and what was got. In Python, `alcurr.UserError` has the attributes
 `code`, `place` and `text`. Codes are stable; texts may change.
 
-| exit status | exception | meaning |
-|---|---|---|
-| 1 | `FaultError` | a failure that no setting is certain to have caused, such as a full disk; after it is fixed, the same command resumes |
-| 2 | `UserError` | a mistake in a config, option or file; nothing was started |
+- `UserError`, exit status 2: a mistake in a config, option or file.
+- `FaultError`, exit status 1: a failure that no setting is certain to have
+  caused. `MachineError` is one of the machine, such as a full disk. After it is
+  fixed, the same command resumes.
 
 | code | meaning |
 |---|---|

@@ -60,9 +60,7 @@ def test_the_paper_at_full_size_is_the_papers():
 
 
 @pytest.mark.slow
-def test_the_kaggle_config_trains_and_predicts_on_little_data(
-  quickdraw_dir, tmp_path
-):
+def test_the_kaggle_config_trains_and_predicts(quickdraw_dir, tmp_path):
   """On real drawings, with small numbers of everything."""
   config = kaggle.get_config("model=cnn,epochs=0.5,trials=2")
   assert config.budget == "0.5 epochs" and config.batch_size == 512
