@@ -4,6 +4,7 @@
 is imported from its module.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ _FRONT_DOOR = ("Comparison", "compare")
 
 def __getattr__(name: str) -> Any:
   """The front door, imported when it is opened: it needs all the rest."""
+  if name == "gains":
+    return importlib.import_module("alcurr.bandits.gains")
   if name not in _FRONT_DOOR:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
   from alcurr.experiments import comparison

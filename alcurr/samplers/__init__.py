@@ -15,6 +15,7 @@ from alcurr.core import specs
 from alcurr.core.registry import Registry
 from alcurr.core.schedules import get_schedule
 from alcurr.samplers._active_bandit import active_bandit
+from alcurr.samplers._arm_draw import make_arm_draw as make_arm_draw
 from alcurr.samplers._bucketed_curriculum import bucketed_curriculum
 from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._curriculum import curriculum
