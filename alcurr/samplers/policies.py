@@ -131,10 +131,10 @@ POLICIES = Registry(
   "policies",
   {
     "uniform": uniform,
-    "without_easiest": drop_easiest,
-    "without_hardest": drop_hardest,
-    "tilt": log_linear,
-    "given": fixed,
+    "drop_easiest": drop_easiest,
+    "drop_hardest": drop_hardest,
+    "log_linear": log_linear,
+    "fixed": fixed,
     "replay": replay,
   },
 )
