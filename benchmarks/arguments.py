@@ -30,7 +30,9 @@ def numbers(text: str) -> list[int]:
 def number(text: str) -> int:
   """Parses a positive integer."""
   if not text.isdecimal() or int(text) < 1:
-    raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    raise argparse.ArgumentTypeError(
+      f"expected a positive integer, got {text!r}"
+    )
   return int(text)
 
 

@@ -6,8 +6,9 @@ ratio is to the pool on the device, within a round. Strokes have the lengths of
 real ones (see `drawings`). Samplers without a signal prefetch their examples,
 as in a run. For comparison they also fetch in the middle of each step.
 
-The files have just been written, so they are in the system's cache; a cold disk
-adds its own time. On Linux, `--cold` drops them from the cache before each turn.
+The files have just been written, so they are in the system's cache. A cold disk
+adds its own time: on Linux, `--cold` drops the files from the cache before each
+turn.
 """
 
 import argparse

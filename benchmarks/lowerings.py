@@ -8,8 +8,8 @@ slower. They run alone, though; within a network they may fuse with their
 neighbors, so `python -m benchmarks.models --conv` decides.
 
 `lowerings.FASTEST` is set from the last table. It has the time of each lowering
-over that of the fastest, as the geometric mean over the shapes of a kind. "auto"
-follows FASTEST, so it should be close to 1.
+over that of the fastest, as the geometric mean over the shapes of a kind.
+"auto" follows FASTEST, so it should be close to 1.
 """
 
 import argparse

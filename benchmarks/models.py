@@ -2,8 +2,8 @@
 
 Measures images a second of training each network, in alcurr and in PyTorch.
 These are whole training steps (forward in train mode, cross-entropy, backward,
-SGD with momentum) on the same batch of noise. Each framework trains in its usual
-way: PyTorch step by step, alcurr in the loop of one program, as in
+SGD with momentum) on the same batch of noise. Each framework trains in its
+usual way: PyTorch step by step, alcurr in the loop of one program, as in
 `alcurr.main`. Each contestant has its own process, and they take turns (see
 `timing`).
 

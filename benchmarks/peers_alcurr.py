@@ -36,7 +36,9 @@ def make_sampler(name: str, batch_size: int, num_steps: int) -> Sampler:
 
 def make_pool(image, label, partitions=None) -> Pool:
   difficulty = np.zeros(len(label), np.float32)
-  pool = Pool(Images(image), label, {"difficulty": difficulty}, partitions or {})
+  pool = Pool(
+    Images(image), label, {"difficulty": difficulty}, partitions or {}
+  )
   return jax.tree.map(jnp.asarray, pool)
 
 

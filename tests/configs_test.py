@@ -77,6 +77,7 @@ def test_the_kaggle_config_trains_and_predicts(quickdraw_dir, tmp_path):
     "difficulty.budget": "4 steps",
     "difficulty.num_arms": 2,
     "samplers.bandit.warmup": 2,
+    "samplers.influence.arms_per_batch": 8,
     "model.name": "cnn(width=0.1)",
   }
   workdir = tmp_path / "runs" / "kaggle"
@@ -84,7 +85,7 @@ def test_the_kaggle_config_trains_and_predicts(quickdraw_dir, tmp_path):
     # Writing the page takes longest, and other tests cover it.
     patch.setattr(runner.page, "write_report", lambda *args: None)
     summary = runner.run(build.changed(config, tiny), workdir)
-  assert summary["sampler"].tolist() == ["uniform", "bandit"]
+  assert summary["sampler"].tolist() == ["uniform", "bandit", "influence"]
   assert (summary["top1"] <= summary["map3"]).all()
   assert (summary["map3"] <= summary["top3"]).all()
   runs = [workdir / "runs" / name for name in ("uniform", "bandit")]
