@@ -18,7 +18,7 @@ from benchmarks import timing
 def make_sampler(
   config: Mapping[str, Any], batch_size: int, num_steps: int
 ) -> Sampler:
-  """Builds the sampler of a config, where None stands for the batch size."""
+  """Builds the sampler of a config; None is replaced by the batch size."""
   config = {k: batch_size if v is None else v for k, v in config.items()}
   return samplers.get_sampler(
     config, "sampler", batch_size=batch_size, num_steps=num_steps

@@ -78,6 +78,7 @@ def test_the_kaggle_config_trains_and_predicts(quickdraw_dir, tmp_path):
     "difficulty.num_arms": 2,
     "samplers.bandit.warmup": 2,
     "samplers.influence.arms_per_batch": 8,
+    "samplers.influence.interval": 2,
     "model.name": "cnn(width=0.1)",
   }
   workdir = tmp_path / "runs" / "kaggle"
