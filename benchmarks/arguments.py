@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 def names(
   known: Sequence[str], between: str = ","
 ) -> Callable[[str], list[str]]:
-  """The type of a list of some of the known names."""
+  """Returns an argument type: a list of names, each one of the known."""
 
   def parse(text: str) -> list[str]:
     values = text.split(between)
     for value in values:
       if value not in known:
         raise argparse.ArgumentTypeError(
-          f"{value!r} is none of {', '.join(known)}"
+          f"expected one of {', '.join(known)}, got {value!r}"
         )
     return values
 
@@ -23,17 +23,21 @@ def names(
 
 
 def numbers(text: str) -> list[int]:
-  return [number(one) for one in text.split(",")]
+  """Parses positive integers separated by commas."""
+  return [number(item) for item in text.split(",")]
 
 
 def number(text: str) -> int:
+  """Parses a positive integer."""
   if not text.isdecimal() or int(text) < 1:
-    raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    raise argparse.ArgumentTypeError(
+      f"expected a positive integer, got {text!r}"
+    )
   return int(text)
 
 
 def add_out(parser: argparse.ArgumentParser, name: str) -> None:
-  """Adds --out, the table's file."""
+  """Adds --out, the file of the table."""
   parser.add_argument(
     "--out",
     type=pathlib.Path,
@@ -50,12 +54,12 @@ def add_rounds(
     "--seconds",
     type=float,
     default=seconds,
-    help="that a contestant runs in a round; at least one step",
+    help="running time of a contestant in a round; at least one step",
   )
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
-  """Adds --threads, see `timing.keep_to`."""
+  """Adds --threads, see `timing.limit_cores`."""
   parser.add_argument(
-    "--threads", type=number, help="CPU cores of each; default all"
+    "--threads", type=number, help="CPU cores for each contestant; default all"
   )

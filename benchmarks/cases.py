@@ -1,4 +1,4 @@
-"""Operations of the six networks, for `benchmarks.lowerings`."""
+"""The operations of the six networks that `benchmarks.lowerings` measures."""
 
 from typing import NamedTuple
 
@@ -13,11 +13,11 @@ class Case(NamedTuple):
 
   Attributes:
     kind: one of KINDS.
-    where: a layer that has it.
-    shrink: the image's size over that of the operation's input.
-    inputs, features: channels; a pool and a depthwise convolution keep them.
-    kernel: of a convolution, or the window of a pool.
-    groups: of a convolution.
+    where: a layer with this operation.
+    shrink: the image size over the size of the operation's input.
+    inputs, features: channels; equal for pools and depthwise convolutions.
+    kernel: size of the kernel, or of the window of a pool.
+    groups: groups of a convolution.
     pool: "max", "avg", or "" for a convolution.
   """
 

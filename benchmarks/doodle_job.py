@@ -1,9 +1,9 @@
-"""What every contestant of `benchmarks.peers` does: one job, one set of bytes.
+"""The job of every contestant of `benchmarks.peers`, and its data.
 
-A small network learns to name doodles with Adam at a constant rate, in TRIALS
-trials. The pool is uint8 images with labels and, for the bandits, arms: the
-tenths of difficulty within each class, as a reference network sees it, which
-are made once and given to all.
+A small network learns to classify doodles with Adam at a constant rate, in
+TRIALS trials. The pool has uint8 images and labels. For the bandits it has
+arms: tenths of each class by difficulty under a reference network. All
+contestants get the same arrays.
 """
 
 import pathlib
@@ -27,7 +27,7 @@ from configs import default
 NETWORKS = ("cnn", "mobilenet")
 LEARNING_RATE = 1e-3
 TRIALS = 3
-# The bandit is that of "Data Sampling Algorithms for Active Learning".
+# The bandit of "Data Sampling Algorithms for Active Learning".
 NUM_ARMS = 10
 EPSILON = 0.2
 WARMUP = 100
@@ -38,7 +38,7 @@ NUM_GENERATED = 30  # classes
 
 
 class Data(NamedTuple):
-  """Of N examples to choose from and M held out."""
+  """N examples to train on, and M held-out examples."""
 
   image: np.ndarray  # [N, H, W, C] uint8
   label: np.ndarray  # [N] int32
@@ -61,26 +61,26 @@ def load(path: str) -> Data:
 
 
 def make_data(directory: pathlib.Path | None, per_class: int) -> Data:
-  """The job's data.
+  """Returns the data of the job.
 
   Args:
-    directory: of Quick, Draw! files, see `alcurr.data.quickdraw.reader`; None for
-      generated doodles of 30 classes.
-    per_class: examples of each class, those held out included.
+    directory: a folder of Quick, Draw! files, see
+      `alcurr.data.quickdraw.reader`; None for generated doodles of 30 classes.
+    per_class: examples of each class, held-out ones included.
   """
   if directory is None:
-    everything = synthetic.make_synthetic(
+    dataset = synthetic.make_synthetic(
       per_class * NUM_GENERATED, num_classes=NUM_GENERATED
     )
   else:
-    everything, _ = reader.load(directory, max_per_class=per_class)
-  parts = split(everything, HELD_OUT / 2, HELD_OUT)
-  learn, held_out = (_rendered(parts[name]) for name in ("train", "test"))
-  difficulty = _difficulty(learn, _rendered(parts["valid"]))
-  partition = partitions.difficulty_in_class(learn.label, difficulty, NUM_ARMS)
+    dataset, _ = reader.load(directory, max_per_class=per_class)
+  parts = split(dataset, HELD_OUT / 2, HELD_OUT)
+  train, held_out = (_rendered(parts[name]) for name in ("train", "test"))
+  difficulty = _difficulty(train, _rendered(parts["valid"]))
+  partition = partitions.difficulty_in_class(train.label, difficulty, NUM_ARMS)
   return Data(
-    learn.source.image,
-    learn.label,
+    train.source.image,
+    train.label,
     partition.arm,
     held_out.source.image,
     held_out.label,
@@ -93,12 +93,12 @@ def _rendered(part: Dataset) -> Dataset:
   return part
 
 
-def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
-  """The loss under a small CNN trained uniformly for one epoch: [N]."""
+def _difficulty(train: Dataset, valid: Dataset) -> np.ndarray:
+  """Returns the loss under a small CNN trained for one epoch: [N]."""
   gather, batch_size = make_gather(), 32
   model = MODELS["cnn"](
-    image_shape=learn.source.image.shape[1:],
-    num_classes=len(learn.class_names),
+    image_shape=train.source.image.shape[1:],
+    num_classes=len(train.class_names),
   )
   trials_by = default.get_config().trials_by
   run = RunSpec(
@@ -106,18 +106,18 @@ def _difficulty(learn: Dataset, valid: Dataset) -> np.ndarray:
     model=model,
     tx=optax.adam(LEARNING_RATE),
     gather=gather,
-    num_steps=max(1, len(learn.label) // batch_size),
+    num_steps=max(1, len(train.label) // batch_size),
     batch_size=batch_size,
-    seeds=(1000,),  # that no trial has
+    seeds=(1000,),  # not the seed of a trial
     trials_by=trials_by,
     num_evals=1,
     chunk_steps=1000,
     score=make_score(model, gather, EVAL_BATCH_SIZE, trials_by),
   )
-  pools = {"train": make_pool(learn), "valid": make_pool(valid)}
+  pools = {"train": make_pool(train), "valid": make_pool(valid)}
   pools["probe"] = pools["valid"]
-  plan = compile_run(run, pools)
-  result = loop.train(run, plan, pools, lambda _: None, lambda *_: None)
+  compiled = compile_run(run, pools)
+  result = loop.train(run, compiled, pools, lambda _: None, lambda *_: None)
   return reference_model.difficulty_of(run, run.score, result, pools).score[
     "train"
   ]

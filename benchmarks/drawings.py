@@ -1,7 +1,7 @@
-"""Packed strokes of any number of drawings, as long as real ones.
+"""Generates packed strokes of any number of drawings, as long as real ones.
 
-What a renderer and a store cost depends on how long drawings are, not on what
-they show: lengths follow the quantiles of Google's simplified drawings, and
+The cost of a renderer or a store depends on the lengths of drawings, not on
+what they show. Lengths follow the quantiles of Google's simplified drawings;
 points are noise.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 from alcurr.data.quickdraw.strokes import from_lengths
 from alcurr.types import Strokes
 
-# Of 117,393 simplified drawings of all 345 classes; means 42.7 and 5.0.
+# From 117,393 simplified drawings of all 345 classes; means 42.7 and 5.0.
 _SHARE = (
   *(0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
   *(0.95, 0.98, 0.99, 0.995, 0.999, 1),
@@ -24,21 +24,21 @@ _STROKES = (1, 1, 2, 3, 3, 4, 5, 6, 7, 10, 12, 15, 18, 21, 30, 185)
 def _draw(
   rng: np.random.Generator, quantiles: tuple[int, ...], size: int
 ) -> np.ndarray:
-  lots = rng.random(size, np.float32)
-  return np.rint(np.interp(lots, _SHARE, quantiles)).astype(np.int32)
+  uniform = rng.random(size, np.float32)
+  return np.rint(np.interp(uniform, _SHARE, quantiles)).astype(np.int32)
 
 
 def make_strokes(num_drawings: int, seed: int = 0) -> Strokes:
-  """So many drawings, of NumPy arrays; their strokes are of like lengths."""
+  """Returns drawings as NumPy arrays; the strokes of each are equally long."""
   rng = np.random.default_rng(seed)
   points = _draw(rng, _POINTS, num_drawings)
   strokes = np.minimum(_draw(rng, _STROKES, num_drawings), points)
-  length, rest = np.divmod(points, strokes)
+  length, extra = np.divmod(points, strokes)
   stroke_length = np.repeat(length, strokes)
-  # The first `rest` strokes of a drawing have a point more.
+  # The first `extra` strokes of a drawing have one more point.
   first = np.cumsum(strokes) - strokes
-  longer = np.repeat(first, rest)
-  within = np.arange(len(longer)) - np.repeat(np.cumsum(rest) - rest, rest)
+  longer = np.repeat(first, extra)
+  within = np.arange(len(longer)) - np.repeat(np.cumsum(extra) - extra, extra)
   stroke_length[longer + within] += 1
   total = int(points.sum(dtype=np.int64))
   noise = np.frombuffer(rng.bytes(2 * total), np.uint8).reshape(total, 2)

@@ -1,15 +1,14 @@
 """python -m benchmarks.host [--model NAME] [--num_examples 1000000] [...]
 
-What a pool on the host costs: the whole fused step of drawings that lie on the
-device, of the same in the host's memory, and of the same in memory-mapped
-files, in turns, see `timing`; the ratio is that to the pool on the device
-within the rounds. The strokes have the lengths of real ones (see `drawings`).
-Of samplers that learn nothing, what is drawn is fetched ahead, as in a run, and
-for comparison in the middle of each step too.
+Measures the cost of a pool on the host: the fused step with the drawings on the
+device, in host memory, and in memory-mapped files, in turns (see `timing`). The
+ratio is to the pool on the device, within a round. Strokes have the lengths of
+real ones (see `drawings`). Samplers without a signal prefetch their examples,
+as in a run. For comparison they also fetch in the middle of each step.
 
-The files were written just before, so that they are in the system's cache: a
-cold disk adds its own time to each example. `--cold` has the system drop them
-before each turn (on Linux).
+The files have just been written, so they are in the system's cache. A cold disk
+adds its own time: on Linux, `--cold` drops the files from the cache before each
+turn.
 """
 
 import argparse
@@ -40,22 +39,22 @@ COLUMNS = (
 
 
 def mapped(strokes: Strokes, folder: pathlib.Path) -> Strokes:
-  """The same strokes in memory-mapped files."""
-  found = {}
+  """Returns the same strokes in memory-mapped files."""
+  arrays = {}
   for name, array in strokes._asdict().items():
     np.save(folder / f"{name}.npy", array)
-    found[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
-  return Strokes(**found)
+    arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
+  return Strokes(**arrays)
 
 
 def after_dropping(
   store: Strokes, contestant: timing.Contestant
 ) -> timing.Contestant:
-  """A contestant whose store is read from the disk in each turn."""
+  """Returns a contestant whose store is read from the disk in each turn."""
 
   def cold(num: int) -> float:
     for array in store:
-      # What a process has mapped in, the system keeps.
+      # The system does not drop pages that a process has mapped.
       array.base.madvise(mmap.MADV_DONTNEED)
       with open(array.filename, "rb") as file:
         os.fsync(file.fileno())
@@ -68,7 +67,7 @@ def after_dropping(
 def measure(
   args: argparse.Namespace, batch_size: int, folder: pathlib.Path
 ) -> list[dict]:
-  """A row for each sampler and each place of the pool."""
+  """Returns a row for each sampler and each place of the pool."""
   num, size = args.num_examples, args.image_size
   model = MODELS[args.model](
     image_shape=(size, size, 1), num_classes=pools.NUM_CLASSES
@@ -88,9 +87,9 @@ def measure(
   for name in args.samplers:
     contestants = {}
     for place, (pool, fetch, lookup) in places.items():
-      learns = get_sampler(name, batch_size).signal is not None
-      if fetch and not lookup and learns:
-        continue  # there is no other way
+      has_signal = get_sampler(name, batch_size).signal is not None
+      if fetch and not lookup and has_signal:
+        continue  # it never prefetches: the same as with a lookup
       print(f"{batch_size}, {name}, {place}: first steps", file=sys.stderr)
       contestants[place] = loops.fused(
         model,
@@ -125,7 +124,7 @@ def measure(
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.host",
-    description="What a pool on the host costs a training step.",
+    description="The cost of a pool on the host for a training step.",
   )
   add = parser.add_argument
   add("--model", choices=tuple(MODELS), default="cnn")
@@ -139,7 +138,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add("--num_examples", type=arguments.number, default=1_000_000)
   add("--chunk_steps", type=arguments.number, default=25)
-  add("--cold", action="store_true", help="mapped files not in the cache")
+  add("--cold", action="store_true", help="drop mapped files from the cache")
   arguments.add_rounds(parser, rounds=20, seconds=0.2)
   arguments.add_out(parser, "host")
   return parser.parse_args(argv)
@@ -151,7 +150,7 @@ def main(argv: Sequence[str]) -> None:
   for batch_size in args.batch_sizes:
     with tempfile.TemporaryDirectory() as folder:
       rows += measure(args, batch_size, pathlib.Path(folder))
-    # After each, so that a run cut short leaves what it measured.
+    # Saved each time, so that an interrupted run has its results.
     table = tables.save(rows, args.out)
   tables.show(table, COLUMNS, args.out)
 

@@ -1,4 +1,4 @@
-"""What the tables say of a program in JAX, and of its device."""
+"""Facts about a JAX program and its device, for the tables."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,7 @@ import jax
 
 
 def make_facts(num_params: int) -> dict[str, Any]:
+  """Returns the columns of framework, platform, device and parameters."""
   device = jax.devices()[0]
   return {
     "framework": f"jax {jax.__version__}",
@@ -17,7 +18,7 @@ def make_facts(num_params: int) -> dict[str, Any]:
 
 
 def peak() -> Callable[[], int] | None:
-  """The most bytes held on an accelerator, as `timing.Program` has it."""
+  """Returns `timing.Program.device_peak`: a function, or None on a CPU."""
   device = jax.devices()[0]
   if device.platform == "cpu":
     return None

@@ -1,4 +1,4 @@
-"""Training steps of our networks, in one program, as in `alcurr.main`."""
+"""Training steps of alcurr's networks in one program, as in `alcurr.main`."""
 
 import functools
 
@@ -14,7 +14,7 @@ from benchmarks.timing import Program
 def make_program(
   *, model: str, batch_size: int, image_size: int, dtype: str, conv: str
 ) -> Program:
-  # A step compiled by an earlier run would compile in no time.
+  # A cached program would falsify the compile time.
   jax.config.update("jax_enable_compilation_cache", False)
   network = MODELS[model](
     image_shape=(image_size, image_size, task.CHANNELS),

@@ -1,4 +1,4 @@
-"""Training steps as contestants: chunks of them in one program, as in a run."""
+"""Makes contestants of training steps: chunks in one program, as in a run."""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,14 +18,15 @@ from benchmarks import timing
 def make_sampler(
   config: Mapping[str, Any], batch_size: int, num_steps: int
 ) -> Sampler:
-  """The sampler of a config; None among its arguments is the batch size."""
-  given = {k: batch_size if v is None else v for k, v in config.items()}
+  """Builds the sampler of a config; None is replaced by the batch size."""
+  config = {k: batch_size if v is None else v for k, v in config.items()}
   return samplers.get_sampler(
-    given, "sampler", batch_size=batch_size, num_steps=num_steps
+    config, "sampler", batch_size=batch_size, num_steps=num_steps
   )
 
 
 def keys(trials: int) -> jax.Array:
+  """Returns a key for each trial: [S]."""
   return jax.vmap(jax.random.key)(jnp.arange(trials))
 
 
@@ -38,16 +39,17 @@ def repeat(
   inputs_of: Callable[[Any, Sequence[int]], Iterable[Sequence[Any]]]
   | None = None,
 ) -> timing.Contestant:
-  """Compiles a chunk (state, num_steps, *inputs); runs any number of steps.
+  """Compiles a chunk and returns a contestant of any number of steps.
 
   Args:
-    chunk: of at most `most` steps; its state is donated.
-    state: to begin with.
-    inputs: its other arguments, or their shapes where `inputs_of` has them.
-    most: steps of a call.
-    cycle: whole cycles are run, and counted for as many steps as were asked.
-    inputs_of: (state, lengths of the chunks) -> the other arguments of each;
-      None where they are the same.
+    chunk: a function (state, num_steps, *inputs) of at most `most` steps; its
+      state is donated.
+    state: the initial state.
+    inputs: the other arguments, or their shapes if `inputs_of` makes them.
+    most: the largest number of steps in a call.
+    cycle: steps are rounded up to whole cycles, and the time is scaled down.
+    inputs_of: (state, lengths of the chunks) -> the other arguments of each
+      chunk; None if they do not change.
   """
   program = compilation.compile_once(
     chunk, state, jnp.int32(0), *inputs, donate=(0,)
@@ -57,9 +59,11 @@ def repeat(
     nonlocal state
     result = None
     lengths = [min(num - done, most) for done in range(0, num, most)]
-    every = inputs_of(state, lengths) if inputs_of else itertools.repeat(inputs)
-    for length, given in zip(lengths, every, strict=False):
-      state, result = program(state, jnp.int32(length), *given)
+    chunk_inputs = (
+      inputs_of(state, lengths) if inputs_of else itertools.repeat(inputs)
+    )
+    for length, others in zip(lengths, chunk_inputs, strict=False):
+      state, result = program(state, jnp.int32(length), *others)
     jax.block_until_ready((state, result))
 
   def contestant(num: int) -> float:
@@ -81,11 +85,11 @@ def fused(
   trials_by: str = "map",
   lookup: Lookup | None = None,
 ) -> timing.Contestant:
-  """The fused step of `alcurr.training.step`, all trials in a program.
+  """Returns the fused step of `alcurr.training.step`, with all trials.
 
-  The pool serves as the probe of the samplers' signals too. With the lookup of
-  a pool on the host what its steps draw is fetched ahead, if it can be; what
-  the first chunk draws, in the time of each turn.
+  The pool is also the probe of the samplers' signals. With the `lookup` of a
+  pool on the host, examples are prefetched where the sampler allows it. Those
+  of the first chunk count in the time of each turn.
   """
   init = step.make_init(model, tx, sampler)
   state = jax.vmap(init, (0, None))(keys(trials), pool)
@@ -103,7 +107,7 @@ def fused(
     (pool._replace(source=ahead.shapes), pool),
     most,
     inputs_of=lambda state, lengths: (
-      (each, pool)
-      for each in prefetch.prefetched_pools(ahead, state, lengths, pool)
+      (fetched, pool)
+      for fetched in prefetch.prefetched_pools(ahead, state, lengths, pool)
     ),
   )

@@ -1,15 +1,15 @@
 """python -m benchmarks.lowerings [--dtypes float32,...] [--kinds NAME,...]
 
-Milliseconds of each role of an operation, the forward pass, the gradient of
-its input and that of its kernel, at shapes of the six networks, for each
-lowering of `alcurr.models.lowerings`, which take turns, see `timing`. In the
-body of a loop, as in training, where some of XLA's convolutions are slower. An
-operation alone: within a network it may fuse with its neighbours, so
-`python -m benchmarks.models --conv` has the last word.
+Measures each lowering of `alcurr.models.lowerings` at shapes of the six
+networks, in turns (see `timing`). Each operation has three roles: the forward
+pass, the gradient of its input, and the gradient of its kernel. Operations run
+in the body of a loop, as in training, where some of XLA's convolutions are
+slower. They run alone, though; within a network they may fuse with their
+neighbors, so `python -m benchmarks.models --conv` decides.
 
-The last table is what `lowerings.FASTEST` is set by: each lowering's time over
-that of the fastest, as the geometric mean of a kind's shapes. "auto" is what
-that table says now, so it should not be far above 1.
+`lowerings.FASTEST` is set from the last table. It has the time of each lowering
+over that of the fastest, as the geometric mean over the shapes of a kind.
+"auto" follows FASTEST, so it should be close to 1.
 """
 
 import argparse
@@ -30,15 +30,14 @@ from benchmarks.cases import CASES, KINDS, Case
 
 ROLES = ("forward", "input_grad", "kernel_grad")
 LOWERINGS = (*lowerings.LOWERINGS, "plain")
-# Executions in the body of a loop that are timed as one.
+# Executions in the loop of one timed call.
 REPEATS = 4
-# A lowering that takes this many times as long as the fastest one is timed
-# once: no spread would change what is said of it.
+# A lowering this many times slower than the fastest is timed only once.
 HOPELESS = 10
 
 
 def runs_in(role: str, case: Case, lowering: str) -> bool:
-  """Whether a lowering is one of a role; "plain" is of gradients alone."""
+  """Returns whether a role has a lowering; only gradients have "plain"."""
   return lowering != "plain" or (role != "forward" and case.kind == "full")
 
 
@@ -50,7 +49,7 @@ def make_run(
   batch_size: int,
   image_size: int,
 ) -> timing.Contestant:
-  """One role of an operation, executed REPEATS times a step."""
+  """Returns one role of an operation, executed REPEATS times a step."""
   rng = np.random.default_rng(0)
   size = -(-image_size // case.shrink)
 
@@ -81,16 +80,16 @@ def make_run(
     _, backward = jax.vjp(operation, *inputs)
     return backward(cotangent)[ROLES.index(role) - 1]
 
-  # What differs from one execution to the next: a forward pass's image, or
-  # what comes back to a backward one.
-  moving = 1 if role == "forward" else 0
+  # The operand that changes between executions: the image of a forward pass,
+  # the cotangent of a backward pass.
+  varying = 1 if role == "forward" else 0
 
   @functools.partial(jax.jit, compiler_options=compilation.compiler_options())
   def repeated(*operands):
     def body(i, total):
-      moved = list(operands)
-      moved[moving] += (1e-6 * i).astype(dtype)
-      return total + once(*moved)
+      varied = list(operands)
+      varied[varying] += (1e-6 * i).astype(dtype)
+      return total + once(*varied)
 
     shape = jax.eval_shape(once, *operands)
     start = jnp.zeros(shape.shape, shape.dtype)
@@ -112,7 +111,7 @@ def measure(
   rounds: int,
   seconds: float,
 ) -> Iterator[dict]:
-  """A row for each lowering, the time of one that does not run left out."""
+  """Yields a row for each lowering, without a time if it does not run."""
   dtype, batch_size, image_size = setting
   runs, notes = {}, {}
   for lowering in LOWERINGS:
@@ -123,7 +122,7 @@ def measure(
     try:
       run(1)
     except jax.errors.JaxRuntimeError as error:
-      # Such as memory that does not suffice.
+      # For example, too little memory.
       notes[lowering] = str(error).splitlines()[0][:100]
     else:
       runs[lowering] = run
@@ -163,7 +162,7 @@ def measure(
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.lowerings",
-    description="Time of each lowering of each kind of operation.",
+    description="The time of each lowering of each kind of operation.",
   )
   add = parser.add_argument
   add("--kinds", type=arguments.names(KINDS), default=KINDS, metavar="NAME,...")
@@ -181,7 +180,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def by_case(table: pd.DataFrame) -> pd.DataFrame:
-  """Milliseconds, a row a case and a column a lowering, the fastest marked."""
+  """Returns milliseconds by case and lowering; * marks the fastest."""
   wide = table.pivot(
     index=["dtype", "batch", "pixels", "kind", "role", "case"],
     columns="lowering",
@@ -202,9 +201,9 @@ def by_case(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_kind(table: pd.DataFrame) -> pd.DataFrame:
-  """Geometric mean over a kind's cases of the time over the fastest's.
+  """Returns the times over the fastest's, as geometric means by kind.
 
-  A lowering that did not run in each has none.
+  A lowering that did not run in every case of the kind has none.
   """
   logs = table.assign(log=np.log(table["slower"]))
   means = logs.groupby(
@@ -225,7 +224,7 @@ def main(argv: Sequence[str]) -> None:
         print(*setting, case.title(), file=sys.stderr)
         for role in ROLES[: 2 if case.pool else 3]:
           rows += measure(case, role, setting, args.rounds, args.seconds)
-    # After each, so that a run cut short leaves what it measured.
+    # Saved each time, so that an interrupted run has its results.
     table = tables.save(rows, args.out)
   print(by_case(table).to_string())
   print(f"\n{by_kind(table).to_string(float_format='%.2f')}")

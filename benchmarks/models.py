@@ -1,16 +1,16 @@
 """python -m benchmarks.models [--models NAME,...] [--batch_sizes 32,...] [...]
 
-Images a second that each network trains on, here and in PyTorch: whole
-training steps (forward in train mode, cross entropy, backward, SGD with
-momentum) on the same batch of noise, each framework as it trains: PyTorch a
-step after the other, alcurr with the steps of a turn in the loop of one
-program, as in `alcurr.main`. Each contestant has a process of its own and they
-take turns, see `timing`.
+Measures images a second of training each network, in alcurr and in PyTorch.
+These are whole training steps (forward in train mode, cross-entropy, backward,
+SGD with momentum) on the same batch of noise. Each framework trains in its
+usual way: PyTorch step by step, alcurr in the loop of one program, as in
+`alcurr.main`. Each contestant has its own process, and they take turns (see
+`timing`).
 
 The ratio is images a second of alcurr over the other's: above 1, alcurr is
-faster. Compile time is that of the first step. Peak memory is the GPU's, or
-else the process's above what it held after imports: while it trains, and up to
-the end of the first step, compilation included.
+faster. Compile time is that of the first step. Peak memory is that of the GPU
+or, without one, of the process, above its memory after imports. There are two
+peaks: while training, and until the end of the first step, with compilation.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from benchmarks import arguments, tables, timing
 
 NETWORKS = tuple(name for name in MODELS if name != "cnn")
 OURS = "alcurr"
-# Columns of the table on the terminal; the file has all.
+# Columns that are printed; the file has all.
 SHOWN = (
   "model",
   "batch",
@@ -45,7 +45,7 @@ SHOWN = (
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.models",
-    description="Images a second of training, here and in PyTorch.",
+    description="Images a second of training, in alcurr and in PyTorch.",
   )
   add = parser.add_argument
   add(
@@ -59,7 +59,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     "--image_size",
     type=arguments.number,
     default=64,
-    help="of both axes; a network that needs more gets its least",
+    help="of both axes; a network that needs more gets its minimum",
   )
   add("--dtype", choices=layers.DTYPES, default="float32")
   add("--conv", choices=lowerings.LOWERINGS, default="auto")
@@ -67,7 +67,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     "--compile",
     action=argparse.BooleanOptionalAction,
     default=True,
-    help="whether torch.compile is a contestant too",
+    help="whether torch.compile is a contestant",
   )
   arguments.add_rounds(parser, rounds=20, seconds=3.0)
   arguments.add_threads(parser)
@@ -78,22 +78,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def contestants(
   args: argparse.Namespace, setting: dict[str, Any]
 ) -> dict[str, tuple[str, dict[str, Any]]]:
-  """Name -> the module of its program, and its options."""
+  """Returns by name the module of the program, and its options."""
   eager = ("benchmarks.torch_models", setting | {"compiled": False})
-  found = {
+  programs = {
     OURS: ("benchmarks.jax_models", setting | {"conv": args.conv}),
     "PyTorch": eager,
   }
   if args.compile:
-    found["torch.compile"] = (eager[0], setting | {"compiled": True})
-  return found
+    programs["torch.compile"] = (eager[0], setting | {"compiled": True})
+  return programs
 
 
 def measure(args: argparse.Namespace, setting: dict[str, Any]) -> list[dict]:
-  """A row for each contestant of one network at one batch size."""
+  """Returns a row for each contestant, for one network and batch size."""
   workers, rows = {}, {}
   for name, (module, options) in contestants(args, setting).items():
-    print(f"{name}: compiles {setting['model']}", file=sys.stderr)
+    print(f"{name}: compiling {setting['model']}", file=sys.stderr)
     rows[name] = {
       "model": setting["model"],
       "batch": setting["batch_size"],
@@ -115,17 +115,18 @@ def measure(args: argparse.Namespace, setting: dict[str, Any]) -> list[dict]:
 
 
 def check_platforms(rows: dict[str, dict]) -> None:
-  """Stops where one framework has a GPU and the other does not."""
+  """Exits if one framework has a GPU and the other does not."""
   platforms = {row["platform"] for row in rows.values() if "platform" in row}
   if len(platforms) > 1:
     sys.exit(
-      "One framework has a GPU and the other does not; hide it from both with "
-      "JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES= or install both for it."
+      "Expected all frameworks on the same platform, got "
+      f"{' and '.join(sorted(platforms))}; hide the GPU from all with "
+      "JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES="
     )
 
 
 def add_rates(rows: dict[str, dict], times: dict, batch_size: int) -> None:
-  """Enters images a second, and the ratios to ours within the rounds."""
+  """Adds images a second, and the ratios to alcurr within the rounds."""
   for name, seconds in times.items():
     row = rows[name]
     row["rounds"] = len(seconds)
@@ -138,21 +139,21 @@ def add_rates(rows: dict[str, dict], times: dict, batch_size: int) -> None:
 
 def main(argv: Sequence[str]) -> None:
   args = parse(argv)
-  timing.keep_to(args.threads)
-  # Two processes share a GPU: neither may take what it does not need.
+  timing.limit_cores(args.threads)
+  # Two processes share a GPU, so neither may preallocate its memory.
   os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
   rows = []
   for model in args.models:
-    least = inspect.getmodule(MODELS[model]).MIN_SIZE
+    min_size = inspect.getmodule(MODELS[model]).MIN_SIZE
     for batch_size in args.batch_sizes:
       setting = {
         "model": model,
         "batch_size": batch_size,
-        "image_size": max(args.image_size, least),
+        "image_size": max(args.image_size, min_size),
         "dtype": args.dtype,
       }
       rows += measure(args, setting)
-      # After each, so that a run cut short leaves what it measured.
+      # Saved each time, so that an interrupted run has its results.
       table = tables.save(rows, args.out)
   tables.show(table, SHOWN, args.out)
 

@@ -1,24 +1,24 @@
 """python -m benchmarks.peers [--models cnn,...] [--batch_sizes 32,512] [...]
 
-The same job, the same bytes (see `doodle_job`), done by alcurr and by what one
-would take in its place:
+Compares alcurr with its alternatives, on the same job and the same arrays (see
+`doodle_job`):
 
-  PyTorch         a loop with a DataLoader and a sampler, trained uniformly
-  Flax            a loop fed from NumPy, trained uniformly
-  PyTorch bandit  a loop with the active bandit written by hand
-  Composer        SelectiveBackprop, the choice of examples one can install
+  PyTorch         a loop with a DataLoader and a sampler, uniform sampling
+  Flax            a loop fed from NumPy, uniform sampling
+  PyTorch bandit  a loop with a hand-written active bandit
+  Composer        SelectiveBackprop, an installable method of data selection
 
-Two questions, each contestant in a process of its own:
+Each contestant has its own process. There are two measurements:
 
 1. Seconds to an accuracy on held-out examples, from scratch; see `race`.
 2. Examples a second, in rounds; see `timing`. The ratio is that of alcurr, with
    the same sampler (for Composer: with the bandit), over the other's: above 1,
    alcurr is faster.
 
-All train the same number of trials, all trials count, and examples are those
-drawn. Compile time is that of the first step. Run it on a machine that does
-nothing else: PyTorch's threads wait for each other and lose more than others
-when a core is taken from them.
+All contestants train the same number of trials, all trials count, and drawn
+examples are counted. Compile time is that of the first step. Use an otherwise
+idle machine: PyTorch's threads wait for each other, so that it suffers most
+when a core is busy.
 """
 
 import argparse
@@ -36,8 +36,8 @@ from alcurr.core import specs
 from alcurr.core.errors import UserError
 from benchmarks import arguments, doodle_job, models, race, tables, timing
 
-# A peer's rival: alcurr with the same sampler or, for Composer, with the one
-# that looks at the losses too.
+# Each peer's rival: alcurr with the same sampler. For Composer it is the
+# bandit, which looks at losses too.
 RIVALS = {
   "PyTorch": "alcurr uniform",
   "Flax": "alcurr uniform",
@@ -45,10 +45,10 @@ RIVALS = {
   "Composer": "alcurr bandit",
 }
 CONTESTANTS = ("alcurr uniform", "alcurr bandit", *RIVALS)
-# Examples of a trial whose gains alcurr's bandit has room for, more than those
-# of a race; the rounds after it overwrite the oldest.
-MEMORY = 2**18
-# Columns of the table on the terminal; the file has all.
+# Examples whose gains alcurr's bandit stores, more than a race draws. The
+# rounds after it overwrite the oldest.
+NUM_STORED = 2**18
+# Columns that are printed; the file has all.
 SHOWN = (
   "model",
   "batch",
@@ -70,7 +70,7 @@ SHOWN = (
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.peers",
-    description="One job, done by alcurr and by what one would take instead.",
+    description="One job, done by alcurr and by its alternatives.",
   )
   add = parser.add_argument
   add(
@@ -99,19 +99,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     "--accuracy",
     type=float,
     default=0.7,
-    help="top-1 on the held-out examples, the mean over trials",
+    help="top-1 on held-out examples, as the mean over trials",
   )
   add(
     "--check_every",
     type=arguments.number,
     default=4096,
-    help="examples of a trial from one check of the accuracy to the next",
+    help="examples of a trial between two checks of the accuracy",
   )
   add(
     "--budget",
     type=float,
     default=120.0,
-    help="seconds of training to reach the accuracy in; 0: no race",
+    help="most seconds of training to reach the accuracy; 0: no race",
   )
   arguments.add_threads(parser)
   arguments.add_out(parser, "peers")
@@ -121,7 +121,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def program(
   contestant: str, setting: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-  """The module of a contestant's program, and its options."""
+  """Returns the module of a contestant's program, and its options."""
   options = {name: setting[name] for name in ("path", "model", "batch_size")}
   sampler = "bandit" if contestant.endswith("bandit") else "uniform"
   if contestant.startswith("alcurr"):
@@ -134,10 +134,10 @@ def program(
 
 
 def measure(args: argparse.Namespace, setting: dict[str, Any]) -> list[dict]:
-  """A row for each contestant, of one network at one batch size."""
+  """Returns a row for each contestant, for one network and batch size."""
   workers, rows = {}, {}
   for name in args.contestants:
-    print(f"{name}: compiles {setting['model']}", file=sys.stderr)
+    print(f"{name}: compiling {setting['model']}", file=sys.stderr)
     rows[name] = {
       "model": setting["model"],
       "batch": setting["batch_size"],
@@ -169,7 +169,7 @@ def add_race(
   batch_size: int,
   threshold: float,
 ) -> None:
-  """Enters the seconds to the accuracy, and their ratios to alcurr's."""
+  """Adds the seconds to the accuracy, and their ratios to alcurr's."""
   for name, result in results.items():
     row = rows[name]
     row["threshold"] = threshold
@@ -184,7 +184,7 @@ def add_race(
 def add_rates(
   rows: dict[str, dict], times: Mapping[str, np.ndarray], batch_size: int
 ) -> None:
-  """Enters examples a second, and the ratios to alcurr's within the rounds."""
+  """Adds examples a second, and the ratios to alcurr within the rounds."""
   for name, seconds in times.items():
     row = rows[name]
     row["rounds"] = len(seconds)
@@ -200,7 +200,7 @@ def add_rates(
 
 
 def run(args: argparse.Namespace, path: pathlib.Path) -> pd.DataFrame:
-  """All settings, on the data at `path`; the table."""
+  """Measures all settings on the data at `path`; returns the table."""
   rows = []
   for model in args.models:
     for batch_size in args.batch_sizes:
@@ -208,22 +208,22 @@ def run(args: argparse.Namespace, path: pathlib.Path) -> pd.DataFrame:
         "path": str(path),
         "model": model,
         "batch_size": batch_size,
-        "num_steps": MEMORY // batch_size,
+        "num_steps": NUM_STORED // batch_size,
       }
       rows += measure(args, setting)
-      # After each, so that a run cut short leaves what it measured.
+      # Saved each time, so that an interrupted run has its results.
       table = tables.save(rows, args.out)
   return table
 
 
 def main(argv: Sequence[str]) -> None:
   args = parse(argv)
-  timing.keep_to(args.threads)
-  # Processes share a GPU: none may take what it does not need.
+  timing.limit_cores(args.threads)
+  # Processes share a GPU, so none may preallocate its memory.
   os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
   with tempfile.TemporaryDirectory() as folder:
     path = pathlib.Path(folder) / "doodles.npz"
-    print("makes the data, and its difficulty", file=sys.stderr)
+    print("making the data and its difficulty", file=sys.stderr)
     try:
       with specs.errors_in("--data or --per_class"):
         data = doodle_job.make_data(args.data, args.per_class)

@@ -1,4 +1,4 @@
-"""alcurr as `alcurr.main` runs it: all trials of many steps in one program."""
+"""alcurr as `alcurr.main` runs it: many steps of all trials in one program."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from benchmarks import doodle_job, jax_device
 from benchmarks.timing import Program
 from configs import default
 
-# Steps between two visits of the host, as alcurr/experiments/config/defaults.py has it.
+# As in alcurr/experiments/config/defaults.py.
 CHUNK_STEPS = 25
 
 
@@ -34,20 +34,22 @@ def make_sampler(name: str, batch_size: int, num_steps: int) -> Sampler:
   )
 
 
-def make_pool(image, label, arms=None) -> Pool:
+def make_pool(image, label, partitions=None) -> Pool:
   difficulty = np.zeros(len(label), np.float32)
-  pool = Pool(Images(image), label, {"difficulty": difficulty}, arms or {})
+  pool = Pool(
+    Images(image), label, {"difficulty": difficulty}, partitions or {}
+  )
   return jax.tree.map(jnp.asarray, pool)
 
 
 def make_program(
   *, path: str, model: str, batch_size: int, sampler: str, num_steps: int
 ) -> Program:
-  # A step compiled by an earlier run would compile in no time.
+  # A cached program would falsify the compile time.
   jax.config.update("jax_enable_compilation_cache", False)
   data = doodle_job.load(path)
-  arms = {"difficulty": make_partition(data.arm, doodle_job.NUM_ARMS)}
-  pool = make_pool(data.image, data.label, arms)
+  partitions = {"difficulty": make_partition(data.arm, doodle_job.NUM_ARMS)}
+  pool = make_pool(data.image, data.label, partitions)
   held_out = make_pool(data.held_out_image, data.held_out_label)
   gather = make_gather()
   network = MODELS[model](
@@ -55,11 +57,11 @@ def make_program(
   )
   tx = optax.adam(doodle_job.LEARNING_RATE)
   chosen = make_sampler(sampler, batch_size, num_steps)
-  steps_of = step.make_steps(network, tx, chosen, gather)
+  steps = step.make_steps(network, tx, chosen, gather)
   trials_by = default.get_config().trials_by
   options = compilation.compiler_options()
   chunk = jax.jit(
-    chunks.make_train_chunk(steps_of, CHUNK_STEPS, trials_by),
+    chunks.make_train_chunk(steps, CHUNK_STEPS, trials_by),
     donate_argnums=0,
     compiler_options=options,
   )
@@ -72,14 +74,14 @@ def make_program(
   state = jax.vmap(init, (0, None))(keys, pool)
   params = sum(leaf[0].size for leaf in jax.tree.leaves(state.params))
 
-  def run(steps: int) -> None:
+  def run(num_steps: int) -> None:
     nonlocal state
     metrics = []
-    for first in range(0, steps, CHUNK_STEPS):
-      length = jnp.int32(min(CHUNK_STEPS, steps - first))
+    for first in range(0, num_steps, CHUNK_STEPS):
+      length = jnp.int32(min(CHUNK_STEPS, num_steps - first))
       state, measured = chunk(state, length, pool, held_out)
       metrics.append(measured)
-    # What `alcurr.main` writes down; waits for the last chunk.
+    # `alcurr.main` writes these to a file. This waits for the last chunk.
     jax.device_get(metrics)
     jax.block_until_ready(state)
 

@@ -1,15 +1,15 @@
-"""Composer's SelectiveBackprop: its Trainer, on the loop's network and loader.
+"""Composer's Trainer with SelectiveBackprop, on the PyTorch loop's network.
 
-Of every other batch it runs all examples forward and trains on half of them,
-those of greater loss more often; the batches between, on all (`keep=0.5`,
-`interrupt=2`, its defaults; here from the first batch to the last). So it
-trains on three quarters of the examples that it draws, and those it draws are
-counted.
+On every second batch, SelectiveBackprop runs all examples forward and trains on
+half of them, preferring those with a larger loss. On the other batches it
+trains on all examples. These are its defaults (`keep=0.5`, `interrupt=2`), used
+here from the first batch to the last. So it trains on three quarters of the
+examples that it draws; the drawn examples are counted.
 
-`pip install -e '.[peers]'` installs it with the PyTorch that it asks for. With
-a later PyTorch it runs too: `pip install --no-deps mosaicml`, then `pip install
-"mosaicml-cli<0.8" torchmetrics torch_optimizer coolname tabulate py-cpuinfo
-psutil requests importlib-metadata pyyaml`.
+`pip install -e '.[peers]'` installs it with the PyTorch that it requires. It
+also runs with a later PyTorch: `pip install --no-deps mosaicml`, then `pip
+install "mosaicml-cli<0.8" torchmetrics torch_optimizer coolname tabulate
+py-cpuinfo psutil requests importlib-metadata pyyaml`.
 """
 
 import functools
@@ -28,13 +28,13 @@ from benchmarks import (  # noqa: F401
 )
 from benchmarks.timing import Program
 
-# Here and not above, where it would come before the stand-in.
+# After the stand-in for torchvision, which it imports.
 composer = importlib.import_module("composer")
 algorithms = importlib.import_module("composer.algorithms")
 
 
 class Classifier(composer.ComposerModel):
-  """Without metrics, which would be computed in every step."""
+  """A classifier without metrics, which would be computed in every step."""
 
   def __init__(self, net: nn.Module):
     super().__init__()
@@ -52,7 +52,7 @@ class Classifier(composer.ComposerModel):
 def make_trial(
   net: nn.Module, data: doodle_job.Data, batch_size: int, seed: int
 ) -> Callable[[int], None]:
-  """A function of a number of steps that trains with a Trainer."""
+  """Returns a function of a number of steps that trains with a Trainer."""
   trainer = composer.Trainer(
     model=Classifier(net),
     train_dataloader=peers_torch.make_loader(data, batch_size, seed),
@@ -60,10 +60,10 @@ def make_trial(
     algorithms=algorithms.SelectiveBackprop(start=0.0, end=1.0),
     device="gpu" if torch.cuda.is_available() else "cpu",
     precision="fp32",
-    # Whole batches, which it cannot tell from a loader that is given them.
+    # Whole batches; it cannot infer the size from this loader.
     device_train_microbatch_size=batch_size,
-    # A call of `fit` need not load again what the calls before it loaded: the
-    # sampler draws with replacement.
+    # The sampler draws with replacement, so `fit` need not replay the batches
+    # of earlier calls.
     spin_dataloaders=False,
     progress_bar=False,
     seed=seed,
@@ -72,9 +72,9 @@ def make_trial(
 
 
 def make_program(*, path: str, model: str, batch_size: int) -> Program:
-  # Half a batch is less than the whole that it is told to expect.
+  # Half a batch is smaller than the announced size.
   warnings.filterwarnings("ignore", "Cannot split tensor")
-  device = peers_torch.settle()
+  device = peers_torch.set_up()
   data = doodle_job.load(path)
   seeds = range(doodle_job.TRIALS)
   nets = [peers_torch.make_network(model, data, seed, device) for seed in seeds]
@@ -85,7 +85,7 @@ def make_program(*, path: str, model: str, batch_size: int) -> Program:
   facts = peers_torch.make_facts(nets[0])
   facts["framework"] = f"composer {composer.__version__}, {facts['framework']}"
   return Program(
-    functools.partial(peers_torch.one_after_the_other, trials),
+    functools.partial(peers_torch.run_in_sequence, trials),
     facts,
     torch.cuda.max_memory_allocated if torch.cuda.is_available() else None,
     lambda: [peers_torch.accuracy(net, data, device) for net in nets],

@@ -1,8 +1,8 @@
-"""A loop in plain Flax, fed from NumPy: what one writes without alcurr.
+"""A loop in plain Flax, fed from NumPy.
 
-A jitted step a batch, a shuffled pass in NumPy, `device_put` of each batch;
-trials run one after the other. The networks are of `flax.linen`'s own layers
-and JAX's own lowerings of them, not of ours.
+It has one jitted step for each batch, shuffled passes in NumPy, and a
+`device_put` of each batch. Trials run one after the other. The networks use
+`flax.linen`'s layers with JAX's lowerings, not alcurr's.
 """
 
 import functools
@@ -14,17 +14,23 @@ import numpy as np
 import optax
 from flax.training import train_state
 
-from alcurr.models._mobilenet import BLOCKS
 from alcurr.types import Array, PyTree
 from benchmarks import doodle_job, jax_device
 from benchmarks.timing import Program
+
+# Channels and stride of each separable block of MobileNet.
+BLOCKS = (
+  *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+  *(5 * [(512, 1)]),
+  *((1024, 2), (1024, 1)),
+)
 
 he_normal = nn.initializers.he_normal()
 glorot_uniform = nn.initializers.glorot_uniform()
 
 
 class CNN(nn.Module):
-  """The layers of `alcurr.models._cnn`, by the same names."""
+  """The network `cnn` of alcurr, with the same layer names."""
 
   num_classes: int
 
@@ -41,7 +47,7 @@ class CNN(nn.Module):
 
 
 class MobileNet(nn.Module):
-  """The layers of `alcurr.models._mobilenet`."""
+  """The network `mobilenet` of alcurr."""
 
   num_classes: int
 
@@ -116,7 +122,7 @@ def predict(state: TrainState, image: Array) -> Array:
 
 
 def accuracy(state: TrainState, data: doodle_job.Data) -> float:
-  """Top-1 on the held-out examples."""
+  """Returns top-1 on the held-out examples."""
   size = doodle_job.EVAL_BATCH_SIZE
   best = [
     predict(state, data.held_out_image[first : first + size])
@@ -128,7 +134,7 @@ def accuracy(state: TrainState, data: doodle_job.Data) -> float:
 def batches(
   data: doodle_job.Data, batch_size: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """Shuffled passes without end; the last few of a pass are left out."""
+  """Yields batches of endless shuffled passes, without incomplete batches."""
   rng = np.random.default_rng(seed)
   while True:
     order = rng.permutation(len(data.label))
@@ -138,7 +144,7 @@ def batches(
 
 
 class Trial:
-  """A state, and the batches it is trained on."""
+  """A training state, and the batches that it is trained on."""
 
   def __init__(self, module: nn.Module, data, batch_size: int, seed: int):
     self.state = make_state(module, data.image.shape[1:], seed)
@@ -152,7 +158,7 @@ class Trial:
 
 
 def make_program(*, path: str, model: str, batch_size: int) -> Program:
-  # A step compiled by an earlier run would compile in no time.
+  # A cached program would falsify the compile time.
   jax.config.update("jax_enable_compilation_cache", False)
   data = doodle_job.load(path)
   module = NETWORKS[model](data.num_classes)

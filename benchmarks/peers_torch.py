@@ -1,10 +1,10 @@
-"""Two loops in plain PyTorch: with a sampler, and with a bandit by hand.
+"""Two loops in plain PyTorch: with a sampler, and with a hand-written bandit.
 
-As fast as is usual: channels-last images, all cores, Adam's fused kernel, and
-a DataLoader that indexes the tensor once a batch (`BatchSampler` as sampler)
-and not once an example, in the loop's own process: for images in memory,
-processes that load cost more than they save. A trial has its own network,
-optimiser and sampler, and trials run one after the other.
+They use the usual optimizations: channels-last images, all cores, and Adam's
+fused kernel. The DataLoader indexes the tensor once for each batch, with
+`BatchSampler` as its sampler. It runs in the process of the loop, since worker
+processes cost more than they save for images in memory. Each trial has its own
+network, optimizer and sampler. Trials run one after the other.
 """
 
 import functools
@@ -24,7 +24,7 @@ from benchmarks.timing import Program
 
 
 class CNN(nn.Module):
-  """The layers of `alcurr.models._cnn`, from images [B, C, H, W]."""
+  """The network `cnn` of alcurr, for images [B, C, H, W]."""
 
   def __init__(self, image_shape: tuple[int, int, int], num_classes: int):
     super().__init__()
@@ -42,7 +42,7 @@ class CNN(nn.Module):
   def forward(self, x: torch.Tensor) -> torch.Tensor:
     x = functional.max_pool2d(functional.relu(self.conv1(x)), 2)
     x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
-    # The order of ours, and of the memory.
+    # The order of alcurr's network, and of the memory.
     x = x.permute(0, 2, 3, 1).flatten(1)
     return self.logits(functional.relu(self.dense(x)))
 
@@ -50,20 +50,20 @@ class CNN(nn.Module):
 def network(
   name: str, image_shape: tuple[int, int, int], num_classes: int
 ) -> nn.Module:
-  """PyTorch's network of the layers of `alcurr.models.MODELS[name]`."""
+  """Returns a network with the layers of `alcurr.models.MODELS[name]`."""
   if name == "cnn":
     return CNN(image_shape, num_classes)
-  # Here, for the small CNN needs no timm.
+  # Imported here, since the small CNN does not need timm.
   from benchmarks import torch_models
 
   return torch_models.network(name, num_classes, in_chans=image_shape[-1])
 
 
-def settle() -> torch.device:
-  """Takes what there is: a GPU, or all cores."""
+def set_up() -> torch.device:
+  """Returns the GPU if there is one; else the CPU, with all cores."""
   torch.set_num_threads(len(os.sched_getaffinity(0)))
   if torch.cuda.is_available():
-    # As XLA does: float32 products in TF32, kernels chosen by measurement.
+    # Like XLA: float32 products in TF32, kernels chosen by measurement.
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     return torch.device("cuda")
@@ -75,12 +75,12 @@ def scaled(image: torch.Tensor) -> torch.Tensor:
 
 
 def channels_first(image: np.ndarray) -> torch.Tensor:
-  """[N, H, W, C] as [N, C, H, W], in memory as before: channels last."""
+  """Returns images [N, H, W, C] as [N, C, H, W], channels last in memory."""
   return torch.from_numpy(image).permute(0, 3, 1, 2)
 
 
 class Doodles(torch_data.Dataset):
-  """Examples in memory, indexed with the places of a whole batch."""
+  """Examples in memory, indexed by all indices of a batch at once."""
 
   def __init__(self, data: doodle_job.Data):
     self.image = channels_first(data.image)
@@ -96,7 +96,7 @@ class Doodles(torch_data.Dataset):
 def make_loader(
   data: doodle_job.Data, batch_size: int, seed: int
 ) -> torch_data.DataLoader:
-  """A DataLoader with a WeightedRandomSampler, all weights 1."""
+  """Returns a DataLoader with a WeightedRandomSampler of weights 1."""
   sampler = torch_data.WeightedRandomSampler(
     torch.ones(len(data.label)),
     len(data.label),
@@ -136,7 +136,7 @@ def plain_trial(
   seed: int,
   device: torch.device,
 ) -> Callable[[int], None]:
-  """A function of a number of steps that trains with a DataLoader."""
+  """Returns a function of a number of steps that trains on a DataLoader."""
   optimizer = make_adam(net)
   batches = passes(make_loader(data, batch_size, seed))
 
@@ -156,7 +156,7 @@ def plain_trial(
 def loss_after(
   net: nn.Module, image: torch.Tensor, label: torch.Tensor
 ) -> torch.Tensor:
-  """In train mode; batch norms take this batch's statistics, keep none."""
+  """Returns the loss in train mode, without updating running statistics."""
   norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
   for norm in norms:
     norm.track_running_stats = False
@@ -173,7 +173,7 @@ def bandit_trial(
   seed: int,
   device: torch.device,
 ) -> Callable[[int], None]:
-  """A function of a number of steps that trains what a bandit draws."""
+  """Returns a function of a number of steps that trains on bandit draws."""
   optimizer = make_adam(net)
   bandit = HandBandit(data.arm, batch_size, seed)
   images = channels_first(data.image).to(device)
@@ -199,7 +199,7 @@ def bandit_trial(
 def accuracy(
   net: nn.Module, data: doodle_job.Data, device: torch.device
 ) -> float:
-  """Top-1 on the held-out examples."""
+  """Returns top-1 on the held-out examples."""
   net.eval()
   size = doodle_job.EVAL_BATCH_SIZE
   right = 0
@@ -214,6 +214,7 @@ def accuracy(
 
 
 def make_facts(net: nn.Module) -> dict:
+  """Returns the columns of framework, platform, device and parameters."""
   gpu = torch.cuda.is_available()
   return {
     "framework": f"torch {torch.__version__}",
@@ -223,10 +224,8 @@ def make_facts(net: nn.Module) -> dict:
   }
 
 
-def one_after_the_other(
-  trials: list[Callable[[int], None]], steps: int
-) -> None:
-  """So many steps of each trial, and waits for them."""
+def run_in_sequence(trials: list[Callable[[int], None]], steps: int) -> None:
+  """Runs the steps of each trial, and waits for them."""
   for trial in trials:
     trial(steps)
   if torch.cuda.is_available():
@@ -236,7 +235,7 @@ def one_after_the_other(
 def make_program(
   *, path: str, model: str, batch_size: int, sampler: str
 ) -> Program:
-  device = settle()
+  device = set_up()
   data = doodle_job.load(path)
   make_trial = {"uniform": plain_trial, "bandit": bandit_trial}[sampler]
   seeds = range(doodle_job.TRIALS)
@@ -247,7 +246,7 @@ def make_program(
   ]
   gpu = torch.cuda.is_available()
   return Program(
-    functools.partial(one_after_the_other, trials),
+    functools.partial(run_in_sequence, trials),
     make_facts(nets[0]),
     torch.cuda.max_memory_allocated if gpu else None,
     lambda: [accuracy(net, data, device) for net in nets],

@@ -1,6 +1,6 @@
-"""Pools to choose from, of any size: noise for images, lots for difficulty.
+"""Makes pools of any size, with random images and difficulties.
 
-What choosing and gathering cost depends on shapes alone.
+The cost of sampling and gathering depends only on shapes.
 """
 
 import jax
@@ -15,18 +15,18 @@ NUM_ARMS = 10
 
 
 def _partitions(label: np.ndarray, num_arms: int) -> dict[str, Partition]:
-  """Arms of equal sizes by lot; the names are those that samplers ask for."""
-  by_lot = (np.arange(len(label)) * 7919) % num_arms
-  lots = make_partition(by_lot, num_arms)
+  """Returns the partitions that samplers use, with arms of equal sizes."""
+  scattered = (np.arange(len(label)) * 7919) % num_arms
+  partition = make_partition(scattered, num_arms)
   return {
-    "difficulty": lots,
-    "difficulty_in_pool": lots,
+    "difficulty": partition,
+    "difficulty_in_pool": partition,
     "label": make_partition(label, NUM_CLASSES),
   }
 
 
 def make_pool(source: Images | Strokes, num_examples: int) -> Pool:
-  """A pool on the device, of examples whose source is on the host."""
+  """Returns a pool on the device, from a source on the host."""
   rng = np.random.default_rng(0)
   label = rng.integers(NUM_CLASSES, size=num_examples, dtype=np.int32)
   difficulty = rng.random(num_examples, np.float32)
@@ -37,7 +37,7 @@ def make_pool(source: Images | Strokes, num_examples: int) -> Pool:
 
 
 def noise(num_examples: int, size: int) -> Images:
-  """Images [N, size, size, 1] uint8 of noise."""
+  """Returns images of noise: [N, size, size, 1] uint8."""
   rng = np.random.default_rng(0)
   shape = (num_examples, size, size, 1)
   return Images(rng.integers(256, size=shape, dtype=np.uint8))

@@ -1,14 +1,14 @@
 """python -m benchmarks.prepare [--sizes 500000,5000000] [--folder DIR]
 
-How long `python -m alcurr.data prepare` takes, and how much memory, by the
-number of drawings: of a folder of ndjson files for so many classes, as long as
-real drawings (see `drawings`). Each file has 5,000 drawings over and over,
-under keys that differ.
+Measures the time and memory of `python -m alcurr.data prepare`, by the number
+of drawings. The source is a folder with an ndjson file for each class. Drawings
+are as long as real ones (see `drawings`). Each file repeats 5,000 drawings,
+with distinct keys.
 
-Memory is the most that its processes have held together, by their resident sets
-every tenth of a second; what they share is counted for each. Source and store
-take 0.6 kB a drawing in the folder, the store twice until it is whole, and are
-removed.
+Memory is the maximum of the resident sets of all processes together, sampled
+every tenth of a second. Shared pages are counted once for each process. Source
+and store take 0.6 kB a drawing in the folder, the store twice that until it is
+complete. Both are removed.
 """
 
 import argparse
@@ -25,39 +25,39 @@ import numpy as np
 from alcurr.data.quickdraw import packed, strokes
 from benchmarks import arguments, drawings, tables
 
-_EACH = 5_000  # drawings that differ, of a class
+_NUM_DISTINCT = 5_000  # distinct drawings of a class
 COLUMNS = ("drawings", "classes", "source_mb", "seconds", "per_minute", "mb")
 
 
 def lines(count: int, seed: int) -> list[bytes]:
-  """So many drawings as ndjson has them, each in two: around its key."""
-  drawn = drawings.make_strokes(count, seed)
-  made = []
+  """Returns lines of ndjson for `count` drawings, without their keys."""
+  packed_strokes = drawings.make_strokes(count, seed)
+  suffixes = []
   for number in range(count):
     text = ",".join(
       f"[{stroke[:, 0].tolist()},{stroke[:, 1].tolist()}]"
-      for stroke in strokes.unpack(drawn, number)
+      for stroke in strokes.unpack(packed_strokes, number)
     ).replace(" ", "")
-    made.append(
+    suffixes.append(
       f'","recognized":true,"countrycode":"US","drawing":[{text}]}}\n'.encode()
     )
-  return made
+  return suffixes
 
 
 def write_source(folder: pathlib.Path, count: int, classes: int) -> int:
-  """Files of `count` drawings in all; returns their bytes."""
+  """Writes files of `count` drawings in total; returns their size in bytes."""
   size = 0
   for label in range(classes):
-    rests = lines(min(_EACH, count // classes), label)
+    suffixes = lines(min(_NUM_DISTINCT, count // classes), label)
     with (folder / f"class {label}.ndjson").open("wb") as file:
       for number in range(count // classes):
         key = f'{{"word":"class {label}","key_id":"{number:016d}'.encode()
-        size += file.write(key + rests[number % len(rests)])
+        size += file.write(key + suffixes[number % len(suffixes)])
   return size
 
 
 def tree(root: int) -> Iterator[int]:
-  """A process and all that it has started, as far as they still run."""
+  """Yields a process and all its descendants that are running."""
   yield root
   for children in pathlib.Path(f"/proc/{root}/task").glob("*/children"):
     with contextlib.suppress(OSError):
@@ -66,7 +66,7 @@ def tree(root: int) -> Iterator[int]:
 
 
 def resident(process: int) -> int:
-  """Bytes that it holds; 0 where it has ended."""
+  """Returns the resident set of a process in bytes; 0 if it has ended."""
   try:
     status = pathlib.Path(f"/proc/{process}/status").read_text()
   except OSError:
@@ -76,35 +76,37 @@ def resident(process: int) -> int:
 
 
 def watch(command: Sequence[str]) -> tuple[float, int]:
-  """Runs a command: its seconds, and the most bytes its processes held."""
-  started, most = time.perf_counter(), 0
+  """Runs a command; returns its seconds and the peak of its memory in bytes."""
+  started, peak = time.perf_counter(), 0
   process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
   while process.poll() is None:
-    most = max(most, sum(map(resident, tree(process.pid))))
+    peak = max(peak, sum(map(resident, tree(process.pid))))
     time.sleep(0.1)
   if process.returncode:
     raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
-  return time.perf_counter() - started, most
+  return time.perf_counter() - started, peak
 
 
 def measure(folder: pathlib.Path, count: int, classes: int) -> dict:
-  """A row for so many drawings."""
+  """Returns the row for a number of drawings."""
   source, out = folder / "source", folder / "out"
   source.mkdir()
   size = write_source(source, count, classes)
   command = ("-m", "alcurr.data", "prepare", str(source), str(out))
-  seconds, most = watch((sys.executable, *command))
+  seconds, peak = watch((sys.executable, *command))
   dataset = packed.load(out)
-  made = np.bincount(dataset.label)
-  if made.tolist() != [count // classes] * classes:
-    raise SystemExit(f"{out} has not the drawings of {source}")
+  counts = np.bincount(dataset.label)
+  if counts.tolist() != [count // classes] * classes:
+    raise SystemExit(
+      f"{out}: expected the drawings of {source}, got {counts.tolist()}"
+    )
   return {
-    "drawings": int(made.sum()),
+    "drawings": int(counts.sum()),
     "classes": classes,
     "source_mb": size / 1e6,
     "seconds": seconds,
-    "per_minute": 60 * made.sum() / seconds,
-    "mb": most / 1e6,
+    "per_minute": 60 * counts.sum() / seconds,
+    "mb": peak / 1e6,
   }
 
 
@@ -115,7 +117,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   parser.add_argument("--classes", type=arguments.number, default=50)
   parser.add_argument(
-    "--folder", type=pathlib.Path, help="for source and store; default /tmp"
+    "--folder",
+    type=pathlib.Path,
+    help="parent of source and store; default /tmp",
   )
   arguments.add_out(parser, "prepare")
   return parser.parse_args(argv)

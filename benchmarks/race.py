@@ -1,13 +1,12 @@
-"""Who reaches an accuracy first: seconds of training, one definition for all.
+"""Measures seconds of training to an accuracy.
 
-Contestants train from scratch and take turns, from check to check: each runs a
-fixed number of steps of every trial, and then tells the accuracy of every
-trial on the held-out examples. It has arrived at the first check where the
-mean over trials is the threshold or more. Its seconds are those of all its
-steps of all its trials up to there, whether they ran one trial after the other
-or in one program; neither the checks nor the first step, which compiles, are
-in them. One that has trained for longer than the budget gives up: its seconds
-are then a lower bound.
+Contestants train from scratch and take turns. In a turn, a contestant runs a
+fixed number of steps of every trial, and then reports the accuracy of every
+trial on the held-out examples. It finishes at the first check where the mean
+over trials reaches the threshold. Its seconds count all steps of all trials,
+whether trials ran in sequence or in one program. They exclude the checks and
+the first step, which compiles. A contestant that trains for longer than the
+budget gives up; its seconds are then a lower bound.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ import numpy as np
 
 
 class Runner(Protocol):
-  """A contestant that can be asked; `benchmarks.timing.Worker` is one."""
+  """A contestant that reports accuracies, such as `timing.Worker`."""
 
   def __call__(self, steps: int) -> float: ...
 
@@ -25,16 +24,16 @@ class Runner(Protocol):
 
 
 class Result(NamedTuple):
-  """Of one contestant."""
+  """The result of one contestant."""
 
   seconds: float
-  steps: int  # of each trial, without the first
-  accuracy: float  # at the last check, the mean over trials
-  arrived: bool
+  steps: int  # of each trial, except the first step
+  accuracy: float  # at the last check, as the mean over trials
+  finished: bool
 
   def text(self) -> str:
-    """The seconds, as a lower bound where it gave up."""
-    return f"{'' if self.arrived else '>'}{self.seconds:.4g}"
+    """Returns the seconds, as a lower bound if it gave up."""
+    return f"{'' if self.finished else '>'}{self.seconds:.4g}"
 
 
 def race(
@@ -44,13 +43,13 @@ def race(
   steps: int,
   budget: float,
 ) -> dict[str, Result]:
-  """Runs each contestant until it has arrived or given up.
+  """Runs each contestant until it finishes or gives up.
 
   Args:
-    runners: by name; each has done its first step.
-    threshold: of the accuracy.
-    steps: of each trial from one check to the next.
-    budget: seconds of training.
+    runners: contestants by name; each has run its first step.
+    threshold: the accuracy to reach.
+    steps: steps of each trial between two checks.
+    budget: seconds of training of a contestant.
   """
   results = {name: Result(0.0, 0, 0.0, False) for name in runners}
   running = list(runners)
@@ -65,13 +64,13 @@ def race(
     running = [
       name
       for name in reversed(running)
-      if not results[name].arrived and results[name].seconds < budget
+      if not results[name].finished and results[name].seconds < budget
     ]
   return results
 
 
 def ratio(theirs: Result, ours: Result) -> str:
-  """Their seconds over ours; a bound where one of the two gave up."""
+  """Returns their seconds over ours; a bound if one of the two gave up."""
   bounds = {(True, True): "", (False, True): ">", (True, False): "<"}
-  bound = bounds.get((theirs.arrived, ours.arrived))
+  bound = bounds.get((theirs.finished, ours.finished))
   return "" if bound is None else f"{bound}{theirs.seconds / ours.seconds:.3g}"

@@ -1,8 +1,8 @@
-"""Drawings to images on the host, by what people use: a function each.
+"""Renders drawings on the CPU with popular libraries, one function for each.
 
-Every one takes the strokes of a drawing ([n, 2] uint8 each), the size and the
-width of the pen in pixels, and returns an image [size, size] uint8 with the
-drawing in the middle, as `alcurr.data.render` places it.
+Each function takes the strokes of a drawing ([n, 2] uint8 each) and the size in
+pixels. It returns an image [size, size] uint8 with the drawing in the middle,
+where `alcurr.data.render` places it.
 """
 
 import importlib.util
@@ -15,12 +15,12 @@ from alcurr.core import cpu
 from alcurr.data.quickdraw.strokes import unpack
 from alcurr.types import Strokes
 
-# Of the 256-wide box, as in alcurr.data.render.
+# In the 256-wide box, as in alcurr.data.render.
 PEN, BORDER = 16, 24
 
 
 def _corners(drawing: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
-  """In pixels of an image of that size, edges and not centres at wholes."""
+  """Returns strokes in pixels; integers are edges of pixels, not centers."""
   scale = size / (256 + 2 * BORDER)
   extent = np.max([stroke.max(0) for stroke in drawing], axis=0)
   offset = BORDER + (256 - extent.astype(np.float32)) / 2
@@ -28,7 +28,7 @@ def _corners(drawing: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
 
 
 def opencv(drawing: Sequence[np.ndarray], size: int) -> np.ndarray:
-  """Anti-aliased at 256 pixels, then averaged down."""
+  """Renders with anti-aliasing at 256 pixels, then averages."""
   import cv2
 
   cv2.setNumThreads(1)
@@ -44,7 +44,7 @@ def opencv(drawing: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 
 def pillow(drawing: Sequence[np.ndarray], size: int) -> np.ndarray:
-  """At 256 pixels, then averaged down."""
+  """Renders at 256 pixels, then averages."""
   from PIL import Image, ImageDraw
 
   large = Image.new("L", (256, 256))
@@ -56,7 +56,7 @@ def pillow(drawing: Sequence[np.ndarray], size: int) -> np.ndarray:
 
 
 def aggdraw(drawing: Sequence[np.ndarray], size: int) -> np.ndarray:
-  """Anti-aliased at the size itself."""
+  """Renders with anti-aliasing at the final size."""
   import aggdraw as agg
   from PIL import Image
 
@@ -69,7 +69,7 @@ def aggdraw(drawing: Sequence[np.ndarray], size: int) -> np.ndarray:
   return np.asarray(image)
 
 
-# Name -> the function, and the module that it needs.
+# The function by name, and the module that it needs.
 RASTERISERS = {
   "OpenCV": (opencv, "cv2"),
   "Pillow": (pillow, "PIL"),
@@ -78,10 +78,11 @@ RASTERISERS = {
 
 
 def installed(name: str) -> bool:
+  """Returns whether the library is installed."""
   return importlib.util.find_spec(RASTERISERS[name][1]) is not None
 
 
-_strokes: Strokes | None = None  # of a pool's process
+_strokes: Strokes | None = None  # in the processes of a pool
 
 
 def _start(strokes: Strokes) -> None:
@@ -95,7 +96,7 @@ def _some(name: str, index: np.ndarray, size: int) -> np.ndarray:
 
 
 class Processes:
-  """A process for each core, which have the strokes already."""
+  """A pool with a process for each core, which already has the strokes."""
 
   def __init__(self, strokes: Strokes):
     self.cores = cpu.cores()
@@ -103,7 +104,7 @@ class Processes:
     self._pool = context.Pool(self.cores, _start, (strokes,))
 
   def render(self, name: str, index: np.ndarray, size: int) -> np.ndarray:
-    """The drawings at `index` [B]: [B, size, size] uint8."""
+    """Returns the drawings at `index` [B]: [B, size, size] uint8."""
     shares = np.array_split(index, self.cores)
     jobs = [(name, share, size) for share in shares if len(share)]
     return np.concatenate(self._pool.starmap(_some, jobs))

@@ -1,13 +1,13 @@
 """python -m benchmarks.render [--image_sizes 28,64,128] [--data DIR] [...]
 
-Drawings a second to images of a batch: by the renderer inside the step, as
-uint8 images that were rendered ahead (what is left is to gather them), and by
-OpenCV, Pillow and aggdraw on the host, as many processes as there are cores.
+Measures drawings a second to batches of images. Contestants are the renderer
+inside the step; precomputed uint8 images, which are only gathered; and OpenCV,
+Pillow and aggdraw on the CPU, with a process for each core.
 
-Then what rendering in the step adds to a training step of a network, beside
-the same step on images rendered ahead. Limit: 1.15 for MobileNet at 64 pixels.
-In turns, see `timing`; lengths as of real drawings (see `drawings`), or the
-drawings of a folder.
+The second table has the cost of rendering in a training step of a network, over
+the same step on precomputed images. The limit is 1.15 for MobileNet at 64
+pixels. Contestants take turns (see `timing`). Drawings are as long as real ones
+(see `drawings`), or come from a folder.
 """
 
 import argparse
@@ -30,9 +30,9 @@ from alcurr.types import Images, Pool, Strokes
 from benchmarks import arguments, drawings, loops, pools, tables, timing
 from benchmarks.rasterisers import RASTERISERS, Processes, installed
 
-IN_STEP, AHEAD = "in the step", "ahead"
+IN_STEP, PRECOMPUTED = "in the step", "precomputed"
 LIMIT = 1.15
-# Batches that a contestant goes through, so that none stays in a cache.
+# Batches that a contestant cycles through, so that none stays in a cache.
 BATCHES = 16
 COLUMNS = (
   *("what", "model", "dtype", "pixels", "batch", "contestant"),
@@ -57,18 +57,18 @@ def count(source: Images | Strokes) -> int:
 def make_rendering(
   source: Images | Strokes, gather: Callable, index: np.ndarray
 ) -> timing.Contestant:
-  """Batches of a pool, one after the other in a loop of one program."""
+  """Returns a contestant that gathers batches in a loop of one program."""
   pool = pools.make_pool(source, count(source))
   index = jnp.asarray(index, jnp.int32)
 
   @jax.jit
   def batches(pool: Pool, index: jax.Array, num: jax.Array):
-    def one(i, total):
-      # All of it is asked for, so that none of it is left out.
+    def gather_one(i, total):
+      # Uses every pixel, so that XLA computes all of them.
       return total + gather(pool, index[i % BATCHES]).image.mean(0)
 
     shape = jax.eval_shape(gather, pool, index[0]).image.shape[1:]
-    return jax.lax.fori_loop(0, num, one, jnp.zeros(shape))
+    return jax.lax.fori_loop(0, num, gather_one, jnp.zeros(shape))
 
   def steps(num: int) -> None:
     jax.block_until_ready(batches(pool, index, jnp.int32(num)))
@@ -76,8 +76,8 @@ def make_rendering(
   return functools.partial(timing.timed, steps)
 
 
-def ahead(strokes: Strokes, size: int) -> Images:
-  """Noise in place of the images: gathering them costs the same."""
+def precomputed(strokes: Strokes, size: int) -> Images:
+  """Returns noise instead of the images: gathering it costs the same."""
   return pools.noise(count(strokes), size)
 
 
@@ -88,14 +88,16 @@ def measure_rendering(
   size: int,
   batch_size: int,
 ) -> list[dict]:
-  """Rows of images a second, a ratio above 1 where ours is faster."""
+  """Returns rows of images a second; above 1, alcurr is faster."""
   rng = np.random.default_rng(0)
   index = rng.integers(count(strokes), size=(BATCHES, batch_size))
   contestants = {
     IN_STEP: make_rendering(
       strokes, make_gather(make_render(size=size)), index
     ),
-    AHEAD: make_rendering(ahead(strokes, size), make_gather(), index),
+    PRECOMPUTED: make_rendering(
+      precomputed(strokes, size), make_gather(), index
+    ),
   }
 
   def on_host(name: str, num: int) -> None:
@@ -122,7 +124,7 @@ def measure_rendering(
 def measure_training(
   args: argparse.Namespace, strokes: Strokes, size: int, batch_size: int
 ) -> list[dict]:
-  """Rows of a training step, rendering in it and ahead of it."""
+  """Returns rows of a training step, rendering in it and in advance."""
   model = MODELS[args.model](
     image_shape=(size, size, 1), num_classes=pools.NUM_CLASSES, dtype=args.dtype
   )
@@ -130,7 +132,7 @@ def measure_training(
   sampler = samplers.uniform(batch_size=batch_size)
   contestants = {}
   for name, source, gather in (
-    (AHEAD, ahead(strokes, size), make_gather()),
+    (PRECOMPUTED, precomputed(strokes, size), make_gather()),
     (IN_STEP, strokes, make_gather(make_render(size=size))),
   ):
     pool = pools.make_pool(source, count(source))
@@ -149,7 +151,7 @@ def measure_training(
   rows = []
   for name, seconds in times.items():
     row = {**shared, "contestant": name}
-    row |= tables.times(seconds, times[AHEAD])
+    row |= tables.times(seconds, times[PRECOMPUTED])
     if (name, args.model, size) == (IN_STEP, "mobilenet", 64):
       row["limit"] = LIMIT
     rows.append(row)
@@ -159,7 +161,7 @@ def measure_training(
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.render",
-    description="Drawings to images, and what that adds to a training step.",
+    description="Rendering drawings, and its cost in a training step.",
   )
   add = parser.add_argument
   add(
@@ -177,7 +179,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     type=arguments.numbers,
     default=[64],
     metavar="N,...",
-    help="pixels at which the network trains",
+    help="image sizes in pixels for training",
   )
   add("--dtype", choices=layers.DTYPES, default="float32")
   add("--data", type=pathlib.Path, help="a folder of <class>.ndjson files")
@@ -200,7 +202,7 @@ def main(argv: Sequence[str]) -> None:
     for size in args.train_sizes:
       print(f"training, batch {batch_size}, {size} pixels", file=sys.stderr)
       rows += measure_training(args, strokes, size, batch_size)
-    # After each, so that a run cut short leaves what it measured.
+    # Saved each time, so that an interrupted run has its results.
     table = tables.save(rows, args.out)
   processes.stop()
   tables.show(table, COLUMNS, args.out)

@@ -1,11 +1,11 @@
 """python -m benchmarks.resume [--budget "1 epoch"] [--batch_size 32] [...]
 
-What checkpoints cost: whole runs of the default config, in turns, with none,
-with those of the default settings, and with one at every 100 steps. A line's
-ratio is that to the run with none in the same round.
+Measures the cost of checkpoints: whole runs of the default config, in turns,
+without checkpoints, with the default settings, and with a checkpoint every 100
+steps. The ratio is to the run without checkpoints in the same round.
 
-A run's time is all of it, with the files it leaves and the wait for the last
-checkpoint to be on the disk; nothing is compiled in it.
+The time of a run includes writing its files and waiting until the last
+checkpoint is on the disk. It excludes compilation.
 """
 
 import argparse
@@ -42,67 +42,70 @@ COLUMNS = (
 def make_run(
   config: ConfigDict, name: str, folder: pathlib.Path
 ) -> tuple[CompiledRun, Callable[[ConfigDict | None], None]]:
-  """A sampler's plan, and a function that does the run from its beginning.
+  """Returns a compiled run, and a function that runs it from the start.
 
   Args:
-    config: of the experiment; the samplers read no difficulties.
-    name: of the sampler.
-    folder: for what the run leaves.
+    config: the experiment, whose samplers use no difficulties.
+    name: the sampler.
+    folder: a folder for the files of the run.
   """
-  job = setup.load_context(build.build_experiment(config), folder / "cache")
-  pools = on_device(setup.host_pools(job))
-  run, plan = sampler_run.compile_sampler_run(job, name, pools)
-  facts = sampler_run.fingerprint(run, plan, pools)
+  experiment = build.build_experiment(config)
+  context = setup.load_context(experiment, folder / "cache")
+  pools = on_device(setup.host_pools(context))
+  run, compiled = sampler_run.compile_sampler_run(context, name, pools)
+  fingerprint = sampler_run.fingerprint(run, compiled, pools)
 
-  def do(every: ConfigDict | None) -> None:
+  def do_run(settings: ConfigDict | None) -> None:
     with (
-      tempfile.TemporaryDirectory(dir=folder) as left,
-      files.json_lines(pathlib.Path(left) / "metrics.jsonl") as lines,
+      tempfile.TemporaryDirectory(dir=folder) as workdir,
+      files.json_lines(pathlib.Path(workdir) / "metrics.jsonl") as lines,
     ):
       do_train = functools.partial(
-        loop.train, run, plan, pools, lines.write, lambda *_: None
+        loop.train, run, compiled, pools, lines.write, lambda *_: None
       )
-      if every is None:
+      if settings is None:
         do_train()
         return
-      kept = pathlib.Path(left) / "checkpoints"
+      checkpoint_dir = pathlib.Path(workdir) / "checkpoints"
       with CheckpointWriter(
-        kept, every, facts, lines.log_position
+        checkpoint_dir, settings, fingerprint, lines.log_position
       ) as checkpoints:
         do_train(resume=loop.ResumeOptions(None, checkpoints, lambda: False))
 
-  return plan, do
+  return compiled, do_run
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-  """A row for each setting."""
+  """Returns a row for each setting."""
   config = default.get_config()
   config.budget, config.batch_size = args.budget, args.batch_size
-  # Without a reference model to train first.
+  # Difficulty arms would need a reference model.
   config.samplers.bandit.partition = "shuffled"
   with tempfile.TemporaryDirectory() as folder:
-    plan, do = make_run(config, args.sampler, pathlib.Path(folder))
+    compiled, do_run = make_run(config, args.sampler, pathlib.Path(folder))
 
-    def contestant(every: ConfigDict | None, times: int) -> float:
-      return timing.timed(lambda num: [do(every) for _ in range(num)], times)
+    def contestant(settings: ConfigDict | None, num_runs: int) -> float:
+      return timing.timed(
+        lambda num: [do_run(settings) for _ in range(num)], num_runs
+      )
 
-    every = {
+    settings = {
       name: None
       if changes is None
       else ConfigDict({**config.checkpoint, **changes})
       for name, changes in SETTINGS.items()
     }
     times = timing.interleave(
-      {n: functools.partial(contestant, e) for n, e in every.items()},
+      {k: functools.partial(contestant, v) for k, v in settings.items()},
       args.rounds,
       args.seconds,
     )
   facts = {
     "sampler": args.sampler,
-    "steps": sum(plan.chunks.lengths),
+    "steps": sum(compiled.chunks.lengths),
     "batch": config.batch_size,
     "trials": config.trials,
-    "state_mb": memory.num_bytes(plan.state) / 1e6,
+    "state_mb": memory.num_bytes(compiled.state) / 1e6,
   }
   return [
     {"checkpoints": name, **facts} | tables.times(taken, times["none"])
@@ -113,7 +116,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.resume",
-    description="What checkpoints cost a run.",
+    description="The cost of checkpoints for a run.",
   )
   add = parser.add_argument
   add("--budget", default=default.get_config().budget)

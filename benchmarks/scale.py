@@ -1,14 +1,13 @@
 """python -m benchmarks.scale [--sizes 10000,...] [--batch_size 32] [...]
 
-What the size of the pool costs: choosing a batch, and choosing and rendering
-it, from pools of 10^4 to 5 x 10^7 drawings in packed strokes, whose lengths
-are those of real drawings (see `drawings`). Draws in a loop of one program,
-the sizes in turns, see `timing`; a line's ratio is that to the smallest pool
-in the same round.
+Measures the effect of the pool size on sampling a batch, with and without
+rendering it. Pools have 10^4 to 5 x 10^7 drawings as packed strokes, as long as
+real drawings (see `drawings`). Draws run in a loop of one program, and sizes
+take turns (see `timing`). The ratio is to the smallest pool in the same round.
 
-Beside the times: the bytes of the pool's strokes and of all that the device
-holds of it, those of the programs' temporaries, and whether what was rendered
-is what the host takes out of the same strokes by itself.
+The table also has the bytes of the strokes, of the whole pool on the device,
+and of the programs' temporaries. `correct` says whether drawings were rendered
+the same as when taken from the strokes on the CPU.
 """
 
 import argparse
@@ -39,56 +38,60 @@ SAMPLERS = {
   },
   "curriculum": {"name": "curriculum"},
 }
-# Drawings that are rendered and compared, the last of the pool among them.
-COMPARED = 64
+# Drawings that are rendered and compared, including the last of the pool.
+NUM_COMPARED = 64
 COLUMNS = (
   *("sampler", "what", "examples", "points", "batch", "pixels"),
   *("us", "us_10%", "us_90%", "ratio", "ratio_10%", "ratio_90%"),
-  *("strokes_gb", "pool_gb", "temp_mb", "right"),
+  *("strokes_gb", "pool_gb", "temp_mb", "correct"),
 )
 
 
 def make_draws(
   sampler: Sampler, gather: Callable | None
 ) -> Callable[[Any, jax.Array, Pool], tuple[Any, jax.Array]]:
-  """Draws one after the other: (state, num, pool) -> (state, a sum)."""
+  """Returns repeated draws: (state, num, pool) -> (state, a sum)."""
 
-  def one(i, carry, pool):
+  def draw_one(i, carry, pool):
     state, total = carry
     draw = sampler.sample(jax.random.fold_in(jax.random.key(0), i), state, pool)
     if gather is None:
-      seen = draw.index.sum().astype(jnp.float32)
+      value = draw.index.sum().astype(jnp.float32)
     else:
-      seen = gather(pool, draw.index).image.sum()
-    return sampler.update(state, draw, ()), total + seen
+      value = gather(pool, draw.index).image.sum()
+    return sampler.update(state, draw, ()), total + value
 
   def draws(state, num, pool):
-    body = functools.partial(one, pool=pool)
+    body = functools.partial(draw_one, pool=pool)
     return jax.lax.fori_loop(0, num, body, (state, jnp.float32(0)))
 
   return draws
 
 
-def is_right(pool: Pool, strokes: Strokes, gather: Callable) -> bool:
-  """Whether drawings are rendered as when the host takes them out."""
+def is_correct(pool: Pool, strokes: Strokes, gather: Callable) -> bool:
+  """Returns whether drawings render the same as when taken out on the CPU."""
   num = pool.label.shape[0]
-  lots = np.random.default_rng(0).integers(num, size=COMPARED)
-  lots[-1] = num - 1
-  few = jax.tree.map(jnp.asarray, take_strokes(strokes, lots))
+  index = np.random.default_rng(0).integers(num, size=NUM_COMPARED)
+  index[-1] = num - 1
+  strokes = jax.tree.map(jnp.asarray, take_strokes(strokes, index))
   small = Pool(
-    few, pool.label[lots], {"difficulty": pool.scores["difficulty"][lots]}, {}
+    strokes,
+    pool.label[index],
+    {"difficulty": pool.scores["difficulty"][index]},
+    {},
   )
-  here = jax.jit(gather)(pool, jnp.asarray(lots, jnp.int32))
-  there = jax.jit(gather)(small, jnp.arange(COMPARED))
-  return bool(jnp.array_equal(here.image, there.image))
+  from_pool = jax.jit(gather)(pool, jnp.asarray(index, jnp.int32))
+  from_small = jax.jit(gather)(small, jnp.arange(NUM_COMPARED))
+  return bool(jnp.array_equal(from_pool.image, from_small.image))
 
 
 def nbytes(tree: Any) -> int:
+  """Returns the bytes of all arrays of a tree."""
   return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def measure(args: argparse.Namespace) -> list[dict]:
-  """Rows of every sampler at every size, with gathering and without."""
+  """Returns rows of every sampler and size, with and without gathering."""
   gather = make_gather(make_render(size=args.image_size))
   rows: dict[tuple, dict] = {}
   contestants: dict[tuple, timing.Contestant] = {}
@@ -103,13 +106,13 @@ def measure(args: argparse.Namespace) -> list[dict]:
       "pixels": args.image_size,
       "strokes_gb": nbytes(pool.source) / 1e9,
       "pool_gb": nbytes(pool) / 1e9,
-      "right": is_right(pool, strokes, gather),
+      "correct": is_correct(pool, strokes, gather),
     }
     del strokes
     for name in args.samplers:
-      for what, how in (("sample", None), ("sample + gather", gather)):
+      for what, gather_fn in (("sample", None), ("sample + gather", gather)):
         sampler = loops.make_sampler(SAMPLERS[name], args.batch_size, 1000)
-        run, temp = make_run(sampler, how, pool)
+        run, temp = make_run(sampler, gather_fn, pool)
         run(1)
         key = (name, what, num)
         contestants[key] = run
@@ -124,7 +127,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
 def make_run(
   sampler: Sampler, gather: Callable | None, pool: Pool
 ) -> tuple[timing.Contestant, float]:
-  """A contestant, and the megabytes of its program's temporaries."""
+  """Returns a contestant, and the temporaries of its program in megabytes."""
   state = sampler.init(jax.random.key(0), pool)
   program = (
     jax.jit(make_draws(sampler, gather))
@@ -142,7 +145,7 @@ def make_run(
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.scale",
-    description="Choosing and gathering a batch from pools of all sizes.",
+    description="Sampling and gathering a batch from pools of all sizes.",
   )
   add = parser.add_argument
   add("--sizes", type=arguments.numbers, default=SIZES, metavar="N,...")

@@ -1,16 +1,17 @@
 """python -m benchmarks.step [--model NAME] [--batch_sizes 32,512] [...]
 
-What choosing costs: the whole fused step of `alcurr.training.step` with every sampler
-and gain, against the floor, the same training step alone on batches in hand
-(float images on the device, in turns, no sampler, no gather). All in one
-process, as loops of one program, in turns, see `timing`; the ratio is that to
-the floor within the rounds, and the FLOPs are the compiled program's.
+Measures the cost of sampling: the fused step of `alcurr.training.step` with
+every sampler and gain. It is compared with the *floor*: the same training step
+on ready batches, float images on the device, without sampler or gather.
+Everything runs in one process, each contestant as a loop of one program, in
+turns (see `timing`). The ratio is to the floor within a round. FLOPs are those
+of the compiled program.
 
-Then trials in one program, by vmap and by map: the time of a step and trial
-against that of one trial alone.
+The second table has several trials in one program, by vmap and by map: the time
+of a step and trial over that of a single trial.
 
-Limits that alcurr holds itself to: uniform sampling 1.02 of the floor at batch
-512 and 1.05 at batch 32; prediction gain 1.34; gradient gain 1.02.
+Limits: uniform sampling 1.02 of the floor at batch size 512, and 1.05 at 32;
+prediction gain 1.34; gradient gain 1.02.
 """
 
 import argparse
@@ -61,10 +62,10 @@ SAMPLERS = {
     "arms_per_batch": None,
   },
 }
-# Steps of a run, for the samplers that make room for its history.
+# Steps of a run, for samplers that store its history.
 RUN_STEPS = 10_000
-# Batches that the floor has in hand, so that none stays in a cache.
-IN_HAND = 8
+# Batches of the floor, so that none stays in a cache.
+NUM_READY = 8
 COLUMNS = (
   *("model", "pixels", "dtype", "batch", "trials", "trials_by", "contestant"),
   *("ms", "ms_10%", "ms_90%", "ratio", "ratio_10%", "ratio_90%"),
@@ -77,11 +78,11 @@ def get_sampler(name: str, batch_size: int) -> Sampler:
 
 
 def make_floor(model: Model, tx: optax.GradientTransformation) -> Callable:
-  """Training alone: (state [S], num_steps, batches) -> (state, losses [S])."""
+  """Returns training: (state [S], num_steps, batches) -> (state, loss [S])."""
 
   def train_step(i, carry, batches: Batch):
     (params, model_state, opt_state, key), _ = carry
-    image, label = jax.tree.map(lambda x: x[i % IN_HAND], batches)
+    image, label = jax.tree.map(lambda x: x[i % NUM_READY], batches)
     key_model = jax.random.fold_in(key, i)
 
     def loss_fn(params):
@@ -106,7 +107,7 @@ def make_floor(model: Model, tx: optax.GradientTransformation) -> Callable:
 
 
 class Setting:
-  """A model, a batch size and what is trained on."""
+  """A model, a batch size, and a pool to train on."""
 
   def __init__(self, args: argparse.Namespace, batch_size: int):
     size = args.image_size
@@ -121,14 +122,14 @@ class Setting:
     self.gather = make_gather()
     images = pools.noise(args.num_examples, size)
     self.pool: Pool = pools.make_pool(images, args.num_examples)
-    index = np.arange(IN_HAND * batch_size) % args.num_examples
+    index = np.arange(NUM_READY * batch_size) % args.num_examples
     batches = self.gather(self.pool, index)
     self.batches = jax.tree.map(
-      lambda x: x.reshape(IN_HAND, batch_size, *x.shape[1:]), batches
+      lambda x: x.reshape(NUM_READY, batch_size, *x.shape[1:]), batches
     )
 
   def floor(self) -> timing.Contestant:
-    """Training alone, one trial."""
+    """Returns a contestant of training on ready batches, with one trial."""
 
     def init(key):
       params, model_state = self.model.init(key)
@@ -141,7 +142,7 @@ class Setting:
   def fused(
     self, name: str, trials: int = 1, trials_by: str = "map"
   ) -> timing.Contestant:
-    """A sampler's fused step."""
+    """Returns a contestant of the fused step of a sampler."""
     return loops.fused(
       self.model,
       self.tx,
@@ -154,7 +155,7 @@ class Setting:
     )
 
   def flops(self, name: str) -> float:
-    """Of a step of one trial."""
+    """Returns the FLOPs of a step of one trial."""
     sampler = get_sampler(name, self.batch_size)
     steps = step.make_steps(self.model, self.tx, sampler, self.gather)
     init = step.make_init(self.model, self.tx, sampler)
@@ -168,7 +169,7 @@ def compare(
   shared: dict[str, Any],
   first: str,
 ) -> dict[str, dict[str, Any]]:
-  """Rows of times a step, and of their ratios to the first's in each round."""
+  """Returns rows of times, with ratios to the contestant `first`."""
   rows = {}
   for name, run in contestants.items():
     print(f"{name}: first steps", file=sys.stderr)
@@ -181,12 +182,12 @@ def compare(
 
 
 def measure_samplers(args: argparse.Namespace, batch_size: int) -> list[dict]:
-  """The floor and every sampler, one trial."""
+  """Returns rows of the floor and every sampler, with one trial."""
   setting = Setting(args, batch_size)
   shared = _facts(args) | {"batch": batch_size, "trials": 1, "trials_by": "map"}
   contestants = {FLOOR: setting.floor()}
   for name in args.samplers:
-    print(f"{name}: compiles, batch {batch_size}", file=sys.stderr)
+    print(f"{name}: compiling, batch {batch_size}", file=sys.stderr)
     contestants[name] = setting.fused(name)
   rows = compare(contestants, args, shared, FLOOR)
   for name in args.samplers:
@@ -199,7 +200,7 @@ def measure_samplers(args: argparse.Namespace, batch_size: int) -> list[dict]:
 
 
 def measure_trials(args: argparse.Namespace, batch_size: int) -> list[dict]:
-  """Uniform sampling with several trials, the time of a step and trial."""
+  """Returns rows of uniform sampling with several trials in one program."""
   if args.trials == [1]:
     return []
   setting = Setting(args, batch_size)
@@ -232,7 +233,7 @@ def _facts(args: argparse.Namespace) -> dict[str, Any]:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.step",
-    description="What choosing examples costs beside training on them.",
+    description="The cost of choosing examples, over training on them.",
   )
   add = parser.add_argument
   add("--model", choices=tuple(MODELS), default="cnn")
@@ -252,7 +253,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     "--flops",
     action=argparse.BooleanOptionalAction,
     default=True,
-    help="whether FLOPs are counted, which compiles every step once more",
+    help="whether to count FLOPs, which compiles every step again",
   )
   add("--num_examples", type=arguments.number, default=20_000)
   add("--chunk_steps", type=arguments.number, default=25)
@@ -267,7 +268,7 @@ def main(argv: Sequence[str]) -> None:
   for batch_size in args.batch_sizes:
     for measure in (measure_samplers, measure_trials):
       rows += measure(args, batch_size)
-      # After each, so that a run cut short leaves what it measured.
+      # Saved each time, so that an interrupted run has its results.
       table = tables.save(rows, args.out)
   tables.show(table, COLUMNS, args.out)
 

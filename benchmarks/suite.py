@@ -1,14 +1,14 @@
 """python -m benchmarks.suite [--arguments scale=0.02] [...]
 
-The wall time of the paper's runs, nine samplers of three trials, at a given
-scale, and a projection to its full size: 500,000 drawings once, batch 512 (and
-32 for two of them), MobileNet at 64 x 64 pixels. The experiment itself is run,
-in a folder that is thrown away, with nothing in any cache.
+Measures the wall time of the paper's runs at a given scale: nine samplers with
+three trials each. It runs the experiment in a temporary folder, with empty
+caches. It also projects the time to full size, which is 500,000 drawings seen
+once.
 
-What is projected is the same network, image size and batch at full scale. The
-training of each sampler grows with its steps; compiling does not. What is left
-(data, difficulty, evaluations, the report) is between constant and
-proportional to the scale, hence two figures.
+The projection keeps the network, image size and batch size. Training time grows
+with the steps of each sampler; compile time is constant. All other time (data,
+difficulty, evaluations, the report) is between constant and proportional to the
+scale. That is why there are two figures.
 """
 
 import argparse
@@ -37,13 +37,13 @@ COLUMNS = (
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.suite",
-    description="Wall time of the paper's runs, and at its full size.",
+    description="The wall time of the paper's runs, projected to full size.",
   )
   add = parser.add_argument
   add(
     "--arguments",
     default="scale=0.02",
-    help="of configs/paper.py, such as scale=0.1,image=64,model=mobilenet",
+    help="for configs/paper.py, such as scale=0.1,image=64,model=mobilenet",
   )
   add("--data", help="a folder of Quick, Draw! files; default generated")
   add("--dtype", choices=("float32", "bfloat16"), default="float32")
@@ -62,7 +62,7 @@ def get_config(args: argparse.Namespace) -> ConfigDict:
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-  """A row a sampler, and one for all of it."""
+  """Returns a row for each sampler, and one for the total."""
   config = get_config(args)
   with tempfile.TemporaryDirectory() as folder:
     workdir = pathlib.Path(folder) / "paper"
@@ -79,12 +79,15 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
 def make_rows(
   config: ConfigDict, results: Sequence[Mapping[str, Any]], wall: float
 ) -> list[dict[str, Any]]:
-  """From the seconds of an experiment to those of the full one.
+  """Projects the seconds of an experiment to full size.
 
   Args:
-    config: of the experiment.
+    config: the config of the experiment.
     results: the `result.json` of each sampler.
-    wall: seconds that it took, from the first file read to the report.
+    wall: seconds of the whole experiment, report included.
+
+  Returns:
+    A row for each sampler, and one for the total.
   """
   rows = []
   shared = {
@@ -100,14 +103,14 @@ def make_rows(
       "batch": run["batch_size"],
       "steps": run["steps"],
       "full_steps": full_steps,
-      # What is written down is a trial's share of the chunks' time.
+      # result.json has the share of one trial.
       "train_s": run["train_seconds"] * config.trials,
       "compile_s": run["compile_seconds"],
     }
     full = row["train_s"] * full_steps / row["steps"] + row["compile_s"]
     rows.append(row | {"full_s_least": full, "full_s_most": full})
   spent = sum(row["train_s"] + row["compile_s"] for row in rows)
-  rest = wall - spent
+  other = wall - spent
   growth = paper.EXAMPLES / config.data.train_examples
   full = sum(row["full_s_least"] for row in rows)
   total = {
@@ -116,8 +119,8 @@ def make_rows(
     "train_s": sum(row["train_s"] for row in rows),
     "compile_s": sum(row["compile_s"] for row in rows),
     "wall_s": wall,
-    "full_s_least": full + rest,
-    "full_s_most": full + rest * growth,
+    "full_s_least": full + other,
+    "full_s_most": full + other * growth,
   }
   return [*rows, total]
 

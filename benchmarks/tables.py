@@ -1,4 +1,4 @@
-"""The tables that benchmarks leave: their rows, and what these depend on."""
+"""Writes and prints the tables of benchmarks."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
   """Writes rows as CSV, with versions, device, cores and date in each.
 
   Args:
-    rows: what was measured; a row's own device goes before this process's.
-    path: of the file; its folder is made if need be.
+    rows: the measurements; the device of a row overrides this process's.
+    path: the file; its folder is created if necessary.
 
   Returns:
-    The table as it was written.
+    The table as written.
   """
-  here = files.environment() | {"cores": cpu.cores()}
-  table = pd.DataFrame([{**row, **(here | row)} for row in rows])
+  environment = files.environment() | {"cores": cpu.cores()}
+  table = pd.DataFrame([{**row, **(environment | row)} for row in rows])
   text = table.to_csv(index=False, float_format="%.4g")
   path.parent.mkdir(parents=True, exist_ok=True)
   files.write_file(path, lambda file: file.write(text.encode()))
@@ -32,7 +32,7 @@ def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
 def show(
   table: pd.DataFrame, columns: Sequence[str], path: pathlib.Path
 ) -> None:
-  """Prints those of the columns that the table has, and where all of it is."""
+  """Prints the columns that the table has, and the path of the file."""
   shown = table[[column for column in columns if column in table]]
   print(shown.to_string(index=False, float_format="%.4g", na_rep="-"))
   print(f"\n{path}")
@@ -41,11 +41,11 @@ def show(
 def times(
   seconds: np.ndarray, baseline: np.ndarray, unit: str = "ms"
 ) -> dict[str, float]:
-  """Columns of a contestant's rounds, and of its ratio to another's in each.
+  """Returns columns of a contestant's times, and of its ratio to a baseline.
 
   Args:
-    seconds: [rounds], of a step.
-    baseline: [rounds], of a step of the contestant that it is compared with.
+    seconds: [rounds], seconds of a step.
+    baseline: [rounds], seconds of a step of the baseline.
     unit: "ms" or "us".
   """
   taken = timing.spread({"ms": 1e3, "us": 1e6}[unit] * seconds)

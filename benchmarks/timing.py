@@ -1,13 +1,13 @@
-"""Interleaved timing: what disturbs one contestant disturbs the next as well.
+"""Interleaved timing, so that a disturbance affects all contestants alike.
 
-In each round every contestant runs about as long as the others, in an order
-that turns around from round to round; contestants are compared within a round,
-and the ratios of the rounds give a median and a spread.
+In each round every contestant runs for about the same time. The order is
+reversed from round to round. Contestants are compared within a round, and the
+ratios of all rounds have a median and a spread.
 
-A contestant is a function of a number of steps that runs them, waits for
-their results and returns the seconds it took. `Worker` is one in a process of
-its own, so that no framework shares threads or memory with another and the
-peak of its memory is its own (as Linux tells it).
+A contestant is a function of a number of steps. It runs them, waits for the
+results and returns the seconds taken. A `Worker` is a contestant in its own
+process, so that frameworks share neither threads nor memory. Its peak memory is
+that of its process, as Linux reports it.
 """
 
 import ctypes
@@ -25,12 +25,12 @@ import numpy as np
 
 Contestant = Callable[[int], float]
 
-# What a worker is sent in place of a number of steps.
+# Sent to a worker instead of a number of steps.
 _ASK = "ask"
 
 
 class Spread(NamedTuple):
-  """Of the rounds: the median and what 10 and 90 % of them lie below."""
+  """The median of the rounds, and their 10 % and 90 % quantiles."""
 
   median: float
   low: float
@@ -38,14 +38,14 @@ class Spread(NamedTuple):
 
 
 class Program(NamedTuple):
-  """What a worker runs.
+  """The program of a worker.
 
   Attributes:
-    run: does a number of steps and waits for them.
-    facts: of it, by name, for the table.
-    device_peak: the most bytes it has held on its accelerator; None if it
-      has none.
-    ask: tells how it stands, between two turns; None if it has nothing to say.
+    run: runs a number of steps and waits for them.
+    facts: columns for the table, by name.
+    device_peak: returns its peak memory on the accelerator in bytes; None
+      without an accelerator.
+    ask: reports its state, between two turns; None if it has none to report.
   """
 
   run: Callable[[int], None]
@@ -55,6 +55,7 @@ class Program(NamedTuple):
 
 
 def spread(values: np.ndarray) -> Spread:
+  """Returns the median and quantiles of the rounds."""
   low, median, high = np.quantile(values, (0.1, 0.5, 0.9))
   return Spread(float(median), float(low), float(high))
 
@@ -62,13 +63,12 @@ def spread(values: np.ndarray) -> Spread:
 def interleave(
   contestants: Mapping[str, Contestant], rounds: int, seconds: float
 ) -> dict[str, np.ndarray]:
-  """Seconds a step takes: each contestant's [rounds].
+  """Returns the seconds of a step for each contestant: [rounds].
 
   Args:
-    contestants: by name, each run at least once before, so that it is
-      compiled.
+    contestants: contestants by name; each has run before, so it is compiled.
     rounds: at least 1.
-    seconds: that a contestant runs in a round, about; at least one step.
+    seconds: approximate time of a contestant in a round; at least one step.
   """
   steps = {
     name: max(1, round(seconds / run(1))) for name, run in contestants.items()
@@ -83,15 +83,16 @@ def interleave(
 
 
 def timed(run: Callable[[int], None], steps: int) -> float:
+  """Runs a number of steps; returns the seconds taken."""
   start = time.perf_counter()
   run(steps)
   return time.perf_counter() - start
 
 
-def keep_to(threads: int | None) -> None:
-  """Keeps this process and its workers to so many cores; None for all.
+def limit_cores(threads: int | None) -> None:
+  """Limits this process and its workers to some cores; None for all.
 
-  To be called before any framework counts them; workers inherit it.
+  Call it before any framework counts the cores. Workers inherit it.
   """
   if threads:
     cores = sorted(os.sched_getaffinity(0))
@@ -99,26 +100,26 @@ def keep_to(threads: int | None) -> None:
 
 
 class WorkerError(Exception):
-  """What a worker's program failed of, in one line."""
+  """A failure of a worker's program, in one line."""
 
 
 class Worker:
-  """A program in a process of its own; a contestant once it has started.
+  """A contestant that runs a program in its own process.
 
-  Memory is that of its accelerator where it has one, else of the process,
-  above what that held after its imports.
+  Memory is that of its accelerator if it has one. Otherwise it is that of the
+  process, above its memory after imports.
 
   Attributes:
-    facts: the program's.
+    facts: the facts of the program.
     first_step: seconds of the first step, which compiles.
-    first_peak: most bytes held up to its end.
+    first_peak: peak memory until the end of the first step, in bytes.
   """
 
   def __init__(self, module: str, options: dict[str, Any]):
     """Starts `module.make_program(**options)` and runs its first step.
 
     Raises:
-      WorkerError: it failed.
+      WorkerError: the program failed.
     """
     context = multiprocessing.get_context("spawn")
     self._pipe, theirs = context.Pipe()
@@ -134,14 +135,14 @@ class Worker:
     return self._receive()
 
   def ask(self) -> Any:
-    """What the program tells of how it stands."""
+    """Returns the state that the program reports."""
     self._pipe.send(_ASK)
     return self._receive()
 
   def stop(self) -> int:
-    """Ends it; the most bytes held since the first step.
+    """Stops the worker; returns its peak memory after the first step.
 
-    An accelerator's figure counts the first step too.
+    The peak of an accelerator includes the first step.
     """
     self._pipe.send(None)
     peak = self._receive()
@@ -165,15 +166,15 @@ class Worker:
 def start(
   module: str, options: dict[str, Any], row: dict[str, Any]
 ) -> Worker | None:
-  """A worker whose facts are entered in a row of a table.
+  """Starts a worker and adds its facts to a row of a table.
 
   Returns:
-    The worker; None where it failed, of which the row then has a note.
+    The worker; None if it failed, with a note in the row.
   """
   try:
     worker = Worker(module, options)
   except WorkerError as error:
-    row["note"] = f"does not run: {error}"
+    row["note"] = f"failed: {error}"
     return None
   row |= worker.facts
   row["compile_s"] = worker.first_step
@@ -183,27 +184,27 @@ def start(
 def _serve(pipe: Connection, module: str, options: dict[str, Any]) -> None:
   try:
     make_program = importlib.import_module(module).make_program
-    before = _peak_of_process()
+    before = _process_peak()
     program = make_program(**options)
-    peak = program.device_peak or (lambda: _peak_of_process() - before)
+    peak = program.device_peak or (lambda: _process_peak() - before)
     pipe.send((False, (program.facts, timed(program.run, 1), peak())))
-    _forget_peak_of_process()
+    _reset_process_peak()
     while (order := pipe.recv()) is not None:
       answer = program.ask() if order == _ASK else timed(program.run, order)
       pipe.send((False, answer))
     pipe.send((False, peak()))
-  # Whatever a framework raises is told by the parent.
+  # The parent reports whatever a framework raises.
   except Exception as error:
     text = " ".join(str(error).split())
     pipe.send((True, f"{type(error).__name__}: {text}"[:300]))
 
 
-def _peak_of_process() -> int:
+def _process_peak() -> int:
   status = pathlib.Path("/proc/self/status").read_text()
   return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
-def _forget_peak_of_process() -> None:
-  """So that what a compiler took and freed does not count as the steps'."""
+def _reset_process_peak() -> None:
+  """Resets the peak, so that memory of the compiler does not count."""
   ctypes.CDLL(None).malloc_trim(0)
   pathlib.Path("/proc/self/clear_refs").write_text("5")  # see proc(5)

@@ -1,7 +1,7 @@
-"""The six networks in PyTorch, with the layers of ours; their training step.
+"""The six networks in PyTorch with alcurr's layers, and their training step.
 
-From timm, but for NASNet-A (mobile), which it does not have and is put
-together from its cells.
+They come from timm, except for NASNet-A (mobile). timm does not have it, so it
+is built from timm's cells.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from torch.nn import functional
 from benchmarks import task, torchvision_stand_in  # noqa: F401
 from benchmarks.timing import Program
 
-# Here and not above, where it would come before the stand-in.
+# After the stand-in for torchvision, which they import.
 timm = importlib.import_module("timm")
 cells = importlib.import_module("timm.models.nasnet")
 
 
 class NASNetMobile(nn.Module):
-  """NASNet-A (4 @ 1056): appendix A of Zoph et al. 2018, arXiv:1707.07012."""
+  """NASNet-A (4 @ 1056), from appendix A of Zoph et al. (arXiv:1707.07012)."""
 
   def __init__(self, num_classes: int, num_blocks: int = 4, filters: int = 44):
     super().__init__()
@@ -32,7 +32,7 @@ class NASNetMobile(nn.Module):
     )
     self.stem_1 = cells.CellStem0(stem, filters // 4, pad)
     self.stem_2 = cells.CellStem1(stem, filters // 2, pad)
-    # Channels of the two outputs before: four branches of a stem's cell.
+    # Channels of the two previous outputs: a stem cell has four branches.
     p, h = filters, 2 * filters
     body = []
     for stage in range(3):
@@ -58,7 +58,7 @@ class NASNetMobile(nn.Module):
 
 
 def _resnet50(num_classes: int) -> nn.Module:
-  """With biases, and its strides in the first convolutions of the blocks."""
+  """Returns it with biases, and with strides in each first convolution."""
   model = timm.create_model("resnet50", num_classes=num_classes)
   for stage in (model.layer2, model.layer3, model.layer4):
     stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
@@ -69,7 +69,7 @@ def _resnet50(num_classes: int) -> nn.Module:
 
 
 def _inception_resnet_v2(num_classes: int) -> nn.Module:
-  """Its norms have no scale: they stay at 1."""
+  """Returns it with the scale of its norms fixed at 1."""
   model = timm.create_model("inception_resnet_v2", num_classes=num_classes)
   for module in model.modules():
     if isinstance(module, nn.BatchNorm2d):
@@ -78,12 +78,12 @@ def _inception_resnet_v2(num_classes: int) -> nn.Module:
 
 
 def network(name: str, num_classes: int, **more) -> nn.Module:
-  """PyTorch's network of the layers of `alcurr.models.MODELS[name]`.
+  """Returns a network with the layers of `alcurr.models.MODELS[name]`.
 
   Args:
-    name: of ours.
+    name: a name of MODELS.
     num_classes: V.
-    **more: arguments of timm's network, where it is as timm has it.
+    **more: arguments of timm's network, if timm has it unchanged.
   """
   own = {
     "inception_resnet_v2": _inception_resnet_v2,
@@ -112,14 +112,14 @@ def make_program(
   device = torch.device("cuda" if gpu else "cpu")
   torch.set_num_threads(len(os.sched_getaffinity(0)))
   if gpu:
-    # As XLA does: float32 products in TF32, kernels chosen by measurement.
+    # Like XLA: float32 products in TF32, kernels chosen by measurement.
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
   net = network(model, task.NUM_CLASSES).train()
   net = net.to(device, memory_format=torch.channels_last)
   params = [p for p in net.parameters() if p.requires_grad]
   optimizer = torch.optim.SGD(params, task.LEARNING_RATE, task.MOMENTUM)
-  # Strides of a channels-last tensor are those of NHWC in memory.
+  # A channels-last tensor has the strides of NHWC.
   image, label = map(torch.from_numpy, task.batch(batch_size, image_size))
   image = image.to(device).permute(0, 3, 1, 2)
   label = label.to(device, torch.int64)

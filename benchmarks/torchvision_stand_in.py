@@ -1,8 +1,7 @@
-"""A torchvision without content, for libraries that import it and use nothing.
+"""An empty torchvision, for libraries that import it without need.
 
-timm and Composer ask for torchvision, of which nothing is needed here: where
-it is not installed, importing this module puts classes of nothing in its
-place.
+timm and Composer import torchvision, but nothing here uses it. If it is not
+installed, importing this module provides empty classes instead.
 """
 
 import importlib.abc
@@ -12,7 +11,7 @@ import sys
 
 
 class _Anything(type):
-  """A class that has every attribute: its name."""
+  """A class that has every attribute, each with its own name as value."""
 
   def __getattr__(cls, name: str) -> str:
     if name.startswith("__"):
@@ -21,7 +20,7 @@ class _Anything(type):
 
 
 class _StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-  """Finds torchvision and whatever is imported of it: classes of nothing."""
+  """Finds torchvision and all of its modules, with empty classes."""
 
   def find_spec(self, fullname, path=None, target=None):
     if fullname.split(".")[0] != "torchvision":

@@ -1,13 +1,13 @@
 """python -m benchmarks.watching [--model NAME] [--batch_size 32] [...]
 
-What it costs to watch a run: the fused step whose metrics carry what broke a
-law and which examples were drawn, with the host's count of them after each
-chunk, against the same step whose metrics do not, so that XLA leaves the laws
-out. All in one process, as loops of one program, in turns, see `timing`; the
-ratio is that to the step unwatched within the rounds, and the FLOPs are the
-compiled program's.
+Measures the cost of watching a run. The metrics of a watched step have the
+violated invariants and the drawn examples, which the CPU counts after each
+chunk. The unwatched step has neither, so that XLA drops the checks. Everything
+runs in one process, each contestant as a loop of one program, in turns (see
+`timing`). The ratio is to the unwatched step within a round. FLOPs are those of
+the compiled program.
 
-Limit that alcurr holds itself to: 1.02, at default settings.
+The limit is 1.02 at the default settings.
 """
 
 import argparse
@@ -33,13 +33,13 @@ COLUMNS = (
 )
 
 
-def blind(steps: step.Steps) -> step.Steps:
-  """The steps without what watching asks of them."""
+def unwatched(steps: step.Steps) -> step.Steps:
+  """Returns the steps without the metrics that watching needs."""
 
   def without(part):
     def train_step(*args):
       state, metrics = part(*args)
-      return state, metrics._replace(index=jnp.int32(0), wrong=jnp.int32(0))
+      return state, metrics._replace(index=jnp.int32(0), violation=jnp.int32(0))
 
     return train_step
 
@@ -71,9 +71,11 @@ class Setting:
     )
 
   def contestants(self) -> dict[str, timing.Contestant]:
-    """Unwatched first."""
+    """Returns all contestants, the unwatched step first."""
     return {
-      UNWATCHED: self._contestant(blind(self._steps()), "stop", counted=False),
+      UNWATCHED: self._contestant(
+        unwatched(self._steps()), "stop", counted=False
+      ),
       **{
         name: self._contestant(self._steps(name), name)
         for name in step.ON_NONFINITE
@@ -90,17 +92,17 @@ class Setting:
     program = compilation.compile_once(
       chunk, state, jnp.int32(0), self.pool, self.pool, donate=(0,)
     )
-    so_far = exposure.init_exposure(1, self.pool.label.shape[0])
+    seen = exposure.init_exposure(1, self.pool.label.shape[0])
 
     def read(metrics: step.Metrics, length: int) -> None:
-      nonlocal so_far
+      nonlocal seen
       metrics = jax.device_get(metrics)
       if counted:
         metrics = jax.tree.map(lambda x: x[:, :length], metrics)
-        so_far = exposure.add(so_far, metrics, 0, on_nonfinite, "benchmark")
+        seen = exposure.add(seen, metrics, 0, on_nonfinite, "benchmark")
 
     def run(num: int) -> None:
-      """The host reads a chunk while the device is at the next, as in runs."""
+      """Reads a chunk while the device runs the next, as in a run."""
       nonlocal state
       last = None
       while num > 0:
@@ -120,21 +122,21 @@ class Setting:
     return contestant
 
   def flops(self) -> dict[str, float]:
-    """Of a step, over one that is not watched."""
+    """Returns the FLOPs of a step over those of an unwatched step."""
     init = step.make_init(self.model, self.tx, self.sampler)
     state = jax.eval_shape(init, jax.random.key(0), self.pool)
 
     def count(steps: step.Steps) -> float:
       return compilation.step_flops(steps, state, self.pool, self.pool)
 
-    base = count(blind(self._steps()))
+    base = count(unwatched(self._steps()))
     return {UNWATCHED: 1.0} | {
       name: count(self._steps(name)) / base for name in step.ON_NONFINITE
     }
 
 
 def measure(args: argparse.Namespace, sampler: str) -> list[dict]:
-  """A row for each contestant."""
+  """Returns a row for each contestant."""
   setting = Setting(args, sampler)
   contestants = setting.contestants()
   for name, run in contestants.items():
@@ -163,7 +165,7 @@ def measure(args: argparse.Namespace, sampler: str) -> list[dict]:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   parser = argparse.ArgumentParser(
     prog="python -m benchmarks.watching",
-    description="What watching the laws of a run costs.",
+    description="The cost of checking invariants and counting examples.",
   )
   add = parser.add_argument
   add("--model", choices=tuple(MODELS), default="cnn")
@@ -188,7 +190,7 @@ def main(argv: Sequence[str]) -> None:
   rows = []
   for sampler in args.samplers:
     rows += measure(args, sampler)
-    # After each, so that a run cut short leaves what it measured.
+    # Saved each time, so that an interrupted run has its results.
     table = tables.save(rows, args.out)
   tables.show(table, COLUMNS, args.out)
 

@@ -1,15 +1,22 @@
-"""Why full exploration loses and why batch 32 helps: each choice apart.
+"""Why does full exploration lose, and why does batch size 32 help?
 
   python -m alcurr.main --config=configs/ablation.py --config.data.dir=DIR
 
-Every combination of batches from one arm or mixed, with or without
-replacement, BatchNorm or GroupNorm, batch 32 or 512, and what the policy over
-arms is paid for: nothing (uniform over arms: full exploration), the gain of
-the trained batch (the paper's), of a fresh probe of the same arm, of a
-uniformly drawn arm. Each is compared with uniform sampling of the same norm
-and batch size; the report has what each factor contributes to the lead.
-Arguments: `trials`, `examples` (a run's budget), and a factor's name with the
-one level to hold it at, such as `batch_size=512`. DIR holds Quick, Draw! files.
+A full factorial design of five choices:
+
+  batches      from one arm, or mixed
+  replacement  without, or with
+  norm         BatchNorm, or GroupNorm
+  batch_size   32, or 512
+  gain         none (full exploration: uniform over arms), or the gain on the
+               training batch (the paper's), on a fresh probe of the same arm,
+               or on a fresh probe of a uniformly drawn arm
+
+Each cell is compared with uniform sampling of the same norm and batch size.
+The report has the effect of each factor on the lead over that baseline.
+Arguments: `trials`, `examples` (the budget of a run), and the name of a factor
+with the level to fix it at, such as `batch_size=512`. DIR holds Quick, Draw!
+files.
 """
 
 import itertools
@@ -18,7 +25,7 @@ from ml_collections import ConfigDict
 
 from configs import default
 
-# The first level of each is what the others are compared with.
+# The other levels of a factor are compared with its first.
 FACTORS = {
   "batches": ("one arm", "mixed"),
   "replacement": ("without", "with"),
@@ -51,7 +58,7 @@ def _cell(
     )
     cell.update(shared)
   else:
-    # A tenth of the run, as the paper's 100 of 976 steps.
+    # A tenth of the run, like the paper's 100 of 976 steps.
     warmup = examples // batch_size // 10
     cell = default.bandit(gain=GAINS[gain], warmup=warmup, **shared)
   cell.run = _run(norm, batch_size)
@@ -68,18 +75,18 @@ def _run(norm: str, batch_size: int) -> ConfigDict:
   )
 
 
-def _levels(factor: str, held: str) -> tuple:
-  """All levels of a factor, or the one it is held at."""
+def _levels(factor: str, fixed: str) -> tuple:
+  """Returns all levels of a factor, or the one that it is fixed at."""
   levels = FACTORS[factor]
-  if held == "all":
+  if fixed == "all":
     return levels
-  at = tuple(level for level in levels if str(level) == held)
-  if not at:
+  chosen = tuple(level for level in levels if str(level) == fixed)
+  if not chosen:
     raise ValueError(
       f"{factor} must be all or one of {', '.join(map(str, levels))}, got "
-      f"{held!r}"
+      f"{fixed!r}"
     )
-  return at
+  return chosen
 
 
 def get_config(text: str | None = None) -> ConfigDict:
@@ -103,7 +110,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     config.samplers[name] = {"name": "uniform", "replacement": False}
     config.samplers[name].run = _run(norm, batch_size)
   config.baseline = next(iter(config.samplers))
-  # Read by the report: the factors, and each cell's level of each.
+  # For the report: the factors, and the level of each factor in each cell.
   config.factors = ConfigDict(
     {factor: tuple(map(str, levels)) for factor, levels in factors.items()}
   )

@@ -1,6 +1,7 @@
-"""The fields of every experiment: see alcurr/experiments/config/defaults.py, which explains them.
+"""The fields of every experiment, with their defaults.
 
-The other configs start from here.
+alcurr/experiments/config/defaults.py explains them. The other configs start
+from here.
 """
 
 from alcurr.experiments.config.defaults import arguments, bandit, get_config

@@ -1,4 +1,4 @@
-"""Real drawings: every choice of the bandit side by side.
+"""Every choice of the bandit side by side, on real drawings.
 
   python -m alcurr.main --config=configs/doodles.py --config.data.dir=DIR
 

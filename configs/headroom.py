@@ -1,13 +1,13 @@
-"""How far a bandit is from the best policy.
+"""How far is a bandit from the best fixed policy?
 
   python -m alcurr.main --config=configs/headroom.py:noise=0.3,passes=10 \
     --config.data.dir=DIR
 
-A grid of frozen policies over the ten difficulty arms, at the same FLOPs as
-every bandit. The best of the grid, chosen on valid and reported on test, is
-the mark, and a sampler's regret to it is a column of the report. Arguments:
-`noise`, the share of wrong labels planted in the training pool; `passes` over
-it (10: over 4,000 drawings of it, else over all). DIR holds Quick, Draw! files.
+A grid of fixed policies over the ten difficulty arms runs at the same FLOPs as
+every bandit. The report has the regret of each sampler to the best of the grid,
+which is chosen on valid and reported on test. Arguments: `noise`, the share of
+wrong labels planted in the training pool; `passes` over the pool (1: all of
+it; more: 4,000 drawings of it). DIR holds Quick, Draw! files.
 """
 
 from ml_collections import ConfigDict
@@ -29,7 +29,7 @@ GRID = {
 
 
 def base(noise: float, passes: int) -> ConfigDict:
-  """Data, model and budget, shared with configs/influence.py."""
+  """Returns data, model and budget, shared with configs/influence.py."""
   config = default.get_config()
   config.trials = 5
   config.budget_basis = "flops"
@@ -48,7 +48,7 @@ def base(noise: float, passes: int) -> ConfigDict:
 
 
 def influence(batch_size: int, **changes) -> ConfigDict:
-  """The bandit paid in influence on the probe pool."""
+  """Returns the bandit that is paid for influence on the probe pool."""
   return default.bandit(
     **{
       "gain": "influence(probe_size=64, prepare_interval=4)",
@@ -63,7 +63,8 @@ def influence(batch_size: int, **changes) -> ConfigDict:
 def get_config(text: str | None = None) -> ConfigDict:
   chosen = default.arguments(text, noise=0.0, passes=1)
   config = base(**chosen)
-  each = config.batch_size  # arms_per_batch: every example draws its own arm
+  # As arms_per_batch: every example draws its own arm.
+  batch_size = config.batch_size
   window = "rank(window=100)"
   config.samplers = ConfigDict(
     {
@@ -72,23 +73,23 @@ def get_config(text: str | None = None) -> ConfigDict:
         name: {
           "name": "fixed_policy",
           "policy": policy,
-          "arms_per_batch": each,
+          "arms_per_batch": batch_size,
         }
         for name, policy in GRID.items()
       },
       "bandit": default.bandit(),
       "bandit_window": default.bandit(reward=window),
-      "bandit_mixed": default.bandit(arms_per_batch=each),
+      "bandit_mixed": default.bandit(arms_per_batch=batch_size),
       "bandit_self": default.bandit(gain="self_prediction_gain"),
       "bandit_mean": default.bandit(gain="mean_prediction_gain"),
       "bandit_target": default.bandit(gain="target_prediction_gain"),
       "bandit_gradient": default.bandit(gain="gradient_prediction_gain"),
       "bandit_first_order": default.bandit(gain="first_order_gain"),
       "random_reward": default.bandit(gain="random_gain"),
-      "influence": influence(each),
-      "influence_window": influence(each, reward=window),
+      "influence": influence(batch_size),
+      "influence_window": influence(batch_size, reward=window),
     }
   )
-  # Read by the report: of which the best on valid is the mark.
+  # For the report: regret is to the best of these on valid.
   config.grid = ("uniform", *GRID)
   return config

@@ -1,15 +1,21 @@
-"""The paper's samplers under the protocol of an honest comparison.
+"""The paper's samplers in a fair comparison.
 
   python -m alcurr.main --config=configs/honest.py --config.data.dir=DIR
 
-Equal FLOPs with everything charged but the difficulty scores (shown apart),
-the learning rate to zero within each run's own budget, the same three learning
-rates for every sampler and the best of them chosen on valid, what samplers
-learn from apart from what selects and what tests, ten trials, and the
-controls: random rewards, uniform over arms, shuffled difficulty, the
-curriculum backwards, class-balanced, with replacement. Arguments: `trials`,
-`batch`, `model`, one of alcurr.models, and `rates`, those learning rates with
-spaces between them. DIR holds Quick, Draw! files.
+The protocol:
+
+- Equal FLOPs. Everything is charged except the difficulty scores, which are
+  reported separately.
+- The learning rate decays to zero within each run's own budget.
+- Every sampler tries the same three learning rates; the best is chosen on
+  valid.
+- Samplers learn from a probe split, apart from the valid and test splits.
+- Ten trials.
+- Controls: random rewards, uniform over arms, shuffled difficulty, the
+  curriculum reversed, class-balanced, with replacement.
+
+Arguments: `trials`, `batch`, `model` (a name of alcurr.models) and `rates`, the
+learning rates separated by spaces. DIR holds Quick, Draw! files.
 """
 
 from decimal import Decimal
@@ -26,7 +32,7 @@ def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
   )
   return {
     **paper.samplers(warmup),
-    # The same draws without the gains, which it does not look at.
+    # The same draws, without the gains that it ignores.
     "full_exploration": uniform_arms,
     "bandit_mean": bandit(gain="mean_prediction_gain", warmup=warmup),
     "bandit_target": bandit(gain="target_prediction_gain", warmup=warmup),
@@ -61,7 +67,7 @@ def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
 
 
 def _name(sampler: str, rate: float) -> str:
-  # All digits, for two rates are two runs; a ConfigDict's key has no point.
+  # All digits, since two rates are two runs. A ConfigDict key has no dot.
   _, digits, exponent = Decimal(repr(rate)).normalize().as_tuple()
   return f"{sampler}-lr{''.join(map(str, digits))}e{exponent:+03d}"
 
@@ -70,7 +76,7 @@ def get_config(text: str | None = None) -> ConfigDict:
   chosen = default.arguments(
     text, trials=10, batch=32, model="cnn", rates=(1e-3, 3e-3, 1e-2)
   )
-  # In order: the report marks a best one at an end of the range.
+  # Sorted: the report marks a best rate at an end of the range.
   rates = sorted(set(chosen["rates"]))
   config = default.get_config()
   config.trials = chosen["trials"]
@@ -83,7 +89,7 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.data.probe_fraction = 0.05
   config.baseline = _name("uniform", rates[0])
   config.samplers = ConfigDict()
-  # Read by the report: the runs among which each sampler's rate is chosen.
+  # For the report: the runs among which each sampler's rate is chosen.
   config.tuned = ConfigDict()
   for name, sampler in _samplers(chosen["batch"], warmup=100).items():
     runs = []

@@ -1,20 +1,20 @@
-"""A bandit paid in influence on held-out drawings: what it needs, what it owes.
+"""Settings and controls of the bandit paid for influence on held-out drawings.
 
   python -m alcurr.main \
     --config=configs/influence.py:noise=0.3,passes=10,part=controls \
     --config.data.dir=DIR
 
-The pools, the model and the equal FLOPs of configs/headroom.py. Arguments:
-`noise` and `passes` as there; `probe=noisy` plants the same share of wrong
-labels in the probe pool; `part`:
+Pools, model and budget are those of configs/headroom.py. Arguments: `noise` and
+`passes` as there; `probe=noisy` plants the same share of wrong labels in the
+probe pool; `part` is one of:
 
   controls  uniform with the probe pool added to its training data, shuffled
             influences, arms of shuffled difficulty, random rewards
-  arms      within class (the default), over the pool, by class, class x
-            difficulty
-  settings  one change at a time: probe size, steps between measurements,
-            measurements between refreshes, window, learning rate, exploration
-  all       all of them
+  arms      quantiles within each class (the default), quantiles over the pool,
+            classes, class x difficulty
+  settings  one change at a time: probe size, interval, prepare_interval,
+            window, learning rate, exploration
+  all       all three
 """
 
 from ml_collections import ConfigDict
@@ -22,13 +22,13 @@ from ml_collections import ConfigDict
 from configs import default, headroom
 
 
-def _gain(probe_size: int = 64, refresh: int = 4, **arguments) -> str:
-  arguments = {"probe_size": probe_size, "refresh": refresh} | arguments
+def _gain(**changes) -> str:
+  arguments = {"probe_size": 64, "prepare_interval": 4} | changes
   text = ", ".join(f"{name}={value}" for name, value in arguments.items())
   return f"influence({text})"
 
 
-# What differs from `headroom.influence`.
+# Changes to `headroom.influence`.
 SETTINGS = {
   "probe_16": {"gain": _gain(probe_size=16)},
   "probe_256": {"gain": _gain(probe_size=256, prepare_interval=16)},

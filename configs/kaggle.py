@@ -4,15 +4,15 @@
   python -m alcurr.experiments.predict runs/kaggle/runs/uniform \
     --data=test_simplified.csv --out=submission.csv
 
-DIR holds Kaggle's train_simplified (or any other files of drawings). Uniform
-sampling against the paper's bandit and the one paid in influence: MobileNet at
-128 x 128 pixels, strokes dimmed in the order of drawing, batch 512, one pass,
-Adam with a cosine to zero.
-results.csv and the report have top-1, top-3 and MAP@3 (`map3`) of the drawings
-held out; on those of the challenge only Kaggle knows.
+DIR holds Kaggle's train_simplified, or other files of drawings. Uniform
+sampling is compared with the paper's bandit and the bandit paid for influence.
+The model is MobileNet at 128 x 128 pixels, where later strokes are dimmer. The
+batch size is 512, for one pass, with Adam and a cosine schedule to zero.
+results.csv and the report have top-1, top-3 and MAP@3 (`map3`) on held-out
+drawings. Only Kaggle knows the labels of the challenge's own test set.
 
 For a GPU. Arguments: model (a name of alcurr.models; its arguments go into
---config.model.name), batch_size, epochs and trials, whose probabilities are
+--config.model.name), batch_size, epochs, and trials, whose probabilities are
 averaged in a submission.
 """
 
@@ -38,9 +38,9 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.data.on_error = "skip"
   config.data.image_size = 128
   config.data.stroke_decay = 0.5
-  # Of 50 million drawings half a million each; take more of fewer.
+  # Half a million each of 50 million drawings; increase it for fewer.
   config.data.valid_fraction = config.data.test_fraction = 0.01
-  # The reference model needs no more of them to tell easy from hard.
+  # Enough for the reference model to tell easy from hard.
   config.difficulty.budget = "0.1 epochs"
   config.samplers = ConfigDict(
     {

@@ -5,12 +5,16 @@
     --config.data.source=files --config.data.dir=DIR
 
 The paper's protocol: 30 classes, 500,000 drawings seen once, MobileNet, 3
-trials, 1,000 drawings to validate on, which are also what samplers learn
-from, and a test set of 75,000 beside them. On generated doodles, or on Quick,
-Draw! files. Arguments: `part` (table1: batch 512; table2: batch 32; all) and
-`scale`, of all numbers of drawings. `image` in pixels, `model` of
-alcurr.models and `batch` of table1 are 64, mobilenet and 512; below a quarter
-of the scale 28, cnn and 64, which learn something in the fewer steps.
+trials and 75,000 test drawings. Samplers learn from the 1,000 valid drawings.
+Drawings are generated, or come from Quick, Draw! files. Arguments:
+
+  part    table1 (batch size 512), table2 (batch size 32), or all
+  scale   multiplies every number of drawings
+  image   pixels; 64, or 28 where scale < 0.25
+  model   a name of alcurr.models; mobilenet, or cnn where scale < 0.25
+  batch   the batch size of table1; 512, or 64 where scale < 0.25
+
+The smaller settings are there to learn something in fewer steps.
 """
 
 from ml_collections import ConfigDict
@@ -21,10 +25,10 @@ EXAMPLES, TEST, VALID = 500_000, 75_000, 1_000
 
 
 def exp_decay(**changes) -> ConfigDict:
-  """The bandit of Table I's row "exp decay", which the paper does not define.
+  """Returns the bandit of Table I's row "exp decay".
 
-  Our reading: exploration that decays exponentially over the run, from
-  uniform at first to the hundredth part.
+  The paper does not define it. Our reading is an exploration rate that decays
+  exponentially over the run, from 1 to 0.01.
   """
   return default.bandit(
     **{"epsilon": "exponential(value=1.0, end=0.01)"} | changes
@@ -32,23 +36,23 @@ def exp_decay(**changes) -> ConfigDict:
 
 
 def full_exploration(**changes) -> ConfigDict:
-  """E = 0: the arm of each batch is drawn uniformly, whatever was learned."""
+  """Returns the bandit with E = 0, which ignores what it has learned."""
   return default.bandit(**{"epsilon": "1"} | changes)
 
 
 def samplers(warmup: int) -> dict[str, ConfigDict]:
-  """The rows of Table I by their names in the report."""
+  """Returns the rows of Table I by their names in the report."""
   return {
     "uniform": ConfigDict({"name": "uniform", "replacement": False}),
     "bandit": default.bandit(warmup=warmup),
     "exp_decay": exp_decay(warmup=warmup),
-    # 33 drawings a class are the paper's 1,000.
+    # 33 drawings of each of 30 classes: the paper's 1,000.
     "class_reweighting": ConfigDict(
       {
         "name": "class_reweighting",
         "per_class": 33,
         "interval": 1,
-        "floor": 0.05,
+        "uniform_fraction": 0.05,
       }
     ),
     "bucketed_curriculum": ConfigDict(
@@ -86,13 +90,13 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.model.name = chosen["model"] or ("cnn" if small else "mobilenet")
   config.budget = config.difficulty.budget = "1 epoch"
   config.data.train_examples = round(EXAMPLES * scale)
-  # The splits are drawn by lot: some more, of which the rest is left out.
+  # Splits are random: ask for 2 % more, and train_examples drops the rest.
   total = round((1.02 * EXAMPLES + TEST) * scale) + VALID
   config.data.num_examples = total
   config.data.valid_fraction = VALID / total
   config.data.test_fraction = TEST * scale / total
   config.data.image_size = image
-  # H: 100, of 976 steps of 512 or of 15,625 of 32.
+  # The paper's H is 100, of 976 steps of 512 or of 15,625 steps of 32.
   warmup = max(1, round(100 * scale))
   first = samplers(max(1, round(100 * scale * 512 / config.batch_size)))
   config.samplers = ConfigDict(first if part != "table2" else {})
@@ -104,6 +108,6 @@ def get_config(text: str | None = None) -> ConfigDict:
       config.samplers[f"{name}_32"] = sampler
   if part == "table2":
     config.baseline = "uniform_32"
-  # Read by the report: the paper's numbers stand beside these.
+  # For the report: it shows the paper's numbers next to these.
   config.paper = True
   return config

@@ -1,10 +1,10 @@
-"""The whole experiment in small, on generated doodles.
+"""A small experiment on generated doodles.
 
   python -m alcurr.main --config=configs/quickstart.py
 
-Uniform sampling against the paper's bandit and against the same bandit paid
-for progress on a uniformly drawn arm; 3 trials each, on two cores in about
-two minutes.
+Uniform sampling is compared with the paper's bandit, and with the same bandit
+paid for progress on a uniformly drawn arm. There are 3 trials of each. It takes
+about two minutes on two cores.
 """
 
 from ml_collections import ConfigDict

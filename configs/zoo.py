@@ -3,13 +3,13 @@
   python -m alcurr.main --config=configs/zoo.py:model=resnet50 \
     --config.data.dir=DIR --workdir=runs/zoo/resnet50
 
-One trial of two epochs on five classes of 64 x 64 pixels (80 where the network
-needs more), a line of the loss for each eighth of them. For weights add
-`--config.model.weights=FILE`, see the README.
+One trial of two epochs on five classes of 64 x 64 pixels, or 80 x 80 where the
+network needs it. The loss is logged eight times. To start from trained weights
+add `--config.model.weights=FILE`, see the README.
 
-Look at the training loss: in so few steps the running statistics of batch
-norms stay near where they began, and valid and test, which use them, tell
-little.
+Look at the training loss. In so few steps, the running statistics of batch
+norms stay close to their initial values. Valid and test use them, so their
+accuracies mean little.
 
 Arguments: model (a name; its arguments go into --config.model.name), epochs.
 """

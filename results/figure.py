@@ -1,4 +1,4 @@
-"""python results/figure.py: the README's figure, from results/headroom."""
+"""Draws the README's figure from results/headroom: python results/figure.py."""
 
 import pathlib
 
@@ -7,15 +7,15 @@ import pandas as pd
 
 HERE = pathlib.Path(__file__).parent
 CASES = {
-  "noise0.0_passes10": "labels as they are",
-  "noise0.3_passes10": "30 % wrong labels planted",
+  "noise0.0_passes10": "original labels",
+  "noise0.3_passes10": "30 % wrong labels",
 }
 SAMPLERS = {
-  "tilt_easy": "fixed: leaning to the easy",
-  "without_hardest_3": "fixed: never the hardest 3 of 10 arms",
-  "bandit": "bandit, paid the gain of what it trains on",
-  "bandit_mean": "bandit, paid the gain on uniform probes",
-  "influence": "bandit, paid influence on held-out drawings",
+  "tilt_easy": "fixed: prefers the easy arms",
+  "without_hardest_3": "fixed: drops the hardest 3 of 10 arms",
+  "bandit": "bandit, paid for the gain on its training batch",
+  "bandit_mean": "bandit, paid for the gain on uniform probes",
+  "influence": "bandit, paid for influence on held-out drawings",
 }
 
 

@@ -1,7 +1,7 @@
 """Every notebook runs from top to bottom, at a tiny size.
 
-The cells are run by IPython, in this process, with the numbers of the cell
-tagged "parameters" replaced.
+IPython runs the cells in this process. The values of the cell tagged
+"parameters" are replaced.
 """
 
 import json
@@ -13,8 +13,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 COLABS = pathlib.Path(__file__).parents[1] / "colabs"
-# Few and short steps of a small network, of drawings that are made once.
-FEW = {
+# Few and short steps of a small network; drawings are rendered once.
+SMALL = {
   "model.name": "cnn(width=0.1)",
   "num_evals": 1,
   "data.classes": "4",
@@ -22,14 +22,14 @@ FEW = {
   "difficulty.budget": "5 steps",
   "tracking": "none",
 }
-BANDIT = FEW | {"samplers.active_bandit.warmup": 2, "budget": "20 steps"}
+BANDIT = SMALL | {"samplers.active_bandit.warmup": 2, "budget": "20 steps"}
 TINY = {
   "quickstart": {"EXAMPLES": 800, "TRIALS": 1, "SETTINGS": BANDIT},
   "paper": {
     "SCALE": 0.004,
     "PART": "table2",
     "SETTINGS": {
-      **{k: v for k, v in FEW.items() if k != "data.classes"},
+      **{k: v for k, v in SMALL.items() if k != "data.classes"},
       "trials": 1,
       "budget": "20 steps",
     },
@@ -37,7 +37,7 @@ TINY = {
   "write_a_sampler": {
     "EXAMPLES": 800,
     "TRIALS": 1,
-    "SETTINGS": FEW | {"budget": "20 steps"},
+    "SETTINGS": SMALL | {"budget": "20 steps"},
   },
   "your_data": {
     "BUDGET": "25 steps",
@@ -74,12 +74,12 @@ def test_notebooks_are_committed_without_outputs(name):
 
 class Shell(InteractiveShell):
   def enable_gui(self, gui=None):
-    """Figures go to no window."""
+    """Opens no window for figures."""
 
 
 @pytest.fixture
 def shell(monkeypatch, tmp_path):
-  # What a notebook leaves goes here.
+  # Notebooks write to temporary folders.
   monkeypatch.setenv("TMPDIR", str(tmp_path))
   monkeypatch.setattr("tempfile.tempdir", None)
   backend = matplotlib.get_backend()
@@ -88,7 +88,7 @@ def shell(monkeypatch, tmp_path):
   Shell.clear_instance()
 
 
-# Those that are of what others test as well.
+# Other tests cover most of these.
 SLOW = {"paper", "explore_difficulty", "write_a_sampler", "your_data"}
 
 

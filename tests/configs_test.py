@@ -1,4 +1,4 @@
-"""Every config of the project passes the checks that its users' must."""
+"""Every config of the project passes the checks, and means what it says."""
 
 import pytest
 
@@ -49,19 +49,19 @@ def test_the_paper_at_full_size_is_the_papers():
   total = config.data.num_examples
   assert round(config.data.valid_fraction * total) == 1000
   assert round(config.data.test_fraction * total) == 75_000
-  # What is left to train on is enough, at six deviations of the lots.
-  left = 1 - config.data.valid_fraction - config.data.test_fraction
-  deviation = (total * left * (1 - left)) ** 0.5
-  assert total * left - 6 * deviation > 500_000
+  # The random split leaves enough to train on, at six standard deviations.
+  share = 1 - config.data.valid_fraction - config.data.test_fraction
+  deviation = (total * share * (1 - share)) ** 0.5
+  assert total * share - 6 * deviation > 500_000
   assert len(config.samplers) == 9
   assert config.samplers.bandit.warmup == 100
-  mine = build.run_config(config, "bandit_32")
-  assert (mine.batch_size, mine.baseline) == (32, "uniform_32")
+  run = build.run_config(config, "bandit_32")
+  assert (run.batch_size, run.baseline) == (32, "uniform_32")
 
 
 @pytest.mark.slow
-def test_kaggles_recipe_trains_and_predicts_in_small(quickdraw_dir, tmp_path):
-  """On real drawings, with all that makes it slow made small."""
+def test_the_kaggle_config_trains_and_predicts(quickdraw_dir, tmp_path):
+  """On real drawings, with small numbers of everything."""
   config = kaggle.get_config("model=cnn,epochs=0.5,trials=2")
   assert config.budget == "0.5 epochs" and config.batch_size == 512
   tiny = {
@@ -77,14 +77,16 @@ def test_kaggles_recipe_trains_and_predicts_in_small(quickdraw_dir, tmp_path):
     "difficulty.budget": "4 steps",
     "difficulty.num_arms": 2,
     "samplers.bandit.warmup": 2,
+    "samplers.influence.arms_per_batch": 8,
+    "samplers.influence.interval": 2,
     "model.name": "cnn(width=0.1)",
   }
   workdir = tmp_path / "runs" / "kaggle"
   with pytest.MonkeyPatch.context() as patch:
-    # The page takes longer than all else, and other tests read it.
+    # Writing the page takes longest, and other tests cover it.
     patch.setattr(runner.page, "write_report", lambda *args: None)
     summary = runner.run(build.changed(config, tiny), workdir)
-  assert summary["sampler"].tolist() == ["uniform", "bandit"]
+  assert summary["sampler"].tolist() == ["uniform", "bandit", "influence"]
   assert (summary["top1"] <= summary["map3"]).all()
   assert (summary["map3"] <= summary["top3"]).all()
   runs = [workdir / "runs" / name for name in ("uniform", "bandit")]
@@ -97,7 +99,7 @@ def test_kaggles_recipe_trains_and_predicts_in_small(quickdraw_dir, tmp_path):
 
 
 def test_the_ablation_is_a_full_factorial():
-  """Each cell has one level of each factor, and a uniform of its own."""
+  """Each cell has one level of each factor, and its own uniform baseline."""
   config = ablation.get_config()
   cells = {tuple(cell.to_dict().items()) for cell in config.cells.values()}
   assert len(config.cells) == len(cells) == 2**4 * 4
@@ -110,13 +112,13 @@ def test_the_ablation_is_a_full_factorial():
     )
 
 
-def test_a_factor_of_the_ablation_is_held_at_a_level():
+def test_an_argument_of_the_ablation_fixes_a_factor():
   config = ablation.get_config("batch_size=512,norm=batch")
   assert len(config.cells) == 2 * 2 * 4
   for cell in config.cells.values():
     assert (cell.batch_size, cell.norm) == ("512", "batch")
   assert set(config.samplers) == {*config.cells, "uniform_batch_512"}
-  with pytest.raises(ValueError, match="norm must be all or one of batch, gr"):
+  with pytest.raises(ValueError, match="norm"):
     ablation.get_config("norm=layer")
 
 
@@ -131,22 +133,19 @@ def test_every_sampler_is_tuned_over_the_same_rates():
   names = ("uniform-lr1e-03", "uniform-lr15e-04", "uniform-lr2e-02")
   assert config.tuned.uniform == names
   assert len(config.samplers) == len(config.tuned) * len(rates)
-  for text, message in (
-    ("rates=fast", "'rates=fast' after .* rates is of type float"),
-    ("rates=", "'rates=' after the config's name: rates needs values"),
-  ):
-    with pytest.raises(ValueError, match=message):
+  for text in ("rates=fast", "rates="):
+    with pytest.raises(ValueError, match="rates"):
       honest.get_config(text)
 
 
-def test_what_is_swept_is_apart_in_one_thing():
+def test_settings_of_influence_differ_in_one_argument():
   config = influence.get_config("part=all")
   first = config.samplers.influence.to_dict()
   for name, sampler in config.samplers.items():
     if sampler.name == "active_bandit" and name != "influence":
       other = sampler.to_dict()
       changed = {k for k in first if other[k] != first[k]}
-      # The refresh is counted in measurements, so it moves with `every`.
+      # `prepare_interval` counts measurements, so it changes with `interval`.
       assert len(changed - {"gain"}) <= 1 and changed
 
 

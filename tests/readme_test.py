@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands."""
+"""The code of the README runs, and its links lead somewhere."""
 
 import pathlib
 import re
@@ -14,7 +14,7 @@ README = pathlib.Path(__file__).parents[1] / "README.md"
 
 
 def _blocks(heading):
-  """The Python of a section."""
+  """Returns the Python blocks of a section."""
   section = README.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
   return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
@@ -26,8 +26,8 @@ def _loss(w, images, label):
   )
 
 
-def test_the_loop_without_train_py():
-  """The samplers in a bare JAX loop: it learns, and so does the bandit."""
+def test_the_loop_in_plain_jax():
+  """Both the model and the bandit learn."""
   loop, arrays = _blocks("Samplers in your own loop")
   _, training = loop.split("\n)\n")  # after the sampler is made
   assert sum(bool(line.strip()) for line in training.splitlines()) <= 15
@@ -48,9 +48,9 @@ def test_the_loop_without_train_py():
   assert float(jnp.abs(state.bandit.weight).max()) > 0.5
 
 
-def test_the_loop_of_pytorch():
-  """It learns, and each of its batches paid its arm."""
-  torch = pytest.importorskip("torch", reason="the extra `torch` brings it")
+def test_the_loop_in_pytorch():
+  """The model learns, and every batch pays its arm."""
+  torch = pytest.importorskip("torch", reason="needs the extra `torch`")
   loop, _ = _blocks("Samplers in your own loop")
   (training,) = _blocks("In a loop you already have")
   assert sum(bool(line.strip()) for line in training.splitlines()) <= 15
@@ -67,8 +67,8 @@ def test_the_loop_of_pytorch():
     "model": model,
     "optimizer": torch.optim.SGD(model.parameters(), lr=0.5),
   }
-  making, _ = loop.split("\n)\n")
-  exec(making + "\n)\n", names)
+  make_sampler, _ = loop.split("\n)\n")
+  exec(make_sampler + "\n)\n", names)
   exec(training, names)
   stream = names["batches"].stream
   assert stream.updates == 640 // stream.batch_size == 20
@@ -80,7 +80,7 @@ def test_the_loop_of_pytorch():
 
 
 def _anchors(page: pathlib.Path) -> set[str]:
-  """Of a page's headings, as GitHub makes them."""
+  """Returns the anchors that GitHub makes of a page's headings."""
   return {
     re.sub(r"[^a-z0-9_ -]", "", title.lower()).replace(" ", "-")
     for title in re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
@@ -90,24 +90,30 @@ def _anchors(page: pathlib.Path) -> set[str]:
 @pytest.mark.parametrize(
   "page",
   [
-    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"),
-    *("results/README.md", "alcurr/models/README.md"),
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "alcurr/models/README.md",
+    "benchmarks/README.md",
+    "docs/errors.md",
+    "results/README.md",
   ],
 )
-def test_every_path_that_a_page_names_is_there(page):
+def test_every_path_on_a_page_exists(page):
   page = README.parent / page
   text = page.read_text()
   for link in re.findall(r"\]\(((?!http)[^)]+)\)", text):
     path, _, anchor = link.partition("#")
-    there = page.parent / path if path else page
-    assert there.exists(), link
-    assert not anchor or anchor in _anchors(there), link
+    target = page.parent / path if path else page
+    assert target.exists(), link
+    assert not anchor or anchor in _anchors(target), link
   for path in re.findall(r"--config=(configs/\w+\.py)", text):
     assert (README.parent / path).exists(), path
 
 
 @pytest.mark.slow
-def test_the_experiment_of_a_notebook(tmp_path, monkeypatch):
+def test_the_experiment_in_a_notebook(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (block,) = _blocks("In a notebook")
   digits = load_digits()

@@ -1,4 +1,4 @@
-"""Made drawings are as long as real ones; rasterisers draw what ours does."""
+"""Generated drawings are as long as real ones; rasterizers agree."""
 
 import jax
 import jax.numpy as jnp
@@ -11,23 +11,23 @@ from benchmarks import drawings, rasterisers
 
 
 def _lengths(packed):
-  """Deciles of the points of a drawing, and the mean number of its strokes."""
+  """Returns deciles of points a drawing, and the mean number of strokes."""
   start = packed.stroke_start[packed.drawing_start].astype(np.int64)
   points = np.quantile(np.diff(start), np.arange(1, 10) / 10)
   return points, strokes.lengths(packed.drawing_start).mean()
 
 
 @pytest.mark.parametrize("count", [1, 20_000])
-def test_made_drawings_are_drawings(count):
-  made = drawings.make_strokes(count)
-  assert len(made.drawing_start) == count + 1
-  assert strokes.lengths(made.stroke_start).min() >= 1
-  assert strokes.lengths(made.drawing_start).min() >= 1
-  assert made.stroke_start[-1] == len(made.points)
+def test_generated_drawings_are_valid(count):
+  packed = drawings.make_strokes(count)
+  assert len(packed.drawing_start) == count + 1
+  assert strokes.lengths(packed.stroke_start).min() >= 1
+  assert strokes.lengths(packed.drawing_start).min() >= 1
+  assert packed.stroke_start[-1] == len(packed.points)
 
 
-def test_made_drawings_are_as_long_as_real_ones(quickdraw_dir):
-  """The deciles of 3,450 real ones and of 20,000 made, within a tenth."""
+def test_generated_drawings_are_as_long_as_real_ones(quickdraw_dir):
+  """The deciles of 3,450 real and 20,000 generated ones agree within 10 %."""
   real, _ = reader.load(quickdraw_dir / "simplified", max_per_class=10)
   points, count = _lengths(drawings.make_strokes(20_000))
   real_points, real_count = _lengths(real.source)
@@ -36,11 +36,11 @@ def test_made_drawings_are_as_long_as_real_ones(quickdraw_dir):
 
 
 @pytest.mark.parametrize("name", list(rasterisers.RASTERISERS))
-def test_rasterisers_draw_the_same_pictures(quickdraw_dir, name):
-  """Mean absolute difference to ours below 2.5 % of the range, on all pixels.
+def test_rasterizers_draw_the_same_images(quickdraw_dir, name):
+  """The mean absolute difference is below 2.5 % of the range.
 
-  As measured over 24 drawings at 64 pixels: aggdraw 1.0, Pillow 1.6, OpenCV
-  2.1; a pixel beside it would be 6.1, and with a pen a third wider 5.3.
+  Measured over 24 drawings at 64 pixels: aggdraw 1.0 %, Pillow 1.6 %, OpenCV
+  2.1 %. A shift by a pixel would give 6.1 %, a pen a third wider 5.3 %.
   """
   if not rasterisers.installed(name):
     pytest.skip(f"{name} is not installed")
@@ -48,10 +48,10 @@ def test_rasterisers_draw_the_same_pictures(quickdraw_dir, name):
     quickdraw_dir / "simplified", classes="cat,bicycle,apple", max_per_class=8
   )
   packed = jax.tree.map(jnp.asarray, dataset.source)
-  mine = render.make_render(size=64)(packed, jnp.arange(24))[..., 0]
+  ours = render.make_render(size=64)(packed, jnp.arange(24))[..., 0]
   function = rasterisers.RASTERISERS[name][0]
   theirs = np.stack(
     [function(strokes.unpack(dataset.source, i), 64) for i in range(24)]
   )
-  difference = np.abs(np.asarray(mine) - theirs / 255).mean()
+  difference = np.abs(np.asarray(ours) - theirs / 255).mean()
   assert difference < 0.025

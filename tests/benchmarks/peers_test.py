@@ -1,4 +1,4 @@
-"""The contestants do the same job; the race, by a made-up curve."""
+"""The contestants do the same job; races with invented curves."""
 
 import importlib
 import importlib.util
@@ -87,7 +87,7 @@ def test_torch_computes_the_same():
   np.testing.assert_allclose(theirs, logits, atol=1e-5)
 
 
-def test_the_bandit_by_hand_pays_and_chooses_as_ours():
+def test_the_hand_written_bandit_learns_like_the_sampler():
   rng = np.random.default_rng(0)
   num_arms = doodle_job.NUM_ARMS
   steps = doodle_job.WARMUP + 30
@@ -109,7 +109,7 @@ def test_the_bandit_by_hand_pays_and_chooses_as_ours():
   np.testing.assert_allclose(hand.policy(), policy, atol=1e-5)
 
 
-def test_the_bandit_by_hand_passes_over_its_arms():
+def test_the_hand_written_bandit_draws_by_passes():
   arm = np.arange(60) % doodle_job.NUM_ARMS
   hand = HandBandit(arm, batch_size=4, seed=0)
   drawn = np.zeros(60, int)
@@ -123,7 +123,7 @@ def test_the_bandit_by_hand_passes_over_its_arms():
 
 
 class Runner:
-  """Gains 0.1 of accuracy in each check, one of its trials 0.2 more."""
+  """Gains 0.1 of accuracy with each check; one trial is 0.2 better."""
 
   def __init__(self, seconds_per_step):
     self._seconds_per_step = seconds_per_step
@@ -139,7 +139,7 @@ class Runner:
 
 
 def test_a_race_by_hand():
-  """Means of 1/6, 4/15, 11/30 at the checks, which come every 10 steps."""
+  """The means are 1/6, 4/15 and 11/30 at checks every 10 steps."""
   results = race.race(
     {"quick": Runner(0.5), "slow": Runner(2.0), "slowest": Runner(9.0)},
     threshold=0.35,
@@ -148,7 +148,7 @@ def test_a_race_by_hand():
   )
   accuracy = pytest.approx(11 / 30)
   assert results["quick"] == (15.0, 30, accuracy, True)
-  # Past its budget in the check in which it arrives.
+  # It exceeds its budget at the check where it finishes.
   assert results["slow"] == (60.0, 30, accuracy, True)
   assert results["slowest"] == (90.0, 10, pytest.approx(1 / 6), False)
   assert race.ratio(results["slow"], results["quick"]) == "4"
@@ -169,11 +169,11 @@ def test_the_table_has_the_race():
     "accuracy": 0.6,
     "to_accuracy_ratio": ">3",
   }
-  # Its rival did not run.
+  # The rival did not run.
   assert "to_accuracy_ratio" not in rows["Composer"]
 
 
-def test_rates_and_ratios_are_of_all_trials():
+def test_rates_and_ratios_count_all_trials():
   rows = {"alcurr bandit": {}, "Composer": {}, "Flax": {}}
   times = {
     "alcurr bandit": np.array([0.5, 1.0, 0.5]),
@@ -183,9 +183,9 @@ def test_rates_and_ratios_are_of_all_trials():
   peers.add_rates(rows, times, batch_size=32)
   assert rows["alcurr bandit"]["examples_per_second"] == 3 * 32 / 0.5
   assert rows["Composer"]["examples_per_second"] == 3 * 32
-  # The rounds' ratios are 2, 1 and 4.
+  # The ratios of the rounds are 2, 1 and 4.
   assert rows["Composer"]["ratio"] == 2
-  # Its rival did not run.
+  # The rival did not run.
   assert "ratio" not in rows["Flax"]
 
 
@@ -198,10 +198,10 @@ def test_every_contestant_has_a_program(contestant):
   assert (options.get("sampler") == "bandit") == is_bandit
 
 
-def test_one_that_gives_up_is_a_bound():
-  arrived = race.Result(20.0, 100, 0.8, True)
+def test_giving_up_gives_a_bound():
+  finished = race.Result(20.0, 100, 0.8, True)
   gave_up = race.Result(60.0, 100, 0.6, False)
-  assert (arrived.text(), gave_up.text()) == ("20", ">60")
-  assert race.ratio(gave_up, arrived) == ">3"
-  assert race.ratio(arrived, gave_up) == "<0.333"
+  assert (finished.text(), gave_up.text()) == ("20", ">60")
+  assert race.ratio(gave_up, finished) == ">3"
+  assert race.ratio(finished, gave_up) == "<0.333"
   assert race.ratio(gave_up, gave_up) == ""

@@ -1,4 +1,4 @@
-"""What the benchmark of `prepare` measures, on processes and files by hand."""
+"""The memory and the files that the benchmark of `prepare` measures."""
 
 import json
 import subprocess
@@ -10,15 +10,15 @@ _HOLD = "import time; x = bytearray(80 * 10**6); print(1, flush=True); "
 
 
 def test_memory_is_that_of_all_processes(tmp_path):
-  """A process of 80 MB that starts another one: 160 MB, and two Pythons."""
+  """A process of 80 MB that starts another: 160 MB and two interpreters."""
   script = tmp_path / "two.py"
   script.write_text(
     "import subprocess, sys, time\n"
     "x = bytearray(80 * 10**6)\n"
     f"subprocess.run([sys.executable, '-c', '{_HOLD}time.sleep(1)'])\n"
   )
-  _, most = prepare.watch([sys.executable, str(script)])
-  assert 160e6 < most < 260e6
+  _, peak = prepare.watch([sys.executable, str(script)])
+  assert 160e6 < peak < 260e6
 
 
 def test_a_process_that_has_ended_holds_nothing():
@@ -40,7 +40,7 @@ def test_the_source_is_ndjson(tmp_path):
       assert all(len(x) == len(y) for x, y in row["drawing"])
 
 
-def test_a_row(tmp_path):
+def test_a_row_has_drawings_time_and_memory(tmp_path):
   row = prepare.measure(tmp_path, 40, 2)
   assert row["drawings"] == 40 and row["classes"] == 2
   assert row["seconds"] > 0 and row["mb"] > 10

@@ -1,4 +1,4 @@
-"""Interleaving by a made-up clock; workers by programs of known memory."""
+"""Interleaving with an invented clock; workers of known memory."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ MEGABYTE = 1_000_000
 
 
 def test_contestants_take_turns():
-  """One takes 0.1 s a step, the other 0.5 s and from round 2 on 1 s."""
+  """One takes 0.1 s a step; the other 0.5 s, and 1 s from round 2."""
   calls = []
 
   def quick(steps):
@@ -43,14 +43,14 @@ def test_spread_by_hand():
   assert timing.spread(np.arange(11)[::-1]) == (5, 1, 9)
 
 
-def test_a_worker_tells_its_facts_and_the_peaks_of_its_memory():
+def test_a_worker_reports_its_facts_and_peak_memory():
   worker = timing.Worker("toy_program", {"behaviour": "works"})
   assert worker.facts == {"behaviour": "works"}
   assert worker.first_step > 0
   assert worker(2) > 0
   assert worker.ask() == 3
   assert 180 <= worker.first_peak / MEGABYTE < 270
-  # Without what the first step held.
+  # Without the memory of the first step.
   assert 30 <= worker.stop() / MEGABYTE < 110
 
 
@@ -62,6 +62,6 @@ def test_a_worker_tells_its_facts_and_the_peaks_of_its_memory():
     ("no_such_program", "works", "ModuleNotFoundError: .*no_such_program"),
   ],
 )
-def test_a_worker_that_fails_says_why(module, behaviour, message):
+def test_a_failing_worker_says_why(module, behaviour, message):
   with pytest.raises(timing.WorkerError, match=message):
     timing.Worker(module, {"behaviour": behaviour})

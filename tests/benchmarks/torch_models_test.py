@@ -1,4 +1,4 @@
-"""PyTorch's networks have the layers of ours: sizes, and shapes of logits."""
+"""PyTorch's networks have alcurr's numbers of parameters and classes."""
 
 import jax
 import pytest
@@ -18,7 +18,7 @@ def size(network):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_as_many_parameters_as_ours(name):
+def test_as_many_parameters_as_alcurr(name):
   model = MODELS[name](image_shape=(75, 75, 3), num_classes=30)
   params, _ = jax.eval_shape(model.init, jax.random.key(0))
   network = torch_models.network(name, 30)
@@ -28,6 +28,6 @@ def test_as_many_parameters_as_ours(name):
 
 
 def test_nasnet_mobile_has_the_published_size():
-  """As with Keras: 5,326,716, of which 36,738 are running statistics."""
+  """Like Keras: 5,326,716, of which 36,738 are running statistics."""
   network = torch_models.network("nasnet_mobile", 1000)
   assert size(network) == 5_326_716 - 36_738

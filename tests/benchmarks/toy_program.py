@@ -1,4 +1,4 @@
-"""Programs for a `benchmarks.timing.Worker`."""
+"""A program for a `benchmarks.timing.Worker`."""
 
 import os
 
@@ -10,7 +10,7 @@ MEGABYTE = 1_000_000
 
 
 def make_program(*, behaviour: str) -> Program:
-  """Its first step holds 200 MB for a while, every other 50 MB."""
+  """Returns a program whose first step holds 200 MB, every other 50 MB."""
   count = 0
 
   def run(steps: int) -> None:
