@@ -471,7 +471,7 @@ missing  | samplers.uniform.policy.run | --config.samplers.uniform.name=fixed_po
 COMMAND_LINES = """
 missing  | --config=configs/none.py | --config=configs/none.py
 missing  | --config=configs/quikstart.py | --config=configs/quikstart.py
-type     | --config=configs | --config=configs
+missing  | --config=configs | --config=configs
 missing  | --config | --config=
 syntax   | --config | --config
 syntax   | --config.trials | --config.trials=3 --config=configs/quickstart.py

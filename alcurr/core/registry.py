@@ -110,19 +110,14 @@ def _package(point: importlib.metadata.EntryPoint) -> str:
 def _load(point: importlib.metadata.EntryPoint, place: str) -> Factory:
   try:
     factory = point.load()
+    if not callable(factory):
+      raise TypeError(f"{point.value} is of type {type(factory).__name__}")
   except Exception as error:  # a package's import may raise anything
     reason = " ".join(str(error).split())
     raise UserError(
       "package",
       place,
-      f"the package {_package(point)} cannot be imported "
-      f"({type(error).__name__}: {reason}); fix or uninstall it",
+      f"the package {_package(point)} offers no factory: "
+      f"{type(error).__name__}: {reason}",
     ) from error
-  if not callable(factory):
-    raise UserError(
-      "package",
-      place,
-      f"the package {_package(point)} must offer a factory, got {point.value} "
-      f"of type {type(factory).__name__}; fix or uninstall it",
-    )
   return factory

@@ -48,7 +48,7 @@ class TemporaryRegistrations:
     for argument in parameters.keys() & config.keys():
       value = config[argument]
       registry = specs.part_registry(parameters[argument])
-      if registry and (callable(value) or _is_record(value)):
+      if registry and _is_object(value):
         config[argument] = self._register(value, registry)
     return config
 
@@ -65,7 +65,7 @@ class TemporaryRegistrations:
     name = config.get("name")
     if name is None:
       raise UserError("missing", f"{place}.name", f"{spec!r} has no name")
-    if callable(name) or _is_record(name):
+    if _is_object(name):
       config["name"] = self._register(name, registry)
     elif not isinstance(name, str):
       raise UserError(
@@ -93,8 +93,10 @@ def name_of(spec: Any) -> str:
   return name if name.isidentifier() else "unnamed"
 
 
-def _is_record(value: Any) -> bool:
-  return isinstance(value, tuple) and hasattr(value, "_fields")
+def _is_object(value: Any) -> bool:
+  """Returns whether a value is a factory or a record."""
+  record = isinstance(value, tuple) and hasattr(value, "_fields")
+  return record or callable(value)
 
 
 def _token(value: Any) -> str:

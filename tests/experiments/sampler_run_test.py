@@ -133,6 +133,14 @@ def test_mistakes_in_the_settings_of_a_run(sampler, code, place):
   assert (raised.value.code, raised.value.place) == (code, place)
 
 
+def test_an_argument_may_be_a_dict():
+  gain = {"name": "influence", "probe_size": 4}
+  bandit = {"name": "active_bandit", "gain": gain, "warmup": 2}
+  experiment = build.build_experiment(_config(x=bandit))
+  sampler = experiment.runs["x"].make_sampler(20)
+  assert sampler.signal.prepare is not None
+
+
 def test_a_sampler_is_built_once_for_each_number_of_steps(
   tmp_path, monkeypatch
 ):

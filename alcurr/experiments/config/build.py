@@ -111,30 +111,31 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
       f"which are also folders, got {name!r}",
     )
   _check_run_fields(config, name)
-  mine = run_config(config, name)
-  schema.check(mine)
-  schema.check_range(f"{place}.run.batch_size", mine.batch_size, 1)
-  schema.check_choice("baseline", mine.baseline, config.samplers)
-  schema.check_choice("train_on", mine.train_on, TRAIN_ON)
-  if mine.train_on != "train" and not config.data.probe_fraction:
+  own = run_config(config, name)
+  schema.check(own)
+  schema.check_range(f"{place}.run.batch_size", own.batch_size, 1)
+  schema.check_choice("baseline", own.baseline, config.samplers)
+  schema.check_choice("train_on", own.train_on, TRAIN_ON)
+  if own.train_on != "train" and not config.data.probe_fraction:
     raise UserError(
       "conflict",
       "train_on",
-      f"{mine.train_on!r} needs a probe split, data.probe_fraction above 0",
+      f"{own.train_on!r} needs a probe split, data.probe_fraction above 0",
     )
-  if mine.model != config.model:
-    _check_model(mine)
-  arguments = {k: v for k, v in config.samplers[name].items() if k != "run"}
+  if own.model != config.model:
+    _check_model(own)
+  arguments = config.samplers[name].to_dict()
+  arguments.pop("run", None)
   for field in ("batch_size", "num_steps"):
     if field in arguments:
-      own = "batch_size" if field == "batch_size" else "budget"
-      raise UserError("unknown", f"{place}.{field}", f"set {place}.run.{own}")
+      setting = "batch_size" if field == "batch_size" else "budget"
+      raise UserError("unknown", f"{place}.{field}", f"set run.{setting}")
   make_sampler = functools.cache(
     lambda num_steps: get_sampler(
-      arguments, place, batch_size=mine.batch_size, num_steps=num_steps
+      arguments, place, batch_size=own.batch_size, num_steps=num_steps
     )
   )
-  run = _make_run(name, mine, seeds(config), "budget", make_sampler)
+  run = _make_run(name, own, seeds(config), "budget", make_sampler)
   for partition in run.spec.partitions:
     schema.check_choice(f"{place}.partition", partition, PARTITIONS)
   return run
@@ -163,13 +164,13 @@ def _check_run_fields(config: ConfigDict, name: str) -> None:
 
 def _reference_run(config: ConfigDict) -> BuiltRun:
   """Builds the reference model's run: uniform sampling, one trial."""
-  mine = changed(
+  own = changed(
     config, {"budget": config.difficulty.budget, "budget_basis": "examples"}
   )
-  sampler = uniform(batch_size=mine.batch_size)
+  sampler = uniform(batch_size=own.batch_size)
   return _make_run(
     REFERENCE,
-    mine,
+    own,
     (config.difficulty.seed,),
     "difficulty.budget",
     lambda num_steps: sampler,
@@ -178,7 +179,7 @@ def _reference_run(config: ConfigDict) -> BuiltRun:
 
 def _make_run(
   name: str,
-  mine: ConfigDict,
+  own: ConfigDict,
   run_seeds: tuple[int, ...],
   budget_field: str,
   make_sampler: Callable[[int], Sampler],
@@ -187,29 +188,29 @@ def _make_run(
 
   def count_steps(num_examples: int) -> int:
     return budgets.num_steps(
-      mine.budget, mine.batch_size, num_examples, budget_field
+      own.budget, own.batch_size, num_examples, budget_field
     )
 
-  if budgets.parse(mine.budget, budget_field)[1] != "epoch":
+  if budgets.parse(own.budget, budget_field)[1] != "epoch":
     count_steps(1)  # only an epoch depends on the number of examples
-  get_optimizer(mine.optimizer, num_steps=1)
+  get_optimizer(own.optimizer, num_steps=1)
   return BuiltRun(
     name=name,
-    config=mine,
+    config=own,
     seeds=run_seeds,
     num_steps=count_steps,
     make_sampler=make_sampler,
     spec=make_sampler(budgets.MAX_STEPS).spec,
-    make_optimizer=functools.partial(get_optimizer, mine.optimizer),
+    make_optimizer=functools.partial(get_optimizer, own.optimizer),
   )
 
 
 def run_config(config: ConfigDict, name: str) -> ConfigDict:
   """Returns the config with the fields of a sampler's `run` replaced."""
-  mine = config.copy_and_resolve_references()
-  with mine.unlocked():
-    mine.update(config.samplers[name].get("run", {}))
-  return mine
+  own = config.copy_and_resolve_references()
+  with own.unlocked():
+    own.update(config.samplers[name].get("run", {}))
+  return own
 
 
 def changed(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:

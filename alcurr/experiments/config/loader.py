@@ -3,7 +3,6 @@
 import difflib
 import importlib.machinery
 import importlib.util
-import inspect
 import pathlib
 import re
 import sys
@@ -109,7 +108,6 @@ def load(text: str) -> ConfigDict:
     get_config = getattr(_execute(path), "get_config", None)
     if not callable(get_config):
       raise UserError("missing", place, f"get_config() must return {_EXPECTED}")
-    _check_takes(place, get_config, arguments)
     config = get_config(*arguments)
   except UserError:
     raise
@@ -154,7 +152,6 @@ def load_with(text: str, options: Sequence[str]) -> ConfigDict:
       another type than the field's.
   """
   config = load(text)
-  check_names(config, options)
   values = {}
   for option in options:
     match = re.fullmatch(r"--config\.([^=]+)=(.*)", option, re.DOTALL)
@@ -200,8 +197,6 @@ def _check_file(path: pathlib.Path) -> None:
     return
   if str(path) == ".":
     raise _no_config()
-  if path.is_dir():
-    raise UserError("type", f"--config={path}", "expected a file, got a folder")
   siblings = {p.stem: p for p in path.parent.glob("*.py")}
   close = difflib.get_close_matches(path.stem, siblings, n=1, cutoff=0.8)
   hint = f". Did you mean {siblings[close[0]]}?" if close else ""
@@ -216,20 +211,11 @@ def _execute(path: str) -> types.ModuleType:
   return module
 
 
-def _check_takes(place: str, get_config, arguments: list[str]) -> None:
-  """Refuses arguments after the colon that are needless or missing."""
-  try:
-    inspect.signature(get_config).bind(*arguments)
-  except TypeError as error:
-    if arguments:
-      text = f"expected nothing after the file, got {':' + arguments[0]!r}"
-    else:
-      text = "expected a colon and arguments after the file"
-    raise UserError("syntax", place, text) from error
-
-
 def _failure(path: str, error: Exception) -> UserError:
-  """Describes what a config raised, and where."""
+  """Describes what a config raised, and where.
+
+  A wrong number of arguments after the colon is such an error, too.
+  """
   if type(error) is ValueError:  # of `defaults.arguments` and the like
     return UserError("argument", f"--config={path}", str(error))
   line = getattr(error, "lineno", None)  # of a SyntaxError

@@ -66,7 +66,9 @@ def check(config: ConfigDict, finished: bool = False) -> None:
   for name in flat:
     group = name.split(".")[0]
     if name not in FIELDS and group not in (*_OPEN, *_REPORT):
-      raise UserError("unknown", name, f"no such field{_hint(name)}")
+      close = difflib.get_close_matches(name, FIELDS, n=1)
+      hint = f". Did you mean {close[0]}?" if close else ""
+      raise UserError("unknown", name, f"no such field{hint}")
   for name in FIELDS:
     if name not in flat and not (finished and is_free(name)):
       raise UserError(
@@ -157,14 +159,3 @@ def check_choice(field: str, value: str, choices: Collection[str]) -> None:
     raise UserError(
       "unknown", field, f"no {value!r}. {nearest(value, choices)}"
     )
-
-
-def _hint(name: str) -> str:
-  """Returns a hint at the nearest field of the same group."""
-  group, _, key = name.rpartition(".")
-  fields = [field.rpartition(".") for field in FIELDS]
-  siblings = [field[2] for field in fields if field[0] == group]
-  close = difflib.get_close_matches(key, siblings, n=1)
-  if not close:
-    return ""
-  return f". Did you mean {'.'.join(filter(None, (group, close[0])))}?"
