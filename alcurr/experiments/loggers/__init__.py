@@ -51,7 +51,7 @@ _URI = re.compile(
 
 
 class Experiment(NamedTuple):
-  """What a logger is created for."""
+  """The experiment that a logger is created for."""
 
   workdir: pathlib.Path
   config: dict[str, Any]  # the content of config.json

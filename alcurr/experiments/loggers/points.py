@@ -1,4 +1,4 @@
-"""What trackers show of a trial: the points of its curves, and its settings."""
+"""The points and settings of a trial that trackers show."""
 
 from collections.abc import Mapping
 from typing import Any

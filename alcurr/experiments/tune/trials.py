@@ -1,4 +1,4 @@
-"""What the commands share: the config of one sampler, and its training.
+"""Shared by the commands: the config of one sampler, and its training.
 
 No checkpoints, rows or reports are written.
 """
