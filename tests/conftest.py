@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from tiers import UNIT_FILES
 
 TESTS = pathlib.Path(__file__).parent
 
@@ -44,41 +45,6 @@ os.environ.setdefault(
   "JAX_COMPILATION_CACHE_DIR", str(TESTS.parent / ".pytest_cache/programs")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-
-# The unit tier: `pytest -m unit` runs these files in less than a minute. None
-# of their tests compiles a program, which is checked below.
-UNIT_FILES = (
-  "benchmarks/drawings_test.py",
-  "benchmarks/suite_test.py",
-  "benchmarks/tables_by_hand_test.py",
-  "core/lock_test.py",
-  "core/specs_test.py",
-  "data/arrays_test.py",
-  "data/cache_test.py",
-  "data/image_folder_test.py",
-  "data/label_noise_test.py",
-  "data/partitions_test.py",
-  "data/quickdraw/download_test.py",
-  "data/quickdraw/forms_test.py",
-  "data/quickdraw/strokes_test.py",
-  "data/quickdraw/submission_test.py",
-  "data/quickdraw/synthetic_test.py",
-  "data/tfds_test.py",
-  "experiments/loggers/background_test.py",
-  "experiments/loggers/loggers_test.py",
-  "experiments/loggers/pictures_test.py",
-  "experiments/loggers/tensorboard_test.py",
-  "experiments/preemption_test.py",
-  "layout_test.py",
-  "report/best_setting_test.py",
-  "report/factorial_test.py",
-  "report/figures_test.py",
-  "report/forged_test.py",
-  "report/interactive_test.py",
-  "report/paper_figures_test.py",
-  "report/regret_test.py",
-  "report/tables_test.py",
-)
 
 QUICKDRAW = TESTS.parents[1] / "shared/data/quickdraw"
 
@@ -122,7 +88,7 @@ def pytest_runtest_call(item):
   before = _num_compiled[event]
   result = yield
   if _num_compiled[event] > before:
-    pytest.fail("compiles a program: remove its file from UNIT_FILES")
+    pytest.fail("compiles a program: remove its file from tests/tiers.py")
   return result
 
 

@@ -6,8 +6,8 @@ import re
 import subprocess
 import sys
 
-import conftest
 import pytest
+from tiers import UNIT_FILES
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "alcurr"
@@ -29,9 +29,7 @@ def _tree(path):
 
 
 def test_files_of_the_unit_tier_exist():
-  missing = [
-    x for x in conftest.UNIT_FILES if not (ROOT / "tests" / x).exists()
-  ]
+  missing = [x for x in UNIT_FILES if not (ROOT / "tests" / x).is_file()]
   assert not missing
 
 

@@ -176,7 +176,7 @@ def _kernel_grad(x: Array, g: Array, *, case: Case) -> Array:
   how, stride, pads = case.roles.kernel_grad, case.stride, case.pads
   window = case.kernel[:2]
   if how == "plain":
-    # A convolution over the batch: x' channels are examples, g is the kernel.
+    # The convolution of the images, with channels and examples swapped, by g.
     unseen = [
       (n + a + b - k) % stride
       for n, k, (a, b) in zip(x.shape[1:3], window, pads, strict=True)
