@@ -11,7 +11,7 @@ from ml_collections import config_flags
 from alcurr.core.errors import FaultError, MachineError, UserError
 from alcurr.experiments import preemption, runner
 from alcurr.experiments.config import build, loader
-from alcurr.report import tables
+from alcurr.report import formatting, tables
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment's config.", lock_config=True
@@ -141,9 +141,9 @@ def main(argv: list[str]) -> None:
     fail(_told(error), 1)
   except FaultError as error:
     fail(error, 1)
-  print(tables.render(summary))
+  print(formatting.terminal(summary))
   print(f"\nTables, logs and figures: {workdir}")
-  if failed := tables.failed(summary):
+  if failed := tables.diverged_samplers(summary):
     what = "a loss, gradient, update, gain or policy that was not finite"
     fail(
       FaultError(

@@ -103,7 +103,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     config.samplers[name] = {"name": "uniform", "replacement": False}
     config.samplers[name].run = _run(norm, batch_size)
   config.baseline = next(iter(config.samplers))
-  # Read by the report: the factors, and each cell's level of each.
+  # For the report: the levels of each factor, and each sampler's levels.
   config.factors = ConfigDict(
     {factor: tuple(map(str, levels)) for factor, levels in factors.items()}
   )

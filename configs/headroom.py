@@ -89,6 +89,6 @@ def get_config(text: str | None = None) -> ConfigDict:
       "influence_window": influence(each, reward=window),
     }
   )
-  # Read by the report: of which the best on valid is the mark.
+  # For the report: regret is to the best of these on valid.
   config.grid = ("uniform", *GRID)
   return config

@@ -83,8 +83,8 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.data.probe_fraction = 0.05
   config.baseline = _name("uniform", rates[0])
   config.samplers = ConfigDict()
-  # Read by the report: the runs among which each sampler's rate is chosen.
-  config.tuned = ConfigDict()
+  # For the report: the runs among which each sampler's rate is chosen.
+  config.best_setting = ConfigDict()
   for name, sampler in _samplers(chosen["batch"], warmup=100).items():
     runs = []
     for rate in rates:
@@ -97,5 +97,5 @@ def get_config(text: str | None = None) -> ConfigDict:
         }
       )
       runs.append(run)
-    config.tuned[name] = tuple(runs)
+    config.best_setting[name] = tuple(runs)
   return config

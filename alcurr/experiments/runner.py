@@ -107,7 +107,7 @@ def _run(
       # What came last a killed process may not have told.
       trackers.begin(name)
       trackers.end(name)
-  summary = tables.write_tables(workdir, config.baseline)
+  summary = tables.write_tables(workdir)
   page.write_report([workdir], workdir / "report.html")
   trackers.report()
   return summary

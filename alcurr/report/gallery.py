@@ -1,7 +1,6 @@
-"""A few drawings of a pool and its difficulties, kept for the report.
+"""A few examples of a training pool and its difficulties, for the report.
 
-Written once by the experiment, while the pool is there; the report is then
-made from files alone.
+The experiment writes them while the pool is in memory.
 """
 
 import pathlib
@@ -14,15 +13,15 @@ import numpy as np
 from alcurr.core import files
 from alcurr.types import Array, Batch, Pool
 
-DRAWINGS = 8  # of each kind
-CLASSES = 6  # of which the drawings are kept
+EXAMPLES = 8  # of each kind
+CLASSES = 6  # with examples in the gallery
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 SIDE = 64  # most pixels of a thumbnail's side
-MAX_ARMS = 40  # of a partition whose drawings are kept
+MAX_ARMS = 40  # of a partition with examples in the gallery
 
 
 class Gallery(NamedTuple):
-  """n drawings, and where they belong; positions count from 0 in [n]."""
+  """n examples; positions in [n] count from 0."""
 
   image: np.ndarray  # [n, H, W, C] uint8, C is 1 or 3
   index: np.ndarray  # [n] int32, into the training pool
@@ -37,22 +36,24 @@ def write_gallery(
   gather: Callable[[Pool, Array], Batch],
   class_names: Sequence[str],
 ) -> None:
-  """Leaves gallery.npz and gallery.json of a training pool in a workdir.
+  """Writes gallery.npz and gallery.json of a training pool.
 
-  gallery.json holds `class_names`; `image_shape`, [H, W, C] as the models see
-  them; `classes`, a record for each: its `count` and, if the pool has been
-  scored, its `difficulty` (quantiles and mean); `partitions`, those of
-  pool.arms but "label", whose arms are the classes: for each arm its `size`,
-  `difficulty` (mean) and `drawings` (positions in gallery.npz, chosen at
-  random; none of more than 40 arms). Of a scored pool also `hardest` and
-  `easiest`, classes by median, and `drawings`: for some classes the positions
-  of their `least` and `most` informative drawings (the lowest and the highest
-  difficulty) and of `random` ones.
+  gallery.json has
+    class_names;
+    image_shape: [H, W, C] as the models see the images;
+    classes: for each its `count` and, in a scored pool, its `difficulty`
+      (quantiles and mean);
+    partitions: all but "label", whose arms are the classes; for each arm its
+      `size`, mean `difficulty`, and `drawings` (random positions in
+      gallery.npz; none if there are more than 40 arms);
+    and for a scored pool `hardest` and `easiest`, classes by median, and
+    `drawings`: for some classes the positions of the examples of the lowest
+    (`least`) and highest (`most`) difficulty, and of `random` examples.
 
   Args:
     workdir: of the experiment.
     pool: N training examples; difficulties that are all zero are no scores.
-    gather: (pool, index [B]) -> Batch, which renders the drawings.
+    gather: (pool, index [B]) -> Batch.
     class_names: V names.
   """
   label = np.asarray(pool.label)
@@ -60,31 +61,37 @@ def write_gallery(
   scored = bool(difficulty.any())
   rng = np.random.default_rng(0)
   members = _members(label, len(class_names))
-  kept: dict[int, int] = {}  # pool index -> position
+  position: dict[int, int] = {}  # by pool index
 
-  def keep(index: np.ndarray) -> list[int]:
-    return [kept.setdefault(int(i), len(kept)) for i in index]
+  def add(index: np.ndarray) -> list[int]:
+    return [position.setdefault(int(i), len(position)) for i in index]
+
+  def add_random(index: np.ndarray) -> list[int]:
+    return add(rng.permutation(index)[:EXAMPLES])
 
   info: dict[str, Any] = {
     "class_names": list(class_names),
     "classes": [
-      {"count": len(mine)}
-      | ({"difficulty": _quantiles(difficulty[mine])} if scored else {})
-      for mine in members
+      {"count": len(index)}
+      | ({"difficulty": _quantiles(difficulty[index])} if scored else {})
+      for index in members
     ],
     "partitions": {},
   }
   for name in sorted(pool.partitions):
     if name != "label":
-      info["partitions"][name] = _partition(pool, name, scored, rng, keep)
+      info["partitions"][name] = _partition(pool, name, scored, add_random)
   if scored:
-    info |= _by_difficulty(members, difficulty, rng, keep)
-  index = np.fromiter(kept, np.int32, len(kept))
+    info |= _by_difficulty(members, difficulty, add, add_random)
+  index = np.fromiter(position, np.int32, len(position))
   one = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
   info["image_shape"] = one.image.shape[1:]
-  image = _thumbnails(pool, gather, index)
-  arrays = {"index": index, "label": label[index]}
-  arrays |= {"image": image, "difficulty": difficulty[index]}
+  arrays = {
+    "index": index,
+    "label": label[index],
+    "image": _thumbnails(pool, gather, index),
+    "difficulty": difficulty[index],
+  }
   files.write_file(
     workdir / "gallery.npz",
     lambda file: np.savez_compressed(file, **arrays),
@@ -93,7 +100,7 @@ def write_gallery(
 
 
 def read_gallery(workdir: pathlib.Path) -> Gallery | None:
-  """The gallery of an experiment, or None where it has left none."""
+  """Returns the gallery of an experiment, or None if it has none."""
   path = workdir / "gallery.npz"
   if not (path.exists() and (workdir / "gallery.json").exists()):
     return None
@@ -104,7 +111,7 @@ def read_gallery(workdir: pathlib.Path) -> Gallery | None:
 
 
 def _members(label: np.ndarray, num_classes: int) -> list[np.ndarray]:
-  """The examples of each class, rising."""
+  """Returns the examples of each class, ascending."""
   order = np.argsort(label, kind="stable")
   ends = np.cumsum(np.bincount(label, minlength=num_classes))
   return np.split(order, ends[:-1])
@@ -119,29 +126,23 @@ def _quantiles(difficulty: np.ndarray) -> dict[str, float] | None:
   }
 
 
-def _some(rng: np.random.Generator, members: np.ndarray) -> np.ndarray:
-  return rng.permutation(members)[:DRAWINGS]
-
-
 def _partition(
   pool: Pool,
   name: str,
   scored: bool,
-  rng: np.random.Generator,
-  keep: Callable[[np.ndarray], list[int]],
+  add_random: Callable[[np.ndarray], list[int]],
 ) -> dict[str, list]:
-  """The arms of a partition: size, mean difficulty, and a few drawings."""
+  """Returns the record of a partition in gallery.json."""
   arms = jax.device_get(pool.partitions[name])
   groups = [
     arms.order[start : start + size]
     for start, size in zip(arms.start, arms.size, strict=True)
   ]
+  few = len(groups) <= MAX_ARMS
   record = {
     "size": [len(group) for group in groups],
-    "drawings": [],
+    "drawings": [add_random(group) for group in groups] if few else [],
   }
-  if len(groups) <= MAX_ARMS:
-    record["drawings"] = [keep(_some(rng, group)) for group in groups]
   if scored:
     difficulty = np.asarray(pool.scores["difficulty"], np.float64)
     record["difficulty"] = [
@@ -154,52 +155,52 @@ def _partition(
 def _by_difficulty(
   members: list[np.ndarray],
   difficulty: np.ndarray,
-  rng: np.random.Generator,
-  keep: Callable[[np.ndarray], list[int]],
+  add: Callable[[np.ndarray], list[int]],
+  add_random: Callable[[np.ndarray], list[int]],
 ) -> dict[str, Any]:
-  """The hardest and easiest classes, and the drawings of some between."""
-  present = [i for i, mine in enumerate(members) if len(mine)]
+  """Returns the hardest and easiest classes, and examples of some classes."""
+  present = [i for i, index in enumerate(members) if len(index)]
   by_median = sorted(present, key=lambda i: np.median(difficulty[members[i]]))
   places = np.linspace(len(by_median) - 1, 0, min(CLASSES, len(by_median)))
-  drawings = {}
+  examples = {}
   for place in places.round().astype(int):
-    mine = members[by_median[place]]
-    order = mine[np.argsort(difficulty[mine], kind="stable")]
-    drawings[str(by_median[place])] = {
-      "least": keep(order[:DRAWINGS]),
-      "most": keep(order[::-1][:DRAWINGS]),
-      "random": keep(_some(rng, mine)),
+    index = members[by_median[place]]
+    order = index[np.argsort(difficulty[index], kind="stable")]
+    examples[str(by_median[place])] = {
+      "least": add(order[:EXAMPLES]),
+      "most": add(order[::-1][:EXAMPLES]),
+      "random": add_random(index),
     }
   return {
     "hardest": by_median[-1],
     "easiest": by_median[0],
-    "drawings": drawings,
+    "drawings": examples,
   }
 
 
 def _thumbnails(
   pool: Pool, gather: Callable[[Pool, Array], Batch], index: np.ndarray
 ) -> np.ndarray:
-  """The drawings at `index` [n] as the model sees them: [n, h, w, 1 or 3]."""
-  # One program for batches of one size; the last is filled up and cut.
+  """Returns the images at `index` [n] as the model sees them, reduced.
+
+  [n, h, w, 1 or 3] uint8, h and w at most SIDE.
+  """
+  # One program for batches of one size; the last is padded.
   size = 64
-  filled = np.resize(index, -(-len(index) // size) * size)
-  draw = jax.jit(lambda pool, index: gather(pool, index).image)
-  image = np.concatenate(
-    [np.asarray(draw(pool, part)) for part in filled.reshape(-1, size)]
-    or [np.asarray(draw(pool, np.zeros(size, np.int32)))]
-  )[: len(index)]
-  every = -(-max(image.shape[1:3]) // SIDE)
-  image = _shrink(image, every)
+  padded = np.resize(index, max(1, -(-len(index) // size)) * size)
+  gather_image = jax.jit(lambda pool, index: gather(pool, index).image)
+  batches = [gather_image(pool, part) for part in padded.reshape(-1, size)]
+  image = np.concatenate([np.asarray(batch) for batch in batches])
+  image = _shrink(image[: len(index)], -(-max(image.shape[1:3]) // SIDE))
   if image.shape[-1] not in (1, 3):
     image = image.mean(-1, keepdims=True)
   return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
-def _shrink(image: np.ndarray, every: int) -> np.ndarray:
-  """Means over squares of `every` pixels; what is left at the rim is cut."""
+def _shrink(image: np.ndarray, side: int) -> np.ndarray:
+  """Returns means over squares of `side` pixels; the remainder is cut off."""
   n, height, width, channels = image.shape
-  height, width = height // every, width // every
-  cut = image[:, : height * every, : width * every]
-  blocks = cut.reshape(n, height, every, width, every, channels)
+  height, width = height // side, width // side
+  cut = image[:, : height * side, : width * side]
+  blocks = cut.reshape(n, height, side, width, side, channels)
   return blocks.mean((2, 4))

@@ -1,25 +1,27 @@
-"""One look for the same sampler in every figure, still or interactive."""
+"""The same look for a sampler in every figure, static or interactive."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# matplotlib's ten; the eleventh sampler has the first colour, dashed.
+# Ten colors of matplotlib; the eleventh sampler has the first color, dashed.
 COLORS = (
   *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
   *("#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
 )
-# (matplotlib's word, plotly's word)
+# (matplotlib's name, plotly's name)
 DASHES = (("-", "solid"), ("--", "dash"), (":", "dot"), ("-.", "dashdot"))
 
 
 class Style(NamedTuple):
-  color: str  # "#rrggbb"
-  line: str  # a linestyle of matplotlib
-  dash: str  # a dash of plotly
+  """A color "#rrggbb", and a dash as matplotlib and plotly name it."""
+
+  color: str
+  line: str
+  dash: str
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-  """A look for each name, in order; forty names before one repeats."""
+  """Returns a style for each name; they repeat after forty."""
   looks = {}
   for i, name in enumerate(names):
     line, dash = DASHES[i // len(COLORS) % len(DASHES)]
@@ -27,10 +29,15 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
   return looks
 
 
-def plain(text: str) -> str:
-  """A name as matplotlib prints it letter by letter.
+def band_alpha(num_bands: int) -> float:
+  """Returns the opacity of overlapping bands."""
+  return 0.15 if num_bands <= 6 else 0.06
 
-  Dollars would begin a formula, and a legend leaves out what begins with _.
+
+def plain(text: str) -> str:
+  """Escapes a name for matplotlib.
+
+  Dollars would begin a formula, and legends skip names that begin with _.
   """
   text = text.replace("$", r"\$")
   return f" {text}" if text.startswith("_") else text

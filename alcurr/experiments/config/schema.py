@@ -75,7 +75,7 @@ _OPEN = ("model", "samplers")
 # What may change between two calls of one experiment: its results do not.
 _FREE = re.compile(r"checkpoint\..*|cache_dir|tracking|tracking_uri")
 # Read by the report alone, where a config has them.
-_REPORT = ("cells", "factors", "grid", "paper", "tuned")
+_REPORT = ("best_setting", "cells", "factors", "grid", "paper")
 
 _WORDS = {
   bool: "True or False",

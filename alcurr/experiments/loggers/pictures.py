@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 
 from alcurr.experiments.loggers import Row
-from alcurr.report import drawings, paper_figures
+from alcurr.report import drawings, figures, tables
 from alcurr.report.gallery import Gallery
 
 WIDTH = 600  # pixels of the time axis
@@ -50,7 +50,8 @@ class PolicyMap:
     if np.ptp(policy, axis=0).max() <= 1e-6:
       return None
     workdir, name = self._place
-    arms = paper_figures.arms_of(workdir, name, policy.shape[1], self._gallery)
+    partition = tables.arm_partition(workdir, name)
+    arms = figures.arm_labels(partition, policy.shape[1], self._gallery)
     return draw_policy(self._ends, policy, arms.strips)
 
 

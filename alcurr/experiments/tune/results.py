@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alcurr.report import tables
+from alcurr.report import formatting, tables
 from alcurr.report.style import plain, styles
 from alcurr.training import evaluation
 
@@ -88,7 +88,8 @@ def in_words(table: pd.DataFrame, fields: Sequence[str]) -> str:
   """The table as text for a terminal."""
   text = table[list(fields)].copy()
   if table["trials_wrong"].any():
-    text["trials"] = [tables.trials_in_words(r) for _, r in table.iterrows()]
+    counts = zip(table["trials"], table["trials_wrong"], strict=True)
+    text["trials"] = [formatting.trials(*count) for count in counts]
   for metric, scale, form in (
     ("top1", 100, "{:.2f}"),
     ("map3", 100, "{:.2f}"),

@@ -22,7 +22,7 @@ from alcurr.data.pool import make_pool
 from alcurr.experiments import preemption, runner, setup
 from alcurr.experiments.config import build, loader
 from alcurr.experiments.sampler_run import ExperimentContext
-from alcurr.report import figures
+from alcurr.report import tables
 from alcurr.training import exposure, step
 from alcurr.training.run import (
   RunSpec,
@@ -159,7 +159,7 @@ def write(
   folder: pathlib.Path, stem: str, table: pd.DataFrame, figure: Figure
 ) -> None:
   """A table and its plot, `<stem>.csv` and `<stem>.png`, in a folder."""
-  figures.write_csv(folder / f"{stem}.csv", table)
+  tables.write_csv(folder / f"{stem}.csv", table)
   files.write_file(
     folder / f"{stem}.png", lambda file: figure.savefig(file, format="png")
   )
