@@ -26,7 +26,7 @@ from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 
 # The panels of `plot_curves`, of which there are those that were measured.
-_PANELS = curves.ACCURACIES | {"loss": "loss"}
+_PANELS = curves.ACCURACIES | {"loss": "loss on valid"}
 
 
 class Comparison:

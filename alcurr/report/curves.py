@@ -22,7 +22,10 @@ COSTS = {
   "flops": "FLOPs of training",
   "seconds": "seconds of training",
 }
-ACCURACIES = {"top1": "top-1 accuracy", "top3": "top-3 accuracy"}
+ACCURACIES = {
+  "top1": "top-1 accuracy on valid",
+  "top3": "top-3 accuracy on valid",
+}
 EXPOSURE = {
   "coverage": "share of the training pool seen",
   "effective_sample_size": "effective sample size, examples",

@@ -12,10 +12,10 @@ N = 100
 
 
 def _write(workdir, factors, right, finished=None):
-  """A finished experiment; `right` maps a sampler to [S, N] bool.
+  """Writes an experiment; `right` maps a sampler to [S, N] bool.
 
-  `factors` maps a cell to its levels, whose order is that of appearance. The
-  baseline is right on 37 examples, which no effect may depend on.
+  `factors` maps a cell to its levels, in order of appearance. The baseline is
+  right on 37 examples, which no effect may depend on.
   """
   trials = len(next(iter(right.values())))
   finished = [*(finished or right), "base"]
@@ -160,7 +160,7 @@ def test_an_unfinished_cell_takes_its_pairs_along(tmp_path):
   assert ("norm", "batch", "") not in rows
 
 
-def test_samplers_outside_the_design_are_left_alone(tmp_path):
+def test_samplers_outside_the_design_do_not_count(tmp_path):
   right = {name: _first(_count(cell)) for name, cell in DESIGN.items()}
   _write(tmp_path, DESIGN, right | {"uniform": _first(99)})
   assert len(_rows(tmp_path)) == 15
@@ -184,4 +184,4 @@ def test_the_section_is_the_table(tmp_path):
   _write(tmp_path, DESIGN, right)
   section = factorial.section(tmp_path)
   assert section.stem == "effects"
-  assert section.table.equals(factorial.effects_table(tmp_path))
+  assert section.data.equals(factorial.effects_table(tmp_path))

@@ -1,28 +1,10 @@
-"""Which samplers the paper's figures are about."""
-
-import json
+"""The samplers of the paper's figures are those that the config names."""
 
 import pandas as pd
 import pytest
 
-from alcurr.report import paper_figures
+from alcurr.report import figures, paper_figures
 from alcurr.report.gallery import read_gallery
-
-UNIFORM = {"name": "uniform"}
-
-
-def _bandit(epsilon, gain="prediction_gain"):
-  return {"name": "active_bandit", "epsilon": epsilon, "gain": gain}
-
-
-@pytest.fixture
-def workdir(tmp_path):
-  def write(samplers):
-    config = {"samplers": samplers, "baseline": next(iter(samplers))}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    return tmp_path
-
-  return write
 
 
 def _means(sizes):
@@ -30,41 +12,30 @@ def _means(sizes):
   return pd.DataFrame(rows)
 
 
-def test_a_figure_for_each_batch_size_and_one_of_exploration(workdir):
-  samplers = {
-    "u": UNIFORM,
-    "u_32": UNIFORM,
-    "mean": _bandit("0.2", "mean_prediction_gain"),
-    "b": _bandit("0.2"),
-    "decay": _bandit("exponential(value=1.0, end=0.01)"),
-    "full": _bandit(1.0),
-  }
-  sizes = dict.fromkeys(samplers, 512) | {"u_32": 32}
-  assert paper_figures.curve_groups(workdir(samplers), _means(sizes)) == {
+def test_a_figure_for_each_batch_size_and_one_of_exploration():
+  config = {"paper": {"exploration": ["u", "full"]}}
+  means = _means({"u": 512, "u_32": 32, "full": 512, "b": 512})
+  groups = paper_figures.curve_groups(config, means)
+  assert {stem: names for stem, (_, names) in groups.items()} == {
+    "learning_curves_512": ["u", "full", "b"],
     "learning_curves_32": ["u_32"],
-    "learning_curves_512": ["u", "mean", "b", "decay", "full"],
-    "full_exploration": ["u", "full", "b"],
+    "exploration": ["u", "full"],
   }
+  titles = [title for title, _ in groups.values()]
+  for title, number in zip(titles, (4, 7, 6), strict=True):
+    assert f"figure {number} of the paper" in title
 
 
-def test_arguments_may_stand_in_the_name(workdir):
-  call = "active_bandit(epsilon=1, gain='prediction_gain')"
-  samplers = {"u": UNIFORM, "full": {"name": call}}
-  configs = paper_figures.samplers(workdir(samplers))
-  assert paper_figures.exploration(configs, ["u", "full"]) == ["u", "full"]
+@pytest.mark.parametrize("config", [{}, {"paper": {"exploration": ["u", "x"]}}])
+def test_no_figure_of_samplers_that_have_not_finished(config):
+  groups = paper_figures.curve_groups(config, _means({"u": 64, "b": 64}))
+  assert list(groups) == ["learning_curves"]
+  title, names = groups["learning_curves"]
+  assert names == ["u", "b"]
+  assert ("paper" in title) == ("paper" in config)
 
 
-def test_figures_whose_samplers_are_absent_are_left_out(workdir):
-  samplers = {"u": UNIFORM, "b": _bandit("0.2")}
-  groups = paper_figures.curve_groups(
-    workdir(samplers), _means(dict.fromkeys(samplers, 64))
-  )
-  assert groups == {"learning_curves": ["u", "b"]}
-  assert paper_figures.exploration({"f": _bandit("1")}, ["f"]) is None
-
-
-def test_losses_are_of_the_curricula_if_there_are_any(workdir):
-  samplers = {"u": UNIFORM, "c": {"name": "curriculum"}}
+def test_losses_are_of_the_samplers_that_the_config_names():
   logs = pd.DataFrame(
     {
       "sampler": ["u", "u", "c", "c"],
@@ -73,8 +44,8 @@ def test_losses_are_of_the_curricula_if_there_are_any(workdir):
       "loss": [5.0, 6.0, 7.0, 9.0],
     }
   )
-  table = paper_figures.losses(workdir(samplers), logs)
-  assert table.to_dict("records") == [
+  config = {"paper": {"losses": ["c"]}}
+  assert paper_figures.losses(config, logs).to_dict("records") == [
     {
       "sampler": "c",
       "examples_seen": 32,
@@ -82,27 +53,23 @@ def test_losses_are_of_the_curricula_if_there_are_any(workdir):
       "valid_loss": 8.0,
     }
   ]
-  everyone = paper_figures.losses(workdir({"u": UNIFORM}), logs[:2])
-  assert everyone["train_loss"].tolist() == [1.5]
+  everyone = paper_figures.losses({}, logs)
+  assert everyone["train_loss"].tolist() == [1.5, 3.5]
 
 
-def test_arms_are_those_of_the_samplers_partition(workdir, experiment):
+def test_arms_are_those_of_the_samplers_partition(experiment):
   """The gallery has 4 classes and 4 arms of "difficulty"."""
-  samplers = {
-    "bandit": {"name": "active_bandit"},
-    "of_class": {"name": "active_bandit", "partition": "label"},
-    "reweighting": {"name": "class_reweighting"},
-    "curriculum": {"name": "curriculum"},
-    "lots": {"name": "active_bandit", "partition": "shuffled"},
-  }
-  folder, gallery = workdir(samplers), read_gallery(experiment)
-  looks = {n: paper_figures.arms_of(folder, n, 4, gallery) for n in samplers}
-  assert len(looks["bandit"].strips) == 4
-  assert looks["bandit"].axis == "arm (1: easiest)"
-  for name in ("of_class", "reweighting"):
-    assert looks[name].axis == "class"
-    assert looks[name].names[3] == "plain"
-  # The gallery does not have these two partitions.
-  assert looks["curriculum"] == (None, None, "arm (1: easiest)")
-  assert looks["lots"] == (None, None, "arm")
-  assert paper_figures.arms_of(folder, "bandit", 5, gallery).strips is None
+  gallery = read_gallery(experiment)
+  arms = figures.arm_labels("difficulty", 4, gallery)
+  assert len(arms.strips) == 4
+  assert arms.axis == "arm (1: easiest)"
+  classes = figures.arm_labels("label", 4, gallery)
+  assert classes.axis == "class"
+  assert classes.names[3] == "plain"
+  # The gallery does not have these partitions.
+  unknown = figures.arm_labels("difficulty_in_pool", 4, gallery)
+  assert unknown == (None, None, "arm (1: easiest)")
+  assert figures.arm_labels("shuffled", 4, gallery) == (None, None, "arm")
+  assert figures.arm_labels(None, 4, gallery) == (None, None, "arm")
+  assert figures.arm_labels("difficulty", 5, gallery).strips is None
+  assert figures.arm_labels("label", 4, None).names is None
