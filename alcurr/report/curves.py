@@ -1,7 +1,4 @@
-"""Tables from the logs: learning curves, policies, costs.
-
-Everything is read from metrics.jsonl and result.json.
-"""
+"""Tables from metrics.jsonl and result.json: curves, policies, costs."""
 
 import json
 import math
@@ -75,8 +72,7 @@ def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
   log.insert(1, "batch_size", result["batch_size"])
   for column in ("train_loss", *EXPOSURE):
     log[column] = metrics[column].astype(float)  # a chunk may have no loss
-  flops = result["flops_per_step"]
-  log["flops"] = log["step"] * (math.nan if flops is None else flops)
+  log["flops"] = log["step"] * (result["flops_per_step"] or math.nan)
   log["seconds"] = metrics["train_seconds"]
   for metric in METRICS:
     log[metric] = [
@@ -88,12 +84,9 @@ def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
 
 def read_logs(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns the `tidy_log` of every sampler in `read_metrics`, concatenated."""
+  results = {r["sampler"]: r for r in tables.read_results(workdir)}
   metrics = read_metrics(workdir)
-  logs = [
-    tidy_log(metrics[result["sampler"]], result)
-    for result in tables.read_results(workdir)
-    if result["sampler"] in metrics
-  ]
+  logs = [tidy_log(rows, results[name]) for name, rows in metrics.items()]
   return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
 
 
@@ -168,23 +161,18 @@ def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
     that did not reach it count as infinite.
   """
   rows = []
-  groups = logs.groupby(["sampler", "batch_size"], sort=False)
-  for (name, batch_size), log in groups:
+  by = ["sampler", "batch_size"]
+  for keys, log in logs.groupby(by, sort=False):
     trials = log["trial"].nunique()
     for level in levels:
       reached = log[log["top1"] >= level].sort_values("step")
       first = reached.groupby("trial").first()
-      missing = [math.inf] * (trials - len(first))
-      rows.append(
-        {
-          "sampler": name,
-          "batch_size": batch_size,
-          "top1": level,
-          "reached": len(first),
-          "trials": trials,
-        }
-        | {cost: np.median([*first[cost], *missing]) for cost in COSTS}
-      )
+      row = dict(zip(by, keys, strict=True))
+      row |= {"top1": level, "reached": len(first), "trials": trials}
+      for cost in COSTS:
+        missing = [math.inf] * (trials - len(first))
+        row[cost] = np.median([*first[cost], *missing])
+      rows.append(row)
   return pd.DataFrame(rows)
 
 
@@ -205,44 +193,33 @@ def cost_table(
     which that saves the seconds of scoring: infinite if none are saved, NaN
     if nothing was scored or no level is reached by both.
   """
-  by_name = {result["sampler"]: result for result in results}
+  columns = ("train_seconds", "compile_seconds", "scoring_seconds")
+  # Per example, because a baseline may have another batch size.
+  flops = {
+    r["sampler"]: (r["flops_per_step"] or math.nan) / r["batch_size"]
+    for r in results
+  }
+  times = reach.pivot(index="top1", columns="sampler", values="seconds")
+  times = times.sort_index().reindex(columns=list(flops)).fillna(math.inf)
   rows = []
-  for name, result in by_name.items():
-    baseline = result["baseline"]
-    level, saved = _saved_seconds(reach, name, baseline)
-    scoring = result["scoring_seconds"]
-    payback = math.nan
-    if scoring and not math.isnan(saved):
-      payback = scoring / saved if saved > 0 else math.inf
-    # A baseline may have another batch size.
-    flops, base = (
-      (r["flops_per_step"] or math.nan) / r["batch_size"]
-      for r in (result, by_name[baseline])
-    )
+  for result in results:
+    name, base = result["sampler"], result["baseline"]
+    level = saved = payback = math.nan
+    both = np.isfinite(times[[name, base]]).all(axis=1)
+    if name != base and both.any():
+      level = times.index[both][-1]
+      saved = times.loc[level, base] - times.loc[level, name]
+      if scoring := result["scoring_seconds"]:
+        payback = scoring / saved if saved > 0 else math.inf
     rows.append(
       {
         "sampler": name,
-        "baseline": baseline,
-        "train_seconds": result["train_seconds"],
-        "compile_seconds": result["compile_seconds"],
-        "scoring_seconds": scoring,
-        "flops_ratio": flops / base,
+        "baseline": base,
+        **{column: result[column] for column in columns},
+        "flops_ratio": flops[name] / flops[base],
         "level": level,
         "saved_seconds": saved,
         "payback_runs": payback,
       }
     )
   return pd.DataFrame(rows)
-
-
-def _saved_seconds(
-  reach: pd.DataFrame, name: str, baseline: str
-) -> tuple[float, float]:
-  """Returns (highest level that both reach, seconds saved there), or NaNs."""
-  seconds = reach.pivot(index="top1", columns="sampler", values="seconds")
-  pair = seconds.reindex(columns=[name, baseline]).fillna(math.inf)
-  both = pair[np.isfinite(pair).all(axis=1)]
-  if name == baseline or both.empty:
-    return math.nan, math.nan
-  last = both.sort_index().iloc[-1]
-  return float(last.name), float(last[baseline] - last[name])

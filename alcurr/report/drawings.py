@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alcurr.report.gallery import QUANTILES, Gallery
@@ -80,16 +79,9 @@ def difficulty_by_class(table: pd.DataFrame) -> Figure:
   size = (7, 1.5 + 0.2 * len(boxes))
   figure = Figure(figsize=size, layout="constrained")
   axis = figure.subplots()
-  dot = {"marker": ".", "markerfacecolor": "k", "markeredgecolor": "k"}
-  axis.bxp(
-    boxes,
-    orientation="horizontal",
-    widths=0.6,
-    showmeans=True,
-    meanprops=dot,
-  )
+  axis.bxp(boxes, orientation="horizontal", widths=0.6, showmeans=True)
   axis.set(
-    xlabel="difficulty (line: median, dot: mean, whiskers: 5 % and 95 %)",
+    xlabel="difficulty (line: median, triangle: mean, whiskers: 5 % and 95 %)",
     ylim=(0.4, len(boxes) + 0.6),
   )
   axis.tick_params(axis="y", labelsize="small")
@@ -97,10 +89,26 @@ def difficulty_by_class(table: pd.DataFrame) -> Figure:
   return figure
 
 
+def of_class(gallery: Gallery, label: int) -> Mapping[str, list[int]]:
+  """Returns positions in the gallery: `least`, `most` and `random`."""
+  return gallery.info["drawings"][str(label)]
+
+
+def shown_classes(gallery: Gallery) -> list[int]:
+  """Returns the classes with examples in the gallery, the hardest first."""
+  return [int(label) for label in gallery.info.get("drawings", {})]
+
+
 def drawings_table(
   gallery: Gallery, kinds: Sequence[str], labels: Sequence[int]
 ) -> pd.DataFrame:
-  """Returns class, kind, place, index and difficulty of some examples."""
+  """Returns class, kind, place, index and difficulty of some examples.
+
+  Args:
+    gallery: of the experiment.
+    kinds: of `of_class`.
+    labels: of `shown_classes`.
+  """
   rows = [
     {
       "class": gallery.info["class_names"][label],
@@ -116,52 +124,30 @@ def drawings_table(
   return pd.DataFrame(rows)
 
 
-def of_class(gallery: Gallery, label: int) -> Mapping[str, list[int]]:
-  """Returns positions in the gallery: `least`, `most` and `random`."""
-  return gallery.info["drawings"][str(label)]
+def draw_classes(
+  gallery: Gallery, titles: Mapping[str, str], labels: Sequence[int]
+) -> Figure:
+  """Draws examples of classes, a row per class and a column per kind.
 
-
-def shown_classes(gallery: Gallery) -> list[int]:
-  """Returns the classes with examples in the gallery, the hardest first."""
-  return [int(label) for label in gallery.info.get("drawings", {})]
-
-
-def least_and_most(gallery: Gallery) -> Figure:
-  """Draws the least and the most informative examples, a row per class."""
-  labels = shown_classes(gallery)
-  figure = Figure(figsize=(11, 1.0 * len(labels) + 0.6), layout="constrained")
-  axes = figure.subplots(len(labels), 2, squeeze=False)
+  Args:
+    gallery: of the experiment.
+    titles: of the columns, by their kinds.
+    labels: of `shown_classes`.
+  """
+  size = (1 + 5 * len(titles), 1.0 * len(labels) + 0.6)
+  figure = Figure(figsize=size, layout="constrained")
+  axes = figure.subplots(len(labels), len(titles), squeeze=False)
   for row, label in zip(axes, labels, strict=True):
-    for axis, kind in zip(row, ("least", "most"), strict=True):
+    for axis, kind in zip(row, titles, strict=True):
       positions = of_class(gallery, label)[kind]
-      _show(axis, montage(gallery.image[positions], 8))
+      axis.imshow(montage(gallery.image[positions], 8))
       values = gallery.difficulty[positions]
-      span = f"{values.min():.2g} to {values.max():.2g}"
-      axis.set_xlabel(f"difficulty {span}", fontsize="x-small")
+      span = f"difficulty {values.min():.2g} to {values.max():.2g}"
+      axis.set_xlabel(span, fontsize="x-small")
+      axis.set(xticks=[], yticks=[])
+      axis.spines[:].set_visible(False)
     name = plain(gallery.info["class_names"][label])
-    style = {"rotation": 0, "ha": "right", "va": "center", "fontsize": "small"}
-    row[0].set_ylabel(name, **style)
-  axes[0, 0].set_title("least informative", fontsize="medium")
-  axes[0, 1].set_title("most informative", fontsize="medium")
+    row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+  for axis, title in zip(axes[0], titles.values(), strict=True):
+    axis.set_title(title, fontsize="medium")
   return figure
-
-
-def hard_and_easy(gallery: Gallery) -> Figure:
-  """Draws random examples of the hardest and of the easiest class."""
-  figure = Figure(figsize=(8, 2.6), layout="constrained")
-  axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.15})
-  for axis, word in zip(axes, ("hardest", "easiest"), strict=True):
-    label = gallery.info[word]
-    _show(axis, montage(gallery.image[of_class(gallery, label)["random"]], 4))
-    name = plain(gallery.info["class_names"][label])
-    median = gallery.info["classes"][label]["difficulty"]["q50"]
-    axis.set_title(f"{word}: {name}", fontsize="medium")
-    axis.set_xlabel(f"median difficulty {median:.3g}", fontsize="small")
-  return figure
-
-
-def _show(axis: Axes, image: np.ndarray) -> None:
-  """Shows an image without ticks or frame."""
-  axis.imshow(image)
-  axis.set(xticks=[], yticks=[])
-  axis.spines[:].set_visible(False)

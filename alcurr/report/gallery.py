@@ -38,17 +38,14 @@ def write_gallery(
 ) -> None:
   """Writes gallery.npz and gallery.json of a training pool.
 
-  gallery.json has
-    class_names;
-    image_shape: [H, W, C] as the models see the images;
-    classes: for each its `count` and, in a scored pool, its `difficulty`
-      (quantiles and mean);
-    partitions: all but "label", whose arms are the classes; for each arm its
-      `size`, mean `difficulty`, and `drawings` (random positions in
-      gallery.npz; none if there are more than 40 arms);
-    and for a scored pool `hardest` and `easiest`, classes by median, and
-    `drawings`: for some classes the positions of the examples of the lowest
-    (`least`) and highest (`most`) difficulty, and of `random` examples.
+  gallery.json has `class_names`; `image_shape`, [H, W, C] as the models see
+  it; for each of the `classes` its `count` and, in a scored pool, quantiles
+  and mean of its `difficulty`; `partitions` other than "label", whose arms are
+  the classes: for each arm its `size`, mean `difficulty`, and `drawings`
+  (random positions in gallery.npz; none if there are more than 40 arms). For
+  a scored pool also `hardest` and `easiest`, classes by median, and for some
+  classes the `drawings` of lowest (`least`) and highest (`most`) difficulty,
+  and `random` ones.
 
   Args:
     workdir: of the experiment.
@@ -60,7 +57,6 @@ def write_gallery(
   difficulty = np.asarray(pool.scores["difficulty"])
   scored = bool(difficulty.any())
   rng = np.random.default_rng(0)
-  members = _members(label, len(class_names))
   position: dict[int, int] = {}  # by pool index
 
   def add(index: np.ndarray) -> list[int]:
@@ -69,20 +65,27 @@ def write_gallery(
   def add_random(index: np.ndarray) -> list[int]:
     return add(rng.permutation(index)[:EXAMPLES])
 
+  classes = _groups(np.argsort(label, kind="stable"), label, len(class_names))
   info: dict[str, Any] = {
     "class_names": list(class_names),
-    "classes": [
-      {"count": len(index)}
-      | ({"difficulty": _quantiles(difficulty[index])} if scored else {})
-      for index in members
-    ],
+    "classes": [{"count": len(index)} for index in classes],
     "partitions": {},
   }
-  for name in sorted(pool.partitions):
-    if name != "label":
-      info["partitions"][name] = _partition(pool, name, scored, add_random)
+  for name in sorted(pool.partitions.keys() - {"label"}):
+    part = jax.device_get(pool.partitions[name])
+    arms = _groups(part.order, part.arm, len(part.size))
+    few = len(arms) <= MAX_ARMS
+    info["partitions"][name] = {
+      "size": part.size,
+      "drawings": [add_random(arm) for arm in arms] if few else [],
+    }
+    if scored:
+      means = [_describe(difficulty[arm]).get("mean") for arm in arms]
+      info["partitions"][name]["difficulty"] = means
   if scored:
-    info |= _by_difficulty(members, difficulty, add, add_random)
+    for record, index in zip(info["classes"], classes, strict=True):
+      record["difficulty"] = _describe(difficulty[index]) or None
+    info |= _by_difficulty(classes, difficulty, add, add_random)
   index = np.fromiter(position, np.int32, len(position))
   one = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
   info["image_shape"] = one.image.shape[1:]
@@ -92,10 +95,8 @@ def write_gallery(
     "image": _thumbnails(pool, gather, index),
     "difficulty": difficulty[index],
   }
-  files.write_file(
-    workdir / "gallery.npz",
-    lambda file: np.savez_compressed(file, **arrays),
-  )
+  path = workdir / "gallery.npz"
+  files.write_file(path, lambda file: np.savez_compressed(file, **arrays))
   files.write_json(workdir / "gallery.json", info)
 
 
@@ -110,72 +111,45 @@ def read_gallery(workdir: pathlib.Path) -> Gallery | None:
     return Gallery(*(file[name] for name in names), info)
 
 
-def _members(label: np.ndarray, num_classes: int) -> list[np.ndarray]:
-  """Returns the examples of each class, ascending."""
-  order = np.argsort(label, kind="stable")
-  ends = np.cumsum(np.bincount(label, minlength=num_classes))
+def _groups(
+  order: np.ndarray, group: np.ndarray, count: int
+) -> list[np.ndarray]:
+  """Splits examples, sorted by their group [N], into `count` groups."""
+  ends = np.cumsum(np.bincount(group, minlength=count))
   return np.split(order, ends[:-1])
 
 
-def _quantiles(difficulty: np.ndarray) -> dict[str, float] | None:
+def _describe(difficulty: np.ndarray) -> dict[str, float]:
+  """Returns quantiles and mean; nothing of an empty class or arm."""
   if not len(difficulty):
-    return None
+    return {}
   values = np.quantile(difficulty, list(QUANTILES.values()))
   return dict(zip(QUANTILES, values.tolist(), strict=True)) | {
     "mean": float(difficulty.mean(dtype=np.float64))
   }
 
 
-def _partition(
-  pool: Pool,
-  name: str,
-  scored: bool,
-  add_random: Callable[[np.ndarray], list[int]],
-) -> dict[str, list]:
-  """Returns the record of a partition in gallery.json."""
-  arms = jax.device_get(pool.partitions[name])
-  groups = [
-    arms.order[start : start + size]
-    for start, size in zip(arms.start, arms.size, strict=True)
-  ]
-  few = len(groups) <= MAX_ARMS
-  record = {
-    "size": [len(group) for group in groups],
-    "drawings": [add_random(group) for group in groups] if few else [],
-  }
-  if scored:
-    difficulty = np.asarray(pool.scores["difficulty"], np.float64)
-    record["difficulty"] = [
-      float(difficulty[group].mean()) if len(group) else None
-      for group in groups
-    ]
-  return record
-
-
 def _by_difficulty(
-  members: list[np.ndarray],
+  classes: list[np.ndarray],
   difficulty: np.ndarray,
   add: Callable[[np.ndarray], list[int]],
   add_random: Callable[[np.ndarray], list[int]],
 ) -> dict[str, Any]:
   """Returns the hardest and easiest classes, and examples of some classes."""
-  present = [i for i, index in enumerate(members) if len(index)]
-  by_median = sorted(present, key=lambda i: np.median(difficulty[members[i]]))
+  present = [i for i, index in enumerate(classes) if len(index)]
+  by_median = sorted(present, key=lambda i: np.median(difficulty[classes[i]]))
   places = np.linspace(len(by_median) - 1, 0, min(CLASSES, len(by_median)))
   examples = {}
   for place in places.round().astype(int):
-    index = members[by_median[place]]
+    index = classes[by_median[place]]
     order = index[np.argsort(difficulty[index], kind="stable")]
     examples[str(by_median[place])] = {
       "least": add(order[:EXAMPLES]),
       "most": add(order[::-1][:EXAMPLES]),
       "random": add_random(index),
     }
-  return {
-    "hardest": by_median[-1],
-    "easiest": by_median[0],
-    "drawings": examples,
-  }
+  ends = {"hardest": by_median[-1], "easiest": by_median[0]}
+  return ends | {"drawings": examples}
 
 
 def _thumbnails(

@@ -177,13 +177,14 @@ def _difficulty(
   if gallery is None or not drawings.shown_classes(gallery):
     return
   labels = drawings.shown_classes(gallery)
+  kinds = {"least": "least informative", "most": "most informative"}
   yield Section(
     paper_figures.title(config, "Least and most informative examples", 1),
     "The training examples of lowest and of highest difficulty, the loss of "
     "a reference model, in some classes from the hardest to the easiest.",
     "least_and_most",
-    drawings.drawings_table(gallery, ("least", "most"), labels),
-    figure=drawings.least_and_most(gallery),
+    drawings.drawings_table(gallery, tuple(kinds), labels),
+    figure=drawings.draw_classes(gallery, kinds, labels),
   )
   pair = [gallery.info["hardest"], gallery.info["easiest"]]
   yield Section(
@@ -191,7 +192,7 @@ def _difficulty(
     "Random examples of the classes of highest and lowest median difficulty.",
     "hard_and_easy",
     drawings.drawings_table(gallery, ("random",), pair),
-    figure=drawings.hard_and_easy(gallery),
+    figure=drawings.draw_classes(gallery, {"random": "random"}, pair),
   )
   by_class = drawings.difficulty_table(gallery)
   yield Section(
