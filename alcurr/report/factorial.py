@@ -1,7 +1,7 @@
 """Effects of the factors of a designed experiment.
 
-The config gives each sampler's level of each factor: a sampler is a cell of
-the design. Two cells that differ in a single factor are a matched pair.
+The config has `factors`, the levels of each, and `cells`, each sampler's level
+of each factor. Two cells that differ in a single factor are a matched pair.
 """
 
 import pathlib
@@ -40,23 +40,6 @@ class Contrast(NamedTuple):
   first: str
   where: str  # "" or "<other factor>=<level>"
   pairs: list[tuple[str, str]]  # samplers of the level and of the first
-
-
-def read_design(
-  workdir: pathlib.Path,
-) -> tuple[Cells, dict[str, list[str]]]:
-  """Returns the cells and the levels of a design; both empty without one.
-
-  The config has `factors`, the levels of each, the first of which the others
-  are compared with; and `cells`, each sampler's level of each factor.
-  """
-  config = files.read_json(workdir / "config.json")
-  cells = {
-    name: {factor: str(level) for factor, level in cell.items()}
-    for name, cell in (config.get("cells") or {}).items()
-  }
-  factors = config.get("factors") or {}
-  return cells, {k: list(map(str, v)) for k, v in factors.items()}
 
 
 def _pairs(
@@ -109,20 +92,20 @@ def effects_table(workdir: pathlib.Path) -> pd.DataFrame:
   Returns:
     A row per contrast, in the order of `contrasts`; empty without a design.
   """
-  cells, levels = read_design(workdir)
-  baselines = {
-    r["sampler"]: r["baseline"] for r in tables.read_results(workdir)
-  }
+  config = files.read_json(workdir / "config.json")
+  results = tables.read_results(workdir)
+  baselines = {result["sampler"]: result["baseline"] for result in results}
   cells = {
-    name: cells[name]
-    for name, base in baselines.items()
-    if name in cells and base in baselines
+    name: {factor: str(level) for factor, level in cell.items()}
+    for name, cell in (config.get("cells") or {}).items()
+    if name in baselines
   }
+  factors = config.get("factors") or {}
+  levels = {factor: list(map(str, names)) for factor, names in factors.items()}
   lead = {}  # by sampler, [S, N]
   for name in cells:
-    top1, base = (
-      tables.per_example(workdir, n)["top1"] for n in (name, baselines[name])
-    )
+    base = tables.per_example(workdir, baselines[name])["top1"]
+    top1 = tables.per_example(workdir, name)["top1"]
     lead[name] = (top1 - base).astype(np.float32)
   rows = []
   for contrast in contrasts(cells, levels):

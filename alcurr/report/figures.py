@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alcurr.report import curves, drawings
 from alcurr.report.gallery import MAX_ARMS, Gallery
-from alcurr.report.style import Style, band_alpha, plain
+from alcurr.report.style import BAND_ALPHA, Style, plain
 
 
 class ArmLabels(NamedTuple):
@@ -66,34 +65,20 @@ def learning_curves(
   axes = figure.subplots(rows, columns, squeeze=False, sharey=share)
   for axis, (metric, cost) in zip(axes.flat, panels, strict=True):
     for name, mean in groups:
-      _band(axis, mean, metric, cost, looks[name], band_alpha(len(groups)))
+      x, y, std = mean[cost], mean[metric], mean[f"{metric}_std"].fillna(0)
+      style = {"color": looks[name].color, "label": plain(name)}
+      axis.plot(x, y, looks[name].line, marker=".", **style)
+      axis.fill_between(x, y - std, y + std, alpha=BAND_ALPHA, lw=0, **style)
     axis.set_xlabel(curves.COSTS[cost])
     if rows == 1 or axis in axes[:, 0]:
       axis.set_ylabel(metrics[metric])
     axis.grid(alpha=0.3)
   # Outside the panels, which many samplers would fill.
-  handles, _ = axes[0, 0].get_legend_handles_labels()
-  figure.legend(handles=handles, loc="outside right upper")
+  figure.legend(handles=axes[0, 0].lines, loc="outside right upper")
   trials = sorted({means["trials"].min(), means["trials"].max()})
   title = f"mean and standard deviation, {' to '.join(map(str, trials))} trials"
   figure.suptitle(title, fontsize="medium")
   return figure
-
-
-def _band(
-  axis: Axes,
-  mean: pd.DataFrame,
-  metric: str,
-  cost: str,
-  look: Style,
-  alpha: float,
-) -> None:
-  """Draws a sampler's mean with a band of one standard deviation."""
-  x, y, deviation = mean[cost], mean[metric], mean[f"{metric}_std"].fillna(0)
-  name, color = plain(mean["sampler"].iloc[0]), look.color
-  axis.plot(x, y, look.line, color=color, label=name, marker=".")
-  low, high = y - deviation, y + deviation
-  axis.fill_between(x, low, high, color=color, alpha=alpha, linewidth=0)
 
 
 def loss_curves(losses: pd.DataFrame) -> Figure:
@@ -105,8 +90,7 @@ def loss_curves(losses: pd.DataFrame) -> Figure:
   groups = list(losses.groupby("sampler", sort=False))
   columns = min(4, len(groups))
   rows = -(-len(groups) // columns)
-  size = (4 * columns + 0.5, 3 * rows + 0.5)
-  figure = Figure(figsize=size, layout="constrained")
+  figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
   axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
   for axis in axes.flat[len(groups) :]:
     axis.set_visible(False)
@@ -139,24 +123,15 @@ def policy_map(
   row = 0.45 if strips else 0.2 if arms.names else 0.12  # inches
   size = (9.5 if strips else 7, min(max(4.5, row * num_arms), 24))
   figure = Figure(figsize=size, layout="constrained")
+  widths = [1, 0.28] if strips else [1]
   axes = figure.subplots(
-    1,
-    2 if strips else 1,
-    squeeze=False,
-    sharey=True,
-    width_ratios=[1, 0.28] if strips else None,
+    1, len(widths), squeeze=False, sharey=True, width_ratios=widths
   )[0]
   # Policies are means over chunks: each spans from the end of the previous.
-  edges = np.concatenate([[0], policy.index.to_numpy()])
-  mesh = axes[0].pcolormesh(
-    edges,
-    np.arange(num_arms + 1) + 0.5,
-    grid,
-    cmap="viridis",
-    vmin=0,
-    # The uniform policy is in the middle of the color scale at most.
-    vmax=max(grid.max(), 2 / num_arms),
-  )
+  x, y = [0, *policy.index], np.arange(num_arms + 1) + 0.5
+  # The uniform policy is at most in the middle of the color scale.
+  most = max(grid.max(), 2 / num_arms)
+  mesh = axes[0].pcolormesh(x, y, grid, cmap="viridis", vmin=0, vmax=most)
   axes[0].set(title=plain(title), xlabel="examples seen", ylabel=arms.axis)
   ticks = np.arange(1, num_arms + 1, -(-num_arms // (60 if arms.names else 12)))
   names = [plain(arms.names[i - 1]) for i in ticks] if arms.names else ticks

@@ -65,7 +65,8 @@ def write_gallery(
   def add_random(index: np.ndarray) -> list[int]:
     return add(rng.permutation(index)[:EXAMPLES])
 
-  classes = _groups(np.argsort(label, kind="stable"), label, len(class_names))
+  counts = np.bincount(label, minlength=len(class_names))
+  classes = _split(np.argsort(label, kind="stable"), counts)
   info: dict[str, Any] = {
     "class_names": list(class_names),
     "classes": [{"count": len(index)} for index in classes],
@@ -73,7 +74,7 @@ def write_gallery(
   }
   for name in sorted(pool.partitions.keys() - {"label"}):
     part = jax.device_get(pool.partitions[name])
-    arms = _groups(part.order, part.arm, len(part.size))
+    arms = _split(part.order, part.size)
     few = len(arms) <= MAX_ARMS
     info["partitions"][name] = {
       "size": part.size,
@@ -111,12 +112,8 @@ def read_gallery(workdir: pathlib.Path) -> Gallery | None:
     return Gallery(*(file[name] for name in names), info)
 
 
-def _groups(
-  order: np.ndarray, group: np.ndarray, count: int
-) -> list[np.ndarray]:
-  """Splits examples, sorted by their group [N], into `count` groups."""
-  ends = np.cumsum(np.bincount(group, minlength=count))
-  return np.split(order, ends[:-1])
+def _split(order: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+  return np.split(order, np.cumsum(sizes)[:-1])
 
 
 def _describe(difficulty: np.ndarray) -> dict[str, float]:
@@ -135,7 +132,6 @@ def _by_difficulty(
   add: Callable[[np.ndarray], list[int]],
   add_random: Callable[[np.ndarray], list[int]],
 ) -> dict[str, Any]:
-  """Returns the hardest and easiest classes, and examples of some classes."""
   present = [i for i, index in enumerate(classes) if len(index)]
   by_median = sorted(present, key=lambda i: np.median(difficulty[classes[i]]))
   places = np.linspace(len(by_median) - 1, 0, min(CLASSES, len(by_median)))
@@ -155,12 +151,8 @@ def _by_difficulty(
 def _thumbnails(
   pool: Pool, gather: Callable[[Pool, Array], Batch], index: np.ndarray
 ) -> np.ndarray:
-  """Returns the images at `index` [n] as the model sees them, reduced.
-
-  [n, h, w, 1 or 3] uint8, h and w at most SIDE.
-  """
-  # One program for batches of one size; the last is padded.
-  size = 64
+  """Returns the reduced images at `index` [n]: [n, h, w, 1 or 3] uint8."""
+  size = 64  # of a batch; the last is padded, so that all are one program
   padded = np.resize(index, max(1, -(-len(index) // size)) * size)
   gather_image = jax.jit(lambda pool, index: gather(pool, index).image)
   batches = [gather_image(pool, part) for part in padded.reshape(-1, size)]

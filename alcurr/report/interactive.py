@@ -7,12 +7,11 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from alcurr.report.curves import ACCURACIES, COSTS
-from alcurr.report.style import Style, band_alpha
+from alcurr.report.style import BAND_ALPHA, Style
 
 
 def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
@@ -23,33 +22,39 @@ def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
     looks: by sampler.
   """
   known = [cost for cost in COSTS if means[cost].notna().any()]
-  groups = list(means.groupby("sampler", sort=False))
-  # Two traces for each sampler: its line, then its band.
-  x = {c: [v for _, m in groups for v in _x(m, c)] for c in known}
-  y = {a: [v for _, m in groups for v in _y(m, a)] for a in ACCURACIES}
-  figure = go.Figure()
-  for i, (name, _) in enumerate(groups):
+  # Two traces for each sampler: its line, then the outline of its band.
+  x = {cost: [] for cost in known}
+  y = {metric: [] for metric in ACCURACIES}
+  traces = []
+  for name, mean in means.groupby("sampler", sort=False):
+    for cost in known:
+      values = mean[cost].tolist()
+      x[cost] += [values, values + values[::-1]]
+    for metric in ACCURACIES:
+      std = mean[f"{metric}_std"].fillna(0)
+      upper, lower = mean[metric] + std, mean[metric] - std
+      y[metric] += [mean[metric].tolist(), [*upper, *lower[::-1]]]
     label = html.escape(name, quote=False)  # plotly shows quotes as they are
-    figure.add_scatter(
-      x=x[known[0]][2 * i],
-      y=y["top1"][2 * i],
-      name=label,
-      legendgroup=label,
-      mode="lines+markers",
-      line={"color": looks[name].color, "dash": looks[name].dash},
-      hovertemplate="%{fullData.name}<br>%{x:,.4s}: %{y:.4f}<extra></extra>",
-    )
-    figure.add_scatter(
-      x=x[known[0]][2 * i + 1],
-      y=y["top1"][2 * i + 1],
-      fill="toself",
-      fillcolor=looks[name].color,
-      opacity=band_alpha(len(groups)),
-      line={"width": 0},
-      legendgroup=label,
-      showlegend=False,
-      hoverinfo="skip",
-    )
+    shared = {"name": label, "legendgroup": label}
+    line = shared | {
+      "mode": "lines+markers",
+      "line": {"color": looks[name].color, "dash": looks[name].dash},
+      "hovertemplate": "%{fullData.name}<br>%{x:,.4s}: %{y:.4f}<extra></extra>",
+    }
+    band = shared | {
+      "fill": "toself",
+      "fillcolor": looks[name].color,
+      "opacity": BAND_ALPHA,
+      "line": {"width": 0},
+      "showlegend": False,
+      "hoverinfo": "skip",
+    }
+    traces += [line, band]
+  figure = go.Figure()
+  for trace, first_x, first_y in zip(
+    traces, x[known[0]], y["top1"], strict=True
+  ):
+    figure.add_scatter(x=first_x, y=first_y, **trace)
   figure.update_layout(
     updatemenus=[
       _buttons({COSTS[cost]: x[cost] for cost in known}, "x", 0),
@@ -58,24 +63,11 @@ def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
     xaxis_title=COSTS[known[0]],
     yaxis_title=ACCURACIES["top1"],
     template="plotly_white",
-    height=max(480, 150 + 20 * len(groups)),
+    height=max(480, 75 + 10 * len(traces)),
     margin={"l": 70, "r": 20, "t": 60, "b": 60},
     legend={"tracegroupgap": 0},
   )
   return figure
-
-
-def _x(mean: pd.DataFrame, cost: str) -> tuple[list, list]:
-  """Returns the x of a line, and of the outline of its band."""
-  x = mean[cost].tolist()
-  return x, x + x[::-1]
-
-
-def _y(mean: pd.DataFrame, metric: str) -> tuple[list, list]:
-  """Returns the y of a line, and of the outline of its band."""
-  deviation = mean[f"{metric}_std"].fillna(0)
-  upper, lower = mean[metric] + deviation, mean[metric] - deviation
-  return mean[metric].tolist(), np.concatenate([upper, lower[::-1]]).tolist()
 
 
 def _buttons(data: Mapping[str, list], axis: str, x: float) -> dict[str, Any]:
@@ -91,24 +83,12 @@ def _buttons(data: Mapping[str, list], axis: str, x: float) -> dict[str, Any]:
     }
     for title, values in data.items()
   ]
-  return {
-    "type": "buttons",
-    "direction": "right",
-    "buttons": buttons,
-    "x": x,
-    "xanchor": "left",
-    "y": 1.02,
-    "yanchor": "bottom",
-  }
+  place = {"x": x, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+  return {"type": "buttons", "direction": "right", "buttons": buttons} | place
 
 
 def to_html(figure: go.Figure, name: str) -> str:
-  """Returns a figure as part of a page that contains plotly.js once.
-
-  Args:
-    figure: to show.
-    name: its id in the page.
-  """
+  """Returns a figure, by its id, as part of a page with plotly.js in it."""
   return figure.to_html(
     full_html=False,
     include_plotlyjs=False,

@@ -6,7 +6,7 @@ import pathlib
 import shlex
 import urllib.parse
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -17,25 +17,6 @@ from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.report import formatting, layout, sections, tables
 from alcurr.report.gallery import read_gallery
-
-
-class SectionView(NamedTuple):
-  """A section as the template shows it."""
-
-  id: str
-  section: layout.Section
-  figure: str  # HTML, or ""
-  links: dict[str, str]  # file name -> address relative to the page
-
-
-class View(NamedTuple):
-  """An experiment as the template shows it."""
-
-  id: str
-  name: str
-  facts: dict[str, str]
-  sections: list[SectionView]
-  config: str
 
 
 def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
@@ -73,9 +54,9 @@ def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     plotly_js=Markup(plotly.offline.get_plotlyjs()),
     combined=combined,
     views=[
-      _view(workdir, summary, name, f"e{i}", out)
-      for i, (workdir, summary, name) in enumerate(
-        zip(workdirs, summaries, names, strict=True)
+      _view(workdir, summary, f"e{i}", out) | {"name": names[i]}
+      for i, (workdir, summary) in enumerate(
+        zip(workdirs, summaries, strict=True)
       )
     ],
   )
@@ -137,24 +118,29 @@ def _read_csv(path: pathlib.Path) -> pd.DataFrame:
 
 
 def _view(
-  workdir: pathlib.Path,
-  summary: pd.DataFrame,
-  name: str,
-  prefix: str,
-  out: pathlib.Path,
-) -> View:
-  """Writes the files of an experiment's sections and returns its view."""
+  workdir: pathlib.Path, summary: pd.DataFrame, prefix: str, out: pathlib.Path
+) -> dict[str, Any]:
+  """Writes an experiment's figures; returns what the template shows of it."""
   views = []
   for i, section in enumerate(sections.make_sections(workdir, summary)):
     paths = layout.write_files(workdir, section)
-    figure = layout.to_html(section, paths, f"{prefix}-{i}-figure")
-    links = {path.name: _link(path, out) for path in paths}
-    # Figures are large: do not hold on to those that are written.
-    shown = section._replace(figure=None, chart=None)
-    views.append(SectionView(f"{prefix}-{i}", shown, figure, links))
+    views.append(
+      {
+        "id": f"{prefix}-{i}",
+        "title": section.title,
+        "text": section.text,
+        "table": section.table,
+        "figure": layout.to_html(section, paths, f"{prefix}-{i}-figure"),
+        "links": {path.name: _link(path, out) for path in paths},
+      }
+    )
   config = files.read_json(workdir / "config.json")
-  text = json.dumps(config, indent=2, ensure_ascii=False)
-  return View(prefix, name, facts(workdir, config), views, text)
+  return {
+    "id": prefix,
+    "facts": facts(workdir, config),
+    "sections": views,
+    "config": json.dumps(config, indent=2, ensure_ascii=False),
+  }
 
 
 def _link(path: pathlib.Path, out: pathlib.Path) -> str:
@@ -170,21 +156,14 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     ", ".join(f"{k} {v}" for k, v in e.items() if k not in ("device", "date"))
     for e in environments
   )
+  trials = [
+    (f"{result['sampler']}, trial {i}", trial)
+    for result in results
+    for i, trial in enumerate(result["trials"])
+  ]
   data = config.get("data", {})
   gallery = read_gallery(workdir)
   classes = len(gallery.info["class_names"]) if gallery else 0
-  diverged = ", ".join(
-    f"{result['sampler']}, trial {i}: at step {trial['diverged_step']} "
-    f"({trial['divergence_reason']})"
-    for result in results
-    for i, trial in enumerate(result["trials"])
-    if trial.get("diverged_step")
-  )
-  skipped = ", ".join(
-    f"{result['sampler']}: {count}"
-    for result in results
-    if (count := sum(t.get("skipped_updates", 0) for t in result["trials"]))
-  )
   waiting = sorted(set(config["samplers"]) - {r["sampler"] for r in results})
   status = f"not finished: {', '.join(waiting)}" if waiting else "all finished"
   equal_flops = config.get("budget_basis") == "flops"
@@ -199,8 +178,16 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     "device": _unique(e.get("device") for e in environments),
     "date": _unique(e.get("date") for e in environments),
     "versions": "; ".join(versions),
-    "diverged trials": diverged,
-    "skipped updates, all trials": skipped,
+    "diverged": ", ".join(
+      f"{name}: at step {trial['diverged_step']} ({trial['divergence_reason']})"
+      for name, trial in trials
+      if trial.get("diverged_step")
+    ),
+    "skipped updates": ", ".join(
+      f"{name}: {trial['skipped_updates']}"
+      for name, trial in trials
+      if trial.get("skipped_updates")
+    ),
   }
   return {name: text for name, text in rows.items() if text}
 

@@ -12,6 +12,9 @@ COLORS = (
 DASHES = (("-", "solid"), ("--", "dash"), (":", "dot"), ("-.", "dashdot"))
 
 
+BAND_ALPHA = 0.1  # opacity of bands, which overlap
+
+
 class Style(NamedTuple):
   """A color "#rrggbb", and a dash as matplotlib and plotly name it."""
 
@@ -27,11 +30,6 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     line, dash = DASHES[i // len(COLORS) % len(DASHES)]
     looks[name] = Style(COLORS[i % len(COLORS)], line, dash)
   return looks
-
-
-def band_alpha(num_bands: int) -> float:
-  """Returns the opacity of overlapping bands."""
-  return 0.15 if num_bands <= 6 else 0.06
 
 
 def plain(text: str) -> str:

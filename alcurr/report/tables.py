@@ -68,11 +68,8 @@ def resampled_means(
 
   Args:
     difference: [S, N], with at least one finite trial; others are ignored.
-    resamples: R.
+    resamples: R, the length of the result.
     seed: of the resampling.
-
-  Returns:
-    [R] float64.
   """
   difference = finite_trials(difference).astype(np.float32)
   num_trials, num_examples = difference.shape
@@ -180,18 +177,16 @@ def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
   `examples_scored` is a column if a sampler scores examples before it
   selects the batch.
   """
-  rows = [
+  rows = pd.DataFrame(
     result | trial | {"trial": number}
     for result in results
     for number, trial in enumerate(result["trials"])
-  ]
-  columns = list(RUN_COLUMNS)
+  )
+  optional = rows.columns.intersection(["examples_scored"])
   # Whole numbers stay whole in a column with gaps.
-  whole = {"skipped_updates": "Int64", "diverged_step": "Int64"}
-  if any("examples_scored" in row for row in rows):
-    columns.append("examples_scored")
-    whole["examples_scored"] = "Int64"
-  return pd.DataFrame(rows).reindex(columns=columns).astype(whole)
+  whole = ["skipped_updates", "diverged_step", *optional]
+  table = rows.reindex(columns=[*RUN_COLUMNS, *optional])
+  return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def summary_table(
@@ -224,9 +219,8 @@ def summary_table(
     for metric in METRICS:
       by_trial = finite_trials(values[metric]).mean(1)
       row[metric] = mean(values[metric])
-      row[f"{metric}_std"] = (
-        by_trial.std(ddof=1) if len(by_trial) > 1 else math.nan
-      )
+      several = len(by_trial) > 1
+      row[f"{metric}_std"] = by_trial.std(ddof=1) if several else math.nan
       if name != baseline:
         interval = paired_bootstrap(values[metric] - base[metric])
         row[f"{metric}_difference"] = interval.mean
