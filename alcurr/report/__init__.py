@@ -2,17 +2,12 @@
 
 from alcurr.report.curves import mean_curves, read_logs
 from alcurr.report.page import write_report
-from alcurr.report.tables import (
-  paired_bootstrap,
-  read_results,
-  summary_table,
-)
+from alcurr.report.tables import paired_bootstrap, read_results
 
 __all__ = [
   "mean_curves",
   "paired_bootstrap",
   "read_logs",
   "read_results",
-  "summary_table",
   "write_report",
 ]

@@ -1,6 +1,5 @@
 """python -m alcurr.report DIR [DIR ...] [--out FILE]"""
 
-import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -10,8 +9,8 @@ from alcurr.core.errors import UserError
 from alcurr.report import page
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-  """Parses the command line."""
+def _report(argv: Sequence[str]) -> None:
+  """Writes the page that the arguments describe."""
   parser = cli.Parser(
     prog="python -m alcurr.report",
     description="Rebuilds an experiment's figures and report.html from its "
@@ -30,11 +29,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     type=pathlib.Path,
     help="the page; by default DIR/report.html, or ./report.html for several",
   )
-  return parser.parse_args(argv)
-
-
-def _report(argv: Sequence[str]) -> None:
-  args = parse(argv)
+  args = parser.parse_args(argv)
   several = len(args.workdirs) > 1
   folder = pathlib.Path() if several else args.workdirs[0]
   out = args.out or folder / "report.html"

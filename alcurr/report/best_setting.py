@@ -5,16 +5,14 @@ of the same sampler, such as configs/honest.py.
 """
 
 import pathlib
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from alcurr.core import files
-from alcurr.report import curves, formatting, regret, tables
-from alcurr.report.layout import Section
+from alcurr.report import curves, regret, tables
 
-_TEXT = (
+TEXT = (
   "Every sampler was run at the same settings. The table has the setting with "
   "the best mean top-1 on the valid pool, and its top-1 on the test pool. If "
   "it is at an end of the range, a wider range may hold a better one. The "
@@ -39,10 +37,6 @@ def _two_sided(means: np.ndarray) -> float:
   beyond = min((means <= 0).sum(), (means >= 0).sum())
   # If no resample is beyond zero, p is still at least 1 in R + 1.
   return min(2 * (beyond + 1) / (len(means) + 1), 1.0)
-
-
-def _at_end(run: str, runs: Sequence[str]) -> str:
-  return "yes" if len(runs) > 2 and run in (runs[0], runs[-1]) else ""
 
 
 def best_setting_table(workdir: pathlib.Path) -> pd.DataFrame:
@@ -77,11 +71,12 @@ def best_setting_table(workdir: pathlib.Path) -> pd.DataFrame:
   ]
   p = [_two_sided(tables.resampled_means(lead[sampler])) for sampler in others]
   adjusted = dict(zip(others, holm(np.array(p)), strict=True))
+  ends = {s: runs[:: len(runs) - 1] for s, runs in settings.items() if runs[2:]}
   rows = [
     {
       "sampler": sampler,
       "setting": run,
-      "at an end": _at_end(run, settings[sampler]),
+      "at an end": "yes" if run in ends.get(sampler, ()) else "",
       "valid top-1 %": 100 * valid[run],
       "test top-1 %": 100 * tables.mean(top1[sampler]),
       **regret.points(lead[sampler], f"difference to {base}"),
@@ -90,13 +85,3 @@ def best_setting_table(workdir: pathlib.Path) -> pd.DataFrame:
     for sampler, run in best.items()
   ]
   return regret.sort_by_test(rows)
-
-
-def section(workdir: pathlib.Path) -> Section | None:
-  """Returns the table with its explanation; None if it is empty."""
-  table = best_setting_table(workdir)
-  if table.empty:
-    return None
-  text = formatting.any_table(table)
-  title = "Each sampler at its best setting"
-  return Section(title, _TEXT, "best_setting", table, text)

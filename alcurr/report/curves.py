@@ -63,9 +63,8 @@ def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
     result: the sampler's result.json.
 
   Returns:
-    sampler, batch_size, trial, step, examples_seen, flops and seconds (of
-    this trial's training so far), train_loss, the columns of EXPOSURE, and
-    METRICS on the valid pool (NaN between the evaluations).
+    sampler, batch_size, trial, step, COSTS (of this trial's training so far),
+    train_loss, EXPOSURE, and METRICS on valid (NaN between the evaluations).
   """
   log = metrics[["trial", "step", "examples_seen"]].copy()
   log.insert(0, "sampler", result["sampler"])
@@ -93,23 +92,13 @@ def read_logs(workdir: pathlib.Path) -> pd.DataFrame:
 def mean_curves(
   logs: pd.DataFrame, metrics: Sequence[str] = tuple(ACCURACIES)
 ) -> pd.DataFrame:
-  """Returns means and sample standard deviations over trials.
+  """Returns means over trials of `read_logs`, a row per evaluation.
 
-  Args:
-    logs: of `read_logs`.
-    metrics: columns of `logs`.
-
-  Returns:
-    A row per sampler and evaluation: sampler, batch_size, step, the COSTS,
-    trials, and for each metric `<metric>` and `<metric>_std` (NaN for a
-    single trial).
+  Columns: sampler, batch_size, step, COSTS, trials, and for each of `metrics`
+  its mean and `<metric>_std`, the sample's (NaN for a single trial).
   """
-  columns = {
-    "examples_seen": ("examples_seen", "first"),
-    "flops": ("flops", "first"),
-    "seconds": ("seconds", "mean"),
-    "trials": ("trial", "nunique"),
-  }
+  columns = {cost: (cost, "first") for cost in COSTS}
+  columns |= {"seconds": ("seconds", "mean"), "trials": ("trial", "nunique")}
   for metric in metrics:
     columns[metric] = (metric, "mean")
     columns[f"{metric}_std"] = (metric, "std")
@@ -130,16 +119,13 @@ def policy_curve(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def changing_policies(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
   """Returns the `policy_curve` of each sampler whose policy changed."""
-  policies = {
-    name: policy_curve(metrics)
-    for name, metrics in read_metrics(workdir).items()
-    if "policy" in metrics
-  }
-  return {
-    name: policy
-    for name, policy in policies.items()
-    if np.ptp(policy.to_numpy(), axis=0).max() > 1e-6
-  }
+  policies = {}
+  for name, metrics in read_metrics(workdir).items():
+    if "policy" in metrics:
+      policy = policy_curve(metrics)
+      if np.ptp(policy.to_numpy(), axis=0).max() > 1e-6:
+        policies[name] = policy
+  return policies
 
 
 def thresholds(config: Mapping[str, Any]) -> list[float]:
@@ -149,16 +135,11 @@ def thresholds(config: Mapping[str, Any]) -> list[float]:
 
 
 def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
-  """Returns the cost of reaching each top-1 accuracy on the valid pool.
+  """Returns the cost of reaching each top-1 accuracy in [0, 1] on valid.
 
-  Args:
-    logs: of `read_logs`.
-    levels: accuracies in [0, 1].
-
-  Returns:
-    A row per sampler and level: how many of the trials reached it, and the
-    median over trials of each cost at the first evaluation that did. Trials
-    that did not reach it count as infinite.
+  From `read_logs`: a row per sampler and level, with how many of the trials
+  reached it, and the median over trials of each cost at the first evaluation
+  that did. Trials that did not reach it count as infinite.
   """
   rows = []
   by = ["sampler", "batch_size"]
@@ -179,19 +160,14 @@ def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
 def cost_table(
   results: Sequence[Mapping[str, Any]], reach: pd.DataFrame
 ) -> pd.DataFrame:
-  """Returns the costs of each sampler, and when scoring pays for itself.
+  """Returns a row per result: its costs, and when scoring pays for itself.
 
-  Args:
-    results: of `tables.read_results`.
-    reach: of `reach_table`.
-
-  Returns:
-    A row per sampler. `flops_ratio` is the FLOPs per example over the
-    baseline's, NaN if unknown. `level` is the highest level of `reach` that
-    the sampler and its baseline both reach, and `saved_seconds` the baseline's
-    time to it minus the sampler's. `payback_runs` is the number of runs in
-    which that saves the seconds of scoring: infinite if none are saved, NaN
-    if nothing was scored or no level is reached by both.
+  `flops_ratio` is the FLOPs per example over the baseline's, NaN if unknown.
+  `level` is the highest level of a `reach_table` that the sampler and its
+  baseline both reach, `saved_seconds` the baseline's time to it minus the
+  sampler's. `payback_runs` is the number of runs in which that saves the
+  seconds of scoring: infinite if none are saved, NaN if nothing was scored or
+  no level is reached by both.
   """
   columns = ("train_seconds", "compile_seconds", "scoring_seconds")
   # Per example, because a baseline may have another batch size.

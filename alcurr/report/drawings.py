@@ -102,13 +102,7 @@ def shown_classes(gallery: Gallery) -> list[int]:
 def drawings_table(
   gallery: Gallery, kinds: Sequence[str], labels: Sequence[int]
 ) -> pd.DataFrame:
-  """Returns class, kind, place, index and difficulty of some examples.
-
-  Args:
-    gallery: of the experiment.
-    kinds: of `of_class`.
-    labels: of `shown_classes`.
-  """
+  """Returns class, kind, place, index and difficulty of some examples."""
   rows = [
     {
       "class": gallery.info["class_names"][label],

@@ -6,17 +6,18 @@ of each factor. Two cells that differ in a single factor are a matched pair.
 
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from alcurr.core import files
-from alcurr.report import formatting, tables
-from alcurr.report.layout import Section
+from alcurr.report import tables
 
-_COLUMNS = ("factor", "level", "instead of", "where", "pairs", "effect, points")
-_TEXT = (
+_COLUMNS = (
+  *("factor", "level", "instead of", "where", "pairs"),
+  *("effect, points", "low", "high"),
+)
+TEXT = (
   "Each sampler is a cell of a factorial design; two cells that differ in one "
   "factor only are a pair. A cell's lead is its test top-1 minus that of its "
   "baseline, uniform sampling with the same model and batch size. An effect "
@@ -32,33 +33,9 @@ _TEXT = (
 Cells = Mapping[str, Mapping[str, str]]  # sampler -> factor -> level
 
 
-class Contrast(NamedTuple):
-  """A level compared with the first of its factor."""
-
-  factor: str
-  level: str
-  first: str
-  where: str  # "" or "<other factor>=<level>"
-  pairs: list[tuple[str, str]]  # samplers of the level and of the first
-
-
-def _pairs(
-  cells: Cells, factor: str, level: str, first: str
-) -> list[tuple[str, str]]:
-  """Returns the cells of two levels that agree in every other factor."""
-  return [
-    (name, other)
-    for name, cell in cells.items()
-    for other, matched in cells.items()
-    if cell.get(factor) == level
-    and matched.get(factor) == first
-    and {**cell, factor: ""} == {**matched, factor: ""}
-  ]
-
-
 def contrasts(
   cells: Cells, levels: Mapping[str, list[str]]
-) -> Iterator[Contrast]:
+) -> Iterator[tuple[tuple[str, ...], list[tuple[str, str]]]]:
   """Yields every level against the first of its factor, where cells match.
 
   First over all pairs, then within each level of each other factor on which
@@ -67,18 +44,28 @@ def contrasts(
   Args:
     cells: to compare.
     levels: of each factor; the others are compared with the first.
+
+  Yields:
+    (factor, level, first level, "" or "<other factor>=<level>"), and the pairs
+    of cells, of the level and of the first.
   """
   for factor, (first, *rest) in levels.items():
     for level in rest:
-      pairs = _pairs(cells, factor, level, first)
+      pairs = [
+        (name, other)
+        for name, cell in cells.items()
+        for other, matched in cells.items()
+        if cell.get(factor) == level
+        and matched.get(factor) == first
+        and {**cell, factor: ""} == {**matched, factor: ""}
+      ]
       if pairs:
-        yield Contrast(factor, level, first, "", pairs)
+        yield (factor, level, first, ""), pairs
       for other in (f for f in levels if f != factor):
         for value in levels[other]:
           within = [p for p in pairs if cells[p[0]].get(other) == value]
           if 0 < len(within) < len(pairs):
-            where = f"{other}={value}"
-            yield Contrast(factor, level, first, where, within)
+            yield (factor, level, first, f"{other}={value}"), within
 
 
 def effects_table(workdir: pathlib.Path) -> pd.DataFrame:
@@ -108,22 +95,12 @@ def effects_table(workdir: pathlib.Path) -> pd.DataFrame:
     top1 = tables.per_example(workdir, name)["top1"]
     lead[name] = (top1 - base).astype(np.float32)
   rows = []
-  for contrast in contrasts(cells, levels):
+  for contrast, pairs in contrasts(cells, levels):
     # A running sum of whole numbers, exact in float32.
-    total = np.zeros_like(lead[contrast.pairs[0][0]])
-    for name, other in contrast.pairs:
+    total = np.zeros_like(lead[pairs[0][0]])
+    for name, other in pairs:
       total += lead[name]
       total -= lead[other]
-    interval = tables.paired_bootstrap(total / len(contrast.pairs))
-    points = (100 * x for x in interval)
-    rows.append((*contrast[:4], len(contrast.pairs), *points))
-  return pd.DataFrame(rows, columns=[*_COLUMNS, "low", "high"])
-
-
-def section(workdir: pathlib.Path) -> Section | None:
-  """Returns the table with its explanation; None if it is empty."""
-  table = effects_table(workdir)
-  if table.empty:
-    return None
-  text = formatting.any_table(table)
-  return Section("Effects of the factors", _TEXT, "effects", table, text)
+    interval = tables.paired_bootstrap(total / len(pairs))
+    rows.append((*contrast, len(pairs), *(100 * x for x in interval)))
+  return pd.DataFrame(rows, columns=_COLUMNS)

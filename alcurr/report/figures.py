@@ -23,13 +23,7 @@ class ArmLabels(NamedTuple):
 def arm_labels(
   partition: str | None, num_arms: int, gallery: Gallery | None
 ) -> ArmLabels:
-  """Labels the arms of a partition, as far as the gallery knows it.
-
-  Args:
-    partition: the sampler's `spec.arm_partition`.
-    num_arms: K.
-    gallery: of the experiment.
-  """
+  """Labels the K arms of a sampler's `spec.arm_partition`."""
   if partition is None:
     return ArmLabels()
   if partition == "label":
@@ -82,11 +76,7 @@ def learning_curves(
 
 
 def loss_curves(losses: pd.DataFrame) -> Figure:
-  """Draws training and valid loss, a panel per sampler.
-
-  Args:
-    losses: of `paper_figures.losses`.
-  """
+  """Draws training and valid loss of `paper.losses`, a panel per sampler."""
   groups = list(losses.groupby("sampler", sort=False))
   columns = min(4, len(groups))
   rows = -(-len(groups) // columns)
@@ -109,13 +99,7 @@ def loss_curves(losses: pd.DataFrame) -> Figure:
 def policy_map(
   policy: pd.DataFrame, title: str, arms: ArmLabels | None = None
 ) -> Figure:
-  """Draws the probability of each arm over training as a heat map.
-
-  Args:
-    policy: of `curves.policy_curve`, examples seen x arm.
-    title: of the figure.
-    arms: labels of the rows.
-  """
+  """Draws a `curves.policy_curve` as a heat map, an arm per row."""
   arms = arms or ArmLabels()
   grid = policy.to_numpy().T  # [K, T]
   num_arms = len(grid)
@@ -133,9 +117,9 @@ def policy_map(
   most = max(grid.max(), 2 / num_arms)
   mesh = axes[0].pcolormesh(x, y, grid, cmap="viridis", vmin=0, vmax=most)
   axes[0].set(title=plain(title), xlabel="examples seen", ylabel=arms.axis)
-  ticks = np.arange(1, num_arms + 1, -(-num_arms // (60 if arms.names else 12)))
-  names = [plain(arms.names[i - 1]) for i in ticks] if arms.names else ticks
-  axes[0].set_yticks(ticks, names)
+  ticks = range(1, num_arms + 1, -(-num_arms // (60 if arms.names else 12)))
+  names = arms.names or list(map(str, range(1, num_arms + 1)))
+  axes[0].set_yticks(ticks, [plain(names[tick - 1]) for tick in ticks])
   if strips:
     for k, strip in enumerate(strips, start=1):
       extent = (0, 1, k - 0.45, k + 0.45)

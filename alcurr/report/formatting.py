@@ -97,14 +97,9 @@ def terminal(table: pd.DataFrame) -> str:
 
 
 def combined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-  """Returns top-1 and its difference for each sampler of each experiment.
-
-  Args:
-    tables: summary.csv by experiment.
-  """
-  texts = [summary(table) for table in tables.values()]
-  text = pd.concat(texts, keys=tables, names=["experiment"])
-  text = text.reset_index("experiment")
+  """Returns top-1 of every sampler as text, given summary.csv by experiment."""
+  texts = {name: summary(table) for name, table in tables.items()}
+  text = pd.concat(texts, names=["experiment"]).reset_index("experiment")
   # A sampler's rows together, in the order in which samplers first appear.
   order = text["sampler"].drop_duplicates().tolist()
   text = text.sort_values(
@@ -115,7 +110,7 @@ def combined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def paper(table: pd.DataFrame) -> pd.DataFrame:
-  """Returns `paper_tables.paper_table` as text, accuracies in percent."""
+  """Returns `paper.table` as text, accuracies in percent."""
   shown = ("top-3 variance", "batch", "trials", "n test")
   text = summary(table)[["sampler", *shown, "top-3 difference, 95 %"]]
   text.insert(1, "paper: top-3 %", table["paper_top3"].map(percent))

@@ -15,12 +15,7 @@ from alcurr.report.style import BAND_ALPHA, Style
 
 
 def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
-  """Draws accuracy against cost; buttons choose the accuracy and the cost.
-
-  Args:
-    means: of `curves.mean_curves`.
-    looks: by sampler.
-  """
+  """Draws `curves.mean_curves`; buttons choose the accuracy and the cost."""
   known = [cost for cost in COSTS if means[cost].notna().any()]
   # Two traces for each sampler: its line, then the outline of its band.
   x = {cost: [] for cost in known}

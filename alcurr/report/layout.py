@@ -20,7 +20,7 @@ class Section(NamedTuple):
   text: str  # one paragraph
   stem: str  # of its files under figures/
   data: pd.DataFrame  # written as figures/<stem>.csv
-  table: pd.DataFrame | None = None  # shown, all cells text
+  table: pd.DataFrame | None = None  # shown; by default `data`, if no figure
   figure: Figure | None = None  # written as figures/<stem>.png
   chart: go.Figure | None = None  # shown instead of the PNG
 
@@ -43,8 +43,8 @@ def to_html(section: Section, paths: list[pathlib.Path], name: str) -> str:
   """Returns a section's figure as HTML, or "" if it has none.
 
   Args:
-    section: whose files have been written.
-    paths: of `write_files`.
+    section: of the page.
+    paths: its files, as `write_files` returned them.
     name: id of the figure in the page.
   """
   if section.chart is not None:

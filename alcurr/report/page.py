@@ -124,12 +124,15 @@ def _view(
   views = []
   for i, section in enumerate(sections.make_sections(workdir, summary)):
     paths = layout.write_files(workdir, section)
+    table = section.table
+    if table is None and section.figure is None:
+      table = formatting.any_table(section.data)
     views.append(
       {
         "id": f"{prefix}-{i}",
         "title": section.title,
         "text": section.text,
-        "table": section.table,
+        "table": table,
         "figure": layout.to_html(section, paths, f"{prefix}-{i}-figure"),
         "links": {path.name: _link(path, out) for path in paths},
       }
@@ -152,10 +155,6 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
   """Returns what ran: budget, model, data, trials, device, versions, date."""
   results = tables.read_results(workdir)
   environments = [result.get("environment") or {} for result in results]
-  versions = dict.fromkeys(
-    ", ".join(f"{k} {v}" for k, v in e.items() if k not in ("device", "date"))
-    for e in environments
-  )
   trials = [
     (f"{result['sampler']}, trial {i}", trial)
     for result in results
@@ -177,7 +176,12 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     + f", {classes} classes" * bool(classes),
     "device": _unique(e.get("device") for e in environments),
     "date": _unique(e.get("date") for e in environments),
-    "versions": "; ".join(versions),
+    "versions": _unique(
+      f"{package} {version}"
+      for environment in environments
+      for package, version in environment.items()
+      if package not in ("device", "date")
+    ),
     "diverged": ", ".join(
       f"{name}: at step {trial['diverged_step']} ({trial['divergence_reason']})"
       for name, trial in trials

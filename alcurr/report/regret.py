@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from alcurr.core import files
-from alcurr.report import curves, formatting, tables
-from alcurr.report.layout import Section
+from alcurr.report import curves, tables
 
-_TEXT = (
+TEXT = (
   "The grid is {base} and {count} policies over the arms that are fixed in "
   "advance. Its member with the best mean top-1 on the valid pool at the end "
   "is the best fixed policy: {best}. All other columns are of the test pool. "
@@ -29,10 +28,9 @@ _TEXT = (
 
 
 def valid_top1(metrics: Mapping[str, pd.DataFrame]) -> dict[str, float]:
-  """Returns each sampler's mean top-1 on valid at its last evaluation.
+  """Returns mean top-1 on valid at the last evaluation.
 
-  Args:
-    metrics: of `curves.read_metrics`.
+  Of the samplers of `curves.read_metrics`.
   """
   means = {}
   for name, rows in metrics.items():
@@ -43,12 +41,7 @@ def valid_top1(metrics: Mapping[str, pd.DataFrame]) -> dict[str, float]:
 
 
 def points(difference: np.ndarray, name: str) -> dict[str, float]:
-  """Returns the mean of a paired difference [S, N] and its bounds, in points.
-
-  Args:
-    difference: of `tables.per_example`.
-    name: of the column; the bounds' are `<name>, low` and `<name>, high`.
-  """
+  """Returns the mean of a paired difference [S, N] in points, with bounds."""
   interval = tables.paired_bootstrap(difference)
   columns = (name, f"{name}, low", f"{name}, high")
   return dict(zip(columns, 100 * np.array(interval), strict=True))
@@ -102,12 +95,3 @@ def regret_table(workdir: pathlib.Path) -> pd.DataFrame:
   table = sort_by_test(rows)
   table.attrs = {"base": base, "best": best, "count": len(grid) - 1}
   return table
-
-
-def section(workdir: pathlib.Path) -> Section | None:
-  """Returns the table with its explanation; None if it is empty."""
-  table = regret_table(workdir)
-  if table.empty:
-    return None
-  title, text = "Regret to the best fixed policy", _TEXT.format(**table.attrs)
-  return Section(title, text, "regret", table, formatting.any_table(table))

@@ -197,10 +197,6 @@ def summary_table(
   Standard deviations are of the sample of trials. Differences are paired with
   the baseline and have the interval of `paired_bootstrap`. All ignore
   diverged trials, which `trials_diverged` counts.
-
-  Args:
-    workdir: of the experiment.
-    results: of `read_results`.
   """
   rows = []
   for result in results:

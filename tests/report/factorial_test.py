@@ -167,21 +167,12 @@ def test_samplers_outside_the_design_do_not_count(tmp_path):
 
 
 @pytest.mark.parametrize("factors", [None, {}])
-def test_without_factors_there_is_no_section(tmp_path, factors):
+def test_without_factors_there_are_no_effects(tmp_path, factors):
   _write(tmp_path, factors, {"a": _first(1), "b": _first(2)})
-  assert factorial.section(tmp_path) is None
   assert factorial.effects_table(tmp_path).empty
 
 
-def test_without_pairs_there_is_no_section(tmp_path):
+def test_without_pairs_there_are_no_effects(tmp_path):
   factors = {"a": {"x": "1", "y": "1"}, "b": {"x": "2", "y": "2"}}
   _write(tmp_path, factors, {"a": _first(1), "b": _first(2)})
-  assert factorial.section(tmp_path) is None
-
-
-def test_the_section_is_the_table(tmp_path):
-  right = {name: _first(_count(cell)) for name, cell in DESIGN.items()}
-  _write(tmp_path, DESIGN, right)
-  section = factorial.section(tmp_path)
-  assert section.stem == "effects"
-  assert section.data.equals(factorial.effects_table(tmp_path))
+  assert factorial.effects_table(tmp_path).empty

@@ -16,8 +16,6 @@ from toy_report import BANDIT, EVIL
 from alcurr.core.errors import UserError
 from alcurr.report import __main__ as main__
 from alcurr.report import page, sections
-from alcurr.report.formatting import any_table
-from alcurr.report.layout import Section
 
 
 class _Page(html.parser.HTMLParser):
@@ -146,12 +144,15 @@ def test_the_page_says_what_the_files_say(written):
 def test_optional_sections_are_shown(make_experiment, monkeypatch):
   workdir = make_experiment()
   table = pd.DataFrame({"sampler": [EVIL[0]], "regret": [1.23456789]})
-  section = Section("Regret", "A text.", "regret", table, any_table(table))
-  optional = (lambda workdir: section, lambda workdir: None)
+  optional = (
+    ("regret", "Regret", "A text.", lambda workdir: table),
+    ("none", "None", "Another text.", lambda workdir: pd.DataFrame()),
+  )
   monkeypatch.setattr(sections, "OPTIONAL", optional)
   page.write_report([workdir], workdir / "report.html")
   words = _Page((workdir / "report.html").read_text()).texts
   assert {"Regret", "A text.", EVIL[0], "1.235"} <= set(words)
+  assert "Another text." not in words
   data = pd.read_csv(workdir / "figures/regret.csv")
   assert data["regret"].tolist() == pytest.approx([1.23456789], rel=1e-5)
 

@@ -116,11 +116,10 @@ def test_a_sampler_that_is_always_right_has_the_whole_regret(tmp_path):
   assert table.loc["bandit", columns].tolist() == [100, 100, 100]
 
 
-def test_the_section_names_the_best_fixed_policy(workdir):
-  section = regret.section(workdir)
-  assert "hard" in section.text
-  assert section.stem == "regret"
-  assert section.data.equals(regret.regret_table(workdir))
+def test_the_text_names_the_best_fixed_policy(workdir):
+  attributes = regret.regret_table(workdir).attrs
+  assert attributes == {"base": "uniform", "best": "hard", "count": 2}
+  assert "hard" in regret.TEXT.format(**attributes)
 
 
 def test_unknown_flops_are_nan(workdir):
@@ -131,12 +130,11 @@ def test_unknown_flops_are_nan(workdir):
   assert math.isnan(table.loc["bandit", "FLOPs per step"])
 
 
-def test_without_a_finished_grid_there_is_no_section(workdir):
+def test_without_a_finished_grid_there_is_no_regret(workdir):
   (workdir / "runs" / "easy" / "result.json").unlink()
-  assert regret.section(workdir) is None
   assert regret.regret_table(workdir).empty
   _config(workdir, {"uniform": {"name": "uniform"}})
-  assert regret.section(workdir) is None
+  assert regret.regret_table(workdir).empty
 
 
 def test_an_unfinished_sampler_outside_the_grid_is_omitted(workdir):

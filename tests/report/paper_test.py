@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from alcurr.report import figures, paper_figures
+from alcurr.report import figures, paper
 from alcurr.report.gallery import read_gallery
 
 
@@ -15,7 +15,7 @@ def _means(sizes):
 def test_a_figure_for_each_batch_size_and_one_of_exploration():
   config = {"paper": {"exploration": ["u", "full"]}}
   means = _means({"u": 512, "u_32": 32, "full": 512, "b": 512})
-  groups = paper_figures.curve_groups(config, means)
+  groups = paper.curve_groups(config, means)
   assert {stem: names for stem, (_, names) in groups.items()} == {
     "learning_curves_512": ["u", "full", "b"],
     "learning_curves_32": ["u_32"],
@@ -28,7 +28,7 @@ def test_a_figure_for_each_batch_size_and_one_of_exploration():
 
 @pytest.mark.parametrize("config", [{}, {"paper": {"exploration": ["u", "x"]}}])
 def test_no_figure_of_samplers_that_have_not_finished(config):
-  groups = paper_figures.curve_groups(config, _means({"u": 64, "b": 64}))
+  groups = paper.curve_groups(config, _means({"u": 64, "b": 64}))
   assert list(groups) == ["learning_curves"]
   title, names = groups["learning_curves"]
   assert names == ["u", "b"]
@@ -45,7 +45,7 @@ def test_losses_are_of_the_samplers_that_the_config_names():
     }
   )
   config = {"paper": {"losses": ["c"]}}
-  assert paper_figures.losses(config, logs).to_dict("records") == [
+  assert paper.losses(config, logs).to_dict("records") == [
     {
       "sampler": "c",
       "examples_seen": 32,
@@ -53,7 +53,7 @@ def test_losses_are_of_the_samplers_that_the_config_names():
       "valid_loss": 8.0,
     }
   ]
-  everyone = paper_figures.losses({}, logs)
+  everyone = paper.losses({}, logs)
   assert everyone["train_loss"].tolist() == [1.5, 3.5]
 
 
