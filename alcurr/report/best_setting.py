@@ -39,7 +39,7 @@ def _two_sided(means: np.ndarray) -> float:
   return min(2 * (beyond + 1) / (len(means) + 1), 1.0)
 
 
-def best_setting_table(workdir: pathlib.Path) -> pd.DataFrame:
+def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns a row per sampler whose settings have all finished, best first.
 
   Returns:

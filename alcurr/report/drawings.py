@@ -104,18 +104,16 @@ def drawings_table(
 ) -> pd.DataFrame:
   """Returns class, kind, place, index and difficulty of some examples."""
   rows = [
-    {
-      "class": gallery.info["class_names"][label],
-      "kind": kind,
-      "place": place,
-      "index": int(gallery.index[position]),
-      "difficulty": float(gallery.difficulty[position]),
-    }
+    (gallery.info["class_names"][label], kind, place, position)
     for label in labels
     for kind in kinds
     for place, position in enumerate(of_class(gallery, label)[kind])
   ]
-  return pd.DataFrame(rows)
+  table = pd.DataFrame(rows, columns=["class", "kind", "place", "position"])
+  position = table.pop("position")
+  return table.assign(
+    index=gallery.index[position], difficulty=gallery.difficulty[position]
+  )
 
 
 def draw_classes(

@@ -68,7 +68,7 @@ def contrasts(
             yield (factor, level, first, f"{other}={value}"), within
 
 
-def effects_table(workdir: pathlib.Path) -> pd.DataFrame:
+def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns the mean difference in lead over each contrast's pairs, in points.
 
   A sampler's lead is its test top-1 minus that of its own baseline, since a

@@ -1,5 +1,6 @@
 """report.html: experiments as one page that works offline."""
 
+import base64
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ from markupsafe import Markup
 
 from alcurr.core import files
 from alcurr.core.errors import UserError
-from alcurr.report import formatting, layout, sections, tables
+from alcurr.report import formatting, interactive, sections, tables
 from alcurr.report.gallery import read_gallery
 
 
@@ -123,7 +124,7 @@ def _view(
   """Writes an experiment's figures; returns what the template shows of it."""
   views = []
   for i, section in enumerate(sections.make_sections(workdir, summary)):
-    paths = layout.write_files(workdir, section)
+    paths = _write_files(workdir, section)
     table = section.table
     if table is None and section.figure is None:
       table = formatting.any_table(section.data)
@@ -133,7 +134,7 @@ def _view(
         "title": section.title,
         "text": section.text,
         "table": table,
-        "figure": layout.to_html(section, paths, f"{prefix}-{i}-figure"),
+        "figure": _figure(section, paths, f"{prefix}-{i}-figure"),
         "links": {path.name: _link(path, out) for path in paths},
       }
     )
@@ -144,6 +145,35 @@ def _view(
     "sections": views,
     "config": json.dumps(config, indent=2, ensure_ascii=False),
   }
+
+
+def _write_files(
+  workdir: pathlib.Path, section: sections.Section
+) -> list[pathlib.Path]:
+  """Writes figures/<stem>.png, if there is a figure, and figures/<stem>.csv."""
+  csv = workdir / "figures" / f"{section.stem}.csv"
+  csv.parent.mkdir(exist_ok=True)
+  tables.write_csv(csv, section.data)
+  if section.figure is None:
+    return [csv]
+  png = csv.with_suffix(".png")
+  files.write_file(
+    png, lambda file: section.figure.savefig(file, format="png", dpi=120)
+  )
+  return [png, csv]
+
+
+def _figure(
+  section: sections.Section, paths: list[pathlib.Path], name: str
+) -> str:
+  """Returns the figure of a section as HTML, or ""."""
+  if section.chart is not None:
+    return Markup(interactive.to_html(section.chart, name))
+  if section.figure is None:
+    return ""
+  source = base64.b64encode(paths[0].read_bytes()).decode()
+  image = Markup('<img alt="{}" src="data:image/png;base64,{}">')
+  return image.format(section.title, source)
 
 
 def _link(path: pathlib.Path, out: pathlib.Path) -> str:

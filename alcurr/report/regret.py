@@ -62,7 +62,7 @@ def _grid(workdir: pathlib.Path, finished: set[str]) -> list[str]:
   return grid if members and set(grid) <= finished else []
 
 
-def regret_table(workdir: pathlib.Path) -> pd.DataFrame:
+def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns a row per finished sampler, by descending top-1 on test.
 
   The reference is the member of the grid with the best mean top-1 on valid at

@@ -2,9 +2,11 @@
 
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
 
 from alcurr.core import files
 from alcurr.report import (
@@ -20,30 +22,14 @@ from alcurr.report import (
   tables,
 )
 from alcurr.report.gallery import read_gallery
-from alcurr.report.layout import Section
 from alcurr.report.style import styles
 
-# Tables for some experiments only: (stem, title, text, (workdir) -> table).
-OPTIONAL = (
-  (
-    "best_setting",
-    "Each sampler at its best setting",
-    best_setting.TEXT,
-    best_setting.best_setting_table,
-  ),
-  (
-    "regret",
-    "Regret to the best fixed policy",
-    regret.TEXT,
-    regret.regret_table,
-  ),
-  (
-    "effects",
-    "Effects of the factors",
-    factorial.TEXT,
-    factorial.effects_table,
-  ),
-)
+# Tables for some experiments only: stem -> (title, module).
+OPTIONAL = {
+  "best_setting": ("Each sampler at its best setting", best_setting),
+  "regret": ("Regret to the best fixed policy", regret),
+  "effects": ("Effects of the factors", factorial),
+}
 
 _SUMMARY = (
   "Accuracy on the test pool in percent: mean ± sample standard deviation over "
@@ -88,16 +74,28 @@ _REACH = (
 )
 
 
+class Section(NamedTuple):
+  """A titled part of the page: text, then a figure, a table, or both."""
+
+  title: str
+  text: str  # one paragraph
+  stem: str  # of its files under figures/
+  data: pd.DataFrame  # written as figures/<stem>.csv
+  table: pd.DataFrame | None = None  # shown; by default `data`, if no figure
+  figure: Figure | None = None  # written as figures/<stem>.png
+  chart: go.Figure | None = None  # shown instead of the PNG
+
+
 def make_sections(
   workdir: pathlib.Path, summary: pd.DataFrame
 ) -> Iterator[Section]:
   """Yields the sections of an experiment, given its summary.csv."""
   config = files.read_json(workdir / "config.json")
   yield from _accuracies(workdir, config, summary)
-  for stem, title, text, make_table in OPTIONAL:
-    table = make_table(workdir)
+  for stem, (title, module) in OPTIONAL.items():
+    table = module.make_table(workdir)
     if not table.empty:
-      yield Section(title, text.format(**table.attrs), stem, table)
+      yield Section(title, module.TEXT.format(**table.attrs), stem, table)
   logs = curves.read_logs(workdir)
   if not logs.empty:
     yield from _curves(workdir, config, logs)

@@ -28,20 +28,17 @@ class Interval(NamedTuple):
   high: float
 
 
-def paired_bootstrap(
-  difference: np.ndarray, resamples: int = 2000, seed: int = 0
-) -> Interval:
+def paired_bootstrap(difference: np.ndarray, resamples: int = 2000) -> Interval:
   """Returns the mean of paired differences and its 95 % interval.
 
   Args:
     difference: [S, N], between the same trials and the same examples. Trials
       that are NaN are ignored; if all are, so is the interval.
     resamples: number of bootstrap resamples.
-    seed: of the resampling.
   """
   if not len(finite_trials(difference)):
     return Interval(math.nan, math.nan, math.nan)
-  means = resampled_means(difference, resamples, seed)
+  means = resampled_means(difference, resamples)
   low, high = np.quantile(means, [0.025, 0.975])
   return Interval(mean(difference), float(low), float(high))
 
@@ -58,7 +55,7 @@ def mean(values: np.ndarray) -> float:
 
 
 def resampled_means(
-  difference: np.ndarray, resamples: int = 2000, seed: int = 0
+  difference: np.ndarray, resamples: int = 2000
 ) -> np.ndarray:
   """Returns the means of bootstrap resamples of paired differences.
 
@@ -69,11 +66,10 @@ def resampled_means(
   Args:
     difference: [S, N], with at least one finite trial; others are ignored.
     resamples: R, the length of the result.
-    seed: of the resampling.
   """
   difference = finite_trials(difference).astype(np.float32)
   num_trials, num_examples = difference.shape
-  example, trial = _resample_counts(num_trials, num_examples, resamples, seed)
+  example, trial = _resample_counts(num_trials, num_examples, resamples)
   by_trial = np.concatenate(
     [
       # In blocks: as floats the counts are four times as large.
@@ -86,10 +82,10 @@ def resampled_means(
 
 @functools.lru_cache(maxsize=2)  # the same for all samplers of an experiment
 def _resample_counts(
-  num_trials: int, num_examples: int, resamples: int, seed: int
+  num_trials: int, num_examples: int, resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Counts each example [R, N] and each trial [R, S] in each resample."""
-  rng = np.random.default_rng(seed)
+  rng = np.random.default_rng(0)
   counts = []
   for size in (num_examples, num_trials):
     draws = (rng.integers(size, size=size) for _ in range(resamples))

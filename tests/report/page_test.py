@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 import urllib.parse
 
 import pandas as pd
@@ -144,10 +145,13 @@ def test_the_page_says_what_the_files_say(written):
 def test_optional_sections_are_shown(make_experiment, monkeypatch):
   workdir = make_experiment()
   table = pd.DataFrame({"sampler": [EVIL[0]], "regret": [1.23456789]})
-  optional = (
-    ("regret", "Regret", "A text.", lambda workdir: table),
-    ("none", "None", "Another text.", lambda workdir: pd.DataFrame()),
-  )
+  optional = {
+    stem: (title, types.SimpleNamespace(TEXT=text, make_table=make_table))
+    for stem, title, text, make_table in (
+      ("regret", "Regret", "A text.", lambda workdir: table),
+      ("none", "None", "Another text.", lambda workdir: pd.DataFrame()),
+    )
+  }
   monkeypatch.setattr(sections, "OPTIONAL", optional)
   page.write_report([workdir], workdir / "report.html")
   words = _Page((workdir / "report.html").read_text()).texts
