@@ -73,12 +73,8 @@ def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
     log[column] = metrics[column].astype(float)  # a chunk may have no loss
   log["flops"] = log["step"] * (result["flops_per_step"] or math.nan)
   log["seconds"] = metrics["train_seconds"]
-  for metric in METRICS:
-    log[metric] = [
-      valid[metric] if isinstance(valid, dict) else math.nan
-      for valid in metrics["valid"]
-    ]
-  return log
+  valid = [v if isinstance(v, dict) else {} for v in metrics["valid"]]
+  return log.join(pd.DataFrame(valid).reindex(columns=list(METRICS)))
 
 
 def read_logs(workdir: pathlib.Path) -> pd.DataFrame:

@@ -11,18 +11,18 @@ from alcurr.report.style import plain
 
 
 def montage(image: np.ndarray, columns: int) -> np.ndarray:
-  """Arranges images in rows, each with a white border of one pixel.
+  """Arranges images in rows, each with a white border; gaps are white.
 
   Args:
     image: [n, h, w, C] uint8; C = 1 is ink on black, shown as ink on white.
     columns: images in a row.
 
   Returns:
-    [rows * (h + 2), columns * (w + 2), 3] uint8.
+    [rows * (h + 2), columns * (w + 2), 3] uint8, of at least one row.
   """
   if image.shape[-1] == 1:
     image = np.repeat(255 - image, 3, axis=-1)
-  rows = -(-len(image) // columns)
+  rows = max(1, -(-len(image) // columns))
   blank = np.full((rows * columns - len(image), *image.shape[1:]), 255)
   tiles = np.concatenate([image, blank.astype(np.uint8)])
   border = ((0, 0), (1, 1), (1, 1), (0, 0))
@@ -42,14 +42,10 @@ def arm_strips(
   arms = gallery.info["partitions"].get(partition) if gallery else None
   if arms is None or len(arms["drawings"]) != num_arms:
     return None
-  strips = []
-  for positions in arms["drawings"]:
-    image = np.zeros((count, *gallery.image.shape[1:]), np.uint8)
-    if image.shape[-1] == 3:
-      image[:] = 255  # an arm of fewer examples is padded with white
-    image[: len(positions[:count])] = gallery.image[positions[:count]]
-    strips.append(montage(image, count))
-  return strips
+  return [
+    montage(gallery.image[positions[:count]], count)
+    for positions in arms["drawings"]
+  ]
 
 
 def difficulty_table(gallery: Gallery) -> pd.DataFrame:
@@ -69,13 +65,11 @@ def difficulty_table(gallery: Gallery) -> pd.DataFrame:
 
 def difficulty_by_class(table: pd.DataFrame) -> Figure:
   """Draws a box plot of `difficulty_table`."""
-  keys = {"med": "q50", "q1": "q25", "q3": "q75", "mean": "mean"}
-  keys |= {"whislo": "q05", "whishi": "q95"}
-  boxes = [
-    {"label": plain(row["class"]), "fliers": []}
-    | {key: row[column] for key, column in keys.items()}
-    for row in table.to_dict("records")
-  ]
+  quantiles = {"q05": "whislo", "q25": "q1", "q50": "med"}
+  quantiles |= {"q75": "q3", "q95": "whishi"}
+  boxes = table.rename(columns=quantiles).to_dict("records")
+  for box in boxes:
+    box |= {"label": plain(box["class"]), "fliers": []}
   size = (7, 1.5 + 0.2 * len(boxes))
   figure = Figure(figsize=size, layout="constrained")
   axis = figure.subplots()

@@ -55,10 +55,8 @@ def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     plotly_js=Markup(plotly.offline.get_plotlyjs()),
     combined=combined,
     views=[
-      _view(workdir, summary, f"e{i}", out) | {"name": names[i]}
-      for i, (workdir, summary) in enumerate(
-        zip(workdirs, summaries, strict=True)
-      )
+      _view(workdir, summaries[i], f"e{i}", out) | {"name": names[i]}
+      for i, workdir in enumerate(workdirs)
     ],
   )
   out.parent.mkdir(parents=True, exist_ok=True)
@@ -72,30 +70,24 @@ def check_experiment(workdir: pathlib.Path) -> None:
     UserError: it is not an experiment, has no finished run, or lacks files of
       a finished run or its baseline.
   """
-  if not workdir.is_dir():
-    raise UserError("missing", str(workdir), "there is no such folder")
   path = workdir / "config.json"
-  try:
-    known = {"samplers", "baseline"} <= set(files.read_json(path))
-  except (OSError, ValueError, TypeError):
-    known = False
-  if not known:
+  config = (path.exists() and files.read_record(path)) or {}
+  if not {"samplers", "baseline"} <= config.keys():
     text = "expected the config.json of an experiment"
     raise UserError("missing", str(workdir), text)
-  baselines = {
-    r["sampler"]: r["baseline"] for r in tables.read_results(workdir)
-  }
-  if not baselines:
+  results = tables.read_results(workdir)
+  finished = {result["sampler"] for result in results}
+  if not finished:
     raise UserError("missing", str(workdir), "no sampler has finished yet")
-  for name, baseline in baselines.items():
+  for result in results:
+    name, baseline = result["sampler"], result["baseline"]
+    if baseline not in finished:
+      text = f"{baseline}, the baseline of {name}, has not finished yet"
+      raise UserError("missing", str(workdir), text)
     for file in ("metrics.jsonl", "test.npz"):
       path = workdir / "runs" / name / file
       if not path.exists():
-        text = f"the file is gone, although {name} has finished"
-        raise UserError("missing", str(path), text)
-    if baseline not in baselines:
-      text = f"{baseline}, the baseline of {name}, has not finished yet"
-      raise UserError("missing", str(workdir), text)
+        raise UserError("missing", str(path), f"{name} finished with this file")
 
 
 def read_summary(workdir: pathlib.Path) -> pd.DataFrame:

@@ -54,14 +54,6 @@ def sort_by_test(rows: list[dict[str, Any]]) -> pd.DataFrame:
   )
 
 
-def _grid(workdir: pathlib.Path, finished: set[str]) -> list[str]:
-  """Returns the grid, the baseline first; empty until all has finished."""
-  config = files.read_json(workdir / "config.json")
-  base, members = config["baseline"], config.get("grid") or []
-  grid = [base, *(name for name in members if name != base)]
-  return grid if members and set(grid) <= finished else []
-
-
 def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns a row per finished sampler, by descending top-1 on test.
 
@@ -70,12 +62,13 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   the sampler's. Accuracies are in percent, differences in points, with the
   interval of `tables.paired_bootstrap`. Empty without a finished grid.
   """
+  config = files.read_json(workdir / "config.json")
   results = {r["sampler"]: r for r in tables.read_results(workdir)}
-  grid = _grid(workdir, set(results))
-  if not grid:
+  base, members = config["baseline"], config.get("grid") or []
+  grid = [base, *(name for name in members if name != base)]
+  if not members or not set(grid) <= results.keys():
     return pd.DataFrame()
   valid = valid_top1(curves.read_metrics(workdir))
-  base = grid[0]
   best = max(grid, key=lambda name: valid.get(name, -math.inf))
   top1 = {name: tables.per_example(workdir, name)["top1"] for name in results}
   flops = {n: r["flops_per_step"] or math.nan for n, r in results.items()}
