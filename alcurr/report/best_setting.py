@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from alcurr.core import files
-from alcurr.report import curves, regret, tables
+from alcurr.report import regret, tables
 
 TEXT = (
   "Every sampler was run at the same settings. The table has the setting with "
@@ -42,18 +42,17 @@ def _two_sided(means: np.ndarray) -> float:
 def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns a row per sampler whose settings have all finished, best first.
 
-  Returns:
-    The setting with the best mean top-1 on valid at the end of its runs, its
-    test top-1 in percent, and its difference in points to the baseline at its
-    own best setting, with the interval of `tables.paired_bootstrap`.
-    `at an end` is "yes" if the setting is the first or last of three or more.
-    Empty if the config has no `best_setting`.
+  The setting is the one with the best mean top-1 on valid at the end of its
+  runs. Test top-1 is in percent, its difference to the baseline at its own
+  best setting in points, with the interval of `tables.paired_bootstrap`.
+  `at an end` is "yes" for the first or last of three or more settings. Empty
+  if the config has no `best_setting`.
   """
   config = files.read_json(workdir / "config.json")
   settings = config.get("best_setting") or {}
   finished = {result["sampler"] for result in tables.read_results(workdir)}
   # Settings all of whose trials diverged have finished but cannot be the best.
-  valid = regret.valid_top1(curves.read_metrics(workdir)) if settings else {}
+  valid = regret.valid_top1(workdir) if settings else {}
   best = {
     sampler: max((run for run in runs if run in valid), key=valid.get)
     for sampler, runs in settings.items()

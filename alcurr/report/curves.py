@@ -56,15 +56,11 @@ def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
 
 
 def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
-  """Returns a sampler's log with its costs, a row per chunk and trial.
+  """Returns a sampler's log of `read_metrics`, joined with its result.json.
 
-  Args:
-    metrics: the sampler's rows, of `read_metrics`.
-    result: the sampler's result.json.
-
-  Returns:
-    sampler, batch_size, trial, step, COSTS (of this trial's training so far),
-    train_loss, EXPOSURE, and METRICS on valid (NaN between the evaluations).
+  A row per chunk and trial: sampler, batch_size, trial, step, COSTS (of this
+  trial's training so far), train_loss, EXPOSURE, and METRICS on valid (NaN
+  between the evaluations).
   """
   log = metrics[["trial", "step", "examples_seen"]].copy()
   log.insert(0, "sampler", result["sampler"])

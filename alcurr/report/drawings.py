@@ -32,22 +32,6 @@ def montage(image: np.ndarray, columns: int) -> np.ndarray:
   return grid.reshape(rows * height, columns * width, 3)
 
 
-def arm_strips(
-  gallery: Gallery | None, partition: str, num_arms: int, count: int = 4
-) -> list[np.ndarray] | None:
-  """Returns a picture of up to `count` examples for each arm of a partition.
-
-  None unless the gallery holds a partition of that name with `num_arms` arms.
-  """
-  arms = gallery.info["partitions"].get(partition) if gallery else None
-  if arms is None or len(arms["drawings"]) != num_arms:
-    return None
-  return [
-    montage(gallery.image[positions[:count]], count)
-    for positions in arms["drawings"]
-  ]
-
-
 def difficulty_table(gallery: Gallery) -> pd.DataFrame:
   """Returns class, count, quantiles and mean of difficulty; easiest first.
 

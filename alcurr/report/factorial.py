@@ -74,10 +74,8 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   A sampler's lead is its test top-1 minus that of its own baseline, since a
   norm or a batch size changes both. Only finished samplers count. The interval
   is that of `tables.paired_bootstrap` for the per-example difference, averaged
-  over the pairs. Cells are not resampled.
-
-  Returns:
-    A row per contrast, in the order of `contrasts`; empty without a design.
+  over the pairs. Cells are not resampled. A row per contrast; empty without a
+  design.
   """
   config = files.read_json(workdir / "config.json")
   results = tables.read_results(workdir)

@@ -24,14 +24,15 @@ def arm_labels(
   partition: str | None, num_arms: int, gallery: Gallery | None
 ) -> ArmLabels:
   """Labels the K arms of a sampler's `spec.arm_partition`."""
-  if partition is None:
-    return ArmLabels()
   if partition == "label":
     names = gallery.info["class_names"] if gallery else []
-    names = list(names) if len(names) == num_arms else None
-    return ArmLabels(None, names, "class")
-  strips = drawings.arm_strips(gallery, partition, num_arms)
-  scored = partition.startswith("difficulty")
+    return ArmLabels(None, names if len(names) == num_arms else None, "class")
+  arms = gallery.info["partitions"].get(partition) if gallery else None
+  strips = None
+  if arms and len(arms["drawings"]) == num_arms:
+    images = [gallery.image[positions[:4]] for positions in arms["drawings"]]
+    strips = [drawings.montage(image, columns=4) for image in images]
+  scored = partition is not None and partition.startswith("difficulty")
   return ArmLabels(strips, None, "arm (1: easiest)" if scored else "arm")
 
 

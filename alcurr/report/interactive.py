@@ -46,10 +46,9 @@ def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
     }
     traces += [line, band]
   figure = go.Figure()
-  for trace, first_x, first_y in zip(
-    traces, x[known[0]], y["top1"], strict=True
-  ):
-    figure.add_scatter(x=first_x, y=first_y, **trace)
+  points = zip(x[known[0]], y["top1"], strict=True)
+  for trace, (trace_x, trace_y) in zip(traces, points, strict=True):
+    figure.add_scatter(x=trace_x, y=trace_y, **trace)
   figure.update_layout(
     updatemenus=[
       _buttons({COSTS[cost]: x[cost] for cost in known}, "x", 0),

@@ -187,12 +187,11 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
   classes = len(gallery.info["class_names"]) if gallery else 0
   waiting = sorted(set(config["samplers"]) - {r["sampler"] for r in results})
   status = f"not finished: {', '.join(waiting)}" if waiting else "all finished"
-  equal_flops = config.get("budget_basis") == "flops"
   rows = {
     "samplers": f"{len(results)}, {status}",
     "trials": _unique(str(len(result["trials"])) for result in results),
     "budget": f"{config.get('budget', formatting.NONE)} per trial"
-    + ", at equal FLOPs" * equal_flops,
+    + ", at equal FLOPs" * (config.get("budget_basis") == "flops"),
     "model": _unique(_models(config)),
     "data": " ".join(filter(None, (data.get("source"), data.get("dir"))))
     + f", {classes} classes" * bool(classes),

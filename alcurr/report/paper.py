@@ -37,14 +37,8 @@ def table(
 ) -> pd.DataFrame:
   """Returns the rows of summary.csv that the paper has too, in its order.
 
-  Args:
-    workdir: of the experiment.
-    summary: its summary.csv.
-    numbers: the paper's top-3 in [0, 1] by sampler.
-
-  Returns:
-    The columns of summary.csv, the paper's as `paper_top3`, and `low` and
-    `high`, the 95 % bounds of our mean over trials and test examples.
+  With the paper's `numbers`, top-3 in [0, 1] by sampler, as `paper_top3`, and
+  `low` and `high`, the 95 % bounds of our mean over trials and test examples.
   """
   names = [name for name in numbers if name in set(summary["sampler"])]
   intervals = [

@@ -6,7 +6,6 @@ configs/headroom.py.
 
 import math
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,15 +26,12 @@ TEXT = (
 )
 
 
-def valid_top1(metrics: Mapping[str, pd.DataFrame]) -> dict[str, float]:
-  """Returns mean top-1 on valid at the last evaluation.
-
-  Of the samplers of `curves.read_metrics`.
-  """
+def valid_top1(workdir: pathlib.Path) -> dict[str, float]:
+  """Returns mean top-1 on valid at the last evaluation, by sampler."""
   means = {}
-  for name, rows in metrics.items():
-    evaluated = rows[rows["valid"].map(lambda valid: isinstance(valid, dict))]
-    last = evaluated.sort_values("step").groupby("trial")["valid"].last()
+  for name, rows in curves.read_metrics(workdir).items():
+    evaluated = rows.dropna(subset="valid").sort_values("step")
+    last = evaluated.groupby("trial")["valid"].last()
     means[name] = float(np.mean([valid["top1"] for valid in last]))
   return means
 
@@ -68,7 +64,7 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   grid = [base, *(name for name in members if name != base)]
   if not members or not set(grid) <= results.keys():
     return pd.DataFrame()
-  valid = valid_top1(curves.read_metrics(workdir))
+  valid = valid_top1(workdir)
   best = max(grid, key=lambda name: valid.get(name, -math.inf))
   top1 = {name: tables.per_example(workdir, name)["top1"] for name in results}
   flops = {n: r["flops_per_step"] or math.nan for n, r in results.items()}

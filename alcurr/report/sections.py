@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -56,10 +56,9 @@ _LOSSES = (
 )
 _EXPOSURE = (
   "The share of the training pool that has been trained on at least once, and "
-  "the effective sample size: the number of examples which, drawn equally "
-  "often, would be spread as widely over the pool (Kish, 1965: the square of "
-  "the sum of the examples' counts over the sum of their squares). It falls "
-  "if a sampler no longer draws what it has seen. "
+  "the effective sample size (Kish, 1965: the square of the sum of the "
+  "examples' counts over the sum of their squares). It is the number of "
+  "examples which, drawn equally often, would be spread as widely. "
 )
 _COSTS = (
   "FLOPs per example are relative to the baseline's. Seconds saved are the "
@@ -105,7 +104,7 @@ def make_sections(
 
 
 def _accuracies(
-  workdir: pathlib.Path, config: dict[str, Any], summary: pd.DataFrame
+  workdir: pathlib.Path, config: paper.Config, summary: pd.DataFrame
 ) -> Iterator[Section]:
   text = _SUMMARY
   if summary.get("trials_diverged", pd.Series()).any():
@@ -120,7 +119,7 @@ def _accuracies(
 
 
 def _curves(
-  workdir: pathlib.Path, config: dict[str, Any], logs: pd.DataFrame
+  workdir: pathlib.Path, config: paper.Config, logs: pd.DataFrame
 ) -> Iterator[Section]:
   """Yields learning curves, accuracy against cost, losses and exposure."""
   looks = styles(curves.read_metrics(workdir))
@@ -152,7 +151,7 @@ def _curves(
 
 
 def _costs(
-  workdir: pathlib.Path, config: dict[str, Any], logs: pd.DataFrame
+  workdir: pathlib.Path, config: paper.Config, logs: pd.DataFrame
 ) -> Iterator[Section]:
   reach = curves.reach_table(logs, curves.thresholds(config))
   costs = curves.cost_table(tables.read_results(workdir), reach)
@@ -162,9 +161,7 @@ def _costs(
   yield Section(title, _REACH, "reach", reach, table)
 
 
-def _policies(
-  workdir: pathlib.Path, config: dict[str, Any]
-) -> Iterator[Section]:
+def _policies(workdir: pathlib.Path, config: paper.Config) -> Iterator[Section]:
   """Yields a heat map of each policy that changed."""
   gallery = read_gallery(workdir)
   for name, policy in curves.changing_policies(workdir).items():
@@ -175,8 +172,7 @@ def _policies(
       text += " Next to each row: random examples of its arm."
     yield Section(
       paper.title(config, f"Policy of {name}", 8),
-      text
-      + " Next to each row: random examples of its arm." * bool(arms.strips),
+      text,
       f"policy_{name}",
       policy.stack().rename("probability").reset_index(),
       figure=figures.policy_map(policy, name, arms),
@@ -184,7 +180,7 @@ def _policies(
 
 
 def _difficulty(
-  workdir: pathlib.Path, config: dict[str, Any]
+  workdir: pathlib.Path, config: paper.Config
 ) -> Iterator[Section]:
   """Yields examples by difficulty, and difficulty by class."""
   gallery = read_gallery(workdir)

@@ -44,7 +44,7 @@ def paired_bootstrap(difference: np.ndarray, resamples: int = 2000) -> Interval:
 
 
 def finite_trials(values: np.ndarray) -> np.ndarray:
-  """Returns the trials of [S, N] that are finite: those that converged."""
+  """Returns the trials of [S, N] that did not diverge."""
   return values[np.isfinite(values).all(1)]
 
 
@@ -86,14 +86,14 @@ def _resample_counts(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Counts each example [R, N] and each trial [R, S] in each resample."""
   rng = np.random.default_rng(0)
-  counts = []
-  for size in (num_examples, num_trials):
+
+  def count(size: int) -> np.ndarray:
     draws = (rng.integers(size, size=size) for _ in range(resamples))
     # An example is in a resample once on average, and never 255 times.
-    counts.append(
-      np.stack([np.bincount(d, minlength=size).astype(np.uint8) for d in draws])
-    )
-  return counts[0], counts[1]
+    counts = (np.bincount(draw, minlength=size) for draw in draws)
+    return np.stack([number.astype(np.uint8) for number in counts])
+
+  return count(num_examples), count(num_trials)
 
 
 def sampler_names(workdir: pathlib.Path) -> list[str]:
@@ -123,13 +123,9 @@ def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
     if path.exists():
       result = files.read_record(path)
       if result is None or result.get("sampler") != name:
-        raise UserError(
-          "damaged",
-          str(path),
-          f"expected the result of {name}; delete the file to repeat the run",
-        )
-      result["baseline"] = result.get("baseline") or baseline
-      results.append(result)
+        text = f"expected the result of {name}; delete it to repeat the run"
+        raise UserError("damaged", str(path), text)
+      results.append({"baseline": baseline} | result)
   return results
 
 
