@@ -10,7 +10,7 @@ from alcurr.core import cli
 from alcurr.core.errors import FaultError
 from alcurr.experiments import preemption, runner
 from alcurr.experiments.config import build, loader
-from alcurr.report import tables
+from alcurr.report import formatting, tables
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment's config.", lock_config=True
@@ -40,9 +40,9 @@ def _run() -> None:
   with signals.watched():
     logging.info("jax %s on %s.", jax.__version__, jax.devices())
     summary = runner.run(_CONFIG.value, workdir, _PROFILE.value, signals)
-  print(tables.render(summary))
+  print(formatting.terminal(summary))
   print(f"\nTables, logs and figures: {workdir}")
-  if failed := tables.failed(summary):
+  if failed := tables.diverged_samplers(summary):
     text = "every trial diverged; results.csv has the steps"
     raise FaultError("diverged", ", ".join(failed), text)
 

@@ -110,7 +110,7 @@ def get_config(text: str | None = None) -> ConfigDict:
     config.samplers[name] = {"name": "uniform", "replacement": False}
     config.samplers[name].run = _run(norm, batch_size)
   config.baseline = next(iter(config.samplers))
-  # For the report: the factors, and the level of each factor in each cell.
+  # For the report: the levels of each factor, and each sampler's levels.
   config.factors = ConfigDict(
     {factor: tuple(map(str, levels)) for factor, levels in factors.items()}
   )

@@ -90,7 +90,7 @@ def get_config(text: str | None = None) -> ConfigDict:
   config.baseline = _name("uniform", rates[0])
   config.samplers = ConfigDict()
   # For the report: the runs among which each sampler's rate is chosen.
-  config.tuned = ConfigDict()
+  config.best_setting = ConfigDict()
   for name, sampler in _samplers(chosen["batch"], warmup=100).items():
     runs = []
     for rate in rates:
@@ -103,5 +103,5 @@ def get_config(text: str | None = None) -> ConfigDict:
         }
       )
       runs.append(run)
-    config.tuned[name] = tuple(runs)
+    config.best_setting[name] = tuple(runs)
   return config

@@ -125,14 +125,14 @@ def test_an_argument_of_the_ablation_fixes_a_factor():
 def test_every_sampler_is_tuned_over_the_same_rates():
   config = honest.get_config("rates=0.02 1e-3 1.5e-3 0.001")
   rates = [0.001, 0.0015, 0.02]
-  for runs in config.tuned.values():
+  for runs in config.best_setting.values():
     each = [build.run_config(config, name) for name in runs]
     assert [run.optimizer.learning_rate for run in each] == rates
     assert len({run.baseline for run in each}) == len(rates)
   assert config.baseline == "uniform-lr1e-03"
   names = ("uniform-lr1e-03", "uniform-lr15e-04", "uniform-lr2e-02")
-  assert config.tuned.uniform == names
-  assert len(config.samplers) == len(config.tuned) * len(rates)
+  assert config.best_setting.uniform == names
+  assert len(config.samplers) == len(config.best_setting) * len(rates)
   for text in ("rates=fast", "rates="):
     with pytest.raises(ValueError, match="rates"):
       honest.get_config(text)

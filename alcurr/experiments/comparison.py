@@ -22,16 +22,12 @@ from alcurr.core.specs import nearest
 from alcurr.data import arrays
 from alcurr.experiments import runner, temporary_registrations
 from alcurr.experiments.config import build, defaults
-from alcurr.report import curves, figures, page, paper_figures
+from alcurr.report import curves, figures, page, tables
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 
 # The panels of `plot_curves`, where they are measured.
-_PANELS = {
-  "top1": "top-1 accuracy",
-  "top3": "top-3 accuracy",
-  "loss": "loss",
-}
+_PANELS = curves.ACCURACIES | {"loss": "loss on valid"}
 
 
 class Comparison:
@@ -60,15 +56,11 @@ class Comparison:
 
   def plot_curves(self) -> Figure:
     """Plots the metrics on the valid split against the examples seen."""
-    metrics = curves.read_metrics(self.workdir)
-    rows = [
-      set(valid)
-      for table in metrics.values()
-      for valid in table["valid"]
-      if isinstance(valid, dict)
-    ]
-    panels = [p for p in _PANELS.items() if all(p[0] in row for row in rows)]
-    return figures.learning_curves(metrics, tuple(panels), styles(metrics))
+    means = self.curves
+    panels = {m: label for m, label in _PANELS.items() if m in means}
+    return figures.learning_curves(
+      means, styles(means["sampler"].unique()), panels
+    )
 
   def plot_policy(self, name: str) -> Figure:
     """Plots the probability of each arm over a sampler's run.
@@ -88,8 +80,9 @@ class Comparison:
       raise UserError("unsupported", "name", f"{name} does not draw from arms")
     policy = curves.policy_curve(metrics[name])
     gallery = read_gallery(self.workdir)
-    looks = paper_figures.arms_of(self.workdir, name, policy.shape[1], gallery)
-    return figures.policy_map(policy, name, looks)
+    partition = tables.arm_partition(self.workdir, name)
+    arms = figures.arm_labels(partition, policy.shape[1], gallery)
+    return figures.policy_map(policy, name, arms)
 
   def report(self, path: str | pathlib.Path) -> None:
     """Writes the report: one HTML page, which works offline."""

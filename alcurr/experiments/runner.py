@@ -112,7 +112,7 @@ def _run(
       )
       # A killed process may not have sent the last rows.
       logger.replay(name)
-  summary = tables.write_tables(workdir, config.baseline)
+  summary = tables.write_tables(workdir)
   page.write_report([workdir], workdir / "report.html")
   logger.report()
   return summary

@@ -1,1 +1,13 @@
-"""Tables and figures, made from what the runs left on disk alone."""
+"""Tables, figures and the page, made from the files of finished runs alone."""
+
+from alcurr.report.curves import mean_curves, read_logs
+from alcurr.report.page import write_report
+from alcurr.report.tables import paired_bootstrap, read_results
+
+__all__ = [
+  "mean_curves",
+  "paired_bootstrap",
+  "read_logs",
+  "read_results",
+  "write_report",
+]

@@ -1,6 +1,5 @@
 """python -m alcurr.report DIR [DIR ...] [--out FILE]"""
 
-import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -10,11 +9,12 @@ from alcurr.core.errors import UserError
 from alcurr.report import page
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
+def _report(argv: Sequence[str]) -> None:
+  """Writes the page that the arguments describe."""
   parser = cli.Parser(
     prog="python -m alcurr.report",
     description="Rebuilds an experiment's figures and report.html from its "
-    "files alone; of several experiments, one page that compares them.",
+    "files. Several experiments are compared on one page.",
   )
   parser.add_argument(
     "workdirs",
@@ -27,18 +27,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     "--out",
     metavar="FILE",
     type=pathlib.Path,
-    help="the page; default DIR/report.html, ./report.html of several",
+    help="the page; by default DIR/report.html, or ./report.html for several",
   )
-  return parser.parse_args(argv)
-
-
-def _report(argv: Sequence[str]) -> None:
-  args = parse(argv)
-  alone = len(args.workdirs) == 1
-  folder = args.workdirs[0] if alone else pathlib.Path()
+  args = parser.parse_args(argv)
+  several = len(args.workdirs) > 1
+  folder = pathlib.Path() if several else args.workdirs[0]
   out = args.out or folder / "report.html"
   if out.is_dir():
-    raise UserError(f"--out {out} is a folder; name a file.")
+    raise UserError("argument", "--out", f"expected a file, {out} is a folder")
   page.write_report(args.workdirs, out)
   print(out)
 

@@ -1,7 +1,4 @@
-"""Tidy tables from the logs: curves, times to an accuracy, costs.
-
-Everything is read from metrics.jsonl and result.json; nothing is trained.
-"""
+"""Tables from metrics.jsonl and result.json: curves, policies, costs."""
 
 import json
 import math
@@ -12,135 +9,98 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.report import tables
+from alcurr.report.tables import METRICS
 
-METRICS = ("top1", "top3", "map3", "loss")
-# What a curve can be drawn against, and its name on an axis.
+# Columns of the tables below, with the labels of their axes.
 COSTS = {
   "examples_seen": "examples seen",
   "flops": "FLOPs of training",
   "seconds": "seconds of training",
 }
-# How much of the pool a trial has seen, and its name on an axis.
-SEEN = {
-  "coverage": "share of the training pool that was seen",
+ACCURACIES = {
+  "top1": "top-1 accuracy on valid",
+  "top3": "top-3 accuracy on valid",
+}
+EXPOSURE = {
+  "coverage": "share of the training pool seen",
   "effective_sample_size": "effective sample size, examples",
 }
-# Where an experiment names none: top-1 accuracies on the valid pool.
+# Top-1 accuracies on the valid pool, for experiments that set none.
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
-  """The rows of each finished sampler's metrics.jsonl, the baseline's first.
+  """Returns metrics.jsonl of each finished sampler, the baseline's first.
 
-  Trials that went wrong are left out, and samplers of which no row is left.
+  Without diverged trials, and without samplers all of whose trials diverged.
+
+  Raises:
+    UserError: a file that is not lines of JSON.
   """
   metrics = {}
   for result in tables.read_results(workdir):
     path = workdir / "runs" / result["sampler"] / "metrics.jsonl"
-    if path.exists():
-      try:
-        with path.open(encoding="utf-8") as file:
-          rows = [json.loads(line) for line in file]
-      except (ValueError, RecursionError) as error:
-        raise UserError(
-          f"{path} is damaged ({error}); delete the folder it is in, and that "
-          "run is done again."
-        ) from error
-      wrong = tables.wrong_trials(result)
-      rows = [row for row in rows if row["trial"] not in wrong]
-      if rows:
-        metrics[result["sampler"]] = pd.DataFrame(rows)
+    try:
+      with path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    except (ValueError, RecursionError) as error:
+      text = f"{error}; delete its folder to repeat the run"
+      raise UserError("damaged", str(path), text) from error
+    diverged = tables.diverged_trials(result)
+    rows = [row for row in rows if row["trial"] not in diverged]
+    if rows:
+      metrics[result["sampler"]] = pd.DataFrame(rows)
   return metrics
 
 
-def read_baselines(workdir: pathlib.Path) -> dict[str, str]:
-  """The sampler that each finished sampler is compared with."""
-  common = files.read_json(workdir / "config.json")["baseline"]
-  return {
-    result["sampler"]: result.get("baseline") or common
-    for result in tables.read_results(workdir)
-  }
-
-
-def thresholds(config: Mapping[str, Any]) -> list[float]:
-  """The top-1 accuracies whose times are reported, rising."""
-  named = str(config.get("thresholds") or "").replace(",", " ").split()
-  return sorted({float(word) for word in named} or set(THRESHOLDS))
-
-
 def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
-  """A sampler's log with its costs, a row per chunk and trial.
+  """Returns a sampler's log of `read_metrics`, joined with its result.json.
 
-  Args:
-    metrics: the sampler's rows, of `read_metrics`.
-    result: the sampler's result.json.
-
-  Returns:
-    sampler, batch_size, trial, step, examples_seen, flops and seconds (of this
-    trial's training so far), train_loss, the SEEN of the pool, and the METRICS
-    on the valid pool, NaN where it was not evaluated.
+  A row per chunk and trial: sampler, batch_size, trial, step, COSTS (of this
+  trial's training so far), train_loss, EXPOSURE, and METRICS on valid (NaN
+  between the evaluations).
   """
   log = metrics[["trial", "step", "examples_seen"]].copy()
-  # An older log does not tell what was seen; a chunk may have no loss.
-  for column in ("train_loss", *SEEN):
-    log[column] = metrics.get(column, math.nan)
-    log[column] = log[column].astype(float)
   log.insert(0, "sampler", result["sampler"])
   log.insert(1, "batch_size", result["batch_size"])
-  flops, seconds = result["flops_per_step"], result["train_seconds"]
-  log["flops"] = log["step"] * (math.nan if flops is None else flops)
-  # An older log has no clock of its own: then every step took the same.
-  log["seconds"] = log["step"] / result["steps"] * seconds
-  if "train_seconds" in metrics:
-    log["seconds"] = metrics["train_seconds"].fillna(log["seconds"])
-  for metric in METRICS:
-    log[metric] = [
-      valid[metric] if isinstance(valid, dict) else math.nan
-      for valid in metrics["valid"]
-    ]
-  return log
+  for column in ("train_loss", *EXPOSURE):
+    log[column] = metrics[column].astype(float)  # a chunk may have no loss
+  log["flops"] = log["step"] * (result["flops_per_step"] or math.nan)
+  log["seconds"] = metrics["train_seconds"]
+  valid = [v if isinstance(v, dict) else {} for v in metrics["valid"]]
+  return log.join(pd.DataFrame(valid).reindex(columns=list(METRICS)))
 
 
 def read_logs(workdir: pathlib.Path) -> pd.DataFrame:
-  """The `tidy_log` of every sampler in `read_metrics`, one below the other."""
+  """Returns the `tidy_log` of every sampler in `read_metrics`, concatenated."""
+  results = {r["sampler"]: r for r in tables.read_results(workdir)}
   metrics = read_metrics(workdir)
-  logs = [
-    tidy_log(metrics[result["sampler"]], result)
-    for result in tables.read_results(workdir)
-    if result["sampler"] in metrics
-  ]
+  logs = [tidy_log(rows, results[name]) for name, rows in metrics.items()]
   return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
 
 
 def mean_curves(
-  logs: pd.DataFrame, metrics: Sequence[str] = ("top1", "top3")
+  logs: pd.DataFrame, metrics: Sequence[str] = tuple(ACCURACIES)
 ) -> pd.DataFrame:
-  """Mean and sample standard deviation over trials, at each evaluation.
+  """Returns means over trials of `read_logs`, a row per evaluation.
 
-  Args:
-    logs: of `read_logs`.
-    metrics: columns of `logs`, each of which gives `<metric>` and
-      `<metric>_std` (NaN of a single trial).
+  Columns: sampler, batch_size, step, COSTS, trials, and for each of `metrics`
+  its mean and `<metric>_std`, the sample's (NaN for a single trial).
   """
-  evaluated = logs.dropna(subset=list(metrics))
-  columns = {
-    "examples_seen": ("examples_seen", "first"),
-    "flops": ("flops", "first"),
-    "seconds": ("seconds", "mean"),
-    "trials": ("trial", "nunique"),
-  }
+  columns = {cost: (cost, "first") for cost in COSTS}
+  columns |= {"seconds": ("seconds", "mean"), "trials": ("trial", "nunique")}
   for metric in metrics:
     columns[metric] = (metric, "mean")
     columns[f"{metric}_std"] = (metric, "std")
-  by = ["sampler", "batch_size", "step"]
-  return evaluated.groupby(by, sort=False).agg(**columns).reset_index()
+  evaluated = logs.dropna(subset=list(metrics))
+  groups = evaluated.groupby(["sampler", "batch_size", "step"], sort=False)
+  return groups.agg(**columns).reset_index()
 
 
 def policy_curve(metrics: pd.DataFrame) -> pd.DataFrame:
-  """The mean policy over trials: examples_seen x arm (from 1)."""
+  """Returns the mean policy over trials: examples_seen x arm (from 1)."""
   policy = metrics.groupby("examples_seen")["policy"].agg(
     lambda rows: np.mean(np.stack(rows), axis=0)
   )
@@ -149,118 +109,85 @@ def policy_curve(metrics: pd.DataFrame) -> pd.DataFrame:
   return pd.DataFrame(grid, index=policy.index, columns=arms)
 
 
-def moving_policies(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
-  """The `policy_curve` of each sampler whose policy changed in its run."""
-  policies = {
-    name: policy_curve(metrics)
-    for name, metrics in read_metrics(workdir).items()
-    if "policy" in metrics
-  }
-  return {
-    name: policy
-    for name, policy in policies.items()
-    if np.ptp(policy.to_numpy(), axis=0).max() > 1e-6
-  }
+def changing_policies(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
+  """Returns the `policy_curve` of each sampler whose policy changed."""
+  policies = {}
+  for name, metrics in read_metrics(workdir).items():
+    if "policy" in metrics:
+      policy = policy_curve(metrics)
+      if np.ptp(policy.to_numpy(), axis=0).max() > 1e-6:
+        policies[name] = policy
+  return policies
+
+
+def thresholds(config: Mapping[str, Any]) -> list[float]:
+  """Returns the top-1 accuracies whose costs are reported, ascending."""
+  words = str(config.get("thresholds") or "").replace(",", " ").split()
+  return sorted({float(word) for word in words} or set(THRESHOLDS))
 
 
 def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
-  """What it took to reach each top-1 accuracy on the valid pool.
+  """Returns the cost of reaching each top-1 accuracy in [0, 1] on valid.
 
-  Args:
-    logs: of `read_logs`.
-    levels: accuracies in [0, 1].
-
-  Returns:
-    A row per sampler and level: in how many of the trials it was reached, and
-    the median over all trials of the cost at the first evaluation that
-    reached it. A trial that never did counts as infinite, so that the median
-    is infinite where fewer than more than half of the trials arrived.
+  From `read_logs`: a row per sampler and level, with how many of the trials
+  reached it, and the median over trials of each cost at the first evaluation
+  that did. Trials that did not reach it count as infinite.
   """
   rows = []
-  for (name, batch_size), log in logs.groupby(
-    ["sampler", "batch_size"], sort=False
-  ):
+  by = ["sampler", "batch_size"]
+  for keys, log in logs.groupby(by, sort=False):
     trials = log["trial"].nunique()
     for level in levels:
-      arrived = log[log["top1"] >= level].sort_values("step")
-      first = arrived.groupby("trial").first()
-      missing = [math.inf] * (trials - len(first))
-      rows.append(
-        {
-          "sampler": name,
-          "batch_size": batch_size,
-          "top1": level,
-          "reached": len(first),
-          "trials": trials,
-        }
-        | {cost: np.median([*first[cost], *missing]) for cost in COSTS}
-      )
+      reached = log[log["top1"] >= level].sort_values("step")
+      first = reached.groupby("trial").first()
+      row = dict(zip(by, keys, strict=True))
+      row |= {"top1": level, "reached": len(first), "trials": trials}
+      for cost in COSTS:
+        missing = [math.inf] * (trials - len(first))
+        row[cost] = np.median([*first[cost], *missing])
+      rows.append(row)
   return pd.DataFrame(rows)
 
 
 def cost_table(
-  results: Sequence[Mapping[str, Any]],
-  baselines: Mapping[str, str],
-  reach: pd.DataFrame,
+  results: Sequence[Mapping[str, Any]], reach: pd.DataFrame
 ) -> pd.DataFrame:
-  """What each sampler costs, and when its scoring has paid for itself.
+  """Returns a row per result: its costs, and when scoring pays for itself.
 
-  Args:
-    results: the samplers' result.json.
-    baselines: the sampler that each is compared with.
-    reach: of `reach_table`.
-
-  Returns:
-    A row per sampler. `saved_seconds` is the baseline's time to the highest
-    level of `reach` (`level`) that both reach, less the sampler's;
-    `payback_runs` is the number of runs in which that saves the seconds of
-    scoring: infinite where nothing is saved, NaN where nothing was scored or
-    no level is reached by both.
+  `flops_ratio` is the FLOPs per example over the baseline's, NaN if unknown.
+  `level` is the highest level of a `reach_table` that the sampler and its
+  baseline both reach, `saved_seconds` the baseline's time to it minus the
+  sampler's. `payback_runs` is the number of runs in which that saves the
+  seconds of scoring: infinite if none are saved, NaN if nothing was scored or
+  no level is reached by both.
   """
-  by_name = {result["sampler"]: result for result in results}
+  columns = ("train_seconds", "compile_seconds", "scoring_seconds")
+  # Per example, because a baseline may have another batch size.
+  flops = {
+    r["sampler"]: (r["flops_per_step"] or math.nan) / r["batch_size"]
+    for r in results
+  }
+  times = reach.pivot(index="top1", columns="sampler", values="seconds")
+  times = times.sort_index().reindex(columns=list(flops)).fillna(math.inf)
   rows = []
-  for name, result in by_name.items():
-    base = by_name.get(baselines[name])
-    level, saved = _saved_seconds(reach, name, baselines[name])
-    scoring = result["scoring_seconds"]
-    payback = math.nan
-    if scoring and not math.isnan(saved):
-      payback = scoring / saved if saved > 0 else math.inf
+  for result in results:
+    name, base = result["sampler"], result["baseline"]
+    level = saved = payback = math.nan
+    both = np.isfinite(times[[name, base]]).all(axis=1)
+    if name != base and both.any():
+      level = times.index[both][-1]
+      saved = times.loc[level, base] - times.loc[level, name]
+      if scoring := result["scoring_seconds"]:
+        payback = scoring / saved if saved > 0 else math.inf
     rows.append(
       {
         "sampler": name,
-        "baseline": baselines[name],
-        "train_seconds": result["train_seconds"],
-        "compile_seconds": result["compile_seconds"],
-        "scoring_seconds": scoring,
-        "flops_ratio": _ratio(result, base),
+        "baseline": base,
+        **{column: result[column] for column in columns},
+        "flops_ratio": flops[name] / flops[base],
         "level": level,
         "saved_seconds": saved,
         "payback_runs": payback,
       }
     )
   return pd.DataFrame(rows)
-
-
-def _ratio(result: Mapping[str, Any], base: Mapping[str, Any] | None) -> float:
-  """FLOPs of an example over the baseline's; NaN where either is unknown."""
-  if not (base and base["flops_per_step"] and result["flops_per_step"]):
-    return math.nan
-  # A baseline may have batches of another size.
-  mine, theirs = (r["flops_per_step"] / r["batch_size"] for r in (result, base))
-  return mine / theirs
-
-
-def _saved_seconds(
-  reach: pd.DataFrame, name: str, baseline: str
-) -> tuple[float, float]:
-  """(highest level that both reach, seconds saved there), or NaNs."""
-  if name == baseline:
-    return math.nan, math.nan
-  seconds = reach.pivot(index="top1", columns="sampler", values="seconds")
-  pair = seconds.reindex(columns=[name, baseline]).fillna(math.inf)
-  both = pair[np.isfinite(pair).all(axis=1)]
-  if both.empty:
-    return math.nan, math.nan
-  last = both.sort_index().iloc[-1]
-  return float(last.name), float(last[baseline] - last[name])

@@ -1,4 +1,4 @@
-"""The report's tables as a reader sees them: every cell a text."""
+"""Tables as text, for the report and for the terminal."""
 
 import math
 from collections.abc import Mapping
@@ -6,194 +6,172 @@ from typing import Any
 
 import pandas as pd
 
-from alcurr.report.tables import trials_in_words
-
 NONE = "-"
+_ACCURACIES = {"top1": "top-1", "top3": "top-3"}
+
+
+def number(value: float, form: str) -> str:
+  """Returns a formatted number, or a dash for NaN."""
+  return NONE if pd.isna(value) else format(value, form)
 
 
 def percent(value: float, sign: str = "") -> str:
-  """An accuracy in percent, or a dash where there is none."""
-  return NONE if pd.isna(value) else f"{100 * value:{sign}.2f}"
-
-
-def interval(mean: float, low: float, high: float, sign: str = "+") -> str:
-  """A mean with its bounds, in percent."""
-  if pd.isna(mean):
-    return NONE
-  bounds = f"[{percent(low, sign)}, {percent(high, sign)}]"
-  return f"{percent(mean, sign)} {bounds}"
+  """Returns a share in percent, or a dash for NaN."""
+  return number(100 * value, f"{sign}.2f")
 
 
 def seconds(value: float) -> str:
-  if pd.isna(value):
-    return NONE
-  return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
+  """Returns seconds with a decimal below 1000, or a dash for NaN."""
+  return number(value, ",.1f" if value < 1000 else ",.0f")
 
 
-def _spread(row: Mapping[str, Any], metric: str) -> str:
-  deviation = row[f"{metric}_std"]
-  tail = "" if pd.isna(deviation) else f" ± {percent(deviation)}"
-  return percent(row[metric]) + tail
+def trials(finished: int, diverged: int) -> str:
+  """Returns a number of trials: "3", or "2 of 3" if one diverged."""
+  total = f" of {finished + diverged:.0f}" if diverged else ""
+  return f"{finished:.0f}{total}"
 
 
-def _variance(value: float) -> str:
-  return NONE if pd.isna(value) else f"{value:.2e}"
-
-
-def difference(row: Mapping[str, Any], metric: str, is_base: bool) -> str:
-  """A row of summary.csv: the paired difference to its baseline."""
-  if is_base:
+def _difference(row: Mapping[str, Any], metric: str) -> str:
+  """Returns the paired difference to the baseline, with its interval."""
+  if row["sampler"] == row["baseline"]:
     return "baseline"
-  parts = (f"{metric}_{part}" for part in ("difference", "low", "high"))
-  return interval(*(row.get(part, math.nan) for part in parts))
+  mean, low, high = (
+    percent(row.get(f"{metric}_{part}", math.nan), "+")
+    for part in ("difference", "low", "high")
+  )
+  return NONE if mean == NONE else f"{mean} [{low}, {high}]"
 
 
-def summary(table: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
-  """summary.csv, accuracies in percent.
+def _baseline(row: Mapping[str, Any]) -> str:
+  return NONE if row["sampler"] == row["baseline"] else row["baseline"]
 
-  Args:
-    table: summary.csv.
-    baselines: the sampler that each is compared with.
-  """
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+  """Returns summary.csv as text, accuracies in percent."""
   rows = []
   for row in table.to_dict("records"):
-    name = row["sampler"]
-    base = baselines[name]
-    cell = {
-      "sampler": name,
+    cells = {
+      "sampler": row["sampler"],
       "batch": f"{row['batch_size']:.0f}",
-      "trials": trials_in_words(row),
+      "trials": trials(row["trials"], row.get("trials_diverged", 0)),
       "n test": f"{row['test_examples']:.0f}",
     }
-    for metric, label in (("top1", "top-1"), ("top3", "top-3")):
-      cell[f"{label} %"] = _spread(row, metric)
-      cell[f"{label} difference, 95 %"] = difference(row, metric, name == base)
-    cell["compared with"] = NONE if name == base else base
-    cell["loss"] = NONE if pd.isna(row["loss"]) else f"{row['loss']:.4f}"
-    for metric, label in (("top1", "top-1"), ("top3", "top-3")):
-      cell[f"{label} variance"] = _variance(row[f"{metric}_std"] ** 2)
-    rows.append(cell)
-  return pd.DataFrame(rows)
-
-
-def combined(
-  tables: Mapping[str, pd.DataFrame],
-  baselines: Mapping[str, Mapping[str, str]],
-) -> pd.DataFrame:
-  """Sampler x experiment: top-1 and its difference to the baseline there.
-
-  Args:
-    tables: summary.csv by experiment.
-    baselines: by experiment, the sampler that each is compared with.
-  """
-  rows = []
-  for experiment, table in tables.items():
-    for row in table.to_dict("records"):
-      name = row["sampler"]
-      base = baselines[experiment][name]
-      rows.append(
-        {
-          "sampler": name,
-          "experiment": experiment,
-          "trials": trials_in_words(row),
-          "top-1 %": _spread(row, "top1"),
-          "difference, 95 %": difference(row, "top1", name == base),
-          "compared with": NONE if name == base else base,
-        }
+    for metric, name in _ACCURACIES.items():
+      deviation = percent(row[f"{metric}_std"])
+      cells[f"{name} %"] = percent(row[metric]) + (
+        "" if deviation == NONE else f" ± {deviation}"
       )
-  # Samplers in the order in which they first appear, each one's together.
-  order = {name: i for i, name in enumerate(dict.fromkeys(_names(rows)))}
-  rows.sort(key=lambda row: order[row["sampler"]])
+      cells[f"{name} difference, 95 %"] = _difference(row, metric)
+    cells["compared with"] = _baseline(row)
+    cells["loss"] = number(row["loss"], ".4f")
+    for metric, name in _ACCURACIES.items():
+      cells[f"{name} variance"] = number(row[f"{metric}_std"] ** 2, ".2e")
+    rows.append(cells)
   return pd.DataFrame(rows)
 
 
-def _names(rows: list[dict[str, str]]) -> list[str]:
-  return [row["sampler"] for row in rows]
+def terminal(table: pd.DataFrame) -> str:
+  """Returns summary.csv as a text table, accuracies in percent."""
+  baselines = table["baseline"].unique()
+  base = baselines[0] if len(baselines) == 1 else "baseline"
+  # Per example, because a baseline may have another batch size.
+  flops = table["flops_per_step"].astype(float) / table["batch_size"]
+  by_name = dict(zip(table["sampler"], flops, strict=True))
+  ratio = flops / table["baseline"].map(by_name)
+  columns = ["sampler", "trials", "top-1 %", "top-3 %", "loss"]
+  if not table["trials_diverged"].any():
+    columns.remove("trials")
+  text = summary(table)
+  shown = text[columns].assign(
+    **{
+      f"{name} - {base}, 95 %": text[f"{name} difference, 95 %"]
+      for name in _ACCURACIES.values()
+    },
+    **{
+      "train s": table["train_seconds"].map("{:.1f}".format),
+      "scoring s": table["scoring_seconds"].map("{:.1f}".format),
+      "FLOPs": ratio.map("x {:.3f}".format),
+    },
+  )
+  return shown.to_string(index=False)
 
 
-def paper(table: pd.DataFrame, baselines: Mapping[str, str]) -> pd.DataFrame:
-  """A table of `paper.paper_table`, accuracies in percent."""
-  rows = []
-  for row in table.to_dict("records"):
-    name = row["sampler"]
-    parts = ("difference", "difference_low", "difference_high")
-    to_base = interval(*(row[part] for part in parts))
-    rows.append(
-      {
-        "sampler": name,
-        "paper: top-3 %": percent(row["paper_top3"]),
-        "ours: top-3 %": percent(row["top3"]),
-        "95 % of the mean": f"{percent(row['low'])} to {percent(row['high'])}",
-        "sample variance": _variance(row["top3_variance"]),
-        "batch": f"{row['batch_size']:.0f}",
-        "trials": trials_in_words(row),
-        "n test": f"{row['test_examples']:.0f}",
-        "difference to baseline, 95 %": (
-          "baseline" if name == baselines[name] else to_base
-        ),
-      }
-    )
-  return pd.DataFrame(rows)
+def combined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+  """Returns top-1 of every sampler as text, given summary.csv by experiment."""
+  texts = {name: summary(table) for name, table in tables.items()}
+  text = pd.concat(texts, names=["experiment"]).reset_index("experiment")
+  # A sampler's rows together, in the order in which samplers first appear.
+  order = text["sampler"].drop_duplicates().tolist()
+  text = text.sort_values(
+    "sampler", key=lambda names: names.map(order.index), kind="stable"
+  )
+  shown = ("top-1 %", "top-1 difference, 95 %", "compared with")
+  return text[["sampler", "experiment", "trials", *shown]]
+
+
+def paper(table: pd.DataFrame) -> pd.DataFrame:
+  """Returns `paper.table` as text, accuracies in percent."""
+  shown = ("top-3 variance", "batch", "trials", "n test")
+  text = summary(table)[["sampler", *shown, "top-3 difference, 95 %"]]
+  text.insert(1, "paper: top-3 %", table["paper_top3"].map(percent))
+  text.insert(2, "ours: top-3 %", table["top3"].map(percent))
+  bounds = table["low"].map(percent) + " to " + table["high"].map(percent)
+  text.insert(3, "95 % of the mean", bounds)
+  return text
 
 
 def reach(table: pd.DataFrame) -> pd.DataFrame:
-  """`curves.reach_table`, the samplers side by side at each accuracy."""
+  """Returns `curves.reach_table` as text, grouped by accuracy."""
   rows = []
-  ordered = table.sort_values("top1", kind="stable")
-  for row in ordered.to_dict("records"):
-    missed = math.isinf(row["examples_seen"])
-    flops = NONE if pd.isna(row["flops"]) else f"{row['flops']:.3g}"
+  table = table.sort_values("top1", kind="stable")
+  for row in table.to_dict("records"):
+    costs = {
+      "examples": f"{row['examples_seen']:,.0f}",
+      "FLOPs": number(row["flops"], ".3g"),
+      "seconds": seconds(row["seconds"]),
+    }
+    if math.isinf(row["examples_seen"]):
+      costs = dict.fromkeys(costs, "not reached")
     rows.append(
       {
         "sampler": row["sampler"],
         "valid top-1": f"{row['top1']:g}",
         "batch": str(row["batch_size"]),
         "trials that reached it": f"{row['reached']} of {row['trials']}",
-        "examples": "not reached" if missed else f"{row['examples_seen']:,.0f}",
-        "FLOPs": "not reached" if missed else flops,
-        "seconds": "not reached" if missed else seconds(row["seconds"]),
+        **costs,
       }
     )
   return pd.DataFrame(rows)
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
-  """`curves.cost_table` in words."""
+  """Returns `curves.cost_table` as text."""
   rows = []
   for row in table.to_dict("records"):
-    ratio = row["flops_ratio"]
-    is_base = row["sampler"] == row["baseline"]
-    saved = seconds(row["saved_seconds"])
-    at = "" if pd.isna(row["level"]) else f" at {row['level']:g}"
+    saved, payback = seconds(row["saved_seconds"]), f"{row['payback_runs']:.1f}"
+    if not pd.isna(row["level"]):
+      saved += f" at {row['level']:g}"
+    if not row["scoring_seconds"]:
+      payback = "nothing scored"
+    elif pd.isna(row["payback_runs"]):
+      payback = "no accuracy reached by both"
     rows.append(
       {
         "sampler": row["sampler"],
-        "train s a trial": seconds(row["train_seconds"]),
+        "train s per trial": seconds(row["train_seconds"]),
         "compile s": seconds(row["compile_seconds"]),
         "scoring s": seconds(row["scoring_seconds"]),
-        "FLOPs of a step": NONE if pd.isna(ratio) else f"x {ratio:.3f}",
-        "compared with": NONE if is_base else row["baseline"],
-        "seconds saved a run": "baseline" if is_base else f"{saved}{at}",
-        "runs to pay back scoring": _payback(row),
+        "FLOPs per example": number(row["flops_ratio"], ".3f"),
+        "compared with": _baseline(row),
+        "seconds saved per run": saved,
+        "runs to pay back scoring": payback.replace("inf", "never"),
       }
     )
   return pd.DataFrame(rows)
 
 
-def _payback(row: Mapping[str, Any]) -> str:
-  runs = row["payback_runs"]
-  if pd.isna(runs):
-    nothing = not row["scoring_seconds"]
-    return "nothing scored" if nothing else "no accuracy reached by both"
-  return "never" if math.isinf(runs) else f"{runs:.1f}"
-
-
 def any_table(table: pd.DataFrame) -> pd.DataFrame:
-  """A table of another module: numbers to four digits, the rest as it is."""
-  return table.map(_any_cell)
-
-
-def _any_cell(value: Any) -> str:
-  if isinstance(value, float):
-    return NONE if math.isnan(value) else f"{value:.4g}"
-  return NONE if value is None else str(value)
+  """Returns a table as text, with floats to four digits."""
+  return table.map(
+    lambda cell: number(cell, ".4g") if isinstance(cell, float) else str(cell)
+  )

@@ -1,7 +1,6 @@
-"""A few drawings of a pool and its difficulties, kept for the report.
+"""A few examples of a training pool and its difficulties, for the report.
 
-Written once by the experiment, while the pool is there; the report is then
-made from files alone.
+The experiment writes them while the pool is in memory.
 """
 
 import pathlib
@@ -14,15 +13,15 @@ import numpy as np
 from alcurr.core import files
 from alcurr.types import Array, Batch, Pool
 
-DRAWINGS = 8  # of each kind
-CLASSES = 6  # of which the drawings are kept
+EXAMPLES = 8  # of each kind
+CLASSES = 6  # with examples in the gallery
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 SIDE = 64  # most pixels of a thumbnail's side
-MAX_ARMS = 40  # of a partition whose drawings are kept
+MAX_ARMS = 40  # of a partition with examples in the gallery
 
 
 class Gallery(NamedTuple):
-  """n drawings, and where they belong; positions count from 0 in [n]."""
+  """n examples; positions in [n] count from 0."""
 
   image: np.ndarray  # [n, H, W, C] uint8, C is 1 or 3
   index: np.ndarray  # [n] int32, into the training pool
@@ -37,63 +36,73 @@ def write_gallery(
   gather: Callable[[Pool, Array], Batch],
   class_names: Sequence[str],
 ) -> None:
-  """Leaves gallery.npz and gallery.json of a training pool in a workdir.
+  """Writes gallery.npz and gallery.json of a training pool.
 
-  gallery.json holds `class_names`; `image_shape`, [H, W, C] as the models see
-  them; `classes`, a record for each: its `count` and, if the pool has been
-  scored, its `difficulty` (quantiles and mean); `partitions`, those of
-  pool.arms but "label", whose arms are the classes: for each arm its `size`,
-  `difficulty` (mean) and `drawings` (positions in gallery.npz, chosen at
-  random; none of more than 40 arms). Of a scored pool also `hardest` and
-  `easiest`, classes by median, and `drawings`: for some classes the positions
-  of their `least` and `most` informative drawings (the lowest and the highest
-  difficulty) and of `random` ones.
+  gallery.json has `class_names`; `image_shape`, [H, W, C] as the models see
+  it; for each of the `classes` its `count` and, in a scored pool, quantiles
+  and mean of its `difficulty`; `partitions` other than "label", whose arms are
+  the classes: for each arm its `size`, mean `difficulty`, and `drawings`
+  (random positions in gallery.npz; none if there are more than 40 arms). For
+  a scored pool also `hardest` and `easiest`, classes by median, and for some
+  classes the `drawings` of lowest (`least`) and highest (`most`) difficulty,
+  and `random` ones.
 
   Args:
     workdir: of the experiment.
     pool: N training examples; difficulties that are all zero are no scores.
-    gather: (pool, index [B]) -> Batch, which renders the drawings.
+    gather: (pool, index [B]) -> Batch.
     class_names: V names.
   """
   label = np.asarray(pool.label)
   difficulty = np.asarray(pool.scores["difficulty"])
   scored = bool(difficulty.any())
   rng = np.random.default_rng(0)
-  members = _members(label, len(class_names))
-  kept: dict[int, int] = {}  # pool index -> position
+  position: dict[int, int] = {}  # by pool index
 
-  def keep(index: np.ndarray) -> list[int]:
-    return [kept.setdefault(int(i), len(kept)) for i in index]
+  def add(index: np.ndarray) -> list[int]:
+    return [position.setdefault(int(i), len(position)) for i in index]
 
+  def add_random(index: np.ndarray) -> list[int]:
+    return add(rng.permutation(index)[:EXAMPLES])
+
+  counts = np.bincount(label, minlength=len(class_names))
+  classes = _split(np.argsort(label, kind="stable"), counts)
   info: dict[str, Any] = {
     "class_names": list(class_names),
-    "classes": [
-      {"count": len(mine)}
-      | ({"difficulty": _quantiles(difficulty[mine])} if scored else {})
-      for mine in members
-    ],
+    "classes": [{"count": len(index)} for index in classes],
     "partitions": {},
   }
-  for name in sorted(pool.partitions):
-    if name != "label":
-      info["partitions"][name] = _partition(pool, name, scored, rng, keep)
+  for name in sorted(pool.partitions.keys() - {"label"}):
+    part = jax.device_get(pool.partitions[name])
+    arms = _split(part.order, part.size)
+    few = len(arms) <= MAX_ARMS
+    info["partitions"][name] = {
+      "size": part.size,
+      "drawings": [add_random(arm) for arm in arms] if few else [],
+    }
+    if scored:
+      means = [_describe(difficulty[arm]).get("mean") for arm in arms]
+      info["partitions"][name]["difficulty"] = means
   if scored:
-    info |= _by_difficulty(members, difficulty, rng, keep)
-  index = np.fromiter(kept, np.int32, len(kept))
+    for record, index in zip(info["classes"], classes, strict=True):
+      record["difficulty"] = _describe(difficulty[index]) or None
+    info |= _by_difficulty(classes, difficulty, add, add_random)
+  index = np.fromiter(position, np.int32, len(position))
   one = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
   info["image_shape"] = one.image.shape[1:]
-  image = _thumbnails(pool, gather, index)
-  arrays = {"index": index, "label": label[index]}
-  arrays |= {"image": image, "difficulty": difficulty[index]}
-  files.write_file(
-    workdir / "gallery.npz",
-    lambda file: np.savez_compressed(file, **arrays),
-  )
+  arrays = {
+    "index": index,
+    "label": label[index],
+    "image": _thumbnails(pool, gather, index),
+    "difficulty": difficulty[index],
+  }
+  path = workdir / "gallery.npz"
+  files.write_file(path, lambda file: np.savez_compressed(file, **arrays))
   files.write_json(workdir / "gallery.json", info)
 
 
 def read_gallery(workdir: pathlib.Path) -> Gallery | None:
-  """The gallery of an experiment, or None where it has left none."""
+  """Returns the gallery of an experiment, or None if it has none."""
   path = workdir / "gallery.npz"
   if not (path.exists() and (workdir / "gallery.json").exists()):
     return None
@@ -103,103 +112,61 @@ def read_gallery(workdir: pathlib.Path) -> Gallery | None:
     return Gallery(*(file[name] for name in names), info)
 
 
-def _members(label: np.ndarray, num_classes: int) -> list[np.ndarray]:
-  """The examples of each class, rising."""
-  order = np.argsort(label, kind="stable")
-  ends = np.cumsum(np.bincount(label, minlength=num_classes))
-  return np.split(order, ends[:-1])
+def _split(order: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+  return np.split(order, np.cumsum(sizes)[:-1])
 
 
-def _quantiles(difficulty: np.ndarray) -> dict[str, float] | None:
+def _describe(difficulty: np.ndarray) -> dict[str, float]:
+  """Returns quantiles and mean; nothing of an empty class or arm."""
   if not len(difficulty):
-    return None
+    return {}
   values = np.quantile(difficulty, list(QUANTILES.values()))
   return dict(zip(QUANTILES, values.tolist(), strict=True)) | {
     "mean": float(difficulty.mean(dtype=np.float64))
   }
 
 
-def _some(rng: np.random.Generator, members: np.ndarray) -> np.ndarray:
-  return rng.permutation(members)[:DRAWINGS]
-
-
-def _partition(
-  pool: Pool,
-  name: str,
-  scored: bool,
-  rng: np.random.Generator,
-  keep: Callable[[np.ndarray], list[int]],
-) -> dict[str, list]:
-  """The arms of a partition: size, mean difficulty, and a few drawings."""
-  arms = jax.device_get(pool.partitions[name])
-  groups = [
-    arms.order[start : start + size]
-    for start, size in zip(arms.start, arms.size, strict=True)
-  ]
-  record = {
-    "size": [len(group) for group in groups],
-    "drawings": [],
-  }
-  if len(groups) <= MAX_ARMS:
-    record["drawings"] = [keep(_some(rng, group)) for group in groups]
-  if scored:
-    difficulty = np.asarray(pool.scores["difficulty"], np.float64)
-    record["difficulty"] = [
-      float(difficulty[group].mean()) if len(group) else None
-      for group in groups
-    ]
-  return record
-
-
 def _by_difficulty(
-  members: list[np.ndarray],
+  classes: list[np.ndarray],
   difficulty: np.ndarray,
-  rng: np.random.Generator,
-  keep: Callable[[np.ndarray], list[int]],
+  add: Callable[[np.ndarray], list[int]],
+  add_random: Callable[[np.ndarray], list[int]],
 ) -> dict[str, Any]:
-  """The hardest and easiest classes, and the drawings of some between."""
-  present = [i for i, mine in enumerate(members) if len(mine)]
-  by_median = sorted(present, key=lambda i: np.median(difficulty[members[i]]))
+  present = [i for i, index in enumerate(classes) if len(index)]
+  by_median = sorted(present, key=lambda i: np.median(difficulty[classes[i]]))
   places = np.linspace(len(by_median) - 1, 0, min(CLASSES, len(by_median)))
-  drawings = {}
+  examples = {}
   for place in places.round().astype(int):
-    mine = members[by_median[place]]
-    order = mine[np.argsort(difficulty[mine], kind="stable")]
-    drawings[str(by_median[place])] = {
-      "least": keep(order[:DRAWINGS]),
-      "most": keep(order[::-1][:DRAWINGS]),
-      "random": keep(_some(rng, mine)),
+    index = classes[by_median[place]]
+    order = index[np.argsort(difficulty[index], kind="stable")]
+    examples[str(by_median[place])] = {
+      "least": add(order[:EXAMPLES]),
+      "most": add(order[::-1][:EXAMPLES]),
+      "random": add_random(index),
     }
-  return {
-    "hardest": by_median[-1],
-    "easiest": by_median[0],
-    "drawings": drawings,
-  }
+  ends = {"hardest": by_median[-1], "easiest": by_median[0]}
+  return ends | {"drawings": examples}
 
 
 def _thumbnails(
   pool: Pool, gather: Callable[[Pool, Array], Batch], index: np.ndarray
 ) -> np.ndarray:
-  """The drawings at `index` [n] as the model sees them: [n, h, w, 1 or 3]."""
-  # One program for batches of one size; the last is filled up and cut.
-  size = 64
-  filled = np.resize(index, -(-len(index) // size) * size)
-  draw = jax.jit(lambda pool, index: gather(pool, index).image)
-  image = np.concatenate(
-    [np.asarray(draw(pool, part)) for part in filled.reshape(-1, size)]
-    or [np.asarray(draw(pool, np.zeros(size, np.int32)))]
-  )[: len(index)]
-  every = -(-max(image.shape[1:3]) // SIDE)
-  image = _shrink(image, every)
+  """Returns the reduced images at `index` [n]: [n, h, w, 1 or 3] uint8."""
+  size = 64  # of a batch; the last is padded, so that all are one program
+  padded = np.resize(index, max(1, -(-len(index) // size)) * size)
+  gather_image = jax.jit(lambda pool, index: gather(pool, index).image)
+  batches = [gather_image(pool, part) for part in padded.reshape(-1, size)]
+  image = np.concatenate([np.asarray(batch) for batch in batches])
+  image = _shrink(image[: len(index)], -(-max(image.shape[1:3]) // SIDE))
   if image.shape[-1] not in (1, 3):
     image = image.mean(-1, keepdims=True)
   return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
-def _shrink(image: np.ndarray, every: int) -> np.ndarray:
-  """Means over squares of `every` pixels; what is left at the rim is cut."""
+def _shrink(image: np.ndarray, side: int) -> np.ndarray:
+  """Returns means over squares of `side` pixels; the remainder is cut off."""
   n, height, width, channels = image.shape
-  height, width = height // every, width // every
-  cut = image[:, : height * every, : width * every]
-  blocks = cut.reshape(n, height, every, width, every, channels)
+  height, width = height // side, width // side
+  cut = image[:, : height * side, : width * side]
+  blocks = cut.reshape(n, height, side, width, side, channels)
   return blocks.mean((2, 4))

@@ -1,25 +1,30 @@
-"""One look for the same sampler in every figure, still or interactive."""
+"""The same look for a sampler in every figure, static or interactive."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# matplotlib's ten; the eleventh sampler has the first colour, dashed.
+# Ten colors of matplotlib; the eleventh sampler has the first color, dashed.
 COLORS = (
   *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
   *("#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
 )
-# (matplotlib's word, plotly's word)
+# (matplotlib's name, plotly's name)
 DASHES = (("-", "solid"), ("--", "dash"), (":", "dot"), ("-.", "dashdot"))
 
 
+BAND_ALPHA = 0.1  # opacity of bands, which overlap
+
+
 class Style(NamedTuple):
-  color: str  # "#rrggbb"
-  line: str  # a linestyle of matplotlib
-  dash: str  # a dash of plotly
+  """A color "#rrggbb", and a dash as matplotlib and plotly name it."""
+
+  color: str
+  line: str
+  dash: str
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-  """A look for each name, in order; forty names before one repeats."""
+  """Returns a style for each name; they repeat after forty."""
   looks = {}
   for i, name in enumerate(names):
     line, dash = DASHES[i // len(COLORS) % len(DASHES)]
@@ -28,9 +33,9 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def plain(text: str) -> str:
-  """A name as matplotlib prints it letter by letter.
+  """Escapes a name for matplotlib.
 
-  Dollars would begin a formula, and a legend leaves out what begins with _.
+  Dollars would begin a formula, and legends skip names that begin with _.
   """
   text = text.replace("$", r"\$")
   return f" {text}" if text.startswith("_") else text

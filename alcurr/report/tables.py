@@ -1,10 +1,8 @@
-"""results.csv, summary.csv and the table at the end of an experiment."""
+"""results.csv and summary.csv, and the statistics in them."""
 
 import functools
-import io
 import math
 import pathlib
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +13,7 @@ from alcurr.core.errors import UserError
 
 METRICS = ("top1", "top3", "map3", "loss")
 RUN_COLUMNS = (
-  *("sampler", "batch_size", "trial", "top1", "top3", "map3", "loss"),
+  *("sampler", "batch_size", "trial", *METRICS),
   *("examples_seen", "steps", "train_seconds", "scoring_seconds"),
   *("flops_per_step", "coverage", "effective_sample_size"),
   *("skipped_updates", "diverged_step", "divergence_reason"),
@@ -23,59 +21,55 @@ RUN_COLUMNS = (
 
 
 class Interval(NamedTuple):
+  """A mean with the bounds of its 95 % interval."""
+
   mean: float
   low: float
   high: float
 
 
-def paired_bootstrap(
-  difference: np.ndarray, resamples: int = 2000, seed: int = 0
-) -> Interval:
-  """The mean of paired differences and its 95 % interval.
+def paired_bootstrap(difference: np.ndarray, resamples: int = 2000) -> Interval:
+  """Returns the mean of paired differences and its 95 % interval.
 
   Args:
-    difference: [S, N], of the same trial and the same example; a trial that
-      is NaN is left out, and where all are the interval is NaN too.
+    difference: [S, N], between the same trials and the same examples. Trials
+      that are NaN are ignored; if all are, so is the interval.
     resamples: number of bootstrap resamples.
-    seed: of the resampling.
   """
-  if not len(without_wrong(difference)):
+  if not len(finite_trials(difference)):
     return Interval(math.nan, math.nan, math.nan)
-  means = resampled_means(difference, resamples, seed)
+  means = resampled_means(difference, resamples)
   low, high = np.quantile(means, [0.025, 0.975])
   return Interval(mean(difference), float(low), float(high))
 
 
-def without_wrong(by_example: np.ndarray) -> np.ndarray:
-  """The trials of [S, N] that are numbers: those that did not go wrong."""
-  return by_example[np.isfinite(by_example).all(1)]
+def finite_trials(values: np.ndarray) -> np.ndarray:
+  """Returns the trials of [S, N] that did not diverge."""
+  return values[np.isfinite(values).all(1)]
 
 
-def mean(by_example: np.ndarray) -> float:
-  """The mean of [S, N] over the trials that did not go wrong, or NaN."""
-  good = without_wrong(by_example)
-  return float(good.mean()) if len(good) else math.nan
+def mean(values: np.ndarray) -> float:
+  """Returns the mean of [S, N] over its finite trials; NaN without any."""
+  finite = finite_trials(values)
+  return float(finite.mean()) if len(finite) else math.nan
 
 
 def resampled_means(
-  difference: np.ndarray, resamples: int = 2000, seed: int = 0
+  difference: np.ndarray, resamples: int = 2000
 ) -> np.ndarray:
-  """The means of bootstrap resamples of paired differences, [R] float64.
+  """Returns the means of bootstrap resamples of paired differences.
 
-  Trials and test examples are both resampled with replacement, so that the
-  means hold the noise of either (Owen, 2007, "The pigeonhole bootstrap": it
-  errs on the wide side).
+  Trials and examples are both resampled with replacement, so the means carry
+  the noise of both. The interval errs on the wide side (Owen, 2007, "The
+  pigeonhole bootstrap").
 
   Args:
-    difference: [S, N], of the same trial and the same example; trials that
-      are NaN are left out, and one at least is not.
-    resamples: R.
-    seed: of the resampling.
+    difference: [S, N], with at least one finite trial; others are ignored.
+    resamples: R, the length of the result.
   """
-  difference = without_wrong(difference)
+  difference = finite_trials(difference).astype(np.float32)
   num_trials, num_examples = difference.shape
-  example, trial = _resamples(num_trials, num_examples, resamples, seed)
-  difference = difference.astype(np.float32)
+  example, trial = _resample_counts(num_trials, num_examples, resamples)
   by_trial = np.concatenate(
     [
       # In blocks: as floats the counts are four times as large.
@@ -87,26 +81,26 @@ def resampled_means(
 
 
 @functools.lru_cache(maxsize=2)  # the same for all samplers of an experiment
-def _resamples(
-  num_trials: int, num_examples: int, resamples: int, seed: int
+def _resample_counts(
+  num_trials: int, num_examples: int, resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """How often each example [R, N] and each trial [R, S] is in a resample."""
-  rng = np.random.default_rng(seed)
-  counts = []
-  for size in (num_examples, num_trials):
+  """Counts each example [R, N] and each trial [R, S] in each resample."""
+  rng = np.random.default_rng(0)
+
+  def count(size: int) -> np.ndarray:
     draws = (rng.integers(size, size=size) for _ in range(resamples))
     # An example is in a resample once on average, and never 255 times.
-    counts.append(
-      np.stack([np.bincount(d, minlength=size).astype(np.uint8) for d in draws])
-    )
-  return counts[0], counts[1]
+    counts = (np.bincount(draw, minlength=size) for draw in draws)
+    return np.stack([number.astype(np.uint8) for number in counts])
+
+  return count(num_examples), count(num_trials)
 
 
 def sampler_names(workdir: pathlib.Path) -> list[str]:
-  """An experiment's samplers, the baseline first.
+  """Returns an experiment's samplers, the baseline first.
 
   Raises:
-    UserError: a name that would lead out of the workdir, as a file's name.
+    UserError: a name that, as a folder's name, would leave the workdir.
   """
   config = files.read_json(workdir / "config.json")
   for name in config["samplers"]:
@@ -115,33 +109,44 @@ def sampler_names(workdir: pathlib.Path) -> list[str]:
 
 
 def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  """The result.json of each finished sampler, the baseline's first.
+  """Returns the result.json of each finished sampler, the baseline's first.
+
+  `baseline` is the experiment's where a result names none.
 
   Raises:
-    UserError: one that is no result of that sampler.
+    UserError: a file that is not the result of its sampler.
   """
   results = []
+  baseline = files.read_json(workdir / "config.json")["baseline"]
   for name in sampler_names(workdir):
     path = workdir / "runs" / name / "result.json"
     if path.exists():
       result = files.read_record(path)
       if result is None or result.get("sampler") != name:
-        raise UserError(
-          f"{path} is damaged; delete it, and that run is done again."
-        )
-      results.append(result)
+        text = f"expected the result of {name}; delete it to repeat the run"
+        raise UserError("damaged", str(path), text)
+      results.append({"baseline": baseline} | result)
   return results
 
 
-def wrong_trials(result: dict[str, Any]) -> list[int]:
-  """The trials of a result.json that went wrong."""
+def diverged_trials(result: dict[str, Any]) -> list[int]:
+  """Returns the trials of a result.json that diverged."""
   return [i for i, t in enumerate(result["trials"]) if t.get("diverged_step")]
 
 
-def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
-  """Each metric of each test example, [S, N]; NaN of a trial gone wrong.
+def arm_partition(workdir: pathlib.Path, name: str) -> str | None:
+  """Returns the partition whose arms a finished sampler draws, or None."""
+  path = workdir / "runs" / name / "result.json"
+  if not path.exists():
+    return None
+  return files.read_json(path).get("sampler_spec", {}).get("arm_partition")
 
-  So a difference of two samplers is NaN in the trials that either lacks.
+
+def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
+  """Returns each metric of each test example, [S, N].
+
+  Diverged trials are NaN. A difference between two samplers is then NaN
+  wherever either of them diverged.
   """
   folder = workdir / "runs" / name
   with np.load(folder / "test.npz", allow_pickle=False) as file:
@@ -152,64 +157,60 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
     "map3": np.where(rank < 3, 1 / (rank + 1), 0),
     "loss": loss.astype(np.float64),
   }
-  wrong = wrong_trials(files.read_json(folder / "result.json"))
+  diverged = diverged_trials(files.read_json(folder / "result.json"))
   for values in metrics.values():
-    values[wrong] = math.nan
+    values[diverged] = math.nan
   return metrics
 
 
 def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
-  """A row per sampler and trial; of one gone wrong when and of what."""
-  rows = [
-    {column: (result | trial).get(column) for column in RUN_COLUMNS}
-    | {"trial": number}
+  """Returns results.csv: a row per sampler and trial.
+
+  `examples_scored` is a column if a sampler scores examples before it
+  selects the batch.
+  """
+  rows = pd.DataFrame(
+    result | trial | {"trial": number}
     for result in results
     for number, trial in enumerate(result["trials"])
-  ]
-  table = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
-  # Whole numbers stay whole beside what is empty.
-  whole = {column: "Int64" for column in ("skipped_updates", "diverged_step")}
-  return table.astype(whole)
+  )
+  optional = rows.columns.intersection(["examples_scored"])
+  # Whole numbers stay whole in a column with gaps.
+  whole = ["skipped_updates", "diverged_step", *optional]
+  table = rows.reindex(columns=[*RUN_COLUMNS, *optional])
+  return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def summary_table(
-  workdir: pathlib.Path, results: list[dict[str, Any]], baseline: str
+  workdir: pathlib.Path, results: list[dict[str, Any]]
 ) -> pd.DataFrame:
-  """A row per sampler: mean, deviation, and difference to the baseline.
+  """Returns summary.csv: a row per sampler.
 
-  The standard deviation is the sample's, over trials; the differences carry
-  the interval of `paired_bootstrap`. All are of the `trials` that did not go
-  wrong, and of differences those whose baseline's did not either; the others
-  are counted in `trials_wrong`.
-
-  Args:
-    workdir: of the experiment.
-    results: of `read_results`.
-    baseline: the experiment's; a result's own goes before it.
+  Standard deviations are of the sample of trials. Differences are paired with
+  the baseline and have the interval of `paired_bootstrap`. All ignore
+  diverged trials, which `trials_diverged` counts.
   """
-  bases: dict[str, dict[str, np.ndarray]] = {}
   rows = []
   for result in results:
-    name, base_name = result["sampler"], result.get("baseline") or baseline
-    if base_name not in bases:
-      bases[base_name] = per_example(workdir, base_name)
-    base, mine = bases[base_name], per_example(workdir, name)
+    name, baseline = result["sampler"], result["baseline"]
+    values = per_example(workdir, name)
+    base = values if name == baseline else per_example(workdir, baseline)
+    diverged = len(diverged_trials(result))
     row: dict[str, Any] = {
       "sampler": name,
-      "baseline": base_name,
+      "baseline": baseline,
       "batch_size": result["batch_size"],
-      "trials": len(result["trials"]) - len(wrong_trials(result)),
-      "trials_wrong": len(wrong_trials(result)),
-      "test_examples": mine["top1"].shape[1],
+      "trials": len(result["trials"]) - diverged,
+      "trials_diverged": diverged,
+      "test_examples": values["top1"].shape[1],
     }
     for metric in METRICS:
-      by_trial = without_wrong(mine[metric]).mean(1)
-      row[metric] = mean(mine[metric])
-      row[f"{metric}_std"] = (
-        by_trial.std(ddof=1) if len(by_trial) > 1 else math.nan
-      )
-      if name != base_name:
-        interval = paired_bootstrap(mine[metric] - base[metric])
+      by_trial = finite_trials(values[metric]).mean(1)
+      row[metric] = mean(values[metric])
+      several = len(by_trial) > 1
+      row[f"{metric}_std"] = by_trial.std(ddof=1) if several else math.nan
+      if name != baseline:
+        interval = paired_bootstrap(values[metric] - base[metric])
         row[f"{metric}_difference"] = interval.mean
         row[f"{metric}_low"] = interval.low
         row[f"{metric}_high"] = interval.high
@@ -219,73 +220,21 @@ def summary_table(
   return pd.DataFrame(rows)
 
 
-def trials_in_words(row: Mapping[str, Any]) -> str:
-  """How many trials a row of summary.csv is of: "3", or "2 of 3"."""
-  good, wrong = row["trials"], row.get("trials_wrong", 0)
-  return f"{good:.0f} of {good + wrong:.0f}" if wrong else f"{good:.0f}"
-
-
-def failed(summary: pd.DataFrame) -> list[str]:
-  """The samplers of whose trials all went wrong."""
+def diverged_samplers(summary: pd.DataFrame) -> list[str]:
+  """Returns the samplers all of whose trials diverged."""
   return summary.loc[summary["trials"] == 0, "sampler"].tolist()
 
 
-def render(summary: pd.DataFrame) -> str:
-  """The summary as the text table of a terminal, accuracies in percent."""
-
-  def plus_minus(row: pd.Series, metric: str) -> str:
-    if pd.isna(row[metric]):
-      return "-"
-    deviation = row[f"{metric}_std"]
-    tail = "" if pd.isna(deviation) else f" ± {100 * deviation:.2f}"
-    return f"{100 * row[metric]:.2f}{tail}"
-
-  def difference(row: pd.Series, metric: str) -> str:
-    if row["sampler"] == row["baseline"]:
-      return "baseline"
-    middle, low, high = (
-      100 * row[f"{metric}_{part}"] for part in ("difference", "low", "high")
-    )
-    return (
-      "-" if pd.isna(middle) else f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
-    )
-
-  by_name = summary.set_index("sampler")
-  # Of an example: a baseline may have batches of another size.
-  cost = by_name["flops_per_step"] / by_name["batch_size"]
-  named = summary["baseline"].unique()
-  against = named[0] if len(named) == 1 else "baseline"
-  some_wrong = summary["trials_wrong"].any()
-  text = pd.DataFrame(
-    {
-      "sampler": row["sampler"],
-      **({"trials": trials_in_words(row)} if some_wrong else {}),
-      "top-1 %": plus_minus(row, "top1"),
-      "top-3 %": plus_minus(row, "top3"),
-      "loss": "-" if pd.isna(row["loss"]) else f"{row['loss']:.4f}",
-      f"top-1 - {against}, 95 %": difference(row, "top1"),
-      f"top-3 - {against}, 95 %": difference(row, "top3"),
-      "train s": f"{row['train_seconds']:.1f}",
-      "scoring s": f"{row['scoring_seconds']:.1f}",
-      "FLOPs": f"x {cost[row['sampler']] / cost[row['baseline']]:.3f}",
-    }
-    for _, row in summary.iterrows()
-  )
-  return text.to_string(index=False)
-
-
-def write_tables(workdir: pathlib.Path, baseline: str) -> pd.DataFrame:
+def write_tables(workdir: pathlib.Path) -> pd.DataFrame:
   """Writes results.csv and summary.csv; returns the summary."""
   results = read_results(workdir)
-  summary = summary_table(workdir, results, baseline)
-  for name, table in (
-    ("results.csv", runs_table(results)),
-    ("summary.csv", summary),
-  ):
-    text = io.StringIO()
-    table.to_csv(text, index=False, float_format="%.6g")
-    files.write_file(
-      workdir / name,
-      lambda file, text=text: file.write(text.getvalue().encode()),
-    )
+  summary = summary_table(workdir, results)
+  write_csv(workdir / "results.csv", runs_table(results))
+  write_csv(workdir / "summary.csv", summary)
   return summary
+
+
+def write_csv(path: pathlib.Path, table: pd.DataFrame) -> None:
+  """Writes a table, with numbers to six digits."""
+  text = table.to_csv(index=False, float_format="%.6g")
+  files.write_file(path, lambda file: file.write(text.encode()))

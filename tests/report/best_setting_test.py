@@ -1,4 +1,4 @@
-"""Equal tuning, on experiments written by hand."""
+"""The best setting of each sampler, on experiments written by hand."""
 
 import json
 
@@ -15,7 +15,7 @@ def _write(workdir, runs, families, baseline):
   config = {
     "samplers": {name: {"name": "uniform"} for name in runs},
     "baseline": baseline,
-    "tuned": families,
+    "best_setting": families,
   }
   (workdir / "config.json").write_text(json.dumps(config))
   for name, (valid, right) in runs.items():
@@ -32,7 +32,7 @@ def _write(workdir, runs, families, baseline):
 
 
 def test_the_setting_is_chosen_on_valid(tmp_path):
-  """Also the baseline's, and where another is better on test."""
+  """Also the baseline's, and even if another is better on test."""
   runs = {
     "uniform-a": (0.5, 40),
     "uniform-b": (0.6, 30),
@@ -46,7 +46,7 @@ def test_the_setting_is_chosen_on_valid(tmp_path):
     "alone": ["alone"],
   }
   _write(tmp_path, runs, families, "uniform-a")
-  table = best_setting.tuned_table(tmp_path).set_index("sampler")
+  table = best_setting.make_table(tmp_path).set_index("sampler")
   assert table["setting"].to_dict() == {
     "bandit": "bandit-a",
     "uniform": "uniform-b",
@@ -55,12 +55,12 @@ def test_the_setting_is_chosen_on_valid(tmp_path):
   assert table["test top-1 %"].tolist() == pytest.approx([70, 60, 60])
   difference = table["difference to uniform"]
   assert difference.tolist() == pytest.approx([10, 0, 0])
-  # Five of fifty always better: of 2,000 resamples 0.9^50 have none of them.
+  # Always better on five of fifty: 0.9^50 of 2,000 resamples have none of them.
   expected = 2 * (2000 * 0.9**50 + 1) / 2001 * 2
   assert table.loc["bandit", "Holm p"] == pytest.approx(expected, abs=0.02)
   assert table.loc["alone", "Holm p"] == 1
   assert np.isnan(table.loc["uniform", "Holm p"])
-  assert best_setting.section(tmp_path).table.shape == (3, 9)
+  assert best_setting.make_table(tmp_path).shape == (3, 9)
 
 
 def test_holm_by_hand():
@@ -71,9 +71,9 @@ def test_holm_by_hand():
   np.testing.assert_allclose(best_setting.holm(np.array([0.9, 0.8])), [1, 1])
 
 
-def test_nothing_tuned_no_section(tmp_path):
+def test_without_settings_there_is_no_section(tmp_path):
   _write(tmp_path, {"uniform": (0.5, 10)}, None, "uniform")
-  assert best_setting.section(tmp_path) is None
+  assert best_setting.make_table(tmp_path).empty
 
 
 def test_a_setting_at_an_end_of_the_range_is_marked(tmp_path):
@@ -85,5 +85,5 @@ def test_a_setting_at_an_end_of_the_range_is_marked(tmp_path):
     for sampler in ("uniform", "bandit")
   }
   _write(tmp_path, runs, families, "uniform-low")
-  table = best_setting.tuned_table(tmp_path).set_index("sampler")
+  table = best_setting.make_table(tmp_path).set_index("sampler")
   assert table["at an end"].to_dict() == {"uniform": "", "bandit": "yes"}

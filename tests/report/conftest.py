@@ -1,4 +1,4 @@
-"""A small pool, and an experiment's folder written by hand."""
+"""A small pool, and the folder of an experiment, written by hand."""
 
 import pathlib
 import shutil
@@ -19,7 +19,7 @@ NUM_TRAIN = 80
 
 @pytest.fixture(scope="session")
 def pool() -> Pool:
-  """80 images of 4 classes; image i is filled with i, its difficulty too."""
+  """80 images of 4 classes; the pixels and the difficulty of image i are i."""
   number = np.arange(NUM_TRAIN)
   image = np.broadcast_to(number[:, None, None, None], (NUM_TRAIN, 6, 6, 1))
   label = (number % 4).astype(np.int32)
@@ -35,9 +35,9 @@ def pool() -> Pool:
 def experiment(
   tmp_path_factory: pytest.TempPathFactory, pool: Pool
 ) -> pathlib.Path:
-  """An experiment as a run leaves it, not to be written to."""
+  """A finished experiment; tests do not write to it."""
   workdir = tmp_path_factory.mktemp("experiment")
-  toy_report.write_run(workdir, "uniform", 1, rise=0.01)
+  toy_report.write_run(workdir, "uniform", 0, rise=0.01)
   toy_report.write_run(workdir, toy_report.BANDIT, 4, rise=0.02)
   toy_report.write_config(workdir)
   gallery.write_gallery(workdir, pool, make_gather(), toy_report.EVIL)

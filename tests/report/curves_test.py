@@ -1,4 +1,4 @@
-"""Tables from the logs, against tables worked by hand."""
+"""Tables from the logs, against tables computed by hand."""
 
 import json
 import math
@@ -31,36 +31,31 @@ def _logs(name, top1, batch_size=32):
   return pd.DataFrame(rows)
 
 
-def test_a_log_without_a_clock_is_shared_out_evenly():
+def test_a_log_has_its_costs_and_the_valid_metrics():
+  valid = {"top1": 0.5, "top3": 0.75, "map3": 0.6, "loss": 1.25}
   metrics = pd.DataFrame(
     {
       "trial": [0, 0],
       "step": [10, 40],
       "examples_seen": [320, 1280],
-      "train_loss": [2.0, 1.0],
-      "valid": [
-        math.nan,
-        {"top1": 0.5, "top3": 0.75, "map3": 0.6, "loss": 1.25},
-      ],
+      "train_seconds": [3.0, 8.0],
+      "train_loss": [2.0, None],
+      "coverage": [0.5, 1.0],
+      "effective_sample_size": [320.0, 1280.0],
+      "valid": [math.nan, valid],
     }
   )
-  result = {
-    "sampler": "a",
-    "batch_size": 32,
-    "steps": 40,
-    "train_seconds": 8.0,
-    "flops_per_step": 7.0,
-  }
+  result = {"sampler": "a", "batch_size": 32, "flops_per_step": 7.0}
   log = curves.tidy_log(metrics, result)
-  assert log["seconds"].tolist() == [2.0, 8.0]
+  assert log["seconds"].tolist() == [3.0, 8.0]
   assert log["flops"].tolist() == [70.0, 280.0]
   assert math.isnan(log["top1"][0])
   assert log["top3"][1] == 0.75
-  timed = metrics.assign(train_seconds=[3.0, math.nan])
-  assert curves.tidy_log(timed, result)["seconds"].tolist() == [3.0, 8.0]
+  unknown = curves.tidy_log(metrics, result | {"flops_per_step": None})
+  assert unknown["flops"].isna().all()
 
 
-def test_mean_curves_have_the_samples_deviation():
+def test_mean_curves_have_the_sample_deviation():
   nan = math.nan
   means = curves.mean_curves(_logs("a", [[0.1, nan, 0.5], [0.3, nan, 0.9]]))
   assert means["step"].tolist() == [10, 30]
@@ -70,7 +65,7 @@ def test_mean_curves_have_the_samples_deviation():
   assert means["trials"].tolist() == [2, 2]
 
 
-def test_a_trial_that_never_arrives_counts_as_endless():
+def test_a_trial_that_never_reaches_a_level_counts_as_infinite():
   top1 = [[0.2, 0.5, 0.7], [0.1, 0.6, 0.4], [0.3, 0.3, 0.3]]
   table = curves.reach_table(_logs("a", top1), [0.5, 0.7, 0.3])
   by_level = table.set_index("top1")
@@ -88,6 +83,7 @@ def test_a_trial_that_never_arrives_counts_as_endless():
 def _result(name, scoring, flops=100.0):
   return {
     "sampler": name,
+    "baseline": "base",
     "batch_size": 32,
     "train_seconds": 1.0,
     "compile_seconds": 1.0,
@@ -97,7 +93,7 @@ def _result(name, scoring, flops=100.0):
 
 
 def test_scoring_pays_back_by_the_seconds_saved():
-  """At 0.5, the highest that both reach, the baseline takes 60 s."""
+  """At 0.5, the highest level that both reach, the baseline takes 60 s."""
   logs = pd.concat(
     [
       _logs("base", [[0.1, 0.2, 0.5]]),
@@ -112,7 +108,7 @@ def test_scoring_pays_back_by_the_seconds_saved():
   scoring = {"base": 0.0, "free": 0.0}
   results = [_result(n, scoring.get(n, 100.0)) for n in names]
   results[1] |= {"flops_per_step": 300.0, "batch_size": 64}
-  table = curves.cost_table(results, dict.fromkeys(names, "base"), reach)
+  table = curves.cost_table(results, reach)
   table = table.set_index("sampler")
   assert table.loc["fast", "level"] == 0.5
   assert table.loc["fast", "saved_seconds"] == 40
@@ -145,16 +141,16 @@ def test_an_experiments_logs_are_read(make_experiment):
   assert logs["seconds"].tolist() == (0.5 * logs["step"]).tolist()
 
 
-def test_a_policy_that_stays_has_no_map(tmp_path):
-  """Uniform's one arm, and a frozen policy; the toy's bandit moves."""
+def test_a_constant_policy_has_no_map(tmp_path):
+  """Uniform has no arms, a fixed policy is constant, the bandit's changes."""
   toy_report.write_config(tmp_path)
-  toy_report.write_run(tmp_path, "uniform", 1, 0.01)
+  toy_report.write_run(tmp_path, "uniform", 0, 0.01)
   toy_report.write_run(tmp_path, toy_report.BANDIT, 3, 0.01)
-  assert list(curves.moving_policies(tmp_path)) == [toy_report.BANDIT]
-  table = curves.moving_policies(tmp_path)[toy_report.BANDIT]
+  assert list(curves.changing_policies(tmp_path)) == [toy_report.BANDIT]
+  table = curves.changing_policies(tmp_path)[toy_report.BANDIT]
   np.testing.assert_allclose(table.iloc[-1], [0, 0, 1])
   path = tmp_path / "runs" / toy_report.BANDIT / "metrics.jsonl"
   rows = [json.loads(line) for line in path.open()]
-  frozen = (json.dumps(row | {"policy": [0.2, 0.3, 0.5]}) for row in rows)
-  path.write_text("\n".join(frozen))
-  assert curves.moving_policies(tmp_path) == {}
+  fixed = (json.dumps(row | {"policy": [0.2, 0.3, 0.5]}) for row in rows)
+  path.write_text("\n".join(fixed))
+  assert curves.changing_policies(tmp_path) == {}

@@ -12,10 +12,10 @@ N = 100
 
 
 def _write(workdir, factors, right, finished=None):
-  """A finished experiment; `right` maps a sampler to [S, N] bool.
+  """Writes an experiment; `right` maps a sampler to [S, N] bool.
 
-  `factors` maps a cell to its levels, whose order is that of appearance. The
-  baseline is right on 37 examples, which no effect may depend on.
+  `factors` maps a cell to its levels, in order of appearance. The baseline is
+  right on 37 examples, which no effect may depend on.
   """
   trials = len(next(iter(right.values())))
   finished = [*(finished or right), "base"]
@@ -67,7 +67,7 @@ def _count(cell):
 
 
 def _rows(workdir):
-  table = factorial.effects_table(workdir)
+  table = factorial.make_table(workdir)
   keys = zip(table["factor"], table["level"], table["where"], strict=True)
   values = zip(table["pairs"], table["effect, points"], strict=True)
   return dict(zip(keys, values, strict=True))
@@ -92,7 +92,7 @@ def test_main_and_two_way_effects_in_closed_form(tmp_path):
   for key, (pairs, effect) in expected.items():
     assert rows[key][0] == pairs
     assert rows[key][1] == pytest.approx(effect, abs=1e-5)
-  table = factorial.effects_table(tmp_path)
+  table = factorial.make_table(tmp_path)
   assert table["factor"].unique().tolist() == ["batches", "replacement", "norm"]
   assert set(table["instead of"]) == {"one", "with", "batch"}
   # Cells that are right on the same examples: no noise in their difference.
@@ -104,7 +104,7 @@ def test_the_interval_is_of_the_mean_difference_of_the_pairs(tmp_path):
   rng = np.random.default_rng(0)
   right = {name: rng.random((3, N)) < 0.5 for name in DESIGN}
   _write(tmp_path, DESIGN, right)
-  table = factorial.effects_table(tmp_path)
+  table = factorial.make_table(tmp_path)
   row = table[(table["factor"] == "norm") & (table["where"] == "")].iloc[0]
   mean = np.mean(
     [
@@ -160,28 +160,19 @@ def test_an_unfinished_cell_takes_its_pairs_along(tmp_path):
   assert ("norm", "batch", "") not in rows
 
 
-def test_samplers_outside_the_design_are_left_alone(tmp_path):
+def test_samplers_outside_the_design_do_not_count(tmp_path):
   right = {name: _first(_count(cell)) for name, cell in DESIGN.items()}
   _write(tmp_path, DESIGN, right | {"uniform": _first(99)})
   assert len(_rows(tmp_path)) == 15
 
 
 @pytest.mark.parametrize("factors", [None, {}])
-def test_without_factors_there_is_no_section(tmp_path, factors):
+def test_without_factors_there_are_no_effects(tmp_path, factors):
   _write(tmp_path, factors, {"a": _first(1), "b": _first(2)})
-  assert factorial.section(tmp_path) is None
-  assert factorial.effects_table(tmp_path).empty
+  assert factorial.make_table(tmp_path).empty
 
 
-def test_without_pairs_there_is_no_section(tmp_path):
+def test_without_pairs_there_are_no_effects(tmp_path):
   factors = {"a": {"x": "1", "y": "1"}, "b": {"x": "2", "y": "2"}}
   _write(tmp_path, factors, {"a": _first(1), "b": _first(2)})
-  assert factorial.section(tmp_path) is None
-
-
-def test_the_section_is_the_table(tmp_path):
-  right = {name: _first(_count(cell)) for name, cell in DESIGN.items()}
-  _write(tmp_path, DESIGN, right)
-  section = factorial.section(tmp_path)
-  assert section.stem == "effects"
-  assert section.table.equals(factorial.effects_table(tmp_path))
+  assert factorial.make_table(tmp_path).empty

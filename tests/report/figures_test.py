@@ -1,13 +1,12 @@
-"""Figures show the numbers of metrics.jsonl."""
+"""Figures show the numbers of their tables."""
 
 import json
 
 import numpy as np
 import pandas as pd
 
-from alcurr.report import curves, drawings, figures
+from alcurr.report import curves, drawings, figures, page, sections
 from alcurr.report.gallery import read_gallery
-from alcurr.report.paper_figures import ArmLabels
 from alcurr.report.style import styles
 
 
@@ -28,16 +27,47 @@ def _table(trials=2):
   return pd.DataFrame(rows)
 
 
-def test_learning_curves_are_means_over_trials():
-  figure = figures.learning_curves({"a": _table(), "b": _table(1)})
-  axes = figure.axes
-  assert [axis.get_ylabel() for axis in axes] == [
-    *("top-1 accuracy on valid", "loss on valid")
+def _means():
+  return pd.DataFrame(
+    {
+      "sampler": ["a", "a", "b"],
+      "trials": [2, 2, 1],
+      "examples_seen": [32, 64, 32],
+      "flops": [1.0, 2.0, 3.0],
+      "seconds": [5.0, 6.0, 7.0],
+      "top1": [0.25, 0.5, 0.75],
+      "top1_std": [0.125, 0.25, np.nan],
+      "top3": [0.5, 0.75, 1.0],
+      "top3_std": [0.0, 0.0, np.nan],
+    }
+  )
+
+
+def test_learning_curves_have_a_panel_per_metric_and_a_line_per_sampler():
+  figure = figures.learning_curves(_means(), styles("ab"))
+  assert [axis.get_ylabel() for axis in figure.axes] == [
+    *("top-1 accuracy on valid", "top-3 accuracy on valid")
   ]
-  line = axes[0].get_lines()[0]
-  np.testing.assert_allclose(line.get_xdata(), [20, 40])
-  np.testing.assert_allclose(line.get_ydata(), [2.55, 4.55])
+  line, other = figure.axes[0].get_lines()
+  np.testing.assert_allclose(line.get_xdata(), [32, 64])
+  np.testing.assert_allclose(line.get_ydata(), [0.25, 0.5])
+  np.testing.assert_allclose(other.get_ydata(), [0.75])
+  band = figure.axes[0].collections[0].get_paths()[0].vertices
+  assert {(32, 0.125), (32, 0.375), (64, 0.25), (64, 0.75)} <= set(
+    map(tuple, band.tolist())
+  )
   assert [t.get_text() for t in figure.legends[0].get_texts()] == ["a", "b"]
+  assert "1 to 2 trials" in figure.get_suptitle()
+
+
+def test_learning_curves_have_a_row_per_metric_and_a_column_per_cost():
+  costs = ("examples_seen", "flops", "seconds")
+  figure = figures.learning_curves(_means(), styles("ab"), costs=costs)
+  lines = [axis.get_lines()[0] for axis in figure.axes]
+  starts = [list(line.get_xdata()) for line in lines]
+  assert starts == 2 * [[32, 64], [1, 2], [5, 6]]
+  assert list(lines[0].get_ydata()) == [0.25, 0.5]
+  assert list(lines[5].get_ydata()) == [0.5, 0.75]
 
 
 def test_policy_map_is_the_mean_policy_over_time():
@@ -47,21 +77,21 @@ def test_policy_map_is_the_mean_policy_over_time():
   np.testing.assert_allclose(grid, np.tile([[0.2], [0.35], [0.45]], (1, 4)))
 
 
-def test_policy_map_shows_drawings_beside_the_arms():
+def test_policy_map_shows_examples_next_to_the_arms():
   strips = [np.full((4, 8, 3), 50 * k, np.uint8) for k in range(3)]
   figure = figures.policy_map(
-    curves.policy_curve(_table()), "a", ArmLabels(strips)
+    curves.policy_curve(_table()), "a", figures.ArmLabels(strips)
   )
   images = figure.axes[1].get_images()
   assert [image.get_array()[0, 0, 0] for image in images] == [0, 50, 100]
-  # The k-th lies at the height of arm k.
+  # The k-th is at the height of arm k.
   for k, image in enumerate(images, start=1):
     low, high = image.get_extent()[2:]
     assert (low + high) / 2 == k
 
 
 def test_policy_map_names_the_classes():
-  arms = ArmLabels(None, ["a", "_b", "$c"], "class")
+  arms = figures.ArmLabels(None, ["a", "_b", "$c"], "class")
   axis = figures.policy_map(curves.policy_curve(_table()), "$x_", arms).axes[0]
   labels = [label.get_text() for label in axis.get_yticklabels()]
   assert labels == ["a", " _b", r"\$c"]
@@ -84,27 +114,6 @@ def test_losses_are_a_panel_each():
   assert list(valid.get_ydata()) == [1.5]
 
 
-def test_accuracy_has_an_axis_for_each_cost():
-  table = pd.DataFrame(
-    {
-      "sampler": ["a", "a"],
-      "examples_seen": [32, 64],
-      "flops": [1.0, 2.0],
-      "seconds": [5.0, 6.0],
-      "top1": [0.25, 0.5],
-      "top1_std": [0.125, np.nan],
-      "top3": [0.5, 0.75],
-      "top3_std": [0.0, 0.0],
-    }
-  )
-  axes = figures.accuracy_against_cost(table, styles("a")).axes
-  lines = [axis.get_lines()[0] for axis in axes]
-  starts = [list(line.get_xdata()) for line in lines]
-  assert starts == 2 * [[32, 64], [1, 2], [5, 6]]
-  assert list(lines[0].get_ydata()) == [0.25, 0.5]
-  assert list(lines[5].get_ydata()) == [0.5, 0.75]
-
-
 def test_twenty_samplers_look_different():
   looks = styles(map(str, range(20)))
   assert len({(look.color, look.line) for look in looks.values()}) == 20
@@ -117,7 +126,7 @@ def test_a_montage_is_ink_on_white_in_rows():
   grid = drawings.montage(image, columns=2)
   assert grid.shape == (8, 8, 3)
   expected = np.full((8, 8), 255)
-  expected[1:3, 5:7] = 0  # the second drawing, within its rim
+  expected[1:3, 5:7] = 0  # the second image, within its border
   np.testing.assert_array_equal(grid[..., 0], expected)
 
 
@@ -132,16 +141,21 @@ def test_figures_of_the_gallery_show_its_numbers(experiment):
   shown = drawings.drawings_table(gallery, ("least", "most"), [2])
   assert shown["index"].tolist() == [*range(2, 34, 4), *range(78, 46, -4)]
   assert shown["difficulty"].tolist() == shown["index"].tolist()
-  titles = [a.get_title() for a in drawings.hard_beside_easy(gallery).axes]
-  assert titles == ["hard: plain", "easy: <script>alert(1)</script>"]
+  pair = [gallery.info["hardest"], gallery.info["easiest"]]
+  axes = drawings.draw_classes(gallery, {"random": "some"}, pair).axes
+  titles = [axis.get_ylabel() for axis in axes]
+  assert titles == ["plain", "<script>alert(1)</script>"]
 
 
 def test_runs_evaluated_once_have_no_accuracy_curves(make_experiment):
   def stems(workdir):
-    return {plate.stem for plate in figures.curve_plates(workdir)}
+    made = sections.make_sections(workdir, page.read_summary(workdir))
+    return {section.stem for section in made if section.figure is not None}
 
   workdir = make_experiment()
-  assert "learning_curves" in stems(workdir)
+  accuracies = {"learning_curves", "accuracy_against_cost"}
+  before = stems(workdir)
+  assert accuracies <= before
   for path in workdir.glob("runs/*/metrics.jsonl"):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     last = max(row["step"] for row in rows)
@@ -149,4 +163,4 @@ def test_runs_evaluated_once_have_no_accuracy_curves(make_experiment):
       if row["step"] < last:
         row.pop("valid", None)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-  assert stems(workdir) == {"train_and_valid_loss", "pool_seen"}
+  assert stems(workdir) == before - accuracies

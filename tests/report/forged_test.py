@@ -1,4 +1,4 @@
-"""A workdir that someone has forged: told, and never left."""
+"""Forged and damaged files are refused, and nothing outside is written."""
 
 import json
 import pathlib
@@ -21,7 +21,7 @@ def test_names_do_not_lead_out_of_the_workdir(make_experiment, tmp_path, name):
     samplers={"uniform": {"name": "uniform"}, name: {"name": "uniform"}},
   )
   before = sorted(tmp_path.rglob("*"))
-  with pytest.raises(UserError, match="names another folder"):
+  with pytest.raises(UserError):
     page.write_report([workdir], workdir / "report.html")
   assert sorted(tmp_path.rglob("*")) == before
 
@@ -29,23 +29,26 @@ def test_names_do_not_lead_out_of_the_workdir(make_experiment, tmp_path, name):
 @pytest.mark.parametrize(
   "content", ["{", "[]", "\0", "{}", '{"sampler": "../x"}', "[" * 100_000]
 )
-def test_a_damaged_result_is_told(make_experiment, content):
+def test_a_damaged_result_is_refused(make_experiment, content):
   workdir = make_experiment()
-  (workdir / "runs/uniform/result.json").write_text(content)
-  with pytest.raises(UserError, match=r"result\.json is damaged; delete it"):
+  path = workdir / "runs/uniform/result.json"
+  path.write_text(content)
+  with pytest.raises(UserError) as error:
     page.write_report([workdir], workdir / "report.html")
+  assert (error.value.code, error.value.place) == ("damaged", str(path))
 
 
-def test_a_torn_line_of_metrics_is_told(make_experiment):
+def test_a_torn_line_of_metrics_is_refused(make_experiment):
   workdir = make_experiment()
   path = workdir / "runs/uniform/metrics.jsonl"
   path.write_text(path.read_text()[:-9])
-  with pytest.raises(UserError, match=r"metrics\.jsonl is damaged"):
+  with pytest.raises(UserError) as error:
     page.write_report([workdir], workdir / "report.html")
+  assert (error.value.code, error.value.place) == ("damaged", str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a,b\n1\n1,2,3\n"])
-def test_a_damaged_summary_is_made_again(make_experiment, content):
+def test_a_damaged_summary_is_rewritten(make_experiment, content):
   workdir = make_experiment()
   good = page.read_summary(workdir)
   (workdir / "summary.csv").write_bytes(content)

@@ -1,4 +1,4 @@
-"""The gallery holds the drawings and difficulties it says."""
+"""The gallery holds the examples and difficulties that its index names."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ def written(tmp_path, pool):
   return gallery.read_gallery(tmp_path)
 
 
-def test_a_drawing_is_the_image_at_its_index(written):
-  """Image i of the pool is filled with i, which is its difficulty too."""
+def test_an_example_is_the_image_at_its_index(written):
+  """The pixels and the difficulty of image i are i."""
   np.testing.assert_array_equal(written.image[:, 0, 0, 0], written.index)
   np.testing.assert_array_equal(written.difficulty, written.index)
   np.testing.assert_array_equal(written.label, written.index % 4)
@@ -43,18 +43,18 @@ def test_classes_are_ordered_by_their_median(written):
     assert record["difficulty"]["q75"] == pytest.approx(v + 57)
 
 
-def test_an_arms_drawings_are_its_own(written):
+def test_examples_of_an_arm_belong_to_it(written):
   """Arm k of 4 holds the difficulties 20 k to 20 k + 19."""
   arms = written.info["partitions"]["difficulty"]
   assert arms["size"] == [20] * 4
   assert arms["difficulty"] == [9.5, 29.5, 49.5, 69.5]
   for k, positions in enumerate(arms["drawings"]):
     index = written.index[positions]
-    assert len(set(index.tolist())) == gallery.DRAWINGS
+    assert len(set(index.tolist())) == gallery.EXAMPLES
     assert (index // 20 == k).all()
 
 
-def test_a_partition_of_many_arms_has_no_drawings(tmp_path, pool):
+def test_a_partition_of_many_arms_has_no_examples(tmp_path, pool):
   arms = (
     make_partition(np.arange(80) // 2, 40),
     make_partition(np.arange(80), 80),
@@ -62,7 +62,9 @@ def test_a_partition_of_many_arms_has_no_drawings(tmp_path, pool):
   pool = pool._replace(partitions=dict(zip(("few", "many"), arms, strict=True)))
   gallery.write_gallery(tmp_path, pool, make_gather(), ["a", "b", "c", "d"])
   partitions = gallery.read_gallery(tmp_path).info["partitions"]
-  assert [len(drawn) for drawn in partitions["few"]["drawings"]] == [2] * 40
+  assert [len(positions) for positions in partitions["few"]["drawings"]] == [
+    2
+  ] * 40
   assert partitions["many"]["drawings"] == []
   assert partitions["many"]["size"] == [1] * 80
 

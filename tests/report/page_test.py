@@ -1,25 +1,26 @@
-"""The page stands alone, shows what the files say, and escapes every name."""
+"""The page works offline, shows what the files say, and escapes every name."""
 
+import base64
 import html.parser
 import json
 import pathlib
 import shutil
 import subprocess
 import sys
+import types
 import urllib.parse
 
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 from toy_report import BANDIT, EVIL
 
+from alcurr.core.errors import UserError
 from alcurr.report import __main__ as main__
-from alcurr.report import blocks, page
-from alcurr.report.section import Section
+from alcurr.report import page, sections
 
 
 class _Page(html.parser.HTMLParser):
-  """What a browser would read: tags, attributes, texts and scripts."""
+  """Tags, attributes, texts and scripts as a browser reads them."""
 
   def __init__(self, text: str):
     super().__init__()
@@ -62,11 +63,18 @@ def test_nothing_is_fetched(written):
   assert "connect-src" not in policy
 
 
-def test_plotly_is_inlined_once(written):
-  _, read = written
+def test_one_figure_is_interactive(written):
+  workdir, read = written
   assert sum("* plotly.js v" in script for script in read.scripts) == 1
-  # Curves, cost, losses, what was seen, a policy and the classes' difficulty.
-  assert sum("Plotly.newPlot" in s[:5000] for s in read.scripts) == 6
+  # One interactive chart; the other figures are the PNG files.
+  assert sum("Plotly.newPlot" in s[:5000] for s in read.scripts) == 1
+  shown = {base64.b64decode(s.split(",")[1]) for s in read.values("img", "src")}
+  files = {
+    path.read_bytes()
+    for path in (workdir / "figures").glob("*.png")
+    if path.stem != "accuracy_against_cost"
+  }
+  assert shown == files
 
 
 def test_every_name_is_a_text(written):
@@ -114,7 +122,7 @@ def test_the_page_says_what_the_files_say(written):
   """Both reach 0.2 and 0.4 of valid top-1; only the bandit at half the cost."""
   workdir, read = written
   words = [text.strip() for text in read.texts]
-  for fact in ("1 epoch in each run", "cnn", "<cpu>", "2026-01-01"):
+  for fact in ("1 epoch per trial", "cnn", "<cpu>", "2026-01-01"):
     assert fact in words
   assert f"python -m alcurr.report {workdir}" in words
   # Ranks 0 to 4 in turn: top-1 is 20 %, top-3 60 %, the same in both trials.
@@ -134,17 +142,23 @@ def test_the_page_says_what_the_files_say(written):
   assert paper["low"][0] < 0.6 < paper["high"][0]
 
 
-def test_other_modules_sections_are_shown(make_experiment, monkeypatch):
+def test_optional_sections_are_shown(make_experiment, monkeypatch):
   workdir = make_experiment()
   table = pd.DataFrame({"sampler": [EVIL[0]], "regret": [1.23456789]})
-  section = Section("Regret", "A text.", table, "regret", go.Figure())
-  sections = (lambda workdir: section, lambda workdir: None)
-  monkeypatch.setattr(blocks, "SECTIONS", sections)
+  optional = {
+    stem: (title, types.SimpleNamespace(TEXT=text, make_table=make_table))
+    for stem, title, text, make_table in (
+      ("regret", "Regret", "A text.", lambda workdir: table),
+      ("none", "None", "Another text.", lambda workdir: pd.DataFrame()),
+    )
+  }
+  monkeypatch.setattr(sections, "OPTIONAL", optional)
   page.write_report([workdir], workdir / "report.html")
   words = _Page((workdir / "report.html").read_text()).texts
   assert {"Regret", "A text.", EVIL[0], "1.235"} <= set(words)
-  left = pd.read_csv(workdir / "figures/regret.csv")
-  assert left["regret"].tolist() == pytest.approx([1.23456789], rel=1e-5)
+  assert "Another text." not in words
+  data = pd.read_csv(workdir / "figures/regret.csv")
+  assert data["regret"].tolist() == pytest.approx([1.23456789], rel=1e-5)
 
 
 def test_several_experiments_are_compared(make_experiment, tmp_path):
@@ -168,7 +182,7 @@ def test_an_experiment_without_a_gallery_or_a_summary(make_experiment):
   assert (workdir / "summary.csv").exists()
   read = _Page((workdir / "report.html").read_text())
   assert "Summary" in read.texts
-  assert not any("drawings" in title for title in read.texts)
+  assert not any("informative" in title for title in read.texts)
 
 
 def _unfinished(workdir: pathlib.Path, name: str) -> None:
@@ -185,26 +199,31 @@ def _broken(workdir: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-  ("spoil", "says"),
+  ("spoil", "place"),
   [
-    (_none_finished, "no finished sampler"),
-    (lambda workdir: _unfinished(workdir, "uniform"), "has not finished"),
-    (_broken, "no experiment"),
+    (_none_finished, ""),
+    (lambda workdir: _unfinished(workdir, "uniform"), ""),
+    (_broken, ""),
     (
       lambda workdir: (workdir / "runs/uniform/metrics.jsonl").unlink(),
-      "metrics.jsonl is missing",
+      "runs/uniform/metrics.jsonl",
     ),
-    (lambda workdir: (workdir / "config.json").unlink(), "no experiment"),
+    (lambda workdir: (workdir / "config.json").unlink(), ""),
   ],
 )
-def test_a_mistake_is_one_sentence(make_experiment, capsys, spoil, says):
+def test_a_missing_file_is_reported_in_a_line(
+  make_experiment, capsys, spoil, place
+):
   workdir = make_experiment()
   spoil(workdir)
+  with pytest.raises(UserError) as error:
+    page.write_report([workdir], workdir / "report.html")
+  assert error.value.code == "missing"
+  assert error.value.place == str(workdir / place)
   assert main__.main([str(workdir)]) == 2
-  error = capsys.readouterr().err
-  assert error.startswith("alcurr: ")
-  assert says in error
-  assert error.count("\n") == 1
+  text = capsys.readouterr().err
+  assert text.startswith(f"alcurr: {workdir / place}: ")
+  assert text.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -235,6 +254,33 @@ def test_a_model_is_named_with_its_weights(make_experiment):
   path.write_text(json.dumps(config))
   facts = page.facts(workdir, config)
   assert facts["model"] == "mobilenet from imagenet.h5, mobilenet"
+
+
+def test_the_data_are_described_by_the_pool_and_not_by_the_config(written):
+  """The config's default is 30 classes; the data have 4, and no drawings."""
+  workdir, read = written
+  config = json.loads((workdir / "config.json").read_text())
+  facts = page.facts(workdir, config)
+  assert facts["data"].endswith(", 4 classes")
+  assert not any("drawing" in text.lower() for text in read.texts)
+  (workdir / "gallery.npz").rename(workdir / "other.npz")
+  assert "classes" not in page.facts(workdir, config)["data"]
+  (workdir / "other.npz").rename(workdir / "gallery.npz")
+
+
+@pytest.mark.parametrize("has_paper", [True, False])
+def test_only_the_papers_experiment_refers_to_it(make_experiment, has_paper):
+  workdir = make_experiment()
+  path = workdir / "config.json"
+  config = json.loads(path.read_text())
+  if not has_paper:
+    del config["paper"]
+    path.write_text(json.dumps(config))
+  made = sections.make_sections(workdir, page.read_summary(workdir))
+  titles = [section.title for section in made]
+  numbered = [title for title in titles if "of the paper" in title]
+  # Table I, and figures 4, 5, 8, 1, 2 and 3.
+  assert len(numbered) == (7 if has_paper else 0)
 
 
 def test_it_is_a_program():

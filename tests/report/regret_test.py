@@ -1,4 +1,4 @@
-"""Regret to the best frozen policy, on experiments written by hand."""
+"""Regret to the best fixed policy, on experiments written by hand."""
 
 import json
 import math
@@ -12,7 +12,7 @@ N = 40
 
 
 def _write(workdir, name, valid, right, flops=100.0, steps=(10, 20)):
-  """A finished sampler.
+  """Writes a finished sampler.
 
   Args:
     workdir: of the experiment.
@@ -27,8 +27,8 @@ def _write(workdir, name, valid, right, flops=100.0, steps=(10, 20)):
   rows = [{"step": 5, "trial": t, "valid": None} for t in range(len(valid))]
   for i, step in enumerate(steps):
     rows += [
-      {"step": step, "trial": t, "valid": {"top1": mine[i]}}
-      for t, mine in enumerate(valid)
+      {"step": step, "trial": t, "valid": {"top1": values[i]}}
+      for t, values in enumerate(valid)
     ]
   lines = "".join(json.dumps(row) + "\n" for row in rows)
   (folder / "metrics.jsonl").write_text(lines)
@@ -41,7 +41,7 @@ def _write(workdir, name, valid, right, flops=100.0, steps=(10, 20)):
 
 
 def _right(*counts):
-  """[S, N]: trial s is right on its first counts[s] examples."""
+  """Returns [S, N]: trial s is right on its first counts[s] examples."""
   return np.arange(N) < np.array(counts)[:, None]
 
 
@@ -51,18 +51,18 @@ def _config(workdir, samplers):
   (workdir / "config.json").write_text(json.dumps(config))
 
 
-FROZEN = {"name": "fixed_policy", "policy": "uniform"}
+FIXED = {"name": "fixed_policy", "policy": "uniform"}
 SAMPLERS = {
   "bandit": {"name": "active_bandit"},
   "uniform": {"name": "uniform"},
-  "easy": FROZEN,
-  "hard": FROZEN,
+  "easy": FIXED,
+  "hard": FIXED,
 }
 
 
 @pytest.fixture
 def workdir(tmp_path):
-  """The mark by valid is `hard`; on test `easy` is the better."""
+  """`hard` is the best on valid, `easy` on test."""
   _config(tmp_path, SAMPLERS)
   _write(tmp_path, "uniform", [[0.9, 0.5], [0.9, 0.5]], _right(20, 20))
   _write(tmp_path, "easy", [[0.9, 0.6], [0.9, 0.6]], _right(40, 40))
@@ -71,8 +71,8 @@ def workdir(tmp_path):
   return tmp_path
 
 
-def test_the_mark_is_chosen_on_valid_and_regret_is_of_test(workdir):
-  table = regret.regret_table(workdir).set_index("sampler")
+def test_the_best_is_chosen_on_valid_and_regret_is_of_test(workdir):
+  table = regret.make_table(workdir).set_index("sampler")
   assert table.index.tolist() == ["easy", "hard", "bandit", "uniform"]
   column = table["in the grid"]
   assert column.to_dict() == {
@@ -86,13 +86,13 @@ def test_the_mark_is_chosen_on_valid_and_regret_is_of_test(workdir):
   assert table["regret"].tolist() == pytest.approx([-25, 0, 15, 25])
   difference = table["difference to uniform"]
   assert difference.tolist() == pytest.approx([50, 25, 10, 0])
-  assert table["FLOPs of a step"].tolist() == [1.0, 2.0, 1.5, 1.0]
+  assert table["FLOPs per step"].tolist() == [1.0, 2.0, 1.5, 1.0]
   assert (table["examples seen"] == 640).all()
 
 
 def test_intervals_are_of_the_paired_differences(workdir):
-  table = regret.regret_table(workdir).set_index("sampler")
-  # Of equals: nothing to resample.
+  table = regret.make_table(workdir).set_index("sampler")
+  # A difference of equals is zero in every resample.
   assert table.loc["hard", ["regret, low", "regret, high"]].tolist() == [0, 0]
   to_base = ["difference to uniform, low", "difference to uniform, high"]
   assert table.loc["uniform", to_base].tolist() == [0, 0]
@@ -111,35 +111,32 @@ def test_a_sampler_that_is_always_right_has_the_whole_regret(tmp_path):
     right = _right(40, 40) if name == "easy" else _right(0, 0)
     valid = 0.9 if name == "easy" else 0.1
     _write(tmp_path, name, [[0.0, valid]] * 2, right)
-  table = regret.regret_table(tmp_path).set_index("sampler")
+  table = regret.make_table(tmp_path).set_index("sampler")
   columns = ["regret", "regret, low", "regret, high"]
   assert table.loc["bandit", columns].tolist() == [100, 100, 100]
 
 
-def test_the_section_names_the_mark(workdir):
-  section = regret.section(workdir)
-  assert "is the mark: hard." in section.text
-  assert section.stem == "regret"
-  assert section.table.equals(regret.regret_table(workdir))
+def test_the_text_names_the_best_fixed_policy(workdir):
+  attributes = regret.make_table(workdir).attrs
+  assert attributes == {"base": "uniform", "best": "hard", "count": 2}
+  assert "hard" in regret.TEXT.format(**attributes)
 
 
-def test_unknown_flops_are_left_out(workdir):
+def test_unknown_flops_are_nan(workdir):
   path = workdir / "runs" / "bandit" / "result.json"
   result = json.loads(path.read_text()) | {"flops_per_step": None}
   path.write_text(json.dumps(result))
-  table = regret.regret_table(workdir).set_index("sampler")
-  assert math.isnan(table.loc["bandit", "FLOPs of a step"])
+  table = regret.make_table(workdir).set_index("sampler")
+  assert math.isnan(table.loc["bandit", "FLOPs per step"])
 
 
-def test_without_a_finished_grid_there_is_no_section(workdir):
+def test_without_a_finished_grid_there_is_no_regret(workdir):
   (workdir / "runs" / "easy" / "result.json").unlink()
-  assert regret.section(workdir) is None
-  with pytest.raises(ValueError, match="no finished grid"):
-    regret.regret_table(workdir)
+  assert regret.make_table(workdir).empty
   _config(workdir, {"uniform": {"name": "uniform"}})
-  assert regret.section(workdir) is None
+  assert regret.make_table(workdir).empty
 
 
-def test_an_unfinished_sampler_outside_the_grid_is_left_out(workdir):
+def test_an_unfinished_sampler_outside_the_grid_is_omitted(workdir):
   (workdir / "runs" / "bandit" / "result.json").unlink()
-  assert "bandit" not in set(regret.regret_table(workdir)["sampler"])
+  assert "bandit" not in set(regret.make_table(workdir)["sampler"])

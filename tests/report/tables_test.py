@@ -1,4 +1,4 @@
-"""The interval of the tables, and the tables themselves."""
+"""The bootstrap against SciPy and closed forms, and results.csv."""
 
 import numpy as np
 import pytest
@@ -11,17 +11,17 @@ def test_one_trial_is_scipys_bootstrap():
   """With a single trial only the examples are resampled."""
   rng = np.random.default_rng(0)
   difference = rng.integers(-1, 2, (1, 400)).astype(float)
-  mine = tables.paired_bootstrap(difference, resamples=4000)
-  theirs = stats.bootstrap(
+  ours = tables.paired_bootstrap(difference, resamples=4000)
+  scipys = stats.bootstrap(
     (difference[0],), np.mean, n_resamples=4000, method="percentile", rng=1
   ).confidence_interval
-  assert mine.mean == difference.mean()
-  assert mine.low == pytest.approx(theirs.low, abs=0.006)
-  assert mine.high == pytest.approx(theirs.high, abs=0.006)
+  assert ours.mean == difference.mean()
+  assert ours.low == pytest.approx(scipys.low, abs=0.006)
+  assert ours.high == pytest.approx(scipys.high, abs=0.006)
 
 
 def test_trials_that_disagree_widen_the_interval():
-  """Without any noise of examples, only that of the trials is left."""
+  """Without noise of the examples there is only that of the trials."""
   same = np.tile(np.array([[0.1], [0.1], [0.1]]), (1, 50))
   assert tables.paired_bootstrap(same)[1:] == pytest.approx((0.1, 0.1))
   spread = np.tile(np.array([[0.0], [0.1], [0.2]]), (1, 50))
@@ -32,7 +32,7 @@ def test_trials_that_disagree_widen_the_interval():
   assert interval.high == pytest.approx(0.2)
 
 
-def test_it_covers_the_truth_about_as_often_as_it_says():
+def test_its_coverage_is_at_least_90_percent():
   """95 % intervals of 200 experiments with a known mean of zero."""
   rng = np.random.default_rng(3)
   hits = 0
@@ -43,3 +43,16 @@ def test_it_covers_the_truth_about_as_often_as_it_says():
     interval = tables.paired_bootstrap(trial + example + noise, resamples=300)
     hits += interval.low <= 0 <= interval.high
   assert hits >= 180
+
+
+def test_a_row_per_trial_and_a_column_for_scored_examples_if_any():
+  trials = [{"top1": 0.5, "skipped_updates": 1}, {"diverged_step": 3}]
+  results = [{"sampler": "a", "steps": 9, "trials": trials}]
+  table = tables.runs_table(results)
+  assert table.columns.tolist() == list(tables.RUN_COLUMNS)
+  assert table["trial"].tolist() == [0, 1]
+  assert table["steps"].tolist() == [9, 9]
+  assert table["diverged_step"].dropna().tolist() == [3]
+  trials[0]["examples_scored"] = 640
+  table = tables.runs_table(results)
+  assert table["examples_scored"].dropna().tolist() == [640]

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-# Names of classes that a page, a legend or a formula could stumble over.
+# Names of classes that are HTML, or a formula in a legend.
 EVIL = ("<script>alert(1)</script>", 'a<b>&"c"', "$x_1", "plain")
 BANDIT = EVIL[1]
 
@@ -21,10 +21,16 @@ def metrics_rows(trials: int, arms: int, rise: float) -> list[dict]:
       "train_seconds": 0.5 * step,
       "coverage": step / 50,
       "effective_sample_size": 10.0 * step,
-      # From even to all on the last arm.
-      "policy": [(1 - step / 40) / arms] * (arms - 1)
-      + [1 - (1 - step / 40) * (arms - 1) / arms],
     }
+    # From uniform to the last arm only.
+    | (
+      {
+        "policy": [(1 - step / 40) / arms] * (arms - 1)
+        + [1 - (1 - step / 40) * (arms - 1) / arms]
+      }
+      if arms
+      else {}
+    )
     | (
       {"valid": {"top1": rise * step, "top3": 0.9, "map3": 0.8, "loss": 1.5}}
       if step % 20 == 0
@@ -38,7 +44,7 @@ def metrics_rows(trials: int, arms: int, rise: float) -> list[dict]:
 def write_run(
   workdir: pathlib.Path, name: str, arms: int, rise: float, **changes
 ) -> None:
-  """What a finished sampler leaves: metrics, test.npz and result.json."""
+  """Writes metrics, test.npz and result.json of a sampler of 0 or more arms."""
   folder = workdir / "runs" / name
   folder.mkdir(parents=True)
   rows = metrics_rows(2, arms, rise)
@@ -54,8 +60,9 @@ def write_run(
     "examples_seen": 1280,
     "train_seconds": 20.0,
     "compile_seconds": 1.0,
-    "scoring_seconds": 0.0 if arms == 1 else 5.0,
-    "flops_per_step": 100.0 * arms,
+    "scoring_seconds": 5.0 if arms else 0.0,
+    "flops_per_step": 100.0 * max(arms, 1),
+    "sampler_spec": {"arm_partition": "difficulty" if arms else None},
     "trials": [trial, trial],
     "environment": {"jax": "0.0", "device": "<cpu>", "date": "2026-01-01"},
   }
@@ -63,7 +70,7 @@ def write_run(
 
 
 def write_config(workdir: pathlib.Path) -> None:
-  """config.json of uniform and a bandit, whose name is HTML."""
+  """Writes config.json of uniform and a bandit whose name is HTML."""
   bandit = {
     "name": "active_bandit",
     "epsilon": "0.2",
@@ -73,9 +80,13 @@ def write_config(workdir: pathlib.Path) -> None:
     "samplers": {"uniform": {"name": "uniform"}, BANDIT: bandit},
     "baseline": "uniform",
     "thresholds": "0.2 0.4 0.9",
-    "paper": True,
+    "paper": {"table_1": {"uniform": 0.8983, "curriculum": 0.8450}},
     "budget": "1 epoch",
     "model": {"name": "cnn"},
-    "data": {"source": "npz", "dir": "</pre><script>alert(2)</script>"},
+    "data": {
+      "source": "npz",
+      "classes": "30",
+      "dir": "</pre><script>alert(2)</script>",
+    },
   }
   (workdir / "config.json").write_text(json.dumps(config))

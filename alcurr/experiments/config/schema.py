@@ -24,7 +24,7 @@ _OPEN = ("model", "samplers")
 # one experiment.
 _FREE = re.compile(r"checkpoint\..*|cache_dir|tracking|tracking_uri")
 # Optional fields that only the report reads.
-_REPORT = ("cells", "factors", "grid", "paper", "tuned")
+_REPORT = ("best_setting", "cells", "factors", "grid", "paper")
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

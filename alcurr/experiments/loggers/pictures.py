@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 
 from alcurr.experiments.loggers import Row
-from alcurr.report import drawings, paper_figures
+from alcurr.report import drawings, figures, tables
 from alcurr.report.gallery import Gallery
 
 WIDTH = 600  # pixels of the time axis
@@ -52,9 +52,8 @@ class PolicyMap:
     policy = np.stack(self._policy)
     if np.ptp(policy, axis=0).max() <= 1e-6:
       return None
-    arms = paper_figures.arms_of(
-      self._workdir, self._name, policy.shape[1], self._gallery
-    )
+    partition = tables.arm_partition(self._workdir, self._name)
+    arms = figures.arm_labels(partition, policy.shape[1], self._gallery)
     return draw_policy(self._ends, policy, arms.strips)
 
 

@@ -20,7 +20,7 @@ from alcurr.data import sources
 from alcurr.data.pool import make_pool
 from alcurr.experiments import preemption, runner, sampler_run, setup
 from alcurr.experiments.config import build, loader
-from alcurr.report import figures
+from alcurr.report import tables
 from alcurr.training import exposure, step
 from alcurr.training.run import (
   RunSpec,
@@ -159,7 +159,7 @@ def write(
   folder: pathlib.Path, stem: str, table: pd.DataFrame, figure: Figure
 ) -> None:
   """Writes a table and its plot as `<stem>.csv` and `<stem>.png`."""
-  figures.write_csv(folder / f"{stem}.csv", table)
+  tables.write_csv(folder / f"{stem}.csv", table)
   files.write_file(
     folder / f"{stem}.png", lambda file: figure.savefig(file, format="png")
   )

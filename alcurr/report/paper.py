@@ -1,0 +1,88 @@
+"""The tables and figures of the paper, next to ours.
+
+"Data Sampling Algorithms for Active Learning", Mantica and Hellerstein. Only
+experiments whose config has `paper`, such as configs/paper.py, refer to it:
+`paper.table_1` and `paper.table_2` hold its numbers, `paper.losses` and
+`paper.exploration` list the samplers of its figures 5 and 6.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from alcurr.report import tables
+
+# (field of config.paper, title)
+TABLES = (
+  ("table_1", "Table I of the paper: batch 512"),
+  ("table_2", "Table II of the paper: batch 32"),
+)
+Config = Mapping[str, Any]  # config.json
+
+
+def field(config: Config, name: str) -> Any:
+  """Returns a field of `paper`; empty if the config does not have it."""
+  return (config.get("paper") or {}).get(name) or {}
+
+
+def title(config: Config, text: str, number: int) -> str:
+  """Returns a figure's title, with its number if the config has `paper`."""
+  return f"{text} (figure {number} of the paper)" if "paper" in config else text
+
+
+def table(
+  workdir: pathlib.Path, summary: pd.DataFrame, numbers: Mapping[str, float]
+) -> pd.DataFrame:
+  """Returns the rows of summary.csv that the paper has too, in its order.
+
+  With the paper's `numbers`, top-3 in [0, 1] by sampler, as `paper_top3`, and
+  `low` and `high`, the 95 % bounds of our mean over trials and test examples.
+  """
+  names = [name for name in numbers if name in set(summary["sampler"])]
+  intervals = [
+    tables.paired_bootstrap(tables.per_example(workdir, name)["top3"])
+    for name in names
+  ]
+  rows = summary.set_index("sampler").loc[names].reset_index()
+  return rows.assign(
+    paper_top3=[numbers[name] for name in names],
+    low=[interval.low for interval in intervals],
+    high=[interval.high for interval in intervals],
+  )
+
+
+def curve_groups(
+  config: Config, means: pd.DataFrame
+) -> dict[str, tuple[str, list[str]]]:
+  """Returns the title and samplers of each figure of learning curves, by stem.
+
+  One figure for each batch size in `means`, the largest first, and one of
+  `paper.exploration` if all its samplers have finished.
+  """
+  by_size = means.groupby("batch_size")["sampler"].unique().map(list)
+  groups = {}
+  for size in by_size.index[::-1]:
+    stem = "learning_curves" + f"_{size}" * (len(by_size) > 1)
+    text = f"Learning curves at batch size {size}"
+    groups[stem] = (title(config, text, 7 if size == 32 else 4), by_size[size])
+  names = list(field(config, "exploration"))
+  if names and set(names) <= set(means["sampler"]):
+    text = title(config, "Degrees of exploration", 6)
+    groups["exploration"] = (text, names)
+  return groups
+
+
+def losses(config: Config, logs: pd.DataFrame) -> pd.DataFrame:
+  """Returns mean losses of `paper.losses`, or of all samplers if there is none.
+
+  Columns: sampler, examples_seen, train_loss, and valid_loss, which is NaN
+  between the evaluations.
+  """
+  chosen = logs["sampler"].isin(field(config, "losses"))
+  groups = logs[chosen | (not chosen.any())].groupby(
+    ["sampler", "examples_seen"], sort=False
+  )
+  means = groups[["train_loss", "loss"]].mean().reset_index()
+  return means.rename(columns={"loss": "valid_loss"})
