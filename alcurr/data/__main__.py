@@ -1,70 +1,116 @@
-"""python -m alcurr.data prepare SOURCE OUT, and what else is done to files."""
+"""python -m alcurr.data COMMAND: Quick, Draw! files before an experiment."""
 
 import argparse
+import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from alcurr.core import cli
 from alcurr.core.errors import FaultError, UserError
-from alcurr.data.quickdraw import (
-  download,
-  inspection,
-  preparation,
-  tfds_builder,
-)
 
-# What a fault leaves.
-_GOES_ON = "the same command goes on from what is there."
-_BEGINS_AGAIN = "the same command begins again."
+_BUCKET = "https://storage.googleapis.com/quickdraw_dataset/full"
 
-_COMMANDS = {
-  "download": (
-    download,
-    "bring Google's files from its public bucket",
-    _GOES_ON,
-  ),
-  "prepare": (
-    preparation,
-    "pack a folder of files into arrays that are mapped",
-    _GOES_ON,
-  ),
-  "tfds": (
-    tfds_builder,
-    "make a set of TensorFlow Datasets of such a folder",
-    _BEGINS_AGAIN,
-  ),
-  "inspect": (
-    inspection,
-    "count and draw what is in such a folder",
-    _BEGINS_AGAIN,
-  ),
-}
+
+def _download(args: argparse.Namespace) -> None:
+  from alcurr.data.quickdraw import download
+
+  download.run(args)
+
+
+def _prepare(args: argparse.Namespace) -> None:
+  from alcurr.data.quickdraw import preparation
+
+  preparation.run(args)
+
+
+def _tfds(args: argparse.Namespace) -> None:
+  from alcurr.data.quickdraw import tfds_builder
+
+  tfds_builder.run(args)
+
+
+def _inspect(args: argparse.Namespace) -> None:
+  from alcurr.data.quickdraw import inspection
+
+  inspection.run(args)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
+  """Parses the command line; `run` of the result is the command."""
   parser = cli.Parser(
     prog="python -m alcurr.data",
     description="Quick, Draw! files before an experiment reads them.",
   )
   commands = parser.add_subparsers(metavar="COMMAND", required=True)
-  for name, (module, what, again) in _COMMANDS.items():
-    command = commands.add_parser(name, help=what, description=module.__doc__)
-    module.add_arguments(command)
-    command.set_defaults(run=module.run, again=again)
+
+  def add(
+    run: Callable[[argparse.Namespace], None], text: str, resumes: bool
+  ) -> tuple[Callable, Callable]:
+    name = run.__name__.removeprefix("_")
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(run=run, rerun="resumes" if resumes else "starts over")
+
+    def path(name: str, text: str) -> None:
+      command.add_argument(name, type=pathlib.Path, help=text)
+
+    return command.add_argument, path
+
+  option, path = add(_download, "download Google's files", resumes=True)
+  forms = ("simplified", "raw", "binary", "numpy_bitmap")
+  option("form", metavar="NAME", choices=forms, help=", ".join(forms))
+  path("out", "a folder; the same command resumes a broken download")
+  option("--classes", metavar="NAMES", help="with commas, such as cat,dog")
+  option(
+    "--categories",
+    metavar="FILE",
+    help="a file with a name on each line; all: Google's 345 names",
+  )
+  option("--yes", action="store_true", help="do not ask about the size")
+  option(
+    "--base",
+    metavar="URL",
+    default=_BUCKET,
+    help="a mirror with <NAME>/<class>.<ending>; default %(default)s",
+  )
+
+  option, path = add(_prepare, "pack files into mapped arrays", resumes=True)
+  path("source", "a folder of <class>.ndjson, .bin, .csv or bitmap .npy files")
+  path("out", "a new folder; the same command resumes a killed one")
+  option(
+    "--on-error",
+    choices=("raise", "skip"),
+    default="raise",
+    help="stop at the first bad drawing, or skip and count them",
+  )
+
+  option, path = add(_tfds, "make a set of TensorFlow Datasets", resumes=False)
+  path("source", "a folder of <class>.ndjson, .bin or .csv files")
+  path("out", "a folder of sets, such as ~/tensorflow_datasets")
+
+  option, path = add(_inspect, "count and draw drawings", resumes=False)
+  path("folder", "files, or what prepare made of them")
+  option(
+    "--out",
+    metavar="FILE",
+    type=pathlib.Path,
+    help="a picture (.png) of some drawings of each class",
+  )
   return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:
   """Returns the exit status: 0, 1 after a fault, 2 after a user's mistake."""
+  rerun = "starts over"
   try:
     args = parse(argv)
+    rerun = args.rerun
     args.run(args)
   except UserError as error:
     return cli.say(error, 2)
   except (FaultError, MemoryError, OSError) as error:
-    return cli.say(f"{error}; {args.again}", 1)
+    return cli.say(f"{error}; the same command {rerun}", 1)
   except KeyboardInterrupt:
-    return cli.say(f"stopped; {args.again}", 130)
+    return cli.say(f"stopped; the same command {rerun}", 130)
   return 0
 
 
