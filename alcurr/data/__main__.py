@@ -1,116 +1,82 @@
 """python -m alcurr.data COMMAND: Quick, Draw! files before an experiment."""
 
 import argparse
+import importlib
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from alcurr.core import cli
 from alcurr.core.errors import FaultError, UserError
 
 _BUCKET = "https://storage.googleapis.com/quickdraw_dataset/full"
-
-
-def _download(args: argparse.Namespace) -> None:
-  from alcurr.data.quickdraw import download
-
-  download.run(args)
-
-
-def _prepare(args: argparse.Namespace) -> None:
-  from alcurr.data.quickdraw import preparation
-
-  preparation.run(args)
-
-
-def _tfds(args: argparse.Namespace) -> None:
-  from alcurr.data.quickdraw import tfds_builder
-
-  tfds_builder.run(args)
-
-
-def _inspect(args: argparse.Namespace) -> None:
-  from alcurr.data.quickdraw import inspection
-
-  inspection.run(args)
+_FORMS = ("simplified", "raw", "binary", "numpy_bitmap")
+# The module of each command, imported only when it is run, and its summary.
+_COMMANDS = {
+  "download": ("download", "download Google's files"),
+  "prepare": ("preparation", "pack files into mapped arrays"),
+  "tfds": ("tfds_builder", "make a set of TensorFlow Datasets"),
+  "inspect": ("inspection", "count and draw drawings"),
+}
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-  """Parses the command line; `run` of the result is the command."""
+  """Parses the command line."""
   parser = cli.Parser(
     prog="python -m alcurr.data",
     description="Quick, Draw! files before an experiment reads them.",
   )
-  commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-  def add(
-    run: Callable[[argparse.Namespace], None], text: str, resumes: bool
-  ) -> tuple[Callable, Callable]:
-    name = run.__name__.removeprefix("_")
-    command = commands.add_parser(name, help=text, description=text)
-    command.set_defaults(run=run, rerun="resumes" if resumes else "starts over")
-
-    def path(name: str, text: str) -> None:
-      command.add_argument(name, type=pathlib.Path, help=text)
-
-    return command.add_argument, path
-
-  option, path = add(_download, "download Google's files", resumes=True)
-  forms = ("simplified", "raw", "binary", "numpy_bitmap")
-  option("form", metavar="NAME", choices=forms, help=", ".join(forms))
-  path("out", "a folder; the same command resumes a broken download")
-  option("--classes", metavar="NAMES", help="with commas, such as cat,dog")
-  option(
-    "--categories",
-    metavar="FILE",
-    help="a file with a name on each line; all: Google's 345 names",
+  parsers = parser.add_subparsers(
+    metavar="COMMAND", dest="command", required=True
   )
-  option("--yes", action="store_true", help="do not ask about the size")
-  option(
-    "--base",
-    metavar="URL",
-    default=_BUCKET,
-    help="a mirror with <NAME>/<class>.<ending>; default %(default)s",
+  download, prepare, tfds, inspect = (
+    parsers.add_parser(name, help=text, description=text)
+    for name, (_, text) in _COMMANDS.items()
   )
 
-  option, path = add(_prepare, "pack files into mapped arrays", resumes=True)
-  path("source", "a folder of <class>.ndjson, .bin, .csv or bitmap .npy files")
-  path("out", "a new folder; the same command resumes a killed one")
-  option(
-    "--on-error",
-    choices=("raise", "skip"),
-    default="raise",
-    help="stop at the first bad drawing, or skip and count them",
-  )
+  add = download.add_argument
+  add("form", metavar="NAME", choices=_FORMS, help=", ".join(_FORMS))
+  add("out", type=pathlib.Path, help="a folder; a broken download resumes")
+  add("--classes", metavar="NAMES", help="with commas, such as cat,dog")
+  categories = "a file with a name on each line; all: Google's 345 names"
+  add("--categories", metavar="FILE", help=categories)
+  add("--yes", action="store_true", help="do not ask about the size")
+  mirror = "a mirror with <NAME>/<class>.<ending>; default %(default)s"
+  add("--base", metavar="URL", default=_BUCKET, help=mirror)
 
-  option, path = add(_tfds, "make a set of TensorFlow Datasets", resumes=False)
-  path("source", "a folder of <class>.ndjson, .bin or .csv files")
-  path("out", "a folder of sets, such as ~/tensorflow_datasets")
+  add = prepare.add_argument
+  source = "a folder of <class>.ndjson, .bin, .csv or bitmap .npy files"
+  add("source", type=pathlib.Path, help=source)
+  add("out", type=pathlib.Path, help="a new folder; a killed command resumes")
+  on_error = "stop at the first bad drawing, or skip and count them"
+  choices = ("raise", "skip")
+  add("--on-error", choices=choices, default="raise", help=on_error)
 
-  option, path = add(_inspect, "count and draw drawings", resumes=False)
-  path("folder", "files, or what prepare made of them")
-  option(
-    "--out",
-    metavar="FILE",
-    type=pathlib.Path,
-    help="a picture (.png) of some drawings of each class",
-  )
+  add = tfds.add_argument
+  source = "a folder of <class>.ndjson, .bin or .csv files"
+  add("source", type=pathlib.Path, help=source)
+  out = "a folder of sets, such as ~/tensorflow_datasets"
+  add("out", type=pathlib.Path, help=out)
+
+  add = inspect.add_argument
+  add("folder", type=pathlib.Path, help="of files, or what prepare has made")
+  out = "a picture (.png) of some drawings of each class"
+  add("--out", metavar="FILE", type=pathlib.Path, help=out)
   return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> int:
   """Returns the exit status: 0, 1 after a fault, 2 after a user's mistake."""
-  rerun = "starts over"
   try:
     args = parse(argv)
-    rerun = args.rerun
-    args.run(args)
+    module, _ = _COMMANDS[args.command]
+    importlib.import_module(f"alcurr.data.quickdraw.{module}").run(args)
   except UserError as error:
     return cli.say(error, 2)
   except (FaultError, MemoryError, OSError) as error:
-    return cli.say(f"{error}; the same command {rerun}", 1)
+    return cli.say(f"{error}; rerun the command to resume", 1)
   except KeyboardInterrupt:
-    return cli.say(f"stopped; the same command {rerun}", 130)
+    return cli.say("stopped; rerun the command to resume", 130)
   return 0
 
 

@@ -40,41 +40,40 @@ def from_arrays(
     class_names: one for each label; for string labels, their order.
 
   Raises:
-    UserError: arrays of another shape, type or range, or a class without
-      examples.
+    UserError: another shape, type or range, or a class without examples.
   """
   images = _check_images(images)
   labels = np.asarray(labels)
-  if labels.shape != images.shape[:1]:
-    raise UserError(
-      "data", "labels", f"expected [{len(images)}], got {list(labels.shape)}"
-    )
-  if class_names is not None and len(set(class_names)) < len(class_names):
-    raise UserError("data", "class_names", "names are not unique")
-  if labels.dtype.kind in "US":
-    label, names = _from_strings(labels, class_names)
-  elif labels.dtype.kind in "iu":
-    label, names = _from_integers(labels, class_names)
+  shape, dtype = list(labels.shape), labels.dtype
+  integers = dtype.kind in "iu"
+  _require(shape == [len(images)], "labels", f"[{len(images)}]", shape)
+  good = integers or dtype.kind in "US"
+  _require(good, "labels", "integers or strings", dtype)
+  if dtype.kind == "S":
+    labels = np.strings.decode(labels, "utf-8", "backslashreplace")
+  present, place = np.unique(labels, return_inverse=True)
+  present = present.tolist()
+  if class_names is not None:
+    names = list(class_names)
   else:
-    raise UserError(
-      "type",
-      "labels",
-      f"expected integers or strings, got {labels.dtype}; for regression, "
-      "write a training loop with `alcurr.samplers`",
-    )
-  count = np.bincount(label, minlength=len(names))
-  if count.min() == 0:
-    raise UserError(
-      "data", "labels", f"class {names[count.argmin()]!r} has no example"
-    )
+    # No more names than there are labels, one of which may be large.
+    names = [*map(str, range(len(present)))] if integers else present
+  _require(len({*names}) == len(names), "class_names", "unique names", names)
+  known = range(len(names)) if integers else names
+  index = {label: i for i, label in enumerate(known)}
+  expected = f"0 to {len(names) - 1}" if integers else "one of class_names"
+  for label in present:
+    _require(label in index, "labels", expected, repr(label))
+  unused = sorted({*index} - {*present})
+  _require(not unused, "labels", "examples of all classes", f"none of {unused}")
+  label = np.array([index[label] for label in present], np.int32)[place]
   check_class_names(names)
-  return Dataset(
-    source=Images(images),
-    label=label.astype(np.int32),
-    key=content_keys(images),
-    class_names=tuple(names),
-    flags={},
-  )
+  return Dataset(Images(images), label, content_keys(images), tuple(names), {})
+
+
+def _require(ok: bool, place: str, expected: str, got: object) -> None:
+  if not ok:
+    raise UserError("data", place, f"expected {expected}, got {got}")
 
 
 def _check_images(images: np.ndarray) -> np.ndarray:
@@ -82,76 +81,22 @@ def _check_images(images: np.ndarray) -> np.ndarray:
   try:
     images = np.asarray(images)
   except ValueError as error:  # lists of unequal lengths
-    raise UserError(
-      "data", "images", f"expected one shape for all: {error}"
-    ) from error
+    text = f"expected one shape for all: {error}"
+    raise UserError("data", "images", text) from error
   if images.ndim == 3:
     images = images[..., None]
-  if images.ndim != 4 or not images.size:
-    raise UserError(
-      "data",
-      "images",
-      "expected [N, H, W] or [N, H, W, C], not empty, got "
-      f"{list(images.shape)}",
-    )
+  good = images.ndim == 4 and images.size > 0
+  expected = "[N, H, W] or [N, H, W, C], not empty"
+  _require(good, "images", expected, list(images.shape))
   if images.dtype == np.uint8:
     return images
-  if not np.issubdtype(images.dtype, np.floating):
-    raise UserError(
-      "type", "images", f"expected uint8 or floats, got {images.dtype}"
-    )
-  # Checked before float32 rounds the next number above 1 to 1.
+  is_float = np.issubdtype(images.dtype, np.floating)
+  _require(is_float, "images", "uint8 or floats", images.dtype)
+  # Checked before float32 rounds the next number above 1 to 1; NaN fails too.
   low, high = images.min(), images.max()
-  if not (low >= 0 and high <= 1):  # so NaN fails
-    raise UserError(
-      "range",
-      "images",
-      f"expected floats in [0, 1] or uint8, got {low:g} to {high:g}",
-    )
+  good = low >= 0 and high <= 1
+  _require(good, "images", "floats in [0, 1], or uint8", f"{low:g} to {high:g}")
   return images.astype(np.float32)
-
-
-def _from_strings(
-  labels: np.ndarray, class_names: Sequence[str] | None
-) -> tuple[np.ndarray, list[str]]:
-  """Returns [N] int indices into the names, and the names."""
-  if labels.dtype.kind == "S":
-    labels = np.strings.decode(labels, "utf-8", "backslashreplace")
-  present, place = np.unique(labels, return_inverse=True)
-  present = present.tolist()
-  names = list(class_names) if class_names is not None else present
-  index = {name: i for i, name in enumerate(names)}
-  for name in present:
-    if name not in index:
-      raise UserError("unknown", "labels", f"{name!r} is not in class_names")
-  return np.array([index[name] for name in present])[place], names
-
-
-def _from_integers(
-  labels: np.ndarray, class_names: Sequence[str] | None
-) -> tuple[np.ndarray, list[str]]:
-  """Returns [N] int indices into the names, and the names."""
-  if labels.min() < 0:
-    raise UserError("range", "labels", f"expected >= 0, got {labels.min()}")
-  if class_names is None:
-    # Checked before names up to a stray large label are made.
-    present = np.unique(labels)
-    gap = np.flatnonzero(present != np.arange(len(present)))
-    if len(gap):
-      raise UserError(
-        "data",
-        "labels",
-        f"class '{gap[0]}' has no example; number the classes without gaps",
-      )
-    class_names = [str(label) for label in present]
-  if labels.max() >= len(class_names):
-    raise UserError(
-      "range",
-      "labels",
-      f"expected < {len(class_names)}, the number of class_names, got "
-      f"{labels.max()}",
-    )
-  return labels.astype(np.int64), list(class_names)
 
 
 def load_npz(path: str | pathlib.Path) -> Dataset:
@@ -160,12 +105,10 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
   The arrays are `images`, `image` or `x`, and `labels`, `label` or `y`.
 
   Memory: those two arrays and, for floats, a float32 copy. An array larger
-  than its entry of the archive is refused first; deflate compresses by 1032 at
-  most.
+  than its entry of the archive is refused before it is allocated.
 
   Raises:
-    UserError: a file that is missing, damaged or pickled, or arrays that do
-      not fit.
+    UserError: a missing, damaged or pickled file, or unusable arrays.
   """
   try:
     file = np.load(path, allow_pickle=False)
@@ -180,12 +123,8 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
         for names in (_IMAGE_NAMES, _LABEL_NAMES)
       ]
       if None in chosen:
-        raise UserError(
-          "missing",
-          path,
-          "expected arrays images and labels (or image and label, or x and "
-          f"y), got {', '.join(file.files) or 'none'}",
-        )
+        names = ", ".join(file.files) or "none"
+        _require(False, path, "arrays images and labels, or x and y", names)
       images, labels = (file[name] for name in chosen)
   except FileNotFoundError as error:
     raise UserError("missing", path, "no such file") from error
@@ -263,13 +202,7 @@ def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
     raise UserError(
       "damaged", path, f"not a complete .npy file of plain numbers ({error})"
     ) from error
-  if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 784:
-    raise UserError(
-      "data",
-      path,
-      f"expected a bitmap of [N, 784] uint8, got {list(rows.shape)} "
-      f"{rows.dtype}",
-    )
-  if not len(rows):
-    raise UserError("data", path, "it holds no drawing")
+  good = rows.dtype == np.uint8 and rows.shape[1:] == (784,) and len(rows) > 0
+  got = f"{list(rows.shape)} {rows.dtype}"
+  _require(good, path, "bitmaps of [N, 784] uint8", got)
   return rows

@@ -19,6 +19,7 @@ from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
 _FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
 _CHOICE = ("classes", "max_per_class")
+_NOISY = ("train", "probe", "valid")
 
 
 def _take(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -80,7 +81,7 @@ SOURCES = {
   "folder": _folder,
   "tfds": _tfds,
 }
-_CHOICES = {
+_KNOWN = {
   "source": tuple(SOURCES),
   "on_error": ("raise", "skip"),
   "pool": ("device", "host"),
@@ -94,45 +95,27 @@ def check(config: Mapping[str, Any]) -> None:
   Raises:
     UserError: an impossible setting.
   """
-  for name, known in _CHOICES.items():
-    if config[name] not in known:
-      raise UserError(
-        "unknown",
-        f"data.{name}",
-        f"expected {', '.join(known)}, got {config[name]!r}",
-      )
-  if (config["source"] == "synthetic") == bool(config["dir"]):
-    raise UserError(
+  noisy = config["label_noise_in"].split(",")
+  dir_fits = (config["source"] == "synthetic") != bool(config["dir"])
+  for code, name, good, expected in (
+    *(
+      ("unknown", n, config[n] in k, " or ".join(k)) for n, k in _KNOWN.items()
+    ),
+    ("conflict", "dir", dir_fits, "a path, or data.source=synthetic"),
+    ("range", "max_per_class", config["max_per_class"] >= 0, ">= 0"),
+    ("range", "train_examples", config["train_examples"] >= 0, ">= 0"),
+    ("range", "label_noise", 0 <= config["label_noise"] < 1, "[0, 1)"),
+    ("unknown", "label_noise_in", {*noisy} <= {*_NOISY}, ", ".join(_NOISY)),
+    (
       "conflict",
-      "data.dir",
-      f"data.source=synthetic reads no files, got {config['dir']!r}; set "
-      "data.source too"
-      if config["dir"]
-      else f"data.source={config['source']} needs a path, got none",
-    )
-  for name in ("max_per_class", "train_examples"):
-    if config[name] < 0:
-      text = f"expected >= 0, got {config[name]}"
-      raise UserError("range", f"data.{name}", text)
-  for name in config["label_noise_in"].split(","):
-    if name not in ("train", "probe", "valid"):
-      raise UserError(
-        "unknown",
-        "data.label_noise_in",
-        f"expected some of train, probe and valid, with commas, got {name!r}",
-      )
-    if name == "probe" and not config["probe_fraction"]:
-      raise UserError(
-        "conflict",
-        "data.label_noise_in",
-        "there is no probe split; set data.probe_fraction",
-      )
-  if not 0 <= config["label_noise"] < 1:
-    raise UserError(
-      "range",
-      "data.label_noise",
-      f"expected a share in [0, 1), got {config['label_noise']}",
-    )
+      "label_noise_in",
+      "probe" not in noisy or config["probe_fraction"],
+      "data.probe_fraction > 0 for probe",
+    ),
+  ):
+    if not good:
+      text = f"expected {expected}, got {config[name]!r}"
+      raise UserError(code, f"data.{name}", text)
   with specs.errors_in("data"):
     get_render(config)
     check_fractions(*(config[name] for name in _FRACTIONS))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
 
 from alcurr.core import files
 from alcurr.core.errors import UserError
@@ -143,42 +144,22 @@ def write_picture(
   path: pathlib.Path, few: Mapping[str, Strokes | Images]
 ) -> None:
   """Writes a .png with a row of drawings for each class, next to its name."""
-  from matplotlib.figure import Figure
-
-  rows = min(len(few), _CLASSES)
-  columns = -(-len(few) // rows)
-  width = _NAME + max(map(len, _images(few))) * _CELL
-  canvas = np.full((rows * _CELL, columns * width), 255, np.uint8)
-  # Two pixels for each, as names are to be read.
-  figure = Figure((columns * width / 50, rows * _CELL / 50), dpi=100)
-  axes = figure.add_axes((0, 0, 1, 1))
-  axes.set_axis_off()
-  for i, (name, image) in enumerate(zip(few, _images(few), strict=True)):
-    column, row = divmod(i, rows)
-    top, left = row * _CELL, column * width + _NAME
-    margin = ((0, 0), (1, 1), (1, 1))
-    framed = np.pad(255 - image[..., 0], margin, constant_values=255)
-    strip = np.concatenate([*framed], axis=1)
-    canvas[top : top + _CELL, left : left + strip.shape[1]] = strip
-    axes.text(
-      left - 4,
-      top + _CELL / 2,
-      name,
-      ha="right",
-      va="center",
-      fontsize=8,
-      parse_math=False,
-    )
-  colours = np.repeat(canvas[..., None], 3, axis=-1)
-  axes.imshow(colours, interpolation="nearest", aspect="auto")
-  files.write_file(path, lambda file: figure.savefig(file, format="png"))
-
-
-def _images(few: Mapping[str, Strokes | Images]) -> list[np.ndarray]:
-  """Returns [n, 28, 28, 1] uint8 for each class."""
   parts = list(few.values())
   if isinstance(parts[0], Images):
-    return [part.image for part in parts]
-  image = render_all(strokes.concatenate(parts), make_render(size=28))
-  count = [len(part.drawing_start) - 1 for part in parts]
-  return np.split(image, np.cumsum(count)[:-1])
+    images = [part.image for part in parts]
+  else:
+    image = render_all(strokes.concatenate(parts), make_render(size=28))
+    count = [len(part.drawing_start) - 1 for part in parts]
+    images = np.split(image, np.cumsum(count)[:-1])
+  rows = min(len(few), _CLASSES)
+  width = _NAME + max(map(len, images)) * _CELL
+  canvas = Image.new("L", (-(-len(few) // rows) * width, rows * _CELL), 255)
+  pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
+  for i, (name, image) in enumerate(zip(few, images, strict=True)):
+    column, row = divmod(i, rows)
+    left, top = column * width + _NAME, row * _CELL
+    pen.text((left - 4, top + _CELL / 2), name, 0, font, "rm")
+    for j, drawing in enumerate(image):
+      ink = Image.fromarray(255 - drawing[..., 0])
+      canvas.paste(ink, (left + j * _CELL + 1, top + 1))
+  files.write_file(path, lambda file: canvas.save(file, "png"))
