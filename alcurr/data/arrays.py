@@ -81,8 +81,7 @@ def _check_images(images: np.ndarray) -> np.ndarray:
   try:
     images = np.asarray(images)
   except ValueError as error:  # lists of unequal lengths
-    text = f"expected one shape for all: {error}"
-    raise UserError("data", "images", text) from error
+    raise UserError("data", "images", "expected one shape for all") from error
   if images.ndim == 3:
     images = images[..., None]
   good = images.ndim == 4 and images.size > 0

@@ -18,8 +18,8 @@ import numpy as np
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel
 from alcurr.data.pool import Dataset, choose_classes
-from alcurr.data.quickdraw import class_files, packed
-from alcurr.types import Strokes
+from alcurr.data.quickdraw import class_files, packed, strokes
+from alcurr.types import Images, Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _VERSION = 5  # of the cache's content; another one is not read
@@ -159,10 +159,12 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def _join(names: list[str], parts: list[class_files.ClassFile]) -> Dataset:
-  source = class_files.join_sources([part.source for part in parts])
-  flags = {}
-  if isinstance(source, Strokes):
+  sources, flags = [part.source for part in parts], {}
+  if isinstance(sources[0], Strokes):
+    source = strokes.concatenate(sources)
     flags["recognized"] = np.concatenate([part.recognized for part in parts])
+  else:
+    source = Images(np.concatenate([part.image for part in sources]))
   count = [len(part.key) for part in parts]
   return Dataset(
     source=source,
