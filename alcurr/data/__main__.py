@@ -1,56 +1,67 @@
-"""python -m alcurr.data prepare SOURCE OUT, and what else is done to files."""
+"""python -m alcurr.data COMMAND: Quick, Draw! files before an experiment."""
 
 import argparse
+import importlib
+import pathlib
 import sys
 from collections.abc import Sequence
 
 from alcurr.core import cli
 from alcurr.core.errors import FaultError, UserError
-from alcurr.data.quickdraw import (
-  download,
-  inspection,
-  preparation,
-  tfds_builder,
-)
 
-# What a fault leaves.
-_GOES_ON = "the same command goes on from what is there."
-_BEGINS_AGAIN = "the same command begins again."
-
+_BUCKET = "https://storage.googleapis.com/quickdraw_dataset/full"
+_FORMS = ("simplified", "raw", "binary", "numpy_bitmap")
+# The module of each command, imported only when it is run, and its summary.
 _COMMANDS = {
-  "download": (
-    download,
-    "bring Google's files from its public bucket",
-    _GOES_ON,
-  ),
-  "prepare": (
-    preparation,
-    "pack a folder of files into arrays that are mapped",
-    _GOES_ON,
-  ),
-  "tfds": (
-    tfds_builder,
-    "make a set of TensorFlow Datasets of such a folder",
-    _BEGINS_AGAIN,
-  ),
-  "inspect": (
-    inspection,
-    "count and draw what is in such a folder",
-    _BEGINS_AGAIN,
-  ),
+  "download": ("download", "download Google's files"),
+  "prepare": ("preparation", "pack files into mapped arrays"),
+  "tfds": ("tfds_builder", "make a set of TensorFlow Datasets"),
+  "inspect": ("inspection", "count and draw drawings"),
 }
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
+  """Parses the command line."""
   parser = cli.Parser(
     prog="python -m alcurr.data",
     description="Quick, Draw! files before an experiment reads them.",
   )
-  commands = parser.add_subparsers(metavar="COMMAND", required=True)
-  for name, (module, what, again) in _COMMANDS.items():
-    command = commands.add_parser(name, help=what, description=module.__doc__)
-    module.add_arguments(command)
-    command.set_defaults(run=module.run, again=again)
+  parsers = parser.add_subparsers(
+    metavar="COMMAND", dest="command", required=True
+  )
+  download, prepare, tfds, inspect = (
+    parsers.add_parser(name, help=text, description=text)
+    for name, (_, text) in _COMMANDS.items()
+  )
+
+  add = download.add_argument
+  add("form", metavar="NAME", choices=_FORMS, help=", ".join(_FORMS))
+  add("out", type=pathlib.Path, help="a folder; a broken download resumes")
+  add("--classes", metavar="NAMES", help="with commas, such as cat,dog")
+  categories = "a file with a name on each line; all: Google's 345 names"
+  add("--categories", metavar="FILE", help=categories)
+  add("--yes", action="store_true", help="do not ask about the size")
+  mirror = "a mirror with <NAME>/<class>.<ending>; default %(default)s"
+  add("--base", metavar="URL", default=_BUCKET, help=mirror)
+
+  add = prepare.add_argument
+  source = "a folder of <class>.ndjson, .bin, .csv or bitmap .npy files"
+  add("source", type=pathlib.Path, help=source)
+  add("out", type=pathlib.Path, help="a new folder; a killed command resumes")
+  on_error = "stop at the first bad drawing, or skip and count them"
+  choices = ("raise", "skip")
+  add("--on-error", choices=choices, default="raise", help=on_error)
+
+  add = tfds.add_argument
+  source = "a folder of <class>.ndjson, .bin or .csv files"
+  add("source", type=pathlib.Path, help=source)
+  out = "a folder of sets, such as ~/tensorflow_datasets"
+  add("out", type=pathlib.Path, help=out)
+
+  add = inspect.add_argument
+  add("folder", type=pathlib.Path, help="of files, or what prepare has made")
+  out = "a picture (.png) of some drawings of each class"
+  add("--out", metavar="FILE", type=pathlib.Path, help=out)
   return parser.parse_args(argv)
 
 
@@ -58,13 +69,14 @@ def main(argv: Sequence[str]) -> int:
   """Returns the exit status: 0, 1 after a fault, 2 after a user's mistake."""
   try:
     args = parse(argv)
-    args.run(args)
+    module, _ = _COMMANDS[args.command]
+    importlib.import_module(f"alcurr.data.quickdraw.{module}").run(args)
   except UserError as error:
     return cli.say(error, 2)
   except (FaultError, MemoryError, OSError) as error:
-    return cli.say(f"{error}; {args.again}", 1)
+    return cli.say(f"{error}; rerun the command to resume", 1)
   except KeyboardInterrupt:
-    return cli.say(f"stopped; {args.again}", 130)
+    return cli.say("stopped; rerun the command to resume", 130)
   return 0
 
 

@@ -1,8 +1,7 @@
-"""Small changes to a batch's images that leave their classes as they are.
+"""Small random changes to a batch's images that keep their classes.
 
-Made anew for every step from its key, inside the step, so that no example is
-seen twice alike; a step's loss before and after the update is that of the same
-changed images.
+They are drawn in every step from its key, so no example is seen twice alike.
+A step's loss before and after the update is of the same changed images.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,16 +20,16 @@ def affine(
   scale: float = 0.0,
   shift: float = 0.0,
 ) -> Augment:
-  """Mirrors, turns, zooms and moves each image by an amount of its own.
+  """Mirrors, rotates, scales and shifts each image by a random amount.
 
-  Amounts are uniform within their bounds. Pixels are bilinear, and 0 (no ink)
-  where an image ends.
+  Amounts are uniform within their bounds. Pixels are interpolated linearly,
+  and are 0 (no ink) outside of the image.
 
   Args:
-    flip: every other image, by lot, is mirrored left for right.
-    rotate: most degrees, either way, in [0, 180].
-    scale: most of 1 that the size gains or loses, in [0, 1).
-    shift: most of the side, down or up and right or left, in [0, 1).
+    flip: mirrors each image left to right with probability 1/2.
+    rotate: largest rotation either way, in [0, 180] degrees.
+    scale: largest relative change of size, in [0, 1).
+    shift: largest shift along each axis, as a share of the side, in [0, 1).
   """
   if not 0 <= rotate <= 180:
     raise ValueError(f"rotate must be in [0, 180] degrees, got {rotate}")
@@ -60,13 +59,13 @@ def _within(key: Array, shape: tuple[int, ...], bound: float | Array) -> Array:
 
 
 def _resample(image: Array, angle: Array, size: Array, move: Array) -> Array:
-  """An image [H, W, C] turned by `angle`, zoomed by `size`, moved by [2]."""
+  """Rotates an image [H, W, C] by `angle`, scales it, and moves it by [2]."""
   height, width, _ = image.shape
   centre = jnp.array([height - 1, width - 1]) / 2
   row, column = jnp.mgrid[:height, :width]
   out = jnp.stack([row, column]).reshape(2, -1) - (centre + move)[:, None]
   cos, sin = jnp.cos(angle), jnp.sin(angle)
-  # Where a pixel comes from: the change undone.
+  # The inverse map: where each pixel comes from.
   undo = jnp.array([[cos, sin], [-sin, cos]]) / size
   place = undo @ out + centre[:, None]
 
@@ -78,7 +77,7 @@ def _resample(image: Array, angle: Array, size: Array, move: Array) -> Array:
 
 
 def none() -> None:
-  """Images as they are."""
+  """Leaves images as they are."""
   return
 
 
@@ -89,11 +88,11 @@ AUGMENTS: Mapping[str, Callable[..., Augment | None]] = {
 
 
 def get_augment(spec: str, field: str) -> Augment | None:
-  """What a spec such as "affine(flip=True, rotate=10)" names.
+  """Builds the augmentation that a spec such as "affine(flip=True)" names.
 
   Args:
     spec: a key of AUGMENTS, with arguments; "none" gives None.
-    field: where it stands in the config, for the messages.
+    field: the config field of the spec, for messages.
 
   Raises:
     UserError: an unknown name or argument, or a value out of range.

@@ -1,16 +1,14 @@
-"""Arrays kept on disk between experiments, with a manifest that vouches.
+"""Arrays saved on disk between experiments, with a checked manifest.
 
-An entry is a folder of .npy files and `manifest.json`. It is made under
-another name and renamed when whole, and checked when read: an entry that is
-not what its manifest says is made again, never trusted.
+An entry is a folder of .npy files and `manifest.json`. It is written under a
+temporary name and renamed when it is complete. Every read verifies its
+checksums; a damaged entry is made again, never trusted.
 """
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import struct
@@ -19,7 +17,7 @@ import time
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,16 +26,16 @@ from absl import logging
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
 
-# What np.load raises for a damaged file, by where the damage is; memory runs
-# out where a header claims more than there is.
+# What NumPy and JSON raise for a damaged file, by where the damage is; memory
+# runs out where a header claims more than there is.
 UNREADABLE = (
   OSError,
   ValueError,
   TypeError,
   KeyError,
+  AttributeError,
   EOFError,
   SyntaxError,
-  NotImplementedError,
   RuntimeError,  # an encrypted entry, or a header nested too deep
   OverflowError,
   MemoryError,
@@ -46,52 +44,47 @@ UNREADABLE = (
   zlib.error,
   struct.error,
 )
-
-
 MANIFEST = "manifest.json"
-# A disk that is full or fails, which no other setting mends.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-# Seconds in which a process that makes a folder surely locks it.
-_FRESH = 60
+# A disk that is full or fails, which no other setting fixes.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+# Seconds after which an unfinished folder is taken for a killed process's.
+_STALE = 24 * 3600
 
 
 def digest(request: Mapping[str, Any]) -> str:
-  """A short name for a request: equal requests, equal names."""
+  """Returns a short name for a request; equal requests have equal names."""
   text = json.dumps(request, sort_keys=True)
   return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def vouch(paths: Mapping[str, pathlib.Path]) -> dict[str, dict[str, Any]]:
-  """What says later that files, by name, are still the same.
+def fingerprint(paths: Mapping[str, pathlib.Path]) -> dict[str, dict[str, Any]]:
+  """Returns what `unchanged` compares files with, by their names.
 
-  Take it before they are read: a file that changes meanwhile is not what was
-  read.
+  Take it before the files are read: one that changes meanwhile must not pass
+  for what was read.
   """
   return {
-    name: _facts(path) | {"path": str(path), "blake2b": _content_hash(path)}
+    name: _stat(path) | {"path": str(path), "blake2b": _content_hash(path)}
     for name, path in paths.items()
   }
 
 
 def unchanged(
-  paths: Mapping[str, pathlib.Path], vouched: Mapping[str, Mapping[str, Any]]
+  paths: Mapping[str, pathlib.Path], before: Mapping[str, Mapping[str, Any]]
 ) -> bool:
-  """Whether the files are those that `vouch` saw."""
-  if paths.keys() != vouched.keys():
-    return False
-  for name, path in paths.items():
-    then, now = vouched[name], _facts(path)
-    if then["size"] != now["size"]:
-      return False
+  """Returns whether the files are those that had the fingerprints `before`."""
+  return paths.keys() == before.keys() and all(
+    before[name]["size"] == _stat(path)["size"]
     # A copied file has another time and may still be the same.
-    if then["mtime_ns"] != now["mtime_ns"] and then["blake2b"] != _content_hash(
-      path
-    ):
-      return False
-  return True
+    and (
+      before[name]["mtime_ns"] == _stat(path)["mtime_ns"]
+      or before[name]["blake2b"] == _content_hash(path)
+    )
+    for name, path in paths.items()
+  )
 
 
-def _facts(path: pathlib.Path) -> dict[str, int]:
+def _stat(path: pathlib.Path) -> dict[str, int]:
   stat = path.stat()
   return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
@@ -101,27 +94,69 @@ def _content_hash(path: pathlib.Path) -> str:
     return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
-def header_checksum(dtype: np.dtype, shape: Sequence[int]) -> int:
-  """What the checksum of an array begins with; CRC-32 goes on over its bytes.
-
-  A damaged header can give the same bytes another type or shape.
-  """
+def _header_checksum(dtype: np.dtype, shape: Sequence[int]) -> int:
+  """The CRC-32 of type and shape, which a damaged header could change."""
   return zlib.crc32(f"{dtype.str} {tuple(shape)}".encode())
 
 
 def _checksum(array: np.ndarray) -> int:
   content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-  return zlib.crc32(content, header_checksum(array.dtype, array.shape))
+  return zlib.crc32(content, _header_checksum(array.dtype, array.shape))
 
 
-def seal(
-  folder: pathlib.Path, manifest: Mapping[str, Any], sums: Mapping[str, int]
+def write_stream(
+  path: pathlib.Path,
+  dtype: np.typing.DTypeLike,
+  shape: Sequence[int],
+  chunks: Iterable[np.ndarray],
+) -> int:
+  """Writes a .npy file from consecutive parts, completely or not at all.
+
+  Memory: one chunk.
+
+  Args:
+    path: the file.
+    dtype: of the array.
+    shape: of the array.
+    chunks: parts of the array along its first axis.
+
+  Returns:
+    The checksum for `write_manifest`.
+  """
+  dtype, shape = np.dtype(dtype), tuple(shape)
+  header = {
+    "descr": np.lib.format.dtype_to_descr(dtype),
+    "fortran_order": False,
+    "shape": shape,
+  }
+  checksum = _header_checksum(dtype, shape)
+
+  def write(file: Any) -> None:
+    nonlocal checksum
+    np.lib.format.write_array_header_1_0(file, header)
+    rows = 0
+    for chunk in chunks:
+      content = np.ascontiguousarray(chunk, dtype).reshape(-1).view(np.uint8)
+      file.write(content)
+      checksum = zlib.crc32(content, checksum)
+      rows += len(chunk)
+    if rows != shape[0]:
+      raise ValueError(f"{path}: {rows} rows for a shape of {shape}")
+
+  files.write_file(path, write)
+  return checksum
+
+
+def write_manifest(
+  folder: pathlib.Path,
+  manifest: Mapping[str, Any],
+  checksums: Mapping[str, int],
 ) -> None:
-  """Writes the manifest of an entry whose arrays have these checksums."""
-  whole = {**manifest, "checksums": dict(sums)}
-  # As JSON will have it: that is what a reader will see.
-  whole = json.loads(json.dumps(files.plain(whole)))
-  files.write_json(folder / MANIFEST, {**whole, "digest": digest(whole)})
+  """Completes an entry whose arrays, by name, have these checksums."""
+  content = {**manifest, "checksums": dict(checksums)}
+  # Hashed as JSON returns it, which is what a reader sees.
+  content = json.loads(json.dumps(files.plain(content)))
+  files.write_json(folder / MANIFEST, {**content, "digest": digest(content)})
 
 
 def write_arrays(
@@ -129,97 +164,77 @@ def write_arrays(
   arrays: Mapping[str, np.ndarray],
   manifest: Mapping[str, Any],
 ) -> None:
-  """Writes an entry whole, in place of what was there.
+  """Writes a complete entry, in place of an older one.
 
   Args:
     folder: the entry.
     arrays: by name.
-    manifest: what else to remember of them, of JSON's types.
+    manifest: what else to store, of JSON's types.
 
   Raises:
     UserError: the folder cannot be written.
     MachineError: the disk is full or broken.
   """
-  sums = {name: _checksum(array) for name, array in arrays.items()}
+  checksums = {name: _checksum(array) for name, array in arrays.items()}
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _temporary(folder) as temporary:
       for name, array in arrays.items():
         np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-      seal(temporary, manifest, sums)
-      _put(temporary, folder)
+      write_manifest(temporary, manifest, checksums)
+      _replace(temporary, folder)
   except OSError as error:
-    if error.errno in DISK:
-      raise MachineError(f"{folder}: {error.strerror}") from error
-    raise UserError(
-      f"{folder}: the cache cannot be written ({error.strerror}); set "
-      "cache_dir to a folder that can."
-    ) from error
+    if error.errno in _DISK:
+      raise MachineError("disk", folder, error.strerror) from error
+    text = f"cannot be written: {error.strerror}"
+    raise UserError("disk", folder, text) from error
 
 
 @contextlib.contextmanager
 def _temporary(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder beside an entry; those that killed processes left there go."""
-  pattern = f".{folder.name}."
-  for left in folder.parent.glob(f"{pattern}*"):
-    with contextlib.suppress(FileNotFoundError):  # another was faster
-      if time.time() - left.stat().st_mtime > _FRESH:
-        _remove_if_left(left)
-  path = pathlib.Path(tempfile.mkdtemp(prefix=pattern, dir=folder.parent))
-  owner = os.open(path, os.O_RDONLY)
-  try:
-    # The system gives it back when this process dies.
-    fcntl.flock(owner, fcntl.LOCK_SH)
-    yield path
-  finally:
-    shutil.rmtree(path, ignore_errors=True)
-    os.close(owner)
+  """A folder next to an entry; removes those of killed processes."""
+  prefix = f".{folder.name}."
+  for path in folder.parent.glob(f"{prefix}*"):
+    with contextlib.suppress(FileNotFoundError):  # removed by another process
+      if time.time() - path.stat().st_mtime > _STALE:
+        shutil.rmtree(path)
+  with tempfile.TemporaryDirectory(
+    prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True
+  ) as path:
+    yield pathlib.Path(path)
 
 
-def _remove_if_left(path: pathlib.Path) -> None:
-  file = os.open(path, os.O_RDONLY)
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    shutil.rmtree(path)
-  except BlockingIOError:
-    pass  # someone is at work in it
-  finally:
-    os.close(file)
-
-
-def _put(temporary: pathlib.Path, folder: pathlib.Path) -> None:
-  """Renames a whole entry into its place."""
+def _replace(temporary: pathlib.Path, folder: pathlib.Path) -> None:
   shutil.rmtree(folder, ignore_errors=True)
   try:
     temporary.rename(folder)
   except OSError as error:
-    # Another process made the same entry meanwhile: one is enough.
+    # Another process wrote the same entry meanwhile.
     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
       raise
 
 
 def read_arrays(
-  folder: pathlib.Path,
+  folder: pathlib.Path, mmap_mode: str | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-  """The arrays and the manifest of an entry; None where there is no good one.
+  """Returns what `read_checked` does, or None without a good entry.
 
-  Args:
-    folder: the entry.
+  Logs a warning if the entry is damaged.
   """
   if not folder.exists():
     return None
   try:
-    return read_sealed(folder)
-  except (*UNREADABLE, AttributeError) as error:
+    return read_checked(folder, mmap_mode)
+  except UNREADABLE as error:
     logging.warning("%s is damaged (%s) and is made again.", folder, error)
     return None
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-  """The manifest of an entry, without the digest that it was checked by.
+  """Returns the manifest of an entry, checked against its digest.
 
   Raises:
-    UNREADABLE, AttributeError: there is none, or not as it was written.
+    UNREADABLE: there is none, or it was changed.
   """
   manifest = files.read_json(folder / MANIFEST)
   if manifest.pop("digest") != digest(manifest):
@@ -227,17 +242,17 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
   return manifest
 
 
-def read_sealed(
+def read_checked(
   folder: pathlib.Path, mmap_mode: str | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """The arrays and the manifest of an entry, each checked.
+  """Returns the arrays and the manifest of an entry, each checked.
 
   Args:
     folder: the entry.
-    mmap_mode: of `np.load`; None to read the arrays into memory.
+    mmap_mode: as of `np.load`; None reads the arrays into memory.
 
   Raises:
-    UNREADABLE, AttributeError: an array or the manifest is not as written.
+    UNREADABLE: an array or the manifest is missing or was changed.
   """
   manifest = read_manifest(folder)
   arrays = {
@@ -246,7 +261,7 @@ def read_sealed(
     )
     for name in manifest["checksums"]
   }
-  sums = {name: _checksum(array) for name, array in arrays.items()}
-  if sums != manifest["checksums"]:
+  checksums = {name: _checksum(array) for name, array in arrays.items()}
+  if checksums != manifest["checksums"]:
     raise ValueError("its checksums differ")
   return arrays, manifest

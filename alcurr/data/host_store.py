@@ -1,8 +1,8 @@
-"""Pools larger than the device: examples stay on the host until drawn.
+"""Pools larger than the device: examples stay in host memory until drawn.
 
-The samplers choose on the device as ever, from labels, difficulties and arms,
-which are there; what was drawn is fetched from the host's store, in memory or
-memory-mapped, in the middle of the step, or ahead of it (`alcurr.training.prefetch`).
+Samplers choose on the device as always, from labels, scores and partitions.
+The examples they draw are fetched from a store on the host, in memory or
+memory-mapped: inside the step, or before it (`alcurr.training.prefetch`).
 """
 
 import itertools
@@ -16,33 +16,32 @@ import numpy as np
 from alcurr.data.quickdraw import strokes
 from alcurr.types import Array, Fetched, Images, Strokes
 
-# (row [B] int32 of the store) -> the B examples there, in that order
+# (row [B] int32 of the store) -> those B examples, in that order
 Fetch = Callable[[Array], Images | Strokes]
 
 
 class Lookup(NamedTuple):
-  """A store's examples on their way to the device."""
+  """Finds a store's examples and says how large they are on the device."""
 
-  # (count) -> the shapes of what so many examples take there, at most
+  # (count) -> shapes that hold any `count` examples
   room: Callable[[int], Images | Strokes]
-  # (row [b], count) -> the examples there in that order, filled up to the room
-  # of count, of which what is left over is never read
+  # (row [b], count) -> those examples, padded to `room(count)`
   find: Callable[[np.ndarray, int], Images | Strokes]
 
 
-# A number for each store, in the text of the programs that fetch from it: two
-# that fetch from two stores are two programs, however alike.
+# A number of each store, written into the programs that fetch from it:
+# programs that read two stores must differ, however alike they are.
 _numbers = itertools.count()
 
 
 def make_fetch(lookup: Lookup) -> Fetch:
-  """A function that fetches examples of a store, for use under `jax.jit`."""
+  """Returns a function that fetches examples under `jax.jit`."""
   number = np.uint32(next(_numbers))
 
   def on_host(number: Array, row: Array) -> Images | Strokes:
-    row = np.asarray(row)  # [B], under vmap [trials, B]
+    row = np.asarray(row)  # [B], under vmap [S, B]
     count = row.shape[-1]
-    found = [lookup.find(one, count) for one in row.reshape(-1, count)]
+    found = [lookup.find(rows, count) for rows in row.reshape(-1, count)]
     return jax.tree.map(
       lambda *x: np.stack(x).reshape(row.shape[:-1] + x[0].shape), *found
     )
@@ -56,40 +55,34 @@ def make_fetch(lookup: Lookup) -> Fetch:
 
 
 def place_in(fetched: Fetched, index: Array) -> Array:
-  """Where examples are among those that were fetched: [B] int32.
+  """Returns the places of examples among those fetched: [B] int32.
 
-  Of one that is not there the place of another, or M.
+  The place of an example that was not fetched is another's, or M.
 
   Args:
     fetched: M examples.
     index: [B] int32, into the pool.
   """
-  # Unrolled it is one operation of a GPU; by default, a loop of small ones.
+  # Unrolled, it is one operation on a GPU; by default, a loop of small ones.
   return jnp.searchsorted(fetched.index, index, method="scan_unrolled")
 
 
 def make_lookup(store: Images | Strokes) -> Lookup:
-  """Finds a store's examples.
-
-  Some drawings have a fixed size on the device: as many times the room that
-  the longest of the store takes.
+  """Returns the lookup of a store.
 
   Args:
-    store: N examples as NumPy arrays, memory-mapped or not.
+    store: N examples as NumPy arrays, memory-mapped or not. B drawings take B
+      times the room of the store's longest.
   """
   if isinstance(store, Strokes):
     return _lookup_strokes(store)
-  return _lookup_images(store)
-
-
-def _lookup_images(store: Images) -> Lookup:
 
   def room(count: int) -> Images:
     shape = (count, *store.image.shape[1:])
     return Images(jax.ShapeDtypeStruct(shape, store.image.dtype))
 
   def find(row: np.ndarray, count: int) -> Images:
-    return Images(_filled_up(store.image[row], count))
+    return Images(_pad(store.image[row], count))
 
   return Lookup(room, find)
 
@@ -110,15 +103,15 @@ def _lookup_strokes(store: Strokes) -> Lookup:
     found = strokes.take_strokes(store, row)
     points, starts, drawings = room(count)
     return Strokes(
-      _filled_up(found.points, points.shape[0]),
-      _filled_up(found.stroke_start, starts.shape[0], mode="edge"),
-      _filled_up(found.drawing_start, drawings.shape[0], mode="edge"),
+      _pad(found.points, points.shape[0]),
+      _pad(found.stroke_start, starts.shape[0], mode="edge"),
+      _pad(found.drawing_start, drawings.shape[0], mode="edge"),
     )
 
   return Lookup(room, find)
 
 
-def _filled_up(array: np.ndarray, length: int, mode: str = "constant"):
-  """An array with more rows at its end."""
+def _pad(array: np.ndarray, length: int, mode: str = "constant") -> np.ndarray:
+  """Adds rows at the end."""
   rows = (0, length - len(array))
   return np.pad(array, (rows, *[(0, 0)] * (array.ndim - 1)), mode=mode)

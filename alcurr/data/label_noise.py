@@ -1,20 +1,20 @@
-"""Planted mistakes, to see what a sampler does about them."""
+"""Wrong labels added on purpose, to see how samplers react to them."""
 
 import numpy as np
 
 from alcurr.data.pool import Dataset
 
 
-def plant_wrong_labels(dataset: Dataset, fraction: float, seed: int) -> Dataset:
-  """Gives a share of the examples a label drawn from the other classes.
+def add_label_noise(dataset: Dataset, fraction: float, seed: int) -> Dataset:
+  """Replaces a share of the labels by other classes, drawn uniformly.
 
   Args:
     dataset: N examples.
     fraction: the share, in [0, 1); each example is hit independently.
-    seed: of which are hit, and by what.
+    seed: of the random choices.
 
   Returns:
-    The dataset with those labels, and a flag `planted` [N] that says where.
+    The dataset with those labels and a flag `planted` [N] of the wrong ones.
   """
   if not 0 <= fraction < 1:
     raise ValueError(f"label_noise must be in [0, 1), got {fraction}")

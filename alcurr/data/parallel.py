@@ -1,4 +1,4 @@
-"""One function over many files, on every core that this process may use."""
+"""Applies a function to many files, on every core this process may use."""
 
 import concurrent.futures
 import functools
@@ -19,34 +19,37 @@ from alcurr.core.errors import UserError
 
 Result = TypeVar("Result")
 
-# A process that can read starts in seconds (it imports what this one does)
-# and reads about 15 MB a second: with less than this, one is done sooner.
+# A worker starts in seconds, importing what this process does, and reads about
+# 15 MB a second. With less than this, one process is done sooner.
 _PARALLEL_BYTES = 100e6
 
 
 def each_file(
   function: Callable[[pathlib.Path], Result],
   paths: list[pathlib.Path],
-  what: str,
+  description: str,
 ) -> list[Result]:
-  """What a function makes of each file, in their order, under a progress bar.
+  """Applies a function to each file, under a progress bar.
 
-  Several processes where that pays; they end when this one does, however.
+  Uses several processes where that pays; they end with this one.
 
   Args:
-    function: that can be sent to another process.
-    paths: of files that are there.
-    what: is done to them, for the bar.
+    function: can be pickled.
+    paths: existing files.
+    description: of the progress bar.
+
+  Returns:
+    The results, in the order of the files.
 
   Raises:
-    UserError: a process died; and what `function` raises, at the first file.
+    UserError: a process died; or as `function` raises at the first bad file.
   """
   size = sum(path.stat().st_size for path in paths)
   workers = min(cpu.cores(), len(paths))
   progress = functools.partial(
     tqdm,
     total=len(paths),
-    desc=what,
+    desc=description,
     unit=" classes",
     disable=not sys.stderr.isatty(),
   )
@@ -54,7 +57,7 @@ def each_file(
     return list(progress(map(function, paths)))
   try:
     with concurrent.futures.ProcessPoolExecutor(
-      # Not fork: the threads of JAX do not survive it.
+      # Not fork: JAX's threads do not survive it.
       workers,
       mp_context=multiprocessing.get_context("spawn"),
       initializer=_follow_parent,
@@ -62,14 +65,16 @@ def each_file(
       return list(progress(pool.map(function, paths)))
   except concurrent.futures.BrokenExecutor as error:
     raise UserError(
-      "A process that reads files died: memory ran out, or a script calls "
-      'this outside `if __name__ == "__main__":`.'
+      "memory",
+      description,
+      "a worker process died: memory ran out, or a script calls this outside "
+      'of `if __name__ == "__main__":`',
     ) from error
 
 
 def _follow_parent() -> None:
-  """This process ends with the one that started it, killed or not."""
-  # Ctrl-C reaches both, and the parent is the one that tells of it.
+  """Ends this process with the one that started it, even if that is killed."""
+  # Ctrl-C reaches both; the parent reports it.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   parent = multiprocessing.parent_process().sentinel
 

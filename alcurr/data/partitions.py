@@ -1,7 +1,7 @@
-"""Partitions of a pool into arms, on the host, once per experiment.
+"""Partitions of a pool into arms, computed on the host before training.
 
-`Arms.order` is sorted by arm and, within an arm, easiest first, so that it is
-a curriculum when it is read from its start.
+`Partition.order` is sorted by arm and, within an arm, easiest first, so that
+it is a curriculum when read from its start.
 """
 
 from collections.abc import Callable
@@ -12,15 +12,15 @@ from alcurr.types import Partition
 
 
 def make_partition(
-  arm: np.ndarray, num_arms: int, place: np.ndarray | None = None
+  arm: np.ndarray, num_arms: int, rank: np.ndarray | None = None
 ) -> Partition:
-  """The CSR form of a partition.
+  """Builds the CSR form of a partition.
 
   Args:
-    arm: [N] int, the arm of each example, in [0, num_arms).
+    arm: [N] int in [0, num_arms), the arm of each example.
     num_arms: K.
-    place: [N], what an arm's examples are sorted by, ascending; those that
-      are equal, and all where it is None, keep their order.
+    rank: [N], sorts the examples of an arm, ascending; ties, and all examples
+      without it, keep their order.
 
   Raises:
     ValueError: an arm out of range.
@@ -30,7 +30,7 @@ def make_partition(
   if len(size) > num_arms or size.sum() < len(arm):
     raise ValueError(f"arm must be in [0, {num_arms})")
   start = np.concatenate([[0], np.cumsum(size)[:-1]])
-  order = np.lexsort((arm,) if place is None else (place, arm))
+  order = np.lexsort((arm,) if rank is None else (rank, arm))
   return Partition(arm, *(a.astype(np.int32) for a in (order, start, size)))
 
 
@@ -49,13 +49,13 @@ def _rank_within(
 def difficulty_in_class(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
-  """K quantiles of difficulty within each class, easiest first.
+  """Builds K quantiles of difficulty within each class, easiest first.
 
-  Every arm holds the classes in the proportions of the pool, up to one
-  example a class ("Data Sampling Algorithms for Active Learning"). The order
-  is by the rank within the class over the size of the class, so that every
-  prefix of it holds the same share of every class, up to one example (the
-  class-balanced order of Wu et al., 2021, "When do curricula work?").
+  Every arm holds the classes in the proportions of the pool, up to one example
+  a class ("Data Sampling Algorithms for Active Learning"). The order is by the
+  rank within the class over the size of the class. Every prefix of it so holds
+  the same share of every class, up to one example: the class-balanced order of
+  Wu et al., 2021, "When do curricula work?".
 
   Args:
     label: [N] int32.
@@ -69,7 +69,7 @@ def difficulty_in_class(
 def difficulty_in_pool(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
-  """K quantiles of difficulty over the whole pool, easiest first."""
+  """Builds K quantiles of difficulty over the whole pool, easiest first."""
   rank, size = _rank_within(np.zeros(len(label), np.int64), difficulty)
   return make_partition(rank * num_arms // size, num_arms, rank)
 
@@ -77,14 +77,14 @@ def difficulty_in_pool(
 def by_label(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
-  """An arm for each class, easiest first within it; `num_arms` is unused."""
+  """Builds an arm for each class, easiest first; `num_arms` is unused."""
   return make_partition(label, int(label.max()) + 1, difficulty)
 
 
 def by_label_and_difficulty(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
-  """K quantiles of difficulty in each of the V classes: V * K arms.
+  """Builds K quantiles of difficulty in each of V classes: V * K arms.
 
   The arm is label * K + quantile: class by class, each easiest first.
   """
@@ -98,20 +98,21 @@ def by_label_and_difficulty(
 def shuffled(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
-  """The control of `difficulty_in_class`: difficulties drawn by lot.
+  """Builds the control of `difficulty_in_class`, of random difficulties.
 
-  Arms of the same sizes, with the same classes in each, that say nothing of
-  difficulty. The lots are the same for every pool of the same size.
+  The arms have the same sizes and classes and ignore `difficulty`. The random
+  numbers are the same for all pools of a size.
   """
-  # A stream of its own: planted faults are drawn by lot too, from a plain
-  # seed, and arms of the same lots would know where they are.
-  lots = np.random.default_rng([*b"shuffled arms"]).random(len(label))
-  return difficulty_in_class(label, lots, num_arms)
+  # A stream of its own: label noise uses a plain seed, and arms drawn from the
+  # same numbers would be correlated with it.
+  random = np.random.default_rng([*b"shuffled arms"]).random(len(label))
+  return difficulty_in_class(label, random, num_arms)
 
 
 PartitionFn = Callable[[np.ndarray, np.ndarray, int], Partition]
 
-# (label [N], difficulty [N], num_arms) -> Arms, by the name in `pool.partitions`.
+# (label [N], difficulty [N], num_arms) -> Partition, by name in
+# `Pool.partitions`.
 PARTITIONS: dict[str, PartitionFn] = {
   "difficulty": difficulty_in_class,
   "difficulty_in_pool": difficulty_in_pool,
@@ -123,18 +124,17 @@ PARTITIONS: dict[str, PartitionFn] = {
 # Partitions that need no scores, and so no reference model.
 UNSCORED = frozenset({"label", "shuffled"})
 
-# Partitions into quantiles of each class, which `check_num_arms` is for.
+# Partitions into quantiles of each class, to be checked by `check_num_arms`.
 IN_CLASS = frozenset({"difficulty", "label_difficulty", "shuffled"})
 
 
 def check_num_arms(
   label: np.ndarray, num_arms: int, class_names: tuple[str, ...]
 ) -> None:
-  """Refuses more quantiles than the smallest class has examples."""
+  """Raises ValueError if a class has fewer examples than `num_arms`."""
   size = np.bincount(label, minlength=len(class_names))
   if num_arms > size.min():
     raise ValueError(
-      f"num_arms {num_arms} is larger than the smallest class, "
-      f"{class_names[size.argmin()]!r} with {size.min()} examples to train "
-      "on; take fewer arms or more drawings"
+      f"num_arms must be at most {size.min()}, the training examples of the "
+      f"smallest class {class_names[size.argmin()]!r}, got {num_arms}"
     )

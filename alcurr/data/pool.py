@@ -1,5 +1,6 @@
 """Datasets on the host, their splits, and pools on the device."""
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,32 +30,69 @@ class Dataset(NamedTuple):
   label: np.ndarray  # [N] int32, index into class_names
   key: np.ndarray  # [N] uint64, hash of an example's own key or content
   class_names: tuple[str, ...]  # [V]
-  flags: dict[str, np.ndarray]  # [N] bool each, what is known of an example
+  flags: dict[str, np.ndarray]  # by name, [N] bool, known facts of an example
 
 
 def check_class_names(names: Sequence[str]) -> None:
-  """Refuses names that no page could show, and a single class.
+  """Checks that names can be shown, and that there are two at least.
 
-  Any printable text may be one: what shows a name escapes it, and no file is
-  called after it.
+  Any printable text is allowed: pages escape it, and no file is named by it.
 
   Raises:
-    UserError: fewer than two names, or one that is empty or not printable.
+    UserError: fewer than two names, or one that is blank or not printable.
   """
   if len(names) < 2:
     raise UserError(
-      f"there is one class alone, {names[0]!r}; give at least two to tell "
-      "apart."
+      "data", "classes", f"expected at least two, got only {names[0]!r}"
     )
   for name in names:
     if not name.strip() or not name.isprintable():
+      raise UserError("data", "classes", f"a name is not printable: {name!a}")
+
+
+def choose_classes(
+  known: Sequence[str], classes: str | int | Sequence[str]
+) -> list[str]:
+  """Returns the chosen names, sorted.
+
+  Args:
+    known: all names, sorted.
+    classes: "all"; a number, for the first classes by name; or names, as a
+      sequence or separated by commas.
+
+  Raises:
+    UserError: an unknown name, a number out of range, or an unusable name.
+  """
+  if isinstance(classes, str) and classes.strip().isdecimal():
+    classes = int(classes)
+  if isinstance(classes, int):
+    if not 2 <= classes <= len(known):
       raise UserError(
-        f"a class is called {name!a}; rename it so that it can be printed."
+        "range",
+        "classes",
+        f"expected 2 to {len(known)}, or all, got {classes}",
       )
+    classes = known[:classes]
+  elif classes == "all":
+    classes = known
+  elif isinstance(classes, str):
+    classes = [n.strip() for n in classes.split(",") if n.strip()]
+  if not len(classes):
+    raise UserError("missing", "classes", "expected all, a number, or names")
+  for name in classes:
+    if name not in known:
+      close = difflib.get_close_matches(str(name), known, n=1)
+      hint = f"; did you mean {close[0]!r}?" if close else ""
+      raise UserError(
+        "unknown", "classes", f"no {name!r} among the {len(known)}{hint}"
+      )
+  names = sorted(set(classes))
+  check_class_names(names)
+  return names
 
 
 def take(dataset: Dataset, index: np.ndarray) -> Dataset:
-  """The examples at `index` [n], in that order."""
+  """Returns the examples at `index` [n], in that order."""
   if isinstance(dataset.source, Strokes):
     source = strokes.take_strokes(dataset.source, index)
   else:
@@ -68,7 +106,7 @@ def take(dataset: Dataset, index: np.ndarray) -> Dataset:
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
-  """The examples of two datasets of the same classes; the flags of both."""
+  """Joins two datasets of the same classes, with the flags that both have."""
   a, b = first.source, second.source
   if isinstance(a, Strokes):
     source = strokes.concatenate([a, b])
@@ -89,7 +127,7 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
 def check_fractions(
   valid_fraction: float, test_fraction: float, probe_fraction: float
 ) -> None:
-  """Refuses shares of `split` that leave no data to train on."""
+  """Raises ValueError for shares of `split` that leave no training data."""
   if not (
     valid_fraction > 0
     and test_fraction > 0
@@ -98,7 +136,7 @@ def check_fractions(
   ):
     raise ValueError(
       "valid_fraction and test_fraction must be positive, probe_fraction not "
-      "negative, and leave some of the data to train on, got "
+      "negative, and their sum below 1, got "
       f"{valid_fraction}, {test_fraction} and {probe_fraction}"
     )
 
@@ -109,21 +147,20 @@ def split(
   test_fraction: float,
   probe_fraction: float = 0.0,
 ) -> dict[str, Dataset]:
-  """Splits by the hash of each example's key: train, valid, test, probe.
+  """Splits a dataset by the hash of each example's key.
 
-  An example's side depends on its own key alone, so the splits are disjoint,
-  equal keys stay together, every class gives the same share up to binomial
-  noise, and no example changes sides when data is added.
+  An example's split depends on its key alone. So the splits are disjoint,
+  equal keys stay together, and no example moves when data is added. Every
+  class gives the same share, up to binomial noise.
 
   Args:
     dataset: N examples.
-    valid_fraction: share of learning curves and model selection, in (0, 1).
-    test_fraction: share of the final evaluation, in (0, 1).
+    valid_fraction: share for learning curves and model selection, in (0, 1).
+    test_fraction: share for the final evaluation, in (0, 1).
     probe_fraction: share that samplers may learn from, in [0, 1).
 
   Returns:
-    A dataset for each of "train", "valid", "test" and, if it has a share,
-    "probe".
+    "train", "valid", "test" and, if it has a share, "probe".
 
   Raises:
     ValueError: fractions that leave no training data, or a split in which a
@@ -149,8 +186,7 @@ def split(
     if count.min() == 0:
       raise ValueError(
         f"class {part.class_names[count.argmin()]!r} has no example in the "
-        f"{name} split; give it more examples, of keys that differ, or the "
-        "split a larger fraction"
+        f"{name} split; add examples of other keys, or enlarge {name}_fraction"
       )
   return parts
 
@@ -160,18 +196,19 @@ def host_pool(
   difficulty: np.ndarray | None = None,
   partitions: Mapping[str, Partition] | None = None,
 ) -> Pool:
-  """A pool of NumPy arrays, the dataset's own; by default not scored.
+  """Builds a pool of the dataset's own NumPy arrays, in host memory.
 
-  Wherever shapes are enough, it stands for the pool on the device.
+  Where shapes suffice, it stands for the pool on the device.
+
+  Args:
+    dataset: N examples.
+    difficulty: [N] float32; zero by default.
+    partitions: by name; see `alcurr.data.partitions`.
   """
   if difficulty is None:
     difficulty = np.zeros(len(dataset.label), np.float32)
-  return Pool(
-    dataset.source,
-    dataset.label,
-    {"difficulty": difficulty},
-    dict(partitions or {}),
-  )
+  scores = {"difficulty": difficulty}
+  return Pool(dataset.source, dataset.label, scores, dict(partitions or {}))
 
 
 def make_pool(
@@ -179,12 +216,12 @@ def make_pool(
   difficulty: np.ndarray | None = None,
   partitions: Mapping[str, Partition] | None = None,
 ) -> Pool:
-  """Puts a dataset on the device; difficulty is zero where none is given."""
+  """Puts a dataset on the device; the arguments are those of `host_pool`."""
   return jax.tree.map(jnp.asarray, host_pool(dataset, difficulty, partitions))
 
 
 def on_device(pools: dict[str, Pool]) -> dict[str, Pool]:
-  """The same pools on the device, one that has two names there once."""
+  """Puts host pools on the device; one with two names is put there once."""
   put = {id(p): jax.tree.map(jnp.asarray, p) for p in pools.values()}
   return {name: put[id(p)] for name, p in pools.items()}
 
@@ -193,13 +230,11 @@ def make_gather(
   render: Callable[[Strokes, Array], Array] | None = None,
   fetch: Fetch | None = None,
 ) -> Callable[[Pool, Array], Batch]:
-  """A function (pool, index [B]) -> Batch.
+  """Returns a function (pool, index [B]) -> Batch.
 
   Args:
-    render: (strokes, index [B]) -> image [B, H, W, 1] float32 in [0, 1], for
-      pools of strokes; `alcurr.data.render.make_render` makes one.
-    fetch: for pools that are stored on the host; `alcurr.data.host_store.make_fetch`
-      makes one for a store.
+    render: for pools of strokes; see `alcurr.data.render.make_render`.
+    fetch: for pools on the host; see `alcurr.data.host_store.make_fetch`.
   """
 
   def gather(pool: Pool, index: Array) -> Batch:

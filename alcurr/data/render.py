@@ -1,10 +1,9 @@
-"""Strokes to images on the device, inside the training step.
+"""Renders strokes to images on the device, inside the training step.
 
-Anti-aliased by distance: a pixel is covered by clip(width / 2 - d + 1 / 2,
-0, 1), where d is the distance of its centre to the nearest segment, which is
-a pen with a round tip. Nothing is padded: drawings of like lengths go
-together, and a loop walks over the points of all of a group at once and ends
-with its longest.
+Anti-aliasing is by distance: a pixel's coverage is clip(width / 2 - d + 1 / 2,
+0, 1), where d is the distance of its centre to the nearest segment. This is a
+pen with a round tip. Drawings of similar length are rendered together, without
+padding: a loop walks over their points and ends with the longest.
 """
 
 import functools
@@ -25,8 +24,8 @@ from alcurr.data.quickdraw.segments import (
 )
 from alcurr.types import Array, Strokes
 
-# Google's own bitmaps of the 256-wide box: a pen of 16 and 16 of padding, and
-# half the pen, on each side (github.com/googlecreativelab/quickdraw-dataset,
+# Google's bitmaps of the 256-wide box have a pen of 16 and, on each side, 16 of
+# padding and half the pen (github.com/googlecreativelab/quickdraw-dataset,
 # issue 19). The defaults keep these proportions at any size.
 _BOX = 256.0
 _PEN = 16.0
@@ -34,16 +33,16 @@ _BORDER = 16.0 + _PEN / 2
 
 
 class _Pace(NamedTuple):
-  """How the work is cut up, which changes no pixel."""
+  """How the work is divided; it changes no pixel."""
 
   points: int  # drawn in one turn of the loop, in one pass over the images
-  extent_points: int  # looked at in one turn, for the size of a drawing
-  pixels: int  # of a group of drawings that walk together; 0: all of them
+  extent_points: int  # read in one turn, for the size of a drawing
+  pixels: int  # of a group of drawings rendered together; 0: all of them
 
 
-# Real drawings, batch 512, two CPU cores, images a second: together 11,300 at
-# 28 pixels and 6,300 at 64, in groups that stay in a core's cache 36,000 and
-# 16,800. On a GPU a turn costs a visit of the host, so few of them.
+# Real drawings, batch 512, two CPU cores, images a second at 28 and 64 pixels:
+# all together 11,300 and 6,300; in groups that fit a core's cache 36,000 and
+# 16,800. On a GPU, each turn waits for the host, so there are few.
 _PACES = {"cpu": _Pace(points=8, extent_points=16, pixels=2**16)}
 _ELSEWHERE = _Pace(points=32, extent_points=256, pixels=0)
 
@@ -59,35 +58,31 @@ def make_render(
   stroke_decay: float = 0.0,
   channels: Sequence[str] = ("ink",),
 ) -> Render:
-  """A function (strokes, index [B] int32) -> image [B, size, size, C].
+  """Returns a function (strokes, index [B] int32) -> image [B, H, W, C].
 
   The image is float32 in [0, 1], ink 1, in steps of 1/255 as if it had been
-  stored; each drawing is centred. Where strokes overlap the brighter one
-  shows in each channel.
+  stored. Each drawing is centred. Where strokes overlap, the brighter shows.
 
   Args:
-    size: pixels of a side.
+    size: H and W in pixels.
     stroke_width: in pixels; None for the proportion of Google's bitmaps.
     stroke_decay: d in [0, 1]; stroke s of S has the intensity
       1 - d s / (S - 1), the linear decay in drawing order of "Data Sampling
       Algorithms for Active Learning".
-    channels: C of CHANNELS.
+    channels: C of CHANNELS, each once: ink is 1, or as `stroke_decay` says;
+      order is (s + 1) / S on stroke s of S; speed is v / (v + v') for the
+      pen's speed v and the drawing's v', of points [P, 3] only
+      (`alcurr.data.quickdraw.simplification`).
 
-      ink    1, or as `stroke_decay` has it
-      order  (s + 1) / S on stroke s of S
-      speed  v / (v + v') where the pen had the speed v, v' that of the whole
-             drawing; of points [P, 3] alone, see `raw.simplify`
+  Raises:
+    ValueError: a value out of range, or an unknown channel.
   """
-  if not channels or len({*channels}) < len(channels):
+  unique = {*channels} & {*CHANNELS}
+  if not len(unique) == len(channels) > 0:
     raise ValueError(
       f"channels must be some of {', '.join(CHANNELS)}, each once, got "
       f"{','.join(channels)!r}"
     )
-  for name in channels:
-    if name not in CHANNELS:
-      raise ValueError(
-        f"channels: no {name!r}; name some of {', '.join(CHANNELS)}"
-      )
   if size < 1:
     raise ValueError(f"image size must be at least 1, got {size}")
   if stroke_width is not None and not 0 < stroke_width < float("inf"):
@@ -101,8 +96,8 @@ def make_render(
   row = jnp.arange(size, dtype=jnp.float32)
   x, y = row[None, None, :], row[None, :, None]
 
-  # Where all ink is alike the nearest segment is the brightest, and one root at
-  # the end does: 1.5 times as many images a second on a CPU.
+  # If all ink is alike, the nearest segment is the brightest. One square root
+  # at the end then suffices: 1.5 times as many images a second on a CPU.
   alike = tuple(channels) == ("ink",) and not stroke_decay
 
   def cover(squared: Array) -> Array:
@@ -116,20 +111,20 @@ def make_render(
     offset = scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
     step_down = stroke_decay / jnp.maximum(span.num_strokes - 1, 1)
 
-    def shade(one: Segments) -> dict[str, Array | None]:
-      number = one.stroke - span.first_stroke
+    def shade(segment: Segments) -> dict[str, Array | None]:
+      number = segment.stroke - span.first_stroke
       return {
         "ink": 1 - step_down * number,
         "order": (number + 1) / span.num_strokes,
-        "speed": one.speed,
+        "speed": segment.speed,
       }
 
     def add(image: tuple, segments: Segments, j: int) -> tuple:
-      one = jax.tree.map(lambda v: v[:, j], segments)
-      squared = squared_distance(x, y, one)
+      segment = jax.tree.map(lambda v: v[:, j], segments)
+      squared = squared_distance(x, y, segment)
       if alike:
         return (jnp.minimum(image[0], squared),)
-      covered, shades = cover(squared), shade(one)
+      covered, shades = cover(squared), shade(segment)
       return tuple(
         jnp.maximum(plane, shades[name][:, None, None] * covered)
         for name, plane in zip(channels, image, strict=True)
@@ -148,9 +143,9 @@ def make_render(
         offset,
         "speed" in channels,
       )
-      # Else a GPU computes them anew for each pixel.
+      # Without it, a GPU computes them again for each pixel.
       segments = lax.optimization_barrier(segments)
-      # Written out, so that they are one pass over the image.
+      # Unrolled, they are one pass over the image.
       for j in range(pace.points):
         image = add(image, segments, j)
       return stroke, last, image
@@ -181,10 +176,10 @@ def make_render(
 def _by_length(
   draw: Callable[[Array], Array], length: Array, index: Array, group: int
 ) -> Array:
-  """`draw` by groups of like lengths, in the order of `index` again."""
+  """Draws by groups of similar length; returns images in index order."""
   order = jnp.argsort(length)
   num_groups = -(-index.shape[0] // group)
-  # The shortest fills the first group up.
+  # The shortest drawing pads the first group.
   spare = num_groups * group - index.shape[0]
   filled = jnp.concatenate([jnp.repeat(order[:1], spare), order])
   image = lax.map(draw, index[filled].reshape(num_groups, group))
@@ -195,15 +190,15 @@ def _by_length(
 def render_all(
   strokes: Strokes, render: Render, batch_size: int = 512
 ) -> np.ndarray:
-  """Every drawing as a picture, ahead of training: [N, H, W, C] uint8.
+  """Renders every drawing before training: [N, H, W, C] uint8.
 
-  The pixels are those of `render` in the step, which are 8-bit too (but for a
-  tie in a million that another compilation rounds to the other side).
+  The pixels are those of `render` in the step, which are 8-bit too. One in a
+  million may be a tie that another compilation rounds to the other side.
 
   Args:
-    strokes: of N drawings.
+    strokes: N drawings.
     render: from `make_render`.
-    batch_size: drawings at a time.
+    batch_size: drawings at a time, at least 1.
   """
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -211,11 +206,11 @@ def render_all(
   strokes = jax.tree.map(jnp.asarray, strokes)
 
   @jax.jit
-  def some(strokes: Strokes, index: Array) -> Array:
+  def render_batch(strokes: Strokes, index: Array) -> Array:
     return jnp.round(255 * render(strokes, index)).astype(jnp.uint8)
 
   images = []
   for first in range(0, num_drawings, batch_size):
     index = np.arange(first, first + batch_size).clip(max=num_drawings - 1)
-    images.append(np.asarray(some(strokes, index)))
+    images.append(np.asarray(render_batch(strokes, index)))
   return np.concatenate(images)[:num_drawings]

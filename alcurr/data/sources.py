@@ -1,4 +1,4 @@
-"""From the data part of a config to datasets, and to batches of images."""
+"""From the config's `data` to datasets, and to batches of images."""
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -11,81 +11,67 @@ from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, image_folder
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
-from alcurr.data.label_noise import plant_wrong_labels
+from alcurr.data.label_noise import add_label_noise
 from alcurr.data.pool import Dataset, check_fractions, make_gather, split, take
 from alcurr.data.quickdraw import packed, reader, synthetic
 from alcurr.data.render import Render, make_render, render_all
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
+_FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
+_CHOICE = ("classes", "max_per_class")
+_NOISY = ("train", "probe", "valid")
+
+
+def _take(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
+  return {name: config[name] for name in names}
+
 
 def _synthetic(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   if not config["classes"].isdigit():
     raise UserError(
-      f"data.classes={config['classes']!r}: synthetic classes are chosen by "
-      "their number, at most 30."
+      "type",
+      "data.classes",
+      "expected the number of synthetic classes, at most 30, got "
+      f"{config['classes']!r}",
     )
   return synthetic.make_synthetic(
     config["num_examples"],
-    seed=config["seed"],
     num_classes=int(config["classes"]),
-    scribble_fraction=config["scribble_fraction"],
-    unfinished_fraction=config["unfinished_fraction"],
-    wrong_label_fraction=config["wrong_label_fraction"],
+    **_take(config, "seed", "scribble_fraction", "unfinished_fraction"),
+    **_take(config, "wrong_label_fraction"),
   )
 
 
 def _files(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  dataset, report = reader.load(
-    config["dir"],
-    classes=config["classes"],
-    max_per_class=config["max_per_class"],
-    recognized_only=config["recognized_only"],
-    on_error=config["on_error"],
-    cache_dir=cache_dir,
-  )
+  choice = _take(config, *_CHOICE, "recognized_only", "on_error")
+  dataset, report = reader.load(config["dir"], **choice, cache_dir=cache_dir)
   if report["skipped"]:
     reasons = ", ".join(f"{n} {r}" for r, n in report["skipped"].items())
     logging.warning("Skipped drawings: %s.", reasons)
   return dataset
 
 
+def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+  choice = _take(config, *_CHOICE, "recognized_only")
+  return packed.load(config["dir"], **choice)
+
+
 def _npz(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   return arrays.load_npz(config["dir"])
 
 
-def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  return packed.load(
-    config["dir"],
-    classes=config["classes"],
-    max_per_class=config["max_per_class"],
-    recognized_only=config["recognized_only"],
-  )
-
-
 def _folder(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  return image_folder.load(
-    config["dir"],
-    image_size=config["image_size"],
-    classes=config["classes"],
-    max_per_class=config["max_per_class"],
-    on_error=config["on_error"],
-  )
+  choice = _take(config, *_CHOICE, "image_size", "on_error")
+  return image_folder.load(config["dir"], **choice)
 
 
 def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  # A second to import, which the other sources do not wait for.
+  # Imported here: it takes a second that the other sources do not need.
   from alcurr.data import tfds
 
-  return tfds.load(
-    config["dir"],
-    classes=config["classes"],
-    max_per_class=config["max_per_class"],
-    recognized_only=config["recognized_only"],
-    image_size=config["image_size"],
-  )
+  choice = _take(config, *_CHOICE, "recognized_only", "image_size")
+  return tfds.load(config["dir"], **choice)
 
-
-_FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
 
 SOURCES = {
   "synthetic": _synthetic,
@@ -95,69 +81,48 @@ SOURCES = {
   "folder": _folder,
   "tfds": _tfds,
 }
+_KNOWN = {
+  "source": tuple(SOURCES),
+  "on_error": ("raise", "skip"),
+  "pool": ("device", "host"),
+  "render": ("in_step", "precompute"),
+}
 
 
 def check(config: Mapping[str, Any]) -> None:
-  """Refuses impossible settings before anything is read."""
-  if config["source"] not in SOURCES:
-    raise UserError(
-      f"data.source: no {config['source']!r}. "
-      f"{specs.nearest(config['source'], SOURCES)}"
-    )
-  if config["source"] != "synthetic" and not config["dir"]:
-    raise UserError(
-      "data.dir is empty: say where the data is, --config.data.dir=PATH."
-    )
-  if config["source"] == "synthetic" and config["dir"]:
-    raise UserError(
-      f"data.dir={config['dir']!r} is not read by data.source=synthetic; add "
-      "--config.data.source=files, prepared, npz, folder or tfds, or leave it "
-      "out."
-    )
-  if config["on_error"] not in ("raise", "skip"):
-    raise UserError(
-      f"data.on_error must be raise or skip, got {config['on_error']!r}."
-    )
-  if config["max_per_class"] < 0:
-    raise UserError(
-      f"data.max_per_class must not be negative, got {config['max_per_class']}."
-    )
-  if config["pool"] not in ("device", "host"):
-    raise UserError(
-      f"data.pool must be device or host, got {config['pool']!r}."
-    )
-  if config["render"] not in ("in_step", "precompute"):
-    raise UserError(
-      f"data.render must be in_step or ahead, got {config['render']!r}."
-    )
-  label_noise_in = config["label_noise_in"].split(",")
-  for name in label_noise_in:
-    if name not in ("train", "probe", "valid"):
-      raise UserError(
-        f"data.label_noise_in: no {name!r} to plant mistakes in; name train, "
-        "probe or valid, with commas."
-      )
-    if name == "probe" and not config["probe_fraction"]:
-      raise UserError(
-        "data.label_noise_in: there is no probe split; give it a share, "
-        "data.probe_fraction."
-      )
-  if not 0 <= config["label_noise"] < 1:
-    raise UserError(
-      f"data.label_noise must be in [0, 1), got {config['label_noise']}."
-    )
-  if config["train_examples"] < 0:
-    raise UserError(
-      "data.train_examples must not be negative, got "
-      f"{config['train_examples']}."
-    )
+  """Checks `config.data` before anything is read.
+
+  Raises:
+    UserError: an impossible setting.
+  """
+  noisy = config["label_noise_in"].split(",")
+  dir_fits = (config["source"] == "synthetic") != bool(config["dir"])
+  for code, name, good, expected in (
+    *(
+      ("unknown", n, config[n] in k, " or ".join(k)) for n, k in _KNOWN.items()
+    ),
+    ("conflict", "dir", dir_fits, "a path, or data.source=synthetic"),
+    ("range", "max_per_class", config["max_per_class"] >= 0, ">= 0"),
+    ("range", "train_examples", config["train_examples"] >= 0, ">= 0"),
+    ("range", "label_noise", 0 <= config["label_noise"] < 1, "[0, 1)"),
+    ("unknown", "label_noise_in", {*noisy} <= {*_NOISY}, ", ".join(_NOISY)),
+    (
+      "conflict",
+      "label_noise_in",
+      "probe" not in noisy or config["probe_fraction"],
+      "data.probe_fraction > 0 for probe",
+    ),
+  ):
+    if not good:
+      text = f"expected {expected}, got {config[name]!r}"
+      raise UserError(code, f"data.{name}", text)
   with specs.errors_in("data"):
     get_render(config)
     check_fractions(*(config[name] for name in _FRACTIONS))
 
 
 def get_render(config: Mapping[str, Any]) -> Render:
-  """What makes images of drawings; the arguments are `config.data`."""
+  """Returns the renderer of drawings that `config.data` describes."""
   return make_render(
     size=config["image_size"],
     stroke_width=config["stroke_width"] or None,
@@ -167,102 +132,114 @@ def get_render(config: Mapping[str, Any]) -> Render:
 
 
 def get_channels(config: Mapping[str, Any]) -> tuple[str, ...]:
-  """Of the images of drawings; the arguments are `config.data`."""
+  """Returns the channels of rendered drawings that `config.data` names."""
   return tuple(name.strip() for name in config["channels"].split(","))
 
 
 def with_channels(
   source: Images | Strokes, channels: Sequence[str]
 ) -> Images | Strokes:
-  """What these channels of images need of a source, and no more.
+  """Drops what is not needed to render the channels.
 
   Raises:
-    UserError: it does not have it.
+    UserError: the source cannot give them.
   """
   if isinstance(source, Images):
     if channels != ("ink",):
       raise UserError(
-        f"data.channels={','.join(channels)!r} is of drawings, and this data "
-        "is images; leave it out."
+        "conflict",
+        "data.channels",
+        f"{','.join(channels)!r} needs drawings, but this data is images",
       )
     return source
   if "speed" not in channels:
     return source._replace(points=source.points[:, :2])
   if source.points.shape[1] < 3:
     raise UserError(
-      "data.channels: drawings without times have no speed, and only raw ones "
-      "have times; take those, or leave speed out."
+      "conflict",
+      "data.channels",
+      "speed needs raw drawings; these have no times",
     )
   return source
 
 
 def first_by_key(part: Dataset, count: int) -> Dataset:
-  """So many examples of a part: more are the same ones and others."""
+  """Returns `count` examples; a larger count adds to the same ones."""
   return take(part, np.sort(np.argsort(part.key)[:count]))
 
 
 def _first_to_train_on(part: Dataset, count: int) -> Dataset:
-  """So many of the training split, with examples of each class."""
   if count > len(part.label):
     raise UserError(
-      f"data.train_examples={count} is more than the {len(part.label)} of the "
-      "training split; take fewer, or more data."
+      "range",
+      "data.train_examples",
+      f"expected at most the {len(part.label)} of the training split, got "
+      f"{count}",
     )
   first = first_by_key(part, count)
-  here = np.bincount(first.label, minlength=len(part.class_names))
-  if here.min() == 0:
-    raise UserError(
-      f"data.train_examples={count} leaves class "
-      f"{part.class_names[here.argmin()]!r} no example; take more."
-    )
+  size = np.bincount(first.label, minlength=len(part.class_names))
+  if size.min() == 0:
+    name = part.class_names[size.argmin()]
+    text = f"class {name!r} has none of the first {count}"
+    raise UserError("range", "data.train_examples", text)
   return first
 
 
 class LoadedData(NamedTuple):
+  """What `load` returns."""
+
   parts: dict[str, Dataset]  # by the name of their split
-  gather: Callable[[Pool, Array], Batch]  # for their pools
-  lookup: Lookup | None  # of their examples, if pools are on the host
+  gather: Callable[[Pool, Array], Batch]  # for pools of the parts
+  lookup: Lookup | None  # of the host's store, if data.pool is host
 
 
 def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
-  """The data of a config.
+  """Loads the data that `config.data` describes.
 
   Raises:
-    UserError: data that is missing, broken, or more than memory holds.
+    UserError: data that is missing, damaged, or more than memory holds.
   """
   render = get_render(config)
+  precompute = config["render"] == "precompute"
   with specs.errors_in("data"):
-    try:
-      dataset = SOURCES[config["source"]](config, cache_dir)
-    except MemoryError as error:
-      raise UserError(
-        f"data: there is not the memory for it ({error}); take less of it."
-      ) from error
+    dataset = _read(config, cache_dir)
     dataset = dataset._replace(
       source=with_channels(dataset.source, get_channels(config))
     )
-    ahead = config["render"] == "precompute"
     lookup = fetch = None
     if config["pool"] == "host":
-      lookup = make_lookup(_rendered(dataset, render, ahead).source)
+      lookup = make_lookup(_rendered(dataset, render, precompute).source)
       fetch = make_fetch(lookup)
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
     parts = split(dataset, *(config[name] for name in _FRACTIONS))
     for name in config["label_noise_in"].split(","):
-      parts[name] = plant_wrong_labels(
+      parts[name] = add_label_noise(
         parts[name], config["label_noise"], config["seed"]
       )
   if config["train_examples"]:
     parts["train"] = _first_to_train_on(
       parts["train"], config["train_examples"]
     )
-  parts = {name: _rendered(part, render, ahead) for name, part in parts.items()}
+  parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
   return LoadedData(parts, make_gather(render, fetch), lookup)
 
 
-def _rendered(part: Dataset, render: Render, ahead: bool) -> Dataset:
-  """A part with its drawings as images, if they are to be made ahead."""
-  if ahead and isinstance(part.source, Strokes):
+def _read(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+  try:
+    return SOURCES[config["source"]](config, cache_dir)
+  except MemoryError as error:
+    raise UserError(
+      "memory", "data", f"more than memory holds ({error}); choose less of it"
+    ) from error
+  except UserError as error:
+    if error.place not in config:
+      raise
+    # A loader's argument is the config's field of that name.
+    raise UserError(error.code, f"data.{error.place}", error.text) from error
+
+
+def _rendered(part: Dataset, render: Render, precompute: bool) -> Dataset:
+  if precompute and isinstance(part.source, Strokes):
     return part._replace(source=Images(render_all(part.source, render)))
   return part

@@ -8,8 +8,9 @@ import os
 import numpy as np
 import pytest
 from absl import logging
+from refusal import refused
 
-from alcurr.core.errors import MachineError, UserError
+from alcurr.core.errors import MachineError
 from alcurr.data import cache
 
 ARRAYS = {"a": np.arange(5), "b": np.zeros((0, 2), np.float32)}
@@ -83,17 +84,25 @@ def test_writers_at_once_leave_one_whole_entry(tmp_path):
   assert [path.name for path in tmp_path.iterdir()] == ["entry"]
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path):
-  """And what another still works at is not."""
+def test_folders_of_killed_processes_are_removed(tmp_path):
+  """And those that another process may be writing are not."""
   folder = tmp_path / "entry"
-  with cache._temporary(folder) as busy:
-    (tmp_path / ".entry.killed").mkdir()
-    for path in (busy, tmp_path / ".entry.killed"):
-      os.utime(path, (0, 0))
-    (tmp_path / ".entry.begun").mkdir()
-    cache.write_arrays(folder, ARRAYS, {})
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"entry", ".entry.begun", busy.name}
+  for name in (".entry.killed", ".entry.begun"):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "a.npy").touch()
+  os.utime(tmp_path / ".entry.killed", (0, 0))
+  cache.write_arrays(folder, ARRAYS, {})
+  assert {p.name for p in tmp_path.iterdir()} == {"entry", ".entry.begun"}
+
+
+def test_a_stream_is_the_array(tmp_path):
+  array = np.arange(24, dtype=np.int16).reshape(8, 3)
+  chunks = (array[i : i + 3] for i in range(0, 8, 3))
+  checksum = cache.write_stream(tmp_path / "a.npy", np.int16, (8, 3), chunks)
+  np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+  cache.write_manifest(tmp_path, {}, {"a": checksum})
+  read, _ = cache.read_checked(tmp_path, mmap_mode="r")
+  np.testing.assert_array_equal(read["a"], array)
 
 
 def test_a_full_disk_is_no_mistake(tmp_path, monkeypatch):
@@ -101,33 +110,33 @@ def test_a_full_disk_is_no_mistake(tmp_path, monkeypatch):
     raise OSError(errno.ENOSPC, "No space left on device")
 
   monkeypatch.setattr(np, "save", full)
-  with pytest.raises(MachineError, match="entry: No space left on device"):
+  with refused("disk", tmp_path / "entry", MachineError):
     cache.write_arrays(tmp_path / "entry", ARRAYS, {})
   assert not list(tmp_path.iterdir())
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
+def test_a_place_that_cannot_be_written(tmp_path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match="cache cannot be written"):
+  with refused("disk", tmp_path / "file" / "entry"):
     cache.write_arrays(tmp_path / "file" / "entry", ARRAYS, {})
 
 
-def test_files_are_known_again_by_their_content(tmp_path):
+def test_files_are_recognized_by_their_content(tmp_path):
   path = tmp_path / "data"
   path.write_bytes(b"one")
-  vouched = json.loads(json.dumps(cache.vouch({"data": path})))
+  before = json.loads(json.dumps(cache.fingerprint({"data": path})))
   stat = path.stat()
-  assert cache.unchanged({"data": path}, vouched)
+  assert cache.unchanged({"data": path}, before)
   # Another time: the content decides, at equal size.
   later = (stat.st_atime_ns, stat.st_mtime_ns + 10**9)
   os.utime(path, ns=later)
-  assert cache.unchanged({"data": path}, vouched)
+  assert cache.unchanged({"data": path}, before)
   path.write_bytes(b"two")
   os.utime(path, ns=later)
-  assert not cache.unchanged({"data": path}, vouched)
+  assert not cache.unchanged({"data": path}, before)
   path.write_bytes(b"three")
-  assert not cache.unchanged({"data": path}, vouched)
-  assert not cache.unchanged({"data": path, "more": path}, vouched)
+  assert not cache.unchanged({"data": path}, before)
+  assert not cache.unchanged({"data": path, "more": path}, before)
 
 
 def test_digest_is_of_the_content_not_the_order():

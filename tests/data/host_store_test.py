@@ -1,11 +1,10 @@
-"""Pools on the host: what is fetched, and a run that cannot tell."""
+"""Pools on the host: what is fetched, and that runs stay the same."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
-from sampler_table import SAMPLERS
 
 from alcurr.data.host_store import make_fetch, make_lookup
 from alcurr.data.pool import make_gather
@@ -14,6 +13,18 @@ from alcurr.data.render import make_render
 from alcurr.training import loop
 from alcurr.training.run import RunSpec, compile_run, make_score
 from alcurr.types import Images, Pool, Stored, Strokes
+
+_SAMPLERS = {
+  "uniform": {"name": "uniform"},
+  "bandit_self": {
+    "name": "active_bandit",
+    "bandit": "exp3s(learning_rate=0.1)",
+    "gain": "self_prediction_gain(probe_size=4)",
+    "epsilon": "linear(value=1.0, end=0.1)",
+  },
+  "curriculum": {"name": "curriculum"},
+  "fixed_policy": {"name": "fixed_policy"},
+}
 
 
 def _store() -> Strokes:
@@ -78,7 +89,7 @@ def test_stores_that_look_alike_are_not_confused():
   assert len(texts) == 3
 
 
-def test_without_a_fetch_it_is_told():
+def test_a_pool_on_the_host_needs_a_fetch():
   pool = toy.make_pool(8)._replace(source=Stored(jnp.arange(8)))
   with pytest.raises(ValueError, match="needs a fetch function"):
     make_gather()(pool, jnp.arange(2))
@@ -107,7 +118,7 @@ def _run(sampler: str, trials_by: str, store: Images | None, **changes):
   lookup = make_lookup(store) if store else None
   fetch = make_fetch(lookup) if lookup else None
   gather = make_gather(fetch=fetch)
-  run = toy.make_run(SAMPLERS[sampler], num_steps=12, trials_by=trials_by)
+  run = toy.make_run(_SAMPLERS[sampler], num_steps=12, trials_by=trials_by)
   return run._replace(
     gather=gather,
     score=make_score(toy.make_linear(), gather, 50, trials_by),

@@ -1,4 +1,4 @@
-"""Planted mistakes: how many, where, and of which kind."""
+"""Label noise: how many labels change, where, and to what."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def _dataset(num_examples=6000, num_classes=5):
 
 def test_the_share_is_hit_and_goes_evenly_to_the_other_classes():
   before = _dataset()
-  after = label_noise.plant_wrong_labels(before, 0.3, seed=1)
+  after = label_noise.add_label_noise(before, 0.3, seed=1)
   planted = after.flags["planted"]
   np.testing.assert_array_equal(planted, before.label != after.label)
   error = np.sqrt(0.3 * 0.7 / 6000)
@@ -28,15 +28,13 @@ def test_the_share_is_hit_and_goes_evenly_to_the_other_classes():
 
 def test_another_seed_hits_others_and_none_hits_none():
   dataset = _dataset()
-  one, two = (
-    label_noise.plant_wrong_labels(dataset, 0.3, seed=s) for s in (1, 2)
-  )
+  one, two = (label_noise.add_label_noise(dataset, 0.3, seed=s) for s in (1, 2))
   assert (one.flags["planted"] != two.flags["planted"]).any()
-  same = label_noise.plant_wrong_labels(dataset, 0.0, seed=1)
+  same = label_noise.add_label_noise(dataset, 0.0, seed=1)
   np.testing.assert_array_equal(same.label, dataset.label)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
 def test_impossible_shares_are_refused(fraction):
-  with pytest.raises(ValueError, match="label_noise must be in"):
-    label_noise.plant_wrong_labels(_dataset(50), fraction, seed=0)
+  with pytest.raises(ValueError, match="label_noise"):
+    label_noise.add_label_noise(_dataset(50), fraction, seed=0)

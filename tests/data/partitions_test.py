@@ -139,22 +139,20 @@ def test_shuffled_arms_are_uncorrelated_with_the_scores_and_the_order():
   label = np.repeat(np.arange(4), 1000)
   difficulty = np.arange(4000.0)
   arm = partitions.shuffled(label, difficulty, 10).arm
-  # Of independent ranks the correlation has a deviation of 1 / sqrt(1000).
+  # For independent ranks the correlation has a deviation of 1 / sqrt(1000).
   for c in range(4):
     mine = arm[label == c]
     assert abs(np.corrcoef(mine, np.arange(1000))[0, 1]) < 4 / 1000**0.5
 
 
-def test_shuffled_arms_are_uncorrelated_with_planted_mistakes():
-  """Both are drawn by lot, for pools of the same size."""
+def test_shuffled_arms_are_uncorrelated_with_label_noise():
+  """Both are random, for pools of the same size."""
   label = np.repeat(np.arange(4), 1000)
   dataset = from_arrays(np.zeros((4000, 2, 2), np.uint8), label)
   arm = partitions.shuffled(label, np.zeros(4000), 10).arm
   for seed in range(5):
-    planted = label_noise.plant_wrong_labels(dataset, 0.3, seed).flags[
-      "planted"
-    ]
-    # Of independent lots the correlation has a deviation of 1 / sqrt(4000).
+    planted = label_noise.add_label_noise(dataset, 0.3, seed).flags["planted"]
+    # For independent draws the correlation has a deviation of 1 / sqrt(4000).
     assert abs(np.corrcoef(arm, planted)[0, 1]) < 4 / 4000**0.5
 
 
@@ -171,20 +169,20 @@ def test_partitions_without_scores_need_none():
 def test_more_arms_than_the_smallest_class_is_refused():
   label = np.array([0, 0, 0, 1, 1])
   partitions.check_num_arms(label, 2, ("cat", "dog"))
-  with pytest.raises(ValueError, match="'dog' with 2 examples"):
+  with pytest.raises(ValueError, match="num_arms"):
     partitions.check_num_arms(label, 3, ("cat", "dog"))
 
 
 def test_arms_out_of_range_are_refused():
-  with pytest.raises(ValueError, match=r"arm must be in \[0, 2\)"):
+  with pytest.raises(ValueError, match="arm"):
     partitions.make_partition(np.array([0, 2]), 2)
-  with pytest.raises(ValueError, match=r"arm must be in \[0, 2\)"):
+  with pytest.raises(ValueError, match="arm"):
     partitions.make_partition(np.array([0, -1]), 2)
 
 
-def test_an_arm_is_sorted_by_place_and_ties_keep_their_order():
-  arm, place = np.array([1, 0, 1, 0, 1]), np.array([2, 1, 0, 1, 2])
-  made = partitions.make_partition(arm, 3, place)
+def test_an_arm_is_sorted_by_rank_and_ties_keep_their_order():
+  arm, rank = np.array([1, 0, 1, 0, 1]), np.array([2, 1, 0, 1, 2])
+  made = partitions.make_partition(arm, 3, rank)
   assert made.order.tolist() == [1, 3, 2, 0, 4]
   assert made.start.tolist() == [0, 2, 5]
   assert made.size.tolist() == [2, 3, 0]

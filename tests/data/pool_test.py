@@ -42,13 +42,13 @@ def test_equal_content_stays_on_one_side():
 
 @pytest.mark.parametrize("fractions", [(0, 0.1), (0.1, 0), (0.5, 0.5)])
 def test_fractions_must_leave_something_everywhere(fractions):
-  with pytest.raises(ValueError, match="must be positive, probe_fraction"):
+  with pytest.raises(ValueError, match="valid_fraction"):
     pool.split(synthetic.make_synthetic(100), *fractions)
 
 
 def test_a_class_missing_in_a_split_is_named():
   dataset = synthetic.make_synthetic(40, num_classes=20)
-  with pytest.raises(ValueError, match="has no example in the"):
+  with pytest.raises(ValueError, match="class '"):
     pool.split(dataset, 0.1, 0.1)
 
 

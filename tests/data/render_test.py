@@ -273,19 +273,19 @@ def test_ahead_is_the_same_pixels(quickdraw_dir, decay, channels):
 
 
 @pytest.mark.parametrize(
-  ("arguments", "message"),
+  ("arguments", "name"),
   [
-    ({"size": 0}, "size must be at least 1"),
-    ({"stroke_width": 0.0}, "stroke_width must be positive"),
-    ({"stroke_width": float("nan")}, "stroke_width must be positive"),
-    ({"stroke_decay": 1.5}, "stroke_decay must be in"),
-    ({"channels": ()}, "must be some of ink, order, speed, each once, got ''"),
-    ({"channels": ("ink", "ink")}, "each once, got 'ink,ink'"),
-    ({"channels": ("hue",)}, "no 'hue'; name some of ink, order, speed"),
+    ({"size": 0}, "size"),
+    ({"stroke_width": 0.0}, "stroke_width"),
+    ({"stroke_width": float("nan")}, "stroke_width"),
+    ({"stroke_decay": 1.5}, "stroke_decay"),
+    ({"channels": ()}, "channels"),
+    ({"channels": ("ink", "ink")}, "channels"),
+    ({"channels": ("hue",)}, "channels"),
   ],
 )
-def test_bad_arguments(arguments, message):
-  with pytest.raises(ValueError, match=message):
+def test_bad_arguments(arguments, name):
+  with pytest.raises(ValueError, match=name):
     render.make_render(**arguments)
 
 
@@ -338,5 +338,5 @@ def test_points_beyond_2_to_the_31_are_drawn():
 
 def test_bad_batch_size():
   packed = _pack([[(0, 0)]])
-  with pytest.raises(ValueError, match="batch_size must be at least 1"):
+  with pytest.raises(ValueError, match="batch_size"):
     render.render_all(packed, render.make_render(size=8), batch_size=0)

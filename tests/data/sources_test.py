@@ -1,12 +1,12 @@
-"""The three sources of a config, each to batches."""
+"""The sources of a config, each to batches."""
 
 import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusal import refused
 
-from alcurr.core.errors import UserError
 from alcurr.data import pool, sources
 from configs import default
 
@@ -102,18 +102,54 @@ def test_channels_that_are_not_there(tmp_path):
   data = _config(
     source="npz", dir=str(tmp_path / "a.npz"), channels="ink,order"
   )
-  with pytest.raises(
-    UserError, match="is of drawings, and this data is images"
-  ):
+  with refused("conflict", "data.channels"):
     sources.load(data, tmp_path / "cache")
   data = _config(num_examples=400, classes="2", channels="speed")
-  with pytest.raises(UserError, match="without times have no speed"):
+  with refused("conflict", "data.channels"):
     sources.load(data, tmp_path / "cache")
 
 
-def test_mistakes(tmp_path):
-  with pytest.raises(UserError, match="data: image size must be"):
-    sources.check(_config(image_size=0))
-  data = _config(source="files", dir=str(tmp_path / "none"))
-  with pytest.raises(UserError, match="no such directory"):
+@pytest.mark.parametrize(
+  ("name", "value", "code"),
+  [
+    ("source", "file", "unknown"),
+    ("dir", "here", "conflict"),
+    ("on_error", "stop", "unknown"),
+    ("pool", "gpu", "unknown"),
+    ("render", "ahead", "unknown"),
+    ("max_per_class", -1, "range"),
+    ("train_examples", -1, "range"),
+    ("label_noise", 1.0, "range"),
+    ("label_noise_in", "train,test", "unknown"),
+    ("label_noise_in", "probe", "conflict"),
+  ],
+)
+def test_impossible_settings(name, value, code):
+  with refused(code, f"data.{name}"):
+    sources.check(_config(**{name: value}))
+
+
+def test_a_source_without_a_path():
+  with refused("conflict", "data.dir"):
+    sources.check(_config(source="files"))
+
+
+def test_values_that_a_factory_refuses():
+  for changes in ({"image_size": 0}, {"valid_fraction": 0.0}):
+    with pytest.raises(ValueError, match=next(iter(changes)).split("_")[1]):
+      sources.check(_config(**changes))
+
+
+def test_a_loader_names_the_field(tmp_path):
+  missing = str(tmp_path / "none")
+  with refused("missing", missing):
+    sources.load(_config(source="files", dir=missing), tmp_path / "cache")
+  for name in "ab":
+    (tmp_path / f"{name}.ndjson").write_text('{"drawing": [[[1], [2]]]}')
+  data = _config(source="files", dir=str(tmp_path), classes="c")
+  with refused("unknown", "data.classes"):
     sources.load(data, tmp_path / "cache")
+  with refused("range", "data.train_examples"):
+    sources.load(
+      _config(num_examples=400, classes="2", train_examples=400), tmp_path
+    )

@@ -1,1 +1,9 @@
-"""Drawings: every published form of Quick, Draw!, and generated doodles."""
+"""Quick, Draw!: reading, converting and generating drawings.
+
+`reader.load` reads a folder of published files, `packed.load` the prepared
+store of one, and `kaggle.read_test` Kaggle's test file.
+"""
+
+from alcurr.data.quickdraw.strokes import pack, parse_simplified, unpack
+
+__all__ = ["pack", "parse_simplified", "unpack"]

@@ -1,7 +1,8 @@
-"""Google's <class>.bin: simplified drawings, record after record.
+"""Google's <class>.bin: simplified drawings in binary records.
 
 Little-endian: key_id u64, country code 2 bytes, recognized i8, timestamp u32,
-strokes u16; then for each stroke points u16, its x and its y, a byte each.
+number of strokes u16; then for each stroke the number of points u16, its x and
+its y, a byte each.
 """
 
 import struct
@@ -19,12 +20,12 @@ _COUNT = struct.Struct("<H")
 
 
 def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
-  """The drawings by their number, from 1.
+  """Yields drawings and their numbers, from 1.
 
-  What follows a record cut short is not looked for: nothing marks a beginning.
+  Nothing marks a record's beginning, so reading ends at one cut short.
 
-  Memory: of the record at hand, of at most 4 MiB, 8 bytes for each of its own;
-  the rest of a longer one is passed over, a stroke at a time.
+  Memory: 8 times the record's bytes, up to 4 MiB; a longer one is skipped
+  stroke by stroke.
   """
   number = 0
   while head := file.read(_HEAD.size):
@@ -33,7 +34,7 @@ def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
 
 
 def _parse(head: bytes, file: BinaryIO) -> Record:
-  """Reads on to the record's end, also where the record is bad."""
+  """Reads to the record's end, even if the record is bad."""
   if len(head) < _HEAD.size:
     raise BadDrawingError("a record cut short")
   key, country, recognized, _, strokes = _HEAD.unpack(head)
@@ -55,12 +56,8 @@ def _parse(head: bytes, file: BinaryIO) -> Record:
   if recognized not in (0, 1):
     raise BadDrawingError("recognized is neither 0 nor 1")
   points = np.frombuffer(bytes(x + y), np.uint8).reshape(2, -1).T
-  return Record(
-    Drawing(points, lengths),
-    str(key),
-    bool(recognized),
-    country.rstrip(b"\0").decode("latin-1"),
-  )
+  code = country.rstrip(b"\0").decode("latin-1")
+  return Record(Drawing(points, lengths), str(key), bool(recognized), code)
 
 
 def _read(file: BinaryIO, size: int) -> bytes:

@@ -1,12 +1,10 @@
 """The CSV files of Kaggle's Quick, Draw! Doodle Recognition Challenge.
 
-train_simplified/<word>.csv and train_raw/<word>.csv, with the columns
-countrycode, drawing, key_id, recognized, timestamp and word, and the test
-files, without the last three. `drawing` is JSON, and a row is a line.
+train_simplified/<word>.csv and train_raw/<word>.csv have the columns
+countrycode, drawing, key_id, recognized, timestamp and word; the test files
+lack the last three. `drawing` is JSON, and each row is one line.
 
-Kaggle gave 340 of Google's 345 classes: what the classes are is read from the
-user's own folder and nowhere else. A submission writes `_` for each blank of a
-word.
+Kaggle used 340 of Google's 345 classes; they are read from the user's folder.
 """
 
 import csv
@@ -23,20 +21,20 @@ from alcurr.data.quickdraw.records import Record
 from alcurr.data.quickdraw.strokes import BadDrawingError
 from alcurr.types import Strokes
 
-# Lines are bounded, and so are their fields: raw drawings are longer than the
-# module's own limit. It holds for the whole process and is only ever raised.
+# Raw drawings are longer than the csv module's own limit, which holds for the
+# whole process and is only ever raised.
 csv.field_size_limit(max(csv.field_size_limit(), records.LONGEST))
 _RECOGNIZED = {"true": True, "false": False, "": True}
 _BLOCK = 4096  # drawings that are packed at once
 
 
 def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
-  """The drawings of one word's file by the number of their line.
+  """Yields line numbers and drawings of a training file.
 
-  Memory: of the line at hand, of at most 4 MiB, 64 bytes for each of its own.
+  Memory: 64 times the line's bytes, which are at most 4 MiB.
 
   Raises:
-    UserError: its first line does not name the columns of a training file.
+    UserError: the first line does not name the columns.
   """
   rows, columns = _open(file, ("drawing", "word"))
   for number, line in rows:
@@ -44,18 +42,18 @@ def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
 
 
 def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
-  """A test file, test_simplified.csv or test_raw.csv, in its own order.
+  """Reads test_simplified.csv or test_raw.csv in its own order.
 
-  Memory: 2 bytes a point, 4 a stroke and 12 a drawing, three times over while
-  they are put together, and what `read` takes.
+  Memory: 2 bytes a point, 4 a stroke and 12 a drawing, three times, and what
+  `read` takes.
 
   Returns:
-    The n drawings, and the `key_id` of each as a submission names it: [n]
-    uint64. `Dataset.key` is another thing, a hash.
+    The n drawings, and the `key_id` of each as submissions name it: [n]
+    uint64. It is not the hash in `Dataset.key`.
 
   Raises:
-    UserError: no such file, not of that form, or a bad row: a submission needs
-      each of them.
+    UserError: no such file, another format, or a bad row; a submission needs
+      every row.
   """
   path = pathlib.Path(path)
   blocks, keys, pending = [], [], []
@@ -65,20 +63,19 @@ def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
       for number, line in rows:
         try:
           record = _parse(line, columns)
-          keys.append(_whole(record.key_id))
+          keys.append(_integer(record.key_id))
         except BadDrawingError as error:
-          raise UserError(f"{path}:{number}: {error}; mend it.") from error
+          raise UserError("data", f"{path}:{number}", str(error)) from error
         pending.append(record.drawing)
         if len(pending) == _BLOCK:
           blocks.append(strokes.pack(pending))
           pending = []
   except OSError as error:
     raise UserError(
-      f"{path}: cannot be read ({error.strerror}); name a test file of "
-      "Kaggle's."
+      "missing", path, f"cannot be read: {error.strerror}"
     ) from error
   if not keys:
-    raise UserError(f"{path}: it holds no drawing.")
+    raise UserError("data", path, "it holds no drawing")
   blocks.append(strokes.pack(pending))
   return strokes.concatenate(blocks), np.array(keys, np.uint64)
 
@@ -86,7 +83,7 @@ def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
 def _open(
   file: BinaryIO, needed: tuple[str, ...]
 ) -> tuple[Iterator[tuple[int, bytes]], list[str]]:
-  """The numbered lines after the first that are not blank, and the columns."""
+  """Returns the numbered rows that are not blank, and the columns."""
   lines = enumerate(records.lines(file), start=1)
   _, first = next(lines, (1, b""))
   try:
@@ -94,18 +91,18 @@ def _open(
     columns = _fields(first.removeprefix(b"\xef\xbb\xbf"))
   except BadDrawingError:
     columns = []
-  missing = [name for name in needed if name not in columns]
-  if missing or len(set(columns)) < len(columns):
-    what = f"no {' and no '.join(missing)}" if missing else "one of them twice"
+  if not {*needed} <= {*columns} or len({*columns}) < len(columns):
     raise UserError(
-      f"{file.name}: its first line must name the columns of Kaggle's, and "
-      f"has {what}; give a file with {' and '.join(needed)}."
+      "data",
+      file.name,
+      f"expected the columns {' and '.join(needed)} in its first line, each "
+      f"once, got {', '.join(columns)[:200] or 'none'}",
     )
   return (pair for pair in lines if pair[1].strip()), columns
 
 
 def _fields(line: bytes) -> list[str]:
-  """The fields of a row: a line is one, whatever its quotes say."""
+  """Splits a line, which is one row whatever its quotes say."""
   try:
     return next(csv.reader([line.decode().rstrip("\r\n")], strict=True), [])
   except (UnicodeDecodeError, csv.Error) as error:
@@ -131,10 +128,10 @@ def _parse(line: bytes, columns: list[str]) -> Record:
   )
 
 
-def _whole(key_id: str | None) -> int:
-  """A key as Kaggle's: digits, in 64 bits."""
+def _integer(key_id: str | None) -> int:
+  """Parses a key of Kaggle's: digits, in 64 bits."""
   if key_id is None or not (key_id.isascii() and key_id.isdecimal()):
     raise BadDrawingError("key_id is not a whole number")
   if len(key_id) > 20 or (key := int(key_id)) >= 2**64:
-    raise BadDrawingError("key_id is more than 64 bits hold")
+    raise BadDrawingError("key_id does not fit 64 bits")
   return key

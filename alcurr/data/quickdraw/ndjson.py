@@ -1,4 +1,4 @@
-"""Google's <class>.ndjson, simplified or raw: a drawing a line."""
+"""Google's <class>.ndjson, simplified or raw: a drawing on each line."""
 
 import json
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from alcurr.data.quickdraw.strokes import BadDrawingError
 
 
 def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
-  """The drawings by the number of their line.
+  """Yields line numbers and drawings.
 
-  Memory: of the line at hand, of at most 4 MiB, 64 bytes for each of its own.
+  Memory: 64 times the line's bytes, which are at most 4 MiB.
   """
   for number, line in enumerate(records.lines(file), start=1):
     if line.strip():
@@ -34,7 +34,7 @@ def _parse(line: bytes) -> Record:
   country = row.get("countrycode")
   return Record(
     drawing,
-    # An empty key is none, as it is in a CSV.
+    # An empty key is none, as in a CSV.
     None if key in (None, "") else str(key),
     row.get("recognized") is not False,
     country if isinstance(country, str) else "",

@@ -1,47 +1,77 @@
-"""What `python -m alcurr.data prepare` has made, memory-mapped."""
+"""Datasets of drawings as entries of `alcurr.data.cache`.
+
+The reader's cache and the stores of `python -m alcurr.data prepare` have a file
+for each array of `to_arrays`, and a manifest.
+"""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from alcurr.core.errors import UserError
 from alcurr.data import cache
-from alcurr.data.pool import Dataset, check_class_names, take
-from alcurr.data.quickdraw import store
-from alcurr.data.quickdraw.reader import choose_classes
+from alcurr.data.pool import Dataset, choose_classes, take
+from alcurr.types import Images, Strokes
+
+_KINDS = {"Strokes": Strokes, "Images": Images}
+
+
+def to_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
+  """Returns a dataset's arrays by the names of their files."""
+  return {
+    **dataset.source._asdict(),
+    "label": dataset.label,
+    "key": dataset.key,
+    **dataset.flags,
+  }
+
+
+def to_dataset(
+  arrays: Mapping[str, np.ndarray], kind: str, class_names: tuple[str, ...]
+) -> Dataset:
+  """Inverts `to_arrays`; `kind` of source is "Strokes" or "Images"."""
+  source = _KINDS[kind]
+  flags = ("recognized",)
+  return Dataset(
+    source=source(**{field: arrays[field] for field in source._fields}),
+    label=arrays["label"],
+    key=arrays["key"],
+    class_names=class_names,
+    flags={name: arrays[name] for name in flags if name in arrays},
+  )
 
 
 def open_store(
   directory: str | pathlib.Path,
 ) -> tuple[Dataset, dict[str, Any]]:
-  """A prepared store, memory-mapped and checked against its checksums.
+  """Maps a prepared store and verifies its checksums.
 
-  Memory: pages of the files, which the system takes back when it needs to.
+  Memory: pages of the files, which the system frees when it needs to.
 
   Returns:
     The dataset, and the manifest: "classes" (drawings by class), "files",
     "skipped" (by reason), "skipped_in" (the same by class), "versions".
 
   Raises:
-    UserError: no store, or one that is damaged.
+    UserError: no store, or a damaged one.
   """
   directory = pathlib.Path(directory)
   if not (directory / cache.MANIFEST).is_file():
     raise UserError(
-      f"{directory} holds no prepared data; make it with python -m alcurr.data "
-      "prepare."
+      "missing",
+      directory,
+      "no prepared data; make it with python -m alcurr.data prepare",
     )
   try:
-    mapped, manifest = cache.read_sealed(directory, mmap_mode="r")
+    mapped, manifest = cache.read_checked(directory, mmap_mode="r")
     arrays = {name: np.asarray(array) for name, array in mapped.items()}
     names = tuple(manifest["classes"])
-    return store.to_dataset(arrays, manifest["kind"], names), manifest
-  except (*cache.UNREADABLE, AttributeError) as error:
+    return to_dataset(arrays, manifest["kind"], names), manifest
+  except cache.UNREADABLE as error:
     raise UserError(
-      f"{directory}: the prepared data is damaged ({error}); delete it and "
-      "prepare it again."
+      "damaged", directory, f"{error}; delete it and prepare it again"
     ) from error
 
 
@@ -52,16 +82,16 @@ def load(
   max_per_class: int = 0,
   recognized_only: bool = False,
 ) -> Dataset:
-  """A prepared store, or some of it; see `quickdraw.load`.
+  """Loads a prepared store, or a part of it.
 
-  Memory: 8 bytes a drawing, and of a choice what is chosen; the rest is mapped.
+  Memory: 8 bytes a drawing, and a part's own drawings; the whole is mapped.
+  The arguments are those of `choose`.
 
   Raises:
-    UserError: no good store, an unknown class, or one left without drawings.
+    UserError: no good store, or an unknown or empty class.
   """
-  dataset, _ = open_store(directory)
   return choose(
-    dataset,
+    open_store(directory)[0],
     directory,
     classes=classes,
     max_per_class=max_per_class,
@@ -71,31 +101,30 @@ def load(
 
 def choose(
   dataset: Dataset,
-  where: object,
+  where: str | pathlib.Path,
   *,
   classes: str | int | Sequence[str],
   max_per_class: int,
   recognized_only: bool,
 ) -> Dataset:
-  """Some of a dataset whose labels are sorted; see `quickdraw.load`.
+  """Returns a part of a dataset with sorted labels, or the dataset itself.
 
   Args:
-    dataset: the whole; itself, if all of it is chosen.
-    where: it is from, for messages.
-    classes: as there, and so are the others.
+    dataset: the whole.
+    where: its origin, for messages.
+    classes: see `alcurr.data.pool.choose_classes`.
+    max_per_class: the first ones of each class; 0 for all.
+    recognized_only: omits drawings with `recognized: false`.
 
   Raises:
-    UserError: an unknown class, or one left without drawings.
+    UserError: an unknown or empty class, or bitmaps, which have no
+      `recognized`.
   """
   known = dataset.class_names
   names = choose_classes(known, classes)
-  check_class_names(names)
   if recognized_only and "recognized" not in dataset.flags:
-    raise UserError(
-      f"{where}: bitmaps do not say which drawings were recognized; leave "
-      "recognized_only off."
-    )
-  # A class is a range.
+    raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
+  # Each class is a range.
   start = np.searchsorted(dataset.label, np.arange(len(known) + 1))
   parts = []
   for name in names:
@@ -105,9 +134,7 @@ def choose(
       index = index[dataset.flags["recognized"][first:last]]
     index = index[: max_per_class or None]
     if not len(index):
-      raise UserError(
-        f"{where}: class {name!r} has no usable drawing; leave it out."
-      )
+      raise UserError("data", where, f"class {name!r} has no usable drawing")
     parts.append(index)
   chosen = np.concatenate(parts)
   if len(chosen) == len(dataset.label):

@@ -1,8 +1,8 @@
-"""python -m alcurr.data prepare: a folder of files to arrays that are mapped.
+"""python -m alcurr.data prepare: packs a folder of files into mapped arrays.
 
-Each file becomes a part by itself, on any core, and the parts are then put one
-after the other: memory is that of some thousand drawings a process, whatever
-the size. A process that was killed goes on with the parts that it has.
+Each file becomes a part, on any core, and the parts are then joined. A process
+holds one class, whatever their number. A killed process resumes with the parts
+that are complete.
 """
 
 import argparse
@@ -20,39 +20,22 @@ from alcurr.core import files, lock, paths
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel
 from alcurr.data.pool import check_class_names
-from alcurr.data.quickdraw import reader, shards, store, strokes
-from alcurr.data.quickdraw.class_files import total
-from alcurr.data.quickdraw.shards import Part
+from alcurr.data.quickdraw import reader, strokes
+from alcurr.data.quickdraw.class_files import add_counts, read_class
+from alcurr.types import Strokes
 
+_VERSION = 4  # of the content of parts and stores
 _PARTS = "parts"
-_CHUNK = 2**20  # bytes that are copied at once
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    "source",
-    metavar="SOURCE",
-    type=pathlib.Path,
-    help="a folder of <class>.ndjson, .bin, .csv or bitmap .npy files",
-  )
-  parser.add_argument(
-    "out",
-    metavar="OUT",
-    type=pathlib.Path,
-    help="a new folder; the same command goes on where one was killed",
-  )
-  parser.add_argument(
-    "--on-error",
-    choices=("raise", "skip"),
-    default="raise",
-    help="stop at the first bad drawing, or leave such out and count them",
-  )
+_ROWS = 2**18  # that are copied at once
+# Arrays of offsets, and what they count.
+_OFFSETS = {"stroke_start": "points", "drawing_start": "strokes"}
 
 
 def run(args: argparse.Namespace) -> None:
+  """Runs the command."""
   manifest = prepare(args.source, args.out, args.on_error)
   for reason, count in manifest["skipped"].items():
-    print(f"left out: {count} {reason}", file=sys.stderr)
+    print(f"skipped: {count} {reason}", file=sys.stderr)
   print(
     f"{args.out}: {manifest['drawings']} drawings of "
     f"{len(manifest['classes'])} classes"
@@ -62,162 +45,155 @@ def run(args: argparse.Namespace) -> None:
 def prepare(
   source: pathlib.Path, out: pathlib.Path, on_error: str = "raise"
 ) -> dict[str, Any]:
-  """Makes a store that `prepared.load` maps; see there for its manifest.
+  """Makes a store that `packed.load` maps.
 
-  What was finished by a call that was cut off is not done again, and the store
-  is the same to the byte. Nothing happens where it is there already.
+  Parts that a killed call has finished are not made again, and the store is
+  the same to the byte. A store that exists already is not touched.
 
-  Memory: of each process, what `read_blocks` takes. Disk: the store twice
-  until it is whole.
+  Memory: in each process, what `read_class` takes. Disk: the store twice.
 
   Args:
-    source: a directory as `quickdraw.load` reads it.
-    out: a folder that is new, empty, or left by such a call.
+    source: a directory as `reader.load` reads it.
+    out: a folder that is new, empty, or of a killed call.
     on_error: "raise" at the first bad drawing, or "skip" and count them.
 
   Returns:
-    The manifest.
+    The manifest; see `packed.open_store`.
 
   Raises:
     UserError: nothing to read, a bad drawing or file, a folder of other things.
-    OSError: the disk is full or broken; what was finished is kept.
+    OSError: the disk is full or broken; finished parts are kept.
   """
   sources = reader.find(source)
-  sources = {name: sources[name] for name in sorted(sources)}
   check_class_names(list(sources))
   paths.check_can_make(out, "OUT")
   if out.exists() and out.samefile(source):
-    raise UserError(f"{out} is SOURCE itself; choose another OUT.")
+    raise UserError("conflict", "OUT", f"{out} is SOURCE itself")
   request = {
-    "version": shards.VERSION,
+    "version": _VERSION,
     "directory": str(source.resolve()),
     "on_error": on_error,
   }
+  folder = out / _PARTS
   with lock.locked(out, "OUT"):
-    if manifest := _whole(out, request, sources):
-      shutil.rmtree(out / _PARTS, ignore_errors=True)
-      return manifest
-    files.remove_temporary(out)
-    folder = out / _PARTS
-    folder.mkdir(exist_ok=True)
-    make = functools.partial(
-      shards.make, folder=folder, skip=on_error == "skip"
-    )
-    made = parallel.each_file(make, list(sources.values()), "preparing")
-    manifest = _join(out, request, dict(zip(sources, made, strict=True)))
-    shutil.rmtree(folder)
+    manifest = _read_existing(out, request, sources)
+    if manifest is None:
+      files.remove_temporary(out)
+      make = functools.partial(_make_part, folder, request)
+      parts = parallel.each_file(make, list(sources.values()), "preparing")
+      manifest = _join(out, request, dict(zip(sources, parts, strict=True)))
+    shutil.rmtree(folder, ignore_errors=True)
   return manifest
 
 
-def _whole(
+def _read_existing(
   out: pathlib.Path, request: dict[str, Any], sources: dict[str, pathlib.Path]
 ) -> dict[str, Any] | None:
-  """The manifest of a store of just this; None where there is none yet.
-
-  Raises:
-    UserError: the folder holds anything else.
-  """
+  """Returns the manifest of this very store, or None if there is no store."""
   if not (out / cache.MANIFEST).exists():
-    # Of a call that was cut off, there may be arrays too, but with the parts.
+    # A killed call may have written arrays too, but then there are parts.
     found = {path.name for path in out.iterdir()} - {lock.NAME}
     if found and _PARTS not in found:
-      raise UserError(
-        f"{out} holds files that are no prepared data; choose an empty or new "
-        "OUT."
-      )
+      raise UserError("exists", "OUT", f"{out} holds other files")
     return None
   try:
     manifest = cache.read_manifest(out)
     same = manifest["request"] == request
     if same and cache.unchanged(sources, manifest["files"]):
       return manifest
-  except (*cache.UNREADABLE, AttributeError):
+  except cache.UNREADABLE:
     pass
   raise UserError(
-    f"{out} holds other prepared data, or what was made of files that have "
-    "changed; delete it, or choose another OUT."
+    "exists", "OUT", f"{out} holds prepared data of other files or options"
   )
 
 
+def _make_part(
+  folder: pathlib.Path, request: dict[str, Any], path: pathlib.Path
+) -> pathlib.Path:
+  """Returns the cache entry of a file, made again only if necessary."""
+  entry = folder / cache.digest({**request, "file": path.name})
+  found = cache.read_arrays(entry, mmap_mode="r")
+  if not (found and cache.unchanged({"": path}, {"": found[1]["file"]})):
+    # Before reading: a file that changes meanwhile must not pass for read.
+    fingerprint = cache.fingerprint({"": path})[""]
+    part = read_class(path, skip=request["on_error"] == "skip")
+    arrays = {**part.source._asdict(), "key": part.key}
+    if isinstance(part.source, Strokes):
+      arrays["recognized"] = part.recognized
+    manifest = {"file": fingerprint, "skipped": part.skipped}
+    cache.write_arrays(entry, arrays, manifest)
+  return entry
+
+
 def _join(
-  out: pathlib.Path, request: dict[str, Any], made: dict[str, Part]
+  out: pathlib.Path, request: dict[str, Any], parts: dict[str, pathlib.Path]
 ) -> dict[str, Any]:
-  """Puts the parts one after the other, and seals the store."""
-  every = list(made.values())
-  count = [part.rows["key"] for part in every]
-  sums = {}
-  for name, dtype, shape, chunks in _joined(every, count):
-    sums[name] = store.save_stream(out / f"{name}.npy", dtype, shape, chunks)
+  """Joins the parts, by class, to a store; returns its manifest."""
+  entries = list(parts.values())
+  manifests = {name: cache.read_manifest(e) for name, e in parts.items()}
+  count = [len(_load(entry, "key")) for entry in entries]
+  checksums = {
+    name: _join_array(out, name, entries)
+    for name in manifests[next(iter(parts))]["checksums"]
+  }
+  labels = (np.full(n, label, np.int32) for label, n in enumerate(count))
+  checksums["label"] = cache.write_stream(
+    out / "label.npy", np.int32, (sum(count),), labels
+  )
+  skipped = {n: m["skipped"] for n, m in manifests.items() if m["skipped"]}
   manifest = {
     "request": request,
-    "kind": "Strokes" if "points" in sums else "Images",
+    "kind": "Strokes" if "points" in checksums else "Images",
     "drawings": sum(count),
-    "classes": dict(zip(made, count, strict=True)),
-    "skipped": total(part.skipped for part in every),
-    "skipped_in": {n: part.skipped for n, part in made.items() if part.skipped},
-    "files": {name: part.file for name, part in made.items()},
+    "classes": dict(zip(parts, count, strict=True)),
+    "skipped": add_counts(skipped.values()),
+    "skipped_in": skipped,
+    "files": {name: manifests[name]["file"] for name in parts},
     "versions": {
       name: importlib.metadata.version(name) for name in ("alcurr", "numpy")
     },
   }
-  cache.seal(out, manifest, sums)
+  cache.write_manifest(out, manifest, checksums)
   return cache.read_manifest(out)
 
 
-def _joined(
-  every: list[Part], count: list[int]
-) -> Iterator[tuple[str, Any, tuple[int, ...], Iterator[np.ndarray]]]:
-  """Name, type, shape and rows of each array of the store."""
-  timed = all("speed" in part.rows for part in every)
-  for name in every[0].rows:
-    if name == "speed":
-      continue
-    dtype, shape = shards.ARRAYS[name]
-    rows = sum(part.rows[name] for part in every)
-    chunks = _rows(every, name, _CHUNK)
-    if name == "points" and timed:
-      shape, chunks = (3,), _with_speeds(every)
-    if name in _OFFSETS:
-      name, dtype, of, what = _OFFSETS[name]
-      strokes.check_count(what, sum(part.rows[of] for part in every))
-      rows, chunks = rows + 1, _cumulative(chunks)
-    yield name, dtype, (rows, *shape), chunks
-  yield "label", np.int32, (sum(count),), _labels(count)
+def _load(entry: pathlib.Path, name: str) -> np.ndarray:
+  path = entry / f"{name}.npy"
+  return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-# What becomes of the lengths: offsets into the rows of another array.
-_OFFSETS = {
-  "stroke_length": ("stroke_start", np.uint32, "points", "points"),
-  "drawing_length": ("drawing_start", np.int32, "stroke_length", "strokes"),
-}
+def _join_array(
+  out: pathlib.Path, name: str, entries: list[pathlib.Path]
+) -> int:
+  """Writes one array of the store and returns its checksum."""
+  # One at a time: thousands of mapped files would exceed the system's limit.
+  rows = sum(len(_load(entry, name)) for entry in entries)
+  first = _load(entries[0], name)
+  shape, chunks = first.shape[1:], _chunks(entries, name)
+  if name == "points":  # the pen's speed stays if all parts have it
+    shape = min(_load(entry, name).shape[1:] for entry in entries)
+    chunks = (chunk[:, : shape[0]] for chunk in chunks)
+  elif name in _OFFSETS:
+    total = sum(int(_load(entry, name)[-1]) for entry in entries)
+    strokes.check_count(_OFFSETS[name], total)
+    rows, chunks = rows - len(entries) + 1, _offsets(entries, name)
+  path = out / f"{name}.npy"
+  return cache.write_stream(path, first.dtype, (rows, *shape), chunks)
 
 
-def _rows(every: list[Part], name: str, size: int) -> Iterator[np.ndarray]:
-  """The rows of all parts, of each as many at once as `size` bytes hold."""
-  row = np.dtype(shards.ARRAYS[name])
-  for part in every:
-    with part.path(name).open("rb") as file:
-      while len(rows := np.fromfile(file, row, size // row.itemsize)):
-        yield rows
+def _chunks(entries: list[pathlib.Path], name: str) -> Iterator[np.ndarray]:
+  for entry in entries:
+    array = _load(entry, name)
+    for start in range(0, len(array), _ROWS):
+      yield array[start : start + _ROWS]
 
 
-def _with_speeds(every: list[Part]) -> Iterator[np.ndarray]:
-  points = _rows(every, "points", 2 * _CHUNK)
-  for both in zip(points, _rows(every, "speed", _CHUNK), strict=True):
-    yield np.column_stack(both)
-
-
-def _cumulative(lengths: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-  """Offsets from lengths: one more than they are."""
+def _offsets(entries: list[pathlib.Path], name: str) -> Iterator[np.ndarray]:
+  """Yields the offsets of the joined array."""
   end = np.zeros(1, np.int64)
   yield end
-  for length in lengths:
-    offsets = end[-1] + np.cumsum(length, dtype=np.int64)
+  for entry in entries:
+    offsets = end[-1] + _load(entry, name)[1:].astype(np.int64)
     yield offsets
     end = offsets[-1:]
-
-
-def _labels(count: list[int]) -> Iterator[np.ndarray]:
-  for label, rows in enumerate(count):
-    for start in range(0, rows, _CHUNK):
-      yield np.full(min(_CHUNK, rows - start), label, np.int32)

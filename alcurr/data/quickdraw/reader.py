@@ -1,12 +1,11 @@
 """A directory of Quick, Draw! files, as Google and Kaggle published them.
 
-<class>.ndjson, simplified or raw (told apart drawing by drawing), <class>.bin,
-Kaggle's <class>.csv, or 28x28 bitmaps <class>.npy, each also under the name
-that Google's bucket saves it as, such as full_binary_<class>.bin. Read once,
-in parallel, then from the cache.
+<class>.ndjson, simplified or raw (recognized drawing by drawing), <class>.bin,
+Kaggle's <class>.csv, or 28x28 bitmaps <class>.npy. Names of Google's bucket
+such as full_binary_<class>.bin are understood too. Files are read once, in
+parallel, then from the cache.
 """
 
-import difflib
 import functools
 import pathlib
 import re
@@ -18,18 +17,12 @@ import numpy as np
 
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel
-from alcurr.data.pool import Dataset, check_class_names
-from alcurr.data.quickdraw import store, strokes
-from alcurr.data.quickdraw.class_files import (
-  FORMS,
-  ClassFile,
-  read_class,
-  total,
-)
+from alcurr.data.pool import Dataset, choose_classes
+from alcurr.data.quickdraw import class_files, packed, strokes
 from alcurr.types import Images, Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
-_VERSION = 5  # of what the cache holds; a new one makes every entry anew
+_VERSION = 5  # of the cache's content; another one is not read
 
 
 def load(
@@ -41,21 +34,20 @@ def load(
   on_error: str = "raise",
   cache_dir: str | pathlib.Path | None = None,
 ) -> tuple[Dataset, dict[str, Any]]:
-  """Reads a directory, or finds it packed in the cache.
+  """Reads a directory, or its packed form from the cache.
 
   The order is by class name, then as in the file, whatever the parallelism.
-  Large directories are read by several processes: a script of your own that
-  calls this needs the usual `if __name__ == "__main__":`.
+  Large directories are read by several processes, so scripts need the usual
+  `if __name__ == "__main__":`.
 
   Args:
-    directory: of files of one form, one for each class, which they name.
-    classes: "all"; a number, for the first classes by name; or names, as a
-      sequence or separated by commas.
-    max_per_class: the first so many of each class; 0 for all.
-    recognized_only: leave out drawings with `recognized: false`; not for
-      bitmaps, which do not say.
+    directory: files of one format, each named by its class.
+    classes: see `alcurr.data.pool.choose_classes`.
+    max_per_class: the first ones of each class; 0 for all.
+    recognized_only: omits drawings with `recognized: false`; not for bitmaps,
+      which do not say.
     on_error: "raise" at the first bad drawing, or "skip" and count them.
-    cache_dir: where packed data is kept; None for nowhere.
+    cache_dir: where packed data is saved; None saves nothing.
 
   Returns:
     The dataset, and a report: "classes" (drawings by class), "skipped"
@@ -65,20 +57,20 @@ def load(
     UserError: nothing to read, an unknown class, a bad drawing or file.
   """
   if on_error not in ("raise", "skip"):
-    raise UserError(f"on_error must be raise or skip, got {on_error!r}.")
+    raise UserError(
+      "unknown", "on_error", f"expected raise or skip, got {on_error!r}"
+    )
   if max_per_class < 0:
-    raise UserError(f"max_per_class must not be negative, got {max_per_class}.")
+    raise UserError(
+      "range", "max_per_class", f"expected >= 0, got {max_per_class}"
+    )
   started = time.perf_counter()
   directory = pathlib.Path(directory)
   files = find(directory)
-  names = choose_classes(sorted(files), classes)
-  check_class_names(names)
+  names = choose_classes(list(files), classes)
   files = {name: files[name] for name in names}
   if recognized_only and files[names[0]].suffix == ".npy":
-    raise UserError(
-      f"{directory}: bitmap files do not say which drawings were recognized; "
-      "leave recognized_only off."
-    )
+    raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
   request = {
     "version": _VERSION,
     "directory": str(directory.resolve()),
@@ -87,155 +79,111 @@ def load(
     "recognized_only": recognized_only,
     "on_error": on_error,
   }
-  entry = None
+  entry = cached = None
   if cache_dir is not None:
     entry = pathlib.Path(cache_dir) / f"quickdraw-{cache.digest(request)}"
-  found = entry and _from_cache(entry, files)
-  if found:
-    dataset, skipped = found
+    cached = _read_cache(entry, files)
+  if cached:
+    dataset, skipped = cached
   else:
     read = functools.partial(
-      read_class,
+      class_files.read_class,
       max_per_class=max_per_class,
       recognized_only=recognized_only,
       skip=on_error == "skip",
     )
-    # Before reading: a file that changes meanwhile must not pass as read.
-    vouched = cache.vouch(files) if entry else {}
+    # Before reading: a file that changes meanwhile must not pass for read.
+    fingerprint = cache.fingerprint(files) if entry else {}
     parts = parallel.each_file(read, list(files.values()), "reading")
-    dataset, skipped = _merge(names, parts)
+    dataset = _join(names, parts)
+    skipped = class_files.add_counts(part.skipped for part in parts)
     if entry:
-      _to_cache(entry, request, vouched, dataset, skipped)
+      manifest = {
+        "request": request,
+        "files": fingerprint,
+        "drawings": len(dataset.label),
+        "skipped": skipped,
+        "kind": type(dataset.source).__name__,
+      }
+      cache.write_arrays(entry, packed.to_arrays(dataset), manifest)
   count = np.bincount(dataset.label, minlength=len(names)).tolist()
   return dataset, {
     "classes": dict(zip(names, count, strict=True)),
     "skipped": skipped,
     "seconds": time.perf_counter() - started,
-    "cached": bool(found),
+    "cached": bool(cached),
   }
 
 
 def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The files by class name.
+  """Returns the files by class name, sorted.
 
   Raises:
-    UserError: none, of several forms, two of a class, or prepared data.
+    UserError: no files, several formats, two files of a class, or a prepared
+      store.
   """
   try:
     paths = [path for path in directory.iterdir() if path.is_file()]
-  except FileNotFoundError as error:
-    raise UserError(f"{directory}: no such directory.") from error
-  except OSError as error:  # a file, no access, a name too long
+  except OSError as error:  # missing, a file, no access, a name too long
     raise UserError(
-      f"{directory}: cannot be listed ({error.strerror}); name a folder that "
-      "can."
+      "missing", directory, f"cannot be listed: {error.strerror}"
     ) from error
   if (directory / cache.MANIFEST) in paths:
     raise UserError(
-      f"{directory} holds prepared data; read it with data.source=prepared."
+      "conflict",
+      directory,
+      "holds prepared data; read it with data.source=prepared",
     )
-  paths = sorted(path for path in paths if path.suffix in (*FORMS, ".npy"))
-  forms = sorted({path.suffix for path in paths})
-  if not forms:
+  endings = (*class_files.FORMATS, ".npy")
+  paths = sorted(path for path in paths if path.suffix in endings)
+  formats = sorted({path.suffix for path in paths})
+  if not formats:
     raise UserError(
-      f"{directory} holds no <class>.ndjson, .csv, .bin or bitmap .npy files."
+      "missing", directory, f"expected <class>{' or '.join(endings)} files"
     )
-  if len(forms) > 1:
+  if len(formats) > 1:
     raise UserError(
-      f"{directory} holds both {forms[0]} and {forms[1]} files; keep them "
-      "apart."
+      "conflict", directory, f"expected one format, got {', '.join(formats)}"
     )
   files: dict[str, pathlib.Path] = {}
   for path in paths:
     name = _PREFIX.sub("", path.stem)
     if name in files:
       raise UserError(
-        f"{directory}: {files[name].name} and {path.name} are of one class; "
-        "keep one of them."
+        "conflict",
+        directory,
+        f"expected one file a class, got {files[name].name} and {path.name}",
       )
     files[name] = path
-  return files
+  return dict(sorted(files.items()))
 
 
-def choose_classes(
-  known: Sequence[str], classes: str | int | Sequence[str]
-) -> list[str]:
-  """The names that a choice of classes means, sorted.
-
-  Args:
-    known: all names, sorted.
-    classes: as in `load`.
-  """
-  if isinstance(classes, str) and classes.strip().isdecimal():
-    classes = int(classes)
-  if isinstance(classes, int):
-    if not 2 <= classes <= len(known):
-      raise UserError(
-        f"classes must be from 2 to the {len(known)} there are, or all, got "
-        f"{classes}."
-      )
-    return list(known[:classes])
-  if classes == "all":
-    return list(known)
-  if isinstance(classes, str):
-    classes = [n.strip() for n in classes.split(",") if n.strip()]
-  if not len(classes):
-    raise UserError('classes names none; write "all", a number, or names.')
-  for name in classes:
-    if name not in known:
-      close = difflib.get_close_matches(str(name), known, n=1)
-      hint = f"; did you mean {close[0]!r}?" if close else "."
-      raise UserError(f"no class {name!r} among the {len(known)}{hint}")
-  return sorted(set(classes))
-
-
-def _merge(
-  names: list[str], parts: list[ClassFile]
-) -> tuple[Dataset, dict[str, int]]:
-  """One dataset of all classes, and what was skipped in all."""
-  flags = {}
-  if isinstance(parts[0].source, Strokes):
-    source = strokes.concatenate([part.source for part in parts])
+def _join(names: list[str], parts: list[class_files.ClassFile]) -> Dataset:
+  sources, flags = [part.source for part in parts], {}
+  if isinstance(sources[0], Strokes):
+    source = strokes.concatenate(sources)
     flags["recognized"] = np.concatenate([part.recognized for part in parts])
   else:
-    source = Images(np.concatenate([part.source.image for part in parts]))
+    source = Images(np.concatenate([part.image for part in sources]))
   count = [len(part.key) for part in parts]
-  dataset = Dataset(
+  return Dataset(
     source=source,
     label=np.repeat(np.arange(len(parts), dtype=np.int32), count),
     key=np.concatenate([part.key for part in parts]),
     class_names=tuple(names),
     flags=flags,
   )
-  return dataset, total(part.skipped for part in parts)
 
 
-def _to_cache(
-  entry: pathlib.Path,
-  request: dict[str, Any],
-  vouched: dict[str, dict[str, Any]],
-  dataset: Dataset,
-  skipped: dict[str, int],
-) -> None:
-  manifest = {
-    "request": request,
-    "files": vouched,
-    "drawings": len(dataset.label),
-    "skipped": skipped,
-    "kind": type(dataset.source).__name__,
-  }
-  cache.write_arrays(entry, store.to_arrays(dataset), manifest)
-
-
-def _from_cache(
+def _read_cache(
   entry: pathlib.Path, files: dict[str, pathlib.Path]
 ) -> tuple[Dataset, dict[str, int]] | None:
-  """The packed dataset, if its files are still what they were."""
+  """Returns the saved dataset, if the files are still the same."""
   found = cache.read_arrays(entry)
   if found is None:
     return None
   parts, manifest = found
   if not cache.unchanged(files, manifest["files"]):
     return None
-  dataset = store.to_dataset(parts, manifest["kind"], tuple(files))
+  dataset = packed.to_dataset(parts, manifest["kind"], tuple(files))
   return dataset, manifest["skipped"]

@@ -1,4 +1,4 @@
-"""What a file gives, drawing by drawing, whichever its form."""
+"""One drawing of a file, in whichever format."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -6,24 +6,24 @@ from typing import Any, BinaryIO, NamedTuple
 
 from alcurr.data.quickdraw import simplification, strokes
 
-# A record's bytes. The longest of the real raw drawings that come with the
-# tests is 24 thousand; a million points are more than this.
+# Most bytes of a record. The longest of the real raw drawings in the tests has
+# 24 thousand; a million points take more than this.
 LONGEST = 2**22
 
 
 class Record(NamedTuple):
-  """A drawing, and what its file says of it."""
+  """A drawing, and what its file says about it."""
 
   drawing: strokes.Drawing
   key_id: str | None
   recognized: bool
-  country: str  # its code; "" where the file does not say
+  country: str  # its code; "" if the file does not say
 
 
 def attempt(
   parse: Callable[..., Record], *row: Any
 ) -> Record | strokes.BadDrawingError:
-  """What is parsed, or what is wrong with it: the rows after it are read."""
+  """Returns what is parsed, or the error: later rows are still read."""
   try:
     return parse(*row)
   except strokes.BadDrawingError as error:
@@ -31,7 +31,7 @@ def attempt(
 
 
 def lines(file: BinaryIO) -> Iterator[bytes]:
-  """The lines of a file, one that is too long cut to just that."""
+  """Yields the lines of a file, each cut after LONGEST + 1 bytes."""
   while line := file.readline(LONGEST + 1):
     yield line
     while len(line) > LONGEST and not line.endswith(b"\n"):
@@ -39,22 +39,22 @@ def lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def check_length(line: bytes) -> None:
-  """Refuses a line that `lines` has cut."""
+  """Raises BadDrawingError for a line that `lines` has cut."""
   if len(line) > LONGEST:
     raise strokes.BadDrawingError(f"a line of more than {LONGEST} bytes")
 
 
 def parse_drawing(drawing: object) -> strokes.Drawing:
-  """A decoded `drawing`, of the simplified or of the raw layout."""
+  """Parses a decoded `drawing` of the simplified or the raw layout."""
   if simplification.is_raw(drawing):
     return simplification.simplify(drawing)
   return strokes.parse_simplified(drawing)
 
 
 def key_hash(record: Record) -> int:
-  """64 bits of the drawing's own key or, where it has none, of its points."""
+  """Returns 64 bits of the drawing's key, or of its points without a key."""
   if record.key_id is not None:
-    # JSON may escape half a surrogate pair, which UTF-8 has no bytes for.
+    # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
     content = record.key_id.encode(errors="surrogatepass")
   else:
     points, lengths = record.drawing

@@ -1,7 +1,7 @@
 """Packed strokes: ragged drawings in three flat arrays, on the host.
 
-See `alcurr.types.Strokes`. The *simplified* layout of Quick, Draw! is parsed
-into it as it is; what `raw` makes of the other one comes to the same.
+See `alcurr.types.Strokes`. Drawings in the *simplified* layout of Quick, Draw!
+are stored unchanged; `simplification` brings raw ones into the same form.
 """
 
 import itertools
@@ -15,10 +15,12 @@ from alcurr.types import Strokes
 
 LARGEST = 255.0
 _OUT_OF_RANGE = "a coordinate out of range (0 to 255, whole)"
-_TAKEN_AT_ONCE = 10**5
+_BLOCK = 10**5  # drawings that are taken at once
 
 
 class Drawing(NamedTuple):
+  """One drawing."""
+
   points: np.ndarray  # [P, 2] uint8, (x, y), or [P, 3], with the pen's speed
   lengths: list[int]  # points of each stroke, none zero
 
@@ -32,10 +34,7 @@ class BadDrawingError(ValueError):
 
 
 def pack(drawings: Iterable[Drawing]) -> Strokes:
-  """N drawings as packed strokes of NumPy arrays.
-
-  The pen's speed stays if all of them have it.
-  """
+  """Packs N drawings, with the pen's speed if all of them have it."""
   drawings = list(drawings)
   return from_lengths(
     _join_points([drawing.points for drawing in drawings]),
@@ -47,7 +46,7 @@ def pack(drawings: Iterable[Drawing]) -> Strokes:
 
 
 def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
-  """Points one after the other, with the columns that all have."""
+  """Concatenates points, with the columns that all parts have."""
   columns = min((part.shape[1] for part in parts), default=2)
   none = np.zeros((0, columns), np.uint8)
   return np.concatenate([none, *(part[:, :columns] for part in parts)])
@@ -56,7 +55,7 @@ def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
 def from_lengths(
   points: np.ndarray, stroke_length: np.ndarray, drawing_length: np.ndarray
 ) -> Strokes:
-  """Packed strokes from the lengths of the parts.
+  """Builds packed strokes from the lengths of their parts.
 
   Args:
     points: [P, 2] or [P, 3] uint8.
@@ -75,13 +74,14 @@ def from_lengths(
   )
 
 
-def check_count(what: str, count: int) -> None:
-  """Refuses more "points" or "strokes" than their 32-bit offsets reach."""
-  # All of Quick, Draw! is about 2.16e9 points, just beyond 2^31.
-  if count >= {"points": 2**32, "strokes": 2**31}[what]:
+def check_count(name: str, count: int) -> None:
+  """Raises UserError if there are more points or strokes than offsets reach."""
+  limit = {"points": 2**32, "strokes": 2**31}[name]
+  if count >= limit:
     raise UserError(
-      f"{count} {what} are more than 32-bit offsets reach; take fewer "
-      "classes or set data.max_per_class."
+      "range",
+      name,
+      f"expected fewer than {limit:,}, as offsets have 32 bits, got {count:,}",
     )
 
 
@@ -92,19 +92,19 @@ def _offsets(length: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
 
 
 def lengths(offsets: np.ndarray) -> np.ndarray:
-  """What lies between offsets [n + 1]: [n] int64."""
+  """Returns the differences of offsets [n + 1]: [n] int64."""
   return np.diff(offsets).astype(np.int64)
 
 
 def unpack(strokes: Strokes, index: int) -> list[np.ndarray]:
-  """The strokes of one drawing, each [n, 2] uint8."""
+  """Returns the strokes of one drawing, each [n, 2] uint8 (or [n, 3])."""
   first, last = strokes.drawing_start[index : index + 2]
   start = strokes.stroke_start[first : last + 1]
   return [strokes.points[a:b] for a, b in itertools.pairwise(start)]
 
 
 def concatenate(parts: Sequence[Strokes]) -> Strokes:
-  """The drawings of all parts, in order; their speeds if all have them."""
+  """Joins drawings in order, with their speeds if all parts have them."""
   return from_lengths(
     _join_points([part.points for part in parts]),
     np.concatenate([lengths(part.stroke_start) for part in parts]),
@@ -112,24 +112,16 @@ def concatenate(parts: Sequence[Strokes]) -> Strokes:
   )
 
 
-def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
-  """The ranges [start, start + length) one after the other, flat."""
-  end = np.cumsum(length)
-  total = int(end[-1]) if len(end) else 0
-  first = start.astype(np.int64) - (end - length)
-  return np.arange(total) + np.repeat(first, length)
-
-
 def take_strokes(strokes: Strokes, index: np.ndarray) -> Strokes:
-  """The drawings at `index` [n], in that order.
+  """Returns the drawings at `index` [n], in that order.
 
-  Memory: what is taken, 12 bytes a stroke and 16 a drawing more, and, a hundred
+  Memory: the result, 12 bytes a stroke, 16 a drawing and, for a hundred
   thousand drawings at a time, 16 bytes a point.
   """
   index = np.asarray(index)
   parts = [
-    _take(strokes, index[start : start + _TAKEN_AT_ONCE])
-    for start in range(0, max(len(index), 1), _TAKEN_AT_ONCE)
+    _take(strokes, index[start : start + _BLOCK])
+    for start in range(0, max(len(index), 1), _BLOCK)
   ]
   return parts[0] if len(parts) == 1 else concatenate(parts)
 
@@ -144,8 +136,20 @@ def _take(strokes: Strokes, index: np.ndarray) -> Strokes:
   return from_lengths(points, stroke_length, drawing_length)
 
 
-def flat(drawing: object) -> tuple[list, list[int]]:
-  """The values of all x and then of all y, and the points of each stroke."""
+def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
+  """Concatenates the ranges [start, start + length)."""
+  end = np.cumsum(length)
+  total = int(end[-1]) if len(end) else 0
+  first = start.astype(np.int64) - (end - length)
+  return np.arange(total) + np.repeat(first, length)
+
+
+def flatten(drawing: object) -> tuple[list, list[int]]:
+  """Returns all x, then all y of a decoded drawing, and the strokes' lengths.
+
+  Raises:
+    BadDrawingError: not a list of strokes [x, y, ...], each of equal lengths.
+  """
   if not isinstance(drawing, list) or not drawing:
     raise BadDrawingError("no strokes")
   x, y, lengths = [], [], []
@@ -167,22 +171,22 @@ def flat(drawing: object) -> tuple[list, list[int]]:
   return x + y, lengths
 
 
-def numbers(values: list) -> np.ndarray:
-  """Coordinates or times: [n] float64."""
-  # Python's true and "7" would pass for numbers in NumPy.
+def to_floats(values: list) -> np.ndarray:
+  """Converts coordinates or times to [n] float64, or raises BadDrawingError."""
+  # NumPy would take Python's true and "7" for numbers.
   if not {*map(type, values)} <= {int, float}:
     raise BadDrawingError("a coordinate is not a number")
   try:
-    found = np.array(values, np.float64)
+    floats = np.array(values, np.float64)
   except OverflowError as error:
     raise BadDrawingError("a coordinate out of range") from error
-  if not np.isfinite(found).all():
+  if not np.isfinite(floats).all():
     raise BadDrawingError("a coordinate is not finite")
-  return found
+  return floats
 
 
 def parse_simplified(drawing: object) -> Drawing:
-  """A decoded `drawing` of the simplified layout.
+  """Parses a decoded `drawing` of the simplified layout.
 
   Args:
     drawing: a list of strokes [[x...], [y...]], integers in [0, 255].
@@ -190,15 +194,15 @@ def parse_simplified(drawing: object) -> Drawing:
   Raises:
     BadDrawingError: anything else.
   """
-  values, lengths = flat(drawing)
-  # Nearly all are plain integers, and bytes() is the fastest to take them.
+  values, lengths = flatten(drawing)
+  # Nearly all are plain integers, which bytes() converts fastest.
   if {*map(type, values)} == {int}:
     try:
       packed = np.frombuffer(bytes(values), np.uint8).reshape(2, -1).T
     except ValueError as error:
       raise BadDrawingError(_OUT_OF_RANGE) from error
     return Drawing(packed, lengths)
-  points = numbers(values).reshape(2, -1).T
+  points = to_floats(values).reshape(2, -1).T
   packed = points.astype(np.uint8, casting="unsafe")
   if points.min() < 0 or points.max() > LARGEST or (packed != points).any():
     raise BadDrawingError(_OUT_OF_RANGE)

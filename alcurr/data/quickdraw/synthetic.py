@@ -1,9 +1,9 @@
 """Generated doodles with known faults: the data that comes with the project.
 
-Each drawing is a style of its class (`alcurr.data.quickdraw.recipes`), deformed by the
-lack of skill of the one who drew it, in the packed format of real drawings.
-A known share are scribbles, unfinished, or labelled wrongly; the flags say
-which, so that one can ask what a sampler does with them.
+Each drawing is a style of its class (`recipes`), deformed by its author's lack
+of skill, in the packed format of real drawings. Known shares are scribbles,
+unfinished, or labelled wrongly. Flags say which, so that one can ask what a
+sampler does with them.
 """
 
 from typing import NamedTuple
@@ -18,11 +18,11 @@ _SCRIBBLE_POINTS = 40
 
 
 class _Group(NamedTuple):
-  """Drawings of one style, so many points each."""
+  """Drawings of one style, of P points each."""
 
-  index: np.ndarray  # [n], their places among all
+  index: np.ndarray  # [n], their places in the dataset
   points: np.ndarray  # [n, P, 2] float
-  stroke: np.ndarray  # [P] int, the stroke of each point, rising
+  stroke: np.ndarray  # [P] int, the stroke of each point, ascending
 
 
 def make_synthetic(
@@ -36,8 +36,8 @@ def make_synthetic(
 ) -> Dataset:
   """Generates N labelled drawings.
 
-  The drawings depend on the seed alone: with another wrong_label_fraction
-  they are the same, and with none the labels are the true ones.
+  No fraction changes the drawings that it does not hit. Without wrong labels,
+  the same drawings have their true labels.
 
   Args:
     num_examples: N, at least one for each class.
@@ -49,16 +49,16 @@ def make_synthetic(
 
   Returns:
     A dataset with the flags "scribble", "unfinished" and "wrong_label".
+
+  Raises:
+    ValueError: an argument out of range.
   """
-  if not 2 <= num_classes <= len(DOODLES):
-    raise ValueError(
-      f"num_classes must be from 2 to {len(DOODLES)}, got {num_classes}"
-    )
-  if num_examples < num_classes:
-    raise ValueError(
-      f"num_examples must be at least num_classes ({num_classes}), "
-      f"got {num_examples}"
-    )
+  for name, value, low, high in (
+    ("num_classes", num_classes, 2, len(DOODLES)),
+    ("num_examples", num_examples, num_classes, np.inf),
+  ):
+    if not low <= value <= high:
+      raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
   fractions = {
     "scribble": scribble_fraction,
     "unfinished": unfinished_fraction,
@@ -67,7 +67,7 @@ def make_synthetic(
   for name, fraction in fractions.items():
     if not 0 <= fraction <= 1:
       raise ValueError(f"{name}_fraction must be in [0, 1], got {fraction}")
-  # One stream for each purpose: no fault moves a label or another fault.
+  # A stream for each purpose, so that no fault moves a label or another fault.
   streams = np.random.SeedSequence(seed).spawn(3 + len(fractions))
   rngs = [np.random.default_rng(stream) for stream in streams]
   label = rngs[0].permutation(np.arange(num_examples) % num_classes)
@@ -88,7 +88,7 @@ def make_synthetic(
 
 
 def _keys(seed: int, num_examples: int) -> np.ndarray:
-  """The n-th drawing's key, the same whatever N: [N] uint64 (SplitMix64)."""
+  """Returns keys [N] uint64 (SplitMix64) that do not depend on N."""
   start = np.random.SeedSequence(seed).generate_state(1, np.uint64)
   with np.errstate(over="ignore"):
     x = start + np.arange(1, num_examples + 1, dtype=np.uint64) * np.uint64(
@@ -105,14 +105,13 @@ def _draw(
   scribble: np.ndarray,
   unfinished: np.ndarray,
 ) -> strokes.Strokes:
-  """The drawings of these labels, packed."""
   num_examples = len(label)
   # Most people draw well; a few do not at all.
   clumsiness = rng.beta(1.6, 3.5, num_examples)
   style = rng.integers(0, 2**16, num_examples)
   groups = []
   for number, styles in enumerate(list(DOODLES.values())[: label.max() + 1]):
-    # Forwards, and backwards from the last stroke to the first.
+    # Forwards, and backwards from the last point to the first.
     variants = [*styles, *([s[::-1] for s in style[::-1]] for style in styles)]
     for choice, variant in enumerate(variants):
       index = np.flatnonzero(
@@ -120,8 +119,7 @@ def _draw(
       )
       groups.append(_deformed(rng, variant, index, clumsiness[index]))
   groups.append(_scribbles(rng, np.flatnonzero(scribble)))
-  # The share of its points that a drawing has; strokes are never left empty,
-  # for a stroke begins with its first point.
+  # The share of points that a drawing keeps.
   share = np.where(unfinished, rng.uniform(0.25, 0.6, num_examples), 1.0)
   parts = [_packed(group, share[group.index]) for group in groups]
   place = np.concatenate([group.index for group in groups])
@@ -134,7 +132,7 @@ def _deformed(
   index: np.ndarray,
   clumsiness: np.ndarray,
 ) -> _Group:
-  """A style as drawn by people of some clumsiness [n], in [0, 1]."""
+  """Deforms a style by clumsiness [n] in [0, 1]."""
   template = np.concatenate(style) - 0.5  # [P, 2]
   stroke = np.repeat(np.arange(len(style)), [len(s) for s in style])
   n, num_points = len(index), len(template)
@@ -143,7 +141,7 @@ def _deformed(
   def normal(*shape: int) -> np.ndarray:
     return rng.normal(size=(n, *shape))
 
-  # The whole turns, leans and is stretched.
+  # The whole drawing is rotated, sheared and stretched.
   angle = 0.35 * messy * normal(1)
   shear = 0.35 * messy * normal(1)
   stretch = np.exp(0.25 * (0.3 + messy) * normal(1))
@@ -160,7 +158,7 @@ def _deformed(
   messy = messy[..., None]
   points *= np.exp(0.2 * messy * normal(len(style), 1))[:, stroke]
   points += 0.12 * messy * normal(len(style), 2)[:, stroke]
-  # The pen wobbles slowly along its way, and trembles.
+  # The pen wobbles slowly along its way and trembles.
   along = np.arange(num_points)[:, None] / max(num_points, 2)
   for cycles in (1, 2, 4):
     phase = rng.uniform(0, 2 * np.pi, (n, 1, 2))
@@ -171,7 +169,7 @@ def _deformed(
 
 
 def _scribbles(rng: np.random.Generator, index: np.ndarray) -> _Group:
-  """Pens that wander: the direction is a random walk."""
+  """Lets pens wander: the direction is a random walk."""
   turn = rng.normal(0, 0.9, (len(index), _SCRIBBLE_POINTS))
   direction = np.cumsum(turn, axis=1)
   steps = np.stack([np.cos(direction), np.sin(direction)], axis=-1)
@@ -180,10 +178,10 @@ def _scribbles(rng: np.random.Generator, index: np.ndarray) -> _Group:
 
 
 def _packed(group: _Group, share: np.ndarray) -> strokes.Strokes:
-  """A group's drawings in the box, each cut after a share [n] of its points."""
+  """Fits drawings to the box, each cut after a share [n] of its points."""
   n, num_points, _ = group.points.shape
   kept = np.arange(num_points) < np.ceil(share * num_points)[:, None]
-  # Aligned to the top-left corner, the longer side 255, as Google's are.
+  # Aligned to the top-left corner, with a longer side of 255, as Google's are.
   hidden = ~kept[..., None]
   low = np.where(hidden, np.inf, group.points).min(1, keepdims=True)
   high = np.where(hidden, -np.inf, group.points).max(1, keepdims=True)

@@ -1,77 +1,118 @@
-"""python -m alcurr.data tfds: a folder of files as a TensorFlow Dataset.
+"""The TensorFlow Datasets builder `quickdraw_strokes`, for a user's own files.
 
-The set `quickdraw_strokes`, which TensorFlow Datasets, and data.source=tfds,
-read: at random places, without TensorFlow.
+TensorFlow Datasets has Quick, Draw! as bitmaps only. This builder makes a set
+of the drawings in a folder of files, its `manual_dir`. It is run by
+`python -m alcurr.data tfds` without TensorFlow, or by `tfds build` with it.
 """
 
 import argparse
 import pathlib
 import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
 
 from alcurr.core import paths
 from alcurr.core.errors import UserError
+from alcurr.data.quickdraw import class_files, reader, records
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-  parser.add_argument(
-    "source",
-    metavar="SOURCE",
-    type=pathlib.Path,
-    help="a folder of <class>.ndjson, .bin or .csv files",
+class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
+  """Drawings as strokes, with what their files say about them."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  MANUAL_DOWNLOAD_INSTRUCTIONS = (
+    "Put the files of Quick, Draw! there: <class>.ndjson or .bin of Google's, "
+    "or .csv of Kaggle's, one for each class."
   )
-  parser.add_argument(
-    "out",
-    metavar="OUT",
-    type=pathlib.Path,
-    help="a folder of sets of TensorFlow Datasets, such as "
-    "~/tensorflow_datasets",
-  )
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    features = {
+      # x, y, and 1 at the last point of each stroke.
+      "strokes": tfds.features.Tensor(shape=(None, 3), dtype=np.uint8),
+      "label": tfds.features.ClassLabel(),
+      "recognized": np.bool_,
+      "countrycode": tfds.features.Text(),  # "" where the file does not say
+      "key_id": tfds.features.Text(),  # likewise
+      "index": np.int64,  # place in its class's file, from 0
+    }
+    return tfds.core.DatasetInfo(
+      builder=self,
+      description=self.__doc__,
+      features=tfds.features.FeaturesDict(features),
+      supervised_keys=("strokes", "label"),
+      homepage="https://github.com/googlecreativelab/quickdraw-dataset",
+      license="CC BY 4.0",
+    )
+
+  def _split_generators(
+    self, dl_manager: tfds.download.DownloadManager
+  ) -> dict[str, Iterator]:
+    files = _find(pathlib.Path(dl_manager.manual_dir))
+    # The classes are those of the folder, and known only now.
+    self.info.features["label"].names = list(files)
+    return {"train": self._generate_examples(files)}
+
+  def _generate_examples(
+    self, files: dict[str, pathlib.Path]
+  ) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, path in files.items():
+      for index, record in enumerate(class_files.read_records(path)):
+        yield f"{name}/{index}", _example(record, name, index)
+
+
+def _find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+  files = reader.find(folder)
+  if any(path.suffix == ".npy" for path in files.values()):
+    raise UserError(
+      "unsupported",
+      folder,
+      "expected .ndjson, .csv or .bin files, got bitmaps",
+    )
+  return files
+
+
+def _example(record: records.Record, name: str, index: int) -> dict[str, Any]:
+  points, lengths = record.drawing
+  last = np.zeros(len(points), np.uint8)
+  last[np.cumsum(lengths) - 1] = 1
+  return {
+    "strokes": np.column_stack([points[:, :2], last]),
+    "label": name,
+    "recognized": record.recognized,
+    # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
+    "countrycode": record.country.encode(errors="surrogatepass"),
+    "key_id": (record.key_id or "").encode(errors="surrogatepass"),
+    "index": index,
+  }
 
 
 def run(args: argparse.Namespace) -> None:
-  folder, count = publish(args.source, args.out)
-  print(
-    f"{count} drawings. Read them with --config.data.source=tfds "
-    f"--config.data.dir={folder}"
-  )
+  """Runs the command; one that was killed starts over.
 
-
-def publish(
-  source: pathlib.Path, out: pathlib.Path
-) -> tuple[pathlib.Path, int]:
-  """Makes the set; one that was cut off is begun again.
-
-  Memory: of some thousand drawings. Disk: the set twice until it is whole.
-
-  Args:
-    source: a directory of drawings as `quickdraw.load` reads it.
-    out: where sets lie.
-
-  Returns:
-    The set's folder, and the number of drawings.
+  Memory: that of some thousand drawings. Disk: the set twice until it is
+  complete.
 
   Raises:
-    UserError: nothing to read, a bad drawing or file, or a set that is there.
+    UserError: nothing to read, a bad drawing or file, or an existing set.
     OSError: the disk is full or broken.
   """
-  # A second to import, which the other commands do not wait for.
-  import tensorflow_datasets as tfds
-
-  from alcurr.data.quickdraw import quickdraw_strokes
-
-  quickdraw_strokes.find(source)
-  paths.check_can_make(out, "OUT")
-  builder = quickdraw_strokes.QuickdrawStrokes(
-    data_dir=out, file_format="array_record"
-  )
+  _find(args.source)
+  paths.check_can_make(args.out, "OUT")
+  builder = QuickdrawStrokes(data_dir=args.out, file_format="array_record")
   folder = pathlib.Path(builder.data_dir)
   if folder.exists():
-    raise UserError(f"{folder} is there; delete it, or choose another OUT.")
+    raise UserError("exists", "OUT", f"{folder} exists already")
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()
   builder.download_and_prepare(
     download_config=tfds.download.DownloadConfig(
-      manual_dir=source.absolute(), try_download_gcs=False
+      manual_dir=args.source.absolute(), try_download_gcs=False
     )
   )
-  return folder, builder.info.splits["train"].num_examples
+  print(
+    f"{builder.info.splits['train'].num_examples} drawings. Read them with "
+    f"--config.data.source=tfds --config.data.dir={folder}"
+  )

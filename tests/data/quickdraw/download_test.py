@@ -1,4 +1,4 @@
-"""Downloads from a server that breaks off, lies, and has bad days."""
+"""Downloads from a server that breaks off, fails and sends wrong bytes."""
 
 import base64
 import hashlib
@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from alcurr.data import __main__ as cli
-from alcurr.data.quickdraw import http
+from alcurr.data.quickdraw import download
+from alcurr.data.quickdraw import http as client
 
 CONTENT = {
   f"/simplified/{name}.ndjson": np.random.default_rng(i).bytes(300_000 + i)
@@ -21,7 +22,7 @@ CONTENT = {
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-  """As Google's bucket, but for what its server is told to do wrong."""
+  """Answers as Google's bucket, apart from the faults it is given."""
 
   def do_HEAD(self):
     self._answer(None)
@@ -79,7 +80,7 @@ def server():
 @pytest.fixture
 def waits(monkeypatch):
   waits = []
-  monkeypatch.setattr(http, "_wait", waits.append)
+  monkeypatch.setattr(client, "_wait", waits.append)
   return waits
 
 
@@ -105,7 +106,7 @@ def test_names_with_blanks_and_a_list_of_them(server, tmp_path, capsys):
   assert _download(server, tmp_path / "out", *options, classes="") == 0
   assert _files(tmp_path / "out") == BOTH
   assert "2 files of 0.6 MB, 0.6 MB of them missing" in capsys.readouterr().out
-  # Again: nothing is asked for but the descriptions.
+  # Again: only the descriptions are requested.
   server.asked.clear()
   assert _download(server, tmp_path / "out", *options, classes="") == 0
   assert {command for command, *_ in server.asked} == {"HEAD"}
@@ -122,14 +123,14 @@ def test_names_with_blanks_and_a_list_of_them(server, tmp_path, capsys):
     ["more"],
   ],
 )
-def test_bad_days(server, tmp_path, waits, faults):
+def test_faults_that_pass(server, tmp_path, waits, faults):
   server.faults = list(faults)
   assert _download(server, tmp_path / "out") == 0
   assert _files(tmp_path / "out") == CAT
   assert waits and max(waits) <= 32
 
 
-def test_it_goes_on_where_it_broke(server, tmp_path, waits):
+def test_it_resumes_where_it_broke(server, tmp_path, waits):
   server.faults = ["dropped", "dropped"]
   assert _download(server, tmp_path / "out") == 0
   spans = [span for command, _, span in server.asked if command == "GET"]
@@ -137,10 +138,10 @@ def test_it_goes_on_where_it_broke(server, tmp_path, waits):
   assert waits == [1, 1]
 
 
-def test_what_a_killed_process_left_is_gone_on_with(server, tmp_path, waits):
+def test_a_killed_download_resumes(server, tmp_path, waits):
   out = tmp_path / "out"
   out.mkdir()
-  for left, spans in (
+  for partial, spans in (
     (CAT["cat.ndjson"][:1000], ["bytes=1000-"]),
     (CAT["cat.ndjson"], []),
     (bytes(1000), ["bytes=1000-", None]),  # of another file
@@ -148,7 +149,7 @@ def test_what_a_killed_process_left_is_gone_on_with(server, tmp_path, waits):
   ):
     server.asked.clear()
     (out / "cat.ndjson").unlink(missing_ok=True)
-    (out / "cat.ndjson.partial").write_bytes(left)
+    (out / "cat.ndjson.partial").write_bytes(partial)
     assert _download(server, out) == 0
     assert _files(out) == CAT
     asked = [span for command, _, span in server.asked if command == "GET"]
@@ -156,11 +157,12 @@ def test_what_a_killed_process_left_is_gone_on_with(server, tmp_path, waits):
 
 
 @pytest.mark.parametrize("fault", [503, "other content", "less", "more"])
-def test_days_that_stay_bad(server, tmp_path, waits, capsys, fault):
+def test_faults_that_stay(server, tmp_path, waits, capsys, fault):
   server.faults = [fault] * 99
   assert _download(server, tmp_path / "out") == 1
-  said = capsys.readouterr().err
-  assert "6 times in a row; the same command goes on" in said
+  error = capsys.readouterr().err
+  url = f"http://127.0.0.1:{server.server_port}/simplified/cat.ndjson"
+  assert error.startswith(f"alcurr: {url}: ") and "resume" in error
   assert waits[-5:] == [1, 2, 4, 8, 16]
   assert not (tmp_path / "out" / "cat.ndjson").exists()
   server.faults.clear()
@@ -172,16 +174,15 @@ def test_no_server(server, tmp_path, waits, capsys):
   base = "--base=http://127.0.0.1:1"
   args = ["download", "raw", str(tmp_path / "out"), "--classes=cat", "--yes"]
   assert cli.main([*args, base]) == 1
-  assert "refused, 6 times in a row" in capsys.readouterr().err
+  error = capsys.readouterr().err
+  assert error.startswith("alcurr: http://127.0.0.1:1/raw/cat.ndjson: ")
   assert not list(tmp_path.iterdir())
 
 
-def test_without_checksums_the_length_is_what_is_known(
-  server, tmp_path, capsys
-):
+def test_without_checksums_the_length_is_checked(server, tmp_path, capsys):
   server.hashes = False
   assert _download(server, tmp_path / "out") == 0
-  assert "1 of them came without a checksum" in capsys.readouterr().err
+  assert "without a checksum" in capsys.readouterr().err
   assert _files(tmp_path / "out") == CAT
 
 
@@ -189,21 +190,23 @@ def test_mistakes(server, tmp_path, capsys):
   out = tmp_path / "out"
   (tmp_path / "other").mkdir()
   (tmp_path / "other" / "cat.ndjson").write_text("mine")
-  for folder, options, classes, said in (
-    (out, [], "dog", "the server says 404"),
-    (out, [], "../cat", "which names another folder"),
-    (out, [], ",", "no class is named"),
-    (out, ["--base=file:///etc"], "cat", "name an http or https"),
-    (out, ["--categories=none"], "", "none: cannot be read"),
-    (out, [], "", "one of the arguments --classes --categories is"),
-    (tmp_path / "other", [], "cat", "cat.ndjson is there and not what"),
+  base = f"http://127.0.0.1:{server.server_port}"
+  for folder, options, classes, place in (
+    (out, [], "dog", f"{base}/simplified/dog.ndjson"),
+    (out, [], "../cat", ""),
+    (out, [], ",", "--classes"),
+    (out, ["--base=file:///etc"], "cat", "--base"),
+    (out, ["--categories=none"], "", "--categories"),
+    (out, [], "", "--classes"),
+    (tmp_path / "other", [], "cat", tmp_path / "other" / "cat.ndjson"),
   ):
     assert _download(server, folder, *options, classes=classes) == 2
-    assert said in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"alcurr: {place}")
   assert _files(tmp_path / "other") == {"cat.ndjson": b"mine"}
   server.no_length = True
   assert _download(server, out) == 2
-  assert "does not tell its length" in capsys.readouterr().err
+  place = f"{base}/simplified/cat.ndjson"
+  assert capsys.readouterr().err.startswith(f"alcurr: {place}: ")
   assert not out.exists()
 
 
@@ -221,4 +224,13 @@ def test_it_asks_first(server, tmp_path, monkeypatch, capsys, answer, status):
   assert _download(server, tmp_path / "out", sure=()) == status
   assert ("GET" in [command for command, *_ in server.asked]) == (status == 0)
   assert (tmp_path / "out").exists() == (status == 0)
-  assert ("add --yes" in capsys.readouterr().err) == (answer is None)
+  error = capsys.readouterr().err
+  assert error.startswith("alcurr: --yes: ") == (answer is None)
+
+
+def test_all_of_googles_names(tmp_path, monkeypatch):
+  """From the checkout's third_party, or packaged next to the module."""
+  args = cli.parse(["download", "raw", str(tmp_path), "--categories=all"])
+  names = download._class_names(args)
+  assert len(names) == len(set(names)) == 345
+  assert {"cat", "The Eiffel Tower", "zigzag"} <= set(names)

@@ -7,8 +7,8 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusal import refused
 
-from alcurr.core.errors import UserError
 from alcurr.data.quickdraw import records, strokes
 from alcurr.data.quickdraw.simplification import simplify
 
@@ -77,14 +77,14 @@ def test_bad_drawings_are_refused_with_a_reason(drawing, reason):
 
 
 @pytest.mark.parametrize(
-  ("num_points", "num_strokes", "what"),
+  ("num_points", "num_strokes", "name"),
   [(2**32, 1, "points"), (2**31, 2**31, "strokes")],
 )
-def test_more_than_offsets_reach_is_refused(num_points, num_strokes, what):
+def test_more_than_offsets_reach_is_refused(num_points, num_strokes, name):
   """The arrays' memory is one element each."""
   points = np.broadcast_to(np.zeros((1, 2), np.uint8), (num_points, 2))
   lengths = np.broadcast_to(np.int8(1), num_strokes)
-  with pytest.raises(UserError, match=f"{what} are more than 32-bit"):
+  with refused("range", name):
     strokes.from_lengths(points, lengths, np.array([1]))
 
 
