@@ -167,7 +167,7 @@ class NASNet(nn.Module):
     return kit.logits(layers.mean_of_image(nn.relu(h)), self.num_classes)
 
 
-def _nasnet(
+def _build(
   image_shape: tuple[int, int, int],
   num_classes: int,
   num_blocks: int,
@@ -215,7 +215,7 @@ def nasnet_mobile(
     ValueError: an argument is out of range, or the weights do not fit.
   """
   options = layers.Options(norm, conv, dtype, remat, width)
-  return _nasnet(
+  return _build(
     image_shape, num_classes, num_blocks, options, weights, one_channel, MOBILE
   )
 
@@ -244,6 +244,6 @@ def nasnet_large(
     ValueError: an argument is out of range, or the weights do not fit.
   """
   options = layers.Options(norm, conv, dtype, remat, width)
-  return _nasnet(
+  return _build(
     image_shape, num_classes, num_blocks, options, weights, one_channel, LARGE
   )
