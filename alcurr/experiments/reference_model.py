@@ -84,7 +84,7 @@ def lacks_scores(context: ExperimentContext, cache_dir: pathlib.Path) -> bool:
 def get_difficulty(
   context: ExperimentContext,
   cache_dir: pathlib.Path,
-  kept: pathlib.Path,
+  checkpoint_dir: pathlib.Path,
   signals: preemption.Signals,
 ) -> Difficulty:
   """Reads the scores from the cache, or trains the reference model for them.
@@ -92,7 +92,7 @@ def get_difficulty(
   Args:
     context: of the experiment.
     cache_dir: the folder with the scores.
-    kept: the folder of the model's checkpoints until it has scored.
+    checkpoint_dir: the folder of the model's checkpoints until it has scored.
     signals: stop its training.
   """
   config = context.experiment.config
@@ -102,7 +102,7 @@ def get_difficulty(
     score, manifest = cached
     logging.info("Difficulty scores from %s.", folder)
     # A kill may have come between the scores and this.
-    shutil.rmtree(kept, ignore_errors=True)
+    shutil.rmtree(checkpoint_dir, ignore_errors=True)
     return Difficulty(score, manifest["seconds"])
   pools = setup.with_probe(
     {name: host_pool(part) for name, part in context.parts.items()}
@@ -112,13 +112,15 @@ def get_difficulty(
   facts = sampler_run.fingerprint(run, compiled, pools)
   pools = on_device(pools)
   start = checkpoint.restore(
-    kept, loop.abstract_run_state(run, compiled, pools["train"]), facts
+    checkpoint_dir,
+    loop.abstract_run_state(run, compiled, pools["train"]),
+    facts,
   )
   with (
     signals.held() as stop,
     sampler_run.progress_bar("difficulty", run, start) as progress,
     checkpoint_writer.Checkpoints(
-      kept, config.checkpoint, facts
+      checkpoint_dir, config.checkpoint, facts
     ) as checkpoints,
   ):
     result = loop.train(
@@ -139,7 +141,7 @@ def get_difficulty(
   difficulty = difficulty_of(run, score, result, pools)
   manifest = {"request": request, "seconds": difficulty.seconds}
   cache.write_arrays(folder, difficulty.score, manifest)
-  shutil.rmtree(kept)
+  shutil.rmtree(checkpoint_dir)
   return difficulty
 
 

@@ -198,10 +198,10 @@ def run_sampler(
   folder.mkdir(exist_ok=True)
   run, compiled = prepared
   pools = _own_pools(context, name, pools)
-  metrics, kept = folder / "metrics.jsonl", folder / "checkpoints"
+  metrics, checkpoint_dir = folder / "metrics.jsonl", folder / "checkpoints"
   common = fingerprint(run, compiled, pools)
   template = loop.abstract_run_state(run, compiled, pools["train"])
-  start = checkpoint.restore(kept, template, common, metrics)
+  start = checkpoint.restore(checkpoint_dir, template, common, metrics)
   watch = None
   if profile:
     watch = functools.partial(
@@ -213,7 +213,7 @@ def run_sampler(
     files.json_lines(metrics, start and start.log_position) as lines,
     progress_bar(name, run, start) as progress,
     checkpoint_writer.Checkpoints(
-      kept, settings, common, lines.log_position
+      checkpoint_dir, settings, common, lines.log_position
     ) as checkpoints,
   ):
     trackers.begin(name, start.log_position.bytes if start else 0)
