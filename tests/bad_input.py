@@ -25,7 +25,7 @@ class Case(NamedTuple):
   code: str  # of the error, a key of ERROR_CODES
   place: str  # likewise
   make: Callable[[pathlib.Path], None] = lambda folder: None
-  command: str = "main"  # or a module beside it
+  command: str = "main"  # or another command
 
 
 def _rows(table: str) -> list[list[str]]:

@@ -79,7 +79,7 @@ def lacks_scores(context: ExperimentContext, cache_dir: pathlib.Path) -> bool:
 def get_difficulty(
   context: ExperimentContext,
   cache_dir: pathlib.Path,
-  kept: pathlib.Path,
+  checkpoint_dir: pathlib.Path,
   signals: preemption.Signals,
 ) -> Difficulty:
   """Reads the scores from the cache, or trains the reference model for them.
@@ -87,7 +87,7 @@ def get_difficulty(
   Args:
     context: of the experiment.
     cache_dir: the folder with the scores.
-    kept: the folder of the model's checkpoints until it has scored.
+    checkpoint_dir: the folder of the model's checkpoints until it has scored.
     signals: stop its training.
   """
   config = context.experiment.config
@@ -97,7 +97,7 @@ def get_difficulty(
     score, manifest = cached
     logging.info("Difficulty scores from %s.", folder)
     # A kill may have come between the scores and this.
-    shutil.rmtree(kept, ignore_errors=True)
+    shutil.rmtree(checkpoint_dir, ignore_errors=True)
     return Difficulty(score, manifest["seconds"])
   pools = setup.with_probe(
     {name: host_pool(part) for name, part in context.parts.items()}
@@ -107,12 +107,14 @@ def get_difficulty(
   facts = sampler_run.fingerprint(run, compiled, pools)
   pools = on_device(pools)
   start = checkpoint.restore(
-    kept, loop.abstract_run_state(run, compiled, pools["train"]), facts
+    checkpoint_dir,
+    loop.abstract_run_state(run, compiled, pools["train"]),
+    facts,
   )
   with (
     signals.held() as stop,
     sampler_run.progress_bar("difficulty", run, start) as progress,
-    CheckpointWriter(kept, config.checkpoint, facts) as checkpoints,
+    CheckpointWriter(checkpoint_dir, config.checkpoint, facts) as checkpoints,
   ):
     result = loop.train(
       run,
@@ -132,7 +134,7 @@ def get_difficulty(
   difficulty = difficulty_of(run, score, result, pools)
   manifest = {"request": request, "seconds": difficulty.seconds}
   cache.write_arrays(folder, difficulty.score, manifest)
-  shutil.rmtree(kept)
+  shutil.rmtree(checkpoint_dir)
   return difficulty
 
 

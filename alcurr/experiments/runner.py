@@ -89,8 +89,10 @@ def _run(
   # Nothing is refused from here on, so the workdir may be written to.
   files.write_json(workdir / "config.json", config.to_dict())
   (workdir / "runs").mkdir(exist_ok=True)
-  kept = workdir / "difficulty"
-  pools, scoring_seconds = make_pools(context, cache_dir, kept, signals)
+  checkpoint_dir = workdir / "difficulty"
+  pools, scoring_seconds = make_pools(
+    context, cache_dir, checkpoint_dir, signals
+  )
   class_names = context.parts["train"].class_names
   gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
   for name, folder in folders.items():
@@ -121,7 +123,7 @@ def _run(
 def make_pools(
   context: ExperimentContext,
   cache_dir: pathlib.Path,
-  kept: pathlib.Path,
+  checkpoint_dir: pathlib.Path,
   signals: preemption.Signals,
 ) -> tuple[dict[str, Pool], float]:
   """Scores the pools if a sampler needs it, and puts them on the device.
@@ -129,7 +131,7 @@ def make_pools(
   Args:
     context: of the experiment.
     cache_dir: the folder with the scores.
-    kept: the folder of the reference model's checkpoints.
+    checkpoint_dir: the folder of the reference model's checkpoints.
     signals: stop its training.
 
   Returns:
@@ -138,6 +140,6 @@ def make_pools(
   score, seconds = {}, 0.0
   if setup.needs_scores(context.experiment):
     score, seconds = reference_model.get_difficulty(
-      context, cache_dir, kept, signals
+      context, cache_dir, checkpoint_dir, signals
     )
   return on_device(setup.host_pools(context, score)), seconds

@@ -198,10 +198,10 @@ def run_sampler(
   folder.mkdir(exist_ok=True)
   run, compiled = prepared
   pools = _own_pools(context, name, pools)
-  metrics, kept = folder / "metrics.jsonl", folder / "checkpoints"
+  metrics, checkpoint_dir = folder / "metrics.jsonl", folder / "checkpoints"
   common = fingerprint(run, compiled, pools)
   template = loop.abstract_run_state(run, compiled, pools["train"])
-  start = checkpoint.restore(kept, template, common, metrics)
+  start = checkpoint.restore(checkpoint_dir, template, common, metrics)
   watch = None
   if profile:
     watch = functools.partial(
@@ -212,7 +212,9 @@ def run_sampler(
     signals.held() as stop,
     files.json_lines(metrics, start and start.log_position) as lines,
     progress_bar(name, run, start) as progress,
-    CheckpointWriter(kept, settings, common, lines.log_position) as checkpoints,
+    CheckpointWriter(
+      checkpoint_dir, settings, common, lines.log_position
+    ) as checkpoints,
   ):
     logger.begin(name, read_rows(metrics))
 

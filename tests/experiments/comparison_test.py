@@ -75,7 +75,7 @@ def test_tables_and_figures(result, tmp_path):
   summary = result.summary.set_index("sampler")
   assert set(summary.index) == {"uniform", "uniform_2", "shuffled"}
   assert set(summary["baseline"]) == {"uniform"}
-  # A row brighter than all others tells the class.
+  # The brightest row is the class.
   assert summary.loc["uniform", "top1"] > 0.9
   # A factory makes the same sampler as its name does.
   assert summary.loc["shuffled", "top1"] == summary.loc["uniform", "top1"]

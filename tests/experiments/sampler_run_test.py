@@ -85,7 +85,7 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
 def _make_pools(config, folder):
   context = setup.load_context(build.build_experiment(config), folder)
   pools, seconds = runner.make_pools(
-    context, folder, folder / "kept", preemption.Signals()
+    context, folder, folder / "checkpoints", preemption.Signals()
   )
   assert seconds == 0  # no sampler reads a difficulty
   return context, pools
