@@ -11,6 +11,7 @@ import math
 import os
 import pathlib
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -90,12 +91,16 @@ class CheckpointWriter:
 
   def __enter__(self) -> "CheckpointWriter":
     absl_logging.get_absl_logger().addFilter(_is_no_orbax_traceback)
+    self._unraisablehook = sys.unraisablehook
+    sys.unraisablehook = self._report_unraisable
     return self
 
   def __exit__(self, kind, error, trace) -> None:
     try:
       with self._failures():
         self._manager.close()
+      if error is None:  # otherwise writes may still be pending
+        sys.unraisablehook = self._unraisablehook
     except MachineError:
       if error is None:
         raise
@@ -205,6 +210,11 @@ class CheckpointWriter:
         f"the checkpoint was not written: {text}; after fixing that, rerun the "
         "same command to resume",
       ) from error
+
+  def _report_unraisable(self, unraisable: Any) -> None:
+    """Drops the errors of TensorStore's pending writes after one failed."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+      self._unraisablehook(unraisable)
 
   def _remove_unfinished(self) -> None:
     for path in self._folder.glob(_UNFINISHED):

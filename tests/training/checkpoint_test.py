@@ -6,6 +6,8 @@ The reference is always a run, or a file, that no checkpoint ever touched.
 import itertools
 import json
 import shutil
+import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -446,3 +448,19 @@ def test_orbax_logs_no_traceback_of_an_error_that_it_raises(
   assert "gone" in _save(tmp_path).text
   assert orbax not in caplog.text
   assert "/elsewhere.py" in caplog.text and "logged by alcurr" in caplog.text
+
+
+def test_errors_of_pending_writes_are_not_printed(tmp_path, monkeypatch):
+  """TensorStore's threads raise them after a write failed; others are."""
+  printed = []
+  monkeypatch.setattr(sys, "unraisablehook", printed.append)
+  closed, other = (
+    types.SimpleNamespace(exc_value=RuntimeError(text))
+    for text in ("Event loop is closed", "other")
+  )
+  with CheckpointWriter(tmp_path, _settings(), {}):
+    sys.unraisablehook(closed)
+    sys.unraisablehook(other)
+  assert printed == [other]
+  sys.unraisablehook(closed)
+  assert printed == [other, closed]
