@@ -22,9 +22,9 @@ from alcurr.bandits.rewards import REWARDS
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.core.schedules import SCHEDULES
-from alcurr.data import arrays
+from alcurr.data import arrays, pool
 from alcurr.data.pool import Dataset
-from alcurr.data.quickdraw import class_files, kaggle, reader, records
+from alcurr.data.quickdraw import class_files, kaggle, records
 from alcurr.experiments.config import budgets
 from alcurr.experiments.workdir import check_workdir
 from alcurr.models import MODELS, weight_files
@@ -231,7 +231,7 @@ def test_npy(tmp_path, content):
 @given(st.lists(st.text(max_size=3), unique=True), st.text() | st.integers())
 def test_choices_of_classes(known, classes):
   try:
-    chosen = reader.choose_classes(sorted(known), classes)
+    chosen = pool.choose_classes(sorted(known), classes)
   except UserError:
     return
   assert set(chosen) <= set(known) and chosen == sorted(chosen)

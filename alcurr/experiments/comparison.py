@@ -142,7 +142,7 @@ def compare(
     if images is not None:
       folder = build.cache_dir(full, workdir)
       full.data.source = "npz"
-      full.data.dir = str(arrays.keep_npz(images, labels, folder))
+      full.data.dir = str(arrays.save_npz(images, labels, folder))
     runner.run(full, workdir)
   return Comparison(workdir)
 

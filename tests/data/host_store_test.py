@@ -18,12 +18,14 @@ _SAMPLERS = {
   "uniform": {"name": "uniform"},
   "bandit_self": {
     "name": "active_bandit",
-    "bandit": "exp3s(learning_rate=0.1)",
+    "bandit": "softmax(learning_rate=1.0)",
     "gain": "self_prediction_gain(probe_size=4)",
+    "reward": "rank(window=50)",
+    "warmup": 2,
     "epsilon": "linear(value=1.0, end=0.1)",
   },
   "curriculum": {"name": "curriculum"},
-  "fixed_policy": {"name": "fixed_policy"},
+  "fixed_policy": {"name": "fixed_policy", "policy": "uniform"},
 }
 
 
