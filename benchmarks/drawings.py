@@ -7,7 +7,7 @@ points are noise.
 
 import numpy as np
 
-from alcurr.data.quickdraw.strokes import from_lengths
+from alcurr.data.strokes import from_lengths
 from alcurr.types import Strokes
 
 # From 117,393 simplified drawings of all 345 classes; means 42.7 and 5.0.

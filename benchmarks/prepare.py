@@ -22,7 +22,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from alcurr.data.quickdraw import packed, strokes
+from alcurr.data import strokes
+from alcurr.data.quickdraw import packed
 from benchmarks import arguments, drawings, tables
 
 _NUM_DISTINCT = 5_000  # distinct drawings of a class

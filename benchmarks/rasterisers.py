@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from alcurr.core import cpu
-from alcurr.data.quickdraw.strokes import unpack
+from alcurr.data.strokes import unpack
 from alcurr.types import Strokes
 
 # In the 256-wide box, as in alcurr.data.render.

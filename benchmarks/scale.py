@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr.data.pool import make_gather
-from alcurr.data.quickdraw.strokes import take_strokes
 from alcurr.data.render import make_render
+from alcurr.data.strokes import take_strokes
 from alcurr.types import Pool, Sampler, Strokes
 from benchmarks import arguments, drawings, loops, pools, tables, timing
 

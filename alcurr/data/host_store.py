@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.data.quickdraw import strokes
+from alcurr.data import strokes
 from alcurr.types import Array, Fetched, Images, Strokes
 
 # (row [B] int32 of the store) -> those B examples, in that order

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr.core.errors import UserError
+from alcurr.data import strokes
 from alcurr.data.host_store import Fetch, place_in
-from alcurr.data.quickdraw import strokes
 from alcurr.types import (
   Array,
   Batch,

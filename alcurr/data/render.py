@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alcurr.data.quickdraw.segments import (
+from alcurr.data.segments import (
   Segments,
   get_extent,
   get_span,

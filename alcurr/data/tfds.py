@@ -18,9 +18,9 @@ from google.protobuf import json_format
 from PIL import Image
 
 from alcurr.core.errors import UserError
-from alcurr.data import arrays, cache
+from alcurr.data import arrays, cache, strokes
 from alcurr.data.pool import Dataset, choose_classes
-from alcurr.data.quickdraw import records, strokes, tfds_builder
+from alcurr.data.quickdraw import records, tfds_builder
 from alcurr.data.quickdraw.packed import choose
 
 _FORMAT = "array_record"

@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 
 from alcurr.core import cli
 from alcurr.core.errors import UserError
-from alcurr.data import arrays
-from alcurr.data.quickdraw import kaggle, strokes, submission
+from alcurr.data import arrays, strokes
+from alcurr.data.quickdraw import kaggle, submission
 from alcurr.experiments import ensemble
 from alcurr.types import Images, Strokes
 

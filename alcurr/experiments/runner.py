@@ -52,6 +52,7 @@ def run(
     Stopped: by a signal, while a run was trained.
   """
   experiment = build.build_experiment(config)
+  loggers.check(config.tracking, config.tracking_uri)
   check_workdir(workdir, config)
   with lock.locked(workdir), _loggers(config, workdir) as logger:
     # Another process may have used the folder until now.

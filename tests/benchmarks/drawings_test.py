@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alcurr.data import render
-from alcurr.data.quickdraw import reader, strokes
+from alcurr.data import render, strokes
+from alcurr.data.quickdraw import reader
 from benchmarks import drawings, rasterisers
 
 

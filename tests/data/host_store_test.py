@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import toy
 
+from alcurr.data import strokes
 from alcurr.data.host_store import make_fetch, make_lookup
 from alcurr.data.pool import make_gather
-from alcurr.data.quickdraw import strokes, synthetic
+from alcurr.data.quickdraw import synthetic
 from alcurr.data.render import make_render
 from alcurr.training import loop
 from alcurr.training.run import RunSpec, compile_run, make_score

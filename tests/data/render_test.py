@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alcurr.data import arrays, pool, render
-from alcurr.data.quickdraw import class_files, reader, strokes
+from alcurr.data import arrays, pool, render, strokes
+from alcurr.data.quickdraw import class_files, reader
 from alcurr.types import Images, Strokes
 
 # Of the reference: drawn so many times larger, then averaged.

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from alcurr.core.errors import UserError
-from alcurr.data import sources
-from alcurr.data.quickdraw import strokes
+from alcurr.data import sources, strokes
 from alcurr.data.render import render_all
 from alcurr.experiments import predict, runner
 from alcurr.experiments.config import build

@@ -4,6 +4,6 @@
 store of one, and `kaggle.read_test` Kaggle's test file.
 """
 
-from alcurr.data.quickdraw.strokes import pack, parse_simplified, unpack
+from alcurr.data.strokes import pack, parse_simplified, unpack
 
 __all__ = ["pack", "parse_simplified", "unpack"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from alcurr.data.quickdraw import records
 from alcurr.data.quickdraw.records import Record
-from alcurr.data.quickdraw.strokes import BadDrawingError, Drawing
+from alcurr.data.strokes import BadDrawingError, Drawing
 
 _HEAD = struct.Struct("<Q2sbIH")
 _COUNT = struct.Struct("<H")

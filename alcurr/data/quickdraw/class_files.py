@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from alcurr.core.errors import UserError
-from alcurr.data import arrays
-from alcurr.data.quickdraw import binary, kaggle, ndjson, records, strokes
+from alcurr.data import arrays, strokes
+from alcurr.data.quickdraw import binary, kaggle, ndjson, records
 from alcurr.types import Images, Strokes
 
 _BLOCK = 4096  # drawings that are packed at once

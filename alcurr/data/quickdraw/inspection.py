@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from alcurr.core import files
 from alcurr.core.errors import UserError
-from alcurr.data import cache, parallel
-from alcurr.data.quickdraw import packed, reader, strokes
+from alcurr.data import cache, parallel, strokes
+from alcurr.data.quickdraw import packed, reader
 from alcurr.data.quickdraw.class_files import add_counts, read_class
 from alcurr.data.render import make_render, render_all
 from alcurr.types import Images, Strokes

@@ -16,9 +16,10 @@ from typing import BinaryIO
 import numpy as np
 
 from alcurr.core.errors import UserError
-from alcurr.data.quickdraw import records, strokes
+from alcurr.data import strokes
+from alcurr.data.quickdraw import records
 from alcurr.data.quickdraw.records import Record
-from alcurr.data.quickdraw.strokes import BadDrawingError
+from alcurr.data.strokes import BadDrawingError
 from alcurr.types import Strokes
 
 # Raw drawings are longer than the csv module's own limit, which holds for the

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from alcurr.data.quickdraw import records
 from alcurr.data.quickdraw.records import Record
-from alcurr.data.quickdraw.strokes import BadDrawingError
+from alcurr.data.strokes import BadDrawingError
 
 
 def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:

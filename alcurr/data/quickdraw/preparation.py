@@ -18,9 +18,9 @@ import numpy as np
 
 from alcurr.core import files, lock, paths
 from alcurr.core.errors import UserError
-from alcurr.data import cache, parallel
+from alcurr.data import cache, parallel, strokes
 from alcurr.data.pool import check_class_names
-from alcurr.data.quickdraw import reader, strokes
+from alcurr.data.quickdraw import reader
 from alcurr.data.quickdraw.class_files import add_counts, read_class
 from alcurr.types import Strokes
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from alcurr.core.errors import UserError
-from alcurr.data import cache, parallel
+from alcurr.data import cache, parallel, strokes
 from alcurr.data.pool import Dataset, choose_classes
-from alcurr.data.quickdraw import class_files, packed, strokes
+from alcurr.data.quickdraw import class_files, packed
 from alcurr.types import Images, Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")

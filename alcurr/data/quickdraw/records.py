@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from alcurr.data.quickdraw import simplification, strokes
+from alcurr.data import strokes
+from alcurr.data.quickdraw import simplification
 
 # Most bytes of a record. The longest of the real raw drawings in the tests has
 # 24 thousand; a million points take more than this.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alcurr.data.quickdraw import strokes
+from alcurr.data import strokes
 
 _RDP_EPSILON = 2.0  # pixels of the 256 x 256 box
 # Longest way of the pen in a raw stroke, in pixels; it is resampled with a

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alcurr.data import strokes
 from alcurr.data.pool import Dataset
-from alcurr.data.quickdraw import strokes
 from alcurr.data.quickdraw.recipes import DOODLES, Style
 
 _SCRIBBLE_POINTS = 40

@@ -19,7 +19,6 @@ from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.augment import get_augment
 from alcurr.data.partitions import PARTITIONS
-from alcurr.experiments import loggers
 from alcurr.experiments.config import budgets, schema
 from alcurr.models import MODELS
 from alcurr.samplers import get_sampler, uniform
@@ -79,7 +78,6 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   """
   schema.check(config)
   schema.check_values(config)
-  loggers.check(config.tracking, config.tracking_uri)
   sources.check(config.data)
   loss = make_loss(config)
   reference = _reference_run(config)

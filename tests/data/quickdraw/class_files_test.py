@@ -9,7 +9,8 @@ import published
 import pytest
 from refusal import refused
 
-from alcurr.data.quickdraw import class_files, kaggle, reader, records, strokes
+from alcurr.data import strokes
+from alcurr.data.quickdraw import class_files, kaggle, reader, records
 
 SQUARE = [[[0, 9, 255], [0, 9, 3]]]
 

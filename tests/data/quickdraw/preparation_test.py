@@ -16,14 +16,8 @@ import pytest
 from refusal import refused
 
 from alcurr.data import __main__ as cli
-from alcurr.data import parallel, sources
-from alcurr.data.quickdraw import (
-  class_files,
-  packed,
-  preparation,
-  reader,
-  strokes,
-)
+from alcurr.data import parallel, sources, strokes
+from alcurr.data.quickdraw import class_files, packed, preparation, reader
 from configs import default
 
 ROOT = pathlib.Path(preparation.__file__).parents[3]

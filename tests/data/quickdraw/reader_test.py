@@ -12,8 +12,8 @@ import pytest
 from refusal import refused
 
 from alcurr.core import cpu
-from alcurr.data import parallel
-from alcurr.data.quickdraw import reader, strokes
+from alcurr.data import parallel, strokes
+from alcurr.data.quickdraw import reader
 
 GOOD = '{"word":"cat","drawing":[[[0,9],[0,9]]]}'
 BAD_LINES = {

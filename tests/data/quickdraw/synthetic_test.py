@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from alcurr.data.quickdraw import strokes, synthetic
+from alcurr.data import strokes
+from alcurr.data.quickdraw import synthetic
 
 NO_FAULTS = {
   "scribble_fraction": 0.0,

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusal import refused
 
-from alcurr.data.quickdraw import records, strokes
+from alcurr.data import strokes
+from alcurr.data.quickdraw import records
 from alcurr.data.quickdraw.simplification import simplify
 
 _stroke = st.lists(
