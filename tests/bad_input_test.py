@@ -70,8 +70,7 @@ def test_a_mistake_is_one_error(case, tmp_path, monkeypatch, capfd):
   assert not any("Traceback" in line for line in lines)
   (error,) = errors
   place = error.place.replace(str(tmp_path), "DIR")
-  if error.code:  # only until every caller has been ported
-    assert (error.code, place) == (case.code, case.place), error
+  assert (error.code, place) == (case.code, case.place), error
   assert status == 2
   assert _files(tmp_path) == before
 

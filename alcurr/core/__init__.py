@@ -1,3 +1,10 @@
 """Errors, specs, registries, schedules and files: the base of every package."""
 
-__all__: list[str] = []
+from alcurr.core.errors import (
+  ERROR_CODES,
+  FaultError,
+  MachineError,
+  UserError,
+)
+
+__all__ = ["ERROR_CODES", "FaultError", "MachineError", "UserError"]

@@ -1,4 +1,4 @@
-"""What a run writes to disk: complete files, JSON, and lines of JSON."""
+"""Files written completely or not at all, JSON, and lines of JSON."""
 
 import contextlib
 import datetime
@@ -35,14 +35,19 @@ def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
       write(file)
       file.flush()
       os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-      os.fsync(folder)
-    finally:
-      os.close(folder)
+    rename(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def rename(temporary: pathlib.Path, path: pathlib.Path) -> None:
+  """Renames a file, lastingly even after a power failure."""
+  temporary.replace(path)
+  folder = os.open(path.parent, os.O_RDONLY)
+  try:
+    os.fsync(folder)
+  finally:
+    os.close(folder)
 
 
 def remove_temporary(folder: pathlib.Path) -> None:

@@ -186,7 +186,7 @@ def _first_to_train_on(part: Dataset, count: int) -> Dataset:
 
 
 class LoadedData(NamedTuple):
-  """What `load` returns."""
+  """The datasets of a config, and the functions to gather from them."""
 
   parts: dict[str, Dataset]  # by the name of their split
   gather: Callable[[Pool, Array], Batch]  # for pools of the parts

@@ -88,7 +88,7 @@ def cut(
 
 
 class Account:
-  """What a fault led to; a table of all is printed at the end."""
+  """Records what a fault led to; a table is printed at the end."""
 
   def __init__(
     self,

@@ -112,7 +112,7 @@ def test_copies_of_the_state_and_prefetched_chunks_count():
 
 
 def test_shapes_numpy_and_arrays_compile_to_one_program(toy_pools):
-  """So that compiling ahead compiles nothing twice."""
+  """Compiling in advance compiles nothing twice."""
   first = _compile(_shapes(toy_pools))
   num_compiled = len(compilation._compiled)
   for pools in (jax.tree.map(np.asarray, toy_pools), toy_pools):

@@ -73,10 +73,10 @@ def _train(compiled, watch=None):
 
 
 def test_a_product_counts_two_flops_a_term(compiled):
-  """Of B x 784 by 784 x 30: two in a plain step, forward and for the weights'
-  gradient, and a third in a measured one.
+  """Counts the products of B x 784 by 784 x 30.
 
-  None for the images' gradient; what is not a product is small beside it.
+  A plain step has two, forward and for the weights' gradient; a measured one
+  has a third. There is none for the images' gradient. All else is small.
   """
   cost = profiling.cost_table(*compiled).set_index("program")
   assert cost.index.tolist() == ["prepare", "measured", "plain", "chunk"]

@@ -73,7 +73,7 @@ def test_unfinished_drawings_are_the_beginnings_of_others():
 
 
 def _centroid_accuracy(dataset):
-  """Of the class with the nearest mean 8 x 8 map of points, on the second half.
+  """Returns the accuracy of the nearest mean 8 x 8 map, on the second half.
 
   A classifier that needs no training and sees where the ink is.
   """
