@@ -88,15 +88,18 @@ def read_records(
   separator = ", record " if path.suffix == ".bin" else ":"
   try:
     with path.open("rb") as file:
-      for number, item in FORMATS[path.suffix](file):
-        if isinstance(item, strokes.BadDrawingError):
+      for number, parse in FORMATS[path.suffix](file):
+        try:
+          record = parse()
+        except strokes.BadDrawingError as error:
           if not skip:
             place = f"{path}{separator}{number}"
-            text = f"{item}; fix it, or set data.on_error=skip"
-            raise UserError("data", place, text) from item
-          yield item
-        elif item.recognized or not recognized_only:
-          yield item
+            text = f"{error}; fix it, or set data.on_error=skip"
+            raise UserError("data", place, text) from error
+          yield error
+        else:
+          if record.recognized or not recognized_only:
+            yield record
   except OSError as error:
     text = f"cannot be read: {error.strerror}"
     raise UserError("missing", path, text) from error

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
   ):
     for name, remote in remotes.items():
       bar.set_description(name)
-      http.fetch(remote, args.out / name, bar.update)
+      http.fetch(remote, args.out / name, bar)
   print(f"{args.out}: {len(names)} files")
   if unchecked := sum(remote.md5 is None for remote in remotes.values()):
     text = f"{unchecked} came without a checksum; only their length was checked"

@@ -17,6 +17,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+from tqdm.auto import tqdm
+
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
 
@@ -60,15 +62,13 @@ def look(url: str) -> Remote:
   return _retry(ask, url, lambda: 0)
 
 
-def fetch(
-  remote: Remote, path: pathlib.Path, report: Callable[[int], None]
-) -> None:
+def fetch(remote: Remote, path: pathlib.Path, bar: tqdm) -> None:
   """Writes the complete and checked file, or a part to `<path>.partial`.
 
   Args:
     remote: from `look`.
     path: the file.
-    report: called with the bytes since the last call; negative if discarded.
+    bar: updated by the bytes of the file on disk.
 
   Raises:
     UserError: another file is there, or the server no longer has it.
@@ -77,31 +77,28 @@ def fetch(
   if path.exists():
     if not _matches(remote, path):
       raise UserError("exists", path, f"it differs from {remote.url}")
-    report(remote.size)
+    bar.update(remote.size)
     return
   partial = path.with_name(f"{path.name}.partial")
-  reported = 0
+  start = bar.n
 
-  def report_new() -> None:
-    nonlocal reported
-    size = _size(partial)
-    report(size - reported)
-    reported = size
+  def show() -> None:
+    bar.update(start + _size(partial) - bar.n)
 
   def resume() -> None:
     try:
-      _append(remote, partial, report_new)
+      _append(remote, partial, show)
       if not _matches(remote, partial):
         raise _BadContentError("its checksum is not the server's")
     except _BadContentError:
       partial.unlink(missing_ok=True)
       raise
     finally:
-      report_new()
+      show()
 
-  report_new()
+  show()
   _retry(resume, remote.url, lambda: _size(partial))
-  files.rename(partial, path)
+  partial.replace(path)
 
 
 def _retry(
@@ -136,7 +133,7 @@ def _open(url: str, method: str = "GET", **headers: str):
 
 
 def _append(
-  remote: Remote, partial: pathlib.Path, report_new: Callable[[], None]
+  remote: Remote, partial: pathlib.Path, show: Callable[[], None]
 ) -> None:
   """Fetches what is missing."""
   start = _size(partial)
@@ -146,17 +143,17 @@ def _append(
   with _open(remote.url, **headers) as response:
     if response.status != 206:  # the server sends all of it again
       start = 0
-    elif response.headers.get("Content-Range") != (
-      f"bytes {start}-{remote.size - 1}/{remote.size}"
-    ):
-      raise _BadContentError("it has changed on the server")
+    else:
+      span = f"bytes {start}-{remote.size - 1}/{remote.size}"
+      if response.headers.get("Content-Range") != span:
+        raise _BadContentError("it has changed on the server")
     with partial.open("r+b" if start else "wb") as file:
       file.seek(start)
       while chunk := response.read1(_CHUNK):
         with files.naming(partial):
           file.write(chunk)
           file.flush()
-        report_new()
+        show()
         if file.tell() > remote.size:
           raise _BadContentError("it is longer than the server said")
       with files.naming(partial):

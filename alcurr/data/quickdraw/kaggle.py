@@ -8,7 +8,7 @@ Kaggle used 340 of Google's 345 classes; they are read from the user's folder.
 """
 
 import csv
-import json
+import functools
 import pathlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -27,8 +27,8 @@ csv.field_size_limit(max(csv.field_size_limit(), records.LONGEST))
 _RECOGNIZED = {"true": True, "false": False, "": True}
 
 
-def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
-  """Yields line numbers and drawings of a training file.
+def read(file: BinaryIO) -> records.Rows:
+  """Yields line numbers and parsers of drawings of a training file.
 
   Memory: 64 times the line's bytes, which are at most 4 MiB.
 
@@ -37,7 +37,7 @@ def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
   """
   rows, columns = _open(file, ("drawing", "word"))
   for number, line in rows:
-    yield number, records.attempt(_parse, line, columns)
+    yield number, functools.partial(_parse, line, columns)
 
 
 def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
@@ -108,10 +108,7 @@ def _parse(line: bytes, columns: list[str]) -> Record:
   if len(fields) != len(columns):
     raise BadDrawingError("not as many fields as columns")
   row = dict(zip(columns, fields, strict=True))
-  try:
-    decoded = json.loads(row["drawing"])
-  except (ValueError, RecursionError) as error:
-    raise BadDrawingError("broken JSON") from error
+  decoded = records.parse_json(row["drawing"])
   recognized = _RECOGNIZED.get(row.get("recognized", "").lower())
   if recognized is None:
     raise BadDrawingError("recognized is neither True nor False")
