@@ -16,7 +16,14 @@ class Segments(NamedTuple):
   along: Array  # [B, J, 2] float32, of length 1
   half: Array  # [B, J] float32, half the length
   stroke: Array  # [B, J] int32
-  speed: Array | None  # [B, J] float32 in [0, 1], if asked for
+  speed: Array | None  # [B, J] float32 in [0, 1], if the points have it
+
+
+class ToPixels(NamedTuple):
+  """The map from points of the box to pixels: scale * point + offset."""
+
+  scale: float
+  offset: Array  # [B, 2] float32
 
 
 class Span(NamedTuple):
@@ -71,9 +78,7 @@ def next_segments(
   count: int,
   stroke: Array,
   last: Array,
-  scale: float,
-  offset: Array,
-  with_speed: bool,
+  to_pixels: ToPixels,
 ) -> tuple[Segments, Array, Array]:
   """Returns the segments that end at the points from `first` on.
 
@@ -83,14 +88,13 @@ def next_segments(
     first: [] int32, the number of points drawn already.
     count: J; past its end a drawing repeats its last point.
     stroke: [B] int32, of the last point drawn; at the start, the first.
-    last: [B, 2] float32, that point in pixels.
-    scale: pixels per unit of the box.
-    offset: [B, 2] float32, in pixels.
-    with_speed: whether to return the pen's speed.
+    last: [B, 2] float32, the last point drawn, in pixels.
+    to_pixels: of the B drawings.
 
   Returns:
     The segments, and `stroke` and `last` after them.
   """
+  scale, offset = to_pixels
   values, place = _take_points(strokes, span, first, count)
   values = values.astype(jnp.float32)
   point = scale * values[..., :2] + offset[:, None]
@@ -115,7 +119,7 @@ def next_segments(
     step / jnp.maximum(length, least)[..., None],
     jnp.array([1.0, 0.0]),
   )
-  speed = values[..., 2] / 255 if with_speed else None
+  speed = values[..., 2] / 255 if values.shape[-1] > 2 else None
   middle = (start + point) / 2
   segments = Segments(middle, along, length / 2, strokes_here, speed)
   return segments, strokes_here[:, -1], point[:, -1]

@@ -49,7 +49,7 @@ def load(
     where: the folder of a set's version; or a name, such as mnist or
       emnist/letters:3.1.0, of a set in the folder of TensorFlow Datasets.
     classes: see `alcurr.data.pool.choose_classes`.
-    max_per_class: the first ones of each class; 0 for all.
+    max_per_class: the first examples of each class; 0 for all.
     recognized_only: omits drawings with `recognized: false`.
     image_size: pixels of a side, for sets that do not fix the size.
 

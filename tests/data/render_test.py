@@ -293,8 +293,8 @@ def test_bad_arguments(arguments, name):
 @pytest.mark.parametrize(
   "pace",
   [
-    render._Pace(points=4, extent_points=8, pixels=3 * 24**2),
-    render._Pace(points=64, extent_points=256, pixels=0),
+    render._Chunks(points=4, extent_points=8, pixels=3 * 24**2),
+    render._Chunks(points=64, extent_points=256, pixels=0),
   ],
 )
 def test_the_pace_changes_no_pixel(quickdraw_dir, pace, decay, monkeypatch):
@@ -305,8 +305,8 @@ def test_the_pace_changes_no_pixel(quickdraw_dir, pace, decay, monkeypatch):
   packed = jax.tree.map(jnp.asarray, dataset.source)
   index = jnp.array([9, 3, 3, 15, 0, 12, 7])
   images = []
-  for one in (render._Pace(points=1, extent_points=1, pixels=0), pace):
-    monkeypatch.setattr(render, "_PACES", {jax.default_backend(): one})
+  for one in (render._Chunks(points=1, extent_points=1, pixels=0), pace):
+    monkeypatch.setattr(render, "_CHUNKS", {jax.default_backend(): one})
     draw = render.make_render(size=24, stroke_decay=decay)
     images.append(np.asarray(jax.jit(draw)(packed, index)))
   np.testing.assert_allclose(*images, atol=1e-6)

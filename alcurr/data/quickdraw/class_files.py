@@ -41,7 +41,7 @@ def read_class(
 
   Args:
     path: the file.
-    max_per_class: the number of drawings to read; 0 for all.
+    max_per_class: the first drawings of each class; 0 for all.
     recognized_only: omits drawings that were not recognized.
     skip: counts bad drawings instead of raising.
 

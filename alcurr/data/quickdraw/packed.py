@@ -102,7 +102,7 @@ def choose(
     dataset: with ascending labels.
     where: its origin, for messages.
     classes: see `alcurr.data.pool.choose_classes`.
-    max_per_class: the number of drawings of a class to take; 0 for all.
+    max_per_class: the first drawings of each class; 0 for all.
     recognized_only: omits drawings with `recognized: false`.
 
   Raises:

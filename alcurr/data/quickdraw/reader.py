@@ -41,7 +41,7 @@ def load(
   Args:
     directory: files of one format, each named by its class.
     classes: see `alcurr.data.pool.choose_classes`.
-    max_per_class: the number of drawings of a class to read; 0 for all.
+    max_per_class: the first drawings of each class; 0 for all.
     recognized_only: omits drawings with `recognized: false`; not for bitmaps.
     on_error: "raise" at the first bad drawing, or "skip" and count them.
     cache_dir: where packed data is saved; None saves nothing.
