@@ -38,9 +38,7 @@ def _rank_within(
   group: np.ndarray, difficulty: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns each example's rank in its group from 0, and the group's size."""
-  order = np.lexsort((difficulty, group))  # stable: ties keep their order
-  size = np.bincount(group)
-  start = np.concatenate([[0], np.cumsum(size)[:-1]])
+  _, order, start, size = make_partition(group, group.max() + 1, difficulty)
   rank = np.empty(len(group), np.int64)
   rank[order] = np.arange(len(group)) - np.repeat(start, size)
   return rank, size[group]

@@ -22,11 +22,13 @@ from alcurr.types import (
   Strokes,
 )
 
+Source = Images | Strokes | Stored  # of NumPy arrays
+
 
 class Dataset(NamedTuple):
   """Labelled examples on the host."""
 
-  source: Images | Strokes | Stored  # of NumPy arrays
+  source: Source
   label: np.ndarray  # [N] int32, index into class_names
   key: np.ndarray  # [N] uint64, hash of an example's own key or content
   class_names: tuple[str, ...]  # [V]
@@ -86,14 +88,24 @@ def choose_classes(
   return names
 
 
+def take_source(source: Source, index: np.ndarray) -> Source:
+  """Returns the examples at `index` [n], in that order."""
+  if isinstance(source, Strokes):
+    return strokes.take_strokes(source, index)
+  return jax.tree.map(lambda x: x[index], source)
+
+
+def join_sources(sources: Sequence[Source]) -> Source:
+  """Joins examples of the same kind."""
+  if isinstance(sources[0], Strokes):
+    return strokes.concatenate(sources)
+  return jax.tree.map(lambda *x: np.concatenate(x), *sources)
+
+
 def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   """Returns the examples at `index` [n], in that order."""
-  if isinstance(dataset.source, Strokes):
-    source = strokes.take_strokes(dataset.source, index)
-  else:
-    source = jax.tree.map(lambda x: x[index], dataset.source)
   return dataset._replace(
-    source=source,
+    source=take_source(dataset.source, index),
     label=dataset.label[index],
     key=dataset.key[index],
     flags={name: flag[index] for name, flag in dataset.flags.items()},
@@ -102,15 +114,9 @@ def take(dataset: Dataset, index: np.ndarray) -> Dataset:
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
   """Joins two datasets of the same classes, with the flags that both have."""
-  if isinstance(first.source, Strokes):
-    source = strokes.concatenate([first.source, second.source])
-  else:
-    source = jax.tree.map(
-      lambda *x: np.concatenate(x), first.source, second.source
-    )
   names = first.flags.keys() & second.flags.keys()
   return Dataset(
-    source,
+    join_sources([first.source, second.source]),
     np.concatenate([first.label, second.label]),
     np.concatenate([first.key, second.key]),
     first.class_names,
@@ -129,9 +135,8 @@ def check_fractions(
     and valid_fraction + test_fraction + probe_fraction < 1
   ):
     raise ValueError(
-      "valid_fraction and test_fraction must be positive, probe_fraction not "
-      "negative, and their sum below 1, got "
-      f"{valid_fraction}, {test_fraction} and {probe_fraction}"
+      "valid_fraction and test_fraction must be > 0, probe_fraction >= 0, the "
+      f"sum < 1, got {valid_fraction}, {test_fraction} and {probe_fraction}"
     )
 
 
@@ -156,8 +161,8 @@ def split(
     "train", "valid", "test" and, unless probe_fraction is 0, "probe".
 
   Raises:
-    ValueError: fractions that leave no training data, or a split in which a
-      class has no example.
+    ValueError: fractions that leave no training data, or a class that has no
+      example in a split.
   """
   check_fractions(valid_fraction, test_fraction, probe_fraction)
   # The top 53 bits of a hash are a uniform number in [0, 1).
@@ -173,10 +178,8 @@ def split(
   for name, part in parts.items():
     count = np.bincount(part.label, minlength=len(part.class_names))
     if count.min() == 0:
-      raise ValueError(
-        f"class {part.class_names[count.argmin()]!r} has no example in the "
-        f"{name} split; add examples of other keys, or enlarge {name}_fraction"
-      )
+      class_name = part.class_names[count.argmin()]
+      raise ValueError(f"class {class_name!r} has no example in split {name}")
   return parts
 
 

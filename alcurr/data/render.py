@@ -14,14 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alcurr.data.segments import (
-  Segments,
-  ToPixels,
-  get_extent,
-  get_span,
-  next_segments,
-  squared_distance,
-)
+from alcurr.data import segments as lines
 from alcurr.types import Array, Strokes
 
 # Google's bitmaps of the 256-wide box have a pen of 16 and, on each side, 16 of
@@ -103,15 +96,15 @@ def make_render(
     return jnp.clip(half_width - jnp.sqrt(squared) + 0.5, 0, 1)
 
   def draw_group(strokes: Strokes, index: Array) -> Array:
-    span = get_span(strokes, index)
+    span = lines.get_span(strokes, index)
     turns = -(-jnp.max(span.num_points) // chunks.points)
-    extent = get_extent(strokes, span, chunks.extent_points)
+    extent = lines.get_extent(strokes, span, chunks.extent_points)
     # From the box to pixels, whose centres are at halves.
     offset = scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
-    to_pixels = ToPixels(scale, offset)
+    to_pixels = lines.ToPixels(scale, offset)
     step_down = stroke_decay / jnp.maximum(span.num_strokes - 1, 1)
 
-    def shade(segment: Segments) -> dict[str, Array | None]:
+    def shade(segment: lines.Segments) -> dict[str, Array | None]:
       number = segment.stroke - span.first_stroke
       return {
         "ink": 1 - step_down * number,
@@ -119,9 +112,9 @@ def make_render(
         "speed": segment.speed,
       }
 
-    def add(image: tuple, segments: Segments, j: int) -> tuple:
+    def add(image: tuple, segments: lines.Segments, j: int) -> tuple:
       segment = jax.tree.map(lambda v: v[:, j], segments)
-      squared = squared_distance(x, y, segment)
+      squared = lines.squared_distance(x, y, segment)
       if alike:
         return (jnp.minimum(image[0], squared),)
       covered, shades = cover(squared), shade(segment)
@@ -132,7 +125,7 @@ def make_render(
 
     def turn(i: Array, carry):
       stroke, last, image = carry
-      segments, stroke, last = next_segments(
+      segments, stroke, last = lines.next_segments(
         strokes, span, i * chunks.points, chunks.points, stroke, last, to_pixels
       )
       # Without the barrier, a GPU computes them again for each pixel.
@@ -156,7 +149,7 @@ def make_render(
     count = index.shape[0]
     group = max(chunks.pixels // size**2, 1) if chunks.pixels else count
     if group < count:
-      length = get_span(strokes, index).num_points
+      length = lines.get_span(strokes, index).num_points
       image = _by_length(draw, length, index, group)
     else:
       image = draw(index)

@@ -1,7 +1,7 @@
 """Packed strokes: ragged drawings in three flat arrays, on the host.
 
 See `alcurr.types.Strokes`. Drawings in the *simplified* layout of Quick, Draw!
-are stored unchanged; `simplification` brings raw ones into the same form.
+are stored unchanged; `simplification` brings raw drawings into that layout.
 """
 
 import itertools
@@ -63,7 +63,7 @@ def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
 def from_lengths(
   points: np.ndarray, stroke_length: np.ndarray, drawing_length: np.ndarray
 ) -> Strokes:
-  """Builds packed strokes from the lengths of their parts.
+  """Builds packed strokes.
 
   Args:
     points: [P, 2] or [P, 3] uint8.
@@ -176,7 +176,7 @@ def flatten(drawing: object) -> tuple[list, list[int]]:
 
 def to_floats(values: list) -> np.ndarray:
   """Converts coordinates or times to [n] float64, or raises BadDrawingError."""
-  # NumPy would take Python's true and "7" for numbers.
+  # NumPy would convert True and "7".
   if not {*map(type, values)} <= {int, float}:
     raise BadDrawingError("a coordinate is not a number")
   try:

@@ -147,8 +147,7 @@ def _append(
       span = f"bytes {start}-{remote.size - 1}/{remote.size}"
       if response.headers.get("Content-Range") != span:
         raise _BadContentError("it has changed on the server")
-    with partial.open("r+b" if start else "wb") as file:
-      file.seek(start)
+    with partial.open("ab" if start else "wb") as file:
       while chunk := response.read1(_CHUNK):
         with files.naming(partial):
           file.write(chunk)

@@ -1,7 +1,7 @@
-"""python -m alcurr.data inspect: what a folder contains, before training.
+"""python -m alcurr.data inspect: counts and draws the drawings of a folder.
 
 Prints a row for each class: the drawings, the share that was recognized, and
-quantiles of their strokes and points. Draws some of each class on request.
+quantiles of their strokes and points.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
+from alcurr.data.pool import take_source
 from alcurr.data.quickdraw import packed, reader
 from alcurr.data.quickdraw.class_files import add_counts, read_class
 from alcurr.data.render import make_render, render_all
@@ -24,9 +25,8 @@ from alcurr.types import Images, Strokes
 
 _QUANTILES = (0.05, 0.5, 0.95)
 _FEW = 8  # drawings of a class that are shown
-# Of the picture: classes in a column, and pixels for a name and for a drawing
-# of 28 with its margin.
-_CLASSES, _NAME, _CELL = 40, 150, 30
+_CLASSES = 40  # in a column of the picture
+_NAME, _CELL = 150, 30  # pixels of a name, and of a drawing with its margin
 
 
 class Summary(NamedTuple):
@@ -35,7 +35,7 @@ class Summary(NamedTuple):
   key: np.ndarray  # [n] uint64
   strokes: np.ndarray  # [n] int, of each drawing, or [0]
   points: np.ndarray  # [n] int, of each drawing, or [0]
-  few: Strokes | Images  # those of the smallest keys, which are hashes
+  few: Strokes | Images  # the drawings of the smallest keys, which are hashes
   recognized: np.ndarray  # [n] bool, or [0]
   skipped: dict[str, int]  # by reason
 
@@ -64,9 +64,9 @@ def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
   """
   if (folder / cache.MANIFEST).is_file():
     return dict(_summarize_store(folder))
-  found = reader.find(folder)
-  made = parallel.each_file(_summarize_file, list(found.values()), "reading")
-  return dict(zip(found, made, strict=True))
+  paths = reader.find(folder)
+  parts = parallel.each_file(_summarize_file, list(paths.values()), "reading")
+  return dict(zip(paths, parts, strict=True))
 
 
 def make_table(summaries: dict[str, Summary]) -> pd.DataFrame:
@@ -104,19 +104,13 @@ def _summarize(
   recognized: np.ndarray,
   skipped: dict[str, int],
 ) -> Summary:
-  few = np.argsort(key)[:_FEW]
-  none = np.zeros(0, np.uint32)
+  few = take_source(source, np.argsort(key)[:_FEW])
   if isinstance(source, Images):
-    shown = Images(source.image[few])
-    return Summary(key, none, none, shown, none.astype(bool), skipped)
-  return Summary(
-    key,
-    strokes.lengths(source.drawing_start),
-    strokes.lengths(source.stroke_start[source.drawing_start]),
-    strokes.take_strokes(source, few),
-    recognized,
-    skipped,
-  )
+    none = np.zeros(0, np.uint32)
+    return Summary(key, none, none, few, none.astype(bool), skipped)
+  num_strokes = strokes.lengths(source.drawing_start)
+  num_points = strokes.lengths(source.stroke_start[source.drawing_start])
+  return Summary(key, num_strokes, num_points, few, recognized, skipped)
 
 
 def _summarize_file(path: pathlib.Path) -> Summary:

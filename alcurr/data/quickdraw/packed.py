@@ -51,7 +51,7 @@ def open_store(
 
   Returns:
     The dataset, and the manifest: "classes" (drawings by class), "files",
-    "skipped" (by reason), "skipped_in" (the same by class), "versions".
+    "skipped" (by reason), "skipped_in" (by class and reason), "versions".
 
   Raises:
     UserError: no store, or a damaged one.
@@ -79,11 +79,9 @@ def load(
 ) -> Dataset:
   """Loads a prepared store, or a part of it.
 
-  Memory: 8 bytes a drawing, and a part's own drawings; the whole is mapped.
-  The arguments are those of `choose`.
+  The arguments and errors are those of `open_store` and `choose`.
 
-  Raises:
-    UserError: no good store, or an unknown or empty class.
+  Memory: 8 bytes a drawing, and the drawings of a part; the whole is mapped.
   """
   dataset, _ = open_store(directory)
   return choose(dataset, directory, classes, max_per_class, recognized_only)

@@ -7,11 +7,11 @@ holds the drawings of one class. A killed process keeps its complete parts.
 import argparse
 import contextlib
 import functools
-import importlib.metadata
 import pathlib
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,8 @@ def run(args: argparse.Namespace) -> None:
   manifest = prepare(args.source, args.out, args.on_error)
   for reason, count in manifest["skipped"].items():
     print(f"skipped: {count} {reason}", file=sys.stderr)
-  print(
-    f"{args.out}: {manifest['drawings']} drawings of "
-    f"{len(manifest['classes'])} classes"
-  )
+  num_classes = len(manifest["classes"])
+  print(f"{args.out}: {manifest['drawings']} drawings of {num_classes} classes")
 
 
 def prepare(
@@ -145,9 +143,7 @@ def _join(
     "skipped": add_counts(skipped.values()),
     "skipped_in": skipped,
     "files": {name: manifests[name]["file"] for name in parts},
-    "versions": {
-      name: importlib.metadata.version(name) for name in ("alcurr", "numpy")
-    },
+    "versions": {n: metadata.version(n) for n in ("alcurr", "numpy")},
   }
   cache.write_manifest(out, manifest, checksums)
   return cache.read_manifest(out)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from alcurr.core.errors import UserError
-from alcurr.data import cache, parallel, strokes
-from alcurr.data.pool import Dataset, choose_classes
+from alcurr.data import cache, parallel
+from alcurr.data.pool import Dataset, choose_classes, join_sources
 from alcurr.data.quickdraw import class_files, packed
-from alcurr.types import Images, Strokes
+from alcurr.types import Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _VERSION = 5  # of the cache's content; another one is not read
@@ -142,15 +142,12 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def _join(names: list[str], parts: list[class_files.ClassFile]) -> Dataset:
-  sources, flags = [part.source for part in parts], {}
-  if isinstance(sources[0], Strokes):
-    source = strokes.concatenate(sources)
+  flags = {}
+  if isinstance(parts[0].source, Strokes):
     flags["recognized"] = np.concatenate([part.recognized for part in parts])
-  else:
-    source = Images(np.concatenate([part.image for part in sources]))
   count = [len(part.key) for part in parts]
   return Dataset(
-    source=source,
+    source=join_sources([part.source for part in parts]),
     label=np.repeat(np.arange(len(parts), dtype=np.int32), count),
     key=np.concatenate([part.key for part in parts]),
     class_names=tuple(names),
