@@ -58,7 +58,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("out", type=pathlib.Path, help=out)
 
   add = inspect.add_argument
-  add("folder", type=pathlib.Path, help="of files, or what prepare has made")
+  add("folder", type=pathlib.Path, help="of files, or of prepared data")
   out = "a picture (.png) of some drawings of each class"
   add("--out", metavar="FILE", type=pathlib.Path, help=out)
   return parser.parse_args(argv)

@@ -159,7 +159,7 @@ def save_npz(
 
 
 def _check_size(file: BinaryIO, size: int, name: str) -> None:
-  """Raises ValueError if a .npy of `size` bytes is not what its header says."""
+  """Raises ValueError if the header of a .npy of `size` bytes is wrong."""
   version = np.lib.format.read_magic(file)
   if version == (1, 0):
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -178,7 +178,7 @@ def _check_size(file: BinaryIO, size: int, name: str) -> None:
 def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
   """Maps a full_numpy_bitmap_<class>.npy: [N, 784] uint8.
 
-  Memory: that of the header, whatever the file's size.
+  Memory: that of the header, for a file of any size.
 
   Raises:
     UserError: truncated, pickled, empty, or of another type or shape.

@@ -133,7 +133,7 @@ def write_manifest(
 ) -> None:
   """Completes an entry, given the checksums of its arrays by name."""
   content = {**manifest, "checksums": dict(checksums)}
-  # Hashed as JSON returns it, which is what a reader sees.
+  # Hashed as a reader sees it.
   content = json.loads(json.dumps(files.plain(content)))
   files.write_json(folder / MANIFEST, {**content, "digest": digest(content)})
 

@@ -1,4 +1,4 @@
-"""Applies a function to many files, on every core this process may use."""
+"""Applies a function to many files, on all usable cores."""
 
 import concurrent.futures
 import functools

@@ -49,11 +49,10 @@ def difficulty_in_class(
 ) -> Partition:
   """Builds K quantiles of difficulty within each class, easiest first.
 
-  Each arm holds the same share of every class, up to an example ("Data Sampling
-  Algorithms for Active Learning"). The order is by the rank within the class
-  over its size. A prefix of it so holds the same share of every class, up to an
-  example: the class-balanced order of Wu et al., 2021, "When do curricula
-  work?".
+  An arm holds equal shares of all classes, up to an example ("Data Sampling
+  Algorithms for Active Learning"). The order is by the rank within the class,
+  divided by its size. A prefix holds equal shares too: the class-balanced order
+  of Wu et al., 2021, "When do curricula work?".
 
   Args:
     label: [N] int32.

@@ -41,7 +41,7 @@ def check_class_names(names: Sequence[str]) -> None:
   Any printable text is allowed: pages escape it, and no file is named by it.
 
   Raises:
-    UserError: fewer than two names, or one that is blank or not printable.
+    UserError: fewer than two names, or a blank or unprintable name.
   """
   if len(names) < 2:
     text = f"expected at least two, got only {names[0]!r}"

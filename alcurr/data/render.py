@@ -99,7 +99,7 @@ def make_render(
     span = lines.get_span(strokes, index)
     turns = -(-jnp.max(span.num_points) // chunks.points)
     extent = lines.get_extent(strokes, span, chunks.extent_points)
-    # From the box to pixels, whose centres are at halves.
+    # Pixels have their centres at halves.
     offset = scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
     to_pixels = lines.ToPixels(scale, offset)
     step_down = stroke_decay / jnp.maximum(span.num_strokes - 1, 1)

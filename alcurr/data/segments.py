@@ -51,12 +51,12 @@ def _take_points(
 ) -> tuple[Array, Array]:
   """Returns `count` points of each drawing from `first` on, and their places.
 
-  A drawing repeats its last point past its end. Indexing as in NumPy would
-  cast places beyond 2^31 to int32, and read others.
+  A drawing repeats its last point past its end.
   """
   j = first + jnp.arange(count)
   within = jnp.minimum(j, span.num_points[:, None] - 1).astype(jnp.uint32)
   place = span.first_point[:, None] + within  # [B, J]
+  # NumPy's indexing would cast places beyond 2^31 to int32.
   points = lax.gather(
     strokes.points,
     place[..., None],
@@ -111,8 +111,8 @@ def next_segments(
   start = jnp.where(lifted[..., None], point, previous)
   step = point - start
   length = jnp.sqrt((step**2).sum(-1))
-  # A dot has no direction; any will do. Nor has a point drawn twice that
-  # rounding moves: points are whole numbers.
+  # A dot has any direction, and so has a repeated point that rounding moves:
+  # points are whole numbers.
   least = scale / 2
   along = jnp.where(
     length[..., None] > least,

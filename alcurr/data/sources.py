@@ -40,9 +40,8 @@ def _synthetic(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
 
 
 def _files(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  dataset, report = _call(
-    reader.load, config, config["dir"], cache_dir=cache_dir
-  )
+  folder = config["dir"]
+  dataset, report = _call(reader.load, config, folder, cache_dir=cache_dir)
   if report["skipped"]:
     reasons = ", ".join(f"{n} {r}" for r, n in report["skipped"].items())
     logging.warning("Skipped drawings: %s.", reasons)
@@ -184,9 +183,8 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
   precompute = config["render"] == "precompute"
   with specs.errors_in("data"):
     dataset = _read(config, cache_dir)
-    dataset = dataset._replace(
-      source=with_channels(dataset.source, get_channels(config))
-    )
+    source = with_channels(dataset.source, get_channels(config))
+    dataset = dataset._replace(source=source)
     lookup = fetch = None
     if config["pool"] == "host":
       lookup = make_lookup(_rendered(dataset, render, precompute).source)
@@ -194,14 +192,11 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
     parts = split(dataset, *(config[name] for name in _FRACTIONS))
+    fraction, seed = config["label_noise"], config["seed"]
     for name in config["label_noise_in"].split(","):
-      parts[name] = add_label_noise(
-        parts[name], config["label_noise"], config["seed"]
-      )
-  if config["train_examples"]:
-    parts["train"] = _first_to_train_on(
-      parts["train"], config["train_examples"]
-    )
+      parts[name] = add_label_noise(parts[name], fraction, seed)
+  if count := config["train_examples"]:
+    parts["train"] = _first_to_train_on(parts["train"], count)
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
   return LoadedData(parts, make_gather(render, fetch), lookup)
 

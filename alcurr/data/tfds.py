@@ -43,7 +43,7 @@ def load(
 ) -> Dataset:
   """Reads the split `train` of a set.
 
-  Memory: twice what is chosen, and a thousand examples.
+  Memory: the result twice, and a thousand examples.
 
   Args:
     where: the folder of a set's version; or a name, such as mnist or

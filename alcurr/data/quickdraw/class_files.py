@@ -1,4 +1,4 @@
-"""Reads one class of Quick, Draw! from the one file that holds it."""
+"""Reads a file of Quick, Draw!, which holds a class."""
 
 import collections
 import itertools
@@ -35,18 +35,18 @@ def read_class(
 ) -> ClassFile:
   """Reads the file of a class, of drawings or bitmaps.
 
-  Memory: twice the packed drawings, of 2 bytes a point and 4 a stroke; about
-  200 bytes a drawing and 8 a stroke and point for 4,096 drawings; and what the
-  format's `read` takes for one. Bitmaps are mapped.
+  Memory: twice the packed drawings, of 2 bytes a point and 4 a stroke; 4,096
+  drawings of about 200 bytes, and 8 a stroke and point; and that of the format's
+  `read`. Bitmaps are mapped.
 
   Args:
     path: the file.
-    max_per_class: the first drawings of each class; 0 for all.
+    max_per_class: the number of drawings to read; 0 for all.
     recognized_only: omits drawings that were not recognized.
     skip: counts bad drawings instead of raising.
 
   Raises:
-    UserError: a bad drawing that is not to be skipped, or no good one.
+    UserError: a bad drawing unless `skip`, or no good drawing.
   """
   if path.suffix == ".npy":
     rows = np.asarray(arrays.load_bitmap(path)[: max_per_class or None])

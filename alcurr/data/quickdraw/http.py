@@ -135,7 +135,7 @@ def _open(url: str, method: str = "GET", **headers: str):
 def _append(
   remote: Remote, partial: pathlib.Path, show: Callable[[], None]
 ) -> None:
-  """Fetches what is missing."""
+  """Fetches the missing bytes."""
   start = _size(partial)
   if start and start >= remote.size:
     return  # the checksum decides
@@ -154,7 +154,7 @@ def _append(
           file.flush()
         show()
         if file.tell() > remote.size:
-          raise _BadContentError("it is longer than the server said")
+          raise _BadContentError("it is longer than announced")
       with files.naming(partial):
         os.fsync(file.fileno())
   if _size(partial) < remote.size:

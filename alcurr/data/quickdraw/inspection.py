@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
 def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
   """Returns the classes of a folder of files or of a prepared store, by name.
 
-  Memory: 25 bytes a drawing, and what `read_class` takes.
+  Memory: 25 bytes a drawing, and that of `read_class`.
 
   Raises:
     UserError: nothing to read, or a file without a good drawing.

@@ -43,8 +43,8 @@ def read(file: BinaryIO) -> records.Rows:
 def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
   """Reads test_simplified.csv or test_raw.csv in its own order.
 
-  Memory: 2 bytes a point, 4 a stroke and 12 a drawing, three times, and what
-  `read` takes.
+  Memory: 2 bytes a point, 4 a stroke and 12 a drawing, three times, and that of
+  `read`.
 
   Returns:
     The n drawings, and their `key_id` for a submission: [n] uint64. It is not
@@ -95,7 +95,7 @@ def _open(
 
 
 def _fields(line: bytes) -> list[str]:
-  """Splits a line, which is a row whatever its quotes say."""
+  """Splits a line, which is a row for any quotes."""
   try:
     return next(csv.reader([line.decode().rstrip("\r\n")], strict=True), [])
   except (UnicodeDecodeError, csv.Error) as error:

@@ -79,7 +79,7 @@ def load(
 ) -> Dataset:
   """Loads a prepared store, or a part of it.
 
-  The arguments and errors are those of `open_store` and `choose`.
+  The arguments and errors are those of `reader.load` and `open_store`.
 
   Memory: 8 bytes a drawing, and the drawings of a part; the whole is mapped.
   """
@@ -94,18 +94,13 @@ def choose(
   max_per_class: int,
   recognized_only: bool,
 ) -> Dataset:
-  """Returns a part of a dataset, or the dataset itself.
+  """Returns a part of a dataset of ascending labels, or the dataset itself.
 
-  Args:
-    dataset: with ascending labels.
-    where: its origin, for messages.
-    classes: see `alcurr.data.pool.choose_classes`.
-    max_per_class: the first drawings of each class; 0 for all.
-    recognized_only: omits drawings with `recognized: false`.
+  Errors name its origin, `where`. The other arguments are those of
+  `reader.load`.
 
   Raises:
-    UserError: an unknown or empty class, or bitmaps, which have no
-      `recognized`.
+    UserError: an unknown or empty class, or recognized_only for bitmaps.
   """
   known = dataset.class_names
   names = choose_classes(known, classes)

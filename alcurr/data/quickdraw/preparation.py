@@ -27,7 +27,7 @@ from alcurr.types import Strokes
 _VERSION = 4  # of the content of parts and stores
 _PARTS = "parts"
 _ROWS = 2**18  # rows that are copied at once
-# Arrays of offsets, and what they count.
+# Arrays of offsets, and their units.
 _OFFSETS = {"stroke_start": "points", "drawing_start": "strokes"}
 
 
@@ -45,10 +45,10 @@ def prepare(
 ) -> dict[str, Any]:
   """Makes a store that `packed.load` maps.
 
-  A call that was killed resumes with its complete parts, to the same bytes. A
-  store that exists already is not touched.
+  A killed call resumes from its complete parts and makes the same bytes. An
+  existing store is not touched.
 
-  Memory: in each process, as `read_class`. Disk: the store twice.
+  Memory: as `read_class`, in each process. Disk: the store twice.
 
   Args:
     source: a directory as `reader.load` reads it.
@@ -158,7 +158,7 @@ def _join_array(
   out: pathlib.Path, name: str, entries: list[pathlib.Path]
 ) -> int:
   """Writes one array of the store and returns its checksum."""
-  # Opened in turn: thousands of mapped files would exceed the system's limit.
+  # Not all open at once: the system limits the number of mapped files.
   rows = sum(len(_load(entry, name)) for entry in entries)
   first = _load(entries[0], name)
   shape, chunks = first.shape[1:], _chunks(entries, name)

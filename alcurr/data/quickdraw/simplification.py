@@ -27,7 +27,7 @@ def is_raw(drawing: object) -> bool:
 def simplify(drawing: object) -> strokes.Drawing:
   """Simplifies a decoded `drawing` of the raw layout.
 
-  It is aligned to the top-left corner and scaled to a largest coordinate of
+  The result is aligned to the top-left corner, with a largest coordinate of
   255. Each stroke is resampled with 1 pixel spacing and simplified by Ramer,
   Douglas and Peucker with epsilon 2.
 
@@ -93,7 +93,7 @@ def _simplify_stroke(stroke: np.ndarray) -> np.ndarray:
 
   step = np.hypot(*np.diff(stroke[:, :2], axis=0).T)
   along = np.concatenate([[0.0], np.cumsum(step)])
-  if along[-1] == 0:  # a dot, however long the pen rested
+  if along[-1] == 0:  # a dot
     return stroke[:1]
   if along[-1] > _LONGEST_WAY:
     text = f"a stroke of more than {_LONGEST_WAY} pixels"

@@ -24,8 +24,8 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version("1.0.0")
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-    "Put the files of Quick, Draw! there: <class>.ndjson or .bin of Google's, "
-    "or .csv of Kaggle's, one for each class."
+    "Put a file of Quick, Draw! there for each class: Google's <class>.ndjson "
+    "or .bin, or Kaggle's .csv."
   )
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -35,7 +35,7 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
       "label": tfds.features.ClassLabel(),
       "recognized": np.bool_,
       "countrycode": tfds.features.Text(),  # "" where the file does not say
-      "key_id": tfds.features.Text(),  # likewise
+      "key_id": tfds.features.Text(),  # "" likewise
       "index": np.int64,  # place in its class's file, from 0
     }
     return tfds.core.DatasetInfo(
