@@ -21,6 +21,9 @@ from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 _FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
 _NOISY = ("train", "probe", "valid")
 
+# (config.data, cache_dir) -> Dataset
+Source = Callable[[Mapping[str, Any], pathlib.Path], Dataset]
+
 
 def _call(
   load: Callable[..., Any], config: Mapping[str, Any], *args: Any, **more: Any
@@ -48,16 +51,8 @@ def _files(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   return dataset
 
 
-def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  return _call(packed.load, config, config["dir"])
-
-
-def _npz(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  return arrays.load_npz(config["dir"])
-
-
-def _folder(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  return _call(image_folder.load, config, config["dir"])
+def _from_dir(load: Callable[..., Dataset]) -> Source:
+  return lambda config, cache_dir: _call(load, config, config["dir"])
 
 
 def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
@@ -67,12 +62,12 @@ def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   return _call(tfds.load, config, config["dir"])
 
 
-SOURCES = {
+SOURCES: Mapping[str, Source] = {
   "synthetic": _synthetic,
   "files": _files,
-  "prepared": _prepared,
-  "npz": _npz,
-  "folder": _folder,
+  "prepared": _from_dir(packed.load),
+  "npz": _from_dir(arrays.load_npz),
+  "folder": _from_dir(image_folder.load),
   "tfds": _tfds,
 }
 _KNOWN = {

@@ -36,7 +36,7 @@ def read_class(
   """Reads the file of a class, of drawings or bitmaps.
 
   Memory: twice the packed drawings, of 2 bytes a point and 4 a stroke; 4,096
-  drawings of about 200 bytes, and 8 a stroke and point; and that of the format's
+  drawings of 200 bytes, and 8 a stroke and point; and that of the format's
   `read`. Bitmaps are mapped.
 
   Args:
