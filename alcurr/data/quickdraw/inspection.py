@@ -19,7 +19,7 @@ from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
 from alcurr.data.pool import take_source
 from alcurr.data.quickdraw import packed, reader
-from alcurr.data.quickdraw.class_files import add_counts, read_class
+from alcurr.data.quickdraw.class_files import ClassFile, add_counts, read_class
 from alcurr.data.render import make_render, render_all
 from alcurr.types import Images, Strokes
 
@@ -98,23 +98,21 @@ def _print_totals(folder: pathlib.Path, parts: list[Summary]) -> None:
     print(f"skipped: {count} {reason}")
 
 
-def _summarize(
-  source: Strokes | Images,
-  key: np.ndarray,
-  recognized: np.ndarray,
-  skipped: dict[str, int],
-) -> Summary:
+def _summarize(part: ClassFile) -> Summary:
+  source, key = part.source, part.key
   few = take_source(source, np.argsort(key)[:_FEW])
   if isinstance(source, Images):
     none = np.zeros(0, np.uint32)
-    return Summary(key, none, none, few, none.astype(bool), skipped)
+    return Summary(key, none, none, few, none.astype(bool), part.skipped)
   num_strokes = strokes.lengths(source.drawing_start)
   num_points = strokes.lengths(source.stroke_start[source.drawing_start])
-  return Summary(key, num_strokes, num_points, few, recognized, skipped)
+  return Summary(
+    key, num_strokes, num_points, few, part.recognized, part.skipped
+  )
 
 
 def _summarize_file(path: pathlib.Path) -> Summary:
-  return _summarize(*read_class(path, skip=True))
+  return _summarize(read_class(path, skip=True))
 
 
 def _summarize_store(folder: pathlib.Path) -> Iterator[tuple[str, Summary]]:
@@ -122,15 +120,11 @@ def _summarize_store(folder: pathlib.Path) -> Iterator[tuple[str, Summary]]:
   recognized = dataset.flags.get("recognized", dataset.key)
   start = 0
   for name, count in manifest["classes"].items():
-    rows = slice(start, start + count)
-    source = dataset.source
-    if isinstance(source, Images):
-      source = Images(source.image[rows])
-    else:
-      drawings = source.drawing_start[start : start + count + 1]
-      source = source._replace(drawing_start=drawings)
+    rows = np.arange(start, start + count)
+    source = take_source(dataset.source, rows)
     skipped = manifest["skipped_in"].get(name, {})
-    yield name, _summarize(source, dataset.key[rows], recognized[rows], skipped)
+    part = ClassFile(source, dataset.key[rows], recognized[rows], skipped)
+    yield name, _summarize(part)
     start += count
 
 
