@@ -16,7 +16,7 @@ COLUMNS = (
 
 
 def rows(path: pathlib.Path) -> list[dict]:
-  """What a real ndjson file says, with what some of its lines leave out."""
+  """Reads a real ndjson file, with the fields that some lines omit."""
   with path.open() as file:
     found = [json.loads(line) for line in file]
   return [{"recognized": True, "word": path.stem, **row} for row in found]

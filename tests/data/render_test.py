@@ -97,7 +97,7 @@ def test_real_drawings_agree_with_aggdraw(
   "size", [28, 64, 128, pytest.param(256, marks=pytest.mark.slow)]
 )
 def test_order_and_speed_agree_with_aggdraw(quickdraw_dir, size):
-  """Of raw drawings, in each channel: 2 parts of 255, 7 percent of the ink.
+  """Raw drawings, in each channel: 2 parts of 255, 7 percent of the ink.
 
   Each segment is a stroke of the reference's, as bright as its pen was fast.
   """
@@ -313,7 +313,7 @@ def test_the_pace_changes_no_pixel(quickdraw_dir, pace, decay, monkeypatch):
 
 
 def test_points_beyond_2_to_the_31_are_drawn():
-  """Of a store of that size, whose memory is that of the pages touched.
+  """Draws from a store of that size; only touched pages take memory.
 
   All of Quick, Draw! has more points, and indexing as in NumPy would cast
   their places to int32 and read others.

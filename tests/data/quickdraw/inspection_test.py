@@ -1,4 +1,4 @@
-"""What `inspect` prints, against the files themselves."""
+"""Tests of the output of `inspect` against the files themselves."""
 
 import collections
 
