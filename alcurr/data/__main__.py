@@ -44,22 +44,21 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   mirror = "a mirror with <NAME>/<class>.<ending>; default %(default)s"
   add("--base", metavar="URL", default=_BUCKET, help=mirror)
 
+  source = "a folder of <class>.ndjson, .bin or .csv files"
   add = prepare.add_argument
-  source = "a folder of <class>.ndjson, .bin, .csv or bitmap .npy files"
-  add("source", type=pathlib.Path, help=source)
+  add("source", type=pathlib.Path, help=f"{source}, or bitmap .npy files")
   add("out", type=pathlib.Path, help="a new folder; a killed command resumes")
   on_error = "stop at the first bad drawing, or skip and count them"
   choices = ("raise", "skip")
   add("--on-error", choices=choices, default="raise", help=on_error)
 
   add = tfds.add_argument
-  source = "a folder of <class>.ndjson, .bin or .csv files"
   add("source", type=pathlib.Path, help=source)
   out = "a folder of sets, such as ~/tensorflow_datasets"
   add("out", type=pathlib.Path, help=out)
 
   add = inspect.add_argument
-  add("folder", type=pathlib.Path, help="of files, or what prepare has made")
+  add("folder", type=pathlib.Path, help="of files, or of prepared data")
   out = "a picture (.png) of some drawings of each class"
   add("--out", metavar="FILE", type=pathlib.Path, help=out)
   return parser.parse_args(argv)

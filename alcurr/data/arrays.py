@@ -19,7 +19,7 @@ _LABEL_NAMES = ("labels", "label", "y")
 
 
 def content_keys(rows: np.ndarray) -> np.ndarray:
-  """Returns a 64-bit hash of each row's bytes: [N] uint64."""
+  """Returns a 64-bit hash of the bytes of each row: [N] uint64."""
   rows = np.ascontiguousarray(rows).reshape(len(rows), -1)
   digests = b"".join(
     hashlib.blake2b(row.data, digest_size=8).digest() for row in rows
@@ -37,7 +37,7 @@ def from_arrays(
   Args:
     images: [N, H, W] or [N, H, W, C]; uint8, or floats in [0, 1].
     labels: [N] integers from 0, or strings.
-    class_names: one for each label; for string labels, their order.
+    class_names: a name for each label; for string labels, their order.
 
   Raises:
     UserError: another shape, type or range, or a class without examples.
@@ -53,11 +53,10 @@ def from_arrays(
     labels = np.strings.decode(labels, "utf-8", "backslashreplace")
   present, place = np.unique(labels, return_inverse=True)
   present = present.tolist()
-  if class_names is not None:
-    names = list(class_names)
-  else:
-    # No more names than there are labels, one of which may be large.
-    names = [*map(str, range(len(present)))] if integers else present
+  names = class_names
+  if names is None:  # not up to the largest label, which may be huge
+    names = map(str, range(len(present))) if integers else present
+  names = list(names)
   _require(len({*names}) == len(names), "class_names", "unique names", names)
   known = range(len(names)) if integers else names
   index = {label: i for i, label in enumerate(known)}
@@ -103,8 +102,7 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
 
   The arrays are `images`, `image` or `x`, and `labels`, `label` or `y`.
 
-  Memory: those two arrays and, for floats, a float32 copy. An array larger
-  than its entry of the archive is refused before it is allocated.
+  Memory: those two arrays and, for floats, a float32 copy.
 
   Raises:
     UserError: a missing, damaged or pickled file, or unusable arrays.
@@ -114,6 +112,7 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
     if not isinstance(file, np.lib.npyio.NpzFile):
       raise ValueError("it is one array, not an archive of them")
     with file:
+      # Before an array is allocated, which its header may claim to be huge.
       for entry in file.zip.infolist():
         with file.zip.open(entry) as content:
           _check_size(content, entry.file_size, entry.filename)
@@ -130,9 +129,8 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
   except UserError:
     raise
   except cache.UNREADABLE as error:
-    raise UserError(
-      "damaged", path, f"not a complete .npz file of plain arrays ({error})"
-    ) from error
+    text = f"not a complete .npz file of plain arrays ({error})"
+    raise UserError("damaged", path, text) from error
   try:
     return from_arrays(images, labels)
   except UserError as error:
@@ -144,13 +142,8 @@ def save_npz(
 ) -> pathlib.Path:
   """Writes a file for `load_npz`, named by its content, and returns its path.
 
-  Args:
-    images: see `from_arrays`.
-    labels: see `from_arrays`.
-    folder: created if necessary; a file of the same content is not rewritten.
-
-  Raises:
-    UserError: as `from_arrays`.
+  Creates the folder if necessary. Images, labels and errors are those of
+  `from_arrays`.
   """
   dataset = from_arrays(images, labels)
   labels = np.asarray(labels)
@@ -166,28 +159,26 @@ def save_npz(
 
 
 def _check_size(file: BinaryIO, size: int, name: str) -> None:
-  """Raises ValueError if a .npy of `size` bytes is not what its header says."""
+  """Raises ValueError if the header of a .npy of `size` bytes is wrong."""
   version = np.lib.format.read_magic(file)
-  read = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-  }.get(version)
-  if read is None:
+  if version == (1, 0):
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+  elif version == (2, 0):
+    shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+  else:
     raise ValueError(f"{name} is of the unknown version {version}")
-  shape, _, dtype = read(file)
   actual = size - file.tell()
   if dtype.hasobject:
     raise ValueError(f"{name} holds Python objects")
   if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != actual:
-    raise ValueError(
-      f"{name} claims {list(shape)} {dtype}, but holds {actual} bytes"
-    )
+    claim = f"{list(shape)} {dtype}"
+    raise ValueError(f"{name} claims {claim}, but holds {actual} bytes")
 
 
 def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
   """Maps a full_numpy_bitmap_<class>.npy: [N, 784] uint8.
 
-  Memory: that of the header, whatever the file's size.
+  Memory: that of the header, for a file of any size.
 
   Raises:
     UserError: truncated, pickled, empty, or of another type or shape.
@@ -198,9 +189,8 @@ def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
       _check_size(file, path.stat().st_size, path.name)
     rows = np.lib.format.open_memmap(path, mode="r")
   except cache.UNREADABLE as error:
-    raise UserError(
-      "damaged", path, f"not a complete .npy file of plain numbers ({error})"
-    ) from error
+    text = f"not a complete .npy file of plain numbers ({error})"
+    raise UserError("damaged", path, text) from error
   good = rows.dtype == np.uint8 and rows.shape[1:] == (784,) and len(rows) > 0
   got = f"{list(rows.shape)} {rows.dtype}"
   _require(good, path, "bitmaps of [N, 784] uint8", got)

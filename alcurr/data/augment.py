@@ -1,7 +1,7 @@
 """Small random changes to a batch's images that keep their classes.
 
-They are drawn in every step from its key, so no example is seen twice alike.
-A step's loss before and after the update is of the same changed images.
+They are drawn in every step from its key. The losses of a step before and after
+its update are of the same changed images.
 """
 
 from collections.abc import Callable, Mapping
@@ -77,8 +77,7 @@ def _resample(image: Array, angle: Array, size: Array, move: Array) -> Array:
 
 
 def none() -> None:
-  """Leaves images as they are."""
-  return
+  """Changes nothing."""
 
 
 AUGMENTS: Mapping[str, Callable[..., Augment | None]] = {
@@ -88,10 +87,10 @@ AUGMENTS: Mapping[str, Callable[..., Augment | None]] = {
 
 
 def get_augment(spec: str, field: str) -> Augment | None:
-  """Builds the augmentation that a spec such as "affine(flip=True)" names.
+  """Builds the augmentation of a spec such as "affine(flip=True)", or None.
 
   Args:
-    spec: a key of AUGMENTS, with arguments; "none" gives None.
+    spec: a key of AUGMENTS, with arguments.
     field: the config field of the spec, for messages.
 
   Raises:

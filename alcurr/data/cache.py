@@ -26,28 +26,17 @@ from absl import logging
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
 
-# What NumPy and JSON raise for a damaged file, by where the damage is; memory
-# runs out where a header claims more than there is.
-UNREADABLE = (
-  OSError,
-  ValueError,
-  TypeError,
-  KeyError,
-  AttributeError,
-  EOFError,
-  SyntaxError,
-  RuntimeError,  # an encrypted entry, or a header nested too deep
-  OverflowError,
-  MemoryError,
-  tokenize.TokenError,
-  zipfile.BadZipFile,
-  zlib.error,
-  struct.error,
-)
+# Errors that NumPy and JSON raise for damaged files. Memory runs out where a
+# header claims more than there is. A RuntimeError comes from an encrypted entry
+# of an archive, or from a header that is nested too deep.
+_BUILTIN = (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError)
+_RARE = (SyntaxError, RuntimeError, OverflowError, MemoryError)
+_FORMATS = (tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error)
+UNREADABLE = (*_BUILTIN, *_RARE, *_FORMATS)
 MANIFEST = "manifest.json"
-# A disk that is full or fails, which no other setting fixes.
+# A full or broken disk, which no setting fixes.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-# Seconds after which an unfinished folder is taken for a killed process's.
+# Seconds after which an unfinished folder must be of a killed process.
 _STALE = 24 * 3600
 
 
@@ -58,10 +47,9 @@ def digest(request: Mapping[str, Any]) -> str:
 
 
 def fingerprint(paths: Mapping[str, pathlib.Path]) -> dict[str, dict[str, Any]]:
-  """Returns what `unchanged` compares files with, by their names.
+  """Returns a record of each file, by name, for `unchanged`.
 
-  Take it before the files are read: one that changes meanwhile must not pass
-  for what was read.
+  Take it before reading the files, in case one changes meanwhile.
   """
   return {
     name: _stat(path) | {"path": str(path), "blake2b": _content_hash(path)}
@@ -72,7 +60,7 @@ def fingerprint(paths: Mapping[str, pathlib.Path]) -> dict[str, dict[str, Any]]:
 def unchanged(
   paths: Mapping[str, pathlib.Path], before: Mapping[str, Mapping[str, Any]]
 ) -> bool:
-  """Returns whether the files are those that had the fingerprints `before`."""
+  """Returns whether files still have the fingerprints `before`."""
   return paths.keys() == before.keys() and all(
     before[name]["size"] == _stat(path)["size"]
     # A copied file has another time and may still be the same.
@@ -95,7 +83,7 @@ def _content_hash(path: pathlib.Path) -> str:
 
 
 def _header_checksum(dtype: np.dtype, shape: Sequence[int]) -> int:
-  """The CRC-32 of type and shape, which a damaged header could change."""
+  """Returns the CRC-32 of type and shape, which a header may have wrong."""
   return zlib.crc32(f"{dtype.str} {tuple(shape)}".encode())
 
 
@@ -107,28 +95,19 @@ def _checksum(array: np.ndarray) -> int:
 def write_stream(
   path: pathlib.Path,
   dtype: np.typing.DTypeLike,
-  shape: Sequence[int],
+  shape: tuple[int, ...],
   chunks: Iterable[np.ndarray],
 ) -> int:
-  """Writes a .npy file from consecutive parts, completely or not at all.
+  """Writes a .npy file from chunks of its first axis, completely or not at all.
 
   Memory: one chunk.
-
-  Args:
-    path: the file.
-    dtype: of the array.
-    shape: of the array.
-    chunks: parts of the array along its first axis.
 
   Returns:
     The checksum for `write_manifest`.
   """
-  dtype, shape = np.dtype(dtype), tuple(shape)
-  header = {
-    "descr": np.lib.format.dtype_to_descr(dtype),
-    "fortran_order": False,
-    "shape": shape,
-  }
+  dtype = np.dtype(dtype)
+  descr = np.lib.format.dtype_to_descr(dtype)
+  header = {"descr": descr, "fortran_order": False, "shape": shape}
   checksum = _header_checksum(dtype, shape)
 
   def write(file: Any) -> None:
@@ -152,9 +131,9 @@ def write_manifest(
   manifest: Mapping[str, Any],
   checksums: Mapping[str, int],
 ) -> None:
-  """Completes an entry whose arrays, by name, have these checksums."""
+  """Completes an entry, given the checksums of its arrays by name."""
   content = {**manifest, "checksums": dict(checksums)}
-  # Hashed as JSON returns it, which is what a reader sees.
+  # Hashed as a reader sees it.
   content = json.loads(json.dumps(files.plain(content)))
   files.write_json(folder / MANIFEST, {**content, "digest": digest(content)})
 
@@ -164,12 +143,7 @@ def write_arrays(
   arrays: Mapping[str, np.ndarray],
   manifest: Mapping[str, Any],
 ) -> None:
-  """Writes a complete entry, in place of an older one.
-
-  Args:
-    folder: the entry.
-    arrays: by name.
-    manifest: what else to store, of JSON's types.
+  """Writes an entry of arrays, by name, in place of an older one.
 
   Raises:
     UserError: the folder cannot be written.
@@ -182,7 +156,8 @@ def write_arrays(
       for name, array in arrays.items():
         np.save(temporary / f"{name}.npy", array, allow_pickle=False)
       write_manifest(temporary, manifest, checksums)
-      _replace(temporary, folder)
+      shutil.rmtree(folder, ignore_errors=True)
+      _rename(temporary, folder)
   except OSError as error:
     if error.errno in _DISK:
       raise MachineError("disk", folder, error.strerror) from error
@@ -192,7 +167,7 @@ def write_arrays(
 
 @contextlib.contextmanager
 def _temporary(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A folder next to an entry; removes those of killed processes."""
+  """Opens a folder next to an entry; removes those of killed processes."""
   prefix = f".{folder.name}."
   for path in folder.parent.glob(f"{prefix}*"):
     with contextlib.suppress(FileNotFoundError):  # removed by another process
@@ -204,12 +179,11 @@ def _temporary(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     yield pathlib.Path(path)
 
 
-def _replace(temporary: pathlib.Path, folder: pathlib.Path) -> None:
-  shutil.rmtree(folder, ignore_errors=True)
+def _rename(temporary: pathlib.Path, folder: pathlib.Path) -> None:
+  """Renames a folder, unless another process has just written the same."""
   try:
     temporary.rename(folder)
   except OSError as error:
-    # Another process wrote the same entry meanwhile.
     if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
       raise
 
@@ -217,7 +191,7 @@ def _replace(temporary: pathlib.Path, folder: pathlib.Path) -> None:
 def read_arrays(
   folder: pathlib.Path, mmap_mode: str | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-  """Returns what `read_checked` does, or None without a good entry.
+  """Returns the arrays and the manifest, or None without a good entry.
 
   Logs a warning if the entry is damaged.
   """
@@ -234,7 +208,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
   """Returns the manifest of an entry, checked against its digest.
 
   Raises:
-    UNREADABLE: there is none, or it was changed.
+    UNREADABLE: it is missing or was changed.
   """
   manifest = files.read_json(folder / MANIFEST)
   if manifest.pop("digest") != digest(manifest):
@@ -249,16 +223,14 @@ def read_checked(
 
   Args:
     folder: the entry.
-    mmap_mode: as of `np.load`; None reads the arrays into memory.
+    mmap_mode: as in `np.load`; None reads the arrays into memory.
 
   Raises:
     UNREADABLE: an array or the manifest is missing or was changed.
   """
   manifest = read_manifest(folder)
   arrays = {
-    name: np.load(
-      folder / f"{name}.npy", allow_pickle=False, mmap_mode=mmap_mode
-    )
+    name: np.load(folder / f"{name}.npy", mmap_mode, allow_pickle=False)
     for name in manifest["checksums"]
   }
   checksums = {name: _checksum(array) for name, array in arrays.items()}

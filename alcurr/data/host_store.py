@@ -21,7 +21,7 @@ Fetch = Callable[[Array], Images | Strokes]
 
 
 class Lookup(NamedTuple):
-  """Finds a store's examples and says how large they are on the device."""
+  """Functions that find the examples of a store, and their shapes."""
 
   # (count) -> shapes that hold any `count` examples
   room: Callable[[int], Images | Strokes]
@@ -29,8 +29,8 @@ class Lookup(NamedTuple):
   find: Callable[[np.ndarray, int], Images | Strokes]
 
 
-# A number of each store, written into the programs that fetch from it:
-# programs that read two stores must differ, however alike they are.
+# A number of each store, written into the programs that fetch from it, so that
+# programs for two stores differ.
 _numbers = itertools.count()
 
 
@@ -41,15 +41,17 @@ def make_fetch(lookup: Lookup) -> Fetch:
   def on_host(number: Array, row: Array) -> Images | Strokes:
     row = np.asarray(row)  # [B], under vmap [S, B]
     count = row.shape[-1]
-    found = [lookup.find(rows, count) for rows in row.reshape(-1, count)]
-    return jax.tree.map(
-      lambda *x: np.stack(x).reshape(row.shape[:-1] + x[0].shape), *found
-    )
+    examples = [lookup.find(rows, count) for rows in row.reshape(-1, count)]
+
+    def stack(*arrays: np.ndarray) -> np.ndarray:
+      return np.stack(arrays).reshape(row.shape[:-1] + arrays[0].shape)
+
+    return jax.tree.map(stack, *examples)
 
   def fetch(row: Array) -> Images | Strokes:
-    return jax.pure_callback(
-      on_host, lookup.room(row.shape[0]), number, row, vmap_method="expand_dims"
-    )
+    shapes = lookup.room(row.shape[0])
+    vmap = "expand_dims"
+    return jax.pure_callback(on_host, shapes, number, row, vmap_method=vmap)
 
   return fetch
 
@@ -68,11 +70,9 @@ def place_in(fetched: Fetched, index: Array) -> Array:
 
 
 def make_lookup(store: Images | Strokes) -> Lookup:
-  """Returns the lookup of a store.
+  """Returns the lookup of a store of N examples, memory-mapped or not.
 
-  Args:
-    store: N examples as NumPy arrays, memory-mapped or not. B drawings take B
-      times the room of the store's longest.
+  On the device, B drawings take B times the room of the store's longest.
   """
   if isinstance(store, Strokes):
     return _lookup_strokes(store)
@@ -100,13 +100,10 @@ def _lookup_strokes(store: Strokes) -> Lookup:
     )
 
   def find(row: np.ndarray, count: int) -> Strokes:
-    found = strokes.take_strokes(store, row)
-    points, starts, drawings = room(count)
-    return Strokes(
-      _pad(found.points, points.shape[0]),
-      _pad(found.stroke_start, starts.shape[0], mode="edge"),
-      _pad(found.drawing_start, drawings.shape[0], mode="edge"),
-    )
+    drawings, shapes = strokes.take_strokes(store, row), room(count)
+    lengths = [x.shape[0] for x in shapes]
+    modes = ("constant", "edge", "edge")
+    return Strokes(*map(_pad, drawings, lengths, modes))
 
   return Lookup(room, find)
 

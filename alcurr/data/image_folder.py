@@ -18,7 +18,7 @@ _GREY = ("1", "L", "LA", "I", "I;16", "F")
 
 
 def load(
-  where: str | pathlib.Path,
+  directory: str | pathlib.Path,
   *,
   image_size: int,
   classes: str | int | Sequence[str] = "all",
@@ -30,11 +30,11 @@ def load(
   Memory: that of the result.
 
   Args:
-    where: the folder; only its subfolders are read.
+    directory: the folder; only its subfolders are read.
     image_size: pixels of a side.
     classes: see `alcurr.data.pool.choose_classes`; the folders' names.
-    max_per_class: the first ones by file name; 0 for all.
-    on_error: "raise" where an image cannot be read, or "skip" it.
+    max_per_class: the first images of each class by file name; 0 for all.
+    on_error: "raise" if an image cannot be read, or "skip" it.
 
   Returns:
     Images [N, image_size, image_size, C] uint8; C is 1 if no image has
@@ -44,35 +44,31 @@ def load(
     UserError: no such folder, an unknown class, one without images, or an
       image that cannot be read.
   """
-  where = pathlib.Path(where)
-  if not where.is_dir():
-    raise UserError("missing", where, "no such folder")
-  known = sorted(path.name for path in where.iterdir() if path.is_dir())
+  directory = pathlib.Path(directory)
+  if not directory.is_dir():
+    raise UserError("missing", directory, "no such folder")
+  known = sorted(path.name for path in directory.iterdir() if path.is_dir())
   if not known:
-    raise UserError("data", where, "expected a folder of images for each class")
+    raise UserError("data", directory, "expected a folder for each class")
   names = choose_classes(known, classes)
   paths, labels = [], []
   for label, name in enumerate(names):
-    found = sorted(
-      path
-      for path in (where / name).iterdir()
-      if path.suffix.lower() in ENDINGS
-    )[: max_per_class or None]
-    if not found:
-      raise UserError("data", where / name, f"has no {', '.join(ENDINGS)}")
-    paths += found
-    labels += [label] * len(found)
+    files = sorted((directory / name).iterdir())
+    files = [path for path in files if path.suffix.lower() in ENDINGS]
+    if not files:
+      raise UserError("data", directory / name, f"has no {', '.join(ENDINGS)}")
+    chosen = files[: max_per_class or None]
+    paths += chosen
+    labels += [label] * len(chosen)
   with concurrent.futures.ThreadPoolExecutor(cpu.cores()) as threads:
-    read = list(
-      threads.map(lambda path: _read(path, image_size, on_error), paths)
-    )
+    read = list(threads.map(lambda p: _read(p, image_size, on_error), paths))
   good = [i for i, image in enumerate(read) if image is not None]
   if len(good) < len(read):
     logging.warning("Skipped %d images.", len(read) - len(good))
   channels = max((read[i].shape[-1] for i in good), default=1)
   images = np.empty((len(good), image_size, image_size, channels), np.uint8)
   for row, i in zip(images, good, strict=True):
-    row[:] = read[i]  # grey is repeated where other images have colours
+    row[:] = read[i]  # grey is repeated if other images have colours
     read[i] = None
   return arrays.from_arrays(images, np.array(labels)[good], names)
 
@@ -92,8 +88,5 @@ def _read(
   except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
     if on_error == "skip":
       return None
-    raise UserError(
-      "damaged",
-      path,
-      f"cannot be read ({e}); fix or remove it, or set data.on_error=skip",
-    ) from e
+    text = f"cannot be read ({e}); remove it, or set data.on_error=skip"
+    raise UserError("damaged", path, text) from e

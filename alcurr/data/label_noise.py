@@ -1,4 +1,4 @@
-"""Wrong labels added on purpose, to see how samplers react to them."""
+"""Adds wrong labels, to see how samplers react to them."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def add_label_noise(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     seed: of the random choices.
 
   Returns:
-    The dataset with those labels and a flag `planted` [N] of the wrong ones.
+    The dataset with the new labels, and a flag `planted` [N] of the wrong ones.
   """
   if not 0 <= fraction < 1:
     raise ValueError(f"label_noise must be in [0, 1), got {fraction}")
@@ -22,9 +22,7 @@ def add_label_noise(dataset: Dataset, fraction: float, seed: int) -> Dataset:
   num_classes = len(dataset.class_names)
   planted = rng.random(len(dataset.label)) < fraction
   shift = rng.integers(1, num_classes, len(dataset.label))
-  label = np.where(
-    planted, (dataset.label + shift) % num_classes, dataset.label
-  )
-  return dataset._replace(
-    label=label.astype(np.int32), flags=dataset.flags | {"planted": planted}
-  )
+  shift = np.where(planted, shift, 0)
+  label = ((dataset.label + shift) % num_classes).astype(np.int32)
+  flags = dataset.flags | {"planted": planted}
+  return dataset._replace(label=label, flags=flags)

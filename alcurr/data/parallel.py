@@ -1,4 +1,4 @@
-"""Applies a function to many files, on every core this process may use."""
+"""Applies a function to many files, on all usable cores."""
 
 import concurrent.futures
 import functools
@@ -19,8 +19,8 @@ from alcurr.core.errors import UserError
 
 Result = TypeVar("Result")
 
-# A worker starts in seconds, importing what this process does, and reads about
-# 15 MB a second. With less than this, one process is done sooner.
+# Bytes from which several processes pay: a worker needs seconds to start, and
+# then reads about 15 MB a second.
 _PARALLEL_BYTES = 100e6
 
 
@@ -29,9 +29,9 @@ def each_file(
   paths: list[pathlib.Path],
   description: str,
 ) -> list[Result]:
-  """Applies a function to each file, under a progress bar.
+  """Applies a function to each file, with a progress bar.
 
-  Uses several processes where that pays; they end with this one.
+  Uses several processes where that pays; they end with the calling process.
 
   Args:
     function: can be pickled.
@@ -56,24 +56,18 @@ def each_file(
   if workers == 1 or size < _PARALLEL_BYTES:
     return list(progress(map(function, paths)))
   try:
+    spawn = multiprocessing.get_context("spawn")  # JAX's threads rule out fork
     with concurrent.futures.ProcessPoolExecutor(
-      # Not fork: JAX's threads do not survive it.
-      workers,
-      mp_context=multiprocessing.get_context("spawn"),
-      initializer=_follow_parent,
+      workers, spawn, initializer=_follow_parent
     ) as pool:
       return list(progress(pool.map(function, paths)))
   except concurrent.futures.BrokenExecutor as error:
-    raise UserError(
-      "memory",
-      description,
-      "a worker process died: memory ran out, or a script calls this outside "
-      'of `if __name__ == "__main__":`',
-    ) from error
+    text = "a process died: out of memory, or no `if __name__ == '__main__':`"
+    raise UserError("memory", description, text) from error
 
 
 def _follow_parent() -> None:
-  """Ends this process with the one that started it, even if that is killed."""
+  """Ends a worker when its parent ends, even if that is killed."""
   # Ctrl-C reaches both; the parent reports it.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   parent = multiprocessing.parent_process().sentinel

@@ -19,8 +19,8 @@ def make_partition(
   Args:
     arm: [N] int in [0, num_arms), the arm of each example.
     num_arms: K.
-    rank: [N], sorts the examples of an arm, ascending; ties, and all examples
-      without it, keep their order.
+    rank: [N], sorts the examples of an arm, ascending; ties keep their order,
+      and None keeps the order of all.
 
   Raises:
     ValueError: an arm out of range.
@@ -37,10 +37,8 @@ def make_partition(
 def _rank_within(
   group: np.ndarray, difficulty: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Each example's rank in its group, easiest 0, and the group's size: [N]."""
-  order = np.lexsort((difficulty, group))  # stable: ties keep their order
-  size = np.bincount(group)
-  start = np.concatenate([[0], np.cumsum(size)[:-1]])
+  """Returns each example's rank in its group from 0, and the group's size."""
+  _, order, start, size = make_partition(group, group.max() + 1, difficulty)
   rank = np.empty(len(group), np.int64)
   rank[order] = np.arange(len(group)) - np.repeat(start, size)
   return rank, size[group]
@@ -51,11 +49,10 @@ def difficulty_in_class(
 ) -> Partition:
   """Builds K quantiles of difficulty within each class, easiest first.
 
-  Every arm holds the classes in the proportions of the pool, up to one example
-  a class ("Data Sampling Algorithms for Active Learning"). The order is by the
-  rank within the class over the size of the class. Every prefix of it so holds
-  the same share of every class, up to one example: the class-balanced order of
-  Wu et al., 2021, "When do curricula work?".
+  An arm holds equal shares of all classes, up to an example ("Data Sampling
+  Algorithms for Active Learning"). The order is by the rank within the class,
+  divided by its size. A prefix holds equal shares too: the class-balanced order
+  of Wu et al., 2021, "When do curricula work?".
 
   Args:
     label: [N] int32.
@@ -98,21 +95,20 @@ def by_label_and_difficulty(
 def shuffled(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
-  """Builds the control of `difficulty_in_class`, of random difficulties.
+  """Builds `difficulty_in_class` of random difficulties, as a control.
 
-  The arms have the same sizes and classes and ignore `difficulty`. The random
-  numbers are the same for all pools of a size.
+  The arms have the same sizes and classes and ignore `difficulty`. Pools of the
+  same size have the same random numbers.
   """
-  # A stream of its own: label noise uses a plain seed, and arms drawn from the
-  # same numbers would be correlated with it.
+  # Its own stream: from a plain seed, as of label noise, the arms would be
+  # correlated with the noise.
   random = np.random.default_rng([*b"shuffled arms"]).random(len(label))
   return difficulty_in_class(label, random, num_arms)
 
 
 PartitionFn = Callable[[np.ndarray, np.ndarray, int], Partition]
 
-# (label [N], difficulty [N], num_arms) -> Partition, by name in
-# `Pool.partitions`.
+# (label [N], difficulty [N], num_arms) -> Partition, by name.
 PARTITIONS: dict[str, PartitionFn] = {
   "difficulty": difficulty_in_class,
   "difficulty_in_pool": difficulty_in_pool,

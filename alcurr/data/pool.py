@@ -22,11 +22,13 @@ from alcurr.types import (
   Strokes,
 )
 
+Source = Images | Strokes | Stored  # of NumPy arrays
+
 
 class Dataset(NamedTuple):
   """Labelled examples on the host."""
 
-  source: Images | Strokes | Stored  # of NumPy arrays
+  source: Source
   label: np.ndarray  # [N] int32, index into class_names
   key: np.ndarray  # [N] uint64, hash of an example's own key or content
   class_names: tuple[str, ...]  # [V]
@@ -34,17 +36,16 @@ class Dataset(NamedTuple):
 
 
 def check_class_names(names: Sequence[str]) -> None:
-  """Checks that names can be shown, and that there are two at least.
+  """Checks that there are at least two names, and that all are printable.
 
   Any printable text is allowed: pages escape it, and no file is named by it.
 
   Raises:
-    UserError: fewer than two names, or one that is blank or not printable.
+    UserError: fewer than two names, or a blank or unprintable name.
   """
   if len(names) < 2:
-    raise UserError(
-      "data", "classes", f"expected at least two, got only {names[0]!r}"
-    )
+    text = f"expected at least two, got only {names[0]!r}"
+    raise UserError("data", "classes", text)
   for name in names:
     if not name.strip() or not name.isprintable():
       raise UserError("data", "classes", f"a name is not printable: {name!a}")
@@ -67,11 +68,8 @@ def choose_classes(
     classes = int(classes)
   if isinstance(classes, int):
     if not 2 <= classes <= len(known):
-      raise UserError(
-        "range",
-        "classes",
-        f"expected 2 to {len(known)}, or all, got {classes}",
-      )
+      text = f"expected 2 to {len(known)}, or all, got {classes}"
+      raise UserError("range", "classes", text)
     classes = known[:classes]
   elif classes == "all":
     classes = known
@@ -83,22 +81,31 @@ def choose_classes(
     if name not in known:
       close = difflib.get_close_matches(str(name), known, n=1)
       hint = f"; did you mean {close[0]!r}?" if close else ""
-      raise UserError(
-        "unknown", "classes", f"no {name!r} among the {len(known)}{hint}"
-      )
+      text = f"no {name!r} among the {len(known)}{hint}"
+      raise UserError("unknown", "classes", text)
   names = sorted(set(classes))
   check_class_names(names)
   return names
 
 
+def take_source(source: Source, index: np.ndarray) -> Source:
+  """Returns the examples at `index` [n], in that order."""
+  if isinstance(source, Strokes):
+    return strokes.take_strokes(source, index)
+  return jax.tree.map(lambda x: x[index], source)
+
+
+def join_sources(sources: Sequence[Source]) -> Source:
+  """Joins examples of the same kind."""
+  if isinstance(sources[0], Strokes):
+    return strokes.concatenate(sources)
+  return jax.tree.map(lambda *x: np.concatenate(x), *sources)
+
+
 def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   """Returns the examples at `index` [n], in that order."""
-  if isinstance(dataset.source, Strokes):
-    source = strokes.take_strokes(dataset.source, index)
-  else:
-    source = jax.tree.map(lambda x: x[index], dataset.source)
   return dataset._replace(
-    source=source,
+    source=take_source(dataset.source, index),
     label=dataset.label[index],
     key=dataset.key[index],
     flags={name: flag[index] for name, flag in dataset.flags.items()},
@@ -107,20 +114,13 @@ def take(dataset: Dataset, index: np.ndarray) -> Dataset:
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
   """Joins two datasets of the same classes, with the flags that both have."""
-  a, b = first.source, second.source
-  if isinstance(a, Strokes):
-    source = strokes.concatenate([a, b])
-  else:
-    source = jax.tree.map(lambda *x: np.concatenate(x), a, b)
+  names = first.flags.keys() & second.flags.keys()
   return Dataset(
-    source,
+    join_sources([first.source, second.source]),
     np.concatenate([first.label, second.label]),
     np.concatenate([first.key, second.key]),
     first.class_names,
-    {
-      name: np.concatenate([first.flags[name], second.flags[name]])
-      for name in first.flags.keys() & second.flags.keys()
-    },
+    {n: np.concatenate([first.flags[n], second.flags[n]]) for n in names},
   )
 
 
@@ -135,9 +135,8 @@ def check_fractions(
     and valid_fraction + test_fraction + probe_fraction < 1
   ):
     raise ValueError(
-      "valid_fraction and test_fraction must be positive, probe_fraction not "
-      "negative, and their sum below 1, got "
-      f"{valid_fraction}, {test_fraction} and {probe_fraction}"
+      "valid_fraction and test_fraction must be > 0, probe_fraction >= 0, the "
+      f"sum < 1, got {valid_fraction}, {test_fraction} and {probe_fraction}"
     )
 
 
@@ -149,9 +148,8 @@ def split(
 ) -> dict[str, Dataset]:
   """Splits a dataset by the hash of each example's key.
 
-  An example's split depends on its key alone. So the splits are disjoint,
-  equal keys stay together, and no example moves when data is added. Every
-  class gives the same share, up to binomial noise.
+  A split depends on the key alone. Equal keys stay together, and no example
+  moves when data is added. Classes have equal shares, up to binomial noise.
 
   Args:
     dataset: N examples.
@@ -160,34 +158,28 @@ def split(
     probe_fraction: share that samplers may learn from, in [0, 1).
 
   Returns:
-    "train", "valid", "test" and, if it has a share, "probe".
+    "train", "valid", "test" and, unless probe_fraction is 0, "probe".
 
   Raises:
-    ValueError: fractions that leave no training data, or a split in which a
-      class has no example.
+    ValueError: fractions that leave no training data, or a class that has no
+      example in a split.
   """
   check_fractions(valid_fraction, test_fraction, probe_fraction)
-  # The key is a hash already: its top 53 bits are a uniform number in [0, 1).
-  place = (dataset.key >> np.uint64(11)) * 2.0**-53
-  bounds = [
-    valid_fraction,
-    valid_fraction + test_fraction,
-    1 - probe_fraction,
-  ]
-  side = np.digitize(place, bounds)
+  # The top 53 bits of a hash are a uniform number in [0, 1).
+  uniform = (dataset.key >> np.uint64(11)) * 2.0**-53
+  evaluated = valid_fraction + test_fraction
+  bounds = [valid_fraction, evaluated, 1 - probe_fraction]
+  split_number = np.digitize(uniform, bounds)
+  names = ("valid", "test", "train", *(["probe"] if probe_fraction else []))
   parts = {
-    name: take(dataset, np.flatnonzero(side == i))
-    for i, name in enumerate(("valid", "test", "train", "probe"))
+    name: take(dataset, np.flatnonzero(split_number == i))
+    for i, name in enumerate(names)
   }
-  if not probe_fraction:
-    del parts["probe"]
   for name, part in parts.items():
     count = np.bincount(part.label, minlength=len(part.class_names))
     if count.min() == 0:
-      raise ValueError(
-        f"class {part.class_names[count.argmin()]!r} has no example in the "
-        f"{name} split; add examples of other keys, or enlarge {name}_fraction"
-      )
+      class_name = part.class_names[count.argmin()]
+      raise ValueError(f"class {class_name!r} has no example in split {name}")
   return parts
 
 
@@ -197,8 +189,6 @@ def host_pool(
   partitions: Mapping[str, Partition] | None = None,
 ) -> Pool:
   """Builds a pool of the dataset's own NumPy arrays, in host memory.
-
-  Where shapes suffice, it stands for the pool on the device.
 
   Args:
     dataset: N examples.
@@ -221,9 +211,9 @@ def make_pool(
 
 
 def on_device(pools: dict[str, Pool]) -> dict[str, Pool]:
-  """Puts host pools on the device; one with two names is put there once."""
-  put = {id(p): jax.tree.map(jnp.asarray, p) for p in pools.values()}
-  return {name: put[id(p)] for name, p in pools.items()}
+  """Puts host pools on the device; a pool with two names is copied once."""
+  copies = {id(p): jax.tree.map(jnp.asarray, p) for p in pools.values()}
+  return {name: copies[id(p)] for name, p in pools.items()}
 
 
 def make_gather(

@@ -1,9 +1,8 @@
 """Renders strokes to images on the device, inside the training step.
 
-Anti-aliasing is by distance: a pixel's coverage is clip(width / 2 - d + 1 / 2,
-0, 1), where d is the distance of its centre to the nearest segment. This is a
-pen with a round tip. Drawings of similar length are rendered together, without
-padding: a loop walks over their points and ends with the longest.
+A pixel's coverage is clip(width / 2 - d + 1 / 2, 0, 1), where d is the distance
+of its centre to the nearest segment: a pen with a round tip. A loop over the
+points of drawings of similar length ends with the longest, without padding.
 """
 
 import functools
@@ -15,13 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from alcurr.data.segments import (
-  Segments,
-  get_extent,
-  get_span,
-  next_segments,
-  squared_distance,
-)
+from alcurr.data import segments as lines
 from alcurr.types import Array, Strokes
 
 # Google's bitmaps of the 256-wide box have a pen of 16 and, on each side, 16 of
@@ -32,19 +25,19 @@ _PEN = 16.0
 _BORDER = 16.0 + _PEN / 2
 
 
-class _Pace(NamedTuple):
-  """How the work is divided; it changes no pixel."""
+class _Chunks(NamedTuple):
+  """The amounts of work done together, which change no pixel."""
 
-  points: int  # drawn in one turn of the loop, in one pass over the images
-  extent_points: int  # read in one turn, for the size of a drawing
-  pixels: int  # of a group of drawings rendered together; 0: all of them
+  points: int  # drawn in a turn of the loop
+  extent_points: int  # read in a turn, for the size of a drawing
+  pixels: int  # of a group of drawings; 0: all drawings are a group
 
 
 # Real drawings, batch 512, two CPU cores, images a second at 28 and 64 pixels:
 # all together 11,300 and 6,300; in groups that fit a core's cache 36,000 and
 # 16,800. On a GPU, each turn waits for the host, so there are few.
-_PACES = {"cpu": _Pace(points=8, extent_points=16, pixels=2**16)}
-_ELSEWHERE = _Pace(points=32, extent_points=256, pixels=0)
+_CHUNKS = {"cpu": _Chunks(points=8, extent_points=16, pixels=2**16)}
+_OTHER_CHUNKS = _Chunks(points=32, extent_points=256, pixels=0)
 
 CHANNELS = ("ink", "order", "speed")
 
@@ -79,10 +72,9 @@ def make_render(
   """
   unique = {*channels} & {*CHANNELS}
   if not len(unique) == len(channels) > 0:
-    raise ValueError(
-      f"channels must be some of {', '.join(CHANNELS)}, each once, got "
-      f"{','.join(channels)!r}"
-    )
+    got = ",".join(channels)
+    known = ", ".join(CHANNELS)
+    raise ValueError(f"channels must be some of {known}, once, got {got!r}")
   if size < 1:
     raise ValueError(f"image size must be at least 1, got {size}")
   if stroke_width is not None and not 0 < stroke_width < float("inf"):
@@ -92,26 +84,27 @@ def make_render(
   scale = size / (_BOX + 2 * _BORDER)
   half_width = (_PEN * scale if stroke_width is None else stroke_width) / 2
 
-  pace = _PACES.get(jax.default_backend(), _ELSEWHERE)
+  chunks = _CHUNKS.get(jax.default_backend(), _OTHER_CHUNKS)
   row = jnp.arange(size, dtype=jnp.float32)
   x, y = row[None, None, :], row[None, :, None]
 
-  # If all ink is alike, the nearest segment is the brightest. One square root
-  # at the end then suffices: 1.5 times as many images a second on a CPU.
+  # If all ink is alike, the nearest segment is the brightest, and a square root
+  # at the end suffices: 1.5 times as many images a second on a CPU.
   alike = tuple(channels) == ("ink",) and not stroke_decay
 
   def cover(squared: Array) -> Array:
     return jnp.clip(half_width - jnp.sqrt(squared) + 0.5, 0, 1)
 
-  def draw_together(strokes: Strokes, index: Array) -> Array:
-    span = get_span(strokes, index)
-    turns = -(-jnp.max(span.num_points) // pace.points)
-    extent = get_extent(strokes, span, pace.extent_points)
-    # From the box to pixels, whose centres are at halves.
+  def draw_group(strokes: Strokes, index: Array) -> Array:
+    span = lines.get_span(strokes, index)
+    turns = -(-jnp.max(span.num_points) // chunks.points)
+    extent = lines.get_extent(strokes, span, chunks.extent_points)
+    # Pixels have their centres at halves.
     offset = scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
+    to_pixels = lines.ToPixels(scale, offset)
     step_down = stroke_decay / jnp.maximum(span.num_strokes - 1, 1)
 
-    def shade(segment: Segments) -> dict[str, Array | None]:
+    def shade(segment: lines.Segments) -> dict[str, Array | None]:
       number = segment.stroke - span.first_stroke
       return {
         "ink": 1 - step_down * number,
@@ -119,9 +112,9 @@ def make_render(
         "speed": segment.speed,
       }
 
-    def add(image: tuple, segments: Segments, j: int) -> tuple:
+    def add(image: tuple, segments: lines.Segments, j: int) -> tuple:
       segment = jax.tree.map(lambda v: v[:, j], segments)
-      squared = squared_distance(x, y, segment)
+      squared = lines.squared_distance(x, y, segment)
       if alike:
         return (jnp.minimum(image[0], squared),)
       covered, shades = cover(squared), shade(segment)
@@ -132,21 +125,13 @@ def make_render(
 
     def turn(i: Array, carry):
       stroke, last, image = carry
-      segments, stroke, last = next_segments(
-        strokes,
-        span,
-        i * pace.points,
-        pace.points,
-        stroke,
-        last,
-        scale,
-        offset,
-        "speed" in channels,
+      segments, stroke, last = lines.next_segments(
+        strokes, span, i * chunks.points, chunks.points, stroke, last, to_pixels
       )
-      # Without it, a GPU computes them again for each pixel.
+      # Without the barrier, a GPU computes them again for each pixel.
       segments = lax.optimization_barrier(segments)
-      # Unrolled, they are one pass over the image.
-      for j in range(pace.points):
+      # Unrolled, the loop is a single pass over the image.
+      for j in range(chunks.points):
         image = add(image, segments, j)
       return stroke, last, image
 
@@ -160,12 +145,12 @@ def make_render(
   def render(strokes: Strokes, index: Array) -> Array:
     if "speed" in channels and strokes.points.shape[1] < 3:
       raise ValueError("drawings without times have no speed to show")
-    draw = functools.partial(draw_together, strokes)
-    group = max(pace.pixels // size**2, 1) if pace.pixels else index.shape[0]
-    if group < index.shape[0]:
-      image = _by_length(
-        draw, get_span(strokes, index).num_points, index, group
-      )
+    draw = functools.partial(draw_group, strokes)
+    count = index.shape[0]
+    group = max(chunks.pixels // size**2, 1) if chunks.pixels else count
+    if group < count:
+      length = lines.get_span(strokes, index).num_points
+      image = _by_length(draw, length, index, group)
     else:
       image = draw(index)
     return jnp.round(255 * image) / 255
@@ -190,10 +175,10 @@ def _by_length(
 def render_all(
   strokes: Strokes, render: Render, batch_size: int = 512
 ) -> np.ndarray:
-  """Renders every drawing before training: [N, H, W, C] uint8.
+  """Renders all drawings before training: [N, H, W, C] uint8.
 
-  The pixels are those of `render` in the step, which are 8-bit too. One in a
-  million may be a tie that another compilation rounds to the other side.
+  The pixels are those of `render` in the step. One in a million may be a tie
+  that another compilation rounds to the other side.
 
   Args:
     strokes: N drawings.

@@ -16,7 +16,14 @@ class Segments(NamedTuple):
   along: Array  # [B, J, 2] float32, of length 1
   half: Array  # [B, J] float32, half the length
   stroke: Array  # [B, J] int32
-  speed: Array | None  # [B, J] float32 in [0, 1], if asked for
+  speed: Array | None  # [B, J] float32 in [0, 1], if the points have it
+
+
+class ToPixels(NamedTuple):
+  """The map from points of the box to pixels: scale * point + offset."""
+
+  scale: float
+  offset: Array  # [B, 2] float32
 
 
 class Span(NamedTuple):
@@ -44,12 +51,12 @@ def _take_points(
 ) -> tuple[Array, Array]:
   """Returns `count` points of each drawing from `first` on, and their places.
 
-  A drawing repeats its last point past its end. Indexing as in NumPy would
-  cast places beyond 2^31 to int32, and read others.
+  A drawing repeats its last point past its end.
   """
   j = first + jnp.arange(count)
   within = jnp.minimum(j, span.num_points[:, None] - 1).astype(jnp.uint32)
   place = span.first_point[:, None] + within  # [B, J]
+  # NumPy's indexing would cast places beyond 2^31 to int32.
   points = lax.gather(
     strokes.points,
     place[..., None],
@@ -71,9 +78,7 @@ def next_segments(
   count: int,
   stroke: Array,
   last: Array,
-  scale: float,
-  offset: Array,
-  with_speed: bool,
+  to_pixels: ToPixels,
 ) -> tuple[Segments, Array, Array]:
   """Returns the segments that end at the points from `first` on.
 
@@ -83,14 +88,13 @@ def next_segments(
     first: [] int32, the number of points drawn already.
     count: J; past its end a drawing repeats its last point.
     stroke: [B] int32, of the last point drawn; at the start, the first.
-    last: [B, 2] float32, that point in pixels.
-    scale: pixels per unit of the box.
-    offset: [B, 2] float32, in pixels.
-    with_speed: whether to return the pen's speed.
+    last: [B, 2] float32, the last point drawn, in pixels.
+    to_pixels: of the B drawings.
 
   Returns:
     The segments, and `stroke` and `last` after them.
   """
+  scale, offset = to_pixels
   values, place = _take_points(strokes, span, first, count)
   values = values.astype(jnp.float32)
   point = scale * values[..., :2] + offset[:, None]
@@ -107,15 +111,15 @@ def next_segments(
   start = jnp.where(lifted[..., None], point, previous)
   step = point - start
   length = jnp.sqrt((step**2).sum(-1))
-  # A dot has no direction; any will do. Nor has a point drawn twice that
-  # rounding moves: points are whole numbers.
+  # A dot has any direction, and so has a repeated point that rounding moves:
+  # points are whole numbers.
   least = scale / 2
   along = jnp.where(
     length[..., None] > least,
     step / jnp.maximum(length, least)[..., None],
     jnp.array([1.0, 0.0]),
   )
-  speed = values[..., 2] / 255 if with_speed else None
+  speed = values[..., 2] / 255 if values.shape[-1] > 2 else None
   middle = (start + point) / 2
   segments = Segments(middle, along, length / 2, strokes_here, speed)
   return segments, strokes_here[:, -1], point[:, -1]

@@ -1,5 +1,6 @@
-"""From the config's `data` to datasets, and to batches of images."""
+"""Loads the data that a config describes, and makes batches of images of it."""
 
+import inspect
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,67 +19,55 @@ from alcurr.data.render import Render, make_render, render_all
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
 _FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
-_CHOICE = ("classes", "max_per_class")
 _NOISY = ("train", "probe", "valid")
 
+# (config.data, cache_dir) -> Dataset
+Source = Callable[[Mapping[str, Any], pathlib.Path], Dataset]
 
-def _take(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
-  return {name: config[name] for name in names}
+
+def _call(
+  load: Callable[..., Any], config: Mapping[str, Any], *args: Any, **more: Any
+) -> Any:
+  """Calls a loader with the fields of `config` that its signature names."""
+  names = inspect.signature(load).parameters.keys() & {*config}
+  return load(*args, **{name: config[name] for name in names}, **more)
 
 
 def _synthetic(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  if not config["classes"].isdigit():
-    raise UserError(
-      "type",
-      "data.classes",
-      "expected the number of synthetic classes, at most 30, got "
-      f"{config['classes']!r}",
-    )
-  return synthetic.make_synthetic(
-    config["num_examples"],
-    num_classes=int(config["classes"]),
-    **_take(config, "seed", "scribble_fraction", "unfinished_fraction"),
-    **_take(config, "wrong_label_fraction"),
-  )
+  classes = config["classes"]
+  if not classes.isdigit():
+    text = f"expected a number of synthetic classes, got {classes!r}"
+    raise UserError("type", "data.classes", text)
+  make = synthetic.make_synthetic
+  return _call(make, config, num_classes=int(classes))
 
 
 def _files(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  choice = _take(config, *_CHOICE, "recognized_only", "on_error")
-  dataset, report = reader.load(config["dir"], **choice, cache_dir=cache_dir)
+  folder = config["dir"]
+  dataset, report = _call(reader.load, config, folder, cache_dir=cache_dir)
   if report["skipped"]:
     reasons = ", ".join(f"{n} {r}" for r, n in report["skipped"].items())
     logging.warning("Skipped drawings: %s.", reasons)
   return dataset
 
 
-def _prepared(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  choice = _take(config, *_CHOICE, "recognized_only")
-  return packed.load(config["dir"], **choice)
-
-
-def _npz(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  return arrays.load_npz(config["dir"])
-
-
-def _folder(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  choice = _take(config, *_CHOICE, "image_size", "on_error")
-  return image_folder.load(config["dir"], **choice)
+def _from_dir(load: Callable[..., Dataset]) -> Source:
+  return lambda config, cache_dir: _call(load, config, config["dir"])
 
 
 def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   # Imported here: it takes a second that the other sources do not need.
   from alcurr.data import tfds
 
-  choice = _take(config, *_CHOICE, "recognized_only", "image_size")
-  return tfds.load(config["dir"], **choice)
+  return _call(tfds.load, config, config["dir"])
 
 
-SOURCES = {
+SOURCES: Mapping[str, Source] = {
   "synthetic": _synthetic,
   "files": _files,
-  "prepared": _prepared,
-  "npz": _npz,
-  "folder": _folder,
+  "prepared": _from_dir(packed.load),
+  "npz": _from_dir(arrays.load_npz),
+  "folder": _from_dir(image_folder.load),
   "tfds": _tfds,
 }
 _KNOWN = {
@@ -93,29 +82,25 @@ def check(config: Mapping[str, Any]) -> None:
   """Checks `config.data` before anything is read.
 
   Raises:
-    UserError: an impossible setting.
+    UserError: a value out of range, or settings that do not fit each other.
   """
-  noisy = config["label_noise_in"].split(",")
-  dir_fits = (config["source"] == "synthetic") != bool(config["dir"])
-  for code, name, good, expected in (
-    *(
-      ("unknown", n, config[n] in k, " or ".join(k)) for n, k in _KNOWN.items()
-    ),
-    ("conflict", "dir", dir_fits, "a path, or data.source=synthetic"),
-    ("range", "max_per_class", config["max_per_class"] >= 0, ">= 0"),
-    ("range", "train_examples", config["train_examples"] >= 0, ">= 0"),
-    ("range", "label_noise", 0 <= config["label_noise"] < 1, "[0, 1)"),
-    ("unknown", "label_noise_in", {*noisy} <= {*_NOISY}, ", ".join(_NOISY)),
-    (
-      "conflict",
-      "label_noise_in",
-      "probe" not in noisy or config["probe_fraction"],
-      "data.probe_fraction > 0 for probe",
-    ),
-  ):
+
+  def require(good: bool, code: str, name: str, expected: str) -> None:
     if not good:
       text = f"expected {expected}, got {config[name]!r}"
       raise UserError(code, f"data.{name}", text)
+
+  for name, known in _KNOWN.items():
+    require(config[name] in known, "unknown", name, " or ".join(known))
+  dir_fits = (config["source"] == "synthetic") != bool(config["dir"])
+  require(dir_fits, "conflict", "dir", "a path, or data.source=synthetic")
+  for name in ("max_per_class", "train_examples"):
+    require(config[name] >= 0, "range", name, ">= 0")
+  require(0 <= config["label_noise"] < 1, "range", "label_noise", "[0, 1)")
+  noisy, name = {*config["label_noise_in"].split(",")}, "label_noise_in"
+  require(noisy <= {*_NOISY}, "unknown", name, ", ".join(_NOISY))
+  has_noisy = "probe" not in noisy or config["probe_fraction"]
+  require(has_noisy, "conflict", name, "data.probe_fraction > 0 for probe")
   with specs.errors_in("data"):
     get_render(config)
     check_fractions(*(config[name] for name in _FRACTIONS))
@@ -139,43 +124,33 @@ def get_channels(config: Mapping[str, Any]) -> tuple[str, ...]:
 def with_channels(
   source: Images | Strokes, channels: Sequence[str]
 ) -> Images | Strokes:
-  """Drops what is not needed to render the channels.
+  """Drops the speeds of drawings unless the channels need them.
 
   Raises:
-    UserError: the source cannot give them.
+    UserError: the source lacks a channel.
   """
   if isinstance(source, Images):
     if channels != ("ink",):
-      raise UserError(
-        "conflict",
-        "data.channels",
-        f"{','.join(channels)!r} needs drawings, but this data is images",
-      )
+      text = f"{','.join(channels)!r} needs drawings, got images"
+      raise UserError("conflict", "data.channels", text)
     return source
   if "speed" not in channels:
     return source._replace(points=source.points[:, :2])
   if source.points.shape[1] < 3:
-    raise UserError(
-      "conflict",
-      "data.channels",
-      "speed needs raw drawings; these have no times",
-    )
+    text = "speed needs raw drawings; these have no times"
+    raise UserError("conflict", "data.channels", text)
   return source
 
 
 def first_by_key(part: Dataset, count: int) -> Dataset:
-  """Returns `count` examples; a larger count adds to the same ones."""
+  """Returns the `count` examples of the smallest keys, in their order."""
   return take(part, np.sort(np.argsort(part.key)[:count]))
 
 
 def _first_to_train_on(part: Dataset, count: int) -> Dataset:
   if count > len(part.label):
-    raise UserError(
-      "range",
-      "data.train_examples",
-      f"expected at most the {len(part.label)} of the training split, got "
-      f"{count}",
-    )
+    text = f"expected at most {len(part.label)}, the split's, got {count}"
+    raise UserError("range", "data.train_examples", text)
   first = first_by_key(part, count)
   size = np.bincount(first.label, minlength=len(part.class_names))
   if size.min() == 0:
@@ -186,11 +161,11 @@ def _first_to_train_on(part: Dataset, count: int) -> Dataset:
 
 
 class LoadedData(NamedTuple):
-  """The datasets of a config, and the functions to gather from them."""
+  """The splits of a dataset, and the functions that read its examples."""
 
-  parts: dict[str, Dataset]  # by the name of their split
+  parts: dict[str, Dataset]  # by the name of the split
   gather: Callable[[Pool, Array], Batch]  # for pools of the parts
-  lookup: Lookup | None  # of the host's store, if data.pool is host
+  lookup: Lookup | None  # of the store on the host, if data.pool is host
 
 
 def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
@@ -203,9 +178,8 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
   precompute = config["render"] == "precompute"
   with specs.errors_in("data"):
     dataset = _read(config, cache_dir)
-    dataset = dataset._replace(
-      source=with_channels(dataset.source, get_channels(config))
-    )
+    source = with_channels(dataset.source, get_channels(config))
+    dataset = dataset._replace(source=source)
     lookup = fetch = None
     if config["pool"] == "host":
       lookup = make_lookup(_rendered(dataset, render, precompute).source)
@@ -213,14 +187,11 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
     parts = split(dataset, *(config[name] for name in _FRACTIONS))
+    fraction, seed = config["label_noise"], config["seed"]
     for name in config["label_noise_in"].split(","):
-      parts[name] = add_label_noise(
-        parts[name], config["label_noise"], config["seed"]
-      )
-  if config["train_examples"]:
-    parts["train"] = _first_to_train_on(
-      parts["train"], config["train_examples"]
-    )
+      parts[name] = add_label_noise(parts[name], fraction, seed)
+  if count := config["train_examples"]:
+    parts["train"] = _first_to_train_on(parts["train"], count)
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
   return LoadedData(parts, make_gather(render, fetch), lookup)
 
@@ -229,13 +200,12 @@ def _read(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   try:
     return SOURCES[config["source"]](config, cache_dir)
   except MemoryError as error:
-    raise UserError(
-      "memory", "data", f"more than memory holds ({error}); choose less of it"
-    ) from error
+    text = f"more than memory holds ({error}); choose less of it"
+    raise UserError("memory", "data", text) from error
   except UserError as error:
     if error.place not in config:
       raise
-    # A loader's argument is the config's field of that name.
+    # A loader's arguments have the names of the config's fields.
     raise UserError(error.code, f"data.{error.place}", error.text) from error
 
 

@@ -1,7 +1,7 @@
 """Packed strokes: ragged drawings in three flat arrays, on the host.
 
 See `alcurr.types.Strokes`. Drawings in the *simplified* layout of Quick, Draw!
-are stored unchanged; `simplification` brings raw ones into the same form.
+are stored unchanged; `simplification` brings raw drawings into that layout.
 """
 
 import itertools
@@ -15,7 +15,8 @@ from alcurr.types import Strokes
 
 LARGEST = 255.0
 _OUT_OF_RANGE = "a coordinate out of range (0 to 255, whole)"
-_BLOCK = 10**5  # drawings that are taken at once
+_PACK_BLOCK = 4096  # drawings that are packed at once
+_TAKE_BLOCK = 10**5  # drawings that are taken at once
 
 
 class Drawing(NamedTuple):
@@ -26,7 +27,7 @@ class Drawing(NamedTuple):
 
 
 class BadDrawingError(ValueError):
-  """A drawing that cannot be used; `reason` is one of a few, for counting."""
+  """A drawing that cannot be used; there are few `reason`s, to be counted."""
 
   def __init__(self, reason: str):
     super().__init__(reason)
@@ -34,14 +35,21 @@ class BadDrawingError(ValueError):
 
 
 def pack(drawings: Iterable[Drawing]) -> Strokes:
-  """Packs N drawings, with the pen's speed if all of them have it."""
-  drawings = list(drawings)
+  """Packs N drawings, with the pen's speed if all of them have it.
+
+  Memory: the result twice, and 4,096 drawings.
+  """
+  drawings = iter(drawings)
+  blocks = iter(lambda: [*itertools.islice(drawings, _PACK_BLOCK)], [])
+  return concatenate([_pack_block(block) for block in blocks])
+
+
+def _pack_block(drawings: Sequence[Drawing]) -> Strokes:
+  lengths = itertools.chain.from_iterable(d.lengths for d in drawings)
   return from_lengths(
     _join_points([drawing.points for drawing in drawings]),
-    np.fromiter(
-      itertools.chain.from_iterable(d.lengths for d in drawings), np.int64
-    ),
-    np.fromiter((len(d.lengths) for d in drawings), np.int64, len(drawings)),
+    np.fromiter(lengths, np.int64),
+    np.array([len(drawing.lengths) for drawing in drawings]),
   )
 
 
@@ -55,7 +63,7 @@ def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
 def from_lengths(
   points: np.ndarray, stroke_length: np.ndarray, drawing_length: np.ndarray
 ) -> Strokes:
-  """Builds packed strokes from the lengths of their parts.
+  """Builds packed strokes.
 
   Args:
     points: [P, 2] or [P, 3] uint8.
@@ -78,11 +86,8 @@ def check_count(name: str, count: int) -> None:
   """Raises UserError if there are more points or strokes than offsets reach."""
   limit = {"points": 2**32, "strokes": 2**31}[name]
   if count >= limit:
-    raise UserError(
-      "range",
-      name,
-      f"expected fewer than {limit:,}, as offsets have 32 bits, got {count:,}",
-    )
+    text = f"expected fewer than {limit:,}, in 32 bits, got {count:,}"
+    raise UserError("range", name, text)
 
 
 def _offsets(length: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
@@ -105,10 +110,11 @@ def unpack(strokes: Strokes, index: int) -> list[np.ndarray]:
 
 def concatenate(parts: Sequence[Strokes]) -> Strokes:
   """Joins drawings in order, with their speeds if all parts have them."""
+  none = np.zeros(0, np.int64)
   return from_lengths(
     _join_points([part.points for part in parts]),
-    np.concatenate([lengths(part.stroke_start) for part in parts]),
-    np.concatenate([lengths(part.drawing_start) for part in parts]),
+    np.concatenate([none, *(lengths(part.stroke_start) for part in parts)]),
+    np.concatenate([none, *(lengths(part.drawing_start) for part in parts)]),
   )
 
 
@@ -120,8 +126,8 @@ def take_strokes(strokes: Strokes, index: np.ndarray) -> Strokes:
   """
   index = np.asarray(index)
   parts = [
-    _take(strokes, index[start : start + _BLOCK])
-    for start in range(0, max(len(index), 1), _BLOCK)
+    _take(strokes, index[start : start + _TAKE_BLOCK])
+    for start in range(0, max(len(index), 1), _TAKE_BLOCK)
   ]
   return parts[0] if len(parts) == 1 else concatenate(parts)
 
@@ -145,7 +151,7 @@ def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
 
 
 def flatten(drawing: object) -> tuple[list, list[int]]:
-  """Returns all x, then all y of a decoded drawing, and the strokes' lengths.
+  """Returns all x and then all y of a decoded drawing, and stroke lengths.
 
   Raises:
     BadDrawingError: not a list of strokes [x, y, ...], each of equal lengths.
@@ -154,11 +160,8 @@ def flatten(drawing: object) -> tuple[list, list[int]]:
     raise BadDrawingError("no strokes")
   x, y, lengths = [], [], []
   for stroke in drawing:
-    if not (
-      isinstance(stroke, list)
-      and len(stroke) >= 2
-      and isinstance(stroke[0], list)
-      and isinstance(stroke[1], list)
+    if not isinstance(stroke, list) or (
+      [*map(type, stroke[:2])] != [list, list]
     ):
       raise BadDrawingError("a stroke is not lists of x and y")
     if len(stroke[0]) != len(stroke[1]):
@@ -173,7 +176,7 @@ def flatten(drawing: object) -> tuple[list, list[int]]:
 
 def to_floats(values: list) -> np.ndarray:
   """Converts coordinates or times to [n] float64, or raises BadDrawingError."""
-  # NumPy would take Python's true and "7" for numbers.
+  # NumPy would convert True and "7".
   if not {*map(type, values)} <= {int, float}:
     raise BadDrawingError("a coordinate is not a number")
   try:

@@ -1,8 +1,8 @@
 """Datasets of TensorFlow Datasets that were prepared on this disk.
 
-These are sets of images with one label each, and drawings as the builder
-`quickdraw_strokes` stores them. They are read without TensorFlow, and so must
-be array_record files. Nothing is downloaded.
+A set has images with one label each, or drawings of the builder
+`quickdraw_strokes`. It is read without TensorFlow, and so must be array_record
+files. Nothing is downloaded.
 """
 
 import contextlib
@@ -24,9 +24,10 @@ from alcurr.data.quickdraw import records, tfds_builder
 from alcurr.data.quickdraw.packed import choose
 
 _FORMAT = "array_record"
+_REMEDY = f"prepare it with tfds build --file_format={_FORMAT}"
 _SPLIT = "train"
 _BLOCK = 1024  # examples
-# Names that tfds.builder knows, without those of hubs, which it would download.
+# Names for tfds.builder, without those of hubs, which it would download.
 _NAME = re.compile(r"(\w+)(/[\w.+-]+)?(:\d+\.\d+\.\d+)?")
 # Features by which drawings are recognized; see `tfds_builder`.
 _DRAWING_FEATURES = {"strokes", "recognized", "key_id", "index"}
@@ -42,13 +43,13 @@ def load(
 ) -> Dataset:
   """Reads the split `train` of a set.
 
-  Memory: twice what is chosen, and a thousand examples.
+  Memory: the result twice, and a thousand examples.
 
   Args:
     where: the folder of a set's version; or a name, such as mnist or
       emnist/letters:3.1.0, of a set in the folder of TensorFlow Datasets.
     classes: see `alcurr.data.pool.choose_classes`.
-    max_per_class: the first ones of each class; 0 for all.
+    max_per_class: the first examples of each class; 0 for all.
     recognized_only: omits drawings with `recognized: false`.
     image_size: pixels of a side, for sets that do not fix the size.
 
@@ -63,20 +64,14 @@ def load(
   wanted = {known.index(name): place for place, name in enumerate(names)}
   examples = _examples(where, builder, label, wanted)
   if content == "strokes":
-    return choose(
-      _drawings(where, examples, names),
-      where,
-      classes=names,
-      max_per_class=max_per_class,
-      recognized_only=recognized_only,
-    )
+    drawings = _drawings(where, examples, names)
+    return choose(drawings, where, names, max_per_class, recognized_only)
   if recognized_only:
     raise UserError("conflict", "recognized_only", "images have no such flag")
   feature = builder.info.features[content]
   if feature.np_dtype != np.uint8:
-    raise UserError(
-      "unsupported", where, f"expected uint8 images, got {feature.np_dtype}"
-    )
+    text = f"expected uint8 images, got {feature.np_dtype}"
+    raise UserError("unsupported", where, text)
   images, labels = [], []
   count = [0] * len(names)
   for label, example in examples:
@@ -99,20 +94,13 @@ def _open(where: str) -> tfds.core.DatasetBuilder:
       builder = tfds.builder_from_directory(folder)
   else:
     builder = _by_name(where)
-  formats = {f.value for f in builder.info.available_file_formats()}
-  if _FORMAT not in formats:
-    raise UserError(
-      "unsupported",
-      where,
-      f"expected {_FORMAT} files, got {builder.info.file_format.value}; "
-      f"prepare it with tfds build --file_format={_FORMAT}",
-    )
-  if _SPLIT not in builder.info.splits:
-    raise UserError(
-      "missing",
-      where,
-      f"expected a split {_SPLIT}, got {', '.join(builder.info.splits)}",
-    )
+  info = builder.info
+  if _FORMAT not in {f.value for f in info.available_file_formats()}:
+    text = f"expected {_FORMAT} files, got {info.file_format.value}; {_REMEDY}"
+    raise UserError("unsupported", where, text)
+  if _SPLIT not in info.splits:
+    text = f"expected a split {_SPLIT}, got {', '.join(info.splits)}"
+    raise UserError("missing", where, text)
   return builder
 
 
@@ -125,12 +113,8 @@ def _by_name(name: str) -> tfds.core.DatasetBuilder:
     known = tfds.list_builders(with_community_datasets=False)
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise UserError(
-      "unknown",
-      "dir",
-      "expected a folder with a dataset_info.json, or the name of a set of "
-      f"TensorFlow Datasets such as mnist, got {name}{hint}",
-    ) from error
+    text = f"expected a set's folder, or a name such as mnist, got {name}{hint}"
+    raise UserError("unknown", "dir", text) from error
   except (ValueError, AssertionError) as error:  # the config or the version
     reason = str(error).splitlines()[0].rstrip(".: ")
     raise UserError("unknown", "dir", f"{name}: {reason}") from error
@@ -138,27 +122,22 @@ def _by_name(name: str) -> tfds.core.DatasetBuilder:
     command = f"tfds build {name} --file_format={_FORMAT}"
     if isinstance(builder, tfds_builder.QuickdrawStrokes):
       command = "python -m alcurr.data tfds"
-    raise UserError(
-      "missing",
-      "dir",
-      f"{name} is not prepared in {builder.data_dir}; run {command}, or name "
-      "the folder of the set",
-    )
+    text = f"no {name} in {builder.data_dir}; run {command}, or give its folder"
+    raise UserError("missing", "dir", text)
   return builder
 
 
 @contextlib.contextmanager
 def _reading(where: str) -> Iterator[None]:
-  """Turns what damaged records and files raise into a UserError."""
+  """Turns the errors of damaged files into a UserError."""
   try:
     yield
   except MemoryError:
     raise
-  # A feature's class is imported by the name that the file gives.
+  # A feature's class is imported by its name in the file.
   except (*cache.UNREADABLE, ImportError, json_format.ParseError) as error:
-    raise UserError(
-      "damaged", where, f"cannot be read ({error}); prepare it again"
-    ) from error
+    text = f"cannot be read ({error}); prepare it again"
+    raise UserError("damaged", where, text) from error
 
 
 def _fields(where: str, builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
@@ -176,11 +155,8 @@ def _fields(where: str, builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
   if first in contents and second in labels:
     return first, second
   if len(contents) != 1 or len(labels) != 1:
-    raise UserError(
-      "unsupported",
-      where,
-      f"expected images with one label each, got {', '.join(sorted(features))}",
-    )
+    text = f"expected images with one label, got {', '.join(sorted(features))}"
+    raise UserError("unsupported", where, text)
   return contents[0], labels[0]
 
 
@@ -190,13 +166,13 @@ def _examples(
   label: str,
   wanted: dict[int, int],
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-  """Yields the new label and the example, for labels that are `wanted`."""
+  """Yields new labels and examples; `wanted` maps old labels to new."""
   with _reading(where):
     source = builder.as_data_source(split=_SPLIT)
   for start in range(0, len(source), _BLOCK):
-    stop = min(start + _BLOCK, len(source))
+    rows = range(len(source))[start : start + _BLOCK]
     with _reading(where):
-      block = source.__getitems__(list(range(start, stop)))
+      block = source.__getitems__(list(rows))
     for example in block:
       if example[label] < 0:
         raise UserError("unsupported", where, "has examples without a label")
@@ -218,13 +194,13 @@ def _drawings(
 ) -> Dataset:
   """Builds a dataset in the order of the original files."""
   rows = sorted(examples, key=lambda row: (row[0], row[1]["index"]))
-  found = [_record(where, example) for _, example in rows]
+  drawings = [_record(where, example) for _, example in rows]
   return Dataset(
-    source=strokes.pack(record.drawing for record in found),
+    source=strokes.pack(record.drawing for record in drawings),
     label=np.array([label for label, _ in rows], np.int32),
-    key=np.fromiter(map(records.key_hash, found), np.uint64, len(found)),
+    key=np.fromiter(map(records.key_hash, drawings), np.uint64, len(drawings)),
     class_names=tuple(names),
-    flags={"recognized": np.array([r.recognized for r in found], bool)},
+    flags={"recognized": np.array([r.recognized for r in drawings], bool)},
   )
 
 
@@ -233,9 +209,8 @@ def _record(where: str, example: dict[str, Any]) -> records.Record:
   points = example["strokes"]
   end = np.flatnonzero(points[:, 2])
   if not len(end) or end[-1] != len(points) - 1:
-    raise UserError(
-      "unsupported", where, "the last point of a drawing ends no stroke"
-    )
+    text = "the last point of a drawing ends no stroke"
+    raise UserError("unsupported", where, text)
   lengths = np.diff(end, prepend=-1).tolist()
   key = example["key_id"].decode(errors="surrogatepass")
   return records.Record(

@@ -16,7 +16,7 @@ COLUMNS = (
 
 
 def rows(path: pathlib.Path) -> list[dict]:
-  """Returns the rows of a real ndjson file; some lines omit fields."""
+  """Reads a real ndjson file, with the fields that some lines omit."""
   with path.open() as file:
     found = [json.loads(line) for line in file]
   return [{"recognized": True, "word": path.stem, **row} for row in found]

@@ -97,7 +97,7 @@ def test_real_drawings_agree_with_aggdraw(
   "size", [28, 64, 128, pytest.param(256, marks=pytest.mark.slow)]
 )
 def test_order_and_speed_agree_with_aggdraw(quickdraw_dir, size):
-  """Raw drawings agree in each channel: 2 parts of 255, 7 percent of the ink.
+  """Raw drawings, in each channel: 2 parts of 255, 7 percent of the ink.
 
   Each segment is a stroke of the reference's, as bright as its pen was fast.
   """
@@ -293,8 +293,8 @@ def test_bad_arguments(arguments, name):
 @pytest.mark.parametrize(
   "pace",
   [
-    render._Pace(points=4, extent_points=8, pixels=3 * 24**2),
-    render._Pace(points=64, extent_points=256, pixels=0),
+    render._Chunks(points=4, extent_points=8, pixels=3 * 24**2),
+    render._Chunks(points=64, extent_points=256, pixels=0),
   ],
 )
 def test_the_pace_changes_no_pixel(quickdraw_dir, pace, decay, monkeypatch):
@@ -305,15 +305,15 @@ def test_the_pace_changes_no_pixel(quickdraw_dir, pace, decay, monkeypatch):
   packed = jax.tree.map(jnp.asarray, dataset.source)
   index = jnp.array([9, 3, 3, 15, 0, 12, 7])
   images = []
-  for one in (render._Pace(points=1, extent_points=1, pixels=0), pace):
-    monkeypatch.setattr(render, "_PACES", {jax.default_backend(): one})
+  for one in (render._Chunks(points=1, extent_points=1, pixels=0), pace):
+    monkeypatch.setattr(render, "_CHUNKS", {jax.default_backend(): one})
     draw = render.make_render(size=24, stroke_decay=decay)
     images.append(np.asarray(jax.jit(draw)(packed, index)))
   np.testing.assert_allclose(*images, atol=1e-6)
 
 
 def test_points_beyond_2_to_the_31_are_drawn():
-  """A store of that size takes the memory of the pages touched.
+  """Draws from a store of that size; only touched pages take memory.
 
   All of Quick, Draw! has more points, and indexing as in NumPy would cast
   their places to int32 and read others.

@@ -5,8 +5,8 @@ number of strokes u16; then for each stroke the number of points u16, its x and
 its y, a byte each.
 """
 
+import functools
 import struct
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -19,22 +19,21 @@ _HEAD = struct.Struct("<Q2sbIH")
 _COUNT = struct.Struct("<H")
 
 
-def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
-  """Yields drawings and their numbers, from 1.
+def read(file: BinaryIO) -> records.Rows:
+  """Yields numbers from 1, and parsers to be called at once.
 
-  Nothing marks a record's beginning, so reading ends at one cut short.
+  Nothing marks a record's beginning, so reading ends at a record cut short.
 
   Memory: 8 times the record's bytes, up to 4 MiB; a longer one is skipped
   stroke by stroke.
   """
-  number = 0
-  while head := file.read(_HEAD.size):
-    number += 1
-    yield number, records.attempt(_parse, head, file)
+  heads = iter(lambda: file.read(_HEAD.size), b"")
+  for number, head in enumerate(heads, start=1):
+    yield number, functools.partial(_parse, head, file)
 
 
 def _parse(head: bytes, file: BinaryIO) -> Record:
-  """Reads to the record's end, even if the record is bad."""
+  """Reads to the end of a record, even if it is bad."""
   if len(head) < _HEAD.size:
     raise BadDrawingError("a record cut short")
   key, country, recognized, _, strokes = _HEAD.unpack(head)

@@ -1,6 +1,6 @@
 """python -m alcurr.data download: Google's files, from its public bucket.
 
-It says the size and asks before it downloads. A broken download resumes, and
+Prints the size and asks before it downloads. A broken download resumes, and
 every file is checked against the bucket's checksum.
 """
 
@@ -17,13 +17,9 @@ from alcurr.core import lock, paths
 from alcurr.core.errors import MachineError, UserError
 from alcurr.data.quickdraw import http
 
-_ENDINGS = {
-  "simplified": "ndjson",
-  "raw": "ndjson",
-  "binary": "bin",
-  "numpy_bitmap": "npy",
-}
-_CONNECTIONS = 8  # that ask for sizes at once
+_ENDINGS = {"simplified": "ndjson", "raw": "ndjson"}
+_ENDINGS |= {"binary": "bin", "numpy_bitmap": "npy"}
+_CONNECTIONS = 8  # at once, to ask for sizes
 # Google's 345 names: packaged, or in a checkout.
 _HERE = pathlib.Path(__file__).parent
 _CATEGORIES = (
@@ -46,25 +42,18 @@ def run(args: argparse.Namespace) -> None:
   missing = total - sum(_present(args.out / name) for name in names)
   if missing > 0:
     _ask(args, len(names), total, missing)
+  quiet = not sys.stderr.isatty()
   with (
     lock.locked(args.out, "OUT"),
-    tqdm(
-      total=total,
-      unit="B",
-      unit_scale=True,
-      disable=not sys.stderr.isatty(),
-    ) as bar,
+    tqdm(total=total, unit="B", unit_scale=True, disable=quiet) as bar,
   ):
     for name, remote in remotes.items():
       bar.set_description(name)
-      http.fetch(remote, args.out / name, bar.update)
+      http.fetch(remote, args.out / name, bar)
   print(f"{args.out}: {len(names)} files")
   if unchecked := sum(remote.md5 is None for remote in remotes.values()):
-    print(
-      f"{unchecked} of them came without a checksum; only their length was "
-      "checked.",
-      file=sys.stderr,
-    )
+    text = f"{unchecked} came without a checksum; only their length was checked"
+    print(text, file=sys.stderr)
 
 
 def _class_names(args: argparse.Namespace) -> list[str]:
@@ -82,19 +71,15 @@ def _class_names(args: argparse.Namespace) -> list[str]:
     option, names = "--classes", []
   names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
   if not names:
-    raise UserError(
-      "missing",
-      option,
-      "expected names such as --classes=cat,dog, a file of names for "
-      "--categories, or --categories=all for Google's 345",
-    )
+    text = "expected --classes=cat,dog, --categories=FILE or --categories=all"
+    raise UserError("missing", option, text)
   for name in names:
     paths.check_plain(name, "a class")
   return names
 
 
 def _present(path: pathlib.Path) -> int:
-  """Returns the bytes that are here already."""
+  """Returns the number of bytes already downloaded."""
   for place in (path, path.with_name(f"{path.name}.partial")):
     if place.exists():
       return place.stat().st_size
@@ -102,12 +87,12 @@ def _present(path: pathlib.Path) -> int:
 
 
 def _ask(args: argparse.Namespace, count: int, size: int, missing: int) -> None:
-  """Prints the size, and returns if the user agrees."""
+  """Prints the size; raises UserError unless the user agrees."""
   folders = (args.out, *args.out.absolute().parents)
   free = shutil.disk_usage(next(f for f in folders if f.exists())).free
   print(
     f"{count} files of {size / 1e6:,.1f} MB, {missing / 1e6:,.1f} MB of them "
-    f"missing in {args.out}, where {free / 1e6:,.1f} MB are free."
+    f"missing in {args.out}, with {free / 1e6:,.1f} MB free."
   )
   if missing > free:
     raise MachineError("disk", args.out, "there is not enough room")

@@ -1,6 +1,6 @@
-"""Fetches one file from an HTTP server: resumed where it broke, and checked.
+"""Fetches a file from an HTTP server, resumes after a break, and checks it.
 
-It is the only module that connects to others, and only at the user's command
+It is the only module that opens connections, for the command
 `python -m alcurr.data download`.
 """
 
@@ -17,12 +17,15 @@ import urllib.request
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+from tqdm.auto import tqdm
+
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
 
 Result = TypeVar("Result")
+_wait = time.sleep
 
-_TRIES = 6  # in a row without progress
+_TRIES = 6  # attempts in a row without progress
 _TIMEOUT = 60  # seconds without a byte
 _CHUNK = 2**20
 _BUSY = (408, 429, 500, 502, 503, 504)  # status codes worth another try
@@ -37,7 +40,7 @@ class Remote(NamedTuple):
 
 
 class _BadContentError(Exception):
-  """The server sent something else than it described."""
+  """The server sent other content than it described."""
 
 
 def look(url: str) -> Remote:
@@ -59,49 +62,43 @@ def look(url: str) -> Remote:
   return _retry(ask, url, lambda: 0)
 
 
-def fetch(
-  remote: Remote, path: pathlib.Path, report: Callable[[int], None]
-) -> None:
+def fetch(remote: Remote, path: pathlib.Path, bar: tqdm) -> None:
   """Writes the complete and checked file, or a part to `<path>.partial`.
 
   Args:
     remote: from `look`.
     path: the file.
-    report: called with the bytes gained since the last call; negative where
-      some had to be discarded.
+    bar: updated by the bytes of the file on disk.
 
   Raises:
     UserError: another file is there, or the server no longer has it.
-    MachineError: the server cannot be reached, or sends something else.
+    MachineError: the server cannot be reached, or sends other content.
   """
   if path.exists():
     if not _matches(remote, path):
-      raise UserError("exists", path, f"it is not what {remote.url} is")
-    report(remote.size)
+      raise UserError("exists", path, f"it differs from {remote.url}")
+    bar.update(remote.size)
     return
   partial = path.with_name(f"{path.name}.partial")
-  reported = 0
+  start = bar.n
 
-  def tell() -> None:
-    nonlocal reported
-    size = _size(partial)
-    report(size - reported)
-    reported = size
+  def show() -> None:
+    bar.update(start + _size(partial) - bar.n)
 
   def resume() -> None:
     try:
-      _append(remote, partial, tell)
+      _append(remote, partial, show)
       if not _matches(remote, partial):
         raise _BadContentError("its checksum is not the server's")
     except _BadContentError:
       partial.unlink(missing_ok=True)
       raise
     finally:
-      tell()
+      show()
 
-  tell()
+  show()
   _retry(resume, remote.url, lambda: _size(partial))
-  files.rename(partial, path)
+  partial.replace(path)
 
 
 def _retry(
@@ -128,10 +125,6 @@ def _retry(
     _wait(2.0 ** (failed - 1))
 
 
-def _wait(seconds: float) -> None:
-  time.sleep(seconds)
-
-
 def _open(url: str, method: str = "GET", **headers: str):
   # Uncompressed, so that lengths and checksums are the file's.
   headers = {"Accept-Encoding": "identity", "User-Agent": "alcurr", **headers}
@@ -140,29 +133,28 @@ def _open(url: str, method: str = "GET", **headers: str):
 
 
 def _append(
-  remote: Remote, partial: pathlib.Path, tell: Callable[[], None]
+  remote: Remote, partial: pathlib.Path, show: Callable[[], None]
 ) -> None:
-  """Fetches what is missing."""
+  """Fetches the missing bytes."""
   start = _size(partial)
   if start and start >= remote.size:
-    return  # its checksum decides
+    return  # the checksum decides
   headers = {"Range": f"bytes={start}-"} if start else {}
   with _open(remote.url, **headers) as response:
     if response.status != 206:  # the server sends all of it again
       start = 0
-    elif response.headers.get("Content-Range") != (
-      f"bytes {start}-{remote.size - 1}/{remote.size}"
-    ):
-      raise _BadContentError("it has changed on the server")
-    with partial.open("r+b" if start else "wb") as file:
-      file.seek(start)
+    else:
+      span = f"bytes {start}-{remote.size - 1}/{remote.size}"
+      if response.headers.get("Content-Range") != span:
+        raise _BadContentError("it has changed on the server")
+    with partial.open("ab" if start else "wb") as file:
       while chunk := response.read1(_CHUNK):
         with files.naming(partial):
           file.write(chunk)
           file.flush()
-        tell()
+        show()
         if file.tell() > remote.size:
-          raise _BadContentError("it is longer than the server said")
+          raise _BadContentError("it is longer than announced")
       with files.naming(partial):
         os.fsync(file.fileno())
   if _size(partial) < remote.size:
@@ -172,11 +164,9 @@ def _append(
 def _matches(remote: Remote, path: pathlib.Path) -> bool:
   if _size(path) != remote.size or remote.md5 is None:
     return _size(path) == remote.size
+  md5 = hashlib.md5(usedforsecurity=False)
   with path.open("rb") as file:
-    digest = hashlib.file_digest(
-      file, lambda: hashlib.md5(usedforsecurity=False)
-    )
-  return digest.digest() == remote.md5
+    return hashlib.file_digest(file, lambda: md5).digest() == remote.md5
 
 
 def _size(path: pathlib.Path) -> int:
@@ -185,8 +175,8 @@ def _size(path: pathlib.Path) -> int:
 
 def _md5(headers: list[str]) -> bytes | None:
   """Parses `crc32c=...,md5=...`, in one header or in several."""
-  found = re.search(r"(?:^|[,\s])md5=([^,\s]*)", ",".join(headers))
+  match = re.search(r"(?:^|[,\s])md5=([^,\s]*)", ",".join(headers))
   try:
-    return base64.b64decode(found[1], validate=True) if found else None
+    return base64.b64decode(match[1], validate=True) if match else None
   except binascii.Error:
     return None

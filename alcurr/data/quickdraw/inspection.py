@@ -1,7 +1,7 @@
-"""python -m alcurr.data inspect: what a folder contains, before training.
+"""python -m alcurr.data inspect: counts and draws the drawings of a folder.
 
 Prints a row for each class: the drawings, the share that was recognized, and
-quantiles of their strokes and points. Draws some of each class on request.
+quantiles of their strokes and points.
 """
 
 import argparse
@@ -17,16 +17,16 @@ from PIL import Image, ImageDraw, ImageFont
 from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
+from alcurr.data.pool import take_source
 from alcurr.data.quickdraw import packed, reader
-from alcurr.data.quickdraw.class_files import add_counts, read_class
+from alcurr.data.quickdraw.class_files import ClassFile, add_counts, read_class
 from alcurr.data.render import make_render, render_all
 from alcurr.types import Images, Strokes
 
 _QUANTILES = (0.05, 0.5, 0.95)
 _FEW = 8  # drawings of a class that are shown
-# Of the picture: classes in a column, and pixels for a name and for a drawing
-# of 28 with its margin.
-_CLASSES, _NAME, _CELL = 40, 150, 30
+_CLASSES = 40  # in a column of the picture
+_NAME, _CELL = 150, 30  # pixels of a name, and of a drawing with its margin
 
 
 class Summary(NamedTuple):
@@ -35,7 +35,7 @@ class Summary(NamedTuple):
   key: np.ndarray  # [n] uint64
   strokes: np.ndarray  # [n] int, of each drawing, or [0]
   points: np.ndarray  # [n] int, of each drawing, or [0]
-  few: Strokes | Images  # those of the smallest keys, which are hashes
+  few: Strokes | Images  # the drawings of the smallest keys, which are hashes
   recognized: np.ndarray  # [n] bool, or [0]
   skipped: dict[str, int]  # by reason
 
@@ -57,16 +57,16 @@ def run(args: argparse.Namespace) -> None:
 def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
   """Returns the classes of a folder of files or of a prepared store, by name.
 
-  Memory: 25 bytes a drawing, and what `read_class` takes.
+  Memory: 25 bytes a drawing, and that of `read_class`.
 
   Raises:
     UserError: nothing to read, or a file without a good drawing.
   """
   if (folder / cache.MANIFEST).is_file():
     return dict(_summarize_store(folder))
-  found = reader.find(folder)
-  made = parallel.each_file(_summarize_file, list(found.values()), "reading")
-  return dict(zip(found, made, strict=True))
+  paths = reader.find(folder)
+  parts = parallel.each_file(_summarize_file, list(paths.values()), "reading")
+  return dict(zip(paths, parts, strict=True))
 
 
 def make_table(summaries: dict[str, Summary]) -> pd.DataFrame:
@@ -98,29 +98,21 @@ def _print_totals(folder: pathlib.Path, parts: list[Summary]) -> None:
     print(f"skipped: {count} {reason}")
 
 
-def _summarize(
-  source: Strokes | Images,
-  key: np.ndarray,
-  recognized: np.ndarray,
-  skipped: dict[str, int],
-) -> Summary:
-  few = np.argsort(key)[:_FEW]
-  none = np.zeros(0, np.uint32)
+def _summarize(part: ClassFile) -> Summary:
+  source, key = part.source, part.key
+  few = take_source(source, np.argsort(key)[:_FEW])
   if isinstance(source, Images):
-    shown = Images(source.image[few])
-    return Summary(key, none, none, shown, none.astype(bool), skipped)
+    none = np.zeros(0, np.uint32)
+    return Summary(key, none, none, few, none.astype(bool), part.skipped)
+  num_strokes = strokes.lengths(source.drawing_start)
+  num_points = strokes.lengths(source.stroke_start[source.drawing_start])
   return Summary(
-    key,
-    strokes.lengths(source.drawing_start),
-    strokes.lengths(source.stroke_start[source.drawing_start]),
-    strokes.take_strokes(source, few),
-    recognized,
-    skipped,
+    key, num_strokes, num_points, few, part.recognized, part.skipped
   )
 
 
 def _summarize_file(path: pathlib.Path) -> Summary:
-  return _summarize(*read_class(path, skip=True))
+  return _summarize(read_class(path, skip=True))
 
 
 def _summarize_store(folder: pathlib.Path) -> Iterator[tuple[str, Summary]]:
@@ -128,15 +120,11 @@ def _summarize_store(folder: pathlib.Path) -> Iterator[tuple[str, Summary]]:
   recognized = dataset.flags.get("recognized", dataset.key)
   start = 0
   for name, count in manifest["classes"].items():
-    rows = slice(start, start + count)
-    source = dataset.source
-    if isinstance(source, Images):
-      source = Images(source.image[rows])
-    else:
-      drawings = source.drawing_start[start : start + count + 1]
-      source = source._replace(drawing_start=drawings)
+    rows = np.arange(start, start + count)
+    source = take_source(dataset.source, rows)
     skipped = manifest["skipped_in"].get(name, {})
-    yield name, _summarize(source, dataset.key[rows], recognized[rows], skipped)
+    part = ClassFile(source, dataset.key[rows], recognized[rows], skipped)
+    yield name, _summarize(part)
     start += count
 
 

@@ -8,7 +8,7 @@ Kaggle used 340 of Google's 345 classes; they are read from the user's folder.
 """
 
 import csv
-import json
+import functools
 import pathlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -22,15 +22,13 @@ from alcurr.data.quickdraw.records import Record
 from alcurr.data.strokes import BadDrawingError
 from alcurr.types import Strokes
 
-# Raw drawings are longer than the csv module's own limit, which holds for the
-# whole process and is only ever raised.
+# Raw drawings are longer than the default limit of the process.
 csv.field_size_limit(max(csv.field_size_limit(), records.LONGEST))
 _RECOGNIZED = {"true": True, "false": False, "": True}
-_BLOCK = 4096  # drawings that are packed at once
 
 
-def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
-  """Yields line numbers and drawings of a training file.
+def read(file: BinaryIO) -> records.Rows:
+  """Yields line numbers and parsers of drawings of a training file.
 
   Memory: 64 times the line's bytes, which are at most 4 MiB.
 
@@ -39,46 +37,43 @@ def read(file: BinaryIO) -> Iterator[tuple[int, Record | BadDrawingError]]:
   """
   rows, columns = _open(file, ("drawing", "word"))
   for number, line in rows:
-    yield number, records.attempt(_parse, line, columns)
+    yield number, functools.partial(_parse, line, columns)
 
 
 def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
   """Reads test_simplified.csv or test_raw.csv in its own order.
 
-  Memory: 2 bytes a point, 4 a stroke and 12 a drawing, three times, and what
-  `read` takes.
+  Memory: 2 bytes a point, 4 a stroke and 12 a drawing, three times, and that of
+  `read`.
 
   Returns:
-    The n drawings, and the `key_id` of each as submissions name it: [n]
-    uint64. It is not the hash in `Dataset.key`.
+    The n drawings, and their `key_id` for a submission: [n] uint64. It is not
+    the hash in `Dataset.key`.
 
   Raises:
-    UserError: no such file, another format, or a bad row; a submission needs
-      every row.
+    UserError: no such file, another format, or a bad row.
   """
-  path = pathlib.Path(path)
-  blocks, keys, pending = [], [], []
+  path, keys = pathlib.Path(path), []
+
+  def drawings(file: BinaryIO) -> Iterator[strokes.Drawing]:
+    rows, columns = _open(file, ("key_id", "drawing"))
+    for number, line in rows:
+      try:
+        record = _parse(line, columns)
+        keys.append(_integer(record.key_id))
+      except BadDrawingError as error:
+        raise UserError("data", f"{path}:{number}", str(error)) from error
+      yield record.drawing
+
   try:
     with path.open("rb") as file:
-      rows, columns = _open(file, ("key_id", "drawing"))
-      for number, line in rows:
-        try:
-          record = _parse(line, columns)
-          keys.append(_integer(record.key_id))
-        except BadDrawingError as error:
-          raise UserError("data", f"{path}:{number}", str(error)) from error
-        pending.append(record.drawing)
-        if len(pending) == _BLOCK:
-          blocks.append(strokes.pack(pending))
-          pending = []
+      source = strokes.pack(drawings(file))
   except OSError as error:
-    raise UserError(
-      "missing", path, f"cannot be read: {error.strerror}"
-    ) from error
+    text = f"cannot be read: {error.strerror}"
+    raise UserError("missing", path, text) from error
   if not keys:
     raise UserError("data", path, "it holds no drawing")
-  blocks.append(strokes.pack(pending))
-  return strokes.concatenate(blocks), np.array(keys, np.uint64)
+  return source, np.array(keys, np.uint64)
 
 
 def _open(
@@ -93,17 +88,14 @@ def _open(
   except BadDrawingError:
     columns = []
   if not {*needed} <= {*columns} or len({*columns}) < len(columns):
-    raise UserError(
-      "data",
-      file.name,
-      f"expected the columns {' and '.join(needed)} in its first line, each "
-      f"once, got {', '.join(columns)[:200] or 'none'}",
-    )
+    got = ", ".join(columns)[:200] or "none"
+    text = f"expected columns {' and '.join(needed)}, each once, got {got}"
+    raise UserError("data", file.name, text)
   return (pair for pair in lines if pair[1].strip()), columns
 
 
 def _fields(line: bytes) -> list[str]:
-  """Splits a line, which is one row whatever its quotes say."""
+  """Splits a line, which is a row for any quotes."""
   try:
     return next(csv.reader([line.decode().rstrip("\r\n")], strict=True), [])
   except (UnicodeDecodeError, csv.Error) as error:
@@ -116,21 +108,17 @@ def _parse(line: bytes, columns: list[str]) -> Record:
   if len(fields) != len(columns):
     raise BadDrawingError("not as many fields as columns")
   row = dict(zip(columns, fields, strict=True))
-  try:
-    decoded = json.loads(row["drawing"])
-  except (ValueError, RecursionError) as error:
-    raise BadDrawingError("broken JSON") from error
+  decoded = records.parse_json(row["drawing"])
   recognized = _RECOGNIZED.get(row.get("recognized", "").lower())
   if recognized is None:
     raise BadDrawingError("recognized is neither True nor False")
   drawing = records.parse_drawing(decoded)
-  return Record(
-    drawing, row.get("key_id") or None, recognized, row.get("countrycode", "")
-  )
+  country = row.get("countrycode", "")
+  return Record(drawing, row.get("key_id") or None, recognized, country)
 
 
 def _integer(key_id: str | None) -> int:
-  """Parses a key of Kaggle's: digits, in 64 bits."""
+  """Parses a key of Kaggle's: digits, at most 64 bits."""
   if key_id is None or not (key_id.isascii() and key_id.isdecimal()):
     raise BadDrawingError("key_id is not a whole number")
   if len(key_id) > 20 or (key := int(key_id)) >= 2**64:

@@ -1,7 +1,7 @@
 """Datasets of drawings as entries of `alcurr.data.cache`.
 
-The reader's cache and the stores of `python -m alcurr.data prepare` have a file
-for each array of `to_arrays`, and a manifest.
+The reader's cache and the stores of `python -m alcurr.data prepare` have a
+manifest, and a file for each array of `to_arrays`.
 """
 
 import pathlib
@@ -33,13 +33,12 @@ def to_dataset(
 ) -> Dataset:
   """Inverts `to_arrays`; `kind` of source is "Strokes" or "Images"."""
   source = _KINDS[kind]
-  flags = ("recognized",)
   return Dataset(
     source=source(**{field: arrays[field] for field in source._fields}),
     label=arrays["label"],
     key=arrays["key"],
     class_names=class_names,
-    flags={name: arrays[name] for name in flags if name in arrays},
+    flags={k: arrays[k] for k in ("recognized",) if k in arrays},
   )
 
 
@@ -52,27 +51,23 @@ def open_store(
 
   Returns:
     The dataset, and the manifest: "classes" (drawings by class), "files",
-    "skipped" (by reason), "skipped_in" (the same by class), "versions".
+    "skipped" (by reason), "skipped_in" (by class and reason), "versions".
 
   Raises:
     UserError: no store, or a damaged one.
   """
   directory = pathlib.Path(directory)
   if not (directory / cache.MANIFEST).is_file():
-    raise UserError(
-      "missing",
-      directory,
-      "no prepared data; make it with python -m alcurr.data prepare",
-    )
+    text = "no prepared data; make it with python -m alcurr.data prepare"
+    raise UserError("missing", directory, text)
   try:
     mapped, manifest = cache.read_checked(directory, mmap_mode="r")
     arrays = {name: np.asarray(array) for name, array in mapped.items()}
     names = tuple(manifest["classes"])
     return to_dataset(arrays, manifest["kind"], names), manifest
   except cache.UNREADABLE as error:
-    raise UserError(
-      "damaged", directory, f"{error}; delete it and prepare it again"
-    ) from error
+    text = f"{error}; delete it and prepare it again"
+    raise UserError("damaged", directory, text) from error
 
 
 def load(
@@ -84,51 +79,38 @@ def load(
 ) -> Dataset:
   """Loads a prepared store, or a part of it.
 
-  Memory: 8 bytes a drawing, and a part's own drawings; the whole is mapped.
-  The arguments are those of `choose`.
+  The arguments and errors are those of `reader.load` and `open_store`.
 
-  Raises:
-    UserError: no good store, or an unknown or empty class.
+  Memory: 8 bytes a drawing, and the drawings of a part; the whole is mapped.
   """
-  return choose(
-    open_store(directory)[0],
-    directory,
-    classes=classes,
-    max_per_class=max_per_class,
-    recognized_only=recognized_only,
-  )
+  dataset, _ = open_store(directory)
+  return choose(dataset, directory, classes, max_per_class, recognized_only)
 
 
 def choose(
   dataset: Dataset,
   where: str | pathlib.Path,
-  *,
   classes: str | int | Sequence[str],
   max_per_class: int,
   recognized_only: bool,
 ) -> Dataset:
-  """Returns a part of a dataset with sorted labels, or the dataset itself.
+  """Returns a part of a dataset of ascending labels, or the dataset itself.
 
-  Args:
-    dataset: the whole.
-    where: its origin, for messages.
-    classes: see `alcurr.data.pool.choose_classes`.
-    max_per_class: the first ones of each class; 0 for all.
-    recognized_only: omits drawings with `recognized: false`.
+  Errors name its origin, `where`. The other arguments are those of
+  `reader.load`.
 
   Raises:
-    UserError: an unknown or empty class, or bitmaps, which have no
-      `recognized`.
+    UserError: an unknown or empty class, or recognized_only for bitmaps.
   """
   known = dataset.class_names
   names = choose_classes(known, classes)
   if recognized_only and "recognized" not in dataset.flags:
     raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
-  # Each class is a range.
+  number = [known.index(name) for name in names]
   start = np.searchsorted(dataset.label, np.arange(len(known) + 1))
   parts = []
-  for name in names:
-    first, last = start[known.index(name) :][:2]
+  for name, label in zip(names, number, strict=True):
+    first, last = start[label : label + 2]
     index = np.arange(first, last)
     if recognized_only:
       index = index[dataset.flags["recognized"][first:last]]
@@ -140,6 +122,6 @@ def choose(
   if len(chosen) == len(dataset.label):
     return dataset
   renumber = np.zeros(len(known), np.int32)
-  renumber[[known.index(name) for name in names]] = np.arange(len(names))
+  renumber[number] = np.arange(len(names))
   part = take(dataset, chosen)
   return part._replace(label=renumber[part.label], class_names=tuple(names))

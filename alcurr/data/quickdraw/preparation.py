@@ -1,17 +1,17 @@
 """python -m alcurr.data prepare: packs a folder of files into mapped arrays.
 
 Each file becomes a part, on any core, and the parts are then joined. A process
-holds one class, whatever their number. A killed process resumes with the parts
-that are complete.
+holds the drawings of one class. A killed process keeps its complete parts.
 """
 
 import argparse
+import contextlib
 import functools
-import importlib.metadata
 import pathlib
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,8 @@ from alcurr.types import Strokes
 
 _VERSION = 4  # of the content of parts and stores
 _PARTS = "parts"
-_ROWS = 2**18  # that are copied at once
-# Arrays of offsets, and what they count.
+_ROWS = 2**18  # rows that are copied at once
+# Arrays of offsets, and their units.
 _OFFSETS = {"stroke_start": "points", "drawing_start": "strokes"}
 
 
@@ -36,10 +36,8 @@ def run(args: argparse.Namespace) -> None:
   manifest = prepare(args.source, args.out, args.on_error)
   for reason, count in manifest["skipped"].items():
     print(f"skipped: {count} {reason}", file=sys.stderr)
-  print(
-    f"{args.out}: {manifest['drawings']} drawings of "
-    f"{len(manifest['classes'])} classes"
-  )
+  num_classes = len(manifest["classes"])
+  print(f"{args.out}: {manifest['drawings']} drawings of {num_classes} classes")
 
 
 def prepare(
@@ -47,10 +45,10 @@ def prepare(
 ) -> dict[str, Any]:
   """Makes a store that `packed.load` maps.
 
-  Parts that a killed call has finished are not made again, and the store is
-  the same to the byte. A store that exists already is not touched.
+  A killed call resumes from its complete parts and makes the same bytes. An
+  existing store is not touched.
 
-  Memory: in each process, what `read_class` takes. Disk: the store twice.
+  Memory: as `read_class`, in each process. Disk: the store twice.
 
   Args:
     source: a directory as `reader.load` reads it.
@@ -61,8 +59,8 @@ def prepare(
     The manifest; see `packed.open_store`.
 
   Raises:
-    UserError: nothing to read, a bad drawing or file, a folder of other things.
-    OSError: the disk is full or broken; finished parts are kept.
+    UserError: nothing to read, a bad drawing or file, or `out` holds others.
+    OSError: the disk is full or broken; complete parts stay.
   """
   sources = reader.find(source)
   check_class_names(list(sources))
@@ -89,23 +87,20 @@ def prepare(
 def _read_existing(
   out: pathlib.Path, request: dict[str, Any], sources: dict[str, pathlib.Path]
 ) -> dict[str, Any] | None:
-  """Returns the manifest of this very store, or None if there is no store."""
+  """Returns the manifest of the requested store, or None without a store."""
   if not (out / cache.MANIFEST).exists():
     # A killed call may have written arrays too, but then there are parts.
-    found = {path.name for path in out.iterdir()} - {lock.NAME}
-    if found and _PARTS not in found:
+    names = {path.name for path in out.iterdir()} - {lock.NAME}
+    if names and _PARTS not in names:
       raise UserError("exists", "OUT", f"{out} holds other files")
     return None
-  try:
+  with contextlib.suppress(*cache.UNREADABLE):
     manifest = cache.read_manifest(out)
     same = manifest["request"] == request
     if same and cache.unchanged(sources, manifest["files"]):
       return manifest
-  except cache.UNREADABLE:
-    pass
-  raise UserError(
-    "exists", "OUT", f"{out} holds prepared data of other files or options"
-  )
+  text = f"{out} holds prepared data of other files or options"
+  raise UserError("exists", "OUT", text)
 
 
 def _make_part(
@@ -113,9 +108,8 @@ def _make_part(
 ) -> pathlib.Path:
   """Returns the cache entry of a file, made again only if necessary."""
   entry = folder / cache.digest({**request, "file": path.name})
-  found = cache.read_arrays(entry, mmap_mode="r")
-  if not (found and cache.unchanged({"": path}, {"": found[1]["file"]})):
-    # Before reading: a file that changes meanwhile must not pass for read.
+  cached = cache.read_arrays(entry, mmap_mode="r")
+  if not (cached and cache.unchanged({"": path}, {"": cached[1]["file"]})):
     fingerprint = cache.fingerprint({"": path})[""]
     part = read_class(path, skip=request["on_error"] == "skip")
     arrays = {**part.source._asdict(), "key": part.key}
@@ -138,9 +132,8 @@ def _join(
     for name in manifests[next(iter(parts))]["checksums"]
   }
   labels = (np.full(n, label, np.int32) for label, n in enumerate(count))
-  checksums["label"] = cache.write_stream(
-    out / "label.npy", np.int32, (sum(count),), labels
-  )
+  path, shape = out / "label.npy", (sum(count),)
+  checksums["label"] = cache.write_stream(path, np.int32, shape, labels)
   skipped = {n: m["skipped"] for n, m in manifests.items() if m["skipped"]}
   manifest = {
     "request": request,
@@ -150,9 +143,7 @@ def _join(
     "skipped": add_counts(skipped.values()),
     "skipped_in": skipped,
     "files": {name: manifests[name]["file"] for name in parts},
-    "versions": {
-      name: importlib.metadata.version(name) for name in ("alcurr", "numpy")
-    },
+    "versions": {n: metadata.version(n) for n in ("alcurr", "numpy")},
   }
   cache.write_manifest(out, manifest, checksums)
   return cache.read_manifest(out)
@@ -167,11 +158,11 @@ def _join_array(
   out: pathlib.Path, name: str, entries: list[pathlib.Path]
 ) -> int:
   """Writes one array of the store and returns its checksum."""
-  # One at a time: thousands of mapped files would exceed the system's limit.
+  # Not all open at once: the system limits the number of mapped files.
   rows = sum(len(_load(entry, name)) for entry in entries)
   first = _load(entries[0], name)
   shape, chunks = first.shape[1:], _chunks(entries, name)
-  if name == "points":  # the pen's speed stays if all parts have it
+  if name == "points":  # with the pen's speed if all parts have it
     shape = min(_load(entry, name).shape[1:] for entry in entries)
     chunks = (chunk[:, : shape[0]] for chunk in chunks)
   elif name in _OFFSETS:

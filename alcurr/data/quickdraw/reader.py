@@ -1,25 +1,24 @@
-"""A directory of Quick, Draw! files, as Google and Kaggle published them.
+"""Reads a folder of Quick, Draw! files, as Google and Kaggle published them.
 
-<class>.ndjson, simplified or raw (recognized drawing by drawing), <class>.bin,
-Kaggle's <class>.csv, or 28x28 bitmaps <class>.npy. Names of Google's bucket
-such as full_binary_<class>.bin are understood too. Files are read once, in
-parallel, then from the cache.
+They are <class>.ndjson, simplified or raw, <class>.bin, Kaggle's <class>.csv,
+or 28x28 bitmaps <class>.npy. Names of Google's bucket such as
+full_binary_<class>.bin are understood too. Files are read once, in parallel,
+then from the cache.
 """
 
 import functools
 import pathlib
 import re
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from alcurr.core.errors import UserError
-from alcurr.data import cache, parallel, strokes
-from alcurr.data.pool import Dataset, choose_classes
+from alcurr.data import cache, parallel
+from alcurr.data.pool import Dataset, choose_classes, join_sources
 from alcurr.data.quickdraw import class_files, packed
-from alcurr.types import Images, Strokes
+from alcurr.types import Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _VERSION = 5  # of the cache's content; another one is not read
@@ -36,35 +35,30 @@ def load(
 ) -> tuple[Dataset, dict[str, Any]]:
   """Reads a directory, or its packed form from the cache.
 
-  The order is by class name, then as in the file, whatever the parallelism.
-  Large directories are read by several processes, so scripts need the usual
-  `if __name__ == "__main__":`.
+  The order is by class name, then as in the file. Large directories are read
+  by several processes, so scripts need `if __name__ == "__main__":`.
 
   Args:
     directory: files of one format, each named by its class.
     classes: see `alcurr.data.pool.choose_classes`.
-    max_per_class: the first ones of each class; 0 for all.
-    recognized_only: omits drawings with `recognized: false`; not for bitmaps,
-      which do not say.
+    max_per_class: the first drawings of each class; 0 for all.
+    recognized_only: omits drawings with `recognized: false`; not for bitmaps.
     on_error: "raise" at the first bad drawing, or "skip" and count them.
     cache_dir: where packed data is saved; None saves nothing.
 
   Returns:
     The dataset, and a report: "classes" (drawings by class), "skipped"
-    (by reason), "seconds", "cached" (whether it was).
+    (by reason), "cached" (whether the data came from the cache).
 
   Raises:
     UserError: nothing to read, an unknown class, a bad drawing or file.
   """
   if on_error not in ("raise", "skip"):
-    raise UserError(
-      "unknown", "on_error", f"expected raise or skip, got {on_error!r}"
-    )
+    text = f"expected raise or skip, got {on_error!r}"
+    raise UserError("unknown", "on_error", text)
   if max_per_class < 0:
-    raise UserError(
-      "range", "max_per_class", f"expected >= 0, got {max_per_class}"
-    )
-  started = time.perf_counter()
+    text = f"expected >= 0, got {max_per_class}"
+    raise UserError("range", "max_per_class", text)
   directory = pathlib.Path(directory)
   files = find(directory)
   names = choose_classes(list(files), classes)
@@ -92,7 +86,6 @@ def load(
       recognized_only=recognized_only,
       skip=on_error == "skip",
     )
-    # Before reading: a file that changes meanwhile must not pass for read.
     fingerprint = cache.fingerprint(files) if entry else {}
     parts = parallel.each_file(read, list(files.values()), "reading")
     dataset = _join(names, parts)
@@ -110,7 +103,6 @@ def load(
   return dataset, {
     "classes": dict(zip(names, count, strict=True)),
     "skipped": skipped,
-    "seconds": time.perf_counter() - started,
     "cached": bool(cached),
   }
 
@@ -125,49 +117,37 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   try:
     paths = [path for path in directory.iterdir() if path.is_file()]
   except OSError as error:  # missing, a file, no access, a name too long
-    raise UserError(
-      "missing", directory, f"cannot be listed: {error.strerror}"
-    ) from error
+    text = f"cannot be listed: {error.strerror}"
+    raise UserError("missing", directory, text) from error
   if (directory / cache.MANIFEST) in paths:
-    raise UserError(
-      "conflict",
-      directory,
-      "holds prepared data; read it with data.source=prepared",
-    )
+    text = "holds prepared data; read it with data.source=prepared"
+    raise UserError("conflict", directory, text)
   endings = (*class_files.FORMATS, ".npy")
   paths = sorted(path for path in paths if path.suffix in endings)
   formats = sorted({path.suffix for path in paths})
   if not formats:
-    raise UserError(
-      "missing", directory, f"expected <class>{' or '.join(endings)} files"
-    )
+    text = f"expected <class>{' or '.join(endings)} files"
+    raise UserError("missing", directory, text)
   if len(formats) > 1:
-    raise UserError(
-      "conflict", directory, f"expected one format, got {', '.join(formats)}"
-    )
+    text = f"expected one format, got {', '.join(formats)}"
+    raise UserError("conflict", directory, text)
   files: dict[str, pathlib.Path] = {}
   for path in paths:
     name = _PREFIX.sub("", path.stem)
     if name in files:
-      raise UserError(
-        "conflict",
-        directory,
-        f"expected one file a class, got {files[name].name} and {path.name}",
-      )
+      text = f"expected a file a class, got {files[name].name} and {path.name}"
+      raise UserError("conflict", directory, text)
     files[name] = path
   return dict(sorted(files.items()))
 
 
 def _join(names: list[str], parts: list[class_files.ClassFile]) -> Dataset:
-  sources, flags = [part.source for part in parts], {}
-  if isinstance(sources[0], Strokes):
-    source = strokes.concatenate(sources)
+  flags = {}
+  if isinstance(parts[0].source, Strokes):
     flags["recognized"] = np.concatenate([part.recognized for part in parts])
-  else:
-    source = Images(np.concatenate([part.image for part in sources]))
   count = [len(part.key) for part in parts]
   return Dataset(
-    source=source,
+    source=join_sources([part.source for part in parts]),
     label=np.repeat(np.arange(len(parts), dtype=np.int32), count),
     key=np.concatenate([part.key for part in parts]),
     class_names=tuple(names),
@@ -179,11 +159,8 @@ def _read_cache(
   entry: pathlib.Path, files: dict[str, pathlib.Path]
 ) -> tuple[Dataset, dict[str, int]] | None:
   """Returns the saved dataset, if the files are still the same."""
-  found = cache.read_arrays(entry)
-  if found is None:
+  arrays, manifest = cache.read_arrays(entry) or ({}, {})
+  if not arrays or not cache.unchanged(files, manifest["files"]):
     return None
-  parts, manifest = found
-  if not cache.unchanged(files, manifest["files"]):
-    return None
-  dataset = packed.to_dataset(parts, manifest["kind"], tuple(files))
+  dataset = packed.to_dataset(arrays, manifest["kind"], tuple(files))
   return dataset, manifest["skipped"]

@@ -33,7 +33,7 @@ def _around(x: float, y: float, r: float, n: int, first: float = -0.25):
 
 
 def _polygon(x: float, y: float, r: float, n: int, skip: int = 1):
-  """A closed polygon, or a star that joins every `skip`-th corner."""
+  """Draws a closed polygon, or a star that joins corners `skip` apart."""
   corner = _around(x, y, r, n)
   return _line(*corner[(np.arange(n + 1) * skip) % n])
 

@@ -1,19 +1,20 @@
-"""One drawing of a file, in whichever format."""
+"""A drawing of a file, in any format."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from alcurr.data import strokes
 from alcurr.data.quickdraw import simplification
 
-# Most bytes of a record. The longest of the real raw drawings in the tests has
-# 24 thousand; a million points take more than this.
+# Most bytes of a record. The real raw drawings in the tests have up to 24
+# thousand; a million points take more than this.
 LONGEST = 2**22
 
 
 class Record(NamedTuple):
-  """A drawing, and what its file says about it."""
+  """A drawing, and the other fields of its file."""
 
   drawing: strokes.Drawing
   key_id: str | None
@@ -21,18 +22,12 @@ class Record(NamedTuple):
   country: str  # its code; "" if the file does not say
 
 
-def attempt(
-  parse: Callable[..., Record], *row: Any
-) -> Record | strokes.BadDrawingError:
-  """Returns what is parsed, or the error: later rows are still read."""
-  try:
-    return parse(*row)
-  except strokes.BadDrawingError as error:
-    return error
+# A drawing's number in its file, and its parser, which raises BadDrawingError.
+Rows = Iterator[tuple[int, Callable[[], Record]]]
 
 
 def lines(file: BinaryIO) -> Iterator[bytes]:
-  """Yields the lines of a file, each cut after LONGEST + 1 bytes."""
+  """Yields the lines of a file, cut after LONGEST + 1 bytes."""
   while line := file.readline(LONGEST + 1):
     yield line
     while len(line) > LONGEST and not line.endswith(b"\n"):
@@ -43,6 +38,14 @@ def check_length(line: bytes) -> None:
   """Raises BadDrawingError for a line that `lines` has cut."""
   if len(line) > LONGEST:
     raise strokes.BadDrawingError(f"a line of more than {LONGEST} bytes")
+
+
+def parse_json(text: str | bytes) -> Any:
+  """Decodes JSON, or raises BadDrawingError."""
+  try:
+    return json.loads(text)
+  except (ValueError, RecursionError) as error:
+    raise strokes.BadDrawingError("broken JSON") from error
 
 
 def parse_drawing(drawing: object) -> strokes.Drawing:

@@ -11,8 +11,8 @@ import numpy as np
 from alcurr.data import strokes
 
 _RDP_EPSILON = 2.0  # pixels of the 256 x 256 box
-# Longest way of the pen in a raw stroke, in pixels; it is resampled with a
-# point for each. The real ones in the tests are at most 1,700 long.
+# Longest raw stroke in pixels; resampling makes a point of each. The real
+# strokes in the tests are at most 1,700 long.
 _LONGEST_WAY = 10**5
 
 
@@ -27,21 +27,20 @@ def is_raw(drawing: object) -> bool:
 def simplify(drawing: object) -> strokes.Drawing:
   """Simplifies a decoded `drawing` of the raw layout.
 
-  It is aligned to the top-left corner and scaled to a largest coordinate of
+  The result is aligned to the top-left corner, with a largest coordinate of
   255. Each stroke is resampled with 1 pixel spacing and simplified by Ramer,
   Douglas and Peucker with epsilon 2.
 
-  A third column holds what Google drops: the pen's speed v on the way to each
-  point, as 255 v / (v + v'), where v' is that of the whole drawing. The first
-  point of a stroke has its second's; a dot has 0.
+  The third column is the pen's speed v on the way to each point, as
+  255 v / (v + v') with the speed v' of the whole drawing, which Google drops.
+  The first point of a stroke has the value of the second; a dot has 0.
 
   Args:
     drawing: a list of strokes [[x...], [y...], [t...]] in screen pixels and
       milliseconds.
 
   Raises:
-    BadDrawingError: another layout, or a stroke of over 100,000 pixels, which
-      would take more memory than its few points.
+    BadDrawingError: another layout, or a stroke of over 100,000 pixels.
   """
   values, lengths = strokes.flatten(drawing)
   points = strokes.to_floats(values).reshape(2, -1).T
@@ -55,9 +54,8 @@ def simplify(drawing: object) -> strokes.Drawing:
   parts = np.split(np.column_stack([points, time]), np.cumsum(lengths)[:-1])
   simple = [_simplify_stroke(stroke) for stroke in parts]
   packed = np.column_stack([np.concatenate(simple)[:, :2], _speeds(simple)])
-  return strokes.Drawing(
-    np.rint(packed).astype(np.uint8), [len(stroke) for stroke in simple]
-  )
+  packed = np.rint(packed).astype(np.uint8)
+  return strokes.Drawing(packed, [len(stroke) for stroke in simple])
 
 
 def _times(drawing: list, lengths: Sequence[int]) -> np.ndarray:
@@ -81,7 +79,7 @@ def _speeds(parts: Sequence[np.ndarray]) -> np.ndarray:
     times = [step[:, 2] for step in steps]
     total_way, total_time = (np.concatenate(x).sum() for x in (ways, times))
     for way, time in zip(ways, times, strict=True):
-      # v / (v + v'), both sides of the fraction times both times.
+      # v / (v + v'), expanded by both times.
       above = way * total_time
       below = above + time * total_way
       share = np.divide(above, below, out=0 * below, where=below > 0)
@@ -95,20 +93,17 @@ def _simplify_stroke(stroke: np.ndarray) -> np.ndarray:
 
   step = np.hypot(*np.diff(stroke[:, :2], axis=0).T)
   along = np.concatenate([[0.0], np.cumsum(step)])
-  if along[-1] == 0:  # a dot, however long the pen rested
+  if along[-1] == 0:  # a dot
     return stroke[:1]
   if along[-1] > _LONGEST_WAY:
-    raise strokes.BadDrawingError(
-      f"a stroke of more than {_LONGEST_WAY} pixels"
-    )
+    text = f"a stroke of more than {_LONGEST_WAY} pixels"
+    raise strokes.BadDrawingError(text)
   # The last point stays, wherever the last whole pixel falls.
   place = np.append(np.arange(0, along[-1], 1.0), along[-1])
-  resampled = np.stack(
-    [np.interp(place, along, stroke[:, axis]) for axis in range(3)], axis=1
-  )
-  line = shapely.simplify(
-    shapely.linestrings(resampled), _RDP_EPSILON, preserve_topology=False
-  )
+  columns = [np.interp(place, along, column) for column in stroke.T]
+  resampled = np.stack(columns, axis=1)
+  line = shapely.linestrings(resampled)
+  line = shapely.simplify(line, _RDP_EPSILON, preserve_topology=False)
   # Distances are in the plane; the third coordinate stays with its point.
   points = shapely.get_coordinates(line, include_z=True)
   if not len(points):  # a line that shrank to nothing within epsilon

@@ -1,23 +1,21 @@
-"""The file that Kaggle's Doodle Recognition challenge takes.
+"""Writes a submission to Kaggle's Doodle Recognition challenge.
 
     key_id,word
     9000003627287624,traffic_light cactus The_Eiffel_Tower
 
-It has a row for each drawing of the test file, with three classes, likeliest
-first, and underscores for the spaces in their names.
+It has a row for each drawing of the test file: its likeliest three classes in
+order, with underscores for the spaces in their names.
 """
 
-import csv
-import io
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from alcurr.core import files
 from alcurr.core.errors import UserError
 
-HEADER = ["key_id", "word"]
 MOST_WORDS = 3
 
 
@@ -29,18 +27,17 @@ def words_of(class_names: Sequence[str]) -> list[str]:
   """
   words = [name.replace(" ", "_") for name in class_names]
   if len(set(words)) < len(words):
-    raise UserError(
-      "conflict", "classes", "two names differ only by spaces and underscores"
-    )
+    text = "two names differ only by spaces and underscores"
+    raise UserError("conflict", "classes", text)
   return words
 
 
 def check_keys(key: np.ndarray, path: pathlib.Path) -> None:
   """Raises UserError if a key of a test file [n] is not unique."""
   values, count = np.unique(key, return_counts=True)
-  if (count > 1).any():
-    twice = values[count > 1][0]
-    raise UserError("data", path, f"the key_id {twice} is not unique")
+  repeated = values[count > 1]
+  if len(repeated):
+    raise UserError("data", path, f"the key_id {repeated[0]} is not unique")
 
 
 def write(
@@ -60,9 +57,7 @@ def write(
   order = np.sort(best, axis=1)
   if best.shape[1] > MOST_WORDS or (order[:, 1:] == order[:, :-1]).any():
     raise ValueError(f"expected up to {MOST_WORDS} different classes a drawing")
-  text = io.StringIO()
-  table = csv.writer(text, lineterminator="\n")
-  table.writerow(HEADER)
-  for key_id, classes in zip(key.tolist(), best.tolist(), strict=True):
-    table.writerow([key_id, " ".join(words[i] for i in classes)])
-  files.write_file(path, lambda file: file.write(text.getvalue().encode()))
+  best_words = [" ".join(words[i] for i in row) for row in best.tolist()]
+  table = pd.DataFrame({"key_id": key, "word": best_words})
+  text = table.to_csv(index=False, lineterminator="\n")
+  files.write_file(path, lambda file: file.write(text.encode()))

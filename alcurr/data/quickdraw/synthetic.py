@@ -1,9 +1,8 @@
 """Generated doodles with known faults: the data that comes with the project.
 
-Each drawing is a style of its class (`recipes`), deformed by its author's lack
-of skill, in the packed format of real drawings. Known shares are scribbles,
-unfinished, or labelled wrongly. Flags say which, so that one can ask what a
-sampler does with them.
+Each drawing is a style of its class (`recipes`), deformed as by an unskilled
+hand, in the packed format of real drawings. Given shares are scribbles,
+unfinished, or labelled wrongly; flags mark them.
 """
 
 from typing import NamedTuple
@@ -36,8 +35,8 @@ def make_synthetic(
 ) -> Dataset:
   """Generates N labelled drawings.
 
-  No fraction changes the drawings that it does not hit. Without wrong labels,
-  the same drawings have their true labels.
+  A fraction changes only the drawings that it hits. Without wrong labels, the
+  same drawings have their true labels.
 
   Args:
     num_examples: N, at least one for each class.
@@ -53,20 +52,18 @@ def make_synthetic(
   Raises:
     ValueError: an argument out of range.
   """
-  for name, value, low, high in (
-    ("num_classes", num_classes, 2, len(DOODLES)),
-    ("num_examples", num_examples, num_classes, np.inf),
-  ):
-    if not low <= value <= high:
-      raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
   fractions = {
     "scribble": scribble_fraction,
     "unfinished": unfinished_fraction,
     "wrong_label": wrong_label_fraction,
   }
-  for name, fraction in fractions.items():
-    if not 0 <= fraction <= 1:
-      raise ValueError(f"{name}_fraction must be in [0, 1], got {fraction}")
+  for name, value, low, high in (
+    ("num_classes", num_classes, 2, len(DOODLES)),
+    ("num_examples", num_examples, num_classes, np.inf),
+    *((f"{name}_fraction", x, 0, 1) for name, x in fractions.items()),
+  ):
+    if not low <= value <= high:
+      raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
   # A stream for each purpose, so that no fault moves a label or another fault.
   streams = np.random.SeedSequence(seed).spawn(3 + len(fractions))
   rngs = [np.random.default_rng(stream) for stream in streams]
@@ -90,10 +87,9 @@ def make_synthetic(
 def _keys(seed: int, num_examples: int) -> np.ndarray:
   """Returns keys [N] uint64 (SplitMix64) that do not depend on N."""
   start = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+  count = np.arange(1, num_examples + 1, dtype=np.uint64)
   with np.errstate(over="ignore"):
-    x = start + np.arange(1, num_examples + 1, dtype=np.uint64) * np.uint64(
-      0x9E3779B97F4A7C15
-    )
+    x = start + count * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
   return x ^ (x >> np.uint64(31))
@@ -119,7 +115,7 @@ def _draw(
       )
       groups.append(_deformed(rng, variant, index, clumsiness[index]))
   groups.append(_scribbles(rng, np.flatnonzero(scribble)))
-  # The share of points that a drawing keeps.
+  # The share of points that are drawn.
   share = np.where(unfinished, rng.uniform(0.25, 0.6, num_examples), 1.0)
   parts = [_packed(group, share[group.index]) for group in groups]
   place = np.concatenate([group.index for group in groups])
@@ -147,13 +143,8 @@ def _deformed(
   stretch = np.exp(0.25 * (0.3 + messy) * normal(1))
   x, y = template.T
   x, y = stretch * (x + shear * y), y / stretch
-  points = np.stack(
-    [
-      np.cos(angle) * x - np.sin(angle) * y,
-      np.sin(angle) * x + np.cos(angle) * y,
-    ],
-    axis=-1,
-  )
+  cos, sin = np.cos(angle), np.sin(angle)
+  points = np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
   # Each stroke misses its place and size a little: gaps and overshoots.
   messy = messy[..., None]
   points *= np.exp(0.2 * messy * normal(len(style), 1))[:, stroke]
@@ -180,16 +171,16 @@ def _scribbles(rng: np.random.Generator, index: np.ndarray) -> _Group:
 def _packed(group: _Group, share: np.ndarray) -> strokes.Strokes:
   """Fits drawings to the box, each cut after a share [n] of its points."""
   n, num_points, _ = group.points.shape
-  kept = np.arange(num_points) < np.ceil(share * num_points)[:, None]
+  drawn = np.arange(num_points) < np.ceil(share * num_points)[:, None]
   # Aligned to the top-left corner, with a longer side of 255, as Google's are.
-  hidden = ~kept[..., None]
+  hidden = ~drawn[..., None]
   low = np.where(hidden, np.inf, group.points).min(1, keepdims=True)
   high = np.where(hidden, -np.inf, group.points).max(1, keepdims=True)
   scale = 255 / np.maximum((high - low).max(2, keepdims=True), 1e-9)
   points = np.rint(np.clip((group.points - low) * scale, 0, 255))
   stroke_length = np.zeros((n, group.stroke[-1] + 1), int)
-  np.add.at(stroke_length.T, group.stroke, kept.T)
+  np.add.at(stroke_length.T, group.stroke, drawn.T)
   begun = stroke_length > 0
   return strokes.from_lengths(
-    points.astype(np.uint8)[kept], stroke_length[begun], begun.sum(1)
+    points.astype(np.uint8)[drawn], stroke_length[begun], begun.sum(1)
   )

@@ -20,12 +20,12 @@ from alcurr.data.quickdraw import class_files, reader, records
 
 
 class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
-  """Drawings as strokes, with what their files say about them."""
+  """Drawings as strokes, with the other fields of their files."""
 
   VERSION = tfds.core.Version("1.0.0")
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
-    "Put the files of Quick, Draw! there: <class>.ndjson or .bin of Google's, "
-    "or .csv of Kaggle's, one for each class."
+    "Put a file of Quick, Draw! there for each class: Google's <class>.ndjson "
+    "or .bin, or Kaggle's .csv."
   )
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -35,7 +35,7 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
       "label": tfds.features.ClassLabel(),
       "recognized": np.bool_,
       "countrycode": tfds.features.Text(),  # "" where the file does not say
-      "key_id": tfds.features.Text(),  # likewise
+      "key_id": tfds.features.Text(),  # "" likewise
       "index": np.int64,  # place in its class's file, from 0
     }
     return tfds.core.DatasetInfo(
@@ -51,7 +51,7 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
     self, dl_manager: tfds.download.DownloadManager
   ) -> dict[str, Iterator]:
     files = _find(pathlib.Path(dl_manager.manual_dir))
-    # The classes are those of the folder, and known only now.
+    # The folder has the names of the classes.
     self.info.features["label"].names = list(files)
     return {"train": self._generate_examples(files)}
 
@@ -66,11 +66,8 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
 def _find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   files = reader.find(folder)
   if any(path.suffix == ".npy" for path in files.values()):
-    raise UserError(
-      "unsupported",
-      folder,
-      "expected .ndjson, .csv or .bin files, got bitmaps",
-    )
+    text = "expected .ndjson, .csv or .bin files, got bitmaps"
+    raise UserError("unsupported", folder, text)
   return files
 
 
@@ -90,10 +87,9 @@ def _example(record: records.Record, name: str, index: int) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> None:
-  """Runs the command; one that was killed starts over.
+  """Runs the command; a killed run starts over.
 
-  Memory: that of some thousand drawings. Disk: the set twice until it is
-  complete.
+  Memory: some thousand drawings. Disk: the set twice until it is complete.
 
   Raises:
     UserError: nothing to read, a bad drawing or file, or an existing set.

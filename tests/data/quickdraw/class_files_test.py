@@ -159,7 +159,7 @@ def test_columns_in_another_order_and_a_byte_order_mark(tmp_path):
 
 
 def test_a_test_file(quickdraw_dir, tmp_path, monkeypatch):
-  monkeypatch.setattr(kaggle, "_BLOCK", 100)
+  monkeypatch.setattr(strokes, "_PACK_BLOCK", 100)
   source = quickdraw_dir / "simplified" / "cat.ndjson"
   rows = published.rows(source)
   path = tmp_path / "test_simplified.csv"

@@ -1,4 +1,4 @@
-"""The output of `inspect`, against the files themselves."""
+"""Tests of the output of `inspect` against the files themselves."""
 
 import collections
 

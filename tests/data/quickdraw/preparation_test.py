@@ -17,7 +17,7 @@ from refusal import refused
 
 from alcurr.data import __main__ as cli
 from alcurr.data import parallel, sources, strokes
-from alcurr.data.quickdraw import class_files, packed, preparation, reader
+from alcurr.data.quickdraw import packed, preparation, reader
 from configs import default
 
 ROOT = pathlib.Path(preparation.__file__).parents[3]
@@ -72,7 +72,7 @@ def test_raw_drawings_keep_their_speeds(quickdraw_dir, tmp_path):
 
 
 def test_a_drawing_without_times_in_a_later_block(tmp_path, monkeypatch):
-  monkeypatch.setattr(class_files, "_BLOCK", 2)
+  monkeypatch.setattr(strokes, "_PACK_BLOCK", 2)
   timed = '{"drawing":[[[0,9],[0,9],[0,5]]]}'
   folder = _write(
     tmp_path / "files", a=[*[timed] * 3, GOOD], b=[GOOD, *[timed] * 3]

@@ -73,9 +73,9 @@ def test_unfinished_drawings_are_the_beginnings_of_others():
 
 
 def _centroid_accuracy(dataset):
-  """Returns the accuracy of the nearest mean 8 x 8 map, on the second half.
+  """Returns the accuracy of the nearest mean map, on the second half.
 
-  A classifier that needs no training and sees where the ink is.
+  The maps count points in 8 x 8 cells; the classifier needs no training.
   """
   n, num_classes = len(dataset.label), len(dataset.class_names)
   drawing = np.repeat(np.arange(n), _num_points(dataset.source))
