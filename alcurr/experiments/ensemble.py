@@ -39,8 +39,7 @@ class Member(NamedTuple):
 
 
 def load(
-  folders: Sequence[str | pathlib.Path],
-  trials: Sequence[int] | None = None,
+  folders: Sequence[str | pathlib.Path], trials: Sequence[int] | None = None
 ) -> list[Member]:
   """Loads runs, as they were after their last step.
 

@@ -16,9 +16,7 @@ from alcurr.types import Pool
 
 
 def compile_runs(
-  context: ExperimentContext,
-  pools: dict[str, Pool],
-  names: list[str],
+  context: ExperimentContext, pools: dict[str, Pool], names: list[str]
 ) -> dict[str, PreparedRun]:
   """Compiles runs in parallel, and checks that the device can hold each.
 

@@ -28,10 +28,7 @@ class Difficulty(NamedTuple):
 
 
 def difficulty_of(
-  run: RunSpec,
-  score: Score,
-  result: loop.Result,
-  pools: Mapping[str, Pool],
+  run: RunSpec, score: Score, result: loop.Result, pools: Mapping[str, Pool]
 ) -> Difficulty:
   """Scores every pool with a trained reference model.
 

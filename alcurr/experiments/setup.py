@@ -37,11 +37,7 @@ def load_context(
         run.config, batch.image.shape[1:], len(class_names)
       )
       score = make_score(
-        model,
-        gather,
-        config.eval_batch_size,
-        config.trials_by,
-        experiment.loss,
+        model, gather, config.eval_batch_size, config.trials_by, experiment.loss
       )
       networks[key] = Network(model, score)
   sizes = [f"{len(part.label)} {name}" for name, part in parts.items()]
@@ -61,8 +57,7 @@ def needs_scores(experiment: BuiltExperiment) -> bool:
 
 
 def host_pools(
-  context: ExperimentContext,
-  difficulty: Mapping[str, np.ndarray] | None = None,
+  context: ExperimentContext, difficulty: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, Pool]:
   """Returns the pools by name, of NumPy arrays.
 

@@ -169,9 +169,7 @@ def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
       f"batch {size}", (0, size), xycoords=("axes fraction", "data"), fontsize=7
     )
   axis.set(
-    xlabel="examples seen",
-    ylabel="simple noise scale, examples",
-    yscale="log",
+    xlabel="examples seen", ylabel="simple noise scale, examples", yscale="log"
   )
   axis.grid(alpha=0.3)
   axis.legend(fontsize="small")
