@@ -128,11 +128,8 @@ def make(
   known = [p for p in parameters if p not in context]
   for argument, value in arguments.items():
     if argument not in known:
-      raise UserError(
-        "unknown",
-        field,
-        f"{name} takes no {argument!r}. {nearest(argument, known)}",
-      )
+      text = f"{name} takes no {argument!r}. {nearest(argument, known)}"
+      raise UserError("unknown", field, text)
     arguments[argument] = _convert(
       value, parameters[argument], f"{field}.{argument}", context
     )
@@ -158,17 +155,11 @@ def _split(
   if isinstance(spec, str):
     return parse(spec, field)
   if not isinstance(spec, Mapping):
-    raise UserError(
-      "type",
-      field,
-      f"expected one of {', '.join(sorted(registry))}, got {spec!r}",
-    )
+    text = f"expected one of {', '.join(sorted(registry))}, got {spec!r}"
+    raise UserError("type", field, text)
   if not isinstance(spec.get("name"), str):
-    raise UserError(
-      "missing",
-      f"{field}.name",
-      f"expected one of {', '.join(sorted(registry))}",
-    )
+    text = f"expected one of {', '.join(sorted(registry))}"
+    raise UserError("missing", f"{field}.name", text)
   # "sgd(momentum=0.9)" may be the name in a dict too.
   name, arguments = parse(spec["name"], f"{field}.name")
   return name, {k: v for k, v in spec.items() if k != "name"} | arguments

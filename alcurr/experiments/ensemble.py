@@ -54,11 +54,8 @@ def load(
   members = [_load_run(pathlib.Path(folder), trials) for folder in folders]
   for member in members:
     if member.class_names != members[0].class_names:
-      raise UserError(
-        "mismatch",
-        str(member.folder),
-        f"its classes differ from those of {members[0].folder}",
-      )
+      text = f"its classes differ from those of {members[0].folder}"
+      raise UserError("mismatch", str(member.folder), text)
   return members
 
 
@@ -100,12 +97,11 @@ def _make_pool(member: Member, source: Strokes | Images) -> Pool:
   if isinstance(source, Images):
     num_inputs, *shape = source.image.shape
     if tuple(shape) != member.image_shape:
-      raise UserError(
-        "mismatch",
-        "inputs",
+      text = (
         f"{member.folder} expects images {list(member.image_shape)}, got "
-        f"{shape}",
+        f"{shape}"
       )
+      raise UserError("mismatch", "inputs", text)
   else:
     if member.channels is None:
       raise UserError(
@@ -194,12 +190,11 @@ def _read(path: pathlib.Path, *fields: str) -> dict[str, Any]:
   try:
     record = files.read_record(path)
   except OSError as error:
-    raise UserError(
-      "missing",
-      str(path),
+    text = (
       f"cannot be read ({error.strerror}); expected a finished run, "
-      "WORKDIR/runs/SAMPLER",
-    ) from error
+      "WORKDIR/runs/SAMPLER"
+    )
+    raise UserError("missing", str(path), text) from error
   if record is None:
     raise UserError("damaged", str(path), "not a JSON object")
   for field in fields:

@@ -43,11 +43,8 @@ def difficulty_of(
   """
   if not exposure.active_trials(result.exposure):
     reason = exposure.describe_divergence(result.exposure, 0, run.name)
-    raise FaultError(
-      "diverged",
-      "difficulty",
-      f"{reason.rstrip('.')}; a lower optimizer.learning_rate may help",
-    )
+    text = f"{reason.rstrip('.')}; a lower optimizer.learning_rate may help"
+    raise FaultError("diverged", "difficulty", text)
   scores, seconds = {}, result.train_seconds
   for name, pool in pools.items():
     variables = (result.state.params, result.state.model_state)
@@ -56,12 +53,11 @@ def difficulty_of(
     scores[name] = jax.device_get(program(variables, pool)).loss[0]
     seconds += time.perf_counter() - started
     if not np.isfinite(scores[name]).all():
-      raise FaultError(
-        "diverged",
-        "difficulty",
+      text = (
         f"scores of the {name} split are not finite; a lower "
-        "optimizer.learning_rate may help",
+        "optimizer.learning_rate may help"
       )
+      raise FaultError("diverged", "difficulty", text)
   return Difficulty(scores, seconds)
 
 

@@ -41,9 +41,8 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
   there, here = flatten(saved), flatten(files.plain(config.to_dict()))
   for field in sorted(there.keys() | here.keys()):
     if not is_free(field) and there.get(field) != here.get(field):
-      raise UserError(
-        "mismatch",
-        "--workdir",
+      text = (
         f"{workdir} holds an experiment of another config ({field} is "
-        f"{there.get(field)!r} there, {here.get(field)!r} here)",
+        f"{there.get(field)!r} there, {here.get(field)!r} here)"
       )
+      raise UserError("mismatch", "--workdir", text)

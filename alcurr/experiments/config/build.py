@@ -102,12 +102,11 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   place = f"samplers.{name}"
   too_long = len(name.encode(errors="replace")) > _MAX_NAME
   if too_long or not re.fullmatch(r"\w[\w.-]*", name):
-    raise UserError(
-      "syntax",
-      "samplers",
+    text = (
       f"expected names of at most {_MAX_NAME} letters, digits, _, - and ., "
-      f"which are also folders, got {name!r}",
+      f"which are also folders, got {name!r}"
     )
+    raise UserError("syntax", "samplers", text)
   _check_run_fields(config, name)
   own = run_config(config, name)
   schema.check(own)
@@ -115,11 +114,8 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   schema.check_choice("baseline", own.baseline, config.samplers)
   schema.check_choice("train_on", own.train_on, TRAIN_ON)
   if own.train_on != "train" and not config.data.probe_fraction:
-    raise UserError(
-      "conflict",
-      "train_on",
-      f"{own.train_on!r} needs a probe split, data.probe_fraction above 0",
-    )
+    text = f"{own.train_on!r} needs a probe split, data.probe_fraction above 0"
+    raise UserError("conflict", "train_on", text)
   if own.model != config.model:
     _check_model(own)
   arguments = config.samplers[name].to_dict()
@@ -144,19 +140,13 @@ def _check_run_fields(config: ConfigDict, name: str) -> None:
   own = config.samplers[name].get("run", ConfigDict())
   place = f"samplers.{name}.run"
   if not isinstance(own, ConfigDict):
-    raise UserError(
-      "type",
-      place,
-      f"expected a ConfigDict of {', '.join(RUN_FIELDS)}, got {own!r}",
-    )
+    text = f"expected a ConfigDict of {', '.join(RUN_FIELDS)}, got {own!r}"
+    raise UserError("type", place, text)
   for field in own:
     schema.check_choice(place, field, RUN_FIELDS)
     if isinstance(own[field], ConfigDict) != (field in ("model", "optimizer")):
-      raise UserError(
-        "type",
-        f"{place}.{field}",
-        f"expected what config.{field} is, got {own[field]!r}",
-      )
+      text = f"expected what config.{field} is, got {own[field]!r}"
+      raise UserError("type", f"{place}.{field}", text)
   schema.check_types(schema.flatten(own.to_dict()), f"{place}.")
 
 

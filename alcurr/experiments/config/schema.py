@@ -80,11 +80,8 @@ def check(config: ConfigDict, finished: bool = False) -> None:
     raise UserError("missing", "samplers", "expected at least one sampler")
   for name, sampler in samplers.items():
     if not isinstance(sampler, ConfigDict):
-      raise UserError(
-        "type",
-        f"samplers.{name}",
-        f"expected a ConfigDict of a name and arguments, got {sampler!r}",
-      )
+      text = f"expected a ConfigDict of a name and arguments, got {sampler!r}"
+      raise UserError("type", f"samplers.{name}", text)
 
 
 def check_types(values: Mapping[str, Any], prefix: str = "") -> None:
@@ -121,11 +118,8 @@ def check_values(config: ConfigDict) -> None:
     last = config.trials - 1 if field == "seed" else 0
     check_range(field, values[field], 0, _MAX_SEED - last)
   if 0 <= config.difficulty.seed - config.seed < config.trials:
-    raise UserError(
-      "conflict",
-      "difficulty.seed",
-      f"{config.difficulty.seed} is the seed of a trial too",
-    )
+    problem = f"{config.difficulty.seed} is the seed of a trial too"
+    raise UserError("conflict", "difficulty.seed", problem)
   check_choice("trials_by", config.trials_by, ("vmap", "map"))
   check_choice("on_nonfinite", config.on_nonfinite, ON_NONFINITE)
   check_choice("budget_basis", config.budget_basis, ("examples", "flops"))
@@ -134,12 +128,11 @@ def check_values(config: ConfigDict) -> None:
   except ValueError:
     thresholds = [math.nan]
   if not all(0 < threshold < 1 for threshold in thresholds):
-    raise UserError(
-      "range",
-      "thresholds",
+    problem = (
       'expected accuracies between 0 and 1 such as "0.5 0.8", got '
-      f"{config.thresholds!r}",
+      f"{config.thresholds!r}"
     )
+    raise UserError("range", "thresholds", problem)
 
 
 def check_range(

@@ -218,12 +218,11 @@ def parse(text: str) -> list[str]:
         f"no {specs.quoted(name)}. {specs.nearest(name, [NONE, *LOGGERS])}",
       )
   if NONE in names or len(set(names)) < len(names):
-    raise UserError(
-      "conflict",
-      "tracking",
+    problem = (
       "expected different names with commas between them, or none alone, got "
-      f"{specs.quoted(text)}",
+      f"{specs.quoted(text)}"
     )
+    raise UserError("conflict", "tracking", problem)
   for name in names:
     kind = LOGGERS[name]
     if importlib.util.find_spec(kind.package) is None:
@@ -240,15 +239,11 @@ def check(text: str, uri: str) -> None:
   """Refuses wrong values of `config.tracking` and `config.tracking_uri`."""
   names = parse(text)
   if uri and "mlflow" not in names:
-    raise UserError(
-      "conflict",
-      "tracking_uri",
-      "only mlflow uses it; add --config.tracking=mlflow, or clear it",
-    )
+    problem = "only mlflow uses it; add --config.tracking=mlflow, or clear it"
+    raise UserError("conflict", "tracking_uri", problem)
   if uri and not _URI.fullmatch(uri):
-    raise UserError(
-      "syntax",
-      "tracking_uri",
+    problem = (
       "expected an address such as http://127.0.0.1:5000 or "
-      f"sqlite:///mlflow.db, got {specs.quoted(uri)}",
+      f"sqlite:///mlflow.db, got {specs.quoted(uri)}"
     )
+    raise UserError("syntax", "tracking_uri", problem)

@@ -141,12 +141,11 @@ class MLflow:
   def _check_moved(self, artifacts: str) -> None:
     """Refuses a database in the workdir that would write elsewhere."""
     if self._in_workdir and not artifacts.startswith(self._artifacts):
-      raise UserError(
-        "mismatch",
-        str(self._workdir / FOLDER),
+      text = (
         f"its artifacts are in {artifacts}, where it was created; delete it "
-        "to create a new one",
+        "to create a new one"
       )
+      raise UserError("mismatch", str(self._workdir / FOLDER), text)
 
 
 class _Run:

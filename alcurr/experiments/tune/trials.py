@@ -112,11 +112,8 @@ def load_config(
   build.build_experiment(config)
   name = args.sampler or config.baseline
   if name not in config.samplers:
-    raise UserError(
-      "unknown",
-      "--sampler",
-      f"no {name!r}. {specs.nearest(name, config.samplers)}",
-    )
+    text = f"no {name!r}. {specs.nearest(name, config.samplers)}"
+    raise UserError("unknown", "--sampler", text)
   paths.check_can_make(args.out, "--out")
   names = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
   if names - {lock.NAME} and resumes not in names:
