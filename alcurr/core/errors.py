@@ -34,11 +34,7 @@ class _CodedError(Exception):
     text: what was expected, what was found, and a remedy unless it is obvious.
   """
 
-  def __init__(self, code: str, place: str = "", text: str = ""):
-    if not place:  # only until every caller has been ported
-      super().__init__(code)
-      self.code, self.place, self.text = "", "", code
-      return
+  def __init__(self, code: str, place: str, text: str):
     super().__init__(f"{place}: {text}")
     self.code, self.place, self.text = code, str(place), text
 

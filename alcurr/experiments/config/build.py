@@ -110,9 +110,9 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   _check_run_fields(config, name)
   own = run_config(config, name)
   schema.check(own)
-  schema.check_range(f"{place}.run.batch_size", own.batch_size, 1)
-  schema.check_choice("baseline", own.baseline, config.samplers)
-  schema.check_choice("train_on", own.train_on, TRAIN_ON)
+  specs.check_range(f"{place}.run.batch_size", own.batch_size, 1)
+  specs.check_choice("baseline", own.baseline, config.samplers)
+  specs.check_choice("train_on", own.train_on, TRAIN_ON)
   if own.train_on != "train" and not config.data.probe_fraction:
     text = f"{own.train_on!r} needs a probe split, data.probe_fraction above 0"
     raise UserError("conflict", "train_on", text)
@@ -131,7 +131,7 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   )
   run = _make_run(name, own, seeds(config), "budget", make_sampler)
   for partition in run.spec.partitions:
-    schema.check_choice(f"{place}.partition", partition, PARTITIONS)
+    specs.check_choice(f"{place}.partition", partition, PARTITIONS)
   return run
 
 
@@ -143,9 +143,9 @@ def _check_run_fields(config: ConfigDict, name: str) -> None:
     text = f"expected a ConfigDict of {', '.join(RUN_FIELDS)}, got {own!r}"
     raise UserError("type", place, text)
   for field in own:
-    schema.check_choice(place, field, RUN_FIELDS)
+    specs.check_choice(place, field, RUN_FIELDS)
     if isinstance(own[field], ConfigDict) != (field in ("model", "optimizer")):
-      text = f"expected what config.{field} is, got {own[field]!r}"
+      text = f"expected the type of config.{field}, got {own[field]!r}"
       raise UserError("type", f"{place}.{field}", text)
   schema.check_types(schema.flatten(own.to_dict()), f"{place}.")
 

@@ -4,16 +4,21 @@ Both are those of `alcurr.experiments.config.defaults`, which also says what
 each field means.
 """
 
-import difflib
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
-from alcurr.core.specs import TYPE_NAMES, has_type, nearest
+from alcurr.core.specs import (
+  TYPE_NAMES,
+  check_choice,
+  check_range,
+  did_you_mean,
+  has_type,
+)
 from alcurr.experiments.config import defaults
 from alcurr.training.step import ON_NONFINITE
 
@@ -66,14 +71,12 @@ def check(config: ConfigDict, finished: bool = False) -> None:
   for name in flat:
     group = name.split(".")[0]
     if name not in FIELDS and group not in (*_OPEN, *_REPORT):
-      close = difflib.get_close_matches(name, FIELDS, n=1)
-      hint = f". Did you mean {close[0]}?" if close else ""
-      raise UserError("unknown", name, f"no such field{hint}")
+      text = f"no such field{did_you_mean(name, FIELDS)}"
+      raise UserError("unknown", name, text)
   for name in FIELDS:
     if name not in flat and not (finished and is_free(name)):
-      raise UserError(
-        "missing", name, "start from configs/default.py, which has every field"
-      )
+      text = "start from configs/default.py, which has every field"
+      raise UserError("missing", name, text)
   check_types(flat)
   samplers = config.get("samplers")
   if not isinstance(samplers, ConfigDict) or not samplers:
@@ -94,9 +97,8 @@ def check_types(values: Mapping[str, Any], prefix: str = "") -> None:
   for name, value in values.items():
     kind = FIELDS.get(name)
     if kind is not None and not has_type(value, kind):
-      raise UserError(
-        "type", f"{prefix}{name}", f"expected {TYPE_NAMES[kind]}, got {value!r}"
-      )
+      text = f"expected {TYPE_NAMES[kind]}, got {value!r}"
+      raise UserError("type", f"{prefix}{name}", text)
 
 
 def check_values(config: ConfigDict) -> None:
@@ -133,22 +135,3 @@ def check_values(config: ConfigDict) -> None:
       f"{config.thresholds!r}"
     )
     raise UserError("range", "thresholds", problem)
-
-
-def check_range(
-  field: str, value: float, minimum: float, maximum: float = math.inf
-) -> None:
-  """Refuses a number below the minimum or above the maximum."""
-  if not minimum <= value <= maximum:  # nor is NaN admitted
-    upper = "" if maximum == math.inf else f" and at most {maximum}"
-    raise UserError(
-      "range", field, f"expected at least {minimum}{upper}, got {value}"
-    )
-
-
-def check_choice(field: str, value: str, choices: Collection[str]) -> None:
-  """Refuses a text that is none of the choices."""
-  if value not in choices:
-    raise UserError(
-      "unknown", field, f"no {value!r}. {nearest(value, choices)}"
-    )
