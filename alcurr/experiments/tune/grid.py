@@ -134,7 +134,7 @@ def run_rates(
   gauge = None
   if norms is not None:
     gauge = noise_scale.make_gauge(sweep, pools["train"], norms)
-  with sampler_run.progress_bar(run.name, sweep) as progress:
+  with sampler_run.progress_bar(sweep) as progress:
     done = 0
     for chunk in trials.train_chunks(sweep, pools, state):
       loss = chunk.metrics.loss[exposure.active_trials(chunk.exposure), -1]
