@@ -90,10 +90,9 @@ def make_run(
   baseline = built.config.baseline
   if context.experiment.config.budget_basis == "flops" and name != baseline:
     base = make_run_spec(context, context.experiment.runs[baseline], num_steps)
-    base_cost, cost = (
-      count_flops(x, pools) / x.batch_size for x in (base, run)
-    )
-    num_steps = max(int(num_steps * (base_cost / cost)), 1)
+    base_cost = count_flops(base, pools) / base.batch_size
+    ratio = base_cost / (count_flops(run, pools) / run.batch_size)
+    num_steps = max(int(num_steps * ratio), 1)
     run = make_run_spec(context, built, num_steps)
   return run
 
