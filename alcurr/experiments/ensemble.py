@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import files
+from alcurr.core import files, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import make_gather
@@ -107,7 +107,7 @@ def _make_pool(member: Member, source: Strokes | Images) -> Pool:
       raise UserError(
         "unsupported",
         str(member.folder),
-        f"it was trained on images {list(member.image_shape)}, not on drawings",
+        f"it was trained on images {member.image_shape}, not on drawings",
       )
     num_inputs = len(source.drawing_start) - 1
     source = sources.with_channels(source, member.channels)
@@ -146,16 +146,12 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> Member:
   if (folder / "checkpoints").exists() and not (
     folder / "result.json"
   ).exists():
-    raise UserError(
-      "missing", str(folder), "the run is not finished; rerun its experiment"
-    )
+    text = "the run is not finished; rerun its experiment"
+    raise UserError("missing", str(folder), text)
   result = _read(folder / "result.json", "steps", "trials")
   config = ConfigDict(_read(workdir / "config.json", "samplers"))
   schema.check(config, finished=True)
-  if name not in config.samplers:
-    raise UserError(
-      "unknown", str(workdir / "config.json"), f"no sampler {name!r}"
-    )
+  specs.check_choice(str(workdir / "config.json"), name, config.samplers)
   gallery = _read(workdir / "gallery.json", "class_names", "image_shape")
   class_names = tuple(gallery["class_names"])
   shape = tuple(gallery["image_shape"])
@@ -220,9 +216,6 @@ def _choose_trials(
   for trial in trials or [0]:
     if trial not in good:
       reason = "diverged" if 0 <= trial < len(results) else "does not exist"
-      raise UserError(
-        "unknown",
-        str(folder),
-        f"trial {trial} {reason}; known: {', '.join(map(str, good)) or 'none'}",
-      )
+      text = f"trial {trial} {reason}; known: {good}"
+      raise UserError("unknown", str(folder), text)
   return list(trials)

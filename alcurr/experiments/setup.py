@@ -123,8 +123,5 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
     # A sampler's record, unlike a spec, has a batch size of its own.
     expected = sampler.spec.num_candidates or run.config.batch_size
     if draw.index.shape != (expected,):
-      raise UserError(
-        "conflict",
-        f"samplers.{name}",
-        f"expected {expected} examples a step, got {list(draw.index.shape)}",
-      )
+      text = f"expected {expected} drawn examples, got {list(draw.index.shape)}"
+      raise UserError("conflict", f"samplers.{name}", text)

@@ -68,9 +68,8 @@ class TemporaryRegistrations:
     if _is_object(name):
       config["name"] = self._register(name, registry)
     elif not isinstance(name, str):
-      raise UserError(
-        "type", place, f"expected a name, dict, factory or record, got {name!r}"
-      )
+      text = f"expected a name, dict, factory or record, got {name!r}"
+      raise UserError("type", place, text)
     return config
 
   def _register(self, value: Any, registry: Registry) -> str:

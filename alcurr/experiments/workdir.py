@@ -21,22 +21,17 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     # A deleted experiment may have left empty folders.
     names = (p.name for p in workdir.rglob("*") if not p.is_dir())
     if not all(name == lock.NAME or files.is_temporary(name) for name in names):
-      raise UserError(
-        "exists",
-        "--workdir",
-        f"expected an empty or new folder or an experiment's, got {workdir}",
-      )
+      problem = f"expected an empty folder or an experiment's, got {workdir}"
+      raise UserError("exists", "--workdir", problem)
     return
   saved = files.read_record(path)
   if saved is None:
-    raise UserError(
-      "damaged", str(path), "expected a config; choose another --workdir"
-    )
+    problem = "expected a config; choose another --workdir"
+    raise UserError("damaged", str(path), problem)
   for result in sorted(workdir.glob("runs/*/result.json")):
     if files.read_record(result) is None:
-      raise UserError(
-        "damaged", str(result), "expected a result; delete it to rerun the run"
-      )
+      problem = "expected a result; delete it to rerun the run"
+      raise UserError("damaged", str(result), problem)
   # JSON has no tuples: both sides are compared as JSON has them.
   there, here = flatten(saved), flatten(files.plain(config.to_dict()))
   for field in sorted(there.keys() | here.keys()):

@@ -49,9 +49,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     if flags.FLAGS["config"].value is None:
       raise _no_config()
     if rest[1:]:
-      raise UserError(
-        "unknown", rest[1], "expected options alone, which begin with --"
-      )
+      text = "expected options alone, which begin with --"
+      raise UserError("unknown", rest[1], text)
   # What absl and ml_collections raise for an option that does not fit.
   except (flags.Error, KeyError, TypeError, ValueError) as error:
     sys.exit(cli.say(_as_user_error(error), 2))

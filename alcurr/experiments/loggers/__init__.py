@@ -211,12 +211,7 @@ def parse(text: str) -> list[str]:
   if names == [NONE]:
     return []
   for name in names:
-    if name not in (NONE, *LOGGERS):
-      raise UserError(
-        "unknown",
-        "tracking",
-        f"no {specs.quoted(name)}. {specs.nearest(name, [NONE, *LOGGERS])}",
-      )
+    specs.check_choice("tracking", name, [NONE, *LOGGERS])
   if NONE in names or len(set(names)) < len(names):
     problem = (
       "expected different names with commas between them, or none alone, got "
@@ -227,11 +222,8 @@ def parse(text: str) -> list[str]:
     kind = LOGGERS[name]
     if importlib.util.find_spec(kind.package) is None:
       wanted = f"alcurr[{kind.extra}]" if kind.extra else kind.package
-      raise UserError(
-        "package",
-        "tracking",
-        f"{name} needs the package {kind.package}: pip install '{wanted}'",
-      )
+      problem = f"{name} needs {kind.package}: pip install '{wanted}'"
+      raise UserError("package", "tracking", problem)
   return names
 
 

@@ -51,23 +51,18 @@ def parse_fields(
   for text in texts:
     field, equals, values = text.partition("=")
     if not equals or field in fields:
-      raise UserError(
-        "syntax",
-        field,
-        f"expected each field once, such as {RATE}=1e-3,3e-3, got {text!r}",
-      )
+      problem = f"expected each once, such as {RATE}=1e-3,3e-3, got {text!r}"
+      raise UserError("syntax", field, problem)
     if field.split(".")[0] in _FIXED:
-      raise UserError(
-        "unsupported", field, f"is not tuned; set it by --config.{field}"
-      )
+      problem = f"is not tuned; set it by --config.{field}"
+      raise UserError("unsupported", field, problem)
     fields[field] = [
       loader.value_of(config, field, value.strip())
       for value in re.split(r",(?![^(]*\))", values)
     ]
     if len(set(fields[field])) < len(fields[field]):
-      raise UserError(
-        "conflict", field, f"expected different values, got {values!r}"
-      )
+      problem = f"expected different values, got {values!r}"
+      raise UserError("conflict", field, problem)
   return fields
 
 

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.experiments.config import build
 from alcurr.experiments.tune import trials
@@ -264,9 +265,7 @@ def find(args: argparse.Namespace, options: Sequence[str]) -> None:
     raise UserError("range", "--low", text)
   if not 0 <= args.beta < 1:
     raise UserError("range", "--beta", f"expected 0 <= β < 1, got {args.beta}")
-  if args.steps < MEASUREMENTS:
-    text = f"expected at least {MEASUREMENTS}, got {args.steps}"
-    raise UserError("range", "--steps", text)
+  specs.check_range("--steps", args.steps, MEASUREMENTS)
   config = build.changed(
     trials.load_config(args, options),
     {

@@ -21,7 +21,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import files, lock
+from alcurr.core import files, lock, specs
 from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.experiments.config import build, loader
@@ -119,10 +119,7 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
   optuna = _import_optuna()
   config = trials.load_config(args, options, resumes=STUDY)
   ranges = parse_ranges(optuna, config, args.fields)
-  if args.count < 1:
-    raise UserError(
-      "range", "--count", f"expected at least 1, got {args.count}"
-    )
+  specs.check_range("--count", args.count, 1)
   for field, allowed in ranges.items():
     for value in _values(allowed):
       build.build_experiment(build.changed(config, {field: value}))
@@ -148,9 +145,8 @@ def _import_optuna() -> Any:
   try:
     import optuna  # an optional dependency
   except ImportError as error:
-    raise UserError(
-      "package", "search", "needs Optuna: pip install 'alcurr[tune]'"
-    ) from error
+    text = "needs Optuna: pip install 'alcurr[tune]'"
+    raise UserError("package", "search", text) from error
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   return optuna
 
@@ -178,9 +174,8 @@ def _open_study(
   }
   digest = cache.digest(settings)
   if study.user_attrs.setdefault("settings", digest) != digest:
-    raise UserError(
-      "mismatch", "--out", f"{out} holds a search with other settings"
-    )
+    text = f"{out} holds a search with other settings"
+    raise UserError("mismatch", "--out", text)
   study.set_user_attr("settings", digest)
   # Combinations of an interrupted process are proposed again.
   for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):

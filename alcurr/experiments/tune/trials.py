@@ -117,9 +117,8 @@ def load_config(
   paths.check_can_make(args.out, "--out")
   names = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
   if names - {lock.NAME} and resumes not in names:
-    raise UserError(
-      "exists", "--out", f"expected an empty folder, {args.out} holds files"
-    )
+    problem = f"expected an empty folder, {args.out} holds files"
+    raise UserError("exists", "--out", problem)
   config = build.run_config(config, name)
   sampler = {k: v for k, v in config.samplers[name].items() if k != "run"}
   with config.unlocked():

@@ -51,8 +51,6 @@ def test_a_long_run_needs_no_more_memory_and_looks_the_same(tmp_path):
 def test_an_unfinished_run_shows_the_drawings_of_its_arms(tmp_path):
   workdir = saved.write(tmp_path / "it")
   (workdir / "runs/bandit/result.json").unlink()
-  spec = workdir / "runs/bandit/sampler_spec.json"
-  spec.write_text('{"arm_partition": "difficulty"}')
   policy = pictures.PolicyMap(workdir, "bandit", gallery.read_gallery(workdir))
   for step, share in enumerate((0.4, 0.6), start=1):
     policy.add({"examples_seen": step, "policy": [0.2, 0.8 - share, share]})
