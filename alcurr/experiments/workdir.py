@@ -33,11 +33,11 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
       problem = "expected a result; delete it to rerun the run"
       raise UserError("damaged", str(result), problem)
   # JSON has no tuples: both sides are compared as JSON has them.
-  there, here = flatten(saved), flatten(files.plain(config.to_dict()))
-  for field in sorted(there.keys() | here.keys()):
-    if not is_free(field) and there.get(field) != here.get(field):
+  old, new = flatten(saved), flatten(files.plain(config.to_dict()))
+  for field in sorted(old.keys() | new.keys()):
+    if not is_free(field) and old.get(field) != new.get(field):
       text = (
         f"{workdir} holds an experiment of another config ({field} is "
-        f"{there.get(field)!r} there, {here.get(field)!r} here)"
+        f"{old.get(field)!r} there, {new.get(field)!r} here)"
       )
       raise UserError("mismatch", "--workdir", text)

@@ -79,8 +79,8 @@ class MLflow:
       # MLflow would choose a random colour for each trial.
       tags = {"mlflow.runColor": style.color}
       policy = pictures.PolicyMap(self._workdir, name, gallery)
-      found = self._get_run(self._id, f"{name} {trial}", tags)
-      run = _Run(self._client, found, policy)
+      record = self._get_run(self._id, f"{name} {trial}", tags)
+      run = _Run(self._client, record, policy)
       run.add_params(points.run_settings(self._config, name, trial))
       run.add_rows([row for row in rows if row["trial"] == trial])
       self._runs[name].append(run)
@@ -115,9 +115,9 @@ class MLflow:
 
   def _get_experiment(self, title: str) -> str:
     """Returns the id of the experiment of a title, created if need be."""
-    if found := self._client.get_experiment_by_name(title):
-      self._check_moved(found.artifact_location)
-      return found.experiment_id
+    if experiment := self._client.get_experiment_by_name(title):
+      self._check_moved(experiment.artifact_location)
+      return experiment.experiment_id
     # Otherwise MLflow shows its pages for language models.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     return self._client.create_experiment(title, self._artifacts, kind)
@@ -128,12 +128,10 @@ class MLflow:
     """Returns this workdir's run of a title, created with tags if need be."""
     content = f"{self._workdir_id}/{title}".encode()
     run_id = hashlib.blake2b(content, digest_size=16).hexdigest()
-    found = self._client.search_runs(
-      [experiment], f"tags.`{_ID_TAG}` = '{run_id}'", max_results=1
-    )
-    if found:
-      self._check_moved(found[0].info.artifact_uri)
-      return found[0]
+    query = f"tags.`{_ID_TAG}` = '{run_id}'"
+    for run in self._client.search_runs([experiment], query, max_results=1):
+      self._check_moved(run.info.artifact_uri)
+      return run
     return self._client.create_run(
       experiment, tags={_ID_TAG: run_id, **tags}, run_name=title
     )
@@ -198,9 +196,9 @@ class _Run:
     return [Metric(tag, v, self._time, step) for tag, v in values.items()]
 
   def end(self, examples_seen: int, trial: Mapping[str, Any]) -> None:
-    known = self._client.get_run(self._id).data.metrics
+    old = self._client.get_run(self._id).data.metrics
     values = points.test_points(trial)
-    missing = {tag: v for tag, v in values.items() if tag not in known}
+    missing = {tag: v for tag, v in values.items() if tag not in old}
     reason = points.divergence(trial)
     self._client.log_batch(
       self._id,

@@ -158,16 +158,14 @@ class _Run:
   def hyperparameters(self, settings: Mapping[str, Any]) -> None:
     """Adds a row to the table of hyperparameters."""
     # It shows the first few by name, so the sampler's need to be those.
-    chosen = {
-      name if name.startswith("sampler") else f"setting.{name}": value
-      for name, value in settings.items()
-      if name in _HYPERPARAMETERS or name.startswith("sampler")
-    }
-    known = {
-      name: value if isinstance(value, bool | int | float) else str(value)
-      for name, value in chosen.items()
-    }
-    for event in summary.hparams(known, dict.fromkeys(_METRICS, 0.0)):
+    shown = {}
+    for name, value in settings.items():
+      text = value if isinstance(value, bool | int | float) else str(value)
+      if name.startswith("sampler"):
+        shown[name] = text
+      elif name in _HYPERPARAMETERS:
+        shown[f"setting.{name}"] = text
+    for event in summary.hparams(shown, dict.fromkeys(_METRICS, 0.0)):
       self._event(summary=event)
 
   def _scalars(self, values: Mapping[str, float]) -> None:
@@ -178,8 +176,7 @@ class _Run:
       metadata = None
       if tag not in self._described:
         self._described.add(tag)
-        text = points.DESCRIPTIONS[tag]
-        metadata = SummaryMetadata(summary_description=text)
+        metadata = SummaryMetadata(summary_description=points.DESCRIPTIONS[tag])
       event.value.add(tag=tag, simple_value=value, metadata=metadata)
     self._event(summary=event)
 

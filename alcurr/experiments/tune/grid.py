@@ -154,7 +154,7 @@ def try_rates(
   """Returns the results of a config at each of some learning rates.
 
   Args:
-    config: of one sampler; its own learning rate is replaced.
+    config: of one sampler; its learning rate is replaced.
     name: for the log.
     rates: [R].
     out: the output folder.
@@ -196,21 +196,23 @@ def run_grid(args: argparse.Namespace, options: Sequence[str]) -> None:
   rates = fields.get(RATE, [config.optimizer.learning_rate])
   settings = combinations({f: v for f, v in fields.items() if f != RATE})
   configs = [build.changed(config, values) for values in settings]
-  for own, rate in itertools.product(configs, rates):
-    build.build_experiment(build.changed(own, {RATE: rate}))
+  for variant, rate in itertools.product(configs, rates):
+    build.build_experiment(build.changed(variant, {RATE: rate}))
   rows, noise_rows = [], []
   measures_noise = len(fields.get(_SIZE, [])) > 1
-  for own, values in zip(configs, settings, strict=True):
+  for variant, values in zip(configs, settings, strict=True):
     norms = [] if measures_noise else None
     name = ", ".join(f"{f}={v}" for f, v in values.items()) or config.baseline
-    new = try_rates(own, name, rates, args.out, norms)
+    new = try_rates(variant, name, rates, args.out, norms)
     for rate, row in zip(rates, new, strict=True):
-      every = values | {RATE: rate}
-      rows.append({field: every[field] for field in fields} | row)
+      setting = values | {RATE: rate}
+      rows.append({field: setting[field] for field in fields} | row)
     table = pd.DataFrame(rows)
     trials.write(args.out, "grid", table, results.plot(table, list(fields)))
     if measures_noise:
-      noise_rows += _noise_at_best(values, own.batch_size, rates, new, norms)
+      noise_rows += _noise_at_best(
+        values, variant.batch_size, rates, new, norms
+      )
       noise = pd.DataFrame(noise_rows)
       figure = noise_scale.plot(noise, list(settings[0]))
       trials.write(args.out, "noise_scale", noise, figure)

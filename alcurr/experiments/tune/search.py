@@ -129,9 +129,12 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
       # A seed for each proposal, so that a resumed search repeats them.
       study.sampler = optuna.samplers.TPESampler(seed=config.seed + number)
       trial = study.ask(ranges)
-      own = build.changed(config, trial.params)
-      name, rate = f"{number + 1} of {args.count}", own.optimizer.learning_rate
-      (row,) = grid.try_rates(own, name, [rate], args.out)
+      variant = build.changed(config, trial.params)
+      name, rate = (
+        f"{number + 1} of {args.count}",
+        variant.optimizer.learning_rate,
+      )
+      (row,) = grid.try_rates(variant, name, [rate], args.out)
       trial.set_user_attr("row", files.plain(row))
       study.tell(trial, float(np.nan_to_num(row["top1"])))
       table = _table(study, ranges)

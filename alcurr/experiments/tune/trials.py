@@ -111,9 +111,7 @@ def load_config(
   config = loader.load_with(args.config, options)
   build.build_experiment(config)
   name = args.sampler or config.baseline
-  if name not in config.samplers:
-    text = f"no {name!r}. {specs.nearest(name, config.samplers)}"
-    raise UserError("unknown", "--sampler", text)
+  specs.check_choice("--sampler", name, config.samplers)
   paths.check_can_make(args.out, "--out")
   names = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
   if names - {lock.NAME} and resumes not in names:
