@@ -205,8 +205,7 @@ def _choose_trials(
   trials: Sequence[int] | None,
 ) -> list[int]:
   """Returns the trials to average, none of which diverged."""
-  diverged = [bool(result.get("diverged_step")) for result in results]
-  good = [i for i, bad in enumerate(diverged) if not bad]
+  good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
   if trials is None and good:
     if len(good) < len(results):
       logging.warning(

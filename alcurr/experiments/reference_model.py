@@ -35,7 +35,7 @@ def difficulty_of(
   """Scores every pool with a trained reference model.
 
   Args:
-    run: of the reference model, one trial.
+    run: of one trial.
     score: its loss is the scorer's.
     result: of the run.
     pools: by name.
@@ -76,11 +76,7 @@ def get_difficulty(
 ) -> Difficulty:
   """Reads the scores from the cache, or trains the reference model for them.
 
-  Args:
-    context: of the experiment.
-    cache_dir: the folder with the scores.
-    checkpoint_dir: the folder of the model's checkpoints until it has scored.
-    signals: stop its training.
+  Its checkpoints are in their folder until it has scored.
   """
   config = context.experiment.config
   folder, request = _scores_request(context, cache_dir)

@@ -124,12 +124,8 @@ def compile_runs(
 ) -> dict[str, PreparedRun]:
   """Compiles runs in parallel, and checks that the device can hold each.
 
-  The `compile_seconds` of a run are its share of the time that all took.
-
-  Args:
-    context: of the experiment.
-    pools: on the host, not yet scored.
-    names: of samplers, or build.REFERENCE.
+  The `compile_seconds` of a run are its share of the time that all took. The
+  pools are on the host, not scored; a name is a sampler's or REFERENCE.
 
   Raises:
     UserError: a run needs more memory than the device has.
@@ -182,7 +178,7 @@ def make_pools(
   """Scores the pools if a sampler needs it, and puts them on the device.
 
   Args:
-    context: of the experiment.
+    context: has the data and the networks.
     cache_dir: the folder with the scores.
     checkpoint_dir: the folder of the reference model's checkpoints.
     signals: stop its training.

@@ -62,7 +62,7 @@ def host_pools(
   """Returns the pools by name, of NumPy arrays.
 
   Args:
-    context: of the experiment.
+    context: has the parts of the data.
     difficulty: of the examples of each part, [N]; None: not yet known.
 
   Raises:
@@ -101,9 +101,7 @@ def with_probe(pools: dict[str, Pool]) -> dict[str, Pool]:
 def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
   """Refuses numbers that do not fit the data, before anything is trained.
 
-  Args:
-    context: of the experiment.
-    pools: on the host; the sizes of the arms do not depend on the scores.
+  Only shapes matter, so the pools may be on the host and not scored.
 
   Raises:
     UserError: at the field.

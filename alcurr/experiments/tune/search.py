@@ -29,7 +29,6 @@ from alcurr.experiments.tune import grid, results, trials
 
 STUDY = "study.db"
 
-
 # A distribution of Optuna: CategoricalDistribution, IntDistribution, ...
 Distribution = Any
 
@@ -67,11 +66,6 @@ def parse_ranges(
     except ValueError as error:
       raise UserError("range", field, str(error)) from error
   return ranges
-
-
-def _values(allowed: Distribution) -> tuple[Any, ...]:
-  """Returns the choices, or the two ends."""
-  return getattr(allowed, "choices", None) or (allowed.low, allowed.high)
 
 
 def plot(table: pd.DataFrame, ranges: Mapping[str, Distribution]) -> Figure:
@@ -121,7 +115,9 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
   ranges = parse_ranges(optuna, config, args.fields)
   specs.check_range("--count", args.count, 1)
   for field, allowed in ranges.items():
-    for value in _values(allowed):
+    # The choices, or the two ends of a range.
+    ends = getattr(allowed, "choices", None) or (allowed.low, allowed.high)
+    for value in ends:
       build.build_experiment(build.changed(config, {field: value}))
   with lock.locked(args.out, "--out"):
     study = _open_study(optuna, config, ranges, args.out)
@@ -130,11 +126,9 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
       study.sampler = optuna.samplers.TPESampler(seed=config.seed + number)
       trial = study.ask(ranges)
       variant = build.changed(config, trial.params)
-      name, rate = (
-        f"{number + 1} of {args.count}",
-        variant.optimizer.learning_rate,
-      )
-      (row,) = grid.try_rates(variant, name, [rate], args.out)
+      rates = [variant.optimizer.learning_rate]
+      name = f"{number + 1} of {args.count}"
+      (row,) = grid.try_rates(variant, name, rates, args.out)
       trial.set_user_attr("row", files.plain(row))
       study.tell(trial, float(np.nan_to_num(row["top1"])))
       table = _table(study, ranges)

@@ -132,9 +132,8 @@ def prepare(
   """Makes the run of a config with one sampler, and its pools on the device.
 
   Args:
-    config: of `load_config`.
-    out: the output folder, which is made; `cache` next to it is reused, as an
-      experiment does.
+    config: has one sampler.
+    out: the output folder, which is made; `cache` next to it is reused.
     max_valid: most examples of the valid pool.
   """
   cache_dir = build.cache_dir(config, out)
