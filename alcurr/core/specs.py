@@ -5,8 +5,7 @@ A spec is a name (`"rank"`), a call with literal arguments
 registry has a record for it, a number is a spec too (`0.2` or `"0.2"`).
 
 A factory's annotations say what its arguments are. One annotated with the
-record of a registry, such as `Gain` or `float | Schedule`, is given by a spec
-in turn.
+record of a registry, such as `Gain` or `float | Schedule`, takes a spec.
 """
 
 import ast

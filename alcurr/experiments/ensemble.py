@@ -48,8 +48,8 @@ def load(
     trials: of each run, from 0; None for all that did not diverge.
 
   Raises:
-    UserError: a run is unfinished, damaged, without such a trial, or of other
-      classes than the first.
+    UserError: a run is unfinished, damaged, lacks a trial, or has other classes
+      than the first.
   """
   members = [_load_run(pathlib.Path(folder), trials) for folder in folders]
   for member in members:
@@ -143,11 +143,6 @@ def _make_program(member: Member, flips: bool) -> Callable[..., Array]:
 def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> Member:
   place = folder.absolute()
   workdir, name = place.parents[1], place.name
-  if (folder / "checkpoints").exists() and not (
-    folder / "result.json"
-  ).exists():
-    text = "the run is not finished; rerun its experiment"
-    raise UserError("missing", str(folder), text)
   result = _read(folder / "result.json", "steps", "trials")
   config = ConfigDict(_read(workdir / "config.json", "samplers"))
   schema.check(config, finished=True)

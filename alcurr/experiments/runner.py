@@ -37,11 +37,11 @@ def run(
   profile: bool = False,
   signals: preemption.Signals | None = None,
 ) -> pd.DataFrame:
-  """Runs an experiment, or what is not finished of it, and reports it.
+  """Runs the unfinished samplers of an experiment, and reports all.
 
   Args:
     config: see alcurr/experiments/config/defaults.py.
-    workdir: the experiment's own folder, made if need be.
+    workdir: the experiment's own folder, created if missing.
     profile: whether each run writes where the time of its steps goes, in the
       folder `profile` of its own.
     signals: stop a run with a checkpoint.

@@ -186,8 +186,8 @@ def run_sampler(
 ) -> None:
   """Trains all trials of a sampler and writes the run's files.
 
-  An interrupted run resumes from its last checkpoint. The folder is made if
-  need be, but not its parents.
+  An interrupted run resumes from its latest checkpoint. The folder is created,
+  but not its parents.
 
   Raises:
     Stopped: by a signal; a checkpoint is saved.

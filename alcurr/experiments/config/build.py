@@ -212,7 +212,7 @@ def changed(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
 
 
 def _check_model(config: ConfigDict) -> None:
-  """Builds a model for its checks, at a size that the data may well have."""
+  """Builds a model for its checks, at a plausible size of images."""
   size = config.data.image_size if config.data.source == "synthetic" else 256
   channels = len(sources.get_channels(config.data))
   make_model(config, (size, size, channels), 2)

@@ -55,7 +55,7 @@ class Experiment(NamedTuple):
 
   workdir: pathlib.Path
   config: dict[str, Any]  # the content of config.json
-  uri: str = ""  # of a server; "": the logger's own choice
+  uri: str = ""  # of a server; "": the logger's default
 
 
 class Logger(Protocol):

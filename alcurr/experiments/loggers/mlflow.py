@@ -5,7 +5,7 @@ without curves would clutter the comparison of the others.
 
     mlflow/experiment.json   identifies the runs of this workdir on any server
     mlflow/mlflow.db         the database, unless a server is named
-    mlflow/artifacts/        likewise
+    mlflow/artifacts/        its files, unless a server is named
 
 Points that a server already has are not sent again.
 """
@@ -114,7 +114,7 @@ class MLflow:
         run.terminate("KILLED")
 
   def _get_experiment(self, title: str) -> str:
-    """Returns the id of the experiment of a title, created if need be."""
+    """Returns the id of a title's experiment, created if missing."""
     if experiment := self._client.get_experiment_by_name(title):
       self._check_moved(experiment.artifact_location)
       return experiment.experiment_id
@@ -125,7 +125,7 @@ class MLflow:
   def _get_run(
     self, experiment: str, title: str, tags: Mapping[str, str]
   ) -> Run:
-    """Returns this workdir's run of a title, created with tags if need be."""
+    """Returns this workdir's run of a title, created if missing."""
     content = f"{self._workdir_id}/{title}".encode()
     run_id = hashlib.blake2b(content, digest_size=16).hexdigest()
     query = f"tags.`{_ID_TAG}` = '{run_id}'"
@@ -155,7 +155,7 @@ class _Run:
     self._client, self._id, self._policy = client, run.info.run_id, policy
     self._start = self._time = run.info.start_time  # ms
     self._params = set(run.data.params)
-    # Steps that it has; of any metric, since batches are stored as a whole.
+    # Steps on the server, of any metric: batches are stored as a whole.
     self._steps = {
       metric.step
       for tag in run.data.metrics

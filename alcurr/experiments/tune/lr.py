@@ -98,7 +98,7 @@ def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
     end: steps before it diverges.
 
   Raises:
-    UserError: it diverges at once, or never falls.
+    UserError: it diverges immediately, or never falls.
   """
   first = len(rate) // _SKIPPED
   part = smoothed[first:end]
