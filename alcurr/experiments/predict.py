@@ -134,16 +134,11 @@ def _submit(argv: Sequence[str]) -> None:
     help="a finished run, WORKDIR/runs/SAMPLER; several runs of the same "
     "classes are averaged",
   )
+  file = {"metavar": "FILE", "type": pathlib.Path, "required": True}
   parser.add_argument(
-    "--data",
-    metavar="FILE",
-    type=pathlib.Path,
-    required=True,
-    help="test_simplified.csv or test_raw.csv",
+    "--data", help="test_simplified.csv or test_raw.csv", **file
   )
-  parser.add_argument(
-    "--out", metavar="FILE", type=pathlib.Path, required=True, help="a new file"
-  )
+  parser.add_argument("--out", help="a new file", **file)
   parser.add_argument(
     "--trials",
     metavar="0,1,...",

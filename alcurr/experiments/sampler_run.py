@@ -203,11 +203,9 @@ def run_sampler(
   common = fingerprint(run, compiled, pools)
   template = loop.abstract_run_state(run, compiled, pools["train"])
   start = checkpoint.restore(checkpoint_dir, template, common, metrics)
-  watch = None
-  if profile:
-    watch = functools.partial(
-      profiling.profile, folder / "profile", run, compiled, pools
-    )
+  watch = functools.partial(
+    profiling.profile, folder / "profile", run, compiled, pools
+  )
   settings = context.experiment.config.checkpoint
   with (
     signals.held() as stop,
@@ -229,7 +227,7 @@ def run_sampler(
       pools,
       write,
       progress,
-      watch,
+      watch if profile else None,
       loop.ResumeOptions(start, checkpoints, stop),
     )
   test = score_pool(run, result.state, pools["test"])

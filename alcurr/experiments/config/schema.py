@@ -36,10 +36,9 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   """Returns the values of a nested mapping by dotted field names."""
   flat = {}
   for key, value in config.items():
-    if isinstance(value, Mapping):
-      flat |= flatten(value, f"{prefix}{key}.")
-    else:
-      flat[f"{prefix}{key}"] = value
+    is_group = isinstance(value, Mapping)
+    name = f"{prefix}{key}"
+    flat |= flatten(value, f"{name}.") if is_group else {name: value}
   return flat
 
 

@@ -73,11 +73,11 @@ class MLflow:
     # As in the report, where the baseline comes first.
     baseline, samplers = self._config["baseline"], self._config["samplers"]
     style = styles(sorted(samplers, key=lambda name: name != baseline))[name]
+    # MLflow would choose a random colour for each trial.
+    tags = {"mlflow.runColor": style.color}
     gallery = read_gallery(self._workdir)
     self._runs[name] = []
     for trial in range(self._config["trials"]):
-      # MLflow would choose a random colour for each trial.
-      tags = {"mlflow.runColor": style.color}
       policy = pictures.PolicyMap(self._workdir, name, gallery)
       record = self._get_run(self._id, f"{name} {trial}", tags)
       run = _Run(self._client, record, policy)

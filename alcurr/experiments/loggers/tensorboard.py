@@ -21,7 +21,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
 from alcurr.experiments.loggers import Experiment, Row, pictures, points
-from alcurr.report.gallery import Gallery, read_gallery
+from alcurr.report.gallery import read_gallery
 
 FOLDER = "tensorboard"
 # Besides the arguments of the sampler.
@@ -43,16 +43,18 @@ class TensorBoard:
     self.how_to_view = (
       f"tensorboard --logdir={shlex.quote(f'{workdir}/{FOLDER}')}"
     )
-    self._gallery: Gallery | None = None
+    self._gallery = read_gallery(workdir)
     self._runs: dict[str, list[_Run]] = {}  # by sampler, by trial
     overview = _Run(_make_folder(workdir, "experiment"), time.time())
     config = json.dumps(self._config, indent=2)
     overview.text("config", f"```json\n{config}\n```")
-    overview.flush()
-    self._overview: _Run | None = overview  # until the gallery is there
+    for name, image in pictures.draw_classes(self._gallery).items():
+      overview.image(
+        f"visual/examples of {name}", image, pictures.EXAMPLES_DESCRIPTION
+      )
+    overview.close()
 
   def begin(self, name: str, rows: Sequence[Row]) -> None:
-    self._add_gallery()
     self._close(name)
     started = time.time() - _seconds(rows[-1] if rows else {})
     self._runs[name] = []
@@ -83,16 +85,6 @@ class TensorBoard:
   def close(self) -> None:
     for name in list(self._runs):
       self._close(name)
-
-  def _add_gallery(self) -> None:
-    if self._overview:
-      self._gallery = read_gallery(self._workdir)
-      for name, image in pictures.draw_classes(self._gallery).items():
-        self._overview.image(
-          f"visual/examples of {name}", image, pictures.EXAMPLES_DESCRIPTION
-        )
-      self._overview.close()
-      self._overview = None
 
   def _close(self, name: str) -> None:
     for run in self._runs.pop(name, []):
