@@ -111,9 +111,7 @@ def _load(point: importlib.metadata.EntryPoint, place: str) -> Factory:
       raise TypeError(f"{point.value} is of type {type(factory).__name__}")
   except Exception as error:  # a package's import may raise anything
     reason = " ".join(str(error).split())
-    text = (
-      f"the package {_package(point)} offers no factory: "
-      f"{type(error).__name__}: {reason}"
-    )
+    kind = type(error).__name__
+    text = f"{_package(point)} offers no factory: {kind}: {reason}"
     raise UserError("package", place, text) from error
   return factory

@@ -97,10 +97,8 @@ def _make_pool(member: Member, source: Strokes | Images) -> Pool:
   if isinstance(source, Images):
     num_inputs, *shape = source.image.shape
     if tuple(shape) != member.image_shape:
-      text = (
-        f"{member.folder} expects images {list(member.image_shape)}, got "
-        f"{shape}"
-      )
+      expected = list(member.image_shape)
+      text = f"{member.folder} expects images {expected}, got {shape}"
       raise UserError("mismatch", "inputs", text)
   else:
     if member.channels is None:
@@ -181,10 +179,7 @@ def _read(path: pathlib.Path, *fields: str) -> dict[str, Any]:
   try:
     record = files.read_record(path)
   except OSError as error:
-    text = (
-      f"cannot be read ({error.strerror}); expected a finished run, "
-      "WORKDIR/runs/SAMPLER"
-    )
+    text = f"{error.strerror}; expected a finished WORKDIR/runs/SAMPLER"
     raise UserError("missing", str(path), text) from error
   if record is None:
     raise UserError("damaged", str(path), "not a JSON object")

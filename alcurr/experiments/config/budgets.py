@@ -41,8 +41,7 @@ def num_steps(
   batches = {"epoch": num_examples / batch_size, "example": 1 / batch_size}
   steps = amount * batches.get(unit, 1)
   if not 1 <= steps <= MAX_STEPS:
-    text = (
-      f"expected 1 to {MAX_STEPS} batches of {batch_size}, got {quoted(budget)}"
-    )
+    limits = f"1 to {MAX_STEPS} batches of {batch_size}"
+    text = f"expected {limits}, got {quoted(budget)}"
     raise UserError("range", field, text)
   return int(steps)

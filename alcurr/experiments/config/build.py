@@ -114,7 +114,8 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   specs.check_choice("baseline", merged.baseline, config.samplers)
   specs.check_choice("train_on", merged.train_on, TRAIN_ON)
   if merged.train_on != "train" and not config.data.probe_fraction:
-    text = f"{merged.train_on!r} needs data.probe_fraction above 0"
+    needed = "a probe split, data.probe_fraction above 0"
+    text = f"{merged.train_on!r} needs {needed}"
     raise UserError("conflict", "train_on", text)
   if merged.model != config.model:
     _check_model(merged)

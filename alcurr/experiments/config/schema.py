@@ -119,18 +119,15 @@ def check_values(config: ConfigDict) -> None:
     last = config.trials - 1 if field == "seed" else 0
     check_range(field, values[field], 0, _MAX_SEED - last)
   if 0 <= config.difficulty.seed - config.seed < config.trials:
-    problem = f"{config.difficulty.seed} is the seed of a trial too"
-    raise UserError("conflict", "difficulty.seed", problem)
+    text = f"{config.difficulty.seed} is the seed of a trial too"
+    raise UserError("conflict", "difficulty.seed", text)
   check_choice("trials_by", config.trials_by, ("vmap", "map"))
   check_choice("on_nonfinite", config.on_nonfinite, ON_NONFINITE)
   check_choice("budget_basis", config.budget_basis, ("examples", "flops"))
   try:
-    thresholds = [float(text) for text in config.thresholds.split()]
+    thresholds = [float(number) for number in config.thresholds.split()]
   except ValueError:
     thresholds = [math.nan]
   if not all(0 < threshold < 1 for threshold in thresholds):
-    problem = (
-      'expected accuracies between 0 and 1 such as "0.5 0.8", got '
-      f"{config.thresholds!r}"
-    )
-    raise UserError("range", "thresholds", problem)
+    text = f"expected numbers in (0, 1), got {config.thresholds!r}"
+    raise UserError("range", "thresholds", text)

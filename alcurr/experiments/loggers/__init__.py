@@ -213,10 +213,7 @@ def parse(text: str) -> list[str]:
   for name in names:
     specs.check_choice("tracking", name, [NONE, *LOGGERS])
   if NONE in names or len(set(names)) < len(names):
-    problem = (
-      "expected different names with commas between them, or none alone, got "
-      f"{specs.quoted(text)}"
-    )
+    problem = f"expected different names, or none, got {specs.quoted(text)}"
     raise UserError("conflict", "tracking", problem)
   for name in names:
     kind = LOGGERS[name]
@@ -234,8 +231,6 @@ def check(text: str, uri: str) -> None:
     problem = "only mlflow uses it; add --config.tracking=mlflow, or clear it"
     raise UserError("conflict", "tracking_uri", problem)
   if uri and not _URI.fullmatch(uri):
-    problem = (
-      "expected an address such as http://127.0.0.1:5000 or "
-      f"sqlite:///mlflow.db, got {specs.quoted(uri)}"
-    )
+    example = "http://127.0.0.1:5000 or sqlite:///mlflow.db"
+    problem = f"expected an address such as {example}, got {specs.quoted(uri)}"
     raise UserError("syntax", "tracking_uri", problem)

@@ -139,10 +139,7 @@ class MLflow:
   def _check_moved(self, artifacts: str) -> None:
     """Refuses a database in the workdir that would write elsewhere."""
     if self._in_workdir and not artifacts.startswith(self._artifacts):
-      text = (
-        f"its artifacts are in {artifacts}, where it was created; delete it "
-        "to create a new one"
-      )
+      text = f"its artifacts are in {artifacts}; delete it to create a new one"
       raise UserError("mismatch", str(self._workdir / FOLDER), text)
 
 
