@@ -21,17 +21,18 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     # A deleted experiment may have left empty folders.
     names = (p.name for p in workdir.rglob("*") if not p.is_dir())
     if not all(name == lock.NAME or files.is_temporary(name) for name in names):
-      problem = f"expected an empty folder or an experiment's, got {workdir}"
-      raise UserError("exists", "--workdir", problem)
+      expected = "an empty or new folder or an experiment's"
+      text = f"expected {expected}, got {workdir}"
+      raise UserError("exists", "--workdir", text)
     return
   saved = files.read_record(path)
   if saved is None:
-    problem = "expected a config; choose another --workdir"
-    raise UserError("damaged", str(path), problem)
+    text = "expected a config; choose another --workdir"
+    raise UserError("damaged", str(path), text)
   for result in sorted(workdir.glob("runs/*/result.json")):
     if files.read_record(result) is None:
-      problem = "expected a result; delete it to rerun the run"
-      raise UserError("damaged", str(result), problem)
+      text = "expected a result; delete it to rerun the run"
+      raise UserError("damaged", str(result), text)
   # JSON has no tuples: both sides are compared as JSON has them.
   old, new = flatten(saved), flatten(files.plain(config.to_dict()))
   for field in sorted(old.keys() | new.keys()):

@@ -115,8 +115,8 @@ def load_config(
   paths.check_can_make(args.out, "--out")
   names = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
   if names - {lock.NAME} and resumes not in names:
-    problem = f"expected an empty folder, {args.out} holds files"
-    raise UserError("exists", "--out", problem)
+    text = f"expected an empty folder, {args.out} holds files"
+    raise UserError("exists", "--out", text)
   config = build.run_config(config, name)
   sampler = {k: v for k, v in config.samplers[name].items() if k != "run"}
   with config.unlocked():
