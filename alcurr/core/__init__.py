@@ -1,3 +1,3 @@
 """Errors, specs, registries, schedules and files: the base of every package."""
 
-__all__: list[str] = []
+__all__ = ()

@@ -1,4 +1,4 @@
-"""What a run writes to disk: complete files, JSON, and lines of JSON."""
+"""Files that runs write: complete files, JSON, and lines of JSON."""
 
 import contextlib
 import datetime

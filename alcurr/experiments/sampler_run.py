@@ -47,7 +47,7 @@ class Network(NamedTuple):
 
 
 class ExperimentContext(NamedTuple):
-  """What the runs of an experiment share."""
+  """Everything that the runs of an experiment share."""
 
   experiment: BuiltExperiment
   parts: dict[str, Dataset]  # "train", "probe", "valid", "test"

@@ -59,7 +59,7 @@ class BuiltRun(NamedTuple):
 
 
 class BuiltExperiment(NamedTuple):
-  """What a config describes, before its data is known."""
+  """An experiment before its data is known."""
 
   config: ConfigDict
   runs: dict[str, BuiltRun]  # by the name of the sampler

@@ -103,7 +103,7 @@ def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
   first = len(rate) // _SKIPPED
   part = smoothed[first:end]
   if len(part) < 2 or np.argmin(part) == 0:
-    text = f"the loss does not fall above the rate {rate[first]:.2g}"
+    problem = f"the loss does not fall above the rate {rate[first]:.2g}"
     text = f"{problem}; try a lower --low or more --steps"
     raise UserError("range", "--low", text)
   lowest = first + int(np.argmin(part))
