@@ -112,6 +112,6 @@ def _load(point: importlib.metadata.EntryPoint, place: str) -> Factory:
   except Exception as error:  # a package's import may raise anything
     reason = " ".join(str(error).split())
     kind = type(error).__name__
-    text = f"{_package(point)} offers no factory: {kind}: {reason}"
+    text = f"package {_package(point)} offers no factory: {kind}: {reason}"
     raise UserError("package", place, text) from error
   return factory
