@@ -7,7 +7,7 @@ ERROR_CODES = {
   "damaged": "A file was changed, cut off or deleted.",
   "data": "The data cannot be used as it is.",
   "disk": "A file could not be written or read.",
-  "diverged": "Numbers are not finite, and nothing is left to continue with.",
+  "diverged": "Numbers are not finite, so that nothing can continue.",
   "exists": "Something is already there and is not overwritten.",
   "in_use": "Another process uses the folder.",
   "invariant": "An invariant was violated: a bug, most likely in a sampler.",

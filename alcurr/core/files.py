@@ -1,4 +1,4 @@
-"""Files written completely or not at all, JSON, and lines of JSON."""
+"""Files that runs write: complete files, JSON, and lines of JSON."""
 
 import contextlib
 import datetime
@@ -11,7 +11,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import jax
 import numpy as np
@@ -126,14 +126,11 @@ def starts_with(path: pathlib.Path, position: LogPosition) -> bool:
 
 
 class Lines:
-  """A file of JSON rows, one per line, to append to; see `json_lines`."""
+  """An open file of JSON rows, one per line; see `json_lines`."""
 
-  def __init__(self, path: pathlib.Path, start: bytes):
-    self._path = path
-    self._hash = hashlib.blake2b(start)
-    self._bytes = len(start)
-    write_file(path, lambda file: file.write(start))
-    self._file = path.open("ab")
+  def __init__(self, path: pathlib.Path, file: BinaryIO, start: bytes):
+    self._path, self._file = path, file
+    self._hash, self._bytes = hashlib.blake2b(start), len(start)
 
   def write(self, row: dict[str, Any]) -> None:
     """Appends a row.
@@ -155,21 +152,13 @@ class Lines:
       os.fsync(self._file.fileno())
     return LogPosition(self._bytes, self._hash.hexdigest())
 
-  def close(self) -> None:
-    self._file.close()
-
   def _check(self) -> None:
     """Fails if the file was deleted: rows could be written, but not seen."""
-    try:
-      on_disk = self._path.stat()
-    except FileNotFoundError:
-      on_disk = None
-    if not (
-      on_disk and os.path.samestat(on_disk, os.fstat(self._file.fileno()))
-    ):
-      raise MachineError(
-        "damaged", str(self._path), "deleted or replaced under the run"
-      )
+    with contextlib.suppress(FileNotFoundError):
+      if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+        return
+    text = "deleted or replaced under the run"
+    raise MachineError("damaged", str(self._path), text)
 
 
 @contextlib.contextmanager
@@ -183,8 +172,9 @@ def json_lines(
     position: one that the file `starts_with`; None for an empty file.
   """
   start = path.read_bytes()[: position.bytes] if position else b""
-  with contextlib.closing(Lines(path, start)) as lines:
-    yield lines
+  write_file(path, lambda file: file.write(start))
+  with path.open("ab") as file:
+    yield Lines(path, file, start)
 
 
 def environment() -> dict[str, str]:

@@ -33,12 +33,8 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
   try:
     lock.acquire(blocking=False)
   except filelock.Timeout:
-    raise UserError(
-      "in_use",
-      option,
-      f"{folder} is in use by {_owner(path)}; wait for it to end, stop it, or "
-      "choose another folder",
-    ) from None
+    text = f"{folder} is in use by {_owner(path)}; wait, or stop it"
+    raise UserError("in_use", option, text) from None
   path.write_text(owner)
   try:
     yield

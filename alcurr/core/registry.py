@@ -63,11 +63,8 @@ class Registry(MutableMapping[str, Factory]):
       raise KeyError(name)
     packages = sorted({_package(point) for point in points})
     if len(packages) > 1:
-      raise UserError(
-        "package",
-        f"{self._group}.{name}",
-        f"expected one package to offer it, got {' and '.join(packages)}",
-      )
+      text = f"expected one package to offer it, got {' and '.join(packages)}"
+      raise UserError("package", f"{self._group}.{name}", text)
     return _load(next(iter(points)), f"{self._group}.{name}")
 
   def __setitem__(self, name: str, factory: Factory) -> None:
@@ -114,10 +111,7 @@ def _load(point: importlib.metadata.EntryPoint, place: str) -> Factory:
       raise TypeError(f"{point.value} is of type {type(factory).__name__}")
   except Exception as error:  # a package's import may raise anything
     reason = " ".join(str(error).split())
-    raise UserError(
-      "package",
-      place,
-      f"the package {_package(point)} offers no factory: "
-      f"{type(error).__name__}: {reason}",
-    ) from error
+    kind = type(error).__name__
+    text = f"package {_package(point)} offers no factory: {kind}: {reason}"
+    raise UserError("package", place, text) from error
   return factory

@@ -5,14 +5,14 @@ A spec is a name (`"rank"`), a call with literal arguments
 registry has a record for it, a number is a spec too (`0.2` or `"0.2"`).
 
 A factory's annotations say what its arguments are. One annotated with the
-record of a registry, such as `Gain` or `float | Schedule`, is given by a spec
-in turn.
+record of a registry, such as `Gain` or `float | Schedule`, takes a spec.
 """
 
 import ast
 import contextlib
 import difflib
 import inspect
+import math
 import numbers
 import types
 import typing
@@ -52,36 +52,20 @@ def parse(spec: str, field: str) -> tuple[str, dict[str, Any]]:
   Raises:
     UserError: the text is neither a name nor a call with literal arguments.
   """
-  call = None
   # Python's own parser may run out of stack on a deeply nested text.
   with contextlib.suppress(
     SyntaxError, ValueError, TypeError, RecursionError, MemoryError
   ):
-    call = _parse_call(spec.strip())
-  if call is None:
-    raise UserError(
-      "syntax",
-      field,
-      f"expected a name or a call such as rank(window=500), got {quoted(spec)}",
-    )
-  return call
-
-
-def _parse_call(text: str) -> tuple[str, dict[str, Any]] | None:
-  node = ast.parse(text, mode="eval").body
-  if isinstance(node, ast.Name):
-    return node.id, {}
-  if (
-    not isinstance(node, ast.Call)
-    or not isinstance(node.func, ast.Name)
-    or node.args
-  ):
-    return None
-  values = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
-  # Neither `**more` nor an argument given twice.
-  if None in values or len(values) < len(node.keywords):
-    return None
-  return node.func.id, values
+    match ast.parse(spec.strip(), mode="eval").body:
+      case ast.Name(name):
+        return name, {}
+      case ast.Call(ast.Name(name), [], keywords):
+        values = {k.arg: ast.literal_eval(k.value) for k in keywords}
+        # Neither `**more` nor a repeated argument.
+        if None not in values and len(values) == len(keywords):
+          return name, values
+  text = "expected a name or a call such as rank(window=500), got "
+  raise UserError("syntax", field, text + quoted(spec))
 
 
 def quoted(text: str) -> str:
@@ -92,9 +76,30 @@ def quoted(text: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
   """Returns "Known: a, b, c" and, for a likely typo, ". Did you mean b?"."""
   known = sorted(known)
+  return f"Known: {', '.join(known) or 'none'}{did_you_mean(name, known)}"
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+  """Returns ". Did you mean <prefix>b?" for a likely typo, else nothing."""
   close = difflib.get_close_matches(name, known, n=1)
-  hint = f". Did you mean {close[0]}?" if close else ""
-  return f"Known: {', '.join(known) or 'none'}{hint}"
+  return f". Did you mean {prefix}{close[0]}?" if close else ""
+
+
+def check_range(
+  field: str, value: float, minimum: float, maximum: float = math.inf
+) -> None:
+  """Refuses a number below the minimum or above the maximum."""
+  if not minimum <= value <= maximum:  # nor is NaN admitted
+    upper = "" if maximum == math.inf else f" and at most {maximum}"
+    text = f"expected at least {minimum}{upper}, got {value}"
+    raise UserError("range", field, text)
+
+
+def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
+  """Refuses a text that is none of the choices."""
+  if value not in choices:
+    text = f"no {quoted(value)}. {nearest(value, choices)}"
+    raise UserError("unknown", field, text)
 
 
 def make(
@@ -118,9 +123,8 @@ def make(
   Raises:
     UserError: an unknown name or argument, or a value the factory refuses.
   """
-  number = _to_number(spec)
   from_number = getattr(registry, "from_number", None)
-  if number is not None and from_number:
+  if from_number and (number := _to_number(spec)) is not None:
     with errors_in(field):
       return from_number(number)
   name, arguments = _split(spec, registry, field)
@@ -128,19 +132,14 @@ def make(
   known = [p for p in parameters if p not in context]
   for argument, value in arguments.items():
     if argument not in known:
-      raise UserError(
-        "unknown",
-        field,
-        f"{name} takes no {argument!r}. {nearest(argument, known)}",
-      )
+      text = f"{name} takes no {argument!r}. {nearest(argument, known)}"
+      raise UserError("unknown", field, text)
     arguments[argument] = _convert(
       value, parameters[argument], f"{field}.{argument}", context
     )
   arguments = {k: v for k, v in context.items() if k in parameters} | arguments
-  for argument, parameter in parameters.items():
-    if parameter.default is inspect.Parameter.empty and (
-      argument not in arguments
-    ):
+  for argument in [name for name in parameters if name not in arguments]:
+    if parameters[argument].default is inspect.Parameter.empty:
       raise UserError("missing", f"{field}.{argument}", f"required by {name}")
   try:
     return registry[name](**arguments)
@@ -157,18 +156,11 @@ def _split(
   """Returns the name and the arguments of a spec."""
   if isinstance(spec, str):
     return parse(spec, field)
+  expected = f"expected one of {', '.join(sorted(registry))}"
   if not isinstance(spec, Mapping):
-    raise UserError(
-      "type",
-      field,
-      f"expected one of {', '.join(sorted(registry))}, got {spec!r}",
-    )
+    raise UserError("type", field, f"{expected}, got {spec!r}")
   if not isinstance(spec.get("name"), str):
-    raise UserError(
-      "missing",
-      f"{field}.name",
-      f"expected one of {', '.join(sorted(registry))}",
-    )
+    raise UserError("missing", f"{field}.name", expected)
   # "sgd(momentum=0.9)" may be the name in a dict too.
   name, arguments = parse(spec["name"], f"{field}.name")
   return name, {k: v for k, v in spec.items() if k != "name"} | arguments
@@ -182,8 +174,7 @@ def get_parameters(
   Raises:
     UserError: the registry has no factory of that name.
   """
-  if name not in registry:
-    raise UserError("unknown", field, f"no {name!r}. {nearest(name, registry)}")
+  check_choice(field, name, registry)
   factory = registry[name]
   try:
     signature = inspect.signature(factory, eval_str=True)
@@ -230,9 +221,8 @@ def _convert(
   # Where any number is admitted, whole ones need no mention.
   implied = (bool, int) if float in kinds else ()
   names = [TYPE_NAMES[k] for k in kinds if k in TYPE_NAMES and k not in implied]
-  raise UserError(
-    "type", place, f"expected {' or '.join(names)}, got {value!r}"
-  )
+  text = f"expected {' or '.join(names)}, got {value!r}"
+  raise UserError("type", place, text)
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
-from alcurr.core.specs import nearest
+from alcurr.core.specs import check_choice
 from alcurr.data import arrays
 from alcurr.experiments import runner, temporary_registrations
 from alcurr.experiments.config import build, defaults
@@ -72,10 +72,7 @@ class Comparison:
       UserError: no finished sampler of that name draws from arms.
     """
     metrics = curves.read_metrics(self.workdir)
-    if name not in metrics:
-      raise UserError(
-        "unknown", "name", f"no {name!r}. {nearest(name, metrics)}"
-      )
+    check_choice("name", name, metrics)
     if "policy" not in metrics[name]:
       raise UserError("unsupported", "name", f"{name} does not draw from arms")
     policy = curves.policy_curve(metrics[name])

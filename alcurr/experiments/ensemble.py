@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import files
+from alcurr.core import files, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import make_gather
@@ -39,8 +39,7 @@ class Member(NamedTuple):
 
 
 def load(
-  folders: Sequence[str | pathlib.Path],
-  trials: Sequence[int] | None = None,
+  folders: Sequence[str | pathlib.Path], trials: Sequence[int] | None = None
 ) -> list[Member]:
   """Loads runs, as they were after their last step.
 
@@ -49,17 +48,14 @@ def load(
     trials: of each run, from 0; None for all that did not diverge.
 
   Raises:
-    UserError: a run is unfinished, damaged, without such a trial, or of other
-      classes than the first.
+    UserError: a run is unfinished, damaged, lacks a trial, or has other classes
+      than the first.
   """
   members = [_load_run(pathlib.Path(folder), trials) for folder in folders]
   for member in members:
     if member.class_names != members[0].class_names:
-      raise UserError(
-        "mismatch",
-        str(member.folder),
-        f"its classes differ from those of {members[0].folder}",
-      )
+      text = f"its classes differ from those of {members[0].folder}"
+      raise UserError("mismatch", str(member.folder), text)
   return members
 
 
@@ -101,18 +97,15 @@ def _make_pool(member: Member, source: Strokes | Images) -> Pool:
   if isinstance(source, Images):
     num_inputs, *shape = source.image.shape
     if tuple(shape) != member.image_shape:
-      raise UserError(
-        "mismatch",
-        "inputs",
-        f"{member.folder} expects images {list(member.image_shape)}, got "
-        f"{shape}",
-      )
+      expected = list(member.image_shape)
+      text = f"{member.folder} expects images {expected}, got {shape}"
+      raise UserError("mismatch", "inputs", text)
   else:
     if member.channels is None:
       raise UserError(
         "unsupported",
         str(member.folder),
-        f"it was trained on images {list(member.image_shape)}, not on drawings",
+        f"it was trained on images {member.image_shape}, not on drawings",
       )
     num_inputs = len(source.drawing_start) - 1
     source = sources.with_channels(source, member.channels)
@@ -148,19 +141,10 @@ def _make_program(member: Member, flips: bool) -> Callable[..., Array]:
 def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> Member:
   place = folder.absolute()
   workdir, name = place.parents[1], place.name
-  if (folder / "checkpoints").exists() and not (
-    folder / "result.json"
-  ).exists():
-    raise UserError(
-      "missing", str(folder), "the run is not finished; rerun its experiment"
-    )
   result = _read(folder / "result.json", "steps", "trials")
   config = ConfigDict(_read(workdir / "config.json", "samplers"))
   schema.check(config, finished=True)
-  if name not in config.samplers:
-    raise UserError(
-      "unknown", str(workdir / "config.json"), f"no sampler {name!r}"
-    )
+  specs.check_choice(str(workdir / "config.json"), name, config.samplers)
   gallery = _read(workdir / "gallery.json", "class_names", "image_shape")
   class_names = tuple(gallery["class_names"])
   shape = tuple(gallery["image_shape"])
@@ -195,12 +179,8 @@ def _read(path: pathlib.Path, *fields: str) -> dict[str, Any]:
   try:
     record = files.read_record(path)
   except OSError as error:
-    raise UserError(
-      "missing",
-      str(path),
-      f"cannot be read ({error.strerror}); expected a finished run, "
-      "WORKDIR/runs/SAMPLER",
-    ) from error
+    text = f"{error.strerror}; expected a finished WORKDIR/runs/SAMPLER"
+    raise UserError("missing", str(path), text) from error
   if record is None:
     raise UserError("damaged", str(path), "not a JSON object")
   for field in fields:
@@ -215,8 +195,7 @@ def _choose_trials(
   trials: Sequence[int] | None,
 ) -> list[int]:
   """Returns the trials to average, none of which diverged."""
-  diverged = [bool(result.get("diverged_step")) for result in results]
-  good = [i for i, bad in enumerate(diverged) if not bad]
+  good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
   if trials is None and good:
     if len(good) < len(results):
       logging.warning(
@@ -226,9 +205,6 @@ def _choose_trials(
   for trial in trials or [0]:
     if trial not in good:
       reason = "diverged" if 0 <= trial < len(results) else "does not exist"
-      raise UserError(
-        "unknown",
-        str(folder),
-        f"trial {trial} {reason}; known: {', '.join(map(str, good)) or 'none'}",
-      )
+      text = f"trial {trial} {reason}; known: {good}"
+      raise UserError("unknown", str(folder), text)
   return list(trials)

@@ -6,6 +6,7 @@ notebook: `predict_probabilities("runs/kaggle/runs/uniform", inputs)`.
 """
 
 import argparse
+import contextlib
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -83,16 +84,10 @@ def submit(
   trials: Sequence[int] | None = None,
   flips: bool = False,
 ) -> None:
-  """Writes a submission; for the arguments see `predict_probabilities`.
+  """Writes a submission for Kaggle's test file `data` to the new file `out`.
 
-  Memory: the packed drawings, and a batch of each run's experiment.
-
-  Args:
-    runs: of drawings.
-    data: Kaggle's test file.
-    out: a new file.
-    trials: of each run.
-    flips: average with the mirror images.
+  For the other arguments see `predict_probabilities`. Memory: the packed
+  drawings, and a batch of each run's experiment.
 
   Raises:
     UserError: a run, the test file or the place cannot be used.
@@ -116,15 +111,13 @@ def submit(
 
 
 def _trials(text: str) -> list[int]:
-  try:
+  with contextlib.suppress(ValueError):
     trials = [int(word) for word in text.split(",")]
-  except ValueError:
-    trials = []
-  if not trials or len(set(trials)) < len(trials):
-    raise argparse.ArgumentTypeError(
-      f"expected different trials with commas, such as 0,2, got {text!r}"
-    )
-  return trials
+    if len(set(trials)) == len(trials):
+      return trials
+  raise argparse.ArgumentTypeError(
+    f"expected different trials with commas, such as 0,2, got {text!r}"
+  )
 
 
 def _submit(argv: Sequence[str]) -> None:
@@ -141,16 +134,11 @@ def _submit(argv: Sequence[str]) -> None:
     help="a finished run, WORKDIR/runs/SAMPLER; several runs of the same "
     "classes are averaged",
   )
+  file = {"metavar": "FILE", "type": pathlib.Path, "required": True}
   parser.add_argument(
-    "--data",
-    metavar="FILE",
-    type=pathlib.Path,
-    required=True,
-    help="test_simplified.csv or test_raw.csv",
+    "--data", help="test_simplified.csv or test_raw.csv", **file
   )
-  parser.add_argument(
-    "--out", metavar="FILE", type=pathlib.Path, required=True, help="a new file"
-  )
+  parser.add_argument("--out", help="a new file", **file)
   parser.add_argument(
     "--trials",
     metavar="0,1,...",

@@ -1,4 +1,4 @@
-"""Handles SIGTERM and SIGINT: training stops with a checkpoint, all else quits.
+"""Handles SIGTERM and SIGINT: training saves a checkpoint, the rest just quits.
 
 Python delivers a signal to its main thread, which may be in a compiler for
 minutes. So a thread listens for signals: see `signal.set_wakeup_fd`.
@@ -45,7 +45,7 @@ class Signals:
 
   @contextlib.contextmanager
   def watched(self) -> Iterator[None]:
-    """Handles the signals inside; to be entered from the main thread."""
+    """Handles the signals inside; for the main thread only."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)  # as `set_wakeup_fd` requires
     thread = threading.Thread(target=self._listen, args=(reader,), daemon=True)
@@ -66,7 +66,7 @@ class Signals:
 
   @contextlib.contextmanager
   def held(self) -> Iterator[Callable[[], bool]]:
-    """Holds the first signal back inside; a second one quits at once.
+    """Delays the first signal; a second one quits immediately.
 
     Yields:
       A function that returns whether a signal was received.
@@ -98,7 +98,7 @@ class Signals:
         self._received = number
         logging.info(
           "%s: stopping after this chunk, with a checkpoint; send it again to "
-          "quit at once.",
+          "quit immediately.",
           signal.Signals(number).name,
         )
         return

@@ -15,11 +15,13 @@ from alcurr.core.errors import FaultError
 from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
 from alcurr.experiments import preemption, sampler_run, setup
-from alcurr.experiments.sampler_run import ExperimentContext
+from alcurr.experiments.sampler_run import ExperimentContext, PreparedRun
 from alcurr.training import checkpoint, compilation, exposure, loop
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import RunSpec, Score, compile_run, make_score
 from alcurr.types import Pool
+
+_REMEDY = "a lower optimizer.learning_rate may help"
 
 
 class Difficulty(NamedTuple):
@@ -28,15 +30,12 @@ class Difficulty(NamedTuple):
 
 
 def difficulty_of(
-  run: RunSpec,
-  score: Score,
-  result: loop.Result,
-  pools: Mapping[str, Pool],
+  run: RunSpec, score: Score, result: loop.Result, pools: Mapping[str, Pool]
 ) -> Difficulty:
   """Scores every pool with a trained reference model.
 
   Args:
-    run: of the reference model, one trial.
+    run: of one trial.
     score: its loss is the scorer's.
     result: of the run.
     pools: by name.
@@ -46,11 +45,8 @@ def difficulty_of(
   """
   if not exposure.active_trials(result.exposure):
     reason = exposure.describe_divergence(result.exposure, 0, run.name)
-    raise FaultError(
-      "diverged",
-      "difficulty",
-      f"{reason.rstrip('.')}; a lower optimizer.learning_rate may help",
-    )
+    text = f"{reason.rstrip('.')}; {_REMEDY}"
+    raise FaultError("diverged", "difficulty", text)
   scores, seconds = {}, result.train_seconds
   for name, pool in pools.items():
     variables = (result.state.params, result.state.model_state)
@@ -59,12 +55,8 @@ def difficulty_of(
     scores[name] = jax.device_get(program(variables, pool)).loss[0]
     seconds += time.perf_counter() - started
     if not np.isfinite(scores[name]).all():
-      raise FaultError(
-        "diverged",
-        "difficulty",
-        f"scores of the {name} split are not finite; a lower "
-        "optimizer.learning_rate may help",
-      )
+      text = f"scores of the {name} split are not finite; {_REMEDY}"
+      raise FaultError("diverged", "difficulty", text)
   return Difficulty(scores, seconds)
 
 
@@ -72,7 +64,7 @@ def lacks_scores(context: ExperimentContext, cache_dir: pathlib.Path) -> bool:
   """Returns whether the reference model has to be trained."""
   if not setup.needs_scores(context.experiment):
     return False
-  folder = _scores_folder(_scores_request(context), cache_dir)
+  folder, _ = _scores_request(context, cache_dir)
   return cache.read_arrays(folder) is None
 
 
@@ -84,37 +76,26 @@ def get_difficulty(
 ) -> Difficulty:
   """Reads the scores from the cache, or trains the reference model for them.
 
-  Args:
-    context: of the experiment.
-    cache_dir: the folder with the scores.
-    checkpoint_dir: the folder of the model's checkpoints until it has scored.
-    signals: stop its training.
+  Its checkpoints are in their folder until it has scored.
   """
   config = context.experiment.config
-  request = _scores_request(context)
-  folder = _scores_folder(request, cache_dir)
+  folder, request = _scores_request(context, cache_dir)
   if cached := cache.read_arrays(folder):
     score, manifest = cached
     logging.info("Difficulty scores from %s.", folder)
     # A kill may have come between the scores and this.
     shutil.rmtree(checkpoint_dir, ignore_errors=True)
     return Difficulty(score, manifest["seconds"])
-  pools = setup.with_probe(
-    {name: host_pool(part) for name, part in context.parts.items()}
-  )
-  run = make_run(context, pools)
-  compiled = compile_run(run, pools)
-  facts = sampler_run.fingerprint(run, compiled, pools)
+  (run, compiled), pools = prepare(context)
+  common = sampler_run.fingerprint(run, compiled, pools)
   pools = on_device(pools)
-  start = checkpoint.restore(
-    checkpoint_dir,
-    loop.abstract_run_state(run, compiled, pools["train"]),
-    facts,
-  )
+  template = loop.abstract_run_state(run, compiled, pools["train"])
+  start = checkpoint.restore(checkpoint_dir, template, common)
+  shown = run._replace(name="difficulty")
   with (
     signals.held() as stop,
-    sampler_run.progress_bar("difficulty", run, start) as progress,
-    CheckpointWriter(checkpoint_dir, config.checkpoint, facts) as checkpoints,
+    sampler_run.progress_bar(shown, start) as progress,
+    CheckpointWriter(checkpoint_dir, config.checkpoint, common) as checkpoints,
   ):
     result = loop.train(
       run,
@@ -138,42 +119,33 @@ def get_difficulty(
   return difficulty
 
 
-def make_run(context: ExperimentContext, pools: Mapping[str, Pool]) -> RunSpec:
-  """Makes the run: uniform sampling, one trial, the seed of the difficulty."""
+def prepare(
+  context: ExperimentContext,
+) -> tuple[PreparedRun, dict[str, Pool]]:
+  """Compiles the run; returns its pools too, on the host and not scored."""
+  pools = setup.with_probe(
+    {name: host_pool(part) for name, part in context.parts.items()}
+  )
   built = context.experiment.reference
-  num_steps = built.num_steps(pools["train"].label.shape[0])
-  return sampler_run.make_run_spec(context, built, num_steps)
+  num_steps = built.num_steps(len(pools["train"].label))
+  run = sampler_run.make_run_spec(context, built, num_steps)
+  return PreparedRun(run, compile_run(run, pools)), pools
 
 
-def _scores_request(context: ExperimentContext) -> dict[str, Any]:
-  """Returns all that the scores depend on."""
+def _scores_request(
+  context: ExperimentContext, cache_dir: pathlib.Path
+) -> tuple[pathlib.Path, dict[str, Any]]:
+  """Returns the folder of the scores, and all that they depend on."""
   config = context.experiment.config
   content = hashlib.blake2b()
   for part in context.parts.values():
     content.update(part.label.tobytes() + part.key.tobytes())
-  fields = (
-    "model",
-    "optimizer",
-    "difficulty",
-    "data",
-    "batch_size",
-    "augment",
-    "loss",
-  )
-  request = {field: config.to_dict()[field] for field in fields}
+  fields = "model optimizer difficulty data batch_size augment loss"
+  request = {field: config.to_dict()[field] for field in fields.split()}
   # The scores do not depend on the number of arms, or on where the data is.
   del request["difficulty"]["num_arms"]
   del request["data"]["dir"], request["data"]["pool"]
   # The config names a weights file, but not its content.
   weights = context.networks[str(config.model)].model.fingerprint
-  return request | {
-    "examples": content.hexdigest(),
-    "weights": weights,
-    "version": 1,
-  }
-
-
-def _scores_folder(
-  request: dict[str, Any], cache_dir: pathlib.Path
-) -> pathlib.Path:
-  return cache_dir / f"difficulty-{cache.digest(request)}"
+  request |= {"examples": content.hexdigest(), "weights": weights, "version": 1}
+  return cache_dir / f"difficulty-{cache.digest(request)}", request

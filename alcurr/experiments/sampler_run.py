@@ -47,7 +47,7 @@ class Network(NamedTuple):
 
 
 class ExperimentContext(NamedTuple):
-  """The data and networks that the runs of an experiment share."""
+  """Everything that the runs of an experiment share."""
 
   experiment: BuiltExperiment
   parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
@@ -90,19 +90,17 @@ def make_run(
   baseline = built.config.baseline
   if context.experiment.config.budget_basis == "flops" and name != baseline:
     base = make_run_spec(context, context.experiment.runs[baseline], num_steps)
-    ratio = _flops_per_example(base, pools) / _flops_per_example(run, pools)
-    run = make_run_spec(context, built, max(int(num_steps * ratio), 1))
+    base_cost = count_flops(base, pools) / base.batch_size
+    ratio = base_cost / (count_flops(run, pools) / run.batch_size)
+    num_steps = max(int(num_steps * ratio), 1)
+    run = make_run_spec(context, built, num_steps)
   return run
-
-
-def _flops_per_example(run: RunSpec, pools: Mapping[str, Pool]) -> float:
-  return count_flops(run, pools) / run.batch_size
 
 
 def make_run_spec(
   context: ExperimentContext, built: BuiltRun, num_steps: int
 ) -> RunSpec:
-  """Makes the run of so many steps."""
+  """Makes a run of a number of steps."""
   experiment, config = context.experiment, built.config
   network = context.networks[str(config.model)]
   return RunSpec(
@@ -127,12 +125,12 @@ def make_run_spec(
 
 @contextlib.contextmanager
 def progress_bar(
-  name: str, run: RunSpec, start: checkpoint.Checkpoint | None = None
+  run: RunSpec, start: checkpoint.Checkpoint | None = None
 ) -> Iterator[Callable[[int, str], None]]:
   """Shows a progress bar; without a terminal, logs a line each tenth."""
   if start:
     logging.info(
-      "%s: resumes from step %d of %d.", name, start.step, run.num_steps
+      "%s: resumes from step %d of %d.", run.name, start.step, run.num_steps
     )
   per_step = run.batch_size * len(run.seeds)
   total = run.num_steps * per_step
@@ -141,7 +139,7 @@ def progress_bar(
   with tqdm(
     total=total,
     initial=start.step * per_step if start else 0,
-    desc=name,
+    desc=run.name,
     unit=" examples",
     unit_scale=True,
     # Without a terminal the bar only counts; its text is logged.
@@ -179,7 +177,6 @@ def fingerprint(
 def run_sampler(
   context: ExperimentContext,
   prepared: PreparedRun,
-  name: str,
   pools: Mapping[str, Pool],
   scoring_seconds: float,
   folder: pathlib.Path,
@@ -189,29 +186,31 @@ def run_sampler(
 ) -> None:
   """Trains all trials of a sampler and writes the run's files.
 
-  An interrupted run resumes from its last checkpoint. The folder is made if
-  need be, but not its parents.
+  An interrupted run resumes from its latest checkpoint. The folder is created,
+  but not its parents.
 
   Raises:
     Stopped: by a signal; a checkpoint is saved.
   """
-  folder.mkdir(exist_ok=True)
   run, compiled = prepared
+  name = run.name
+  folder.mkdir(exist_ok=True)
+  # Known before training, for figures of a run that is not finished.
+  spec = run.sampler.spec._asdict()
+  files.write_json(folder / "sampler_spec.json", spec)
   pools = _own_pools(context, name, pools)
   metrics, checkpoint_dir = folder / "metrics.jsonl", folder / "checkpoints"
   common = fingerprint(run, compiled, pools)
   template = loop.abstract_run_state(run, compiled, pools["train"])
   start = checkpoint.restore(checkpoint_dir, template, common, metrics)
-  watch = None
-  if profile:
-    watch = functools.partial(
-      profiling.profile, folder / "profile", run, compiled, pools
-    )
+  watch = functools.partial(
+    profiling.profile, folder / "profile", run, compiled, pools
+  )
   settings = context.experiment.config.checkpoint
   with (
     signals.held() as stop,
     files.json_lines(metrics, start and start.log_position) as lines,
-    progress_bar(name, run, start) as progress,
+    progress_bar(run, start) as progress,
     CheckpointWriter(
       checkpoint_dir, settings, common, lines.log_position
     ) as checkpoints,
@@ -228,7 +227,7 @@ def run_sampler(
       pools,
       write,
       progress,
-      watch,
+      watch if profile else None,
       loop.ResumeOptions(start, checkpoints, stop),
     )
   test = score_pool(run, result.state, pools["test"])
@@ -240,16 +239,14 @@ def run_sampler(
     _trial_metrics(result.exposure, trial, test, pools["test"])
     for trial in range(len(run.seeds))
   ]
-  _write_result(
-    context, prepared, name, folder, result, trials, scoring_seconds
-  )
+  baseline = context.experiment.runs[name].config.baseline
+  _write_result(prepared, baseline, folder, result, trials, scoring_seconds)
   logger.end(name, files.read_json(folder / "result.json"))
 
 
 def _write_result(
-  context: ExperimentContext,
   prepared: PreparedRun,
-  name: str,
+  baseline: str,
   folder: pathlib.Path,
   result: loop.Result,
   trials: list[dict[str, Any]],
@@ -261,9 +258,8 @@ def _write_result(
   files.write_json(
     folder / "result.json",
     {
-      "sampler": name,
-      "sampler_spec": run.sampler.spec._asdict(),
-      "baseline": context.experiment.runs[name].config.baseline,
+      "sampler": run.name,
+      "baseline": baseline,
       "batch_size": run.batch_size,
       "steps": result.steps,
       "examples_seen": result.steps * run.batch_size,
@@ -278,7 +274,7 @@ def _write_result(
   top1 = [trial["top1"] for trial in trials if "top1" in trial]
   logging.info(
     "%s: %s, %.1f s a trial, %.1f s to compile.",
-    name,
+    run.name,
     f"top-1 {np.mean(top1):.4f}" if top1 else "all trials diverged",
     result.train_seconds,
     compiled.compile_seconds,

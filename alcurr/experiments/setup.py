@@ -37,11 +37,7 @@ def load_context(
         run.config, batch.image.shape[1:], len(class_names)
       )
       score = make_score(
-        model,
-        gather,
-        config.eval_batch_size,
-        config.trials_by,
-        experiment.loss,
+        model, gather, config.eval_batch_size, config.trials_by, experiment.loss
       )
       networks[key] = Network(model, score)
   sizes = [f"{len(part.label)} {name}" for name, part in parts.items()]
@@ -61,13 +57,12 @@ def needs_scores(experiment: BuiltExperiment) -> bool:
 
 
 def host_pools(
-  context: ExperimentContext,
-  difficulty: Mapping[str, np.ndarray] | None = None,
+  context: ExperimentContext, difficulty: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, Pool]:
   """Returns the pools by name, of NumPy arrays.
 
   Args:
-    context: of the experiment.
+    context: has the parts of the data.
     difficulty: of the examples of each part, [N]; None: not yet known.
 
   Raises:
@@ -106,9 +101,7 @@ def with_probe(pools: dict[str, Pool]) -> dict[str, Pool]:
 def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
   """Refuses numbers that do not fit the data, before anything is trained.
 
-  Args:
-    context: of the experiment.
-    pools: on the host; the sizes of the arms do not depend on the scores.
+  Only shapes matter, so the pools may be on the host and not scored.
 
   Raises:
     UserError: at the field.
@@ -128,8 +121,5 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
     # A sampler's record, unlike a spec, has a batch size of its own.
     expected = sampler.spec.num_candidates or run.config.batch_size
     if draw.index.shape != (expected,):
-      raise UserError(
-        "conflict",
-        f"samplers.{name}",
-        f"expected {expected} examples a step, got {list(draw.index.shape)}",
-      )
+      text = f"expected {expected} drawn examples, got {list(draw.index.shape)}"
+      raise UserError("conflict", f"samplers.{name}", text)

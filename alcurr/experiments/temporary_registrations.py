@@ -4,6 +4,7 @@ A config holds texts and numbers. A factory or a record from a notebook gets a
 name in its registry while the experiment runs, and the config holds the name.
 """
 
+import contextlib
 import hashlib
 import inspect
 import uuid
@@ -19,19 +20,8 @@ from alcurr.models import MODELS
 from alcurr.samplers import SAMPLERS
 
 
-class TemporaryRegistrations:
+class TemporaryRegistrations(contextlib.ExitStack):
   """Registers objects within its `with` block."""
-
-  def __init__(self):
-    self._entered: list[tuple[Registry, str]] = []
-
-  def __enter__(self) -> "TemporaryRegistrations":
-    return self
-
-  def __exit__(self, *error: object) -> None:
-    for registry, name in self._entered:
-      del registry[name]
-    self._entered.clear()
 
   def sampler(self, spec: Any, name: str) -> dict[str, Any]:
     """Returns the config of a sampler.
@@ -68,18 +58,17 @@ class TemporaryRegistrations:
     if _is_object(name):
       config["name"] = self._register(name, registry)
     elif not isinstance(name, str):
-      raise UserError(
-        "type", place, f"expected a name, dict, factory or record, got {name!r}"
-      )
+      text = f"expected a name, dict, factory or record, got {name!r}"
+      raise UserError("type", place, text)
     return config
 
   def _register(self, value: Any, registry: Registry) -> str:
     """Returns the name in the registry of a factory or a record."""
     name = f"{name_of(value)}_{_token(value)}"
     if name not in registry:
-      record = registry.is_record(value)
-      registry[name] = (lambda: value) if record else value
-      self._entered.append((registry, name))
+      is_record = registry.is_record(value)
+      registry[name] = (lambda: value) if is_record else value
+      self.callback(registry.pop, name)
     return name
 
 
@@ -95,19 +84,16 @@ def name_of(spec: Any) -> str:
 
 def _is_object(value: Any) -> bool:
   """Returns whether a value is a factory or a record."""
-  record = isinstance(value, tuple) and hasattr(value, "_fields")
-  return record or callable(value)
+  return callable(value) or hasattr(value, "_fields")  # of a NamedTuple
 
 
 def _token(value: Any) -> str:
-  """Returns a hash of a function's code, if that is all it is; else a new id.
+  """Returns a hash of the code of a function without closure; else a new id.
 
   An experiment thus resumes with the same function, and with no other.
   """
   if inspect.isfunction(value) and value.__closure__ is None:
-    try:
-      code = inspect.getsource(value)
-    except OSError:  # typed in where nothing keeps it
-      return uuid.uuid4().hex[:8]
-    return hashlib.blake2b(code.encode(), digest_size=4).hexdigest()
+    with contextlib.suppress(OSError):  # its source is not saved anywhere
+      code = inspect.getsource(value).encode()
+      return hashlib.blake2b(code, digest_size=4).hexdigest()
   return uuid.uuid4().hex[:8]

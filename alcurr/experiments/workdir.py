@@ -21,29 +21,24 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     # A deleted experiment may have left empty folders.
     names = (p.name for p in workdir.rglob("*") if not p.is_dir())
     if not all(name == lock.NAME or files.is_temporary(name) for name in names):
-      raise UserError(
-        "exists",
-        "--workdir",
-        f"expected an empty or new folder or an experiment's, got {workdir}",
-      )
+      expected = "an empty or new folder or an experiment's"
+      text = f"expected {expected}, got {workdir}"
+      raise UserError("exists", "--workdir", text)
     return
   saved = files.read_record(path)
   if saved is None:
-    raise UserError(
-      "damaged", str(path), "expected a config; choose another --workdir"
-    )
+    text = "expected a config; choose another --workdir"
+    raise UserError("damaged", str(path), text)
   for result in sorted(workdir.glob("runs/*/result.json")):
     if files.read_record(result) is None:
-      raise UserError(
-        "damaged", str(result), "expected a result; delete it to rerun the run"
-      )
+      text = "expected a result; delete it to rerun the run"
+      raise UserError("damaged", str(result), text)
   # JSON has no tuples: both sides are compared as JSON has them.
-  there, here = flatten(saved), flatten(files.plain(config.to_dict()))
-  for field in sorted(there.keys() | here.keys()):
-    if not is_free(field) and there.get(field) != here.get(field):
-      raise UserError(
-        "mismatch",
-        "--workdir",
+  old, new = flatten(saved), flatten(files.plain(config.to_dict()))
+  for field in sorted(old.keys() | new.keys()):
+    if not is_free(field) and old.get(field) != new.get(field):
+      text = (
         f"{workdir} holds an experiment of another config ({field} is "
-        f"{there.get(field)!r} there, {here.get(field)!r} here)",
+        f"{old.get(field)!r} there, {new.get(field)!r} here)"
       )
+      raise UserError("mismatch", "--workdir", text)

@@ -135,11 +135,9 @@ def diverged_trials(result: dict[str, Any]) -> list[int]:
 
 
 def arm_partition(workdir: pathlib.Path, name: str) -> str | None:
-  """Returns the partition whose arms a finished sampler draws, or None."""
-  path = workdir / "runs" / name / "result.json"
-  if not path.exists():
-    return None
-  return files.read_json(path).get("sampler_spec", {}).get("arm_partition")
+  """Returns the partition whose arms a sampler draws, or None."""
+  path = workdir / "runs" / name / "sampler_spec.json"
+  return files.read_json(path)["arm_partition"] if path.exists() else None
 
 
 def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:

@@ -255,7 +255,7 @@ def test_wrong_places(finished, test_file, tmp_path):
 def test_an_unfinished_run_is_refused(copied, test_file, tmp_path):
   (copied / "result.json").unlink()
   refusal = _refuse([copied], test_file, tmp_path / "out.csv")
-  assert refusal == ("missing", str(copied))
+  assert refusal == ("missing", str(copied / "result.json"))
 
 
 def _edit(path, **changes):

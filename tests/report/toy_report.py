@@ -62,11 +62,12 @@ def write_run(
     "compile_seconds": 1.0,
     "scoring_seconds": 5.0 if arms else 0.0,
     "flops_per_step": 100.0 * max(arms, 1),
-    "sampler_spec": {"arm_partition": "difficulty" if arms else None},
     "trials": [trial, trial],
     "environment": {"jax": "0.0", "device": "<cpu>", "date": "2026-01-01"},
   }
   (folder / "result.json").write_text(json.dumps(result | changes))
+  spec = {"arm_partition": "difficulty" if arms else None}
+  (folder / "sampler_spec.json").write_text(json.dumps(spec))
 
 
 def write_config(workdir: pathlib.Path) -> None:

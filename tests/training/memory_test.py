@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, make_gather, on_device
-from alcurr.experiments import precompile, runner, setup
+from alcurr.experiments import runner, setup
 from alcurr.experiments.config import build
 from alcurr.report import page
-from alcurr.training import compilation, memory
+from alcurr.training import checkpoint_writer, compilation, memory
 from alcurr.training.run import Chunks, CompiledRun, compile_run, init_trials
 from configs import default
 
@@ -237,8 +237,8 @@ def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
   context = setup.load_context(build.build_experiment(config), cache_dir)
   pools = setup.host_pools(context)
   setup.check_fit(context, pools)
-  prepared = precompile._compile(context, pools, name)
-  copies = precompile.checkpoint_writer.num_copies(config)
+  prepared = runner._compile(context, pools, name)
+  copies = checkpoint_writer.num_copies(config)
   return memory.estimate(prepared.compiled, pools, copies)
 
 
@@ -280,7 +280,7 @@ def test_the_reference_model_needs_memory_too(tmp_path, monkeypatch, linear):
   config.baseline = "mine"
   config.batch_size = 256
   config.trials = 1
-  needed = _estimate(config, tmp_path / "cache", precompile.REFERENCE)
+  needed = _estimate(config, tmp_path / "cache", build.REFERENCE)
   free = int(0.9 * needed.total)
   assert memory.fits(_estimate(config, tmp_path / "cache", "mine"), free)
   monkeypatch.setattr(memory, "free_memory", lambda: free)

@@ -98,7 +98,7 @@ def fetch(remote: Remote, path: pathlib.Path, bar: tqdm) -> None:
 
   show()
   _retry(resume, remote.url, lambda: _size(partial))
-  partial.replace(path)
+  files.rename(partial, path)
 
 
 def _retry(

@@ -21,12 +21,11 @@ def parse(budget: str, field: str) -> tuple[float, str]:
   except ValueError:
     amount = 0
   if not amount or not math.isfinite(amount):
-    raise UserError(
-      "syntax",
-      field,
+    text = (
       'expected epochs, examples or steps such as "1 epoch" or "2000 steps", '
-      f"got {quoted(budget)}",
+      f"got {quoted(budget)}"
     )
+    raise UserError("syntax", field, text)
   return amount, match[2]
 
 
@@ -42,10 +41,7 @@ def num_steps(
   batches = {"epoch": num_examples / batch_size, "example": 1 / batch_size}
   steps = amount * batches.get(unit, 1)
   if not 1 <= steps <= MAX_STEPS:
-    raise UserError(
-      "range",
-      field,
-      f"expected 1 to {MAX_STEPS} batches of {batch_size}, got "
-      f"{quoted(budget)}",
-    )
+    limits = f"1 to {MAX_STEPS} batches of {batch_size}"
+    text = f"expected {limits}, got {quoted(budget)}"
+    raise UserError("range", field, text)
   return int(steps)

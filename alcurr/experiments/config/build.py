@@ -59,7 +59,7 @@ class BuiltRun(NamedTuple):
 
 
 class BuiltExperiment(NamedTuple):
-  """The records that a config describes, before its data is known."""
+  """An experiment before its data is known."""
 
   config: ConfigDict
   runs: dict[str, BuiltRun]  # by the name of the sampler
@@ -79,7 +79,7 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   schema.check(config)
   schema.check_values(config)
   sources.check(config.data)
-  loss = make_loss(config)
+  loss = specs.make(config.loss, LOSSES, "loss")
   reference = _reference_run(config)
   _check_model(config)
   runs = {name: _build_run(config, name) for name in config.samplers}
@@ -102,73 +102,66 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   place = f"samplers.{name}"
   too_long = len(name.encode(errors="replace")) > _MAX_NAME
   if too_long or not re.fullmatch(r"\w[\w.-]*", name):
-    raise UserError(
-      "syntax",
-      "samplers",
+    text = (
       f"expected names of at most {_MAX_NAME} letters, digits, _, - and ., "
-      f"which are also folders, got {name!r}",
+      f"which are also folders, got {name!r}"
     )
+    raise UserError("syntax", "samplers", text)
   _check_run_fields(config, name)
-  own = run_config(config, name)
-  schema.check(own)
-  schema.check_range(f"{place}.run.batch_size", own.batch_size, 1)
-  schema.check_choice("baseline", own.baseline, config.samplers)
-  schema.check_choice("train_on", own.train_on, TRAIN_ON)
-  if own.train_on != "train" and not config.data.probe_fraction:
-    raise UserError(
-      "conflict",
-      "train_on",
-      f"{own.train_on!r} needs a probe split, data.probe_fraction above 0",
-    )
-  if own.model != config.model:
-    _check_model(own)
+  merged = run_config(config, name)
+  schema.check(merged)
+  specs.check_range(f"{place}.run.batch_size", merged.batch_size, 1)
+  specs.check_choice("baseline", merged.baseline, config.samplers)
+  specs.check_choice("train_on", merged.train_on, TRAIN_ON)
+  if merged.train_on != "train" and not config.data.probe_fraction:
+    needed = "a probe split, data.probe_fraction above 0"
+    text = f"{merged.train_on!r} needs {needed}"
+    raise UserError("conflict", "train_on", text)
+  if merged.model != config.model:
+    _check_model(merged)
   arguments = config.samplers[name].to_dict()
   arguments.pop("run", None)
-  for field in ("batch_size", "num_steps"):
+  for field, setting in (("batch_size", "batch_size"), ("num_steps", "budget")):
     if field in arguments:
-      setting = "batch_size" if field == "batch_size" else "budget"
       raise UserError("unknown", f"{place}.{field}", f"set run.{setting}")
   make_sampler = functools.cache(
     lambda num_steps: get_sampler(
-      arguments, place, batch_size=own.batch_size, num_steps=num_steps
+      arguments, place, batch_size=merged.batch_size, num_steps=num_steps
     )
   )
-  run = _make_run(name, own, seeds(config), "budget", make_sampler)
+  seeds = tuple(range(config.seed, config.seed + config.trials))
+  run = _make_run(name, merged, seeds, "budget", make_sampler)
   for partition in run.spec.partitions:
-    schema.check_choice(f"{place}.partition", partition, PARTITIONS)
+    specs.check_choice(f"{place}.partition", partition, PARTITIONS)
   return run
 
 
 def _check_run_fields(config: ConfigDict, name: str) -> None:
   """Refuses fields in a sampler's `run` that are unknown or of another type."""
-  own = config.samplers[name].get("run", ConfigDict())
+  fields = config.samplers[name].get("run", ConfigDict())
   place = f"samplers.{name}.run"
-  if not isinstance(own, ConfigDict):
-    raise UserError(
-      "type",
-      place,
-      f"expected a ConfigDict of {', '.join(RUN_FIELDS)}, got {own!r}",
-    )
-  for field in own:
-    schema.check_choice(place, field, RUN_FIELDS)
-    if isinstance(own[field], ConfigDict) != (field in ("model", "optimizer")):
-      raise UserError(
-        "type",
-        f"{place}.{field}",
-        f"expected what config.{field} is, got {own[field]!r}",
-      )
-  schema.check_types(schema.flatten(own.to_dict()), f"{place}.")
+  if not isinstance(fields, ConfigDict):
+    text = f"expected a ConfigDict of {', '.join(RUN_FIELDS)}, got {fields!r}"
+    raise UserError("type", place, text)
+  for field in fields:
+    specs.check_choice(place, field, RUN_FIELDS)
+    if isinstance(fields[field], ConfigDict) != (
+      field in ("model", "optimizer")
+    ):
+      text = f"expected the type of config.{field}, got {fields[field]!r}"
+      raise UserError("type", f"{place}.{field}", text)
+  schema.check_types(schema.flatten(fields.to_dict()), f"{place}.")
 
 
 def _reference_run(config: ConfigDict) -> BuiltRun:
   """Builds the reference model's run: uniform sampling, one trial."""
-  own = changed(
+  merged = changed(
     config, {"budget": config.difficulty.budget, "budget_basis": "examples"}
   )
-  sampler = uniform(batch_size=own.batch_size)
+  sampler = uniform(batch_size=merged.batch_size)
   return _make_run(
     REFERENCE,
-    own,
+    merged,
     (config.difficulty.seed,),
     "difficulty.budget",
     lambda num_steps: sampler,
@@ -177,8 +170,8 @@ def _reference_run(config: ConfigDict) -> BuiltRun:
 
 def _make_run(
   name: str,
-  own: ConfigDict,
-  run_seeds: tuple[int, ...],
+  merged: ConfigDict,
+  seeds: tuple[int, ...],
   budget_field: str,
   make_sampler: Callable[[int], Sampler],
 ) -> BuiltRun:
@@ -186,29 +179,29 @@ def _make_run(
 
   def count_steps(num_examples: int) -> int:
     return budgets.num_steps(
-      own.budget, own.batch_size, num_examples, budget_field
+      merged.budget, merged.batch_size, num_examples, budget_field
     )
 
-  if budgets.parse(own.budget, budget_field)[1] != "epoch":
+  if budgets.parse(merged.budget, budget_field)[1] != "epoch":
     count_steps(1)  # only an epoch depends on the number of examples
-  get_optimizer(own.optimizer, num_steps=1)
+  get_optimizer(merged.optimizer, num_steps=1)
   return BuiltRun(
     name=name,
-    config=own,
-    seeds=run_seeds,
+    config=merged,
+    seeds=seeds,
     num_steps=count_steps,
     make_sampler=make_sampler,
     spec=make_sampler(budgets.MAX_STEPS).spec,
-    make_optimizer=functools.partial(get_optimizer, own.optimizer),
+    make_optimizer=functools.partial(get_optimizer, merged.optimizer),
   )
 
 
 def run_config(config: ConfigDict, name: str) -> ConfigDict:
   """Returns the config with the fields of a sampler's `run` replaced."""
-  own = config.copy_and_resolve_references()
-  with own.unlocked():
-    own.update(config.samplers[name].get("run", {}))
-  return own
+  merged = config.copy_and_resolve_references()
+  with merged.unlocked():
+    merged.update(config.samplers[name].get("run", {}))
+  return merged
 
 
 def changed(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
@@ -219,13 +212,8 @@ def changed(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
   return other
 
 
-def seeds(config: ConfigDict) -> tuple[int, ...]:
-  """Returns the seed of each trial."""
-  return tuple(range(config.seed, config.seed + config.trials))
-
-
 def _check_model(config: ConfigDict) -> None:
-  """Builds a model for its checks, at a size that the data may well have."""
+  """Builds a model for its checks, at a plausible size of images."""
   size = config.data.image_size if config.data.source == "synthetic" else 256
   channels = len(sources.get_channels(config.data))
   make_model(config, (size, size, channels), 2)
@@ -240,11 +228,6 @@ def make_model(
   return specs.make(
     spec, MODELS, "model", image_shape=image_shape, num_classes=num_classes
   )
-
-
-def make_loss(config: ConfigDict) -> Loss:
-  """Builds the loss that an experiment's models are trained by."""
-  return specs.make(config.loss, LOSSES, "loss")
 
 
 def cache_dir(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:

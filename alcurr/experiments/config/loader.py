@@ -1,13 +1,11 @@
 """Configs from files and command lines; a mistake in either is a UserError."""
 
 import difflib
-import importlib.machinery
-import importlib.util
 import pathlib
 import re
+import runpy
 import sys
 import traceback
-import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +14,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import cli
 from alcurr.core.errors import UserError
-from alcurr.core.specs import TYPE_NAMES
+from alcurr.core.specs import TYPE_NAMES, did_you_mean
 
 _EXPECTED = "an ml_collections.ConfigDict, as configs/default.py returns"
 _BOOLS = {"true": True, "false": False}
@@ -51,9 +49,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     if flags.FLAGS["config"].value is None:
       raise _no_config()
     if rest[1:]:
-      raise UserError(
-        "unknown", rest[1], "expected options alone, which begin with --"
-      )
+      text = "expected options alone, which begin with --"
+      raise UserError("unknown", rest[1], text)
   # What absl and ml_collections raise for an option that does not fit.
   except (flags.Error, KeyError, TypeError, ValueError) as error:
     sys.exit(cli.say(_as_user_error(error), 2))
@@ -67,12 +64,12 @@ def _no_config() -> UserError:
 
 
 def _as_user_error(error: Exception) -> UserError:
+  cause = error.__context__
   if isinstance(error, UserError):
     return error
   if isinstance(error, flags.CantOpenFlagFileError):
-    return UserError("missing", "--flagfile", str(error.__context__))
+    return UserError("missing", "--flagfile", str(cause))
   if isinstance(error, flags.IllegalFlagValueError):
-    cause = error.__context__
     if isinstance(cause, UserError):
       return cause
     option = str(error).removesuffix(f": {cause}").removeprefix("flag ")
@@ -105,7 +102,7 @@ def load(text: str) -> ConfigDict:
   _check_file(pathlib.Path(path))
   place = f"--config={path}"
   try:
-    get_config = getattr(_execute(path), "get_config", None)
+    get_config = runpy.run_path(path).get("get_config")
     if not callable(get_config):
       raise UserError("missing", place, f"get_config() must return {_EXPECTED}")
     config = get_config(*arguments)
@@ -134,9 +131,8 @@ def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
     for key in match[1].split(".") if match else []:
       names = list(known) if isinstance(known, ConfigDict) else []
       if key not in names:
-        close = difflib.get_close_matches(key, names, n=1)
-        hint = f". Did you mean {place}.{close[0]}?" if close else ""
-        raise UserError("unknown", f"{place}.{key}", f"no such field{hint}")
+        text = f"no such field{did_you_mean(key, names, f'{place}.')}"
+        raise UserError("unknown", f"{place}.{key}", text)
       known, place = known[key], f"{place}.{key}"
 
 
@@ -156,9 +152,8 @@ def load_with(text: str, options: Sequence[str]) -> ConfigDict:
   for option in options:
     match = re.fullmatch(r"--config\.([^=]+)=(.*)", option, re.DOTALL)
     if not match:
-      raise UserError(
-        "unknown", option, "expected options of the form --config.field=value"
-      )
+      expected = "expected options of the form --config.field=value"
+      raise UserError("unknown", option, expected)
     values[match[1]] = value_of(config, *match.groups())
   with config.unlocked():
     config.update_from_flattened_dict(values)
@@ -187,9 +182,8 @@ def value_of(config: ConfigDict, field: str, text: str) -> Any:
   try:
     return _READERS[kind](text)
   except (KeyError, ValueError) as error:
-    raise UserError(
-      "type", place, f"expected {TYPE_NAMES[kind]}, got {text!r}"
-    ) from error
+    problem = f"expected {TYPE_NAMES[kind]}, got {text!r}"
+    raise UserError("type", place, problem) from error
 
 
 def _check_file(path: pathlib.Path) -> None:
@@ -201,14 +195,6 @@ def _check_file(path: pathlib.Path) -> None:
   close = difflib.get_close_matches(path.stem, siblings, n=1, cutoff=0.8)
   hint = f". Did you mean {siblings[close[0]]}?" if close else ""
   raise UserError("missing", f"--config={path}", f"no such file{hint}")
-
-
-def _execute(path: str) -> types.ModuleType:
-  loader = importlib.machinery.SourceFileLoader("config_file", path)
-  spec = importlib.util.spec_from_loader("config_file", loader)
-  module = importlib.util.module_from_spec(spec)
-  loader.exec_module(module)
-  return module
 
 
 def _failure(path: str, error: Exception) -> UserError:

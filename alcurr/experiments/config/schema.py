@@ -4,16 +4,21 @@ Both are those of `alcurr.experiments.config.defaults`, which also says what
 each field means.
 """
 
-import difflib
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
-from alcurr.core.specs import TYPE_NAMES, has_type, nearest
+from alcurr.core.specs import (
+  TYPE_NAMES,
+  check_choice,
+  check_range,
+  did_you_mean,
+  has_type,
+)
 from alcurr.experiments.config import defaults
 from alcurr.training.step import ON_NONFINITE
 
@@ -31,10 +36,9 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
   """Returns the values of a nested mapping by dotted field names."""
   flat = {}
   for key, value in config.items():
-    if isinstance(value, Mapping):
-      flat |= flatten(value, f"{prefix}{key}.")
-    else:
-      flat[f"{prefix}{key}"] = value
+    is_group = isinstance(value, Mapping)
+    name = f"{prefix}{key}"
+    flat |= flatten(value, f"{name}.") if is_group else {name: value}
   return flat
 
 
@@ -66,25 +70,20 @@ def check(config: ConfigDict, finished: bool = False) -> None:
   for name in flat:
     group = name.split(".")[0]
     if name not in FIELDS and group not in (*_OPEN, *_REPORT):
-      close = difflib.get_close_matches(name, FIELDS, n=1)
-      hint = f". Did you mean {close[0]}?" if close else ""
-      raise UserError("unknown", name, f"no such field{hint}")
+      text = f"no such field{did_you_mean(name, FIELDS)}"
+      raise UserError("unknown", name, text)
   for name in FIELDS:
     if name not in flat and not (finished and is_free(name)):
-      raise UserError(
-        "missing", name, "start from configs/default.py, which has every field"
-      )
+      text = "start from configs/default.py, which has every field"
+      raise UserError("missing", name, text)
   check_types(flat)
   samplers = config.get("samplers")
   if not isinstance(samplers, ConfigDict) or not samplers:
     raise UserError("missing", "samplers", "expected at least one sampler")
   for name, sampler in samplers.items():
     if not isinstance(sampler, ConfigDict):
-      raise UserError(
-        "type",
-        f"samplers.{name}",
-        f"expected a ConfigDict of a name and arguments, got {sampler!r}",
-      )
+      text = f"expected a ConfigDict of a name and arguments, got {sampler!r}"
+      raise UserError("type", f"samplers.{name}", text)
 
 
 def check_types(values: Mapping[str, Any], prefix: str = "") -> None:
@@ -97,9 +96,8 @@ def check_types(values: Mapping[str, Any], prefix: str = "") -> None:
   for name, value in values.items():
     kind = FIELDS.get(name)
     if kind is not None and not has_type(value, kind):
-      raise UserError(
-        "type", f"{prefix}{name}", f"expected {TYPE_NAMES[kind]}, got {value!r}"
-      )
+      text = f"expected {TYPE_NAMES[kind]}, got {value!r}"
+      raise UserError("type", f"{prefix}{name}", text)
 
 
 def check_values(config: ConfigDict) -> None:
@@ -121,41 +119,15 @@ def check_values(config: ConfigDict) -> None:
     last = config.trials - 1 if field == "seed" else 0
     check_range(field, values[field], 0, _MAX_SEED - last)
   if 0 <= config.difficulty.seed - config.seed < config.trials:
-    raise UserError(
-      "conflict",
-      "difficulty.seed",
-      f"{config.difficulty.seed} is the seed of a trial too",
-    )
+    text = f"{config.difficulty.seed} is the seed of a trial too"
+    raise UserError("conflict", "difficulty.seed", text)
   check_choice("trials_by", config.trials_by, ("vmap", "map"))
   check_choice("on_nonfinite", config.on_nonfinite, ON_NONFINITE)
   check_choice("budget_basis", config.budget_basis, ("examples", "flops"))
   try:
-    thresholds = [float(text) for text in config.thresholds.split()]
+    thresholds = [float(number) for number in config.thresholds.split()]
   except ValueError:
     thresholds = [math.nan]
   if not all(0 < threshold < 1 for threshold in thresholds):
-    raise UserError(
-      "range",
-      "thresholds",
-      'expected accuracies between 0 and 1 such as "0.5 0.8", got '
-      f"{config.thresholds!r}",
-    )
-
-
-def check_range(
-  field: str, value: float, minimum: float, maximum: float = math.inf
-) -> None:
-  """Refuses a number below the minimum or above the maximum."""
-  if not minimum <= value <= maximum:  # nor is NaN admitted
-    upper = "" if maximum == math.inf else f" and at most {maximum}"
-    raise UserError(
-      "range", field, f"expected at least {minimum}{upper}, got {value}"
-    )
-
-
-def check_choice(field: str, value: str, choices: Collection[str]) -> None:
-  """Refuses a text that is none of the choices."""
-  if value not in choices:
-    raise UserError(
-      "unknown", field, f"no {value!r}. {nearest(value, choices)}"
-    )
+    text = f"expected numbers in (0, 1), got {config.thresholds!r}"
+    raise UserError("range", "thresholds", text)

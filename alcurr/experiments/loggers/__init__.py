@@ -55,7 +55,7 @@ class Experiment(NamedTuple):
 
   workdir: pathlib.Path
   config: dict[str, Any]  # the content of config.json
-  uri: str = ""  # of a server; "": the logger's own choice
+  uri: str = ""  # of a server; "": the logger's default
 
 
 class Logger(Protocol):
@@ -211,28 +211,16 @@ def parse(text: str) -> list[str]:
   if names == [NONE]:
     return []
   for name in names:
-    if name not in (NONE, *LOGGERS):
-      raise UserError(
-        "unknown",
-        "tracking",
-        f"no {specs.quoted(name)}. {specs.nearest(name, [NONE, *LOGGERS])}",
-      )
+    specs.check_choice("tracking", name, [NONE, *LOGGERS])
   if NONE in names or len(set(names)) < len(names):
-    raise UserError(
-      "conflict",
-      "tracking",
-      "expected different names with commas between them, or none alone, got "
-      f"{specs.quoted(text)}",
-    )
+    problem = f"expected different names, or none, got {specs.quoted(text)}"
+    raise UserError("conflict", "tracking", problem)
   for name in names:
     kind = LOGGERS[name]
     if importlib.util.find_spec(kind.package) is None:
       wanted = f"alcurr[{kind.extra}]" if kind.extra else kind.package
-      raise UserError(
-        "package",
-        "tracking",
-        f"{name} needs the package {kind.package}: pip install '{wanted}'",
-      )
+      problem = f"{name} needs {kind.package}: pip install '{wanted}'"
+      raise UserError("package", "tracking", problem)
   return names
 
 
@@ -240,15 +228,9 @@ def check(text: str, uri: str) -> None:
   """Refuses wrong values of `config.tracking` and `config.tracking_uri`."""
   names = parse(text)
   if uri and "mlflow" not in names:
-    raise UserError(
-      "conflict",
-      "tracking_uri",
-      "only mlflow uses it; add --config.tracking=mlflow, or clear it",
-    )
+    problem = "only mlflow uses it; add --config.tracking=mlflow, or clear it"
+    raise UserError("conflict", "tracking_uri", problem)
   if uri and not _URI.fullmatch(uri):
-    raise UserError(
-      "syntax",
-      "tracking_uri",
-      "expected an address such as http://127.0.0.1:5000 or "
-      f"sqlite:///mlflow.db, got {specs.quoted(uri)}",
-    )
+    example = "http://127.0.0.1:5000 or sqlite:///mlflow.db"
+    problem = f"expected an address such as {example}, got {specs.quoted(uri)}"
+    raise UserError("syntax", "tracking_uri", problem)

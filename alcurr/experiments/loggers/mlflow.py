@@ -5,7 +5,7 @@ without curves would clutter the comparison of the others.
 
     mlflow/experiment.json   identifies the runs of this workdir on any server
     mlflow/mlflow.db         the database, unless a server is named
-    mlflow/artifacts/        likewise
+    mlflow/artifacts/        its files, unless a server is named
 
 Points that a server already has are not sent again.
 """
@@ -73,14 +73,14 @@ class MLflow:
     # As in the report, where the baseline comes first.
     baseline, samplers = self._config["baseline"], self._config["samplers"]
     style = styles(sorted(samplers, key=lambda name: name != baseline))[name]
+    # MLflow would choose a random colour for each trial.
+    tags = {"mlflow.runColor": style.color}
     gallery = read_gallery(self._workdir)
     self._runs[name] = []
     for trial in range(self._config["trials"]):
-      # MLflow would choose a random colour for each trial.
-      tags = {"mlflow.runColor": style.color}
       policy = pictures.PolicyMap(self._workdir, name, gallery)
-      found = self._get_run(self._id, f"{name} {trial}", tags)
-      run = _Run(self._client, found, policy)
+      record = self._get_run(self._id, f"{name} {trial}", tags)
+      run = _Run(self._client, record, policy)
       run.add_params(points.run_settings(self._config, name, trial))
       run.add_rows([row for row in rows if row["trial"] == trial])
       self._runs[name].append(run)
@@ -114,10 +114,10 @@ class MLflow:
         run.terminate("KILLED")
 
   def _get_experiment(self, title: str) -> str:
-    """Returns the id of the experiment of a title, created if need be."""
-    if found := self._client.get_experiment_by_name(title):
-      self._check_moved(found.artifact_location)
-      return found.experiment_id
+    """Returns the id of a title's experiment, created if missing."""
+    if experiment := self._client.get_experiment_by_name(title):
+      self._check_moved(experiment.artifact_location)
+      return experiment.experiment_id
     # Otherwise MLflow shows its pages for language models.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     return self._client.create_experiment(title, self._artifacts, kind)
@@ -125,15 +125,13 @@ class MLflow:
   def _get_run(
     self, experiment: str, title: str, tags: Mapping[str, str]
   ) -> Run:
-    """Returns this workdir's run of a title, created with tags if need be."""
+    """Returns this workdir's run of a title, created if missing."""
     content = f"{self._workdir_id}/{title}".encode()
     run_id = hashlib.blake2b(content, digest_size=16).hexdigest()
-    found = self._client.search_runs(
-      [experiment], f"tags.`{_ID_TAG}` = '{run_id}'", max_results=1
-    )
-    if found:
-      self._check_moved(found[0].info.artifact_uri)
-      return found[0]
+    query = f"tags.`{_ID_TAG}` = '{run_id}'"
+    for run in self._client.search_runs([experiment], query, max_results=1):
+      self._check_moved(run.info.artifact_uri)
+      return run
     return self._client.create_run(
       experiment, tags={_ID_TAG: run_id, **tags}, run_name=title
     )
@@ -141,12 +139,8 @@ class MLflow:
   def _check_moved(self, artifacts: str) -> None:
     """Refuses a database in the workdir that would write elsewhere."""
     if self._in_workdir and not artifacts.startswith(self._artifacts):
-      raise UserError(
-        "mismatch",
-        str(self._workdir / FOLDER),
-        f"its artifacts are in {artifacts}, where it was created; delete it "
-        "to create a new one",
-      )
+      text = f"its artifacts are in {artifacts}; delete it to create a new one"
+      raise UserError("mismatch", str(self._workdir / FOLDER), text)
 
 
 class _Run:
@@ -158,7 +152,7 @@ class _Run:
     self._client, self._id, self._policy = client, run.info.run_id, policy
     self._start = self._time = run.info.start_time  # ms
     self._params = set(run.data.params)
-    # Steps that it has; of any metric, since batches are stored as a whole.
+    # Steps on the server, of any metric: batches are stored as a whole.
     self._steps = {
       metric.step
       for tag in run.data.metrics
@@ -199,9 +193,9 @@ class _Run:
     return [Metric(tag, v, self._time, step) for tag, v in values.items()]
 
   def end(self, examples_seen: int, trial: Mapping[str, Any]) -> None:
-    known = self._client.get_run(self._id).data.metrics
+    old = self._client.get_run(self._id).data.metrics
     values = points.test_points(trial)
-    missing = {tag: v for tag, v in values.items() if tag not in known}
+    missing = {tag: v for tag, v in values.items() if tag not in old}
     reason = points.divergence(trial)
     self._client.log_batch(
       self._id,

@@ -21,7 +21,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
 from alcurr.experiments.loggers import Experiment, Row, pictures, points
-from alcurr.report.gallery import Gallery, read_gallery
+from alcurr.report.gallery import read_gallery
 
 FOLDER = "tensorboard"
 # Besides the arguments of the sampler.
@@ -43,16 +43,18 @@ class TensorBoard:
     self.how_to_view = (
       f"tensorboard --logdir={shlex.quote(f'{workdir}/{FOLDER}')}"
     )
-    self._gallery: Gallery | None = None
+    self._gallery = read_gallery(workdir)
     self._runs: dict[str, list[_Run]] = {}  # by sampler, by trial
     overview = _Run(_make_folder(workdir, "experiment"), time.time())
     config = json.dumps(self._config, indent=2)
     overview.text("config", f"```json\n{config}\n```")
-    overview.flush()
-    self._overview: _Run | None = overview  # until the gallery is there
+    for name, image in pictures.draw_classes(self._gallery).items():
+      overview.image(
+        f"visual/examples of {name}", image, pictures.EXAMPLES_DESCRIPTION
+      )
+    overview.close()
 
   def begin(self, name: str, rows: Sequence[Row]) -> None:
-    self._add_gallery()
     self._close(name)
     started = time.time() - _seconds(rows[-1] if rows else {})
     self._runs[name] = []
@@ -83,16 +85,6 @@ class TensorBoard:
   def close(self) -> None:
     for name in list(self._runs):
       self._close(name)
-
-  def _add_gallery(self) -> None:
-    if self._overview:
-      self._gallery = read_gallery(self._workdir)
-      for name, image in pictures.draw_classes(self._gallery).items():
-        self._overview.image(
-          f"visual/examples of {name}", image, pictures.EXAMPLES_DESCRIPTION
-        )
-      self._overview.close()
-      self._overview = None
 
   def _close(self, name: str) -> None:
     for run in self._runs.pop(name, []):
@@ -158,16 +150,14 @@ class _Run:
   def hyperparameters(self, settings: Mapping[str, Any]) -> None:
     """Adds a row to the table of hyperparameters."""
     # It shows the first few by name, so the sampler's need to be those.
-    chosen = {
-      name if name.startswith("sampler") else f"setting.{name}": value
-      for name, value in settings.items()
-      if name in _HYPERPARAMETERS or name.startswith("sampler")
-    }
-    known = {
-      name: value if isinstance(value, bool | int | float) else str(value)
-      for name, value in chosen.items()
-    }
-    for event in summary.hparams(known, dict.fromkeys(_METRICS, 0.0)):
+    shown = {}
+    for name, value in settings.items():
+      text = value if isinstance(value, bool | int | float) else str(value)
+      if name.startswith("sampler"):
+        shown[name] = text
+      elif name in _HYPERPARAMETERS:
+        shown[f"setting.{name}"] = text
+    for event in summary.hparams(shown, dict.fromkeys(_METRICS, 0.0)):
       self._event(summary=event)
 
   def _scalars(self, values: Mapping[str, float]) -> None:
@@ -178,8 +168,7 @@ class _Run:
       metadata = None
       if tag not in self._described:
         self._described.add(tag)
-        text = points.DESCRIPTIONS[tag]
-        metadata = SummaryMetadata(summary_description=text)
+        metadata = SummaryMetadata(summary_description=points.DESCRIPTIONS[tag])
       event.value.add(tag=tag, simple_value=value, metadata=metadata)
     self._event(summary=event)
 

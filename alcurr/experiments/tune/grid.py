@@ -51,23 +51,18 @@ def parse_fields(
   for text in texts:
     field, equals, values = text.partition("=")
     if not equals or field in fields:
-      raise UserError(
-        "syntax",
-        field,
-        f"expected each field once, such as {RATE}=1e-3,3e-3, got {text!r}",
-      )
+      problem = f"expected each once, such as {RATE}=1e-3,3e-3, got {text!r}"
+      raise UserError("syntax", field, problem)
     if field.split(".")[0] in _FIXED:
-      raise UserError(
-        "unsupported", field, f"is not tuned; set it by --config.{field}"
-      )
+      problem = f"is not tuned; set it by --config.{field}"
+      raise UserError("unsupported", field, problem)
     fields[field] = [
       loader.value_of(config, field, value.strip())
       for value in re.split(r",(?![^(]*\))", values)
     ]
     if len(set(fields[field])) < len(fields[field]):
-      raise UserError(
-        "conflict", field, f"expected different values, got {values!r}"
-      )
+      problem = f"expected different values, got {values!r}"
+      raise UserError("conflict", field, problem)
   return fields
 
 
@@ -134,7 +129,7 @@ def run_rates(
   gauge = None
   if norms is not None:
     gauge = noise_scale.make_gauge(sweep, pools["train"], norms)
-  with sampler_run.progress_bar(run.name, sweep) as progress:
+  with sampler_run.progress_bar(sweep) as progress:
     done = 0
     for chunk in trials.train_chunks(sweep, pools, state):
       loss = chunk.metrics.loss[exposure.active_trials(chunk.exposure), -1]
@@ -159,7 +154,7 @@ def try_rates(
   """Returns the results of a config at each of some learning rates.
 
   Args:
-    config: of one sampler; its own learning rate is replaced.
+    config: of one sampler; its learning rate is replaced.
     name: for the log.
     rates: [R].
     out: the output folder.
@@ -201,21 +196,23 @@ def run_grid(args: argparse.Namespace, options: Sequence[str]) -> None:
   rates = fields.get(RATE, [config.optimizer.learning_rate])
   settings = combinations({f: v for f, v in fields.items() if f != RATE})
   configs = [build.changed(config, values) for values in settings]
-  for own, rate in itertools.product(configs, rates):
-    build.build_experiment(build.changed(own, {RATE: rate}))
+  for variant, rate in itertools.product(configs, rates):
+    build.build_experiment(build.changed(variant, {RATE: rate}))
   rows, noise_rows = [], []
   measures_noise = len(fields.get(_SIZE, [])) > 1
-  for own, values in zip(configs, settings, strict=True):
+  for variant, values in zip(configs, settings, strict=True):
     norms = [] if measures_noise else None
     name = ", ".join(f"{f}={v}" for f, v in values.items()) or config.baseline
-    new = try_rates(own, name, rates, args.out, norms)
+    new = try_rates(variant, name, rates, args.out, norms)
     for rate, row in zip(rates, new, strict=True):
-      every = values | {RATE: rate}
-      rows.append({field: every[field] for field in fields} | row)
+      setting = values | {RATE: rate}
+      rows.append({field: setting[field] for field in fields} | row)
     table = pd.DataFrame(rows)
     trials.write(args.out, "grid", table, results.plot(table, list(fields)))
     if measures_noise:
-      noise_rows += _noise_at_best(values, own.batch_size, rates, new, norms)
+      noise_rows += _noise_at_best(
+        values, variant.batch_size, rates, new, norms
+      )
       noise = pd.DataFrame(noise_rows)
       figure = noise_scale.plot(noise, list(settings[0]))
       trials.write(args.out, "noise_scale", noise, figure)

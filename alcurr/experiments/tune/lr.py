@@ -24,13 +24,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.experiments.config import build
 from alcurr.experiments.tune import trials
 from alcurr.report.style import COLORS
 from alcurr.training import compilation
 from alcurr.training.run import RunSpec, init_trials, make_score
-from alcurr.types import Model, Pool
+from alcurr.types import Pool
 
 MEASUREMENTS = 20  # of the accuracy
 _MAX_VALID = 1000  # examples for the accuracy
@@ -97,17 +98,14 @@ def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
     end: steps before it diverges.
 
   Raises:
-    UserError: it diverges at once, or never falls.
+    UserError: it diverges immediately, or never falls.
   """
   first = len(rate) // _SKIPPED
   part = smoothed[first:end]
   if len(part) < 2 or np.argmin(part) == 0:
-    raise UserError(
-      "range",
-      "--low",
-      f"the loss does not fall above the rate {rate[first]:.2g}; try a lower "
-      "--low or more --steps",
-    )
+    problem = f"the loss does not fall above the rate {rate[first]:.2g}"
+    text = f"{problem}; try a lower --low or more --steps"
+    raise UserError("range", "--low", text)
   lowest = first + int(np.argmin(part))
   slope = np.diff(part) / np.diff(np.log(rate[first:end]))
   return Reading(
@@ -131,12 +129,12 @@ def range_test(
     rate: [T], the learning rates of its optimizer.
     pools: "train", "probe" and "valid".
   """
+  apply = run.model.apply
+  in_train_mode = run.model._replace(
+    apply=lambda *args, train: apply(*args, train=True)
+  )
   score = make_score(
-    _in_train_mode(run.model),
-    run.gather,
-    run.batch_size,
-    run.trials_by,
-    run.loss,
+    in_train_mode, run.gather, run.batch_size, run.trials_by, run.loss
   )
   state, valid = init_trials(run, pools["train"]), pools["valid"]
   program = compilation.compile_once(
@@ -157,14 +155,6 @@ def range_test(
     np.array(measured),
     np.stack(accuracy, 1),
   )
-
-
-def _in_train_mode(model: Model) -> Model:
-  def apply(key, params, model_state, image, *, train):
-    del train
-    return model.apply(key, params, model_state, image, train=True)
-
-  return model._replace(apply=apply)
 
 
 def table(curves: Curves, smoothed: np.ndarray) -> pd.DataFrame:
@@ -210,7 +200,10 @@ def plot(
 
 
 def render(
-  curves: Curves, ends: Sequence[int], each: Sequence[Reading], mean: Reading
+  curves: Curves,
+  ends: Sequence[int],
+  readings: Sequence[Reading],
+  mean: Reading,
 ) -> str:
   """Returns the readings as text for a terminal."""
 
@@ -219,9 +212,9 @@ def render(
 
   text = (
     f"minimum of the smoothed loss: {mean.lowest_loss:.4g} at the rate "
-    f"{mean.lowest:.2g} ({spread([reading.lowest for reading in each])})\n"
+    f"{mean.lowest:.2g} ({spread([reading.lowest for reading in readings])})\n"
     f"steepest descent: at the rate {mean.steepest:.2g} "
-    f"({spread([reading.steepest for reading in each])})\n"
+    f"({spread([reading.steepest for reading in readings])})\n"
   )
   diverged = [curves.rate[end] for end in ends if end < len(curves.rate)]
   if diverged:
@@ -265,9 +258,7 @@ def find(args: argparse.Namespace, options: Sequence[str]) -> None:
     raise UserError("range", "--low", text)
   if not 0 <= args.beta < 1:
     raise UserError("range", "--beta", f"expected 0 <= β < 1, got {args.beta}")
-  if args.steps < MEASUREMENTS:
-    text = f"expected at least {MEASUREMENTS}, got {args.steps}"
-    raise UserError("range", "--steps", text)
+  specs.check_range("--steps", args.steps, MEASUREMENTS)
   config = build.changed(
     trials.load_config(args, options),
     {
@@ -286,12 +277,12 @@ def find(args: argparse.Namespace, options: Sequence[str]) -> None:
     min(divergence(trial), finite)
     for trial, finite in zip(smoothed, curves.finite.tolist(), strict=True)
   ]
-  each = [
+  readings = [
     read(curves.rate, trial, end)
     for trial, end in zip(smoothed, ends, strict=True)
   ]
   mean = read(curves.rate, smoothed.mean(0), min(ends))
   figure = plot(curves, smoothed, ends, mean)
   trials.write(args.out, "range", table(curves, smoothed), figure)
-  print(render(curves, ends, each, mean))
+  print(render(curves, ends, readings, mean))
   print(f"\nTable and plot: {args.out}")

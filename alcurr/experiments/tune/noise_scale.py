@@ -113,12 +113,9 @@ def _squared_norm(tree: PyTree) -> Array:
 def make_gauge(
   run: RunSpec, pool: Pool, measured: list[Norms]
 ) -> Callable[[TrainedChunk], None]:
-  """Returns a function that measures a run after its chunks.
+  """Returns a function to call after each chunk of a run.
 
-  Args:
-    run: of S trials.
-    pool: that it trains on.
-    measured: receives the norms after each fifth of the run.
+  `measured` receives the norms after each fifth of the run.
   """
   norms = chunks.over_trials(make_norms(run), run.trials_by)
   # At the end of the first chunk that reaches each fifth.
@@ -127,10 +124,10 @@ def make_gauge(
   ]
 
   def gauge(chunk: TrainedChunk) -> None:
-    if not due or chunk.done < due[0]:
+    reached = [step for step in due if step <= chunk.done]
+    if not reached:
       return
-    while due and due[0] <= chunk.done:
-      due.pop(0)
+    del due[: len(reached)]
     program = compilation.compile_once(norms, chunk.state, pool)
     values = np.asarray(program(chunk.state, pool), np.float64)  # [S, 2]
     values[chunk.exposure.diverged_step > 0] = np.nan
@@ -142,13 +139,7 @@ def make_gauge(
 def rows(
   values: dict[str, Any], batch_size: int, measured: Iterable[Norms]
 ) -> list[dict[str, Any]]:
-  """Returns a row for each measurement of a run.
-
-  Args:
-    values: of the fields that tell the run from others.
-    batch_size: of the run.
-    measured: its norms.
-  """
+  """Returns a row for each measurement of a run, with its fields' values."""
   return [
     values
     | {"step": norms.step, "examples": norms.step * batch_size}
@@ -169,9 +160,7 @@ def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
       f"batch {size}", (0, size), xycoords=("axes fraction", "data"), fontsize=7
     )
   axis.set(
-    xlabel="examples seen",
-    ylabel="simple noise scale, examples",
-    yscale="log",
+    xlabel="examples seen", ylabel="simple noise scale, examples", yscale="log"
   )
   axis.grid(alpha=0.3)
   axis.legend(fontsize="small")

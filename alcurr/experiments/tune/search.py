@@ -21,14 +21,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import files, lock
+from alcurr.core import files, lock, specs
 from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.experiments.config import build, loader
 from alcurr.experiments.tune import grid, results, trials
 
 STUDY = "study.db"
-
 
 # A distribution of Optuna: CategoricalDistribution, IntDistribution, ...
 Distribution = Any
@@ -67,11 +66,6 @@ def parse_ranges(
     except ValueError as error:
       raise UserError("range", field, str(error)) from error
   return ranges
-
-
-def _values(allowed: Distribution) -> tuple[Any, ...]:
-  """Returns the choices, or the two ends."""
-  return getattr(allowed, "choices", None) or (allowed.low, allowed.high)
 
 
 def plot(table: pd.DataFrame, ranges: Mapping[str, Distribution]) -> Figure:
@@ -119,12 +113,11 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
   optuna = _import_optuna()
   config = trials.load_config(args, options, resumes=STUDY)
   ranges = parse_ranges(optuna, config, args.fields)
-  if args.count < 1:
-    raise UserError(
-      "range", "--count", f"expected at least 1, got {args.count}"
-    )
+  specs.check_range("--count", args.count, 1)
   for field, allowed in ranges.items():
-    for value in _values(allowed):
+    # The choices, or the two ends of a range.
+    ends = getattr(allowed, "choices", None) or (allowed.low, allowed.high)
+    for value in ends:
       build.build_experiment(build.changed(config, {field: value}))
   with lock.locked(args.out, "--out"):
     study = _open_study(optuna, config, ranges, args.out)
@@ -132,9 +125,10 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
       # A seed for each proposal, so that a resumed search repeats them.
       study.sampler = optuna.samplers.TPESampler(seed=config.seed + number)
       trial = study.ask(ranges)
-      own = build.changed(config, trial.params)
-      name, rate = f"{number + 1} of {args.count}", own.optimizer.learning_rate
-      (row,) = grid.try_rates(own, name, [rate], args.out)
+      variant = build.changed(config, trial.params)
+      rates = [variant.optimizer.learning_rate]
+      name = f"{number + 1} of {args.count}"
+      (row,) = grid.try_rates(variant, name, rates, args.out)
       trial.set_user_attr("row", files.plain(row))
       study.tell(trial, float(np.nan_to_num(row["top1"])))
       table = _table(study, ranges)
@@ -148,9 +142,8 @@ def _import_optuna() -> Any:
   try:
     import optuna  # an optional dependency
   except ImportError as error:
-    raise UserError(
-      "package", "search", "needs Optuna: pip install 'alcurr[tune]'"
-    ) from error
+    text = "needs Optuna: pip install 'alcurr[tune]'"
+    raise UserError("package", "search", text) from error
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   return optuna
 
@@ -178,9 +171,8 @@ def _open_study(
   }
   digest = cache.digest(settings)
   if study.user_attrs.setdefault("settings", digest) != digest:
-    raise UserError(
-      "mismatch", "--out", f"{out} holds a search with other settings"
-    )
+    text = f"{out} holds a search with other settings"
+    raise UserError("mismatch", "--out", text)
   study.set_user_attr("settings", digest)
   # Combinations of an interrupted process are proposed again.
   for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):

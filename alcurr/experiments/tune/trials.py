@@ -111,18 +111,12 @@ def load_config(
   config = loader.load_with(args.config, options)
   build.build_experiment(config)
   name = args.sampler or config.baseline
-  if name not in config.samplers:
-    raise UserError(
-      "unknown",
-      "--sampler",
-      f"no {name!r}. {specs.nearest(name, config.samplers)}",
-    )
+  specs.check_choice("--sampler", name, config.samplers)
   paths.check_can_make(args.out, "--out")
   names = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
   if names - {lock.NAME} and resumes not in names:
-    raise UserError(
-      "exists", "--out", f"expected an empty folder, {args.out} holds files"
-    )
+    text = f"expected an empty folder, {args.out} holds files"
+    raise UserError("exists", "--out", text)
   config = build.run_config(config, name)
   sampler = {k: v for k, v in config.samplers[name].items() if k != "run"}
   with config.unlocked():
@@ -138,9 +132,8 @@ def prepare(
   """Makes the run of a config with one sampler, and its pools on the device.
 
   Args:
-    config: of `load_config`.
-    out: the output folder, which is made; `cache` next to it is reused, as an
-      experiment does.
+    config: has one sampler.
+    out: the output folder, which is made; `cache` next to it is reused.
     max_valid: most examples of the valid pool.
   """
   cache_dir = build.cache_dir(config, out)

@@ -48,6 +48,15 @@ def test_a_long_run_needs_no_more_memory_and_looks_the_same(tmp_path):
   assert difference.max() <= 4
 
 
+def test_an_unfinished_run_shows_the_drawings_of_its_arms(tmp_path):
+  workdir = saved.write(tmp_path / "it")
+  (workdir / "runs/bandit/result.json").unlink()
+  policy = pictures.PolicyMap(workdir, "bandit", gallery.read_gallery(workdir))
+  for step, share in enumerate((0.4, 0.6), start=1):
+    policy.add({"examples_seen": step, "policy": [0.2, 0.8 - share, share]})
+  assert policy.draw().shape[1] > pictures.WIDTH
+
+
 def test_a_constant_policy_has_no_image(tmp_path):
   still = pictures.PolicyMap(tmp_path, "x", None)
   assert still.draw() is None

@@ -52,9 +52,11 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def write_rows(workdir: pathlib.Path, name: str, count: int | None = None):
-  """Writes the first rows of a run."""
+  """Writes the spec and the first rows of a run."""
   folder = workdir / "runs" / name
   folder.mkdir(parents=True, exist_ok=True)
+  spec = {"arm_partition": None if name == "uniform" else "difficulty"}
+  (folder / "sampler_spec.json").write_text(json.dumps(spec))
   lines = [json.dumps(row) + "\n" for row in rows(name)[:count]]
   (folder / "metrics.jsonl").write_text("".join(lines))
 

@@ -1,5 +1,6 @@
 """A real experiment, stopped and resumed, with working and failing loggers."""
 
+import io
 import json
 import shutil
 
@@ -7,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import saved
+from PIL import Image
 
 from alcurr.core import files
 from alcurr.experiments import loggers, preemption, runner
+from alcurr.experiments.loggers import pictures
 from configs import default
 
 # `main_test` runs the command line with the default logger.
@@ -69,7 +72,8 @@ def stopped(tmp_path_factory):
 
   def stop_soon(lines, row):
     write(lines, row)
-    signals._asked = 15 if row["step"] == 20 else signals._asked
+    if row["step"] == 20:
+      signals._received = 15
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setitem(loggers.LOGGERS, "mlflow", loggers.LoggerKind(Broken, "json"))
@@ -113,6 +117,13 @@ def test_a_stopped_run_has_sent_every_row(stopped):
   _check(before, 30)
   assert not (before / "runs/bandit/result.json").exists()
   assert "test/top1" not in saved.points(before / "tensorboard/bandit/0")
+
+
+def test_a_live_picture_of_the_policy_shows_the_arms(stopped):
+  before, _ = stopped
+  _, png = saved.images(before / "tensorboard/bandit/0")["visual/policy"][-1]
+  # Drawings of the arms are at the left of the map.
+  assert Image.open(io.BytesIO(png)).width > pictures.WIDTH
 
 
 def test_a_resumed_run_has_every_point_once(stopped):
