@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import jax
 
 from alcurr.core.errors import UserError
-from alcurr.training import step
+from alcurr.training.keys import step_keys
 from alcurr.types import (
   Array,
   Candidates,
@@ -42,7 +42,7 @@ def sample(
       ),
       state,
     )
-  return sampler.sample(step.step_keys(key, number).draw, state, pool)
+  return sampler.sample(step_keys(key, number).draw, state, pool)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -54,7 +54,7 @@ def select(
   draw: Draw,
   score: Array,
 ) -> Selection:
-  return sampler.select(step.step_keys(key, number).select, state, draw, score)
+  return sampler.select(step_keys(key, number).select, state, draw, score)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -114,7 +114,7 @@ def measure(
     predict=_NotMeasured("predictions for held-out examples"),
     prepared=_NotMeasured("derivatives of the losses"),
   )
-  return sampler.signal.measure(step.step_keys(key, number).signal, info)
+  return sampler.signal.measure(step_keys(key, number).signal, info)
 
 
 class _NotMeasured:

@@ -48,7 +48,7 @@ class FeedbackReader:
 
     Args:
       sampler: any.
-      key: of the steps, see `step.step_keys`.
+      key: of the steps, see `step_keys`.
       draw: of this sampler, or its shapes.
       batch_size: B, the examples trained on.
       pool: drawn from, or its shapes.

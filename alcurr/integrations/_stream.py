@@ -30,7 +30,7 @@ from alcurr.integrations._feedback import (
   Measured,
   chosen_draw,
 )
-from alcurr.training import step
+from alcurr.training.keys import run_keys
 from alcurr.types import (
   Array,
   Candidates,
@@ -119,7 +119,7 @@ class IndexStream:
       if isinstance(key, numbers.Integral):
         key = jax.random.key(key)
       self._pool, key = jax.device_put((pool, key), cpu)
-      _, key_sampler, self._key = step.run_keys(key)
+      _, key_sampler, self._key = run_keys(key)
       state = sampler.init(key_sampler, self._pool)
     self._state = jax.device_put(state, cpu)  # past all draws but the pending
     self._pending: collections.deque[_Pending] = collections.deque()

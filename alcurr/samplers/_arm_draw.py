@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import binom
 
-from alcurr.samplers import _cursor as cursor
+from alcurr.samplers import cursor
 from alcurr.types import Array, Draw, Pool, PyTree
 
 

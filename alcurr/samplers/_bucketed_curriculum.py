@@ -29,7 +29,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.samplers import _cursor as cursor
+from alcurr.samplers import cursor
 from alcurr.samplers._arm_draw import check_partition
 from alcurr.samplers._curriculum import draw_places
 from alcurr.types import Array, Draw, Pool, PyTree, Sampler, SamplerSpec

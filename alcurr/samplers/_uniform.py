@@ -8,7 +8,7 @@ step, no feedback.
 import jax
 import jax.numpy as jnp
 
-from alcurr.samplers import _cursor as cursor
+from alcurr.samplers import cursor
 from alcurr.types import Array, Draw, Pool, PyTree, Sampler
 
 

@@ -26,6 +26,7 @@ from alcurr.testing._toys import (
   run_laws,
 )
 from alcurr.training import chunks, invariants, step
+from alcurr.training.keys import step_keys
 from alcurr.types import Pool, Sampler, TrainState
 
 STEPS = 8  # of a run
@@ -273,7 +274,7 @@ def a_chunk_is_its_steps_one_by_one(case: Case) -> None:
     if i % case.steps.cycle == 0:
       prepared = prepare(state, case.pool, case.probe)
     part = plain if i % case.steps.interval else measured
-    key_draw = step.step_keys(state.key, i).draw
+    key_draw = step_keys(state.key, i).draw
     draw = case.sample(key_draw, state.sampler_state, case.pool)
     state, metrics = part(state, case.pool, case.probe, prepared)
     if case.sampler.spec.num_candidates is None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toy
 
-from alcurr.samplers._curriculum import curriculum
+from alcurr.samplers import curriculum
 
 N, B = 60, 7
 POOL = toy.make_pool(N)
