@@ -1,6 +1,6 @@
-"""The functions of a sampler as a stream calls them, each one program.
+"""The functions of a sampler as streams call them.
 
-Compiled once for each sampler, however many streams use it.
+Each is a program that is compiled once per sampler.
 """
 
 import functools
@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import jax
 
 from alcurr.core.errors import UserError
+from alcurr.training.batch_draw import selected_draw
 from alcurr.training.keys import step_keys
 from alcurr.types import (
   Array,
@@ -32,7 +33,10 @@ def sample(
   ahead: Draw | None = None,
   num_ahead: Array | int = 0,
 ) -> Draw:
-  """Draws from a state that still has to move past the first of `ahead`."""
+  """Draws from a state, updated without feedback for the draws `ahead`.
+
+  These are stacked, [delay, ...], and only the first `num_ahead` count.
+  """
   if ahead is not None:
     state = jax.lax.fori_loop(
       0,
@@ -75,20 +79,10 @@ def measure(
   after: Array,
   pool: Pool,
 ) -> PyTree:
-  """Returns the sampler's signal for a batch whose losses were measured.
+  """Returns the sampler's signal for losses before and after training, [B].
 
-  Args:
-    sampler: with a signal.
-    key: of the stream's steps.
-    number: of the draw.
-    draw: of the B examples trained on.
-    candidates: that they were selected from; None without any.
-    before: [B] float32, their losses before the update.
-    after: [B] float32, their losses after it.
-    pool: drawn from, without its source.
-
-  Raises:
-    UserError: the signal needs more than these.
+  Raises UserError if the signal needs more than these. The draw is the
+  sampler's, of B examples or of M candidates.
   """
 
   def loss_fn(params: PyTree, batch: Any) -> Array:
@@ -97,7 +91,7 @@ def measure(
     return after if params is _NEW_PARAMS else before
 
   info = StepInfo(
-    draw=draw,
+    draw=selected_draw(candidates) if candidates else draw,
     candidates=candidates,
     batch=_BATCH,
     logits=_NotMeasured("the logits"),
@@ -118,18 +112,18 @@ def measure(
 
 
 class _NotMeasured:
-  """Stands for what only the model knows, and refuses to be read."""
+  """A placeholder for what only the model knows; any use raises UserError."""
 
-  def __init__(self, what: str):
-    self._what = what
+  def __init__(self, name: str):
+    self._name = name
 
   def refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
     raise UserError(
       "unsupported",
       "update",
-      f"the sampler learns from {self._what}, which losses do not tell; "
-      "measure its signal in the loop and call update(feedback=...), or make "
-      "the sampler with gain=gains.prediction_gain()",
+      f"the sampler learns from {self._name}, not from losses alone; measure "
+      "its signal in the loop and call update(feedback=...), or make the "
+      "sampler with gain=gains.prediction_gain()",
     )
 
   __getattr__ = __getitem__ = __call__ = __iter__ = __len__ = refuse

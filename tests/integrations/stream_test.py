@@ -243,7 +243,7 @@ def test_a_stream_is_not_copied():
 
 def test_the_streams_arrays_are_on_the_cpu():
   stream = make_stream(BANDIT)
-  assert stream._key.device.platform == "cpu"
+  assert stream._queue.key.device.platform == "cpu"
 
 
 def test_pool_info_is_a_pool_without_images():
@@ -349,7 +349,7 @@ def test_a_signal_may_read_the_candidates_scores():
   losses = np.ones(BATCH_SIZE)
   stream.update(losses=(losses, losses))
   stream.next()
-  assert float(stream._state[1]) == np.arange(24).mean()
+  assert float(stream._queue.state[1]) == np.arange(24).mean()
 
 
 def test_mistakes_of_a_selection():
