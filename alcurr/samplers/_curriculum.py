@@ -1,8 +1,8 @@
 """The simple curriculum: passes over the pool, easiest example first.
 
 From "Data Sampling Algorithms for Active Learning", without any shuffling:
-step t of a pass draws the places t B, ..., t B + B - 1 of a partition's `order`,
-by rising difficulty. The partition decides what is easy:
+step t of a pass draws the places t B, ..., t B + B - 1 of the `order` of a
+partition, easiest first. The partition decides what is easy:
 
   "difficulty_in_pool"   the paper's: by difficulty, regardless of the class
   "difficulty"           class-balanced, as by Wu, Dyer and Neyshabur (2021,

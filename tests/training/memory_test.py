@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 import toy
+import toy_samplers
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
@@ -67,6 +68,22 @@ def test_activations_grow_with_the_batch(toy_pools):
   )
   # At least the images of a batch as floats, of two trials.
   assert large - small >= (512 - 8) * 2 * 16 * 4
+
+
+def test_candidates_count_although_few_are_trained_on(toy_pools):
+  few, many = (
+    memory.estimate(
+      _compile(
+        toy_pools,
+        sampler=toy_samplers.largest_loss(batch_size=8, num_candidates=count),
+      ),
+      toy_pools,
+    )
+    for count in (8, 512)
+  )
+  # At least the images of the candidates as floats, of two trials.
+  assert many.activations - few.activations >= (512 - 8) * 2 * 16 * 4
+  assert many.state == few.state
 
 
 def _abstract_state():
