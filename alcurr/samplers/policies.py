@@ -21,12 +21,12 @@ def _row(weight: np.ndarray) -> np.ndarray:
 
 
 def uniform() -> Policy:
-  """Draws every arm alike; with arms of equal size, uniform over examples."""
+  """Draws all arms equally often."""
   return lambda num_arms: _row(np.ones(num_arms))
 
 
 def _drop(count: int, arms: Callable[[int], slice]) -> Policy:
-  """Draws only the arms of a slice, which depends on K, all alike."""
+  """Draws only the arms of a slice, which depends on K, equally often."""
   check_at_least(1, count=count)
 
   def policy(num_arms: int) -> np.ndarray:
@@ -40,12 +40,12 @@ def _drop(count: int, arms: Callable[[int], slice]) -> Policy:
 
 
 def drop_easiest(*, count: int) -> Policy:
-  """Never draws the first `count` arms, and the others alike."""
+  """Never draws the first `count` arms, and the others equally often."""
   return _drop(count, lambda num_arms: slice(count, num_arms))
 
 
 def drop_hardest(*, count: int) -> Policy:
-  """Never draws the last `count` arms, and the others alike."""
+  """Never draws the last `count` arms, and the others equally often."""
   return _drop(count, lambda num_arms: slice(0, num_arms - count))
 
 

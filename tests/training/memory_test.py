@@ -1,4 +1,4 @@
-"""Tests what memory a run needs, what is free, and that too much is refused."""
+"""The memory that a run needs, the free memory, and runs that do not fit."""
 
 import functools
 import pathlib
@@ -129,7 +129,7 @@ def test_copies_of_the_state_and_prefetched_chunks_count():
 
 
 def test_shapes_numpy_and_arrays_compile_to_one_program(toy_pools):
-  """So that compiling ahead compiles nothing twice."""
+  """Otherwise compiling ahead would compile twice."""
   first = _compile(_shapes(toy_pools))
   num_compiled = len(compilation._compiled)
   for pools in (jax.tree.map(np.asarray, toy_pools), toy_pools):
@@ -250,7 +250,7 @@ def _tiny(**samplers_) -> ConfigDict:
 
 
 def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
-  """Returns the estimate of a run; its programs are kept."""
+  """Returns the estimate of a run, whose programs stay compiled."""
   context = setup.load_context(build.build_experiment(config), cache_dir)
   pools = setup.host_pools(context)
   setup.check_fit(context, pools)

@@ -66,7 +66,7 @@ def compiled():
 
 
 def _train(compiled, watch=None):
-  """The run's result and its rows, but for the time."""
+  """Returns the run's result, and its rows without their times."""
   rows = []
   result = loop.train(*compiled, rows.append, lambda *a: None, watch)
   return result, [row | {"train_seconds": 0} for row in rows]
@@ -76,7 +76,7 @@ def test_a_product_counts_two_flops_a_term(compiled):
   """Of B x 784 by 784 x 30: two in a plain step, forward and for the weights'
   gradient, and a third in a measured one.
 
-  None for the images' gradient; what is not a product is small beside it.
+  None for the images' gradient; all but products is negligible.
   """
   cost = profiling.cost_table(*compiled).set_index("program")
   assert cost.index.tolist() == ["prepare", "measured", "plain", "chunk"]
@@ -97,10 +97,10 @@ def test_one_chunk_is_watched_alone(compiled):
 
   @contextlib.contextmanager
   def watch(steps):
-    begun = len(rows)
+    before = len(rows)
     yield
     # What came before is all written down, and what is watched is not yet.
-    watched.append((steps, begun, len(rows)))
+    watched.append((steps, before, len(rows)))
 
   loop.train(*compiled, rows.append, lambda *a: None, watch)
   trials = len(compiled[0].seeds)

@@ -333,7 +333,7 @@ def test_candidates_are_scored_in_eval_mode_and_the_worst_are_trained_on():
 
 
 def test_candidates_cost_a_forward_pass_on_each():
-  """64 scored for 16 trained on: four forward passes of the batch more."""
+  """64 scored for 16 trained on cost four more forward passes of a batch."""
   plain, tx, model = _sampler(), optax.sgd(0.3), toy.make_linear()
 
   def flops(sampler):
