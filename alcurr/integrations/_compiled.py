@@ -50,21 +50,14 @@ def sample(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def select(
-  sampler: Sampler,
-  key: Array,
-  number: Array,
-  state: PyTree,
-  draw: Draw,
-  score: Array,
-) -> Selection:
+def select(sampler, key, number, state, draw, score) -> Selection:
+  """Selects from the candidates of a draw, see `Sampler.select`."""
   return sampler.select(step_keys(key, number).select, state, draw, score)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def update(
-  sampler: Sampler, state: PyTree, draw: Draw, feedback: PyTree
-) -> PyTree:
+def update(sampler, state, draw, feedback) -> PyTree:
+  """Returns the sampler's state after a draw, see `Sampler.update`."""
   return sampler.update(state, draw, feedback)
 
 
