@@ -71,14 +71,13 @@ class Pool(NamedTuple):
 
   source: Images | Strokes | Stored | Fetched
   label: Array  # [N] int32 classes; or float32 targets, [N] or [N, V]
-  scores: dict[
-    str, Array
-  ]  # by name, [N] float32; "difficulty": larger is harder
+  # By name, [N] float32; in "difficulty", larger is harder.
+  scores: dict[str, Array]
   partitions: dict[str, Partition]  # by name; see `SamplerSpec.partitions`
 
 
 class Batch(NamedTuple):
-  """Examples gathered from a pool, ready for the model."""
+  """Examples gathered from a pool, as the model takes them."""
 
   image: Array  # [B, H, W, C] float32
   label: Array  # [B] int32, or as the pool's
@@ -259,7 +258,7 @@ class StepKeys(NamedTuple):
 
 
 class TrainState(NamedTuple):
-  """Everything a run is between two steps; the checkpoint."""
+  """The complete state of a run between two steps, which is checkpointed."""
 
   step: Array  # [] int32
   key: Array  # [] PRNG key

@@ -14,6 +14,7 @@ and the control at the end.
 import jax
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_at_least
 from alcurr.core.registry import Registry
 from alcurr.types import (
   Array,
@@ -28,7 +29,7 @@ from alcurr.types import (
 
 
 def prediction_gain() -> Gain:
-  """L(x, θ) - L(x, θ') on the trained batch x itself.
+  """Measures L(x, θ) - L(x, θ') on the trained batch x itself.
 
   The gain of "Data Sampling Algorithms for Active Learning". The loss before
   comes from the training forward pass; the loss after costs one more.
@@ -39,11 +40,6 @@ def prediction_gain() -> Gain:
     return Feedback(info.loss - after, info.draw.arm)
 
   return Gain(measure)
-
-
-def _check_probe_size(probe_size: int | None) -> None:
-  if probe_size is not None and probe_size < 1:
-    raise ValueError(f"probe_size must be at least 1, got {probe_size}")
 
 
 def _draw_from_arms(key: Array, partition: Partition, arm: Array) -> Array:
@@ -71,14 +67,15 @@ def _inner(left: PyTree, right: PyTree) -> Array:
 
 
 def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
-  """L(x', θ) - L(x', θ') on fresh examples x' of the arms just trained on.
+  """Measures L(x', θ) - L(x', θ') on fresh examples of the arms trained on.
 
   Each example of the probe is credited to its own arm.
 
   Args:
     probe_size: b', spread evenly over the batch; None for the batch size.
   """
-  _check_probe_size(probe_size)
+  if probe_size is not None:
+    check_at_least(1, probe_size=probe_size)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     arm = info.draw.arm
@@ -92,12 +89,13 @@ def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
 
 
 def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
-  """L(x', θ) - L(x', θ') on fresh examples of one arm drawn uniformly.
+  """Measures L(x', θ) - L(x', θ') on fresh examples of a random arm.
 
   Args:
     probe_size: b'; None for the batch size.
   """
-  _check_probe_size(probe_size)
+  if probe_size is not None:
+    check_at_least(1, probe_size=probe_size)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     key_arm, key_probe = jax.random.split(key)
@@ -110,12 +108,13 @@ def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
 
 
 def target_prediction_gain(*, probe_size: int | None = None) -> Gain:
-  """L(x', θ) - L(x', θ') on fresh examples of the probe pool.
+  """Measures L(x', θ) - L(x', θ') on fresh examples of the probe pool.
 
   Args:
     probe_size: b'; None for the batch size.
   """
-  _check_probe_size(probe_size)
+  if probe_size is not None:
+    check_at_least(1, probe_size=probe_size)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     num_probes = probe_size or info.draw.arm.shape[0]
@@ -127,7 +126,7 @@ def target_prediction_gain(*, probe_size: int | None = None) -> Gain:
 
 
 def gradient_prediction_gain() -> Gain:
-  """||∇L(x, θ)||², the first-order gain of a plain gradient step.
+  """Measures ||∇L(x, θ)||², the first-order gain of a plain gradient step.
 
   Uses the gradient of the batch's mean loss, which the update computes anyway:
   no further forward pass.
@@ -141,7 +140,7 @@ def gradient_prediction_gain() -> Gain:
 
 
 def first_order_gain() -> Gain:
-  """-<∇L(x, θ), θ' - θ>, the first-order gain of the update that was made.
+  """Measures -<∇L(x, θ), θ' - θ>, the first-order gain of the actual update.
 
   Suggested as future work by "Data Sampling Algorithms for Active Learning":
   a gain from the magnitude of the descent step. The step is the optimiser's,
@@ -158,7 +157,7 @@ def first_order_gain() -> Gain:
 def influence(
   *, probe_size: int = 64, prepare_interval: int = 1, shuffled: bool = False
 ) -> Gain:
-  """<∇L(X, θ), ∇l(x_i, θ)>: how much learning x_i helps on the probe pool.
+  """Measures <∇L(X, θ), ∇l(x_i, θ)>: how much x_i helps on the probe pool.
 
   To first order, a small gradient step on example i lowers the mean loss on a
   probe X by its size times this inner product (Pruthi et al. 2020, "Estimating
@@ -167,9 +166,8 @@ def influence(
   gives it for every example of the batch; no per-example gradient is formed.
   Each example is credited to its own arm, so draw an arm for each.
 
-  Cost of a measurement: the derivative, up to two forward passes, on top of
-  the training forward it shares; of a preparation: a training pass on the
-  probe.
+  A measurement costs up to two forward passes on top of the training forward,
+  which it shares; a preparation a training pass on the probe.
 
   Args:
     probe_size: b', drawn from the probe pool with replacement.
@@ -177,11 +175,7 @@ def influence(
     shuffled: the control: each batch's influences are shuffled among its
       examples, so that their arms are paid at random.
   """
-  _check_probe_size(probe_size)
-  if prepare_interval < 1:
-    raise ValueError(
-      f"prepare_interval must be at least 1, got {prepare_interval}"
-    )
+  check_at_least(1, probe_size=probe_size, prepare_interval=prepare_interval)
 
   def prepare(key: Array, context: StepContext) -> PyTree:
     num_examples = context.probe.label.shape[0]
@@ -201,7 +195,7 @@ def influence(
 
 
 def random_gain() -> Gain:
-  """Normal noise: a control that shows what a bandit does without a signal."""
+  """Draws normal noise, the control: a bandit without a signal."""
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     return _credit_all(info, jax.random.normal(key))

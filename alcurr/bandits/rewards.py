@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_at_least
 from alcurr.core.registry import Registry
 from alcurr.types import Array, Reward
 
@@ -30,9 +31,9 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Reward:
     window: number of gains remembered; None for all, as in the paper.
     num_steps: steps of the run, which bounds the whole history.
   """
-  if window is not None and window < 2:
-    raise ValueError(f"window must be at least 2, got {window}")
-  if window is None and num_steps is None:
+  if window is not None:
+    check_at_least(2, window=window)
+  elif num_steps is None:
     raise ValueError("give a window, or num_steps for the whole history")
 
   def init(most_paid: int) -> RankState:

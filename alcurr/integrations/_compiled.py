@@ -1,6 +1,6 @@
-"""The functions of a sampler as a stream calls them, each one program.
+"""The functions of a sampler as streams call them.
 
-Compiled once for each sampler, however many streams use it.
+Each is a program that is compiled once per sampler.
 """
 
 import functools
@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import jax
 
 from alcurr.core.errors import UserError
-from alcurr.training import step
+from alcurr.training.batch_draw import selected_draw
+from alcurr.training.keys import step_keys
 from alcurr.types import (
   Array,
   Candidates,
@@ -32,7 +33,10 @@ def sample(
   ahead: Draw | None = None,
   num_ahead: Array | int = 0,
 ) -> Draw:
-  """Draws from a state that still has to move past the first of `ahead`."""
+  """Draws from a state, updated without feedback for the draws `ahead`.
+
+  These are stacked, [delay, ...], and only the first `num_ahead` count.
+  """
   if ahead is not None:
     state = jax.lax.fori_loop(
       0,
@@ -42,25 +46,18 @@ def sample(
       ),
       state,
     )
-  return sampler.sample(step.step_keys(key, number).draw, state, pool)
+  return sampler.sample(step_keys(key, number).draw, state, pool)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def select(
-  sampler: Sampler,
-  key: Array,
-  number: Array,
-  state: PyTree,
-  draw: Draw,
-  score: Array,
-) -> Selection:
-  return sampler.select(step.step_keys(key, number).select, state, draw, score)
+def select(sampler, key, number, state, draw, score) -> Selection:
+  """Selects from the candidates of a draw, see `Sampler.select`."""
+  return sampler.select(step_keys(key, number).select, state, draw, score)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def update(
-  sampler: Sampler, state: PyTree, draw: Draw, feedback: PyTree
-) -> PyTree:
+def update(sampler, state, draw, feedback) -> PyTree:
+  """Returns the sampler's state after a draw, see `Sampler.update`."""
   return sampler.update(state, draw, feedback)
 
 
@@ -75,20 +72,10 @@ def measure(
   after: Array,
   pool: Pool,
 ) -> PyTree:
-  """Returns the sampler's signal for a batch whose losses were measured.
+  """Returns the sampler's signal for losses before and after training, [B].
 
-  Args:
-    sampler: with a signal.
-    key: of the stream's steps.
-    number: of the draw.
-    draw: of the B examples trained on.
-    candidates: that they were selected from; None without any.
-    before: [B] float32, their losses before the update.
-    after: [B] float32, their losses after it.
-    pool: drawn from, without its source.
-
-  Raises:
-    UserError: the signal needs more than these.
+  Raises UserError if the signal needs more than these. The draw is the
+  sampler's, of B examples or of M candidates.
   """
 
   def loss_fn(params: PyTree, batch: Any) -> Array:
@@ -97,7 +84,7 @@ def measure(
     return after if params is _NEW_PARAMS else before
 
   info = StepInfo(
-    draw=draw,
+    draw=selected_draw(candidates) if candidates else draw,
     candidates=candidates,
     batch=_BATCH,
     logits=_NotMeasured("the logits"),
@@ -114,22 +101,22 @@ def measure(
     predict=_NotMeasured("predictions for held-out examples"),
     prepared=_NotMeasured("derivatives of the losses"),
   )
-  return sampler.signal.measure(step.step_keys(key, number).signal, info)
+  return sampler.signal.measure(step_keys(key, number).signal, info)
 
 
 class _NotMeasured:
-  """Stands for what only the model knows, and refuses to be read."""
+  """A placeholder for what only the model knows; any use raises UserError."""
 
-  def __init__(self, what: str):
-    self._what = what
+  def __init__(self, name: str):
+    self._name = name
 
   def refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
     raise UserError(
       "unsupported",
       "update",
-      f"the sampler learns from {self._what}, which losses do not tell; "
-      "measure its signal in the loop and call update(feedback=...), or make "
-      "the sampler with gain=gains.prediction_gain()",
+      f"the sampler learns from {self._name}, not from losses alone; measure "
+      "its signal in the loop and call update(feedback=...), or make the "
+      "sampler with gain=gains.prediction_gain()",
     )
 
   __getattr__ = __getitem__ = __call__ = __iter__ = __len__ = refuse

@@ -1,7 +1,7 @@
 """Reads the feedback for a batch that another loop trained on."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from alcurr.core.errors import UserError
 from alcurr.integrations import _compiled as compiled
+from alcurr.integrations._queue import PendingDraw
 from alcurr.types import (
   Array,
   Candidates,
@@ -21,40 +22,18 @@ from alcurr.types import (
 )
 
 
-class Measured(NamedTuple):
-  """The measurements of a batch by a loop; at most one is given."""
-
-  losses: tuple[ArrayLike, ArrayLike] | None = None
-  gains: ArrayLike | None = None
-  feedback: Feedback | ArrayLike | tuple[()] | None = None
-
-
-def chosen_draw(draw: Draw, candidates: Candidates | None) -> Draw:
-  """Returns the draw of the examples that were trained on."""
-  if candidates is None:
-    return draw
-  slots, weight = candidates.selection
-  chosen = jax.tree.map(lambda x: x[slots], draw._replace(policy=None))
-  return chosen._replace(weight=weight, policy=draw.policy)
-
-
 class FeedbackReader:
-  """Turns what a loop measured into a sampler's feedback, or refuses it."""
+  """Checks a loop's measurements and turns them into a sampler's feedback."""
 
   def __init__(
     self, sampler: Sampler, key: Array, draw: Draw, batch_size: int, pool: Pool
   ):
-    """Finds out whether losses are enough for the sampler's signal.
+    """Determines whether losses are enough for the sampler's signal.
 
-    Args:
-      sampler: any.
-      key: of the steps, see `step.step_keys`.
-      draw: of this sampler, or its shapes.
-      batch_size: B, the examples trained on.
-      pool: drawn from, or its shapes.
+    The draw is the sampler's; like the pool, it may consist of shapes.
 
     Raises:
-      UserError: no loop could measure its signal.
+      UserError: no loop could measure the signal.
     """
     self._sampler, self._pool = sampler, pool
     self._batch_size = batch_size
@@ -67,16 +46,10 @@ class FeedbackReader:
       score = jax.ShapeDtypeStruct(draw.index.shape, np.float32)
       slots = jax.ShapeDtypeStruct((batch_size,), np.int32)
       candidates = Candidates(draw, score, Selection(slots, loss))
+    measure = functools.partial(compiled.measure, sampler)
     try:
       signal = jax.eval_shape(
-        functools.partial(_measure, sampler),
-        key,
-        np.int32(0),
-        draw,
-        candidates,
-        loss,
-        loss,
-        pool,
+        measure, key, np.int32(0), draw, candidates, loss, loss, pool
       )
     except UserError as refusal:
       self._refusal = refusal
@@ -97,76 +70,52 @@ class FeedbackReader:
   def read(
     self,
     key: Array,
-    number: int,
-    draw: Draw,
-    candidates: Candidates | None,
-    measured: Measured,
+    pending: PendingDraw,
+    losses: tuple[ArrayLike, ArrayLike] | None,
+    gains: ArrayLike | None,
+    feedback: Feedback | ArrayLike | tuple[()] | None,
   ) -> PyTree:
     """Returns the feedback of a draw; () if the sampler does not learn from it.
-
-    Args:
-      key: of the steps.
-      number: of the draw.
-      draw: as the sampler made it.
-      candidates: what was selected from it; None without candidates.
-      measured: by the loop.
 
     Raises:
       UserError: nothing was measured although the sampler learns, or it does
         not fit the draw.
     """
-    num_given = sum(x is not None for x in measured)
-    if num_given > 1:
+    count = sum(x is not None for x in (losses, gains, feedback))
+    if count > 1:
       raise UserError(
         "conflict", "update", "expected one of losses, gains and feedback"
       )
+    number, draw = pending.number, pending.draw
     if not self.measured(number):
       return ()
-    if not num_given:
+    if not count:
       raise UserError(
         "missing",
         "update",
         f"the sampler learns from draw {number}; expected "
         "losses=(before, after), gains, or feedback, which may be ()",
       )
-    if measured.feedback is not None:
+    if feedback is not None:
       num_arms = None if draw.policy is None else draw.policy.shape[0]
-      return _read_feedback(measured.feedback, num_arms)
+      return _read_feedback(feedback, num_arms)
     if self._refusal:
       raise self._refusal
-    before, after = _read_losses(measured, self._batch_size)
-    return _measure(
-      self._sampler,
-      key,
-      np.int32(number),
-      draw,
-      candidates,
-      before,
-      after,
-      self._pool,
+    shape = (self._batch_size,)
+    if gains is not None:
+      # Any losses with these differences do.
+      before, after = (
+        _floats(gains, shape, "gains"),
+        np.zeros(shape, np.float32),
+      )
+    elif isinstance(losses, tuple | list) and len(losses) == 2:
+      before, after = (_floats(x, shape, "losses") for x in losses)
+    else:
+      raise UserError("type", "losses", "expected a pair, (before, after)")
+    number, candidates = np.int32(number), pending.candidates
+    return compiled.measure(
+      self._sampler, key, number, draw, candidates, before, after, self._pool
     )
-
-
-def _measure(sampler, key, number, draw, candidates, before, after, pool):
-  chosen = chosen_draw(draw, candidates)
-  return compiled.measure(
-    sampler, key, number, chosen, candidates, before, after, pool
-  )
-
-
-def _read_losses(
-  measured: Measured, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the losses before and after, [B] float32 each."""
-  if measured.gains is not None:
-    # Any losses with these differences.
-    before = _floats(measured.gains, (batch_size,), "gains")
-    return before, np.zeros_like(before)
-  losses = measured.losses
-  if not isinstance(losses, tuple | list) or len(losses) != 2:
-    raise UserError("type", "losses", "expected a pair, (before, after)")
-  before, after = (_floats(x, (batch_size,), "losses") for x in losses)
-  return before, after
 
 
 def _floats(

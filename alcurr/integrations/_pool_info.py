@@ -1,4 +1,4 @@
-"""A pool of examples that are stored elsewhere: what a sampler must know."""
+"""Pools that hold only what a sampler must know of a loop's own examples."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,12 +15,12 @@ def pool_info(
   difficulty: ArrayLike | None = None,
   num_arms: int = 10,
 ) -> Pool:
-  """Builds what a sampler must know about N examples, as NumPy arrays.
+  """Builds a pool of N examples without their images, as NumPy arrays.
 
   Args:
     sampler: only the partitions of its spec are made.
-    labels: [N], the class of each example: integers from 0, or strings, whose
-      classes are sorted; None for samplers that need no classes.
+    labels: [N], classes: integers from 0, or strings, which are sorted; None
+      for samplers that need no classes.
     difficulty: [N], larger is harder, such as each example's loss under an
       earlier model; None for samplers that need none.
     num_arms: K, for partitions by difficulty.
@@ -29,7 +29,7 @@ def pool_info(
     A pool without images, whose indices refer to the loop's own examples.
 
   Raises:
-    UserError: arrays that do not fit, or that the sampler needs and lacks.
+    UserError: arrays do not fit, or the sampler needs those that are None.
   """
   if labels is None and difficulty is None:
     raise UserError("missing", "pool_info", "expected labels or difficulty")

@@ -33,11 +33,8 @@ def to_arrays(
 ) -> dict[str, np.ndarray]:
   """Returns the arrays of a stream, by name.
 
-  Args:
-    key: of the stream.
-    state: of the sampler, before the pending draws.
-    next_number: of the next draw to be made.
-    pending: the w draws before it; their arrays are stacked, [w, ...].
+  The state is the sampler's before the w pending draws, and `next_number` that
+  of the draw after them. Their arrays are stacked, [w, ...].
   """
   arrays = {"key": _to_numpy(key), "next_number": np.int64(next_number)}
   arrays |= {k: _to_numpy(x) for k, x in _named(state, "sampler").items()}
@@ -55,16 +52,9 @@ def to_arrays(
 def from_arrays(
   arrays: Mapping[str, Any], key: Array, state: PyTree, draw: Draw
 ) -> tuple[Array, PyTree, int, list[Pending]]:
-  """Returns the arguments of `to_arrays`, from its arrays or lists of them.
+  """Returns the arguments of `to_arrays`, from its arrays or as many lists.
 
-  Args:
-    arrays: by name.
-    key: like the stream's.
-    state: like the sampler's.
-    draw: like the sampler's, or its shapes.
-
-  Raises:
-    UserError: the arrays do not have these shapes.
+  Raises UserError if their shapes are not those of the key, state and draw.
   """
   state = jax.tree.unflatten(
     jax.tree.structure(state),
@@ -72,12 +62,12 @@ def from_arrays(
   )
   updated = np.asarray(_get(arrays, "pending.updated"), bool)
   pending = []
-  for i, known in enumerate(updated):
+  for i, has_feedback in enumerate(updated):
     leaves = [
       _cast(_get(arrays, name)[i], name, leaf)
       for name, leaf in _named(draw, "pending").items()
     ]
-    feedback = _read_feedback(arrays, f"feedback.{i}") if known else None
+    feedback = _read_feedback(arrays, f"feedback.{i}") if has_feedback else None
     row = jax.tree.unflatten(jax.tree.structure(draw), leaves)
     pending.append((row, feedback))
   next_number = int(_get(arrays, "next_number"))

@@ -13,9 +13,14 @@ from alcurr.bandits import BANDITS, GAINS, REWARDS
 from alcurr.core import specs
 from alcurr.core.registry import Registry
 from alcurr.core.schedules import SCHEDULES
+from alcurr.samplers import bijection, cursor, policies, scores
 from alcurr.samplers._active_bandit import active_bandit
 from alcurr.samplers._arm_draw import make_arm_draw
-from alcurr.samplers._bucketed_curriculum import bucketed_curriculum
+from alcurr.samplers._bucketed_curriculum import (
+  PACINGS,
+  bucket_sizes,
+  bucketed_curriculum,
+)
 from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._fixed_policy import fixed_policy
@@ -26,17 +31,23 @@ from alcurr.types import Sampler
 __all__ = [
   "BANDITS",
   "GAINS",
+  "PACINGS",
   "POLICIES",
   "REWARDS",
   "SAMPLERS",
   "SCHEDULES",
   "active_bandit",
+  "bijection",
+  "bucket_sizes",
   "bucketed_curriculum",
   "class_reweighting",
   "curriculum",
+  "cursor",
   "fixed_policy",
   "get_sampler",
   "make_arm_draw",
+  "policies",
+  "scores",
   "uniform",
 ]
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from alcurr.bandits import softmax
 from alcurr.bandits.gains import prediction_gain
 from alcurr.bandits.rewards import rank
+from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.types import (
   ArmOutcome,
@@ -60,20 +61,32 @@ def _mean_by_arm(feedback: Feedback, num_arms: int) -> tuple[Array, Array]:
   return total / jnp.maximum(count, 1), count
 
 
-def _check_arguments(
-  epsilon: float, warmup: int, interval: int, num_steps: int | None
-) -> None:
-  if not 0 <= epsilon <= 1:
-    raise ValueError(f"epsilon must be in [0, 1], got {epsilon}")
-  if warmup < 0:
-    raise ValueError(f"warmup must not be negative, got {warmup}")
-  if interval < 1:
-    raise ValueError(f"interval must be at least 1, got {interval}")
-  if num_steps is not None and warmup + interval > num_steps:
-    raise ValueError(
-      f"warmup {warmup} and interval {interval} leave none of the run's "
-      f"{num_steps} steps to learn in; take smaller ones, or a larger budget"
-    )
+def _learn(
+  bandit: Bandit,
+  reward: Reward,
+  state: ActiveBanditState,
+  policy: Array,
+  feedback: Feedback,
+  most_paid: int,
+) -> ActiveBanditState:
+  """Pays the arms; at most `most_paid` of them were drawn."""
+  num_arms = policy.shape[0]
+  mean_gain, count = _mean_by_arm(feedback, num_arms)
+  # Only the gains of the arms paid are ranked: a rank costs by their number.
+  (arm,) = jnp.nonzero(count > 0, size=most_paid, fill_value=num_arms)
+  gains = mean_gain.at[arm].get(mode="fill", fill_value=0)
+  rewards, reward_state = reward.apply(state.reward, gains, arm < num_arms)
+  outcome = ArmOutcome(
+    reward=jnp.zeros(num_arms).at[arm].set(rewards, mode="drop"),
+    count=count,
+    prob=policy,
+  )
+  bandit_state = jax.tree.map(
+    lambda new, old: jnp.where(state.step >= state.warmup, new, old),
+    bandit.update(state.bandit, outcome),
+    state.bandit,
+  )
+  return state._replace(bandit=bandit_state, reward=reward_state)
 
 
 def active_bandit(
@@ -123,7 +136,14 @@ def active_bandit(
   if reward is None:
     reward = rank(num_steps=num_steps)
   first_epsilon = epsilon(0) if callable(epsilon) else epsilon
-  _check_arguments(first_epsilon, warmup, interval, num_steps)
+  check_fraction(epsilon=first_epsilon)
+  check_at_least(0, warmup=warmup)
+  check_at_least(1, interval=interval)
+  if num_steps is not None and warmup + interval > num_steps:
+    raise ValueError(
+      f"warmup {warmup} and interval {interval} leave none of the run's "
+      f"{num_steps} steps to learn in; take smaller ones, or a larger budget"
+    )
 
   def init(key: Array, pool: Pool) -> ActiveBanditState:
     passes = arm_draw.start(key, pool)
@@ -146,46 +166,18 @@ def active_bandit(
   def measure(key: Array, info: StepInfo) -> Feedback:
     return gain.measure(key, info, info.pool.partitions[partition])
 
-  def learn(
-    state: ActiveBanditState, policy: Array, feedback: Feedback
-  ) -> tuple[PyTree, PyTree]:
-    num_arms = policy.shape[0]
-    mean_gain, count = _mean_by_arm(feedback, num_arms)
-    # Only the gains of the arms paid are ranked: a rank costs by their number.
-    most_paid = min(arms_per_batch, num_arms)
-    (arm,) = jnp.nonzero(count > 0, size=most_paid, fill_value=num_arms)
-    gains = mean_gain.at[arm].get(mode="fill", fill_value=0)
-    rewards, reward_state = reward.apply(state.reward, gains, arm < num_arms)
-    outcome = ArmOutcome(
-      reward=jnp.zeros(num_arms).at[arm].set(rewards, mode="drop"),
-      count=count,
-      prob=policy,
-    )
-    bandit_state = jax.tree.map(
-      lambda new, old: jnp.where(state.step >= state.warmup, new, old),
-      bandit.update(state.bandit, outcome),
-      state.bandit,
-    )
-    return bandit_state, reward_state
-
   def update(
     state: ActiveBanditState, draw: Draw, feedback: Feedback | tuple[()]
   ) -> ActiveBanditState:
-    bandit_state, reward_state = (
-      learn(state, draw.policy, feedback)
-      if feedback
-      else (state.bandit, state.reward)
-    )
+    if feedback:
+      most_paid = min(arms_per_batch, draw.policy.shape[0])
+      state = _learn(bandit, reward, state, draw.policy, feedback, most_paid)
     step = state.step + 1
-    return ActiveBanditState(
-      step=step,
-      epsilon=jnp.clip(epsilon(step), 0, 1).astype(jnp.float32)
-      if callable(epsilon)
-      else state.epsilon,
-      warmup=state.warmup,
-      bandit=bandit_state,
-      reward=reward_state,
-      passes=arm_draw.advance(state.passes, draw),
+    if callable(epsilon):
+      next_epsilon = jnp.clip(epsilon(step), 0, 1).astype(jnp.float32)
+      state = state._replace(epsilon=next_epsilon)
+    return state._replace(
+      step=step, passes=arm_draw.advance(state.passes, draw)
     )
 
   return Sampler(

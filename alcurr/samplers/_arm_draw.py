@@ -12,11 +12,14 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import binom
 
-from alcurr.samplers import _cursor as cursor
+from alcurr.core.arguments import check_at_least
+from alcurr.samplers import cursor
 from alcurr.types import Array, Draw, Pool, PyTree
 
 
 class ArmDraw(NamedTuple):
+  """The functions of `make_arm_draw`."""
+
   start: Callable[[Array, Pool], PyTree]  # (key, pool) -> passes over the arms
   # (key of the arms, key of the slots, passes, pool, policy [K]) -> Draw
   draw: Callable[[Array, Array, PyTree, Pool, Array], Draw]
@@ -66,8 +69,7 @@ def make_arm_draw(
       in the current pass: where a batch may hold more examples of an arm than
       the arm has, it ignores the next pass.
   """
-  if batch_size < 1:
-    raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+  check_at_least(1, batch_size=batch_size)
   if arms_per_batch < 1 or batch_size % arms_per_batch:
     raise ValueError(
       f"arms_per_batch must divide batch_size {batch_size}, "
@@ -98,8 +100,8 @@ def make_arm_draw(
       within = jnp.tile(jnp.arange(group_size), arms_per_batch)
       ahead = jnp.repeat(before * group_size, group_size) + within
       slot = cursor.look_ahead(passes, arm, ahead)
-      # The g-th group meets just this stretch of the arm's pass if `before`
-      # of the g groups ahead of it drew the arm, and it does too.
+      # The g-th group draws this part of the arm's pass if it draws the arm,
+      # and exactly `before` of the g groups ahead of it did.
       group_prob = policy[chosen] * binom.pmf(
         before, jnp.arange(arms_per_batch), policy[chosen]
       )

@@ -29,7 +29,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.samplers import _cursor as cursor
+from alcurr.core.arguments import check_at_least, check_choice
+from alcurr.samplers import cursor
 from alcurr.samplers._arm_draw import check_partition
 from alcurr.samplers._curriculum import draw_places
 from alcurr.types import Array, Draw, Pool, PyTree, Sampler, SamplerSpec
@@ -61,15 +62,8 @@ def bucket_sizes(
 ) -> np.ndarray:
   """Returns how many examples each period draws from.
 
-  Args:
-    num_examples: N.
-    num_buckets: k.
-    pacing: a name in PACINGS.
-    start: b, in (0, 1].
-    full_at: a, in (0, 1].
-
-  Returns:
-    [k] int32, n_t rounded up, in [1, N]; rising.
+  They are [k] int32, n_t rounded up, in [1, N] and rising. For the arguments
+  see `bucketed_curriculum`.
   """
   progress = np.arange(num_buckets) / num_buckets / full_at
   # Clipped before it is scaled, as exp may be large beyond 1.
@@ -78,29 +72,6 @@ def bucket_sizes(
   # absorbs the rounding error of float64 at a whole number.
   size = np.ceil(num_examples * share * (1 - 1e-12))
   return size.clip(1, num_examples).astype(np.int32)
-
-
-def _check_arguments(
-  batch_size: int,
-  num_steps: int,
-  num_buckets: int,
-  pacing: str,
-  start: float,
-  full_at: float,
-) -> None:
-  if batch_size < 1:
-    raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-  if num_steps < 1:
-    raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-  if num_buckets < 1:
-    raise ValueError(f"num_buckets must be at least 1, got {num_buckets}")
-  if pacing not in PACINGS:
-    raise ValueError(
-      f"pacing must be one of {', '.join(PACINGS)}, got {pacing!r}"
-    )
-  for name, share in (("start", start), ("full_at", full_at)):
-    if not 0 < share <= 1:
-      raise ValueError(f"{name} must be in (0, 1], got {share}")
 
 
 def bucketed_curriculum(
@@ -132,12 +103,18 @@ def bucketed_curriculum(
     A sampler whose `init` raises ValueError for a first bucket smaller than
     the batch.
   """
+  check_at_least(
+    1, batch_size=batch_size, num_steps=num_steps, num_buckets=num_buckets
+  )
+  check_choice(PACINGS, pacing=pacing)
   if start is None:
-    start = 1 / max(num_buckets, 1)
+    start = 1 / num_buckets
   if full_at is None:
-    # A single period has nothing before it.
-    full_at = max(num_buckets - 1, 1) / max(num_buckets, 1)
-  _check_arguments(batch_size, num_steps, num_buckets, pacing, start, full_at)
+    # A single period has no period before it.
+    full_at = max(num_buckets - 1, 1) / num_buckets
+  for name, share in (("start", start), ("full_at", full_at)):
+    if not 0 < share <= 1:
+      raise ValueError(f"{name} must be in (0, 1], got {share}")
 
   def init(key: Array, pool: Pool) -> BucketedCurriculumState:
     check_partition(pool, partition)

@@ -6,9 +6,8 @@ mistakes m_c:
 
   p(c) = (1 - f) m_c / Σ m + f / V       uniform if there is no mistake
 
-Cost of a measurement: a forward pass on V x `per_class` examples (with 1,000
-of them at batch 512 a step costs 1.65 times as much), at every `interval`-th
-step.
+Cost: at every `interval`-th step, a forward pass on V x `per_class` examples.
+With 1,000 of them at batch 512, a step costs 1.65 times as much.
 """
 
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.types import (
   Array,
@@ -60,14 +60,8 @@ def class_reweighting(
     arms_per_batch=batch_size,
     replacement=replacement,
   )
-  if per_class < 1:
-    raise ValueError(f"per_class must be at least 1, got {per_class}")
-  if not 0 <= uniform_fraction <= 1:
-    raise ValueError(
-      f"uniform_fraction must be in [0, 1], got {uniform_fraction}"
-    )
-  if interval < 1:
-    raise ValueError(f"interval must be at least 1, got {interval}")
+  check_at_least(1, per_class=per_class, interval=interval)
+  check_fraction(uniform_fraction=uniform_fraction)
 
   def init(key: Array, pool: Pool) -> ClassReweightingState:
     passes = arm_draw.start(key, pool)

@@ -1,9 +1,8 @@
 """The simple curriculum: passes over the pool, easiest example first.
 
 From "Data Sampling Algorithms for Active Learning", without any shuffling:
-step t of a pass draws the places t B, ..., t B + B - 1 of `order`, the
-examples of a partition in rising difficulty, and starts again at its end. The
-partition decides what is easy:
+step t of a pass draws the places t B, ..., t B + B - 1 of the `order` of a
+partition, easiest first. The partition decides what is easy:
 
   "difficulty_in_pool"   the paper's: by difficulty, regardless of the class
   "difficulty"           class-balanced, as by Wu, Dyer and Neyshabur (2021,
@@ -19,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_at_least
 from alcurr.samplers._arm_draw import check_partition
 from alcurr.types import (
   Array,
@@ -46,8 +46,7 @@ def _ahead(state: CurriculumState, ahead: Array | int) -> Array:
 def draw_places(partition: Partition, place: Array) -> Draw:
   """Draws the examples at places [B] int32 of an order with certainty.
 
-  No arm is drawn from a policy, so the policy returned is each arm's share of
-  the batch.
+  The policy of the draw is each arm's share of the batch.
   """
   index = partition.order[place]
   arm = partition.arm[index]
@@ -73,8 +72,7 @@ def curriculum(
     A deterministic sampler; its `init` raises ValueError for a batch larger
     than the pool.
   """
-  if batch_size < 1:
-    raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+  check_at_least(1, batch_size=batch_size)
 
   def init(key: Array, pool: Pool) -> CurriculumState:
     check_partition(pool, partition)

@@ -1,9 +1,9 @@
-"""A given policy over arms that does not learn.
+"""A policy over arms that does not learn.
 
-The control of every bandit: how good is its last policy from the start, or the
-open-loop replay of its policy, or the best fixed policy of a grid? With
-partition="label" and an arm drawn for each example it is class-balanced uniform
-sampling. Cost: O(B) index arithmetic a step, no feedback.
+It is the control of every bandit: how good is the bandit's last policy from the
+start, an open-loop replay of its policy, or the best fixed policy of a grid?
+With partition="label" and an arm drawn for each example, it is class-balanced
+uniform sampling. Cost: O(B) index arithmetic a step, no feedback.
 """
 
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_at_least
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.samplers.policies import Policy
 from alcurr.types import Array, Draw, Pool, PyTree, Sampler, SamplerSpec
@@ -32,7 +33,7 @@ def fixed_policy(
   arms_per_batch: int = 1,
   replacement: bool = False,
 ) -> Sampler:
-  """Draws arms from a given distribution.
+  """Draws arms by a policy that does not learn.
 
   Args:
     policy: see `alcurr.samplers.policies`.
@@ -49,8 +50,7 @@ def fixed_policy(
     arms_per_batch=arms_per_batch,
     replacement=replacement,
   )
-  if num_steps < 1:
-    raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+  check_at_least(1, num_steps=num_steps)
 
   def init(key: Array, pool: Pool) -> FixedPolicyState:
     passes = arm_draw.start(key, pool)

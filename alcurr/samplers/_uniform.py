@@ -8,7 +8,8 @@ step, no feedback.
 import jax
 import jax.numpy as jnp
 
-from alcurr.samplers import _cursor as cursor
+from alcurr.core.arguments import check_at_least
+from alcurr.samplers import cursor
 from alcurr.types import Array, Draw, Pool, PyTree, Sampler
 
 
@@ -17,13 +18,12 @@ def uniform(*, batch_size: int, replacement: bool = False) -> Sampler:
 
   Args:
     batch_size: B, at least 1.
-    replacement: whether an example may be drawn again before all others were.
+    replacement: whether to draw with replacement.
 
   Returns:
     A sampler whose `init` raises ValueError for a batch larger than the pool.
   """
-  if batch_size < 1:
-    raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+  check_at_least(1, batch_size=batch_size)
 
   def init(key: Array, pool: Pool) -> PyTree:
     num_examples = pool.label.shape[0]

@@ -1,4 +1,4 @@
-"""Given policies over arms, for `fixed_policy`.
+"""Policies over arms that do not learn, for `fixed_policy`.
 
 Each is a factory of a `Policy`: from the number of arms K to a table [P, K]
 of probabilities, each row of which serves an equal span of the run.
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from alcurr.core.arguments import check_at_least, check_choice
 from alcurr.core.registry import Registry
 
 Policy = Callable[[int], np.ndarray]  # (num_arms) -> [P, K] float64
@@ -20,31 +21,31 @@ def _row(weight: np.ndarray) -> np.ndarray:
 
 
 def uniform() -> Policy:
-  """Draws every arm alike; with arms of equal size, uniform over examples."""
+  """Draws all arms equally often."""
   return lambda num_arms: _row(np.ones(num_arms))
 
 
-def _drop(count: int, kept: Callable[[int], slice]) -> Policy:
-  if count < 1:
-    raise ValueError(f"count must be at least 1, got {count}")
+def _drop(count: int, arms: Callable[[int], slice]) -> Policy:
+  """Draws only the arms of a slice, which depends on K, equally often."""
+  check_at_least(1, count=count)
 
   def policy(num_arms: int) -> np.ndarray:
     if count >= num_arms:
       raise ValueError(f"count {count} leaves none of the {num_arms} arms")
     weight = np.zeros(num_arms)
-    weight[kept(num_arms)] = 1
+    weight[arms(num_arms)] = 1
     return _row(weight)
 
   return policy
 
 
 def drop_easiest(*, count: int) -> Policy:
-  """Never draws the first `count` arms, and the others alike."""
+  """Never draws the first `count` arms, and the others equally often."""
   return _drop(count, lambda num_arms: slice(count, num_arms))
 
 
 def drop_hardest(*, count: int) -> Policy:
-  """Never draws the last `count` arms, and the others alike."""
+  """Never draws the last `count` arms, and the others equally often."""
   return _drop(count, lambda num_arms: slice(0, num_arms - count))
 
 
@@ -56,10 +57,7 @@ def log_linear(*, toward: str, ratio: float = 4.0) -> Policy:
     ratio: of the largest probability to the smallest.
   """
   places = {"easy": 0.0, "middle": 0.5, "hard": 1.0}
-  if toward not in places:
-    raise ValueError(
-      f"toward must be one of {', '.join(places)}, got {toward!r}"
-    )
+  check_choice(places, toward=toward)
   if not 1 <= ratio < np.inf:
     raise ValueError(f"ratio must be at least 1 and finite, got {ratio}")
 

@@ -1,4 +1,4 @@
-"""Scores of how hard an example is, from a model's logits for it.
+"""Scores of difficulty from a model's logits.
 
 Each is a factory of a function (logits [B, V], label [B]) -> [B] float32,
 larger is harder.
@@ -11,15 +11,15 @@ from alcurr.types import Array, Loss
 
 
 def of_loss(*, loss: Loss) -> Loss:
-  """The loss that the model was trained by."""
+  """Scores examples by the loss that the model was trained with."""
   return loss
 
 
 def el2n() -> Loss:
-  """The length of softmax(logits) - the one-hot class, in [0, √2].
+  """Scores examples by |softmax(logits) - the one-hot class|, in [0, √2].
 
-  (Paul, Ganguli & Dziugaite 2021, "Deep Learning on a Data Diet", of a single
-  model. It does not grow without bound, as the loss does.)
+  From Paul, Ganguli & Dziugaite 2021, "Deep Learning on a Data Diet", for a
+  single model. Unlike the loss, it is bounded.
   """
 
   def score(logits: Array, label: Array) -> Array:

@@ -21,7 +21,7 @@ def check_bandit(bandit: Bandit) -> pd.DataFrame:
 
 
 def _play(bandit: Bandit, num_arms: int, reward: jax.Array) -> PyTree:
-  """Returns the state after rewards [T, K], one arm drawn and paid a step."""
+  """Returns the state after rewards [T, K]; each step draws and pays an arm."""
 
   def step(state, inputs):
     key, reward = inputs
@@ -38,8 +38,8 @@ def _play(bandit: Bandit, num_arms: int, reward: jax.Array) -> PyTree:
 
 def _require_policy(bandit: Bandit, state: PyTree) -> None:
   policy = np.asarray(bandit.policy(jax.random.key(1), state))
-  _toys.require(np.isfinite(policy).all(), "a policy of {}", policy)
-  _toys.require((policy >= 0).all(), "a policy of {}", policy)
+  _toys.require(np.isfinite(policy).all(), f"a policy of {policy}")
+  _toys.require((policy >= 0).all(), f"a policy of {policy}")
   np.testing.assert_allclose(policy.sum(), 1, rtol=1e-5)
 
 
@@ -64,8 +64,8 @@ def state_keeps_its_shapes_and_stays_finite(bandit: Bandit) -> None:
   after = _play(bandit, 4, jnp.ones((_STEPS, 4)))
   for a, b in zip(_toys.arrays(before), _toys.arrays(after), strict=True):
     kinds = (a.shape, a.dtype), (b.shape, b.dtype)
-    _toys.require(kinds[0] == kinds[1], "what was {} became {}", *kinds)
-    _toys.require(np.isfinite(b).all(), "the state came to {}", b)
+    _toys.require(kinds[0] == kinds[1], f"{kinds[0]} became {kinds[1]}")
+    _toys.require(np.isfinite(b).all(), f"the state became {b}")
 
 
 def a_step_that_pays_no_arm_keeps_the_policy_valid(bandit: Bandit) -> None:
@@ -75,24 +75,21 @@ def a_step_that_pays_no_arm_keeps_the_policy_valid(bandit: Bandit) -> None:
   _require_policy(bandit, state)
 
 
-def vmap_is_one_by_one(bandit: Bandit) -> None:
+def vmap_is_the_loop(bandit: Bandit) -> None:
   reward = jax.random.normal(jax.random.key(3), (2, _STEPS, 4)).clip(-1, 1)
   both = jax.vmap(lambda reward: _play(bandit, 4, reward))(reward)
   for i in range(2):
-    _toys.assert_equal(
-      jax.tree.map(lambda x, i=i: x[i], both),
-      _play(bandit, 4, reward[i]),
-      rtol=1e-5,
-      atol=1e-6,
-    )
+    single = jax.tree.map(lambda x, i=i: x[i], both)
+    alone = _play(bandit, 4, reward[i])
+    _toys.assert_equal(single, alone, rtol=1e-5, atol=1e-6)
 
 
-def one_better_arm_is_never_drawn_less_than_at_first(bandit: Bandit) -> None:
-  """An arm that alone is paid 1, where the others lose 1, gains."""
+def a_better_arm_is_never_drawn_less_than_at_first(bandit: Bandit) -> None:
+  """The only arm with a reward of 1, where the others get -1."""
   reward = jnp.where(jnp.arange(4) == 2, 1.0, -1.0)
   state = _play(bandit, 4, jnp.tile(reward, (10 * _STEPS, 1)))
   policy = np.asarray(bandit.policy(jax.random.key(1), state))
-  _toys.require(policy[2] >= 0.25, "a policy of {}", policy)
+  _toys.require(policy[2] >= 0.25, f"a policy of {policy}")
 
 
 BANDIT_LAWS = {
@@ -102,7 +99,7 @@ BANDIT_LAWS = {
     extreme_rewards_leave_the_policy_finite,
     state_keeps_its_shapes_and_stays_finite,
     a_step_that_pays_no_arm_keeps_the_policy_valid,
-    vmap_is_one_by_one,
-    one_better_arm_is_never_drawn_less_than_at_first,
+    vmap_is_the_loop,
+    a_better_arm_is_never_drawn_less_than_at_first,
   )
 }

@@ -1,100 +1,36 @@
 """The laws of samplers: each raises AssertionError if a sampler breaks it.
 
-A law is a function of a `Case`. No law knows which sampler it looks at; what
-a sampler may do beyond the others is read from its spec.
+A law is a function of a `Case`. No law depends on the sampler's name; what
+only some samplers may do is read from the spec.
 """
-
-import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.scipy.stats
 import numpy as np
-import optax
 import pandas as pd
 
-from alcurr.data.pool import make_gather
+from alcurr.testing._sampler_case import (
+  STEPS,
+  Case,
+  make_case,
+  seed_keys,
+  trial_state,
+)
 from alcurr.testing._toys import (
   BATCH_SIZE,
   arrays,
   assert_equal,
-  make_linear,
   make_pool,
   require,
   run_laws,
 )
-from alcurr.training import chunks, invariants, step
-from alcurr.types import Pool, Sampler, TrainState
+from alcurr.training import chunks, invariants
+from alcurr.training.keys import step_keys
+from alcurr.training.memory import num_bytes
+from alcurr.types import Sampler
 
-STEPS = 8  # of a run
-KEYS = (0, 1)  # of the two trials
 NUM_KEYS = 20_000  # draws that frequencies are taken over
-
-
-class Case(NamedTuple):
-  """A sampler and its training, compiled once for all laws.
-
-  Two trials are trained; the laws look at the first.
-  """
-
-  sampler: Sampler
-  pool: Pool
-  probe: Pool
-  sample: Callable  # the sampler's, compiled
-  init: Callable  # (keys [2], pool) -> TrainState [2]
-  steps: step.Steps
-  chunk: Callable  # (state [2], num_steps) -> state [2]
-  both: TrainState  # [2] after STEPS steps
-
-  @property
-  def state(self) -> TrainState:
-    """The first trial's state."""
-    return _trial(self.both, 0)
-
-  @property
-  def draw_size(self) -> int:
-    """The examples of a draw: M candidates, or B."""
-    return self.sampler.spec.num_candidates or BATCH_SIZE
-
-
-def make_case(sampler: Sampler) -> Case:
-  """Trains a softmax regression with a sampler of batches of BATCH_SIZE.
-
-  Raises:
-    ValueError: the sampler's cycle, `interval * prepare_interval` steps, does
-      not divide half of STEPS.
-  """
-  pool, probe = make_pool(), make_pool(100, seed=1)
-  model, tx = make_linear(), optax.sgd(0.5, momentum=0.9)
-  init = step.make_init(model, tx, sampler)
-  steps = step.make_steps(model, tx, sampler, make_gather())
-  if STEPS // 2 % steps.cycle:
-    raise ValueError(
-      f"interval * prepare_interval must divide {STEPS // 2}, got {steps.cycle}"
-    )
-  trials = chunks.make_train_chunk(steps, STEPS, "map")
-
-  @jax.jit
-  def start(keys, pool):
-    return jax.vmap(init, (0, None))(keys, pool)
-
-  @jax.jit
-  def chunk(states, num_steps):
-    return trials(states, num_steps, pool, probe)[0]
-
-  both = chunk(start(_keys(*KEYS), pool), STEPS)
-  return Case(
-    sampler=sampler,
-    pool=pool,
-    probe=probe,
-    sample=jax.jit(sampler.sample),
-    init=start,
-    steps=steps,
-    chunk=chunk,
-    both=both,
-  )
 
 
 def check_sampler(sampler: Sampler) -> pd.DataFrame:
@@ -106,14 +42,6 @@ def check_sampler(sampler: Sampler) -> pd.DataFrame:
   return run_laws(SAMPLER_LAWS, make_case(sampler))
 
 
-def _keys(*seeds: int) -> jax.Array:
-  return jnp.stack([jax.random.key(seed) for seed in seeds])
-
-
-def _trial(states: TrainState, trial: int) -> TrainState:
-  return jax.tree.map(lambda x: x[trial], states)
-
-
 def draws_are_valid(case: Case) -> None:
   draw = case.sample(jax.random.key(3), case.state.sampler_state, case.pool)
   dtypes = {"index": jnp.int32, "prob": jnp.float32, "weight": jnp.float32}
@@ -122,58 +50,49 @@ def draws_are_valid(case: Case) -> None:
   for name, dtype in dtypes.items():
     array = getattr(draw, name)
     shape = array.shape
-    require(shape == (case.draw_size,), "{} is of shape {}", name, shape)
-    require(array.dtype == dtype, "{} is {}", name, array.dtype)
+    require(shape == (case.draw_size,), f"{name} has shape {shape}")
+    require(array.dtype == dtype, f"{name} is {array.dtype}")
   index, prob = np.asarray(draw.index), np.asarray(draw.prob)
   size = case.pool.label.shape[0]
   inside = (index >= 0) & (index < size)
-  require(inside.all(), "of a pool of {} it drew {}", size, index[~inside])
+  require(inside.all(), f"of a pool of {size} it drew {index[~inside]}")
   possible = (prob > 0) & (prob <= 1)
-  require(possible.all(), "probabilities of {}", prob[~possible])
+  require(possible.all(), f"probabilities of {prob[~possible]}")
   if draw.policy is not None:
     policy = np.asarray(draw.policy)
     np.testing.assert_allclose(policy.sum(), 1, rtol=1e-6)
-    require((policy >= 0).all(), "a policy of {}", policy)
+    require((policy >= 0).all(), f"a policy of {policy}")
 
 
-def arms_are_those_of_the_partition_named(case: Case) -> None:
-  """An arm is in `spec.arm_partition`, one of the partitions of the spec."""
+def arms_are_of_the_arm_partition(case: Case) -> None:
+  """Arms come with `spec.arm_partition`, one of the partitions of the spec."""
   spec = case.sampler.spec
+  name = spec.arm_partition
   draw = case.sample(jax.random.key(3), case.state.sampler_state, case.pool)
-  named = spec.arm_partition is not None
-  require(
-    named == (draw.arm is not None), "arm_partition={}", spec.arm_partition
-  )
-  if named:
-    require(
-      spec.arm_partition in spec.partitions,
-      "{} is not in {}",
-      spec.arm_partition,
-      spec.partitions,
-    )
-    arm = np.asarray(case.pool.partitions[spec.arm_partition].arm)
+  require((name is None) == (draw.arm is None), f"arm_partition={name}")
+  if name is not None:
+    require(name in spec.partitions, f"{name} is not in {spec.partitions}")
+    arm = np.asarray(case.pool.partitions[name].arm)
     np.testing.assert_array_equal(draw.arm, arm[np.asarray(draw.index)])
 
 
-def candidates_are_selected_from_those_drawn(case: Case) -> None:
-  """With `spec.num_candidates`, B slots of M; without, nothing is scored."""
-  sampler = case.sampler
+def batches_are_selected_from_candidates(case: Case) -> None:
+  """With `spec.num_candidates`, B slots of M; otherwise nothing is scored."""
+  sampler, num = case.sampler, case.sampler.spec.num_candidates
   scores = sampler.score is not None and sampler.select is not None
-  wanted = sampler.spec.num_candidates is not None
-  require(scores == wanted, "num_candidates={}", sampler.spec.num_candidates)
-  if not wanted:
+  require(scores == (num is not None), f"num_candidates={num}")
+  if not scores:
     return
   state = case.state.sampler_state
   draw = case.sample(jax.random.key(3), state, case.pool)
-  score = jax.random.normal(jax.random.key(5), (case.draw_size,))
+  score = jax.random.normal(jax.random.key(5), (num,))
   selection = sampler.select(jax.random.key(6), state, draw, score)
-  slots = np.asarray(selection.slots)
-  require(slots.shape == (BATCH_SIZE,), "slots of shape {}", slots.shape)
-  inside = (slots >= 0) & (slots < case.draw_size)
-  require(inside.all(), "slots {}", slots[~inside])
-  weight = np.asarray(selection.weight)
-  require(weight.shape == slots.shape, "weights of shape {}", weight.shape)
-  require(np.isfinite(weight).all(), "weights of {}", weight)
+  slots, weight = map(np.asarray, selection)
+  require(slots.shape == (BATCH_SIZE,), f"slots of shape {slots.shape}")
+  inside = (slots >= 0) & (slots < num)
+  require(inside.all(), f"slots {slots[~inside]}")
+  require(weight.shape == slots.shape, f"weights of shape {weight.shape}")
+  require(np.isfinite(weight).all(), f"weights of {weight}")
 
 
 def same_key_state_and_partitions_same_draw(case: Case) -> None:
@@ -184,9 +103,7 @@ def same_key_state_and_partitions_same_draw(case: Case) -> None:
   )
   args = jax.random.key(4), case.state.sampler_state
   assert_equal(case.sample(*args, lean), case.sample(*args, case.pool))
-  assert_equal(
-    case.init(_keys(*KEYS), lean), case.init(_keys(*KEYS), case.pool)
-  )
+  assert_equal(case.init(seed_keys(0, 1), lean), case.start)
 
 
 def draw_frequencies_match_prob(case: Case) -> None:
@@ -206,60 +123,57 @@ def draw_frequencies_match_prob(case: Case) -> None:
     common = prob * NUM_KEYS >= 5
     observed = np.append(count[common], count[~common].sum())
     expected = np.append(prob[common], max(1 - prob[common].sum(), 0))
-    expected *= NUM_KEYS
-    if expected[-1] < 1:  # hardly anything else may happen
-      require(
-        observed[-1] <= 10,
-        *("slot {} drew {} times what has no probability", slot, observed[-1]),
-      )
-      observed, expected = observed[:-1], expected[:-1]
-    if len(observed) == 1:
-      require(
-        observed[0] == NUM_KEYS,
-        *("slot {} drew it {} times of {}", slot, observed[0], NUM_KEYS),
-      )
-    else:
-      statistic = ((observed - expected) ** 2 / expected).sum()
-      p = jax.scipy.stats.chi2.sf(statistic, len(observed) - 1)
-      require(
-        p > 1e-4,
-        "in {} draws of slot {} an example came up {:.1f} times where its "
-        "probability says {:.1f}, and others likewise: chi-square, p = {:.2g}",
-        *(NUM_KEYS, slot, observed[0], expected[0], p),
-      )
+    _require_match(observed, expected * NUM_KEYS, slot)
+
+
+def _require_match(observed: np.ndarray, expected: np.ndarray, slot: int):
+  """Compares counts; the last ones are of all rare examples together."""
+  if expected[-1] < 1:  # hardly anything else may happen
+    rare = observed[-1]
+    require(rare <= 10, f"slot {slot} drew {rare} times what has no `prob`")
+    observed, expected = observed[:-1], expected[:-1]
+  if len(observed) == 1:
+    count = observed[0]
+    require(
+      count == NUM_KEYS, f"slot {slot} drew it {count} of {NUM_KEYS} times"
+    )
+    return
+  statistic = ((observed - expected) ** 2 / expected).sum()
+  p = jax.scipy.stats.chi2.sf(statistic, len(observed) - 1)
+  require(
+    p > 1e-4,
+    f"in {NUM_KEYS} draws of slot {slot}, an example was drawn {observed[0]} "
+    f"times instead of {expected[0]:.1f}; chi-square, all, p = {p:.2g}",
+  )
 
 
 def state_keeps_its_shapes_and_stays_finite(case: Case) -> None:
-  before = case.init(_keys(*KEYS), case.pool)
-  for a, b in zip(arrays(before), arrays(case.both), strict=True):
+  for a, b in zip(arrays(case.start), arrays(case.both), strict=True):
     kinds = (a.shape, a.dtype), (b.shape, b.dtype)
-    require(kinds[0] == kinds[1], "what was {} became {}", *kinds)
-    require(np.isfinite(b).all(), "the state came to {}", b)
+    require(kinds[0] == kinds[1], f"{kinds[0]} became {kinds[1]}")
+    require(np.isfinite(b).all(), f"the state became {b}")
 
 
 def state_grows_only_as_the_spec_says(case: Case) -> None:
   """O(1), or O(N) with `spec.per_example_state`."""
-
-  def num_bytes(num_examples):
-    pool = make_pool(num_examples)
-    state = jax.eval_shape(case.sampler.init, jax.random.key(0), pool)
-    return sum(
-      math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state)
+  small, large = (
+    num_bytes(
+      jax.eval_shape(case.sampler.init, jax.random.key(0), make_pool(size))
     )
-
-  small, large = num_bytes(640), num_bytes(6400)
+    for size in (640, 6400)
+  )
   # A tree over the examples may be padded to a power of two.
   most = 16 * small if case.sampler.spec.per_example_state else small
-  require(large <= most, "{} and {} bytes of state", small, large)
+  require(large <= most, f"{small} and {large} bytes of state")
 
 
 def a_chunk_is_the_loop_over_cycles_and_compiles_once(case: Case) -> None:
-  states = case.init(_keys(*KEYS), case.pool)
+  states = case.start
   for _ in range(STEPS // case.steps.cycle):
     states = case.chunk(states, case.steps.cycle)
   assert_equal(case.both, states)
   count = case.chunk._cache_size()
-  require(count == 1, "it was compiled {} times", count)
+  require(count == 1, f"it was compiled {count} times")
 
 
 def a_chunk_is_its_steps_one_by_one(case: Case) -> None:
@@ -268,59 +182,54 @@ def a_chunk_is_its_steps_one_by_one(case: Case) -> None:
   A step trains on what its sampler draws, and violates no invariant.
   """
   prepare, measured, plain = (jax.jit(part) for part in case.steps[:3])
-  state = _trial(case.init(_keys(*KEYS), case.pool), 0)
+  state = trial_state(case.start, 0)
   for i in range(STEPS):
     if i % case.steps.cycle == 0:
       prepared = prepare(state, case.pool, case.probe)
     part = plain if i % case.steps.interval else measured
-    key_draw = step.step_keys(state.key, i).draw
+    key_draw = step_keys(state.key, i).draw
     draw = case.sample(key_draw, state.sampler_state, case.pool)
     state, metrics = part(state, case.pool, case.probe, prepared)
     if case.sampler.spec.num_candidates is None:
       np.testing.assert_array_equal(metrics.index, draw.index)
-    require(np.isin(metrics.index, draw.index).all(), "step {}: not drawn", i)
+    require(np.isin(metrics.index, draw.index).all(), f"step {i}: not drawn")
     violation = invariants.Violation(int(metrics.violation))
-    require(not violation, "step {}: {}", i, violation)
+    require(not violation, f"step {i}: {violation}")
   assert_equal(case.state, state, rtol=1e-4, atol=1e-6)
 
 
 def a_run_in_two_halves_is_the_whole(case: Case) -> None:
-  states = case.chunk(case.init(_keys(*KEYS), case.pool), STEPS // 2)
-  states = case.chunk(states, STEPS // 2)
+  states = case.chunk(case.chunk(case.start, STEPS // 2), STEPS // 2)
   assert_equal(states, case.both)
 
 
-def a_trial_is_the_same_beside_another(case: Case) -> None:
-  """Bit for bit, in another place and beside a trial of another seed."""
-  beside = _keys(2, KEYS[0])
-  others = case.chunk(case.init(beside, case.pool), STEPS)
-  assert_equal(_trial(others, 1), case.state)
+def a_trial_does_not_depend_on_others(case: Case) -> None:
+  """Bitwise, in another place and with a trial of another seed."""
+  states = case.chunk(case.init(seed_keys(2, 0), case.pool), STEPS)
+  assert_equal(trial_state(states, 1), case.state)
 
 
 def trials_by_vmap_are_trials_by_map(case: Case) -> None:
   chunk = chunks.make_train_chunk(case.steps, STEPS, "vmap")
-  states, _ = jax.jit(chunk)(
-    case.init(_keys(*KEYS), case.pool), STEPS, case.pool, case.probe
-  )
+  states, _ = jax.jit(chunk)(case.start, STEPS, case.pool, case.probe)
   assert_equal(states, case.both, rtol=1e-4, atol=1e-6)
 
 
 def no_captured_constants(case: Case) -> None:
-  """Law 5: nothing of size hides in the program; the pool is an argument."""
+  """The pool is an argument: no program has constants of more than 1 kB."""
   chunk = chunks.make_train_chunk(case.steps, STEPS, "vmap")
-  state = jax.tree.map(lambda x: x[None], case.state)
-  jaxpr = jax.make_jaxpr(chunk)(state, STEPS, case.pool, case.probe)
+  jaxpr = jax.make_jaxpr(chunk)(case.start, STEPS, case.pool, case.probe)
   for constant in arrays(jaxpr.consts):
     size = constant.nbytes
-    require(size <= 1024, "a constant of {} bytes, {}", size, constant.shape)
+    require(size <= 1024, f"a constant of {size} bytes, {constant.shape}")
 
 
 def draw_costs_what_the_spec_says_at_any_pool_size(case: Case) -> None:
-  """Law 6: a draw's FLOPs, bytes and memory, at 10^4 and at 10^7.
+  """A draw's FLOPs, bytes and memory are equal at 10^4 and 10^7 examples.
 
-  They are equal, or grow with log N with `spec.per_example_state`. The bytes
-  are those of the program before XLA fuses it: the fused one is charged with
-  the whole of an array from which it gathers a few numbers.
+  With `spec.per_example_state` they may grow with log N. The bytes are of the
+  program before XLA fuses it: after that, a gather of a few numbers counts as
+  the whole array.
   """
 
   def cost(num_examples):
@@ -346,8 +255,7 @@ def draw_costs_what_the_spec_says_at_any_pool_size(case: Case) -> None:
   small, large = cost(10_000), cost(10_000_000)
   require(
     all(b <= factor * a for a, b in zip(small, large, strict=True)),
-    "FLOPs, bytes and memory of {}, and of {} at the larger",
-    *(small, large),
+    f"FLOPs, bytes and memory of {small}, and of {large} at the larger",
   )
 
 
@@ -355,8 +263,8 @@ SAMPLER_LAWS = {
   law.__name__: law
   for law in (
     draws_are_valid,
-    arms_are_those_of_the_partition_named,
-    candidates_are_selected_from_those_drawn,
+    arms_are_of_the_arm_partition,
+    batches_are_selected_from_candidates,
     same_key_state_and_partitions_same_draw,
     draw_frequencies_match_prob,
     state_keeps_its_shapes_and_stays_finite,
@@ -364,7 +272,7 @@ SAMPLER_LAWS = {
     a_chunk_is_the_loop_over_cycles_and_compiles_once,
     a_chunk_is_its_steps_one_by_one,
     a_run_in_two_halves_is_the_whole,
-    a_trial_is_the_same_beside_another,
+    a_trial_does_not_depend_on_others,
     trials_by_vmap_are_trials_by_map,
     no_captured_constants,
     draw_costs_what_the_spec_says_at_any_pool_size,

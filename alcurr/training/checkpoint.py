@@ -3,8 +3,8 @@
     checkpoints/<step>/state/         the arrays, as Orbax writes them
     checkpoints/<step>/manifest.json  step, seconds, ... and each file's hash
 
-The manifest makes damage detectable: every hash is verified before a file is
-parsed, and the checkpoint before a damaged one is used instead.
+Every hash is verified before a file is parsed. If a checkpoint is damaged, the
+one before it is used.
 """
 
 import hashlib
@@ -51,22 +51,22 @@ def restore(
   fingerprint: Mapping[str, Any],
   metrics: pathlib.Path | None = None,
 ) -> Checkpoint | None:
-  """Returns the latest good checkpoint of a run; None if there are none at all.
+  """Returns the latest good checkpoint of a run; None if it has none.
 
-  Damaged checkpoints after it are deleted: the run writes them again.
+  Damaged checkpoints after it are deleted, and the run writes them again.
 
   Args:
     folder: the run's checkpoints.
     template: arrays like the run's, or their shapes.
     fingerprint: JSON values that the saved and the resumed run must share.
-    metrics: the run's metrics file, if any. A checkpoint is good only if the
-      file still has the rows written before it.
+    metrics: the run's metrics file, if any. A checkpoint is damaged if the
+      file lacks rows that were written before it.
 
   Raises:
     UserError: the checkpoints belong to another run.
-    MachineError: all are damaged; nothing was changed.
+    MachineError: all are damaged; nothing is deleted.
   """
-  damaged = {}
+  damaged = {}  # path -> error, the latest first
   for step in reversed(_steps(folder)):
     path = folder / str(step)
     try:
@@ -76,13 +76,13 @@ def restore(
       if position and not files.starts_with(metrics, position):
         raise ValueError(f"{metrics.name} has lost rows")
     except (OSError, ValueError) as error:
-      damaged[step] = error
+      damaged[path] = error
       logging.warning("%s is damaged: %s.", path, error)
       continue
     _check_fingerprint(folder, manifest, template, fingerprint)
     run_state = from_names(template, _read_arrays(path))
     for later in damaged:
-      shutil.rmtree(folder / str(later))
+      shutil.rmtree(later)
     if damaged:
       logging.warning("Resuming from %s instead.", path)
     return Checkpoint(
@@ -94,12 +94,12 @@ def restore(
       position,
     )
   if damaged:
-    latest = max(damaged)
+    path, error = next(iter(damaged.items()))
     raise MachineError(
       "damaged",
       str(folder),
-      f"no checkpoint is good (step {latest}: {damaged[latest]}); restore one, "
-      "or delete the run's folder to start it from step 0",
+      f"no checkpoint is good (step {path.name}: {error}); restore one, or "
+      "delete the run's folder to start it from step 0",
     )
   return None
 
@@ -119,8 +119,7 @@ def read_variables(
   """
   path = folder / str(step)
   try:
-    manifest = _read_manifest(path, verify=True)
-    known = manifest["fingerprint"]["arrays"]
+    known = _read_manifest(path, verify=True)["fingerprint"]["arrays"]
     arrays = _read_arrays(path)
   except (OSError, ValueError, KeyError, MachineError) as error:
     raise UserError(
@@ -159,11 +158,7 @@ def write_manifest(path: pathlib.Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _read_manifest(path: pathlib.Path, verify: bool = False) -> dict[str, Any]:
-  """Returns a checkpoint's manifest, after verifying its files if asked.
-
-  Raises:
-    OSError, ValueError: something is damaged.
-  """
+  """Returns a manifest; raises OSError or ValueError if it is damaged."""
   manifest = files.read_json(path / MANIFEST)
   digest = manifest.pop("digest", None) if isinstance(manifest, dict) else None
   if not digest or digest != cache.digest(manifest):
@@ -209,11 +204,8 @@ def _check_fingerprint(
   for name, before in manifest["environment"].items():
     if name != "date" and now.get(name) != before:
       logging.warning(
-        "The run was saved with %s %s and resumes with %s: its results may "
-        "differ in the last bits.",
-        name,
-        before,
-        now.get(name),
+        f"The run was saved with {name} {before} and resumes with "
+        f"{now.get(name)}: its results may differ in the last bits."
       )
 
 

@@ -1,7 +1,7 @@
 """Writes a run's checkpoints with Orbax's CheckpointManager.
 
-The manager writes in the background, under a temporary name until a checkpoint
-is complete, and deletes old ones. Our manifest is added before the rename.
+The manager writes in the background under a temporary name, renames a complete
+checkpoint, and deletes old ones. Our manifest is added before the rename.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from alcurr.training.checkpoint import Checkpoint
 
 _ORBAX = pathlib.Path(ocp.__file__).parent
 _UNFINISHED = f"*{ocp.path.atomicity.TMP_DIR_SUFFIX}*"
-# What Orbax and the manifest add to the arrays, measured as below 100 kB.
+# For the files of Orbax and the manifest, which measured less than 100 kB.
 _OVERHEAD = 256 * 1024  # bytes
 
 # The copies share no memory with a state that is donated to the next chunk.
@@ -36,10 +36,9 @@ copy_state = jax.jit(lambda state: jax.tree.map(jax.numpy.copy, state))
 
 
 def num_copies(config: ConfigDict) -> int:
-  """Returns how many copies of its state a run may hold for checkpoints.
+  """Returns how many copies of its state a run may have on the device.
 
-  One copy is being written. The best state since the last checkpoint waits on
-  the host, which counts only if the host is the device.
+  One is being written. The best since the last checkpoint waits in host memory.
   """
   if not (config.checkpoint.minutes or config.checkpoint.steps):
     return 0
@@ -49,8 +48,8 @@ def num_copies(config: ConfigDict) -> int:
 class CheckpointWriter:
   """Writes checkpoints in the background; a context manager.
 
-  The last `keep` checkpoints are kept, the best on the validation metric, and
-  the last before each divergence. All are on disk when the context ends.
+  It preserves the last `keep`, the best on the validation metric, and the last
+  before each divergence. All writes are complete when the context ends.
   """
 
   def __init__(
@@ -64,7 +63,7 @@ class CheckpointWriter:
 
     Args:
       folder: created if missing, but not its parents. Unfinished checkpoints
-        of a killed process are deleted.
+        in it are deleted.
       settings: `config.checkpoint`.
       fingerprint: see `checkpoint.restore`.
       log_position: returns the current position in the metrics file.
@@ -109,7 +108,7 @@ class CheckpointWriter:
       absl_logging.get_absl_logger().removeFilter(_is_no_orbax_traceback)
 
   def should_save(self, step: int, evaluated: bool) -> bool:
-    """Returns whether `save` may write the state after a step.
+    """Returns whether `save` may need the state after a step.
 
     Args:
       step: of the run.
@@ -128,15 +127,13 @@ class CheckpointWriter:
     return evaluated or self._is_time(step)
 
   def save(self, state: Checkpoint, last: bool = False) -> None:
-    """Saves a state whose rows are written.
+    """Saves a state, whose rows must be in the metrics file.
 
-    The best state so far, if it is not due, is written with the next one. A
-    run that is killed before that evaluates it again.
+    If the best state so far is not due, it is written with the next that is.
 
     Args:
-      state: its arrays must neither change nor be donated. At least one trial
-        is active.
-      last: whether to write it even if it is not due.
+      state: with an active trial; its arrays must not be changed or donated.
+      last: whether it is the run's last, which is always due.
 
     Raises:
       MachineError: this or an earlier checkpoint could not be written.
@@ -222,21 +219,20 @@ class CheckpointWriter:
 
 
 class _Preservation(ocp.checkpoint_managers.PreservationPolicy):
-  """Keeps the last, the best, and the last before each divergence."""
+  """Preserves the last, the best, and the last before each divergence."""
 
   def __init__(self, keep: int, manifests: Mapping[int, Mapping[str, Any]]):
     self._keep, self._manifests = keep, manifests
 
   def should_preserve(self, checkpoints, *, context) -> list[bool]:
     steps = sorted(info.step for info in checkpoints)
-    known = {step: self._manifests[step] for step in steps}
-    known = {step: manifest for step, manifest in known.items() if manifest}
-    valid = {s: m["valid"] for s, m in known.items() if m["valid"] is not None}
-    last_with = {m["active_trials"]: step for step, m in known.items()}
-    kept = {*steps[-self._keep :], *last_with.values()}
+    good = {s: self._manifests[s] for s in steps if self._manifests[s]}
+    valid = {s: m["valid"] for s, m in good.items() if m["valid"] is not None}
+    last_with = {m["active_trials"]: step for step, m in good.items()}
+    preserved = {*steps[-self._keep :], *last_with.values()}
     if valid:
-      kept.add(max(valid, key=valid.get))  # the first of equal ones
-    return [info.step in kept for info in checkpoints]
+      preserved.add(max(valid, key=valid.get))  # the first of equal ones
+    return [info.step in preserved for info in checkpoints]
 
 
 def _on_host(state: Checkpoint) -> Checkpoint:
@@ -245,7 +241,7 @@ def _on_host(state: Checkpoint) -> Checkpoint:
 
 
 def _check_room(folder: pathlib.Path, num_bytes: int) -> None:
-  """Refuses a full disk, on which Orbax would log more than one sentence."""
+  """Refuses a full disk, on which Orbax would log tracebacks."""
   needed = int(1.1 * num_bytes) + _OVERHEAD
   free = shutil.disk_usage(folder).free
   if free < needed:
@@ -256,6 +252,6 @@ def _check_room(folder: pathlib.Path, num_bytes: int) -> None:
 
 
 def _is_no_orbax_traceback(record: logging.LogRecord) -> bool:
-  """Drops errors that threads of Orbax log: Orbax raises them as well."""
+  """Drops errors that Orbax's threads log, since Orbax raises them too."""
   path = pathlib.Path(record.pathname)
   return not (record.exc_info and path.is_relative_to(_ORBAX))

@@ -65,7 +65,7 @@ def make_train_chunk(
         carry,
       )
 
-    _, one = jax.eval_shape(
+    _, shapes = jax.eval_shape(
       steps.measured,
       state,
       pool,
@@ -73,7 +73,7 @@ def make_train_chunk(
       jax.eval_shape(steps.prepare, state, pool, probe),
     )
     stacked = jax.tree.map(
-      lambda x: jnp.zeros((max_steps, *x.shape), x.dtype), one
+      lambda x: jnp.zeros((max_steps, *x.shape), x.dtype), shapes
     )
     num_cycles = -(-num_steps // steps.cycle)
     return jax.lax.fori_loop(0, num_cycles, cycle, (state, stacked))

@@ -12,21 +12,21 @@ from alcurr.core.errors import UserError
 from alcurr.training import step
 from alcurr.types import Pool, PyTree, TrainState
 
-# Programs by their text, those to run and those to count. Samplers that differ
-# only in the numbers of their state lower to the same text.
+# Programs to run, and programs to count FLOPs of, by the hash of their text.
+# Samplers that differ only in the numbers of their state share a text.
 _compiled: dict[bytes, jax.stages.Compiled] = {}
 _counted: dict[bytes, jax.stages.Compiled] = {}
 # Held while a text is compiled, so that a second thread waits for the program.
 _locks: dict[bytes, threading.Lock] = {}
 
-# What XLA's CPU backend hands to the library YNN: its own choice without
-# convolutions. XLA's kernels for those take half the time in a step of the
-# small CNN and nine tenths in one of ResNet-50 (`benchmarks.lowerings`).
+# XLA's CPU backend hands these operations to the library YNN: its default
+# without convolutions. With its own convolutions, a step of the small CNN takes
+# half the time, and one of ResNet-50 nine tenths (`benchmarks.lowerings`).
 _YNN = "xla_cpu_experimental_ynn_fusion_type"
 _YNN_TYPES = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 
-# For programs that are only counted: skips the slowest passes, but none that
-# decide what is computed.
+# Skips the slowest passes of programs that never run, but none that decides
+# what is computed.
 _COUNTING = {
   "xla_backend_optimization_level": 0,
   "xla_llvm_disable_expensive_passes": True,
@@ -37,8 +37,8 @@ _COUNTING = {
 def compiler_options() -> dict[str, str]:
   """Returns the options for `jax.jit` or `compile` on this backend.
 
-  They are empty on accelerators, if the user's XLA_FLAGS set the option, and
-  if this XLA does not know it.
+  There are none on accelerators, if XLA_FLAGS set the option already, or if
+  XLA does not know it.
   """
   if jax.default_backend() != "cpu" or _YNN in os.environ.get("XLA_FLAGS", ""):
     return {}
@@ -99,27 +99,25 @@ def count_parts(
 ) -> dict[str, tuple[float, jax.stages.Compiled]]:
   """Returns how often each part of a step runs per step, and its program.
 
-  The programs are to be counted and not run. They are always for the CPU: the
-  libraries of a GPU do most of a step, and no count of its programs has them.
-
-  Args:
-    steps: the parts.
-    state: of one trial, arrays or their shapes, as the pools.
-    pool: the training pool.
-    probe: the pool of the samplers' signals.
+  The programs only serve to count FLOPs. They are always compiled for the CPU:
+  a GPU leaves most of a step to libraries, whose work its count omits.
+  State and pools, of one trial, may be arrays or shapes.
   """
   state, pool, probe = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, pool, probe)
   )
-  prepared = jax.eval_shape(steps.prepare, state, pool, probe)
+  arguments = (state, pool, probe)
+  prepared = jax.eval_shape(steps.prepare, *arguments)
+  parts = {
+    "prepare": (1 / steps.cycle, arguments),
+    "measured": (1 / steps.interval, (*arguments, prepared)),
+    "plain": (1 - 1 / steps.interval, (*arguments, prepared)),
+  }
   counted = {}
-  for name in ("prepare", "measured", "plain"):
-    part = getattr(steps, name)
-    share = steps.shares()[part]
+  for name, (share, inputs) in parts.items():
     if share > 0:
-      rest = () if name == "prepare" else (prepared,)
       with jax.default_device(_cpu()):
-        lowered = jax.jit(part).lower(state, pool, probe, *rest)
+        lowered = jax.jit(getattr(steps, name)).lower(*inputs)
       compile_program = functools.partial(lowered.compile, _COUNTING)
       program = _get(_counted, lowered.as_text(), compile_program)
       counted[name] = share, program

@@ -37,7 +37,7 @@ def make_evaluate(
     model: the network, evaluated with train=False.
     gather: (pool, index [B]) -> Batch.
     batch_size: B, examples at a time.
-    loss: of each example, see `alcurr.training.losses`.
+    loss: of each example.
   """
 
   def evaluate(variables: tuple[PyTree, PyTree], pool: Pool) -> Scores:
@@ -91,26 +91,18 @@ def summarize(scores: Scores) -> dict[str, float]:
 
 
 def selection_metric(metrics: Mapping[str, Any]) -> float:
-  """Returns what the best model has most of: top-1, or else minus the loss.
-
-  Args:
-    metrics: of `summarize`.
-  """
+  """Returns top-1 or, for targets, minus the loss; larger is better."""
   return metrics["top1"] if "top1" in metrics else -metrics["loss"]
 
 
 def accuracy_by(scores: Scores, group: np.ndarray) -> list[float | None]:
-  """Returns top-1 within each group, [G]; None for an empty group.
+  """Returns top-1 within each group; None for an empty one.
 
-  Args:
-    scores: of N examples.
-    group: [N] int.
+  `group` [N] has the numbers of the examples' groups.
   """
   right = np.bincount(group, np.asarray(scores.rank) < 1)
-  count = np.bincount(group)
-  return [
-    float(r / c) if c else None for r, c in zip(right, count, strict=True)
-  ]
+  counts = zip(right.tolist(), np.bincount(group).tolist(), strict=True)
+  return [num / total if total else None for num, total in counts]
 
 
 def report(scores: Scores, pool: Pool) -> dict[str, Any]:

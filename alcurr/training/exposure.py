@@ -1,7 +1,7 @@
 """Exposure: which examples each trial has scored and trained on so far.
 
-Kept on the host and updated after every chunk, together with the trials that
-diverged. All of it is arrays, so it is checkpointed with the state of the run.
+The host updates it after every chunk, together with the trials that diverged.
+It consists of arrays, so that it is checkpointed with the state of the run.
 """
 
 from typing import Any, NamedTuple
@@ -24,9 +24,8 @@ class Exposure(NamedTuple):
   squares: np.ndarray  # [S] int64, the sum of the squares of `count`
   # [S] int64, the step at which the trial diverged, from 1; 0: it did not
   diverged_step: np.ndarray
-  violation: (
-    np.ndarray
-  )  # [S] int32, bits of `invariants.Violation` at that step
+  # [S] int32, bits of `invariants.Violation` at that step
+  violation: np.ndarray
   skipped: np.ndarray  # [S] int64, updates that were skipped
 
 
@@ -66,9 +65,9 @@ def add(
     exposure: after the chunks before. Its `count`, as large as the pool, is
       changed in place and shared with the result; `copy` it to keep it.
     metrics: [S, T, ...] of the chunk, on the host.
-    steps_done: steps before the chunk.
+    steps_done: before the chunk.
     on_nonfinite: one of step.ON_NONFINITE. With "skip_update", a trial ends
-      only for what skipping cannot undo.
+      only if its sampler's policy is not finite.
     name: of the run, for messages.
     num_candidates: M, scored at each step; None without scoring.
 
@@ -77,13 +76,7 @@ def add(
   """
   skips = on_nonfinite == "skip_update"
   fatal = invariants.UNRECOVERABLE if skips else invariants.NOT_FINITE
-  exposure = exposure._replace(
-    **{
-      field: getattr(exposure, field).copy()
-      for field in Exposure._fields
-      if field != "count"
-    }
-  )
+  exposure = Exposure(exposure.count, *(x.copy() for x in exposure[1:]))
   for trial in active_trials(exposure):
     violation = metrics.violation[trial]
     ends = np.flatnonzero(violation & fatal)
@@ -127,8 +120,7 @@ def active_trials(exposure: Exposure) -> list[int]:
 def newly_diverged(before: Exposure, after: Exposure) -> list[int]:
   """Returns the trials that diverged between two exposures.
 
-  The state after the chunk then holds numbers that are not finite, and the
-  state before it is the last good one of that trial.
+  The state before that chunk is the last good one of such a trial.
   """
   return sorted(set(active_trials(before)) - set(active_trials(after)))
 
@@ -141,10 +133,9 @@ def coverage(exposure: Exposure, trial: int) -> float:
 def effective_sample_size(exposure: Exposure, trial: int) -> float:
   """Returns the effective number of examples trained on, in [0, N].
 
-  (Σ c)² / Σ c², with the counts c (Kish, 1965, "Survey Sampling", for unequal
-  weights): as many examples, each drawn equally often, are spread as widely.
-  It is N after whole passes over the pool. It falls towards N / 2 if half of
-  the pool is no longer drawn, even though all of it has been seen.
+  (Σ c)² / Σ c², with the counts c (Kish, 1965, "Survey Sampling"). It is N
+  after whole passes over the pool. It falls towards N / 2 if half of the pool
+  is no longer drawn, even though all of it has been seen.
   """
   squares = int(exposure.squares[trial])
   return int(exposure.trained[trial]) ** 2 / squares if squares else 0.0

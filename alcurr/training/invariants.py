@@ -30,7 +30,7 @@ class Violation(enum.IntFlag):
   UPDATE = enum.auto()  # the new parameters, even from finite gradients
   GAIN = enum.auto()
   POLICY = enum.auto()
-  # Violations that no numbers excuse: a bug.
+  # A bug, whatever the numbers.
   SUM = enum.auto()
   UNIFORM = enum.auto()
   INDEX = enum.auto()
@@ -91,11 +91,7 @@ def check_numbers(
 ) -> Array:
   """Returns the bits of a step's numbers that are not finite, [] int32.
 
-  Args:
-    loss: [] mean over the batch.
-    grads: of the loss.
-    new_params: after the update.
-    gain: [] the mean feedback; None if none was measured.
+  Loss and gain are means, []; the gain is None if none was measured.
   """
   broken = {
     Violation.LOSS: ~jnp.isfinite(loss),
@@ -112,15 +108,8 @@ def check_draw(
 ) -> Array:
   """Returns the bits of a draw's violations, [] int32.
 
-  If the policy is not finite nothing else is reported: a draw from it is
-  meaningless.
-
-  Args:
-    sampler: made the draw.
-    state: the sampler's state, from which it drew.
-    pool: the pool it drew from.
-    draw: of B examples.
-    batch: gathered for the draw.
+  The state is the sampler's before the draw. If the policy is not finite,
+  nothing else is reported, since a draw from it is meaningless.
   """
   num_examples = pool.label.shape[0]
   label = pool.label[draw.index] if draw.label is None else draw.label

@@ -17,7 +17,7 @@ from alcurr.types import Pool, TrainState
 
 
 class ResumeOptions(NamedTuple):
-  """The start of a run, the writer of its checkpoints, and when to stop."""
+  """Where a run starts, who writes its checkpoints, and when it stops."""
 
   start: checkpoint.Checkpoint | None  # to resume from; None for a new run
   checkpoints: CheckpointWriter
@@ -34,19 +34,13 @@ class Result(NamedTuple):
 def abstract_run_state(
   run: RunSpec, compiled: CompiledRun, pool: Pool
 ) -> checkpoint.RunState:
-  """Returns the run state before the first step, its train state as shapes.
-
-  Args:
-    run: with S trials.
-    compiled: of this run.
-    pool: to train on.
-  """
+  """Returns the run state before the first step, its train state as shapes."""
   empty = exposure.init_exposure(len(run.seeds), pool.label.shape[0])
   return checkpoint.RunState(compiled.state, empty)
 
 
 class _PendingChunk(NamedTuple):
-  """A chunk that was submitted to the device."""
+  """A chunk submitted to the device."""
 
   length: int  # in steps
   submitted: float  # clock time
@@ -79,9 +73,9 @@ def train(
     write: receives a row of metrics for each chunk and active trial.
     progress: receives the number of examples trained on since the last call,
       over all trials, and a short text.
-    watch: receives the number of steps of one chunk, the second or the only
-      one here, and returns a context around that chunk alone: the device is
-      idle before and after. Times count from submission to completion.
+    watch: receives the length of one chunk in steps, the second or the only
+      one, and returns a context to run that chunk in. The device is idle
+      before and after.
     resume: where to start, and where states are saved. A state is saved after
       the rows of its chunk are written, never before.
 
@@ -93,18 +87,11 @@ def train(
     FaultError: an invariant was violated.
   """
   pool, probe, valid = pools["train"], pools["probe"], pools["valid"]
-  if resume and resume.start:
-    start = resume.start
-    done, seconds = start.step, start.seconds
-    state, seen = start.run_state
-  else:
-    done, state, seconds = 0, init_trials(run, pool), 0.0
-    seen = exposure.init_exposure(len(run.seeds), pool.label.shape[0])
-  recorder = _ChunkRecorder(
-    run, valid, write, progress, resume, done, seconds, seen
-  )
+  start = (resume and resume.start) or _first_checkpoint(run, pool)
+  state = start.run_state.state
+  recorder = _ChunkRecorder(run, valid, write, progress, resume, start)
   lengths = compiled.chunks.lengths
-  first = np.cumsum([0, *lengths]).tolist().index(done)
+  first = np.cumsum([0, *lengths]).tolist().index(start.step)
   pool_of_chunk = chunk_pools(compiled.chunks, state, pool, first)
   last, stopped = None, False
   for number, length in list(enumerate(lengths, start=1))[first:]:
@@ -114,19 +101,19 @@ def train(
     if last and recorder.should_save(last):
       # The state is donated to the next chunk, which overwrites it.
       last = last._replace(state=copy_state(state))
-    alone = watch is not None and number == min(first + 2, len(lengths))
-    if alone and last:
+    watched = watch is not None and number == min(first + 2, len(lengths))
+    if watched and last:
       recorder.finish(last)
       last = None
     steps = jnp.int32(length)
-    if alone:
+    if watched:
       jax.block_until_ready((state, steps))
-    with watch(length) if alone else contextlib.nullcontext():
+    with watch(length) if watched else contextlib.nullcontext():
       submitted, ready = time.perf_counter(), None
       state, metrics = compiled.chunks.program(
         state, steps, next(pool_of_chunk), probe
       )
-      if alone:
+      if watched:
         jax.block_until_ready((state, metrics))
         ready = time.perf_counter()
     scores = None
@@ -144,6 +131,14 @@ def train(
   return None if stopped else recorder.result(state)
 
 
+def _first_checkpoint(run: RunSpec, pool: Pool) -> checkpoint.Checkpoint:
+  """Returns a new run before its first step."""
+  trials = len(run.seeds)
+  seen = exposure.init_exposure(trials, pool.label.shape[0])
+  run_state = checkpoint.RunState(init_trials(run, pool), seen)
+  return checkpoint.Checkpoint(0, run_state, 0.0, None, trials)
+
+
 class _ChunkRecorder:
   """Writes, counts and saves the results of finished chunks."""
 
@@ -154,15 +149,13 @@ class _ChunkRecorder:
     write: Callable[[dict[str, Any]], None],
     progress: Callable[[int, str], None],
     resume: ResumeOptions | None,
-    steps_done: int,
-    seconds: float,
-    seen: exposure.Exposure,
+    start: checkpoint.Checkpoint,
   ):
     """Starts where the run does; for the arguments see `train`."""
     self._run, self._valid, self._resume = run, valid, resume
     self._write, self._progress = write, progress
-    self._steps_done, self._seconds = steps_done, seconds
-    self._exposure = seen
+    self._steps_done, self._seconds = start.step, start.seconds
+    self._exposure = start.run_state.exposure
     self._idle_since = 0.0  # clock time since which the device had no chunk
 
   @property
@@ -211,26 +204,18 @@ class _ChunkRecorder:
       self._write(row)
     loss = metrics.loss[active, -1].mean() if active else np.nan
     self._progress(chunk.length * run.batch_size * trials, f"loss {loss:.3f}")
-    # If no trial is active, the last good state is the one to keep.
+    # If all trials have diverged, the last good checkpoint stays the latest.
     if self._resume and chunk.state is not None and active:
-      self._save(chunk.state, rows if scores else [], last)
-
-  def _save(
-    self, state: TrainState, evaluated: list[dict[str, Any]], last: bool
-  ) -> None:
-    """Saves a state; `evaluated` are its rows if it was evaluated."""
-    metric = None
-    if evaluated:
-      valid = [evaluation.selection_metric(row["valid"]) for row in evaluated]
-      metric = float(np.mean(valid))
-    saved = checkpoint.Checkpoint(
-      self._steps_done,
-      checkpoint.RunState(state, exposure.copy(self._exposure)),
-      self._seconds,
-      metric,
-      len(self.active_trials),
-    )
-    self._resume.checkpoints.save(saved, last)
+      valid = [row["valid"] for row in rows if "valid" in row]
+      metric = [evaluation.selection_metric(metrics) for metrics in valid]
+      saved = checkpoint.Checkpoint(
+        self._steps_done,
+        checkpoint.RunState(chunk.state, exposure.copy(self._exposure)),
+        self._seconds,
+        float(np.mean(metric)) if metric else None,
+        len(active),
+      )
+      self._resume.checkpoints.save(saved, last)
 
   def result(self, state: TrainState) -> Result:
     """Returns the result of the run that ends in this state."""
@@ -252,7 +237,7 @@ def _warn(
     )
   for trial in np.flatnonzero((before.skipped == 0) & (after.skipped > 0)):
     logging.warning(
-      "%s: trial %d skips updates with numbers that are not finite: %d so far.",
+      "%s: trial %d skips updates that are not finite: %d so far.",
       run.name,
       trial,
       after.skipped[trial],
@@ -266,28 +251,21 @@ def _row(
   valid: Pool,
   trial: int,
 ) -> dict[str, Any]:
-  """Returns a trial's row for a chunk, with its evaluation if there was one."""
-  row = {"trial": trial}
-  row |= _means(metrics, trial)
+  """Returns a trial's row for a chunk: means of its metrics [S, T, ...].
+
+  Losses and gains are averaged over the updates that were made; the loss is
+  NaN if there was none. The evaluation is added if there was one.
+  """
+  updated = metrics.violation[trial] == 0
+  loss, gain = metrics.loss[trial][updated], metrics.gain[trial][updated]
+  row = {"trial": trial, "train_loss": loss.mean() if len(loss) else np.nan}
+  if metrics.policy is not None:
+    row["policy"] = metrics.policy[trial].mean(0)
+  measured = gain[~np.isnan(gain)]
+  if len(measured):
+    row["gain"] = measured.mean()
   row |= exposure.trial_metrics(seen, trial)
   if scores:
     trial_scores = jax.tree.map(lambda x: x[trial], scores)
     row["valid"] = evaluation.report(trial_scores, valid)
   return row
-
-
-def _means(metrics: step.Metrics, trial: int) -> dict[str, Any]:
-  """Returns a trial's metrics [S, T, ...] as means over the chunk.
-
-  Losses and gains are averaged over the updates that were made; the loss is
-  NaN if there was none.
-  """
-  updated = metrics.violation[trial] == 0
-  loss, gain = metrics.loss[trial][updated], metrics.gain[trial][updated]
-  means = {"train_loss": loss.mean() if len(loss) else np.nan}
-  if metrics.policy is not None:
-    means["policy"] = metrics.policy[trial].mean(0)
-  measured = gain[~np.isnan(gain)]
-  if len(measured):
-    means["gain"] = measured.mean()
-  return means

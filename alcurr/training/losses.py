@@ -46,12 +46,12 @@ def _mean_squared_error(logits: Array, label: Array) -> Array:
 
 
 def cross_entropy() -> Loss:
-  """Takes the negative log-likelihood of the class."""
+  """Returns the negative log-likelihood of the class."""
   return softmax_cross_entropy
 
 
 def squared_error() -> Loss:
-  """Takes the mean squared error over the outputs.
+  """Returns the mean squared error over the outputs.
 
   Classes are one-hot targets (Hui & Belkin 2021, "Evaluation of Neural
   Architectures Trained with Square Loss vs Cross-Entropy in Classification

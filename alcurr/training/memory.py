@@ -3,10 +3,9 @@
     pool + prefetched chunks + state x trials x copies + activations
 
 The pools stay on the device for the whole experiment. The state of all trials
-is donated from chunk to chunk, so it is held once, plus copies for checkpoints.
-If the device is the host, the exposure counts are there too. Activations are
-what a compiled program holds in addition to its arguments. All is read from
-shapes and compiled programs: nothing is put on the device.
+is donated from chunk to chunk, so it counts once, plus copies for checkpoints.
+If the device is the CPU, the exposure counts too. Activations are what a
+compiled program needs besides its arguments. Nothing is put on the device.
 """
 
 import contextlib
@@ -22,8 +21,8 @@ from alcurr.training import exposure, prefetch
 from alcurr.training.run import CompiledRun
 from alcurr.types import Pool, PyTree
 
-# The share of free memory for what no program counts: gaps between buffers,
-# the workspace of kernels and, on a CPU, the work of the host itself.
+# The share of free memory to reserve for gaps between buffers, the workspace of
+# kernels and, on a CPU, the host's own work.
 MARGIN = 0.05
 
 _PROC = pathlib.Path("/proc")
@@ -54,15 +53,15 @@ class Estimate(NamedTuple):
 
   def describe(self) -> str:
     """Returns the total and its parts as text."""
+    text = describe_bytes
     known = self.activations is not None
-    parts = [
-      f"pool {describe_bytes(self.pool)}",
-      f"prefetched {describe_bytes(self.prefetched)}",
-      f"state {describe_bytes(self.state + self.exposure)} x {self.trials} "
-      f"trials x {1 + self.copies} copies",
-      f"activations {describe_bytes(self.activations) if known else 'unknown'}",
-    ]
-    return f"{describe_bytes(self.total)} ({', '.join(parts)})"
+    return (
+      f"{text(self.total)} (pool {text(self.pool)}, "
+      f"prefetched {text(self.prefetched)}, "
+      f"state {text(self.state + self.exposure)} x {self.trials} trials x "
+      f"{1 + self.copies} copies, "
+      f"activations {text(self.activations) if known else 'unknown'})"
+    )
 
 
 def estimate(
@@ -72,8 +71,8 @@ def estimate(
 
   Args:
     compiled: of the run.
-    pools: all that the experiment has on the device, arrays or their shapes.
-      A pool with two names counts once.
+    pools: all of the experiment, as arrays or shapes. A pool with two names
+      counts once.
     copies: of the state, for checkpoints.
   """
   trials = compiled.state.step.shape[0]
@@ -141,7 +140,7 @@ def _free_on_host() -> int | None:
 
 
 def _free_in_cgroups() -> list[int]:
-  """Returns what each memory limit of this process, as in a container, leaves.
+  """Returns the bytes free under each of the process's (container's) limits.
 
   Linux: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
   """

@@ -1,4 +1,4 @@
-"""From a config to an optax transformation and its learning rate."""
+"""Builds optimizers and learning rates from a config."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,16 +27,15 @@ def get_optimizer(
 
   Args:
     config: `name` (a spec of OPTIMIZERS), `learning_rate` (the peak),
-      `schedule` (a key of SCHEDULES), and `backbone_lr_multiplier` (multiplies
-      the learning rate of all but the classifier; default 1; 0 freezes).
+      `schedule` (a key of SCHEDULES), and `backbone_lr_multiplier` (of the
+      learning rate of all layers but the classifier; default 1; 0 freezes).
     num_steps: T, over which the schedule decays.
     field: where the config is, for messages.
 
   Raises:
     UserError: an unknown name or argument, or a value out of range.
   """
-  rate = learning_rate(config, num_steps, field)
-  return with_rate(config, rate, field)
+  return with_rate(config, learning_rate(config, num_steps, field), field)
 
 
 def learning_rate(

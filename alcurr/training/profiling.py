@@ -11,7 +11,6 @@
 """
 
 import contextlib
-import io
 import pathlib
 import shutil
 import time
@@ -43,8 +42,8 @@ def profile(
     folder: of the profile; an earlier one is deleted.
     run: what is trained.
     compiled: of this run.
-    pools: "train" and "probe" of the run.
-    steps: of each trial that run inside the context, alone on the device.
+    pools: "train" and "probe".
+    steps: of each trial inside the context, alone on the device.
   """
   shutil.rmtree(folder, ignore_errors=True)
   options = jax.profiler.ProfileOptions()
@@ -56,12 +55,10 @@ def profile(
     yield
     seconds = time.perf_counter() - started
     cpu_seconds = time.process_time() - cpu_started
-  text = io.StringIO()
-  cost_table(run, compiled, pools).to_csv(
-    text, index=False, float_format="%.6g"
-  )
+  table = cost_table(run, compiled, pools)
   files.write_file(
-    folder / "cost.csv", lambda file: file.write(text.getvalue().encode())
+    folder / "cost.csv",
+    lambda file: table.to_csv(file, index=False, float_format="%.6g"),
   )
   trial_steps = steps * len(run.seeds)
   flops, peak = compiled.flops_per_step, peak_flops()
@@ -96,10 +93,11 @@ def cost_table(
   The parts are those of one trial. FLOPs and bytes of the chunk count each
   loop's body once; its memory is that of all trials.
   """
+  pool = pools["train"]
   init = step.make_init(run.model, run.tx, run.sampler)
-  state = jax.eval_shape(init, jax.random.key(0), pools["train"])
+  state = jax.eval_shape(init, jax.random.key(0), pool)
   counted = compilation.count_parts(
-    make_steps(run), state, pools["train"], pools["probe"]
+    make_steps(run), state, pool, pools["probe"]
   )
   rows = [
     _cost(name, program) | {"times_per_step": share}

@@ -84,10 +84,9 @@ def make_steps(run: RunSpec) -> step.Steps:
 def count_flops(run: RunSpec, pools: Mapping[str, Pool]) -> float:
   """Returns the FLOPs of a step of one trial, without running it."""
   init = step.make_init(run.model, run.tx, run.sampler)
-  state = jax.eval_shape(init, jax.random.key(0), pools["train"])
-  return compilation.step_flops(
-    make_steps(run), state, pools["train"], pools["probe"]
-  )
+  pool = pools["train"]
+  state = jax.eval_shape(init, jax.random.key(0), pool)
+  return compilation.step_flops(make_steps(run), state, pool, pools["probe"])
 
 
 def chunk_lengths(
@@ -138,12 +137,7 @@ def compile_chunks(
 ) -> Chunks:
   """Compiles the steps of a run.
 
-  Args:
-    run: what to train and how.
-    steps: of this run.
-    lengths: of its chunks, in steps.
-    state: of all trials, or its shapes.
-    pools: "train" and "probe", as arrays or shapes.
+  State [S] and pools, "train" and "probe", may be arrays or shapes.
   """
   pool, max_steps = pools["train"], max(lengths)
   fetch = prefetch.compile_prefetch(
@@ -165,14 +159,10 @@ def compile_chunks(
 def chunk_pools(
   chunks: Chunks, state: TrainState, pool: Pool, first: int = 0
 ) -> Iterator[Pool]:
-  """Yields the pool that each chunk draws from.
+  """Yields the pool of each chunk, from chunk number `first` on.
 
-  Args:
-    chunks: of a run.
-    state: [S], from which the first of these chunks starts; it may be donated
-      after the first pool is taken.
-    pool: to train on.
-    first: number of the first of these chunks.
+  That chunk starts from `state` [S], which may be donated once its pool is
+  taken.
   """
   if chunks.prefetch:
     return prefetch.prefetched_pools(
@@ -182,12 +172,7 @@ def chunk_pools(
 
 
 def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
-  """Compiles a run; nothing is run.
-
-  Args:
-    run: what to train and how.
-    pools: "train", "probe" and "valid", as arrays or shapes.
-  """
+  """Compiles a run for pools "train", "probe" and "valid", or their shapes."""
   steps = make_steps(run)
   lengths, chunks_per_evaluation = chunk_lengths(
     run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
@@ -199,7 +184,7 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
   score = compilation.compile_once(run.score, variables, pools["valid"])
   compile_seconds = time.perf_counter() - started
   if steps.cycle == 1 and jax.default_backend() == "cpu":
-    # A loop costs what one iteration does, here a step; by vmap of all trials.
+    # A loop counts as one iteration, here a step; with vmap, of all trials.
     flops = compiled.program.cost_analysis()["flops"]
     flops_per_step = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
   else:
@@ -218,6 +203,6 @@ def init_trials(run: RunSpec, pool: Pool) -> TrainState:
   """Returns all trials of a run at step 0: a state with a leading axis [S]."""
   init = step.make_init(run.model, run.tx, run.sampler)
   keys = jnp.stack([jax.random.key(seed) for seed in run.seeds])
-  # Not jitted: its operations are compiled once for all samplers, whereas one
-  # program for each of them took longer than the initialisation itself.
+  # Not jitted: single operations are compiled once for all samplers, but a
+  # program for each sampler takes longer than the initialisation itself.
   return jax.vmap(init, (0, None))(keys, pool)

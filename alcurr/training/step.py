@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import optax
 
 from alcurr.training import invariants
+from alcurr.training.batch_draw import Gather, draw_batch
+from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
-  Candidates,
-  Draw,
   Feedback,
   Loss,
   Model,
@@ -33,23 +33,12 @@ from alcurr.types import (
   Signal,
   StepContext,
   StepInfo,
-  StepKeys,
   TrainState,
 )
 
 # What a step does if its numbers are not finite: continue, so that the host
 # notices; or skip its update.
 ON_NONFINITE = ("stop", "skip_update")
-
-# The scopes that name a step's operations in its program, in their order. None
-# is also the name of an operation, such as gather.
-SCOPES = (
-  *("prepare", "draw", "gather_batch", "select", "forward_backward"),
-  *("optimizer", "signal", "sampler_update", "invariants"),
-)
-
-# (pool, index [b]) -> Batch
-Gather = Callable[[Pool, Array], Batch]
 
 
 class Metrics(NamedTuple):
@@ -73,30 +62,6 @@ class Steps(NamedTuple):
   plain: Callable[..., tuple[TrainState, Metrics]]
   interval: int  # steps from one signal to the next
   cycle: int  # steps that one `prepare` serves, a multiple of `interval`
-
-  def shares(self) -> dict[Callable, float]:
-    """Returns how often each part runs, per step."""
-    return {
-      self.prepare: 1 / self.cycle,
-      self.measured: 1 / self.interval,
-      self.plain: 1 - 1 / self.interval,
-    }
-
-
-def run_keys(key: Array) -> Array:
-  """Splits a run's key: initial parameters, initial sampler state, steps."""
-  return jax.random.split(key, 3)
-
-
-def step_keys(key: Array, step: Array | int) -> StepKeys:
-  """Returns the keys of a step.
-
-  Args:
-    key: of the run's steps, see `run_keys`.
-    step: its number, from 0.
-  """
-  keys = jax.random.split(jax.random.fold_in(key, step), len(StepKeys._fields))
-  return StepKeys(*keys)
 
 
 def make_init(
@@ -181,23 +146,19 @@ def make_steps(
   )
 
 
-class _Forward(NamedTuple):
-  """The forward pass in train mode, always with the same key and state."""
+def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree) -> Callable:
+  """Returns the losses in train mode, always with the same key and state.
 
-  # (params, batch) -> losses [B], (logits [B, V], model state)
-  losses: Callable[[PyTree, Batch], tuple[Array, tuple[Array, PyTree]]]
-  # (params, batch) -> losses [B]; drops the running statistics
-  loss_fn: Callable[[PyTree, Batch], Array]
+  A function (params, batch) -> losses [B], (logits [B, V], model state).
+  """
 
-
-def _make_forward(spec: _StepSpec, key: Array, model_state: PyTree) -> _Forward:
   def losses(params: PyTree, batch: Batch):
     logits, new_state = spec.model.apply(
       key, params, model_state, batch.image, train=True
     )
     return spec.loss(logits, batch.label), (logits, new_state)
 
-  return _Forward(losses, lambda params, batch: losses(params, batch)[0])
+  return losses
 
 
 def _prepare(
@@ -209,50 +170,14 @@ def _prepare(
     return ()
   with jax.named_scope("prepare"):
     keys = step_keys(state.key, state.step)
-    forward = _make_forward(spec, keys.model, state.model_state)
-    context = StepContext(state.params, probe, forward.loss_fn, spec.gather)
+    losses = _make_losses(spec, keys.model, state.model_state)
+    context = StepContext(
+      state.params,
+      probe,
+      lambda params, batch: losses(params, batch)[0],
+      spec.gather,
+    )
     return signal.prepare(keys.prepare, context)
-
-
-def _draw_batch(
-  spec: _StepSpec, keys: StepKeys, state: TrainState, pool: Pool
-) -> tuple[Draw, Batch, Candidates | None]:
-  """Draws the batch to train on; candidates' images are gathered once."""
-  with jax.named_scope("draw"):
-    draw = spec.sampler.sample(keys.draw, state.sampler_state, pool)
-  with jax.named_scope("gather_batch"):
-    batch = spec.gather(pool, draw.index)
-    if draw.label is not None:
-      batch = batch._replace(label=draw.label)
-  candidates = None
-  if spec.sampler.spec.num_candidates is not None:
-    with jax.named_scope("select"):
-      draw, batch, candidates = _select(spec, keys, state, draw, batch)
-  if spec.augment is not None:
-    with jax.named_scope("gather_batch"):
-      image = spec.augment(keys.augment, batch.image)
-      batch = batch._replace(image=image)
-  return draw, batch, candidates
-
-
-def _select(
-  spec: _StepSpec,
-  keys: StepKeys,
-  state: TrainState,
-  draw: Draw,
-  batch: Batch,
-) -> tuple[Draw, Batch, Candidates]:
-  """Scores M candidates in eval mode and keeps the B selected."""
-  logits, _ = spec.model.apply(
-    keys.model, state.params, state.model_state, batch.image, train=False
-  )
-  score = spec.sampler.score(logits, batch.label)
-  selection = spec.sampler.select(keys.select, state.sampler_state, draw, score)
-  chosen = jax.tree.map(
-    lambda leaf: leaf[selection.slots], draw._replace(policy=None)
-  )._replace(weight=selection.weight, policy=draw.policy)
-  batch = jax.tree.map(lambda leaf: leaf[selection.slots], batch)
-  return chosen, batch, Candidates(draw, score, selection)
 
 
 def mean_feedback(feedback: PyTree) -> Array | None:
@@ -280,11 +205,16 @@ def _train_step(
 ) -> tuple[TrainState, Metrics]:
   """Does one update, with the signal if `measure`."""
   keys = step_keys(state.key, state.step)
-  draw, batch, candidates = _draw_batch(spec, keys, state, pool)
-  forward = _make_forward(spec, keys.model, state.model_state)
+  draw, batch, candidates = draw_batch(
+    spec.sampler, spec.model, spec.gather, spec.augment, keys, state, pool
+  )
+  losses = _make_losses(spec, keys.model, state.model_state)
+
+  def loss_fn(params: PyTree, batch: Batch) -> Array:
+    return losses(params, batch)[0]
 
   def objective(params: PyTree):
-    loss, aux = forward.losses(params, batch)
+    loss, aux = losses(params, batch)
     return (draw.weight * loss).mean(), (loss, *aux)
 
   with jax.named_scope("forward_backward"):
@@ -306,11 +236,11 @@ def _train_step(
     updates=updates,
     pool=pool,
     probe=probe,
-    loss_fn=forward.loss_fn,
+    loss_fn=loss_fn,
     gather=spec.gather,
     # The primal is the training forward pass again, and compiles to it.
     loss_jvp=lambda tangent: jax.jvp(
-      lambda params: forward.loss_fn(params, batch), (state.params,), (tangent,)
+      lambda params: loss_fn(params, batch), (state.params,), (tangent,)
     )[1],
     predict=lambda batch: spec.model.apply(
       keys.model, new_params, model_state, batch.image, train=False
@@ -328,9 +258,18 @@ def _train_step(
     sampler_state=_update_sampler(spec, state, info, feedback),
   )
   gain = mean_feedback(feedback)
-  violation = _check(spec, state, info, mean_loss, gain)
+  with jax.named_scope("invariants"):
+    violation = invariants.check_draw(
+      spec.sampler, state.sampler_state, pool, draw, batch
+    ) | invariants.check_numbers(mean_loss, grads, new_params, gain)
   if spec.on_nonfinite == "skip_update":
-    new_state = _skip_if_not_finite(spec, state, new_state, info, violation)
+    skipped = state._replace(
+      step=state.step + 1, sampler_state=_update_sampler(spec, state, info, ())
+    )
+    bad = (violation & invariants.NOT_FINITE.value) != 0
+    new_state = jax.tree.map(
+      lambda new, old: jnp.where(bad, old, new), new_state, skipped
+    )
   return new_state, Metrics(
     loss=mean_loss,
     policy=draw.policy,
@@ -347,34 +286,3 @@ def _update_sampler(
   drawn = info.candidates.draw if info.candidates else info.draw
   with jax.named_scope("sampler_update"):
     return spec.sampler.update(state.sampler_state, drawn, feedback)
-
-
-def _check(
-  spec: _StepSpec,
-  state: TrainState,
-  info: StepInfo,
-  mean_loss: Array,
-  gain: Array | None,
-) -> Array:
-  """Returns the bits of the invariants that a step violates, [] int32."""
-  with jax.named_scope("invariants"):
-    return invariants.check_draw(
-      spec.sampler, state.sampler_state, info.pool, info.draw, info.batch
-    ) | invariants.check_numbers(mean_loss, info.grads, info.new_params, gain)
-
-
-def _skip_if_not_finite(
-  spec: _StepSpec,
-  state: TrainState,
-  new_state: TrainState,
-  info: StepInfo,
-  violation: Array,
-) -> TrainState:
-  """Returns the state without the update if its numbers are not finite."""
-  skipped = state._replace(
-    step=state.step + 1, sampler_state=_update_sampler(spec, state, info, ())
-  )
-  bad = (violation & invariants.NOT_FINITE.value) != 0
-  return jax.tree.map(
-    lambda new, old: jnp.where(bad, old, new), new_state, skipped
-  )

@@ -1,7 +1,7 @@
-"""Damaged checkpoints: the one before is used, or if none is good, nothing.
+"""Damaged checkpoints: the one before is used, if any is good.
 
 A run that was killed with two checkpoints is damaged in every way. Its end must
-equal that of the undisturbed run, whichever checkpoint was used.
+equal that of the undisturbed run, from any checkpoint.
 """
 
 import pathlib
@@ -33,7 +33,7 @@ def _truncate(path: pathlib.Path) -> None:
     file.truncate(path.stat().st_size // 2)
 
 
-HARMS = {
+DAMAGE = {
   "one bit flipped in": victim.flip,
   "half cut off": _truncate,
   "deleted": pathlib.Path.unlink,
@@ -44,30 +44,30 @@ HARMS = {
 # differs between checkpoints.
 FILES = ((0, 1, 2, 3, 5, 7, 9, 11), (0, 4, 9), (2, 6, 10))
 EACH = [
-  (harm, number)
-  for harm, numbers in zip(HARMS, FILES, strict=True)
+  (damage, number)
+  for damage, numbers in zip(DAMAGE, FILES, strict=True)
   for number in numbers
 ]
 
 
-@pytest.mark.parametrize(("harm", "number"), EACH)
-def test_one_file_of_the_newest(harm, number, account, copied):
-  newest = victim.newest(copied.workdir, "bandit")
-  files = [path for path in _files(newest) if path.stat().st_size]
-  harmed = account(f"a checkpoint's file, {harm}")
-  HARMS[harm](files[number % len(files)])
-  ended = harmed.resumes(copied)
+@pytest.mark.parametrize(("damage", "number"), EACH)
+def test_one_file_of_the_latest(damage, number, account, copied):
+  latest = victim.latest(copied.workdir, "bandit")
+  files = [path for path in _files(latest) if path.stat().st_size]
+  outcome = account(f"a checkpoint's file, {damage}")
+  DAMAGE[damage](files[number % len(files)])
+  ended = outcome.resumes(copied)
   assert "Traceback" not in ended.log
-  assert f"{newest} is damaged" in ended.log
+  assert f"{latest} is damaged" in ended.log
 
 
 def test_half_of_the_newest_deleted(account, copied):
-  harmed = account("a checkpoint half deleted")
-  newest = victim.newest(copied.workdir, "bandit")
-  for path in RNG.permutation(_files(newest))[::2]:
+  outcome = account("a checkpoint half deleted")
+  latest = victim.latest(copied.workdir, "bandit")
+  for path in RNG.permutation(_files(latest))[::2]:
     path.unlink()
-  ended = harmed.resumes(copied)
-  assert f"{newest} is damaged" in ended.log
+  ended = outcome.resumes(copied)
+  assert f"{latest} is damaged" in ended.log
 
 
 def _but_for_tracking(workdir):
@@ -79,18 +79,18 @@ def _but_for_tracking(workdir):
   }
 
 
-@pytest.mark.parametrize("harm", HARMS)
-def test_none_is_good(harm, account, copied):
-  harmed = account("every checkpoint damaged")
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_none_is_good(damage, account, copied):
+  outcome = account("every checkpoint damaged")
   for step in victim.checkpoints(copied.workdir, "bandit"):
     files = _files(victim.folder(copied.workdir, "bandit", step))
-    HARMS[harm](max(files, key=lambda path: path.stat().st_size))
+    DAMAGE[damage](max(files, key=lambda path: path.stat().st_size))
   # The lock of the killed process may be removed.
   (copied.workdir / ".lock").unlink(missing_ok=True)
   before = _but_for_tracking(copied.workdir)
   ended = victim.run(copied)
-  harmed.refuses(ended, 1, "no checkpoint is good")
+  outcome.refuses(ended, 1, "no checkpoint is good")
   assert _but_for_tracking(copied.workdir) == before
   # As the sentence says: start that run from step 0.
   shutil.rmtree(copied.workdir / "runs" / "bandit")
-  harmed.resumes(copied)
+  outcome.resumes(copied)

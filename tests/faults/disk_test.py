@@ -37,20 +37,20 @@ def _end(started: victim.Victim) -> victim.Ended:
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9])
 def test_full(share, undisturbed, account, place, tmp_path):
   """With a share of the space that an undisturbed run uses."""
-  harmed = account("a full disk")
+  outcome = account("a full disk")
   rooms = undisturbed.shared / "room"
   need = sum(path.lstat().st_blocks * 512 for path in rooms.rglob("*"))
   copy = tmp_path / "copy"
   script = (*ALONE, FULL, place.room, f"{int(share * need)}", copy)
   ended = _end(victim.Victim(place, inside=script))
-  harmed.refuses(ended, 1, "[Nn]o space left|disk is full")
+  outcome.refuses(ended, 1, "[Nn]o space left|disk is full")
   # Moved to a larger disk.
-  harmed.resumes(place._replace(room=copy))
+  outcome.resumes(place._replace(room=copy))
 
 
 @pytest.mark.parametrize("run", ["new", "cut", "finished"])
 def test_read_only(run, cut, undisturbed, account, place):
-  harmed = account("a read-only disk")
+  outcome = account("a read-only disk")
   source = {"cut": cut.room, "finished": undisturbed.shared / "room"}
   if run in source:
     shutil.copytree(source[run], place.room)
@@ -59,9 +59,9 @@ def test_read_only(run, cut, undisturbed, account, place):
   before = victim.contents(place.room)
   script = (*ALONE, READ_ONLY, place.room)
   ended = _end(victim.Victim(place, inside=script))
-  harmed.refuses(ended, 2, "cannot be written to")
+  outcome.refuses(ended, 2, "cannot be written to")
   assert victim.contents(place.room) == before
-  harmed.resumes(place)
+  outcome.resumes(place)
 
 
 @pytest.mark.parametrize("what", ["room", "workdir"])
@@ -69,7 +69,7 @@ def test_read_only(run, cut, undisturbed, account, place):
   "moment", ["the reference model: needs", "difficulty: ", "bandit: +[2-8]"]
 )
 def test_deleted_under_the_run(what, moment, account, place):
-  harmed = account(f"the {what} deleted under the run")
+  outcome = account(f"the {what} deleted under the run")
   started = victim.Victim(place)
   started.wait_for(moment)
   started.freeze()
@@ -78,5 +78,5 @@ def test_deleted_under_the_run(what, moment, account, place):
   started.thaw()
   ended = started.end()
   if ended.status:
-    harmed.refuses(ended, 1, "No such file|deleted|gone")
-  harmed.resumes(place)
+    outcome.refuses(ended, 1, "No such file|deleted|gone")
+  outcome.resumes(place)

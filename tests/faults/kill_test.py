@@ -28,13 +28,13 @@ TRIES = 20
 def test_at_a_random_moment(number, pace, account, place):
   """Kills once in each twentieth of a run's time."""
   rng = np.random.default_rng(number)
-  harmed = account("SIGKILL at a random moment")
+  outcome = account("SIGKILL at a random moment")
   started = victim.Victim(place)
   started.wait_for("jax .* on ")
   time.sleep(pace * (number + rng.uniform()) / TRIES)
   started.send(signal.SIGKILL)
   started.end()
-  harmed.resumes(place)
+  outcome.resumes(place)
 
 
 # Kills just before these events: see at_start/sitecustomize.py.
@@ -69,34 +69,34 @@ AIMED = {
   [(moment, event) for moment, events in AIMED.items() for event in events],
 )
 def test_at_an_event(moment, event, account, place):
-  harmed = account(f"SIGKILL while {moment}")
+  outcome = account(f"SIGKILL while {moment}")
   ended = victim.Victim(place, f"kill {event}").end()
   ended.expect(-signal.SIGKILL)
-  harmed.resumes(place)
+  outcome.resumes(place)
 
 
 def test_in_the_middle_of_scoring(account, place):
-  harmed = account("SIGKILL while training the reference model")
+  outcome = account("SIGKILL while training the reference model")
   started = victim.Victim(place)
   started.wait_for("difficulty: +[3-7][0-9]%")
   started.send(signal.SIGKILL)
   started.end()
-  harmed.resumes(place)
+  outcome.resumes(place)
 
 
 def test_while_saving_a_compiled_program(undisturbed, account, tmp_path):
-  harmed = account("SIGKILL while saving a compiled program")
+  outcome = account("SIGKILL while saving a compiled program")
   (tmp_path / "shared").mkdir()
   (tmp_path / "shared" / "data").symlink_to(undisturbed.shared / "data")
   place = victim.Place(tmp_path / "room", tmp_path / "shared")
   ended = victim.Victim(place, "kill open programs 3").end()
   ended.expect(-signal.SIGKILL)
-  harmed.resumes(place)
+  outcome.resumes(place)
 
 
 def test_again_and_again(account, place):
   """Each process saves a checkpoint or two more."""
-  harmed = account("SIGKILL again and again")
+  outcome = account("SIGKILL again and again")
   lives = 0
   while not (place.workdir / "results.csv").exists():
     started = victim.Victim(place, "kill os.rename /checkpoints/ 8")
@@ -104,4 +104,4 @@ def test_again_and_again(account, place):
     lives += 1
     assert status in (0, -signal.SIGKILL) and lives < 20
   assert lives > 2
-  harmed.resumes(place)
+  outcome.resumes(place)

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.faults
 
 
 def test_killed_damaged_stopped_and_shared(account, place):
-  """Harms an experiment four times; it ends as if nothing had happened."""
+  """Causes four faults in one experiment, whose results stay the same."""
   workdir = place.workdir
   killed = account("SIGKILL while training")
   started = victim.Victim(place)
@@ -18,8 +18,8 @@ def test_killed_damaged_stopped_and_shared(account, place):
   started.end()
 
   flipped = account("a checkpoint's file, one bit flipped in")
-  newest = victim.newest(workdir, "bandit")
-  largest = max(newest.rglob("*"), key=lambda path: path.stat().st_size)
+  latest = victim.latest(workdir, "bandit")
+  largest = max(latest.rglob("*"), key=lambda path: path.stat().st_size)
   victim.flip(largest)
 
   shared = account("two processes on one workdir")
@@ -31,10 +31,10 @@ def test_killed_damaged_stopped_and_shared(account, place):
   stopped = account("SIGTERM while training")
   first.thaw()
   first.wait_for(lambda: len(victim.checkpoints(workdir, "uniform")) > 1)
-  assert f"{newest} is damaged" in first.log
+  assert f"{latest} is damaged" in first.log
   first.send(signal.SIGTERM)
   stopped.refuses(first.end(), 143, "same command")
 
   victim.run(place).expect(0)
-  for harmed in (killed, flipped, shared, stopped):
-    harmed.is_equal(workdir)
+  for outcome in (killed, flipped, shared, stopped):
+    outcome.is_equal(workdir)

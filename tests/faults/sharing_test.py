@@ -10,7 +10,7 @@ pytestmark = pytest.mark.faults
   "moment", ["the reference model: needs", "difficulty: ", "uniform: +[1-9]"]
 )
 def test_the_second_refuses(moment, account, place):
-  harmed = account("two processes on one workdir")
+  outcome = account("two processes on one workdir")
   first = victim.Victim(place)
   first.wait_for(moment)
   first.freeze()
@@ -18,7 +18,7 @@ def test_the_second_refuses(moment, account, place):
   second = victim.run(place)
   assert victim.contents(place.room) == before
   first.thaw()
-  harmed.refuses(second, 2, "in use by process")
+  outcome.refuses(second, 2, "in use by process")
   ended = first.end()
   ended.expect(0)
-  harmed.is_equal(place.workdir)
+  outcome.is_equal(place.workdir)

@@ -13,16 +13,16 @@ BOTH = pytest.mark.parametrize("number", STATUS, ids=lambda n: n.name)
 
 @BOTH
 def test_in_training_it_saves_a_checkpoint(number, account, place):
-  harmed = account(f"{number.name} while training")
+  outcome = account(f"{number.name} while training")
   started = victim.Victim(place)
   started.wait_for(lambda: len(victim.rows(place.workdir, "bandit")) > 6)
   started.send(number)
   ended = started.end()
-  harmed.refuses(ended, STATUS[number], "same command")
+  outcome.refuses(ended, STATUS[number], "same command")
   # Where it stopped, although none was due.
   last = victim.rows(place.workdir, "bandit")[-1]["step"]
   assert max(victim.checkpoints(place.workdir, "bandit")) == last
-  harmed.resumes(place)
+  outcome.resumes(place)
 
 
 @BOTH
@@ -30,18 +30,18 @@ def test_in_training_it_saves_a_checkpoint(number, account, place):
   "moment", ["jax .* on ", "the reference model: needs", "difficulty: .*[05]0%"]
 )
 def test_before_training_it_quits(number, moment, account, place):
-  harmed = account(f"{number.name} before training")
+  outcome = account(f"{number.name} before training")
   started = victim.Victim(place)
   started.wait_for(moment)
   started.send(number)
-  harmed.refuses(started.end(), STATUS[number], "same command")
-  harmed.resumes(place)
+  outcome.refuses(started.end(), STATUS[number], "same command")
+  outcome.resumes(place)
 
 
 @BOTH
 def test_a_second_one_quits_at_once(number, account, place):
   """Even if the first waits for a disk that hangs."""
-  harmed = account(f"{number.name} twice")
+  outcome = account(f"{number.name} twice")
   started = victim.Victim(place, "stall os.rename bandit/checkpoints 2")
   started.wait_for("fault: stall")
   started.send(number)
@@ -49,4 +49,4 @@ def test_a_second_one_quits_at_once(number, account, place):
   started.send(number)
   ended = started.end()
   ended.expect(STATUS[number])
-  harmed.resumes(place)
+  outcome.resumes(place)

@@ -1,4 +1,4 @@
-"""Runs the real command line as a process to be harmed, and reads its files."""
+"""Runs the command line as a process to disturb, and reads its files."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ PATIENCE = 240  # seconds
 class Place(NamedTuple):
   """Where an experiment runs; programs and data are shared with others."""
 
-  room: pathlib.Path  # holds the workdir, its cache beside it, and the logs
+  room: pathlib.Path  # holds the workdir, its cache, and the logs
   shared: pathlib.Path  # holds `data` and `programs`
 
   @property
@@ -154,7 +154,7 @@ def result(workdir: pathlib.Path) -> dict[str, Any]:
     ]
     with np.load(run / "test.npz", allow_pickle=False) as arrays:
       results |= {f"{run.name}/{k}": _print(v) for k, v in arrays.items()}
-    last = newest(workdir, run.name)
+    last = latest(workdir, run.name)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
       arrays = orbax.restore(last / "state")
     results |= {
@@ -192,7 +192,7 @@ def checkpoints(workdir: pathlib.Path, sampler: str) -> list[int]:
   return sorted(int(path.name) for path in paths if path.name.isdigit())
 
 
-def newest(workdir: pathlib.Path, sampler: str) -> pathlib.Path:
+def latest(workdir: pathlib.Path, sampler: str) -> pathlib.Path:
   return folder(workdir, sampler, checkpoints(workdir, sampler)[-1])
 
 

@@ -11,7 +11,7 @@ grain = pytest.importorskip("grain", reason="the extra `grain` brings it")
 from alcurr.integrations.grain import IndexDataset  # noqa: E402
 
 UNIFORM = {"name": "uniform"}
-IMAGES = np.arange(640) * 10  # of which every one tells its index
+IMAGES = np.arange(640) * 10  # ten times the index of each example
 DELAY = 4
 
 
@@ -42,7 +42,7 @@ def _json(state):
 
 @pytest.mark.parametrize("ahead", [0, 2])
 def test_the_sequence_is_the_samplers_own(ahead):
-  """The buffer of two, one in the thread's hand and one in the loop's."""
+  """Two in the buffer, one in the thread and one in the loop."""
   stream = make_stream(BANDIT, delay=DELAY)
   iterator = iter(_dataset(stream, ahead))
   found = _loop(stream, iterator, 16)
@@ -53,7 +53,7 @@ def test_the_sequence_is_the_samplers_own(ahead):
 @pytest.mark.parametrize("ahead", [0, 2])
 @pytest.mark.parametrize("spec", [UNIFORM, BANDIT], ids=["uniform", "bandit"])
 def test_grains_state_resumes_where_it_knows_all(spec, ahead):
-  """A bandit's is refused where a thread took it before the updates."""
+  """A bandit's state is refused if a thread took it before the updates."""
   expected = pure(spec, 14, delay=DELAY)
   stream = make_stream(spec, delay=DELAY)
   iterator = iter(_dataset(stream, ahead))

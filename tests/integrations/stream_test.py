@@ -1,4 +1,4 @@
-"""Streams of indices: the sampler's own draws, whoever asks for them."""
+"""Streams of indices are the draws of their samplers."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ RANDOM = BANDIT | {"gain": "random_gain", "arms_per_batch": 4}
 
 
 def _drive(stream, num_draws):
-  """A loop that takes turns: the indices of its batches."""
+  """Returns the indices of a loop that alternates `next` and `update`."""
   found = []
   for _ in range(num_draws):
     found.append(stream.next())
@@ -53,7 +53,7 @@ def _drive(stream, num_draws):
   ids=str,
 )
 def test_the_draws_are_those_of_a_training_run(spec):
-  """With the noise of its gain, of the same keys, a bandit's too."""
+  """Also of a bandit whose gain is noise from the same keys."""
   found = _drive(make_stream(spec), 12)
   np.testing.assert_array_equal(found, trained(spec, 12))
 
@@ -63,7 +63,7 @@ def test_the_draws_are_those_of_a_training_run(spec):
   "spec", [BANDIT, BANDIT | {"interval": 4, "arms_per_batch": 4}], ids=str
 )
 def test_feedback_counts_after_the_delay_and_not_before(spec, delay):
-  """Whenever it comes: at once, or as late as it may."""
+  """It may come at once, or as late as `delay` permits."""
   expected = pure(spec, 16, delay=delay)
   np.testing.assert_array_equal(
     _drive(make_stream(spec, delay=delay), 16), expected
@@ -129,7 +129,7 @@ def _through_json(state, tmp_path):
 @pytest.mark.parametrize("through", [_through_npz, _through_json])
 @pytest.mark.parametrize("delay", [0, 3])
 def test_a_stream_goes_on_where_its_state_was_taken(through, delay, tmp_path):
-  """With batches on the way, in a stream of another seed."""
+  """With pending draws, in a stream of another seed."""
   whole = pure(BANDIT, 20, delay=delay)
   stream = make_stream(BANDIT, delay=delay)
   for number in range(9):
@@ -243,7 +243,7 @@ def test_a_stream_is_not_copied():
 
 def test_the_streams_arrays_are_on_the_cpu():
   stream = make_stream(BANDIT)
-  assert stream._key.device.platform == "cpu"
+  assert stream._queue.key.device.platform == "cpu"
 
 
 def test_pool_info_is_a_pool_without_images():
@@ -349,7 +349,7 @@ def test_a_signal_may_read_the_candidates_scores():
   losses = np.ones(BATCH_SIZE)
   stream.update(losses=(losses, losses))
   stream.next()
-  assert float(stream._state[1]) == np.arange(24).mean()
+  assert float(stream._queue.state[1]) == np.arange(24).mean()
 
 
 def test_mistakes_of_a_selection():

@@ -39,7 +39,7 @@ BANDIT = {
 
 
 def make_sampler(spec) -> Sampler:
-  """One for each spec, so that it is compiled once."""
+  """Returns the same sampler for equal specs, which is compiled once."""
   return _make_sampler(json.dumps(spec))
 
 
@@ -59,14 +59,14 @@ def make_stream(spec, seed=5, delay=0) -> IndexStream:
 
 
 def losses_of(index) -> tuple[np.ndarray, np.ndarray]:
-  """Losses before and after, which say that some examples teach more."""
+  """Returns losses before and after; some examples have larger gains."""
   before = np.float32(1) + np.asarray(index, np.float32) / 1000
   after = before - np.sin(np.asarray(index, np.float32))
   return before, after.astype(np.float32)
 
 
 def pure(spec, num_draws: int, seed=5, delay=0) -> list[np.ndarray]:
-  """The indices of the sampler's own functions, as the docstrings say.
+  """Returns the indices that the sampler's own functions draw.
 
   Draw n is made from a state that has the feedback of the draws before
   n - delay, and has gone past the others without.

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from alcurr.samplers import _bijection as bijection
+from alcurr.samplers import bijection
 
 permute = jax.jit(bijection.permute)
 

@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 import toy
 
-from alcurr.samplers._bucketed_curriculum import (
-  PACINGS,
-  bucket_sizes,
-  bucketed_curriculum,
-)
+from alcurr.samplers import PACINGS, bucket_sizes, bucketed_curriculum
 
 N, B = 60, 8
 POOL = toy.make_pool(N)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toy
 
-from alcurr.samplers._curriculum import curriculum
+from alcurr.samplers import curriculum
 
 N, B = 60, 7
 POOL = toy.make_pool(N)
@@ -67,8 +67,8 @@ def test_the_balanced_order_keeps_the_classes_shares_in_each_prefix():
   # Within a class by difficulty.
   drawn = index.reshape(-1)
   for c in range(4):
-    mine = drawn[label[drawn] == c]
-    assert (np.diff(np.asarray(pool.scores["difficulty"])[mine]) >= 0).all()
+    in_class = drawn[label[drawn] == c]
+    assert (np.diff(np.asarray(pool.scores["difficulty"])[in_class]) >= 0).all()
 
 
 def test_the_shuffled_order_says_nothing_of_difficulty():

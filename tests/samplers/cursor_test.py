@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.samplers import _cursor as cursor
+from alcurr.samplers import cursor
 
 
 def test_each_pass_visits_every_example_once():

@@ -36,4 +36,4 @@ def test_a_bandit_that_learns_backwards_breaks_a_law():
 
   table = testing.check_bandit(good._replace(update=update))
   broken = list(table.law[~table.holds])
-  assert broken == ["one better arm is never drawn less than at first"]
+  assert broken == ["a better arm is never drawn less than at first"]

@@ -168,24 +168,24 @@ def _files(folder):
 
 
 def _content(folder):
-  """The files of a checkpoint; its others hold Orbax's times and are unread."""
+  """Returns the files that are read; the others hold times of Orbax."""
   return [*_files(folder / "state"), folder / "manifest.json"]
 
 
-@pytest.mark.parametrize("harm", [_truncate, _flip, _delete])
+@pytest.mark.parametrize("damage", [_truncate, _flip, _delete])
 def test_the_checkpoint_before_a_damaged_one_is_used(
-  harm, compiled_run, _finished, finished, caplog
+  damage, compiled_run, _finished, finished, caplog
 ):
-  """Whichever of its files was damaged."""
-  newest = finished / "checkpoints/16"
-  names = [path.relative_to(finished) for path in _content(newest)]
+  """Any of its files may be the damaged one."""
+  latest = finished / "checkpoints/16"
+  names = [path.relative_to(finished) for path in _content(latest)]
   template = _template(compiled_run[1].state)
   caplog.set_level("WARNING", logger=logging.get_absl_logger().name)
   for name in names:
     good = (finished / name).read_bytes()
-    if not good and harm is not _delete:
+    if not good and damage is not _delete:
       continue
-    harm(finished / name)
+    damage(finished / name)
     caplog.clear()
     copied = shutil.copytree(finished / "checkpoints/16", finished / "copied")
     saved = checkpoint.restore(
@@ -385,7 +385,7 @@ def test_a_folder_deleted_before_a_save_is_reported(tmp_path):
 
 
 def test_a_folder_deleted_while_orbax_writes_is_reported(tmp_path, monkeypatch):
-  """Orbax creates it again, with only what it had still to write."""
+  """Orbax would create it again, incomplete."""
   folder = tmp_path / "run"
   save = checkpoint_writer.ocp.CheckpointManager.save
 
@@ -410,7 +410,7 @@ def test_a_full_disk_is_reported_before_orbax_fails(tmp_path, monkeypatch):
 
 
 def test_a_failure_in_the_background_is_reported(tmp_path, monkeypatch):
-  """And nothing remains that looks like a checkpoint."""
+  """Nothing remains that looks like a checkpoint."""
 
   def failing(path, manifest):
     raise OSError("gone")
@@ -451,7 +451,7 @@ def test_orbax_logs_no_traceback_of_an_error_that_it_raises(
 
 
 def test_errors_of_pending_writes_are_not_printed(tmp_path, monkeypatch):
-  """TensorStore's threads raise them after a write failed; others are."""
+  """TensorStore's threads raise them after a failed write."""
   printed = []
   monkeypatch.setattr(sys, "unraisablehook", printed.append)
   closed, other = (

@@ -38,8 +38,8 @@ def _fused(fuses, linear=None):
   keys, fuses = jnp.stack(keys), jnp.array(fuses, jnp.int32)
 
   def init(key):
-    mine = (keys == jax.random.key_data(key)).all(1)
-    return linear.init(key)[0], {"left": fuses[mine.argmax()]}
+    own = (keys == jax.random.key_data(key)).all(1)
+    return linear.init(key)[0], {"left": fuses[own.argmax()]}
 
   def apply(key, params, model_state, image, *, train):
     logits, _ = linear.apply(key, params, {}, image, train=train)
@@ -115,10 +115,10 @@ def test_a_trial_that_diverges_leaves_the_others_as_they_were(
       if row["trial"] in healthy
     ]
 
-  for mine, theirs in zip(
+  for own, theirs in zip(
     without_clock(bad_rows), without_clock(good_rows), strict=True
   ):
-    jax.tree.map(np.testing.assert_array_equal, mine, theirs)
+    jax.tree.map(np.testing.assert_array_equal, own, theirs)
   assert [row["step"] for row in bad_rows if row["trial"] == 1] == [5]
   assert bad.exposure.diverged_step.tolist() == [0, 7, 0]
   assert good.exposure.diverged_step.tolist() == [0, 0, 0]
@@ -179,7 +179,7 @@ def test_skipping_is_a_loop_that_leaves_those_updates_out(trials_by):
         counts.update(index.tolist())
         state = new
     assert len(skipped) == 2 or len(skipped) == 3
-    mine = jax.tree.map(lambda x, i=trial: x[i], result.state)
+    own = jax.tree.map(lambda x, i=trial: x[i], result.state)
     for name in ("params", "opt_state", "sampler_state", "step"):
       jax.tree.map(
         lambda a, b: (
@@ -187,7 +187,7 @@ def test_skipping_is_a_loop_that_leaves_those_updates_out(trials_by):
           if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
           else None
         ),
-        getattr(mine, name),
+        getattr(own, name),
         getattr(state, name),
       )
     assert result.exposure.skipped[trial] == len(skipped)
@@ -253,15 +253,15 @@ def test_what_was_seen_is_a_count_by_numpy():
   """Chunks of any draws, with one example several times in a batch."""
   rng = np.random.default_rng(0)
   chunks = [rng.integers(0, 30 + 40 * i, (2, 4, 16)) for i in range(3)]
-  so_far = exposure.init_exposure(2, 200)
+  total = exposure.init_exposure(2, 200)
   for number, index in enumerate(chunks):
-    so_far = exposure.add(so_far, _metrics(index), 4 * number, "stop", "toy")
+    total = exposure.add(total, _metrics(index), 4 * number, "stop", "toy")
   for trial in (0, 1):
     drawn = np.concatenate([index[trial].ravel() for index in chunks])
     counts = np.bincount(drawn, minlength=200)
-    np.testing.assert_array_equal(so_far.count[trial], counts)
-    assert exposure.coverage(so_far, trial) == (counts > 0).mean()
-    assert exposure.effective_sample_size(so_far, trial) == pytest.approx(
+    np.testing.assert_array_equal(total.count[trial], counts)
+    assert exposure.coverage(total, trial) == (counts > 0).mean()
+    assert exposure.effective_sample_size(total, trial) == pytest.approx(
       counts.sum() ** 2 / (counts**2).sum()
     )
 
@@ -282,19 +282,19 @@ def test_scored_and_trained_examples_are_counted_apart():
 
 def test_half_a_pool_that_is_no_longer_drawn_shows():
   """All once, then one half ten times: 200 (1 + 11)^2 / (1 + 121) by hand."""
-  so_far = exposure.init_exposure(1, 400)
-  assert exposure.effective_sample_size(so_far, 0) == 0
+  total = exposure.init_exposure(1, 400)
+  assert exposure.effective_sample_size(total, 0) == 0
   whole, half = np.arange(400), np.arange(200)
-  so_far = exposure.add(
-    so_far, _metrics(whole.reshape(1, 4, 100)), 0, "stop", "x"
+  total = exposure.add(
+    total, _metrics(whole.reshape(1, 4, 100)), 0, "stop", "x"
   )
-  assert exposure.coverage(so_far, 0) == 1
-  assert exposure.effective_sample_size(so_far, 0) == 400
+  assert exposure.coverage(total, 0) == 1
+  assert exposure.effective_sample_size(total, 0) == 400
   for i in range(10):
     chunk = _metrics(half.reshape(1, 2, 100))
-    so_far = exposure.add(so_far, chunk, 4 + 2 * i, "stop", "x")
-  assert exposure.coverage(so_far, 0) == 1
-  assert exposure.effective_sample_size(so_far, 0) == pytest.approx(
+    total = exposure.add(total, chunk, 4 + 2 * i, "stop", "x")
+  assert exposure.coverage(total, 0) == 1
+  assert exposure.effective_sample_size(total, 0) == pytest.approx(
     200 * 144 / 122
   )
 

@@ -196,7 +196,7 @@ def test_no_gain_is_not_a_bad_one():
 def test_what_the_laws_cost():
   """Compiled FLOPs of a step with them, against the same step's without.
 
-  Where the metrics do not tell, XLA leaves out what they would tell.
+  XLA prunes the checks if the metrics do not return them.
   """
   rng = np.random.default_rng(0)
   big = Images(jnp.asarray(rng.integers(0, 255, (640, 28, 28, 1)), jnp.uint8))

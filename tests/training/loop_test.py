@@ -1,4 +1,4 @@
-"""The plan of a run, and one program for what differs in numbers alone."""
+"""The loop of a run, and one program for runs that differ only in numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +87,7 @@ BANDIT = {
 
 
 def test_giving_chunks_ahead_changes_nothing():
-  """The rows and the state of a loop that waits for everything at once."""
+  """Returns the rows and the state of a loop without pending chunks."""
   run = toy.make_run(BANDIT, num_steps=23, num_evals=3)
   pools = {
     "train": toy.make_pool(),

@@ -1,4 +1,4 @@
-"""Tests what memory a run needs, what is free, and that too much is refused."""
+"""The memory that a run needs, the free memory, and runs that do not fit."""
 
 import functools
 import pathlib
@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 import toy
+import toy_samplers
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
@@ -69,6 +70,22 @@ def test_activations_grow_with_the_batch(toy_pools):
   assert large - small >= (512 - 8) * 2 * 16 * 4
 
 
+def test_candidates_count_although_few_are_trained_on(toy_pools):
+  few, many = (
+    memory.estimate(
+      _compile(
+        toy_pools,
+        sampler=toy_samplers.largest_loss(batch_size=8, num_candidates=count),
+      ),
+      toy_pools,
+    )
+    for count in (8, 512)
+  )
+  # At least the images of the candidates as floats, of two trials.
+  assert many.activations - few.activations >= (512 - 8) * 2 * 16 * 4
+  assert many.state == few.state
+
+
 def _abstract_state():
   init = functools.partial(init_trials, toy.make_run(trials_by="vmap"))
   return jax.eval_shape(init, toy.make_pool(64))
@@ -112,7 +129,7 @@ def test_copies_of_the_state_and_prefetched_chunks_count():
 
 
 def test_shapes_numpy_and_arrays_compile_to_one_program(toy_pools):
-  """Compiling in advance compiles nothing twice."""
+  """Otherwise compiling ahead would compile twice."""
   first = _compile(_shapes(toy_pools))
   num_compiled = len(compilation._compiled)
   for pools in (jax.tree.map(np.asarray, toy_pools), toy_pools):
@@ -233,7 +250,7 @@ def _tiny(**samplers_) -> ConfigDict:
 
 
 def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
-  """Returns the estimate of a run; its programs are kept."""
+  """Returns the estimate of a run, whose programs stay compiled."""
   context = setup.load_context(build.build_experiment(config), cache_dir)
   pools = setup.host_pools(context)
   setup.check_fit(context, pools)

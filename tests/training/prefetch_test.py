@@ -1,6 +1,6 @@
 """Prefetching from host memory: which examples, and when.
 
-That a run with it is one without stands in data/fetch_test.py.
+`tests/data/host_store_test.py` tests that runs with and without it are equal.
 """
 
 import threading
@@ -25,7 +25,7 @@ from alcurr.training.run import (
 )
 from alcurr.types import Images, Stored
 
-# In the store they lie backwards.
+# The store has them in reverse order.
 POOL = toy.make_pool(640)
 LOOKUP = make_lookup(Images(np.asarray(POOL.source.image)[::-1].copy()))
 HOST_POOL = POOL._replace(source=Stored(jnp.arange(640)[::-1]))
@@ -93,7 +93,7 @@ def test_a_pool_on_the_device_is_not_fetched():
 
 
 def test_the_next_chunk_is_fetched_before_it_is_asked_for():
-  """And the one after it as soon as the next is: three at once, no more."""
+  """At most three chunks are on the device at once."""
   state, planned = _planned(_run("uniform"))
   found = threading.Semaphore(0)
   calls = []
@@ -147,8 +147,8 @@ def test_a_run_that_goes_on_fetches_from_where_it_was():
   whole = list(chunk_pools(compiled, first, HOST_POOL))
   rest = list(chunk_pools(compiled, state, HOST_POOL, first=1))
   assert (len(whole), len(rest)) == (3, 2)
-  for mine, theirs in zip(rest, whole[1:], strict=True):
-    jax.tree.map(np.testing.assert_array_equal, mine.source, theirs.source)
+  for own, other in zip(rest, whole[1:], strict=True):
+    jax.tree.map(np.testing.assert_array_equal, own.source, other.source)
 
 
 def test_candidates_are_prefetched_too():

@@ -66,7 +66,7 @@ def compiled():
 
 
 def _train(compiled, watch=None):
-  """The run's result and its rows, but for the time."""
+  """Returns the run's result, and its rows without their times."""
   rows = []
   result = loop.train(*compiled, rows.append, lambda *a: None, watch)
   return result, [row | {"train_seconds": 0} for row in rows]
@@ -75,8 +75,7 @@ def _train(compiled, watch=None):
 def test_a_product_counts_two_flops_a_term(compiled):
   """Counts the products of B x 784 by 784 x 30.
 
-  A plain step has two, forward and for the weights' gradient; a measured one
-  has a third. There is none for the images' gradient. All else is small.
+  None for the images' gradient; all but products is negligible.
   """
   cost = profiling.cost_table(*compiled).set_index("program")
   assert cost.index.tolist() == ["prepare", "measured", "plain", "chunk"]
@@ -97,10 +96,10 @@ def test_one_chunk_is_watched_alone(compiled):
 
   @contextlib.contextmanager
   def watch(steps):
-    begun = len(rows)
+    before = len(rows)
     yield
     # What came before is all written down, and what is watched is not yet.
-    watched.append((steps, begun, len(rows)))
+    watched.append((steps, before, len(rows)))
 
   loop.train(*compiled, rows.append, lambda *a: None, watch)
   trials = len(compiled[0].seeds)

@@ -12,6 +12,7 @@ from alcurr import models, samplers
 from alcurr.bandits.gains import GAINS
 from alcurr.data.pool import make_gather
 from alcurr.training import chunks, compilation, step
+from alcurr.training.keys import step_keys
 from alcurr.types import Feedback, Images, Sampler, SamplerSpec, Signal
 
 POOL = toy.make_pool()
@@ -314,7 +315,7 @@ def test_candidates_are_scored_in_eval_mode_and_the_worst_are_trained_on():
   tx, model = optax.sgd(0.3), toy.make_linear()
   state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
   new, metrics = jax.jit(_one_step(model, tx, sampler))(state, POOL, VALID)
-  key = step.step_keys(state.key, 0).draw
+  key = step_keys(state.key, 0).draw
   index = np.asarray(sampler.sample(key, state.sampler_state, POOL).index)
   params = jax.tree.map(np.asarray, state.params)
   loss = _oracle_loss(
@@ -326,13 +327,13 @@ def test_candidates_are_scored_in_eval_mode_and_the_worst_are_trained_on():
   assert set(np.asarray(metrics.index)) == set(index[largest])
   np.testing.assert_allclose(metrics.loss, loss[largest].mean(), rtol=1e-5)
   # The next step draws what comes after all of the candidates.
-  key = step.step_keys(state.key, 1).draw
+  key = step_keys(state.key, 1).draw
   after = sampler.sample(key, new.sampler_state, POOL).index
   assert not set(np.asarray(after)) & set(index)
 
 
 def test_candidates_cost_a_forward_pass_on_each():
-  """64 scored for 16 trained on: four forward passes of the batch more."""
+  """64 scored for 16 trained on cost four more forward passes of a batch."""
   plain, tx, model = _sampler(), optax.sgd(0.3), toy.make_linear()
 
   def flops(sampler):

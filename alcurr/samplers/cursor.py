@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from alcurr.samplers import _bijection as bijection
+from alcurr.samplers import bijection
 from alcurr.types import Array
 
 

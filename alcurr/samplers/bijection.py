@@ -12,13 +12,13 @@ import jax.numpy as jnp
 
 from alcurr.types import Array
 
-# A pair of rounds changes both halves once. Large n need few; for n below 10
-# (grids of 4 x 2) a test on 20,000 keys tells fewer than 7 pairs from uniform.
+# A pair of rounds changes both halves once. A large n needs few. Below n = 10
+# (grids of 4 x 2), 20,000 keys distinguish fewer than 7 pairs from uniform.
 PAIRS = 8
 
 
 def _mix(x: Array) -> Array:
-  """The 32-bit finaliser of MurmurHash3 (Appleby, public domain)."""
+  """Applies the 32-bit finaliser of MurmurHash3 (Appleby, public domain)."""
   x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
   x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
   return x ^ (x >> 16)
