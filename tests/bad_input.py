@@ -901,7 +901,7 @@ CASES = [
   _npz_file("damaged", "an encrypted .npz", _encrypted),
   _npz_file("damaged", "a truncated .npz", _cut(_npz(IMAGES, LABELS))),
   _npz_file(
-    "missing", "a .npz of other names", lambda path: np.savez(path, a=IMAGES)
+    "data", "a .npz of other names", lambda path: np.savez(path, a=IMAGES)
   ),
   _npz_file(
     "damaged",
@@ -913,12 +913,12 @@ CASES = [
     "images whose header claims a billion rows",
     _zip(_header("(1000000000, 5, 5)", bytes(9))),
   ),
-  _npz_file("type", "images of int32", _npz(IMAGES.astype(np.int32), LABELS)),
+  _npz_file("data", "images of int32", _npz(IMAGES.astype(np.int32), LABELS)),
   _npz_file(
-    "range", "images of floats to 255", _npz(IMAGES.astype(float), LABELS)
+    "data", "images of floats to 255", _npz(IMAGES.astype(float), LABELS)
   ),
   _npz_file(
-    "range", "images that hold NaN", _npz(np.full((8, 5, 5), np.nan), LABELS)
+    "data", "images that hold NaN", _npz(np.full((8, 5, 5), np.nan), LABELS)
   ),
   _npz_file("data", "images of two axes", _npz(IMAGES[0], LABELS)),
   _npz_file(
@@ -932,8 +932,8 @@ CASES = [
   ),
   _npz_file("data", "no images", _npz(IMAGES[:0], LABELS[:0])),
   _npz_file("data", "fewer labels than images", _npz(IMAGES, LABELS[:3])),
-  _npz_file("type", "labels of floats", _npz(IMAGES, LABELS.astype(float))),
-  _npz_file("range", "a label of -1", _npz(IMAGES, LABELS - 1)),
+  _npz_file("data", "labels of floats", _npz(IMAGES, LABELS.astype(float))),
+  _npz_file("data", "a label of -1", _npz(IMAGES, LABELS - 1)),
   _npz_file("data", "a label of a million", _npz(IMAGES, LABELS * 10**6)),
   _npz_file("data", "one label", _npz(IMAGES, LABELS * 0)),
   _npz_file(
@@ -1031,7 +1031,7 @@ CASES = [
   _predict("missing", "DIR/run/runs/a/result.json", "a run that is not there"),
   _predict(
     "missing",
-    "DIR/run/runs/a/result.json",
+    "DIR/run/runs/a",
     "a run that is not finished",
     make=lambda folder: (folder / "run/runs/a/checkpoints").mkdir(parents=True),
   ),
