@@ -6,8 +6,8 @@
 A grid of fixed policies over the ten difficulty arms runs at the same FLOPs as
 every bandit. The report has the regret of each sampler to the best of the grid,
 which is chosen on valid and reported on test. Arguments: `noise`, the share of
-wrong labels planted in the training pool; `passes` over the pool (1: all of
-it; more: 4,000 drawings of it). DIR holds Quick, Draw! files.
+wrong labels planted in the training pool; `passes` over the pool, which holds
+4,000 drawings where there are several passes. DIR holds Quick, Draw! files.
 """
 
 from ml_collections import ConfigDict

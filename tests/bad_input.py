@@ -1,4 +1,4 @@
-"""Bad input, and the error that it gets: a table for `bad_input_test`.
+"""A table of bad input and the errors that it causes, for `bad_input_test`.
 
 `DIR` stands for the case's own folder, to which `make` writes.
 """
@@ -21,11 +21,11 @@ QUICKSTART = "--config=configs/quickstart.py"
 class Case(NamedTuple):
   kind: str  # config, data, weights, workdir, or another command
   given: str  # a description, or the options
-  args: tuple[str, ...]  # of the command line, but for --workdir
+  args: tuple[str, ...]  # of the command line, without --workdir
   code: str  # of the error, a key of ERROR_CODES
-  place: str  # likewise
+  place: str  # of the error
   make: Callable[[pathlib.Path], None] = lambda folder: None
-  command: str = "main"  # or another command
+  command: str = "main"  # or tune, predict
 
 
 def _rows(table: str) -> list[list[str]]:

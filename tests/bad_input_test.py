@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def _reset_flags() -> None:
-  """Undoes what the case before has set."""
+  """Undoes what the previous case set."""
   for name in list(flags.FLAGS):
     if name.startswith("config."):
       delattr(flags.FLAGS, name)
@@ -33,7 +33,7 @@ def run(case: Case, folder: pathlib.Path, monkeypatch) -> int | None:
   args = [arg.replace("DIR", str(folder)) for arg in case.args]
   if case.command in COMMANDS:
     return COMMANDS[case.command](args)
-  # A compilation cache would stay this process's.
+  # A compilation cache would remain set for the next cases.
   defaults = [f"--workdir={folder}/run", "--nocompilation_cache"]
   monkeypatch.setattr(sys, "argv", ["alcurr", *defaults, *args])
   _reset_flags()
@@ -75,5 +75,5 @@ def test_a_mistake_is_one_error(case, tmp_path, monkeypatch, capfd):
   assert _files(tmp_path) == before
 
 
-def test_every_case_is_given_once():
+def test_no_case_is_repeated():
   assert len({(case.kind, case.given) for case in CASES}) == len(CASES)

@@ -1,4 +1,4 @@
-"""Every config of the project passes the checks, and means what it says."""
+"""Tests of the configs: each passes the checks and is what its text says."""
 
 import pytest
 

@@ -51,9 +51,9 @@ QUICKDRAW = TESTS.parents[1] / "shared/data/quickdraw"
 
 @pytest.fixture(scope="session")
 def quickdraw_dir() -> pathlib.Path:
-  """Returns a folder of real drawings in Google's own formats."""
+  """Returns a folder of real drawings in Google's formats."""
   if not QUICKDRAW.is_dir():
-    pytest.skip("real drawings are not beside the checkout (shared/data)")
+    pytest.skip("there are no real drawings in ../shared/data")
   return QUICKDRAW
 
 

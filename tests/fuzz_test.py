@@ -1,9 +1,10 @@
-"""Whatever a parser is given, it returns or raises what it declares.
+"""Parsers return a result or a declared error, whatever they are given.
 
 A hundred examples each by default; `FUZZ_EXAMPLES=20000 pytest
 tests/fuzz_test.py` looks longer. Former failures are in tests/bad_input.py.
 """
 
+import inspect
 import json
 import os
 import struct
@@ -271,8 +272,6 @@ VALUES = st.one_of(
 @st.composite
 def calls(draw):
   """Draws a registry and a call of a factory, mostly with its arguments."""
-  import inspect
-
   registry = draw(st.sampled_from(REGISTRIES))
   name = draw(st.sampled_from(sorted(registry)))
   known = list(inspect.signature(registry[name]).parameters)

@@ -52,14 +52,13 @@ def test_no_module_has_the_name_of_what_it_holds():
 def test_every_package_declares_its_public_names():
   missing = []
   for path in PACKAGE.rglob("__init__.py"):
-    tree = _tree(path)
-    exported = [
-      ast.literal_eval(node.value)
-      for node in tree.body
-      if isinstance(node, ast.Assign)
-      and [ast.unparse(target) for target in node.targets] == ["__all__"]
-    ]
-    if not exported:
+    assigned = {
+      ast.unparse(target)
+      for node in _tree(path).body
+      if isinstance(node, ast.Assign | ast.AnnAssign)
+      for target in getattr(node, "targets", None) or [node.target]
+    }
+    if "__all__" not in assigned:
       missing.append(_name(path))
   assert not missing
 

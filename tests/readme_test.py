@@ -1,4 +1,4 @@
-"""The code of the README runs, and its links lead somewhere."""
+"""Tests of the README: its code runs, and its links exist."""
 
 import pathlib
 import re
@@ -49,7 +49,7 @@ def test_the_loop_in_plain_jax():
 
 
 def test_the_loop_in_pytorch():
-  """The model learns, and every batch pays its arm."""
+  """The model learns, and every batch gives its arm a reward."""
   torch = pytest.importorskip("torch", reason="needs the extra `torch`")
   loop, _ = _blocks("Samplers in your own loop")
   (training,) = _blocks("In a loop you already have")

@@ -1,4 +1,4 @@
-"""The command line, killed and rerun: as if nothing had happened."""
+"""A killed and resumed experiment has the results of an undisturbed one."""
 
 import json
 import pathlib

@@ -1,13 +1,13 @@
 """python -m alcurr.data COMMAND: Quick, Draw! files before an experiment."""
 
 import argparse
-import importlib
 import pathlib
 import sys
 from collections.abc import Sequence
 
 from alcurr.core import cli
 from alcurr.core.errors import FaultError, UserError
+from alcurr.core.extras import import_extra
 
 _BUCKET = "https://storage.googleapis.com/quickdraw_dataset/full"
 _FORMS = ("simplified", "raw", "binary", "numpy_bitmap")
@@ -69,7 +69,8 @@ def main(argv: Sequence[str]) -> int:
   try:
     args = parse(argv)
     module, _ = _COMMANDS[args.command]
-    importlib.import_module(f"alcurr.data.quickdraw.{module}").run(args)
+    module = f"alcurr.data.quickdraw.{module}"
+    import_extra(module, extra="tfds", place=args.command).run(args)
   except UserError as error:
     return cli.say(error, 2)
   except (FaultError, MemoryError, OSError) as error:

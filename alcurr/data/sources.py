@@ -10,6 +10,7 @@ from absl import logging
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
+from alcurr.core.extras import import_extra
 from alcurr.data import arrays, image_folder
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.label_noise import add_label_noise
@@ -56,9 +57,7 @@ def _from_dir(load: Callable[..., Dataset]) -> Source:
 
 
 def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  # Imported here: it takes a second that the other sources do not need.
-  from alcurr.data import tfds
-
+  tfds = import_extra("alcurr.data.tfds", "tfds", "data.source")
   return _call(tfds.load, config, config["dir"])
 
 

@@ -4,12 +4,13 @@ Flax is imported here and nowhere else. `from_linen`, `from_nnx` and
 `from_functions` turn a network of your own into a `Model`.
 
 To add a network, write its file: a docstring with the paper and a table of
-the layers, a Linen module built from `layers.Kit`, and a factory that returns
-`from_linen(module, image_shape)`. Then enter the factory in MODELS.
+the layers, a Linen module built from `layers.Kit`, and a function that builds
+the module, with the decorator `imagenet.factory`. Then enter it in MODELS.
 
-Arguments of every network (`cnn` has the first five and `dtype`):
+Arguments of every network, by name (`cnn` has the first five and `dtype`). They
+raise ValueError where they are out of range:
 
-  image_shape  (H, W, C), with any number of channels
+  image_shape  (H, W, C), at least MIN_SIZE of the network's file; any C
   num_classes  V, at least 2
   width        multiplies the channels, positive
   norm         "batch" or "group" (which does not mix examples)

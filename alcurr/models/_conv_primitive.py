@@ -90,19 +90,24 @@ def _shifts(
 
 
 def _forward(x: Array, kernel: Array, *, case: Case) -> Array:
-  how = case.roles.forward
-  return _apply(x, kernel, how, case.stride, case.pads, case.depthwise)
+  lowering = case.roles.forward
+  return _apply(x, kernel, lowering, case.stride, case.pads, case.depthwise)
 
 
 def _apply(
-  x: Array, kernel: Array, how: str, stride: int, pads: Pads, depthwise: bool
+  x: Array,
+  kernel: Array,
+  lowering: str,
+  stride: int,
+  pads: Pads,
+  depthwise: bool,
 ) -> Array:
-  """Returns a convolution that is lowered by `how`."""
-  if how == "lax":
+  """Returns a convolution that is lowered by `lowering`."""
+  if lowering == "lax":
     return lax_conv(x, kernel, stride, pads, x.shape[-1] if depthwise else 1)
   slices = _shifts(x, kernel.shape[:2], stride, pads)
   taps = kernel.reshape(-1, *kernel.shape[2:])
-  if how == "shift":
+  if lowering == "shift":
     pairs = zip(slices, taps, strict=True)
     if depthwise:
       return sum(cell * tap[0] for cell, tap in pairs)
@@ -116,9 +121,9 @@ def _apply(
 
 def _input_grad(g: Array, kernel: Array, *, case: Case) -> Array:
   """Returns x' [B, H, W, C] from g = y' [B, H', W', C'] and the kernel."""
-  how, stride = case.roles.input_grad, case.stride
+  lowering, stride = case.roles.input_grad, case.stride
   image = jax.ShapeDtypeStruct(case.image, g.dtype)
-  if how == "lax":
+  if lowering == "lax":
     groups = case.image[-1] if case.depthwise else 1
     transposed = jax.linear_transpose(
       lambda x: lax_conv(x, kernel, stride, case.pads, groups), image
@@ -127,7 +132,7 @@ def _input_grad(g: Array, kernel: Array, *, case: Case) -> Array:
   if math.prod(case.kernel[:2]) == 1:
     g = _times_transposed(g, kernel[0, 0])
     return _dilate(g, stride, _grad_pads(case, g.shape))
-  if how == "matmul" and not case.depthwise:
+  if lowering == "matmul" and not case.depthwise:
     patches = _times_transposed(g, kernel.reshape(-1, kernel.shape[-1]))
     window = kernel.shape[:2]
     transposed = jax.linear_transpose(
@@ -141,8 +146,8 @@ def _input_grad(g: Array, kernel: Array, *, case: Case) -> Array:
   kernel = kernel[::-1, ::-1]
   if not case.depthwise:
     kernel = kernel.swapaxes(2, 3)
-  how = "lax" if how == "plain" else how
-  return _apply(g, kernel, how, 1, ((0, 0), (0, 0)), case.depthwise)
+  lowering = "lax" if lowering == "plain" else lowering
+  return _apply(g, kernel, lowering, 1, ((0, 0), (0, 0)), case.depthwise)
 
 
 def _times_transposed(g: Array, kernel: Array) -> Array:
@@ -173,9 +178,9 @@ def _dilate(x: Array, stride: int, pads: list[tuple[int, int]]) -> Array:
 
 def _kernel_grad(x: Array, g: Array, *, case: Case) -> Array:
   """Returns k' [kh, kw, C, C'] from x and g = y' [B, H', W', C']."""
-  how, stride, pads = case.roles.kernel_grad, case.stride, case.pads
+  lowering, stride, pads = case.roles.kernel_grad, case.stride, case.pads
   window = case.kernel[:2]
-  if how == "plain":
+  if lowering == "plain":
     # The convolution of the images, with channels and examples swapped, by g.
     unseen = [
       (n + a + b - k) % stride
@@ -193,7 +198,7 @@ def _kernel_grad(x: Array, g: Array, *, case: Case) -> Array:
   if case.depthwise:
     return _depthwise_kernel_grad(x, g, case)
   slices = _shifts(x, window, stride, pads)
-  if how == "shift":
+  if lowering == "shift":
     grad = jnp.stack([_outer(cell, g) for cell in slices])
   else:
     grad = _outer(jnp.concatenate(slices, -1), g)

@@ -36,7 +36,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from alcurr.models import imagenet, layers
-from alcurr.types import Array, Model
+from alcurr.types import Array
 
 # The smallest size of which the unpadded strides leave a pixel.
 MIN_SIZE = 75
@@ -164,32 +164,18 @@ class InceptionResNet(nn.Module):
     return kit.logits(layers.mean_of_image(x), self.num_classes)
 
 
+@imagenet.factory(MIN_SIZE, *SOURCES)
 def inception_resnet_v2(
-  *,
-  image_shape: tuple[int, int, int],
   num_classes: int,
-  width: float = 1.0,
+  options: layers.Options,
   blocks: tuple[int, int, int] = (10, 20, 10),
-  norm: str = "batch",
-  conv: str = "auto",
-  dtype: str = "float32",
-  remat: bool = False,
-  weights: str = "",
-  one_channel: str = "sum",
-) -> Model:
+) -> nn.Module:
   """Builds Inception-ResNet-v2 at any width, depth and size.
 
-  Takes images of at least 75 x 75; other arguments: see `alcurr.models`.
-
   Args:
+    num_classes: V.
+    options: see `alcurr.models`, as for all other arguments.
     blocks: the numbers of block35, block17 and block8.
-
-  Raises:
-    ValueError: an argument is out of range, or the weights do not fit.
   """
   layers.check_blocks(blocks, 3)
-  options = layers.Options(norm, conv, dtype, remat, width)
-  module = InceptionResNet(num_classes, options, tuple(blocks))
-  return imagenet.make_model(
-    module, image_shape, MIN_SIZE, SOURCES, weights, one_channel
-  )
+  return InceptionResNet(num_classes, options, tuple(blocks))

@@ -28,7 +28,7 @@ everywhere in images of a multiple of 32 pixels.
 import flax.linen as nn
 
 from alcurr.models import imagenet, layers
-from alcurr.types import Array, Model
+from alcurr.types import Array
 
 # The smallest size that each of the five strides still reduces.
 MIN_SIZE = 17
@@ -87,34 +87,20 @@ class MobileNet(nn.Module):
     return kit.logits(x, self.num_classes)
 
 
+@imagenet.factory(MIN_SIZE, *SOURCES)
 def mobilenet(
-  *,
-  image_shape: tuple[int, int, int],
   num_classes: int,
-  width: float = 1.0,
-  norm: str = "batch",
+  options: layers.Options,
   dropout: float = 1e-3,
-  conv: str = "auto",
-  dtype: str = "float32",
-  remat: bool = False,
-  weights: str = "",
-  one_channel: str = "sum",
-) -> Model:
+) -> nn.Module:
   """Builds MobileNet v1 at any width and size.
 
-  Takes images of at least 17 x 17; other arguments: see `alcurr.models`.
-
   Args:
+    num_classes: V.
+    options: see `alcurr.models`, as for all other arguments.
     dropout: the share of the averaged features that training drops, in [0, 1);
       the default is Keras's.
-
-  Raises:
-    ValueError: an argument is out of range, or the weights do not fit.
   """
   if not 0 <= dropout < 1:
     raise ValueError(f"dropout must be in [0, 1), got {dropout}")
-  options = layers.Options(norm, conv, dtype, remat, width)
-  module = MobileNet(num_classes, options, dropout)
-  return imagenet.make_model(
-    module, image_shape, MIN_SIZE, SOURCES, weights, one_channel
-  )
+  return MobileNet(num_classes, options, dropout)

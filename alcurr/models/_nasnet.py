@@ -34,25 +34,14 @@ After a reduction cell, p is that cell's h; in the large network, its p. Pools
 of a reduction cell are padded with zeros, which count, as in Keras.
 """
 
-from typing import NamedTuple
-
 import flax.linen as nn
 import jax.numpy as jnp
 
 from alcurr.models import imagenet, layers
-from alcurr.types import Array, Model
+from alcurr.types import Array
 
 # The smallest size that the stem and each of the four reductions still reduce.
 MIN_SIZE = 19
-
-
-class _Variant(NamedTuple):
-  """A published size of the network, at width 1."""
-
-  sources: tuple[imagenet.Source, ...]
-  filters: int  # F
-  stem_filters: int
-  skip_reduction: bool  # whether p after a reduction cell is that cell's p
 
 
 MOBILE_SOURCE = imagenet.Source(
@@ -64,8 +53,6 @@ MOBILE_SOURCE = imagenet.Source(
 LARGE_SOURCE = MOBILE_SOURCE._replace(
   name="Keras's NASNetLarge", file="NASNet-large-no-top.h5"
 )
-MOBILE = _Variant((MOBILE_SOURCE,), 44, 32, skip_reduction=False)
-LARGE = _Variant((LARGE_SOURCE,), 168, 96, skip_reduction=True)
 
 
 class Cell(nn.Module):
@@ -140,9 +127,9 @@ class NASNet(nn.Module):
   num_classes: int
   options: layers.Options
   num_blocks: int
-  filters: int
+  filters: int  # F
   stem_filters: int
-  skip_reduction: bool
+  skip_reduction: bool  # whether p after a reduction cell is that cell's p
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
@@ -167,83 +154,50 @@ class NASNet(nn.Module):
     return kit.logits(layers.mean_of_image(nn.relu(h)), self.num_classes)
 
 
-def _build(
-  image_shape: tuple[int, int, int],
+def _make_module(
   num_classes: int,
-  num_blocks: int,
   options: layers.Options,
-  weights: str,
-  one_channel: str,
-  variant: _Variant,
-) -> Model:
+  num_blocks: int,
+  filters: int,
+  stem_filters: int,
+  skip_reduction: bool,
+) -> NASNet:
   layers.check_blocks((num_blocks,), 1)
-  module = NASNet(
-    num_classes,
-    options,
-    num_blocks,
-    # A multiple of 4: cells use a quarter of it, and half of its half.
-    filters=4 * max(1, int(variant.filters * options.width / 4)),
-    stem_filters=options.channels(variant.stem_filters),
-    skip_reduction=variant.skip_reduction,
-  )
-  return imagenet.make_model(
-    module, image_shape, MIN_SIZE, variant.sources, weights, one_channel
+  # A multiple of 4: cells use a quarter of it, and half of its half.
+  filters = 4 * max(1, int(filters * options.width / 4))
+  stem_filters = options.channels(stem_filters)
+  return NASNet(
+    num_classes, options, num_blocks, filters, stem_filters, skip_reduction
   )
 
 
+@imagenet.factory(MIN_SIZE, MOBILE_SOURCE)
 def nasnet_mobile(
-  *,
-  image_shape: tuple[int, int, int],
-  num_classes: int,
-  width: float = 1.0,
-  num_blocks: int = 4,
-  norm: str = "batch",
-  conv: str = "auto",
-  dtype: str = "float32",
-  remat: bool = False,
-  weights: str = "",
-  one_channel: str = "sum",
-) -> Model:
+  num_classes: int, options: layers.Options, num_blocks: int = 4
+) -> nn.Module:
   """Builds NASNet-A (4 @ 1056) at any width, depth and size.
 
-  Takes images of at least 19 x 19; other arguments: see `alcurr.models`.
-
   Args:
+    num_classes: V.
+    options: see `alcurr.models`, as for all other arguments.
     num_blocks: N, the normal cells of a stage.
-
-  Raises:
-    ValueError: an argument is out of range, or the weights do not fit.
   """
-  options = layers.Options(norm, conv, dtype, remat, width)
-  return _build(
-    image_shape, num_classes, num_blocks, options, weights, one_channel, MOBILE
+  return _make_module(
+    num_classes, options, num_blocks, 44, 32, skip_reduction=False
   )
 
 
+@imagenet.factory(MIN_SIZE, LARGE_SOURCE)
 def nasnet_large(
-  *,
-  image_shape: tuple[int, int, int],
-  num_classes: int,
-  width: float = 1.0,
-  num_blocks: int = 6,
-  norm: str = "batch",
-  conv: str = "auto",
-  dtype: str = "float32",
-  remat: bool = False,
-  weights: str = "",
-  one_channel: str = "sum",
-) -> Model:
+  num_classes: int, options: layers.Options, num_blocks: int = 6
+) -> nn.Module:
   """Builds NASNet-A (6 @ 4032) at any width, depth and size.
 
-  Takes images of at least 19 x 19; other arguments: see `alcurr.models`.
-
   Args:
+    num_classes: V.
+    options: see `alcurr.models`, as for all other arguments.
     num_blocks: N, the normal cells of a stage.
-
-  Raises:
-    ValueError: an argument is out of range, or the weights do not fit.
   """
-  options = layers.Options(norm, conv, dtype, remat, width)
-  return _build(
-    image_shape, num_classes, num_blocks, options, weights, one_channel, LARGE
+  return _make_module(
+    num_classes, options, num_blocks, 168, 96, skip_reduction=True
   )

@@ -24,7 +24,7 @@ ResNet-101 has 3, 4, 23, 3 blocks and ResNet-152 has 3, 8, 36, 3.
 import flax.linen as nn
 
 from alcurr.models import imagenet, layers
-from alcurr.types import Array, Model
+from alcurr.types import Array
 
 # The smallest size that each of the five strides still reduces.
 MIN_SIZE = 17
@@ -88,32 +88,18 @@ class ResNet(nn.Module):
     return kit.logits(layers.mean_of_image(x), self.num_classes)
 
 
+@imagenet.factory(MIN_SIZE, *SOURCES)
 def resnet50(
-  *,
-  image_shape: tuple[int, int, int],
   num_classes: int,
-  width: float = 1.0,
+  options: layers.Options,
   blocks: tuple[int, int, int, int] = (3, 4, 6, 3),
-  norm: str = "batch",
-  conv: str = "auto",
-  dtype: str = "float32",
-  remat: bool = False,
-  weights: str = "",
-  one_channel: str = "sum",
-) -> Model:
+) -> nn.Module:
   """Builds ResNet-50 at any width, depth and size.
 
-  Takes images of at least 17 x 17; other arguments: see `alcurr.models`.
-
   Args:
+    num_classes: V.
+    options: see `alcurr.models`, as for all other arguments.
     blocks: the numbers of blocks in the four stages.
-
-  Raises:
-    ValueError: an argument is out of range, or the weights do not fit.
   """
   layers.check_blocks(blocks, 4)
-  options = layers.Options(norm, conv, dtype, remat, width)
-  module = ResNet(num_classes, options, tuple(blocks))
-  return imagenet.make_model(
-    module, image_shape, MIN_SIZE, SOURCES, weights, one_channel
-  )
+  return ResNet(num_classes, options, tuple(blocks))

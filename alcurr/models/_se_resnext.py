@@ -25,7 +25,7 @@ import flax.linen as nn
 import jax
 
 from alcurr.models import imagenet, layers
-from alcurr.types import Array, Model
+from alcurr.types import Array
 
 # The smallest size that each of the five strides still reduces.
 MIN_SIZE = 17
@@ -133,33 +133,20 @@ _LEGACY = _TIMM._replace(
 SOURCES = (_TIMM, _LEGACY)
 
 
+@imagenet.factory(MIN_SIZE, *SOURCES)
 def se_resnext50_32x4d(
-  *,
-  image_shape: tuple[int, int, int],
   num_classes: int,
-  width: float = 1.0,
+  options: layers.Options,
   blocks: tuple[int, int, int, int] = (3, 4, 6, 3),
-  norm: str = "batch",
-  conv: str = "auto",
-  dtype: str = "float32",
-  remat: bool = False,
-  weights: str = "",
-  one_channel: str = "sum",
-) -> Model:
+) -> nn.Module:
   """Builds SE-ResNeXt-50 (32x4d) at any width, depth and size.
 
-  Takes images of at least 17 x 17; other arguments: see `alcurr.models`.
   Weights of timm's legacy port come with its max-pool.
 
   Args:
+    num_classes: V.
+    options: see `alcurr.models`, as for all other arguments.
     blocks: the numbers of blocks in the four stages.
-
-  Raises:
-    ValueError: an argument is out of range, or the weights do not fit.
   """
   layers.check_blocks(blocks, 4)
-  options = layers.Options(norm, conv, dtype, remat, width)
-  module = SEResNeXt(num_classes, options, tuple(blocks))
-  return imagenet.make_model(
-    module, image_shape, MIN_SIZE, SOURCES, weights, one_channel
-  )
+  return SEResNeXt(num_classes, options, tuple(blocks))

@@ -1,4 +1,4 @@
-"""Networks that start from a user's file of ImageNet weights.
+"""Factories of networks that may start from a file of ImageNet weights.
 
 The classifier is new; everything else comes from the file (see `matching`).
 The network sees images as it was trained to: channel c of an RGB image from 0
@@ -13,8 +13,10 @@ The network sees x' and, unless its kernel is zero, a channel of ones. Both
 are padded by zeros, as a tripled image is.
 """
 
+import functools
+import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -46,6 +48,52 @@ class _Input(NamedTuple):
   channels: int  # that the network sees
   prepare: Callable[[Array], Array]  # image [B, H, W, C] -> [B, H, W, channels]
   mix: np.ndarray  # [3, channels]: the source's channels as sums of these
+
+
+def factory(
+  min_size: int, *sources: Source
+) -> Callable[[Callable[..., nn.Module]], Callable[..., Model]]:
+  """Makes a factory of models from a function that builds the module.
+
+  The function takes `num_classes`, `options` and arguments of its own. The
+  factory takes the arguments of every network, see `alcurr.models`, and the
+  function's own, all by name.
+
+  Args:
+    min_size: the smallest H and W that the network takes.
+    *sources: the possible sources of its weights.
+  """
+
+  def decorate(make_module: Callable[..., nn.Module]) -> Callable[..., Model]:
+    def build(
+      *,
+      image_shape: tuple[int, int, int],
+      num_classes: int,
+      width: float = 1.0,
+      norm: str = "batch",
+      conv: str = "auto",
+      dtype: str = "float32",
+      remat: bool = False,
+      weights: str = "",
+      one_channel: str = "sum",
+      **own: Any,
+    ) -> Model:
+      options = layers.Options(norm, conv, dtype, remat, width)
+      module = make_module(num_classes, options, **own)
+      return make_model(
+        module, image_shape, min_size, sources, weights, one_channel
+      )
+
+    # Specs read the names and types of arguments from the signature.
+    signature = inspect.signature(build)
+    shared = list(signature.parameters.values())[:-1]
+    own = list(inspect.signature(make_module).parameters.values())[2:]
+    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    functools.update_wrapper(build, make_module)
+    build.__signature__ = signature.replace(parameters=shared + own)
+    return build
+
+  return decorate
 
 
 def make_model(

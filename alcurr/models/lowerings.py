@@ -98,14 +98,15 @@ def conv(
     kind = "grouped"
   else:
     kind = _kind_of_dense(x.shape, kernel.shape)
-  how = resolve(lowering, kind)
-  if how == "lax":
+  resolved = resolve(lowering, kind)
+  if resolved == "lax":
     return _conv_primitive.lax_conv(x, kernel, stride, pads, groups)
   if kind == "grouped":
     return _conv_in_blocks(x, kernel, stride, pads, groups, lowering)
-  roles = how if isinstance(how, Roles) else Roles(how, how, how)
+  if not isinstance(resolved, Roles):
+    resolved = Roles(resolved, resolved, resolved)
   case = _conv_primitive.Case(
-    roles, stride, pads, depthwise, x.shape, kernel.shape
+    resolved, stride, pads, depthwise, x.shape, kernel.shape
   )
   return _conv_primitive.conv(x, kernel, case=case)
 

@@ -24,11 +24,13 @@ def max_pool(
 
   Padding is ignored.
   """
-  how = lowerings.resolve(lowering, "pool")
+  lowering = lowerings.resolve(lowering, "pool")
   pads = explicit_pads(x, (window, window), stride, padding)
-  if how == "matmul" and stride == window and not np.any(pads):
+  if lowering == "matmul" and stride == window and not np.any(pads):
     return _tiles(x, window).max((2, 4))
-  return _reduce(x, window, stride, pads, -jnp.inf, how, lax.max, jnp.maximum)
+  return _reduce(
+    x, window, stride, pads, -jnp.inf, lowering, lax.max, jnp.maximum
+  )
 
 
 def avg_pool(
@@ -42,11 +44,11 @@ def avg_pool(
 
   Padding is not counted, as in TensorFlow.
   """
-  how = lowerings.resolve(lowering, "pool")
+  lowering = lowerings.resolve(lowering, "pool")
   pads = explicit_pads(x, (window, window), stride, padding)
-  if how == "matmul" and stride == window and not np.any(pads):
+  if lowering == "matmul" and stride == window and not np.any(pads):
     return _tiles(x, window).mean((2, 4))
-  total = _reduce(x, window, stride, pads, 0, how, lax.add, jnp.add)
+  total = _reduce(x, window, stride, pads, 0, lowering, lax.add, jnp.add)
   inside = np.pad(np.ones(x.shape[1:3]), pads)
   cells = np.lib.stride_tricks.sliding_window_view(inside, (window, window))
   count = cells[::stride, ::stride].sum((2, 3))
@@ -59,12 +61,12 @@ def _reduce(
   stride: int,
   pads: Pads,
   initial: float,
-  how: str,
+  lowering: str,
   lax_op: Callable[..., Array],
   op: Callable[[Array, Array], Array],
 ) -> Array:
   """Reduces each window, by XLA or by slices."""
-  if how == "lax":
+  if lowering == "lax":
     windows, strides = (1, window, window, 1), (1, stride, stride, 1)
     padding = ((0, 0), *pads, (0, 0))
     value = np.asarray(initial, x.dtype)

@@ -17,9 +17,12 @@ layouts are those of Keras (https://github.com/keras-team/keras) and timm
 import functools
 import hashlib
 import os
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from alcurr.core.extras import import_extra
 
 if TYPE_CHECKING:
   import h5py
@@ -51,11 +54,9 @@ def read(path: str) -> WeightFile:
 
   Raises:
     ValueError: there is no such file, or it has none of the layouts above.
+    UserError: a package of the extra `weights` is not installed.
   """
-  # Slow to import, and needed only by those who start from weights.
-  import h5py
-  import safetensors
-
+  h5py, safetensors = _import("h5py"), _import("safetensors")
   if not os.path.exists(path):
     raise ValueError(f"there is no file {path}")
   if os.path.isdir(path):
@@ -83,14 +84,10 @@ def read(path: str) -> WeightFile:
 def read_tensors(file: WeightFile, keys: list[str]) -> list[np.ndarray]:
   """Returns the tensors with these keys, as float32."""
   if file.format == "safetensors":
-    import safetensors
-
     # Read as JAX arrays because NumPy has no bfloat16.
-    with safetensors.safe_open(file.path, "flax") as opened:
+    with _import("safetensors").safe_open(file.path, "flax") as opened:
       return [np.asarray(opened.get_tensor(key), np.float32) for key in keys]
-  import h5py
-
-  with h5py.File(file.path, "r") as opened:
+  with _import("h5py").File(file.path, "r") as opened:
     return [opened[key][()].astype(np.float32) for key in keys]
 
 
@@ -101,6 +98,10 @@ def digest(path: str) -> str:
     return hashlib.file_digest(file, blake2b).hexdigest()
 
 
+def _import(package: str) -> ModuleType:
+  return import_extra(package, "weights", "weights")
+
+
 def _starts_like_safetensors(path: str) -> bool:
   """Returns whether a JSON object follows the eight bytes of its length."""
   with open(path, "rb") as file:
@@ -108,10 +109,8 @@ def _starts_like_safetensors(path: str) -> bool:
 
 
 def _safetensors_layers(path: str) -> FileLayers:
-  import safetensors
-
   layers = {}
-  with safetensors.safe_open(path, "numpy") as file:
+  with _import("safetensors").safe_open(path, "numpy") as file:
     for key in file.keys():  # noqa: SIM118, it cannot be iterated
       tensor = file.get_slice(key)
       if tensor.get_dtype().startswith(("F", "BF")):

@@ -122,8 +122,8 @@ def changing_policies(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
 
 def thresholds(config: Mapping[str, Any]) -> list[float]:
   """Returns the top-1 accuracies whose costs are reported, ascending."""
-  words = str(config.get("thresholds") or "").replace(",", " ").split()
-  return sorted({float(word) for word in words} or set(THRESHOLDS))
+  words = (config.get("thresholds") or "").replace(",", " ").split()
+  return sorted({float(word) for word in words} or THRESHOLDS)
 
 
 def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:

@@ -67,16 +67,6 @@ def difficulty_by_class(table: pd.DataFrame) -> Figure:
   return figure
 
 
-def of_class(gallery: Gallery, label: int) -> Mapping[str, list[int]]:
-  """Returns positions in the gallery: `least`, `most` and `random`."""
-  return gallery.info["drawings"][str(label)]
-
-
-def shown_classes(gallery: Gallery) -> list[int]:
-  """Returns the classes with examples in the gallery, the hardest first."""
-  return [int(label) for label in gallery.info.get("drawings", {})]
-
-
 def drawings_table(
   gallery: Gallery, kinds: Sequence[str], labels: Sequence[int]
 ) -> pd.DataFrame:
@@ -85,7 +75,7 @@ def drawings_table(
     (gallery.info["class_names"][label], kind, place, position)
     for label in labels
     for kind in kinds
-    for place, position in enumerate(of_class(gallery, label)[kind])
+    for place, position in enumerate(gallery.info["drawings"][str(label)][kind])
   ]
   table = pd.DataFrame(rows, columns=["class", "kind", "place", "position"])
   position = table.pop("position")
@@ -102,14 +92,14 @@ def draw_classes(
   Args:
     gallery: of the experiment.
     titles: of the columns, by their kinds.
-    labels: of `shown_classes`.
+    labels: classes with examples in the gallery.
   """
   size = (1 + 5 * len(titles), 1.0 * len(labels) + 0.6)
   figure = Figure(figsize=size, layout="constrained")
   axes = figure.subplots(len(labels), len(titles), squeeze=False)
   for row, label in zip(axes, labels, strict=True):
     for axis, kind in zip(row, titles, strict=True):
-      positions = of_class(gallery, label)[kind]
+      positions = gallery.info["drawings"][str(label)][kind]
       axis.imshow(montage(gallery.image[positions], 8))
       values = gallery.difficulty[positions]
       span = f"difficulty {values.min():.2g} to {values.max():.2g}"

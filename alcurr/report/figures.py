@@ -115,8 +115,8 @@ def policy_map(
   # Policies are means over chunks: each spans from the end of the previous.
   x, y = [0, *policy.index], np.arange(num_arms + 1) + 0.5
   # The uniform policy is at most in the middle of the color scale.
-  most = max(grid.max(), 2 / num_arms)
-  mesh = axes[0].pcolormesh(x, y, grid, cmap="viridis", vmin=0, vmax=most)
+  vmax = max(grid.max(), 2 / num_arms)
+  mesh = axes[0].pcolormesh(x, y, grid, cmap="viridis", vmin=0, vmax=vmax)
   axes[0].set(title=plain(title), xlabel="examples seen", ylabel=arms.axis)
   ticks = range(1, num_arms + 1, -(-num_arms // (60 if arms.names else 12)))
   names = arms.names or list(map(str, range(1, num_arms + 1)))

@@ -88,8 +88,8 @@ def write_gallery(
       record["difficulty"] = _describe(difficulty[index]) or None
     info |= _by_difficulty(classes, difficulty, add, add_random)
   index = np.fromiter(position, np.int32, len(position))
-  one = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
-  info["image_shape"] = one.image.shape[1:]
+  batch = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
+  info["image_shape"] = batch.image.shape[1:]
   arrays = {
     "index": index,
     "label": label[index],
@@ -103,13 +103,11 @@ def write_gallery(
 
 def read_gallery(workdir: pathlib.Path) -> Gallery | None:
   """Returns the gallery of an experiment, or None if it has none."""
-  path = workdir / "gallery.npz"
-  if not (path.exists() and (workdir / "gallery.json").exists()):
+  arrays, info = workdir / "gallery.npz", workdir / "gallery.json"
+  if not (arrays.exists() and info.exists()):
     return None
-  info = files.read_json(workdir / "gallery.json")
-  with np.load(path, allow_pickle=False) as file:
-    names = ("image", "index", "label", "difficulty")
-    return Gallery(*(file[name] for name in names), info)
+  with np.load(arrays, allow_pickle=False) as file:
+    return Gallery(**file, info=files.read_json(info))
 
 
 def _split(order: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:

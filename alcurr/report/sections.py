@@ -128,9 +128,9 @@ def _curves(
   if means["sampler"].value_counts().max() > 1:
     groups = paper.curve_groups(config, means)
     for stem, (title, names) in groups.items():
-      some = means[means["sampler"].isin(names)]
-      figure = figures.learning_curves(some, looks)
-      yield Section(title, _CURVES, stem, some, figure=figure)
+      shown = means[means["sampler"].isin(names)]
+      figure = figures.learning_curves(shown, looks)
+      yield Section(title, _CURVES, stem, shown, figure=figure)
     yield Section(
       "Accuracy against examples, FLOPs and seconds",
       _CURVES + _CHART,
@@ -184,9 +184,9 @@ def _difficulty(
 ) -> Iterator[Section]:
   """Yields examples by difficulty, and difficulty by class."""
   gallery = read_gallery(workdir)
-  if gallery is None or not drawings.shown_classes(gallery):
+  if gallery is None or not gallery.info.get("drawings"):
     return
-  labels = drawings.shown_classes(gallery)
+  labels = [int(label) for label in gallery.info["drawings"]]
   kinds = {"least": "least informative", "most": "most informative"}
   yield Section(
     paper.title(config, "Least and most informative examples", 1),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from alcurr.core.extras import import_extra
 from alcurr.data import strokes
 
 _RDP_EPSILON = 2.0  # pixels of the 256 x 256 box
@@ -89,8 +90,7 @@ def _speeds(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 def _simplify_stroke(stroke: np.ndarray) -> np.ndarray:
   """Simplifies [n, 3] float64, (x, y, t), in the box, to [m, 3]."""
-  import shapely
-
+  shapely = import_extra("shapely", "drawings", "raw drawings")
   step = np.hypot(*np.diff(stroke[:, :2], axis=0).T)
   along = np.concatenate([[0.0], np.cumsum(step)])
   if along[-1] == 0:  # a dot
