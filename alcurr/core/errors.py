@@ -35,8 +35,12 @@ class _CodedError(Exception):
   """
 
   def __init__(self, code: str, place: str, text: str):
-    super().__init__(f"{place}: {text}")
+    # The arguments themselves, so that an error can be pickled by a worker.
+    super().__init__(code, place, text)
     self.code, self.place, self.text = code, str(place), text
+
+  def __str__(self) -> str:
+    return f"{self.place}: {self.text}"
 
 
 class UserError(_CodedError, ValueError):

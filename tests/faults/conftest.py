@@ -88,7 +88,7 @@ def cut(
 
 
 class Account:
-  """Records what a fault led to; a table is printed at the end."""
+  """The outcome of a fault; a table of all is printed at the end."""
 
   def __init__(
     self,

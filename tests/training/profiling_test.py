@@ -73,9 +73,10 @@ def _train(compiled, watch=None):
 
 
 def test_a_product_counts_two_flops_a_term(compiled):
-  """Counts the products of B x 784 by 784 x 30.
+  """Products are of B x 784 by 784 x 30, and all else is negligible.
 
-  None for the images' gradient; all but products is negligible.
+  A plain step has two, forward and for the gradient of the weights; a measured
+  one has three. None is for the gradient of the images.
   """
   cost = profiling.cost_table(*compiled).set_index("program")
   assert cost.index.tolist() == ["prepare", "measured", "plain", "chunk"]
