@@ -1031,7 +1031,7 @@ CASES = [
   _predict("missing", "DIR/run/runs/a/result.json", "a run that is not there"),
   _predict(
     "missing",
-    "DIR/run/runs/a",
+    "DIR/run/runs/a/result.json",
     "a run that is not finished",
     make=lambda folder: (folder / "run/runs/a/checkpoints").mkdir(parents=True),
   ),

@@ -8,6 +8,7 @@ tests.
 UNIT_FILES = (
   "benchmarks/suite_test.py",
   "benchmarks/tables_by_hand_test.py",
+  "core/errors_test.py",
   "core/lock_test.py",
   "core/specs_test.py",
   "data/arrays_test.py",
