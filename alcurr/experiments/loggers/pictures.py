@@ -93,11 +93,10 @@ def draw_classes(gallery: Gallery | None) -> dict[str, np.ndarray]:
   if gallery is None:
     return {}
   images = {}
-  for label in drawings.shown_classes(gallery):
-    chosen = drawings.of_class(gallery, label)
+  for label, chosen in gallery.info.get("drawings", {}).items():
     rows = [
       drawings.montage(gallery.image[chosen[kind]], 8)
       for kind in ("least", "most")
     ]
-    images[gallery.info["class_names"][label]] = np.concatenate(rows)
+    images[gallery.info["class_names"][int(label)]] = np.concatenate(rows)
   return images
