@@ -2,7 +2,7 @@
 
 Each is a factory of a `Sampler`. To add one, write its file (docstring with
 the citation, the update rule and the cost; state; factory), enter it in
-SAMPLERS, and add a row to the table of `tests/testing/sampler_laws_test.py`.
+SAMPLERS, and add a row to `tests/sampler_table.py`.
 """
 
 from collections.abc import Mapping
