@@ -2,9 +2,12 @@
 
 from alcurr.report.curves import mean_curves, read_logs
 from alcurr.report.page import write_report
+from alcurr.report.sections import Section, make_sections
 from alcurr.report.tables import paired_bootstrap, read_results
 
 __all__ = [
+  "Section",
+  "make_sections",
   "mean_curves",
   "paired_bootstrap",
   "read_logs",

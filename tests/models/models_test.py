@@ -101,15 +101,16 @@ def images(shape, num=8):
   return x.astype(np.float32)
 
 
-def assert_close(actual, expected):
-  """Compares to 1e-3 of the largest entry.
+def assert_close(actual, expected, smallest=0.0):
+  """Compares to 1e-3 of the largest entry, or of `smallest` if that is larger.
 
   Statistics of eight examples amplify the rounding of many float32 layers.
   """
   for a, e in zip(
     jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True
   ):
-    np.testing.assert_allclose(a, e, rtol=0, atol=1e-3 * np.abs(e).max())
+    scale = max(np.abs(e).max(), smallest)
+    np.testing.assert_allclose(a, e, rtol=0, atol=1e-3 * scale)
 
 
 @functools.cache
@@ -400,7 +401,8 @@ def test_remat_changes_no_number_of_a_residual_network():
     )
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
 
-  assert_close(run(True), run(False))
+  # The gradient of a bias before a batch norm is zero but for rounding.
+  assert_close(run(True), run(False), smallest=1e-2)
 
 
 @pytest.mark.slow
