@@ -10,7 +10,6 @@ UNIT_FILES = (
   "benchmarks/tables_by_hand_test.py",
   "core/errors_test.py",
   "core/lock_test.py",
-  "core/specs_test.py",
   "data/arrays_test.py",
   "data/cache_test.py",
   "data/image_folder_test.py",
