@@ -8,6 +8,8 @@ from alcurr.core import files, lock, paths
 from alcurr.core.errors import UserError
 from alcurr.experiments.config.schema import flatten, is_free
 
+_UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
+
 
 def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
   """Refuses a folder that holds anything but this very experiment.
@@ -18,8 +20,14 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
   paths.check_can_make(workdir, "--workdir")
   path = workdir / "config.json"
   if not path.exists():
-    # A deleted experiment may have left empty folders.
-    names = (p.name for p in workdir.rglob("*") if not p.is_dir())
+    # A deleted experiment may have left folders that are empty but for
+    # unfinished checkpoints: Orbax creates missing folders again.
+    names = (
+      p.name
+      for p in workdir.rglob("*")
+      if not p.is_dir()
+      and not any(part.endswith(_UNFINISHED) for part in p.parts)
+    )
     if not all(name == lock.NAME or files.is_temporary(name) for name in names):
       expected = "an empty or new folder or an experiment's"
       text = f"expected {expected}, got {workdir}"

@@ -137,3 +137,14 @@ def test_settings_that_change_no_result_may_change(tmp_path):
   files.write_json(tmp_path / "config.json", config.to_dict())
   config.checkpoint.steps, config.cache_dir = 5, "elsewhere"
   check_workdir(tmp_path, config)
+
+
+def test_a_folder_that_orbax_made_again_counts_as_empty(tmp_path):
+  """A checkpoint that was being written when the workdir was deleted."""
+  state = tmp_path / "runs/a/checkpoints/16.orbax-checkpoint-tmp/state"
+  state.mkdir(parents=True)
+  (state / "manifest.ocdbt").write_bytes(b"half")
+  check_workdir(tmp_path, ConfigDict())
+  (tmp_path / "runs/a/thesis.tex").write_text("x")
+  with pytest.raises(UserError):
+    check_workdir(tmp_path, ConfigDict())

@@ -42,9 +42,9 @@ AIMED = {
   "packing the data": [
     "open quickdraw- 1",
     "open quickdraw- 3",
-    "os.rename quickdraw- 3",
+    "os.rename quickdraw- 1",
   ],
-  "saving the scores": ["open difficulty- 2", "os.rename difficulty- 3"],
+  "saving the scores": ["open difficulty- 2", "os.rename difficulty- 1"],
   "starting": ["os.rename config.json 1", "os.rename gallery.npz 1"],
   "writing a checkpoint": [
     "os.mkdir uniform/checkpoints 1",
