@@ -101,16 +101,20 @@ def images(shape, num=8):
   return x.astype(np.float32)
 
 
-def assert_close(actual, expected, smallest=0.0):
-  """Compares to 1e-3 of the largest entry, or of `smallest` if that is larger.
+def assert_close(actual, expected, noise=0.0):
+  """Compares to 1e-3 of the largest entry.
 
   Statistics of eight examples amplify the rounding of many float32 layers.
+  Leaves with no entry above `noise` are rounding alone, and must stay below it.
   """
   for a, e in zip(
     jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True
   ):
-    scale = max(np.abs(e).max(), smallest)
-    np.testing.assert_allclose(a, e, rtol=0, atol=1e-3 * scale)
+    largest = np.abs(e).max()
+    if largest < noise:
+      assert np.abs(a).max() < noise
+    else:
+      np.testing.assert_allclose(a, e, rtol=0, atol=1e-3 * largest)
 
 
 @functools.cache
@@ -402,7 +406,7 @@ def test_remat_changes_no_number_of_a_residual_network():
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
 
   # The gradient of a bias before a batch norm is zero but for rounding.
-  assert_close(run(True), run(False), smallest=1e-2)
+  assert_close(run(True), run(False), noise=1e-5)
 
 
 @pytest.mark.slow
