@@ -74,8 +74,7 @@ def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
   Args:
     probe_size: b', spread evenly over the batch; None for the batch size.
   """
-  if probe_size is not None:
-    check_at_least(1, probe_size=probe_size)
+  check_at_least(1, probe_size=probe_size)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     arm = info.draw.arm
@@ -94,8 +93,7 @@ def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
   Args:
     probe_size: b'; None for the batch size.
   """
-  if probe_size is not None:
-    check_at_least(1, probe_size=probe_size)
+  check_at_least(1, probe_size=probe_size)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     key_arm, key_probe = jax.random.split(key)
@@ -113,8 +111,7 @@ def target_prediction_gain(*, probe_size: int | None = None) -> Gain:
   Args:
     probe_size: b'; None for the batch size.
   """
-  if probe_size is not None:
-    check_at_least(1, probe_size=probe_size)
+  check_at_least(1, probe_size=probe_size)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     num_probes = probe_size or info.draw.arm.shape[0]

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 
-def check_at_least(least: float, **arguments: float) -> None:
+def check_at_least(least: float, **arguments: float | None) -> None:
   for name, value in arguments.items():
-    if value < least:
+    if value is not None and value < least:
       raise ValueError(f"{name} must be at least {least}, got {value}")
 
 

@@ -61,11 +61,20 @@ class Registry(MutableMapping[str, Factory]):
     points = importlib.metadata.entry_points(group=self._group, name=name)
     if not points:
       raise KeyError(name)
-    packages = sorted({_package(point) for point in points})
-    if len(packages) > 1:
-      text = f"expected one package to offer it, got {' and '.join(packages)}"
-      raise UserError("package", f"{self._group}.{name}", text)
-    return _load(next(iter(points)), f"{self._group}.{name}")
+    place = f"{self._group}.{name}"
+    packages = " and ".join(sorted({point.dist.name for point in points}))
+    if len(points) > 1:
+      text = f"expected one package to offer it, got {packages}"
+      raise UserError("package", place, text)
+    try:
+      factory = next(iter(points)).load()
+      if not callable(factory):
+        raise TypeError(f"it is of type {type(factory).__name__}")
+    except Exception as error:  # a package's import may raise anything
+      reason = " ".join(f"{type(error).__name__}: {error}".split())
+      text = f"package {packages} offers no factory: {reason}"
+      raise UserError("package", place, text) from error
+    return factory
 
   def __setitem__(self, name: str, factory: Factory) -> None:
     self._builtin[name] = factory
@@ -98,20 +107,3 @@ def registry_of(annotation: Any) -> Registry | None:
   return next(
     (registry for record, registry in _BY_RECORD if record == annotation), None
   )
-
-
-def _package(point: importlib.metadata.EntryPoint) -> str:
-  return point.dist.name if point.dist else point.value
-
-
-def _load(point: importlib.metadata.EntryPoint, place: str) -> Factory:
-  try:
-    factory = point.load()
-    if not callable(factory):
-      raise TypeError(f"{point.value} is of type {type(factory).__name__}")
-  except Exception as error:  # a package's import may raise anything
-    reason = " ".join(str(error).split())
-    kind = type(error).__name__
-    text = f"package {_package(point)} offers no factory: {kind}: {reason}"
-    raise UserError("package", place, text) from error
-  return factory

@@ -1,15 +1,17 @@
-"""Reads the feedback for a batch that another loop trained on."""
+"""Turns what another loop measured of a batch into a sampler's feedback."""
 
 import functools
-from typing import Any
+import math
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
 from alcurr.core.errors import UserError
-from alcurr.integrations import _compiled as compiled
-from alcurr.integrations._queue import PendingDraw
+from alcurr.integrations._queue import DrawQueue, PendingDraw
+from alcurr.training.batch_draw import selected_draw
+from alcurr.training.keys import step_keys
 from alcurr.types import (
   Array,
   Candidates,
@@ -18,146 +20,140 @@ from alcurr.types import (
   Pool,
   PyTree,
   Sampler,
-  Selection,
 )
 
 
-class FeedbackReader:
-  """Checks a loop's measurements and turns them into a sampler's feedback."""
+def is_measured(sampler: Sampler, number: int) -> bool:
+  """Returns whether a sampler learns from the draw of that number."""
+  signal = sampler.signal
+  return signal is not None and number % signal.interval == 0
 
-  def __init__(
-    self, sampler: Sampler, key: Array, draw: Draw, batch_size: int, pool: Pool
-  ):
-    """Determines whether losses are enough for the sampler's signal.
 
-    The draw is the sampler's; like the pool, it may consist of shapes.
+def read_update(
+  queue: DrawQueue,
+  pending: PendingDraw,
+  losses: tuple[ArrayLike, ArrayLike] | None,
+  gains: ArrayLike | None,
+  feedback: Feedback | ArrayLike | tuple[()] | None,
+) -> PyTree:
+  """Returns the feedback of a draw; () if the sampler does not learn."""
+  given = sum(x is not None for x in (losses, gains, feedback))
+  if given > 1:
+    text = "expected one of losses, gains and feedback"
+    raise UserError("conflict", "update", text)
+  number, draw = pending.number, pending.draw
+  if not is_measured(queue.sampler, number):
+    return ()
+  if not given:
+    raise UserError(
+      "missing",
+      "update",
+      f"the sampler learns from draw {number}; expected "
+      "losses=(before, after), gains, or feedback, which may be ()",
+    )
+  if feedback is not None:
+    return _read_feedback(feedback, draw)
+  if gains is not None:  # any losses with these differences do
+    losses = gains, np.zeros(queue.batch_size)
+  elif not isinstance(losses, tuple | list) or len(losses) != 2:
+    raise UserError("type", "losses", "expected a pair, (before, after)")
+  name = "losses" if gains is None else "gains"
+  before, after = (_read_floats(x, (queue.batch_size,), name) for x in losses)
+  return _measure(
+    queue.sampler,
+    queue.key,
+    np.int32(number),
+    draw,
+    pending.candidates,
+    before,
+    after,
+    queue.pool,
+  )
 
-    Raises:
-      UserError: no loop could measure the signal.
-    """
-    self._sampler, self._pool = sampler, pool
-    self._batch_size = batch_size
-    self._refusal: UserError | None = None
-    if sampler.signal is None:
-      return
-    loss = jax.ShapeDtypeStruct((batch_size,), np.float32)
-    candidates = None
-    if sampler.spec.num_candidates is not None:
-      score = jax.ShapeDtypeStruct(draw.index.shape, np.float32)
-      slots = jax.ShapeDtypeStruct((batch_size,), np.int32)
-      candidates = Candidates(draw, score, Selection(slots, loss))
-    measure = functools.partial(compiled.measure, sampler)
-    try:
-      signal = jax.eval_shape(
-        measure, key, np.int32(0), draw, candidates, loss, loss, pool
-      )
-    except UserError as refusal:
-      self._refusal = refusal
-      return
-    if not isinstance(signal, Feedback | jax.ShapeDtypeStruct):
-      raise UserError(
-        "unsupported",
-        "IndexStream",
-        "expected a sampler whose signal is a Feedback or an array, got "
-        f"{type(signal).__name__}",
-      )
 
-  def measured(self, number: int) -> bool:
-    """Returns whether the sampler learns from the draw of that number."""
-    signal = self._sampler.signal
-    return signal is not None and number % signal.interval == 0
+class _Known:
+  """The part of a StepInfo that is known; any other use raises UserError."""
 
-  def read(
-    self,
-    key: Array,
-    pending: PendingDraw,
-    losses: tuple[ArrayLike, ArrayLike] | None,
-    gains: ArrayLike | None,
-    feedback: Feedback | ArrayLike | tuple[()] | None,
-  ) -> PyTree:
-    """Returns the feedback of a draw; () if the sampler does not learn from it.
+  def __init__(self, **fields: Any):
+    self.__dict__.update(fields)
 
-    Raises:
-      UserError: nothing was measured although the sampler learns, or it does
-        not fit the draw.
-    """
-    count = sum(x is not None for x in (losses, gains, feedback))
-    if count > 1:
-      raise UserError(
-        "conflict", "update", "expected one of losses, gains and feedback"
-      )
-    number, draw = pending.number, pending.draw
-    if not self.measured(number):
-      return ()
-    if not count:
-      raise UserError(
-        "missing",
-        "update",
-        f"the sampler learns from draw {number}; expected "
-        "losses=(before, after), gains, or feedback, which may be ()",
-      )
-    if feedback is not None:
-      num_arms = None if draw.policy is None else draw.policy.shape[0]
-      return _read_feedback(feedback, num_arms)
-    if self._refusal:
-      raise self._refusal
-    shape = (self._batch_size,)
-    if gains is not None:
-      # Any losses with these differences do.
-      before, after = (
-        _floats(gains, shape, "gains"),
-        np.zeros(shape, np.float32),
-      )
-    elif isinstance(losses, tuple | list) and len(losses) == 2:
-      before, after = (_floats(x, shape, "losses") for x in losses)
-    else:
-      raise UserError("type", "losses", "expected a pair, (before, after)")
-    number, candidates = np.int32(number), pending.candidates
-    return compiled.measure(
-      self._sampler, key, number, draw, candidates, before, after, self._pool
+  def refuse(self, name: str) -> NoReturn:
+    raise UserError(
+      "unsupported",
+      "update",
+      f"the sampler's signal reads {name!r}, but only losses are known; "
+      "measure it in the loop and call update(feedback=...), or make the "
+      "sampler with gain=gains.prediction_gain()",
     )
 
+  __getattr__ = refuse
 
-def _floats(
+
+@functools.partial(jax.jit, static_argnums=0)
+def _measure(
+  sampler: Sampler,
+  key: Array,
+  number: Array,
+  draw: Draw,
+  candidates: Candidates | None,
+  before: Array,
+  after: Array,
+  pool: Pool,
+) -> PyTree:
+  """Returns the sampler's signal for losses before and after training, [B].
+
+  The draw is the sampler's, of B examples or of M candidates.
+
+  Raises:
+    UserError: the signal needs more than these.
+  """
+  params, new_params, batch = _Known(), _Known(), _Known()
+
+  def loss_fn(of: PyTree, examples: PyTree) -> Array:
+    if examples is not batch:
+      batch.refuse("losses of other examples")
+    return after if of is new_params else before
+
+  info = _Known(
+    draw=selected_draw(candidates) if candidates else draw,
+    candidates=candidates,
+    batch=batch,
+    loss=before,
+    params=params,
+    new_params=new_params,
+    pool=pool,
+    loss_fn=loss_fn,
+  )
+  signal = sampler.signal.measure(step_keys(key, number).signal, info)
+  if not isinstance(signal, Feedback | jax.Array):
+    info.refuse(f"a signal of type {type(signal).__name__}")
+  return signal
+
+
+def _read_floats(
   values: ArrayLike, shape: tuple[int, ...] | None, name: str
 ) -> np.ndarray:
   """Returns finite numbers as float32, of that shape if one is given."""
   values = np.asarray(values, np.float32)
   if shape is not None and values.shape != shape:
-    raise UserError(
-      "type",
-      name,
-      f"expected one for each example of the batch, {list(shape)}, got shape "
-      f"{list(values.shape)}",
-    )
+    text = f"expected a number for each of {list(shape)}, got shape "
+    raise UserError("type", name, text + str(list(values.shape)))
   if not np.isfinite(values).all():
-    raise UserError(
-      "range",
-      name,
-      "expected finite numbers; give feedback=() for a batch without any",
-    )
+    text = "expected finite numbers; give feedback=() for a batch without any"
+    raise UserError("range", name, text)
   return values
 
 
-def _read_feedback(feedback: Any, num_arms: int | None) -> PyTree:
+def _read_feedback(feedback: Any, draw: Draw) -> PyTree:
   """Returns (), a Feedback or an array of finite numbers."""
-  if isinstance(feedback, Feedback):
-    gain = _floats(feedback.gain, None, "feedback.gain")
-    arm = np.asarray(feedback.arm, np.int32)
-    if arm.shape != gain.shape or gain.ndim != 1:
-      raise UserError(
-        "type",
-        "feedback",
-        f"expected an arm for each gain, got shapes {list(gain.shape)} and "
-        f"{list(arm.shape)}",
-      )
-    if num_arms and arm.size and not 0 <= arm.min() <= arm.max() < num_arms:
-      raise UserError(
-        "range",
-        "feedback.arm",
-        f"expected arms in [0, {num_arms}), got {arm.min()} to {arm.max()}",
-      )
-    return Feedback(gain, arm)
   if isinstance(feedback, tuple) and not feedback:
     return ()
-  return _floats(feedback, None, "feedback")
+  if not isinstance(feedback, Feedback):
+    return _read_floats(feedback, None, "feedback")
+  arm = np.asarray(feedback.arm, np.int32)
+  gain = _read_floats(feedback.gain, arm.shape, "feedback")
+  num_arms = math.inf if draw.policy is None else draw.policy.shape[0]
+  if arm.size and not 0 <= arm.min() <= arm.max() < num_arms:
+    text = f"expected [0, {num_arms}), got {arm.min()} to {arm.max()}"
+    raise UserError("range", "feedback.arm", text)
+  return Feedback(gain, arm)

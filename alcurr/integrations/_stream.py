@@ -9,7 +9,6 @@ prefetch up to `delay` batches, with any number of workers, and the sequence
 stays the same.
 """
 
-import collections
 import numbers
 import threading
 from collections.abc import Callable, Mapping
@@ -21,8 +20,7 @@ from numpy.typing import ArrayLike
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.integrations import _serialization as serialization
-from alcurr.integrations._feedback import FeedbackReader
+from alcurr.integrations._feedback import is_measured, read_update
 from alcurr.integrations._queue import DrawQueue, PendingDraw
 from alcurr.types import Array, Feedback, Pool, Sampler
 
@@ -78,8 +76,7 @@ class IndexStream:
     Raises:
       UserError: the sampler does not fit the pool.
     """
-    if delay < 0:
-      raise UserError("range", "delay", f"expected at least 0, got {delay}")
+    specs.check_range("delay", delay, 0)
     cpu = jax.local_devices(backend="cpu")[0]
     partitions = {
       name: pool.partitions[name]
@@ -87,18 +84,15 @@ class IndexStream:
       if name in pool.partitions
     }
     pool = pool._replace(source=(), partitions=partitions)
-    self._sampler, self.delay = sampler, delay
+    self._sampler = sampler
     self.num_examples: int = pool.label.shape[0]  # N
     with jax.default_device(cpu), specs.errors_in("IndexStream"):
       if isinstance(key, numbers.Integral):
         key = jax.random.key(key)
       pool, key = jax.device_put((pool, key), cpu)
       self._queue = DrawQueue(sampler, pool, key, delay)
+    self.batch_size: int = self._queue.batch_size
     self._lock = threading.Lock()
-    self.batch_size: int = self._queue.batch_size()
-    self._reader = FeedbackReader(
-      sampler, self._queue.key, self._queue.shapes, self.batch_size, pool
-    )
 
   @property
   def learns(self) -> bool:
@@ -125,7 +119,7 @@ class IndexStream:
     with self._lock:
       pending = self._queue.find(None)
     draw = jax.tree.map(np.asarray, pending.draw)
-    measured = self._reader.measured(pending.number)
+    measured = is_measured(self._sampler, pending.number)
     return Drawn(number=pending.number, measured=measured, **draw._asdict())
 
   def next(self) -> np.ndarray:
@@ -169,9 +163,9 @@ class IndexStream:
       )
     with self._lock:
       pending = self._queue.find(number)
-      slots, weight = self._queue.select(pending, score).selection
-    slots, index = np.asarray(slots), np.asarray(pending.draw.index)
-    return Selected(slots, index[slots], np.asarray(weight))
+      selection = self._queue.select(pending, score)
+    slots, weight = map(np.asarray, selection)
+    return Selected(slots, np.asarray(pending.draw.index)[slots], weight)
 
   def update(
     self,
@@ -202,8 +196,8 @@ class IndexStream:
       pending = self._queue.find(number)
       if self._sampler.select is not None and pending.candidates is None:
         raise UserError("missing", "update", "call select() before update()")
-      pending.feedback = self._reader.read(
-        self._queue.key, pending, losses, gains, feedback
+      pending.feedback = read_update(
+        self._queue, pending, losses, gains, feedback
       )
       self._queue.advance()
 
@@ -223,11 +217,7 @@ class IndexStream:
     first, as after a `rewind`.
     """
     with self._lock:
-      queue = self._queue
-      pending = [(p.draw, p.feedback) for p in queue.pending]
-      return serialization.to_arrays(
-        queue.key, queue.state, queue.next_number, pending
-      )
+      return self._queue.to_arrays()
 
   def load_state_dict(self, state: Mapping[str, Any]) -> None:
     """Resumes from the arrays of `state_dict`, or lists of their numbers.
@@ -236,25 +226,7 @@ class IndexStream:
       UserError: they are of another sampler, pool or delay.
     """
     with self._lock:
-      queue = self._queue
-      key, sampler_state, number, pending = serialization.from_arrays(
-        state, queue.key, queue.state, queue.shapes
-      )
-      if len(pending) > self.delay + 1:
-        raise UserError(
-          "mismatch",
-          "load_state_dict",
-          f"the state has {len(pending)} pending draws, too many for a delay "
-          f"of {self.delay}; make the stream as the saved one was made",
-        )
-      key, sampler_state, pending = jax.device_put(
-        (key, sampler_state, pending), queue.key.device
-      )
-      queue.key, queue.state, queue.next_number = key, sampler_state, number
-      queue.pending = collections.deque(
-        PendingDraw(n, draw, feedback is not None, feedback=feedback)
-        for n, (draw, feedback) in enumerate(pending, number - len(pending))
-      )
+      self._queue.from_arrays(state)
 
   def __reduce__(self):
     raise UserError(

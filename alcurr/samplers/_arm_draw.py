@@ -33,19 +33,6 @@ def _count_before(arm: Array, num_arms: int) -> Array:
   return before[jnp.arange(arm.shape[0]), arm]
 
 
-def _check_sizes(size: Array, needed: int, name: str) -> None:
-  """Raises ValueError for an arm smaller than a group; sizes may be traced."""
-  if isinstance(size, jax.core.Tracer):
-    return
-  smallest = int(size.min())
-  if smallest < needed:
-    raise ValueError(
-      f"the smallest of the {size.shape[0]} arms of {name!r} has {smallest} "
-      f"examples, too few for a draw of {needed}; take fewer arms, a smaller "
-      "batch, or replacement=True"
-    )
-
-
 def check_partition(pool: Pool, name: str) -> None:
   """Raises ValueError if the pool lacks the partition."""
   if name not in pool.partitions:
@@ -80,7 +67,13 @@ def make_arm_draw(
   def start(key: Array, pool: Pool) -> PyTree:
     check_partition(pool, partition)
     size = pool.partitions[partition].size
-    _check_sizes(size, 1 if replacement else group_size, partition)
+    needed = 1 if replacement else group_size
+    if not isinstance(size, jax.core.Tracer) and size.min() < needed:
+      raise ValueError(
+        f"the smallest of the {size.shape[0]} arms of {partition!r} has "
+        f"{size.min()} examples, too few for a draw of {needed}; take fewer "
+        "arms, a smaller batch, or replacement=True"
+      )
     return () if replacement else cursor.start(key, size)
 
   def draw(

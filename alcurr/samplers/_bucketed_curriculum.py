@@ -149,9 +149,5 @@ def bucketed_curriculum(
       step=state.step + 1, passes=cursor.advance(state.passes, drawn)
     )
 
-  return Sampler(
-    init,
-    sample,
-    update,
-    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
-  )
+  spec = SamplerSpec(partitions=(partition,), arm_partition=partition)
+  return Sampler(init, sample, update, spec=spec)

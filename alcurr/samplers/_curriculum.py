@@ -95,9 +95,5 @@ def curriculum(
   ) -> CurriculumState:
     return state._replace(position=_ahead(state, batch_size))
 
-  return Sampler(
-    init,
-    sample,
-    update,
-    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
-  )
+  spec = SamplerSpec(partitions=(partition,), arm_partition=partition)
+  return Sampler(init, sample, update, spec=spec)

@@ -79,9 +79,5 @@ def fixed_policy(
       step=state.step + 1, passes=arm_draw.advance(state.passes, draw)
     )
 
-  return Sampler(
-    init,
-    sample,
-    update,
-    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
-  )
+  spec = SamplerSpec(partitions=(partition,), arm_partition=partition)
+  return Sampler(init, sample, update, spec=spec)

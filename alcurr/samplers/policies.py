@@ -86,19 +86,6 @@ def fixed(*, weights: tuple[float, ...]) -> Policy:
   return policy
 
 
-def _mean_policies(path: pathlib.Path) -> np.ndarray:
-  """Returns the mean over trials of each chunk's policy: [P, K]."""
-  by_step: dict[int, list[list[float]]] = {}
-  with path.open(encoding="utf-8") as file:
-    for line in file:
-      row = json.loads(line)
-      by_step.setdefault(row["step"], []).append(row["policy"])
-  table = np.stack([np.mean(by_step[step], axis=0) for step in sorted(by_step)])
-  if table.ndim != 2 or not (table >= 0).all() or not table.sum(1).all():
-    raise ValueError(f"not a table of probabilities: {table}")
-  return table
-
-
 def replay(*, run: str) -> Policy:
   """Replays another run open-loop: its mean policy as it changed over time.
 
@@ -108,8 +95,15 @@ def replay(*, run: str) -> Policy:
   path = pathlib.Path(run) / "metrics.jsonl"
   if not path.exists():
     raise ValueError(f"no run to replay: {path} does not exist")
+  by_step: dict[int, list[list[float]]] = {}
   try:
-    table = _mean_policies(path)
+    for line in path.read_text(encoding="utf-8").splitlines():
+      row = json.loads(line)
+      by_step.setdefault(row["step"], []).append(row["policy"])
+    # Of each chunk, the mean over trials: [P, K].
+    table = np.stack([np.mean(by_step[s], axis=0) for s in sorted(by_step)])
+    if table.ndim != 2 or not (table >= 0).all() or not table.sum(1).all():
+      raise ValueError(f"not a table of probabilities: {table}")
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(
       f"{path} holds no policies to replay, or is damaged"

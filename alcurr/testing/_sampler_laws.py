@@ -10,20 +10,19 @@ import jax.scipy.stats
 import numpy as np
 import pandas as pd
 
-from alcurr.testing._sampler_case import (
-  STEPS,
-  Case,
-  make_case,
-  seed_keys,
-  trial_state,
-)
 from alcurr.testing._toys import (
   BATCH_SIZE,
+  STEPS,
+  Case,
   arrays,
   assert_equal,
+  make_case,
   make_pool,
   require,
+  require_same_kinds,
   run_laws,
+  seed_keys,
+  trial_state,
 )
 from alcurr.training import chunks, invariants
 from alcurr.training.keys import step_keys
@@ -148,10 +147,7 @@ def _require_match(observed: np.ndarray, expected: np.ndarray, slot: int):
 
 
 def state_keeps_its_shapes_and_stays_finite(case: Case) -> None:
-  for a, b in zip(arrays(case.start), arrays(case.both), strict=True):
-    kinds = (a.shape, a.dtype), (b.shape, b.dtype)
-    require(kinds[0] == kinds[1], f"{kinds[0]} became {kinds[1]}")
-    require(np.isfinite(b).all(), f"the state became {b}")
+  require_same_kinds(case.start, case.both)
 
 
 def state_grows_only_as_the_spec_says(case: Case) -> None:
