@@ -34,6 +34,8 @@ TYPE_NAMES = {
   types.NoneType: "None",
 }
 
+_LITERALS = str | float | int | tuple | list | Mapping | types.NoneType
+
 
 @contextlib.contextmanager
 def errors_in(place: str) -> Iterator[None]:
@@ -203,19 +205,15 @@ def _convert(
   """Makes the record of a nested spec, and checks the type of a literal."""
   registry = part_registry(parameter)
   kinds = _literal_types(parameter.annotation)
-  if registry is not None and isinstance(value, str | Mapping):
-    number = _to_number(value)
-    if number is not None and float in kinds:
-      return number
-    return make(value, registry, place, **context)
-  literal = value is None or isinstance(value, str | float | int | tuple | list)
   # A NamedTuple is a record, not several numbers.
-  if not literal or hasattr(value, "_fields"):
-    return value
-  if any(has_type(value, kind) for kind in kinds):
+  literal = isinstance(value, _LITERALS) and not hasattr(value, "_fields")
+  if not literal or any(has_type(value, kind) for kind in kinds):
     return value
   if registry is not None:
-    return make(value, registry, place, **context)
+    number = _to_number(value) if float in kinds else None
+    if number is None:
+      return make(value, registry, place, **context)
+    return number
   if not kinds:
     return value
   # Where any number is admitted, whole ones need no mention.

@@ -30,44 +30,36 @@ def is_measured(sampler: Sampler, number: int) -> bool:
 
 
 def read_update(
-  queue: DrawQueue,
-  pending: PendingDraw,
-  losses: tuple[ArrayLike, ArrayLike] | None,
-  gains: ArrayLike | None,
-  feedback: Feedback | ArrayLike | tuple[()] | None,
+  queue: DrawQueue, pending: PendingDraw, given: dict[str, Any]
 ) -> PyTree:
-  """Returns the feedback of a draw; () if the sampler does not learn."""
-  given = sum(x is not None for x in (losses, gains, feedback))
-  if given > 1:
+  """Returns the feedback of a draw from the arguments of `update`.
+
+  It is () if the sampler does not learn from the draw.
+  """
+  given = {name: x for name, x in given.items() if x is not None}
+  if len(given) > 1:
     text = "expected one of losses, gains and feedback"
     raise UserError("conflict", "update", text)
   number, draw = pending.number, pending.draw
   if not is_measured(queue.sampler, number):
     return ()
   if not given:
-    raise UserError(
-      "missing",
-      "update",
-      f"the sampler learns from draw {number}; expected "
-      "losses=(before, after), gains, or feedback, which may be ()",
-    )
-  if feedback is not None:
-    return _read_feedback(feedback, draw)
-  if gains is not None:  # any losses with these differences do
-    losses = gains, np.zeros(queue.batch_size)
-  elif not isinstance(losses, tuple | list) or len(losses) != 2:
+    text = f"the sampler learns from draw {number}; expected losses=(before, "
+    text += "after), gains, or feedback, which may be ()"
+    raise UserError("missing", "update", text)
+  ((name, values),) = given.items()
+  if name == "feedback":
+    return _read_feedback(values, draw)
+  if name == "gains":  # any losses with these differences do
+    values = values, np.zeros(queue.batch_size)
+  if not isinstance(values, tuple | list) or len(values) != 2:
     raise UserError("type", "losses", "expected a pair, (before, after)")
-  name = "losses" if gains is None else "gains"
-  before, after = (_read_floats(x, (queue.batch_size,), name) for x in losses)
+  shape = (queue.batch_size,)
+  before, after = (_read_floats(x, shape, name) for x in values)
+  sampler, key, candidates = queue.sampler, queue.key, pending.candidates
+  number = np.int32(number)
   return _measure(
-    queue.sampler,
-    queue.key,
-    np.int32(number),
-    draw,
-    pending.candidates,
-    before,
-    after,
-    queue.pool,
+    sampler, key, number, draw, candidates, before, after, queue.pool
   )
 
 

@@ -94,25 +94,18 @@ class DrawQueue:
       if awaited and number in (None, pending.number):
         return pending
     draw = "a draw" if number is None else f"draw {number}"
-    raise UserError(
-      "missing",
-      "update",
-      f"expected {draw} to await an update; call next() first, and update() "
-      "once for each batch",
-    )
+    text = f"expected {draw} to await an update; call next() first, then "
+    raise UserError("missing", "update", text + "update() once for each batch")
 
   def draw(self) -> PendingDraw:
     """Makes the next draw, without the feedback of the last `delay` draws."""
     self.advance()
     number = self.next_number
     if len(self.pending) > self.delay:
-      raise UserError(
-        "range",
-        "delay",
-        f"draw {number} needs the update of draw {self.pending[0].number}; "
-        "call update() after each batch, or take a delay of at least the "
-        "batches that are prefetched (num_workers x prefetch_factor)",
-      )
+      text = f"draw {number} needs the update of draw {number - self.delay - 1}"
+      text += "; call update() after each batch, or take a delay of at least "
+      text += "the batches prefetched (num_workers x prefetch_factor)"
+      raise UserError("range", "delay", text)
     ahead = None
     if self.delay:  # of a fixed length, so that one program serves all
       empty = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.shapes)

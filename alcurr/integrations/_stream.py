@@ -55,11 +55,7 @@ class IndexStream:
   """
 
   def __init__(
-    self,
-    sampler: Sampler,
-    pool: Pool,
-    key: Array | int = 0,
-    delay: int = 0,
+    self, sampler: Sampler, pool: Pool, key: Array | int = 0, delay: int = 0
   ):
     """Starts at the first draw.
 
@@ -149,18 +145,13 @@ class IndexStream:
       UserError: the sampler draws no candidates, or the scores do not fit.
     """
     if self._sampler.select is None:
-      raise UserError(
-        "unsupported", "select", "the sampler draws no candidates"
-      )
+      text = "the sampler draws no candidates"
+      raise UserError("unsupported", "select", text)
     score = np.asarray(score, np.float32)
     shape = self._queue.shapes.index.shape
     if score.shape != shape or np.isnan(score).any():
-      raise UserError(
-        "type",
-        "score",
-        f"expected a number for each candidate, {list(shape)}, got shape "
-        f"{list(score.shape)}",
-      )
+      text = f"expected {shape[0]} numbers, one for each candidate, got shape "
+      raise UserError("type", "score", text + str(list(score.shape)))
     with self._lock:
       pending = self._queue.find(number)
       selection = self._queue.select(pending, score)
@@ -192,13 +183,12 @@ class IndexStream:
       UserError: all three are None although the sampler learns from the draw,
         or they do not fit it.
     """
+    given = {"losses": losses, "gains": gains, "feedback": feedback}
     with self._lock:
       pending = self._queue.find(number)
       if self._sampler.select is not None and pending.candidates is None:
         raise UserError("missing", "update", "call select() before update()")
-      pending.feedback = read_update(
-        self._queue, pending, losses, gains, feedback
-      )
+      pending.feedback = read_update(self._queue, pending, given)
       self._queue.advance()
 
   def rewind(self) -> None:
@@ -229,12 +219,9 @@ class IndexStream:
       self._queue.from_arrays(state)
 
   def __reduce__(self):
-    raise UserError(
-      "unsupported",
-      "IndexStream",
-      "a stream cannot be copied to another process, where no update would "
-      "reach it; give worker processes the indices",
-    )
+    text = "cannot be copied to another process, where no update would reach it"
+    text += "; give worker processes the indices"
+    raise UserError("unsupported", "IndexStream", text)
 
   def _first_number(self, matches: Callable[[PendingDraw], bool]) -> int:
     """Returns the number of the first match, or of the next draw to make."""

@@ -25,15 +25,15 @@ def uniform() -> Policy:
   return lambda num_arms: _row(np.ones(num_arms))
 
 
-def _drop(count: int, arms: Callable[[int], slice]) -> Policy:
-  """Draws only the arms of a slice, which depends on K, equally often."""
+def _drop(count: int, dropped: slice) -> Policy:
+  """Never draws `count` arms, those of the slice."""
   check_at_least(1, count=count)
 
   def policy(num_arms: int) -> np.ndarray:
     if count >= num_arms:
       raise ValueError(f"count {count} leaves none of the {num_arms} arms")
-    weight = np.zeros(num_arms)
-    weight[arms(num_arms)] = 1
+    weight = np.ones(num_arms)
+    weight[dropped] = 0
     return _row(weight)
 
   return policy
@@ -41,12 +41,12 @@ def _drop(count: int, arms: Callable[[int], slice]) -> Policy:
 
 def drop_easiest(*, count: int) -> Policy:
   """Never draws the first `count` arms, and the others equally often."""
-  return _drop(count, lambda num_arms: slice(count, num_arms))
+  return _drop(count, slice(0, count))
 
 
 def drop_hardest(*, count: int) -> Policy:
   """Never draws the last `count` arms, and the others equally often."""
-  return _drop(count, lambda num_arms: slice(0, num_arms - count))
+  return _drop(count, slice(-count, None))
 
 
 def log_linear(*, toward: str, ratio: float = 4.0) -> Policy:
