@@ -19,12 +19,8 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
 
   A folder that was created here and is still empty at the end is removed.
 
-  Args:
-    folder: to lock.
-    option: names the folder on the command line, for the error.
-
   Raises:
-    UserError: another process has locked it.
+    UserError: about the command line's `option`, if another has locked it.
   """
   is_new = not folder.exists()
   folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,8 @@ the built-in factory.
 """
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections import UserDict
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from alcurr.core.errors import UserError
@@ -22,7 +23,7 @@ Factory = Callable[..., Any]
 _BY_RECORD: list[tuple[Any, "Registry"]] = []
 
 
-class Registry(MutableMapping[str, Factory]):
+class Registry(UserDict[str, Factory]):
   """Factories by name; iterating over the names imports no package."""
 
   def __init__(
@@ -45,19 +46,17 @@ class Registry(MutableMapping[str, Factory]):
     self.record = record
     self.from_number = from_number
     self._group = f"alcurr.{kind}"
-    self._builtin = dict(builtin)
+    super().__init__(builtin)
     if record is not None:
       _BY_RECORD.append((record, self))
 
-  def __getitem__(self, name: str) -> Factory:
-    """Returns a factory, and imports its package if it is an entry point.
+  def __missing__(self, name: str) -> Factory:
+    """Returns the factory of another package, which is imported.
 
     Raises:
       KeyError: there is none of that name.
       UserError: several packages offer it, or it cannot be imported.
     """
-    if name in self._builtin:
-      return self._builtin[name]
     points = importlib.metadata.entry_points(group=self._group, name=name)
     if not points:
       raise KeyError(name)
@@ -76,21 +75,15 @@ class Registry(MutableMapping[str, Factory]):
       raise UserError("package", place, text) from error
     return factory
 
-  def __setitem__(self, name: str, factory: Factory) -> None:
-    self._builtin[name] = factory
-
-  def __delitem__(self, name: str) -> None:
-    del self._builtin[name]
-
   def __contains__(self, name: object) -> bool:
-    return name in self._builtin or name in self._offered()
+    return name in self.data or name in self._offered()
 
   def __iter__(self) -> Iterator[str]:
-    yield from self._builtin
-    yield from sorted(self._offered() - self._builtin.keys())
+    yield from self.data
+    yield from sorted(self._offered() - self.data.keys())
 
   def __len__(self) -> int:
-    return len(self._builtin.keys() | self._offered())
+    return len(self.data.keys() | self._offered())
 
   def _offered(self) -> set[str]:
     return set(importlib.metadata.entry_points(group=self._group).names)

@@ -32,10 +32,7 @@ def is_measured(sampler: Sampler, number: int) -> bool:
 def read_update(
   queue: DrawQueue, pending: PendingDraw, given: dict[str, Any]
 ) -> PyTree:
-  """Returns the feedback of a draw from the arguments of `update`.
-
-  It is () if the sampler does not learn from the draw.
-  """
+  """Returns a draw's feedback from the arguments of `update`; () if unused."""
   given = {name: x for name, x in given.items() if x is not None}
   if len(given) > 1:
     text = "expected one of losses, gains and feedback"
@@ -92,13 +89,7 @@ def _measure(
   after: Array,
   pool: Pool,
 ) -> PyTree:
-  """Returns the sampler's signal for losses before and after training, [B].
-
-  The draw is the sampler's, of B examples or of M candidates.
-
-  Raises:
-    UserError: the signal needs more than these.
-  """
+  """Returns the signal for losses [B]; the draw may be of M candidates."""
   params, new_params, batch = _Known(), _Known(), _Known()
 
   def loss_fn(of: PyTree, examples: PyTree) -> Array:

@@ -60,24 +60,16 @@ def _update(sampler, state, draw, feedback) -> PyTree:
 
 
 class DrawQueue:
-  """Makes draws, and updates the sampler's state up to `delay` draws later.
-
-  Attributes:
-    key: of the draws.
-    state: of the sampler, before the pending draws.
-    pending: the last draws, oldest first.
-    next_number: of the next draw to be made.
-    shapes: of a draw.
-    batch_size: B.
-  """
+  """Makes draws, and updates the sampler's state up to `delay` draws later."""
 
   def __init__(self, sampler: Sampler, pool: Pool, key: Array, delay: int):
     """Starts at the first draw, on the device of the pool and the key."""
     self.sampler, self.pool, self.delay = sampler, pool, delay
     _, key_sampler, self.key = run_keys(key)
+    # The sampler's state before the pending draws; the oldest is the first.
     self.state = jax.device_put(sampler.init(key_sampler, pool), key.device)
     self.pending: collections.deque[PendingDraw] = collections.deque()
-    self.next_number = 0
+    self.next_number = 0  # of the next draw to be made
     self.shapes: Draw = jax.eval_shape(sampler.sample, key, self.state, pool)
     shape = self.shapes.index.shape
     if sampler.select is not None:
@@ -169,11 +161,7 @@ class DrawQueue:
     }
 
   def from_arrays(self, arrays: Mapping[str, Any]) -> None:
-    """Resumes from the arrays of `to_arrays`, or as many lists.
-
-    Raises:
-      UserError: an array is missing or of another shape.
-    """
+    """Resumes from the arrays of `to_arrays`, or as many lists."""
     count = len(arrays.get("pending.updated", ()))
     if count > self.delay + 1:
       _refuse(f"the state has {count} pending draws, too many for the delay")

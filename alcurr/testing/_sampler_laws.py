@@ -10,20 +10,8 @@ import jax.scipy.stats
 import numpy as np
 import pandas as pd
 
-from alcurr.testing._toys import (
-  BATCH_SIZE,
-  STEPS,
-  Case,
-  arrays,
-  assert_equal,
-  make_case,
-  make_pool,
-  require,
-  require_same_kinds,
-  run_laws,
-  seed_keys,
-  trial_state,
-)
+from alcurr.testing import _toys
+from alcurr.testing._toys import BATCH_SIZE, STEPS, Case, require
 from alcurr.training import chunks, invariants
 from alcurr.training.keys import step_keys
 from alcurr.training.memory import num_bytes
@@ -38,7 +26,7 @@ def check_sampler(sampler: Sampler) -> pd.DataFrame:
   Returns:
     A row for each law: its name, whether it holds, and what was seen if not.
   """
-  return run_laws(SAMPLER_LAWS, make_case(sampler))
+  return _toys.run_laws(SAMPLER_LAWS, _toys.make_case(sampler))
 
 
 def draws_are_valid(case: Case) -> None:
@@ -101,8 +89,8 @@ def same_key_state_and_partitions_same_draw(case: Case) -> None:
     partitions={name: case.pool.partitions[name] for name in names}
   )
   args = jax.random.key(4), case.state.sampler_state
-  assert_equal(case.sample(*args, lean), case.sample(*args, case.pool))
-  assert_equal(case.init(seed_keys(0, 1), lean), case.start)
+  _toys.assert_equal(case.sample(*args, lean), case.sample(*args, case.pool))
+  _toys.assert_equal(case.init(_toys.seed_keys(0, 1), lean), case.start)
 
 
 def draw_frequencies_match_prob(case: Case) -> None:
@@ -147,17 +135,14 @@ def _require_match(observed: np.ndarray, expected: np.ndarray, slot: int):
 
 
 def state_keeps_its_shapes_and_stays_finite(case: Case) -> None:
-  require_same_kinds(case.start, case.both)
+  _toys.require_same_kinds(case.start, case.both)
 
 
 def state_grows_only_as_the_spec_says(case: Case) -> None:
   """O(1), or O(N) with `spec.per_example_state`."""
-  small, large = (
-    num_bytes(
-      jax.eval_shape(case.sampler.init, jax.random.key(0), make_pool(size))
-    )
-    for size in (640, 6400)
-  )
+  key, pools = jax.random.key(0), (_toys.make_pool(640), _toys.make_pool(6400))
+  states = (jax.eval_shape(case.sampler.init, key, pool) for pool in pools)
+  small, large = map(num_bytes, states)
   # A tree over the examples may be padded to a power of two.
   most = 16 * small if case.sampler.spec.per_example_state else small
   require(large <= most, f"{small} and {large} bytes of state")
@@ -167,7 +152,7 @@ def a_chunk_is_the_loop_over_cycles_and_compiles_once(case: Case) -> None:
   states = case.start
   for _ in range(STEPS // case.steps.cycle):
     states = case.chunk(states, case.steps.cycle)
-  assert_equal(case.both, states)
+  _toys.assert_equal(case.both, states)
   count = case.chunk._cache_size()
   require(count == 1, f"it was compiled {count} times")
 
@@ -178,7 +163,7 @@ def a_chunk_is_its_steps_one_by_one(case: Case) -> None:
   A step trains on what its sampler draws, and violates no invariant.
   """
   prepare, measured, plain = (jax.jit(part) for part in case.steps[:3])
-  state = trial_state(case.start, 0)
+  state = _toys.trial_state(case.start, 0)
   for i in range(STEPS):
     if i % case.steps.cycle == 0:
       prepared = prepare(state, case.pool, case.probe)
@@ -191,31 +176,31 @@ def a_chunk_is_its_steps_one_by_one(case: Case) -> None:
     require(np.isin(metrics.index, draw.index).all(), f"step {i}: not drawn")
     violation = invariants.Violation(int(metrics.violation))
     require(not violation, f"step {i}: {violation}")
-  assert_equal(case.state, state, rtol=1e-4, atol=1e-6)
+  _toys.assert_equal(case.state, state, rtol=1e-4, atol=1e-6)
 
 
 def a_run_in_two_halves_is_the_whole(case: Case) -> None:
   states = case.chunk(case.chunk(case.start, STEPS // 2), STEPS // 2)
-  assert_equal(states, case.both)
+  _toys.assert_equal(states, case.both)
 
 
 def a_trial_does_not_depend_on_others(case: Case) -> None:
   """Bitwise, in another place and with a trial of another seed."""
-  states = case.chunk(case.init(seed_keys(2, 0), case.pool), STEPS)
-  assert_equal(trial_state(states, 1), case.state)
+  states = case.chunk(case.init(_toys.seed_keys(2, 0), case.pool), STEPS)
+  _toys.assert_equal(_toys.trial_state(states, 1), case.state)
 
 
 def trials_by_vmap_are_trials_by_map(case: Case) -> None:
   chunk = chunks.make_train_chunk(case.steps, STEPS, "vmap")
   states, _ = jax.jit(chunk)(case.start, STEPS, case.pool, case.probe)
-  assert_equal(states, case.both, rtol=1e-4, atol=1e-6)
+  _toys.assert_equal(states, case.both, rtol=1e-4, atol=1e-6)
 
 
 def no_captured_constants(case: Case) -> None:
   """The pool is an argument: no program has constants of more than 1 kB."""
   chunk = chunks.make_train_chunk(case.steps, STEPS, "vmap")
   jaxpr = jax.make_jaxpr(chunk)(case.start, STEPS, case.pool, case.probe)
-  for constant in arrays(jaxpr.consts):
+  for constant in _toys.arrays(jaxpr.consts):
     size = constant.nbytes
     require(size <= 1024, f"a constant of {size} bytes, {constant.shape}")
 
