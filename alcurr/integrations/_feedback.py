@@ -2,6 +2,7 @@
 
 import functools
 import math
+import types
 from typing import Any, NoReturn
 
 import jax
@@ -60,22 +61,14 @@ def read_update(
   )
 
 
-class _Known:
+class _Known(types.SimpleNamespace):
   """The part of a StepInfo that is known; any other use raises UserError."""
 
-  def __init__(self, **fields: Any):
-    self.__dict__.update(fields)
-
-  def refuse(self, name: str) -> NoReturn:
-    raise UserError(
-      "unsupported",
-      "update",
-      f"the sampler's signal reads {name!r}, but only losses are known; "
-      "measure it in the loop and call update(feedback=...), or make the "
-      "sampler with gain=gains.prediction_gain()",
-    )
-
-  __getattr__ = refuse
+  def __getattr__(self, name: str) -> NoReturn:
+    text = f"the sampler's signal reads {name}, but only losses are known; "
+    text += "measure it in the loop and call update(feedback=...), or make "
+    text += "the sampler with gain=gains.prediction_gain()"
+    raise UserError("unsupported", "update", text)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -94,7 +87,7 @@ def _measure(
 
   def loss_fn(of: PyTree, examples: PyTree) -> Array:
     if examples is not batch:
-      batch.refuse("losses of other examples")
+      return _Known().losses_of_other_examples  # raises
     return after if of is new_params else before
 
   info = _Known(
@@ -109,7 +102,8 @@ def _measure(
   )
   signal = sampler.signal.measure(step_keys(key, number).signal, info)
   if not isinstance(signal, Feedback | jax.Array):
-    info.refuse(f"a signal of type {type(signal).__name__}")
+    text = f"expected a Feedback or an array, got {type(signal).__name__}"
+    raise UserError("unsupported", "signal", text)
   return signal
 
 

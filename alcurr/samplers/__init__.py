@@ -66,11 +66,7 @@ SAMPLERS = Registry(
 
 
 def get_sampler(
-  spec: str | Mapping[str, Any],
-  field: str,
-  *,
-  batch_size: int,
-  num_steps: int,
+  spec: str | Mapping[str, Any], field: str, *, batch_size: int, num_steps: int
 ) -> Sampler:
   """Builds the sampler that a spec describes, see `alcurr.core.specs`.
 

@@ -54,11 +54,7 @@ class BucketedCurriculumState(NamedTuple):
 
 
 def bucket_sizes(
-  num_examples: int,
-  num_buckets: int,
-  pacing: str,
-  start: float,
-  full_at: float,
+  num_examples: int, num_buckets: int, pacing: str, start: float, full_at: float
 ) -> np.ndarray:
   """Returns how many examples each period draws from.
 
