@@ -201,13 +201,11 @@ def _read(arrays: Mapping[str, Any], prefix: str, like: PyTree) -> PyTree:
 
   def read_leaf(path: Any, leaf: Any) -> Any:
     name = prefix + keystr(path)
-    if name not in arrays:
-      _refuse(f"the state has no {name!r}")
     raw = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    value = np.asarray(arrays[name], raw.dtype)
+    value = np.asarray(arrays.get(name, []), raw.dtype)
     if value.shape != raw.shape:
-      shapes = f"{list(raw.shape)}, got {list(value.shape)}"
-      _refuse(f"expected {name!r} of shape {shapes}")
+      got = list(value.shape) if name in arrays else "nothing"
+      _refuse(f"expected {name!r} of shape {list(raw.shape)}, got {got}")
     if not _is_key(leaf):
       return value
     return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))

@@ -74,11 +74,8 @@ class IndexStream:
     """
     specs.check_range("delay", delay, 0)
     cpu = jax.local_devices(backend="cpu")[0]
-    partitions = {
-      name: pool.partitions[name]
-      for name in sampler.spec.partitions
-      if name in pool.partitions
-    }
+    read = sampler.spec.partitions
+    partitions = {k: v for k, v in pool.partitions.items() if k in read}
     pool = pool._replace(source=(), partitions=partitions)
     self._sampler = sampler
     self.num_examples: int = pool.label.shape[0]  # N
