@@ -110,20 +110,14 @@ def make(
   field: str,
   **context: Any,
 ) -> Any:
-  """Calls the registry's factory that a spec names.
+  """Calls the registry's factory that a spec, see the module, names.
 
-  Args:
-    spec: see the module.
-    registry: the factories by name.
-    field: where the spec is in the config, for messages.
-    **context: what the run knows (`num_steps`, `batch_size`, ...). A factory
-      gets those that its signature names; the spec must not set them.
-
-  Returns:
-    What the factory returns.
+  `context` is what the run knows (`num_steps`, `batch_size`, ...). A factory
+  gets those that its signature names; the spec must not set them.
 
   Raises:
-    UserError: an unknown name or argument, or a value the factory refuses.
+    UserError: about the config's `field`, or an argument in it: an unknown
+      name or argument, or a value the factory refuses.
   """
   from_number = getattr(registry, "from_number", None)
   if from_number and (number := _to_number(spec)) is not None:
