@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import types
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -12,6 +13,7 @@ import numpy as np
 from jax.tree_util import keystr
 
 from alcurr.core.errors import UserError
+from alcurr.training.batch_draw import selected_draw
 from alcurr.training.keys import run_keys, step_keys
 from alcurr.types import (
   Array,
@@ -34,6 +36,16 @@ class PendingDraw:
   handed_out: bool = False  # to a loop or a loader
   candidates: Candidates | None = None  # once some were selected
   feedback: PyTree | None = None  # None until it is updated
+
+
+class _Known(types.SimpleNamespace):
+  """The part of a StepInfo that is known; any other use raises UserError."""
+
+  def __getattr__(self, name: str) -> NoReturn:
+    text = f"the sampler's signal reads {name}, but only losses are known; "
+    text += "measure it in the loop and call update(feedback=...), or make "
+    text += "the sampler with gain=gains.prediction_gain()"
+    raise UserError("unsupported", "update", text)
 
 
 # A sampler's functions, each compiled once for all streams.
@@ -59,6 +71,33 @@ def _update(sampler, state, draw, feedback) -> PyTree:
   return sampler.update(state, draw, feedback)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _measure(sampler, key, number, draw, candidates, before, after, pool):
+  """Returns the signal for losses [B]; the draw may be of M candidates."""
+  new_params, batch = _Known(), _Known()
+
+  def loss_fn(of: PyTree, examples: PyTree) -> Array:
+    if examples is not batch:
+      return _Known().losses_of_other_examples  # raises
+    return after if of is new_params else before
+
+  info = _Known(
+    draw=selected_draw(candidates) if candidates else draw,
+    candidates=candidates,
+    batch=batch,
+    loss=before,
+    params=_Known(),
+    new_params=new_params,
+    pool=pool,
+    loss_fn=loss_fn,
+  )
+  signal = sampler.signal.measure(step_keys(key, number).signal, info)
+  if not isinstance(signal, Feedback | jax.Array):
+    text = f"expected a Feedback or an array, got {type(signal).__name__}"
+    raise UserError("unsupported", "signal", text)
+  return signal
+
+
 class DrawQueue:
   """Makes draws, and updates the sampler's state up to `delay` draws later."""
 
@@ -78,6 +117,24 @@ class DrawQueue:
         sampler.select, key, self.state, self.shapes, score
       ).slots.shape
     self.batch_size: int = shape[0]
+
+  def is_measured(self, pending: PendingDraw) -> bool:
+    """Returns whether the sampler learns from a draw."""
+    signal = self.sampler.signal
+    return signal is not None and pending.number % signal.interval == 0
+
+  def measure(
+    self, pending: PendingDraw, before: np.ndarray, after: np.ndarray
+  ) -> PyTree:
+    """Returns the sampler's signal for losses before and after training, [B].
+
+    Raises UserError if it needs more than these.
+    """
+    sampler, key, number = self.sampler, self.key, np.int32(pending.number)
+    draw, candidates = pending.draw, pending.candidates
+    return _measure(
+      sampler, key, number, draw, candidates, before, after, self.pool
+    )
 
   def find(self, number: int | None) -> PendingDraw:
     """Returns the draw of that number, or the oldest, without an update."""

@@ -9,6 +9,7 @@ prefetch up to `delay` batches, with any number of workers, and the sequence
 stays the same.
 """
 
+import math
 import numbers
 import threading
 from collections.abc import Callable, Mapping
@@ -20,9 +21,8 @@ from numpy.typing import ArrayLike
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.integrations._feedback import is_measured, read_update
 from alcurr.integrations._queue import DrawQueue, PendingDraw
-from alcurr.types import Array, Feedback, Pool, Sampler
+from alcurr.types import Array, Draw, Feedback, Pool, PyTree, Sampler
 
 
 class Drawn(NamedTuple):
@@ -112,7 +112,7 @@ class IndexStream:
     with self._lock:
       pending = self._queue.find(None)
     draw = jax.tree.map(np.asarray, pending.draw)
-    measured = is_measured(self._sampler, pending.number)
+    measured = self._queue.is_measured(pending)
     return Drawn(number=pending.number, measured=measured, **draw._asdict())
 
   def next(self) -> np.ndarray:
@@ -185,7 +185,7 @@ class IndexStream:
       pending = self._queue.find(number)
       if self._sampler.select is not None and pending.candidates is None:
         raise UserError("missing", "update", "call select() before update()")
-      pending.feedback = read_update(self._queue, pending, given)
+      pending.feedback = _read_update(self._queue, pending, given)
       self._queue.advance()
 
   def rewind(self) -> None:
@@ -225,3 +225,58 @@ class IndexStream:
     with self._lock:
       matching = (p.number for p in self._queue.pending if matches(p))
       return next(matching, self._queue.next_number)
+
+
+def _read_update(
+  queue: DrawQueue, pending: PendingDraw, given: dict[str, Any]
+) -> PyTree:
+  """Returns a draw's feedback from the arguments of `update`; () if unused."""
+  given = {name: x for name, x in given.items() if x is not None}
+  if len(given) > 1:
+    text = "expected one of losses, gains and feedback"
+    raise UserError("conflict", "update", text)
+  if not queue.is_measured(pending):
+    return ()
+  if not given:
+    text = f"the sampler learns from draw {pending.number}; expected losses="
+    text += "(before, after), gains, or feedback, which may be ()"
+    raise UserError("missing", "update", text)
+  ((name, values),) = given.items()
+  if name == "feedback":
+    return _read_feedback(values, pending.draw)
+  if name == "gains":  # any losses with these differences do
+    values = values, np.zeros(queue.batch_size)
+  if not isinstance(values, tuple | list) or len(values) != 2:
+    raise UserError("type", "losses", "expected a pair, (before, after)")
+  shape = (queue.batch_size,)
+  before, after = (_read_floats(x, shape, name) for x in values)
+  return queue.measure(pending, before, after)
+
+
+def _read_floats(
+  values: ArrayLike, shape: tuple[int, ...] | None, name: str
+) -> np.ndarray:
+  """Returns finite numbers as float32, of that shape if one is given."""
+  values = np.asarray(values, np.float32)
+  if shape is not None and values.shape != shape:
+    text = f"expected a number for each of {list(shape)}, got shape "
+    raise UserError("type", name, text + str(list(values.shape)))
+  if not np.isfinite(values).all():
+    text = "expected finite numbers; give feedback=() for a batch without any"
+    raise UserError("range", name, text)
+  return values
+
+
+def _read_feedback(feedback: Any, draw: Draw) -> PyTree:
+  """Returns (), a Feedback or an array of finite numbers."""
+  if isinstance(feedback, tuple) and not feedback:
+    return ()
+  if not isinstance(feedback, Feedback):
+    return _read_floats(feedback, None, "feedback")
+  arm = np.asarray(feedback.arm, np.int32)
+  gain = _read_floats(feedback.gain, arm.shape, "feedback")
+  num_arms = math.inf if draw.policy is None else draw.policy.shape[0]
+  if arm.size and not 0 <= arm.min() <= arm.max() < num_arms:
+    text = f"expected [0, {num_arms}), got {arm.min()} to {arm.max()}"
+    raise UserError("range", "feedback.arm", text)
+  return Feedback(gain, arm)
