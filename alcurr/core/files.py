@@ -129,11 +129,7 @@ class Lines:
     self._hash, self._bytes = hashlib.blake2b(start), len(start)
 
   def write(self, row: dict[str, Any]) -> None:
-    """Appends a row.
-
-    Raises:
-      MachineError: the file was deleted or replaced.
-    """
+    """Appends a row; MachineError if the file was deleted or replaced."""
     line = (json.dumps(plain(row), allow_nan=False) + "\n").encode()
     with naming(self._path):
       self._check()

@@ -134,8 +134,8 @@ def make(
       value, parameters[argument], f"{field}.{argument}", context
     )
   arguments = {k: v for k, v in context.items() if k in parameters} | arguments
-  for argument in [name for name in parameters if name not in arguments]:
-    if parameters[argument].default is inspect.Parameter.empty:
+  for argument, parameter in parameters.items():
+    if argument not in arguments and parameter.default is parameter.empty:
       raise UserError("missing", f"{field}.{argument}", f"required by {name}")
   try:
     return registry[name](**arguments)
@@ -165,11 +165,7 @@ def _split(
 def get_parameters(
   registry: Mapping[str, Callable[..., Any]], name: str, field: str
 ) -> Parameters:
-  """Returns the named parameters of a registry's factory.
-
-  Raises:
-    UserError: the registry has no factory of that name.
-  """
+  """Returns the named parameters of a factory; UserError if there is none."""
   check_choice(field, name, registry)
   factory = registry[name]
   try:
@@ -177,11 +173,8 @@ def get_parameters(
   except NameError:  # a string annotation of a name imported for type checkers
     signature = inspect.signature(factory)
   variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-  return {
-    name: parameter
-    for name, parameter in signature.parameters.items()
-    if parameter.kind not in variadic
-  }
+  parameters = signature.parameters.items()
+  return {name: p for name, p in parameters if p.kind not in variadic}
 
 
 def part_registry(parameter: inspect.Parameter) -> Registry | None:

@@ -126,10 +126,7 @@ class DrawQueue:
   def measure(
     self, pending: PendingDraw, before: np.ndarray, after: np.ndarray
   ) -> PyTree:
-    """Returns the sampler's signal for losses before and after training, [B].
-
-    Raises UserError if it needs more than these.
-    """
+    """Returns the sampler's signal, if losses [B] are all that it needs."""
     sampler, key, number = self.sampler, self.key, np.int32(pending.number)
     draw, candidates = pending.draw, pending.candidates
     return _measure(

@@ -1,8 +1,6 @@
 """Draws batches from the arms of a partition, given a policy over them.
 
-Shared by all samplers with arms. A batch consists of m equal groups, each
-from an arm drawn for it. Within an arm, examples come by shuffled passes or
-with replacement. Cost: O(B) index arithmetic a step.
+Shared by all samplers with arms. Cost: O(B) index arithmetic a step.
 """
 
 from collections.abc import Callable
