@@ -37,9 +37,8 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Reward:
 
   def init(most_paid: int) -> RankState:
     if window is not None and window < most_paid:
-      raise ValueError(
-        f"window {window} is smaller than the {most_paid} gains of one step"
-      )
+      text = f"window {window} is smaller than the {most_paid} gains of a step"
+      raise ValueError(text)
     size = window if window is not None else num_steps * most_paid
     return RankState(jnp.zeros(size, jnp.float32), jnp.int32(0))
 

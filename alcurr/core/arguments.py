@@ -18,6 +18,5 @@ def check_fraction(**arguments: float) -> None:
 def check_choice(choices: Collection[str], **arguments: str) -> None:
   for name, value in arguments.items():
     if value not in choices:
-      raise ValueError(
-        f"{name} must be one of {', '.join(choices)}, got {value!r}"
-      )
+      text = f"{name} must be one of {', '.join(choices)}, got {value!r}"
+      raise ValueError(text)

@@ -15,6 +15,5 @@ def import_extra(module: str, extra: str, place: str) -> ModuleType:
   try:
     return importlib.import_module(module)
   except ModuleNotFoundError as error:
-    raise UserError(
-      "package", place, f"needs {error.name}: pip install 'alcurr[{extra}]'"
-    ) from error
+    text = f"needs {error.name}: pip install 'alcurr[{extra}]'"
+    raise UserError("package", place, text) from error

@@ -34,9 +34,8 @@ def _count_before(arm: Array, num_arms: int) -> Array:
 def check_partition(pool: Pool, name: str) -> None:
   """Raises ValueError if the pool lacks the partition."""
   if name not in pool.partitions:
-    raise ValueError(
-      f"the pool has partitions {sorted(pool.partitions)}, not {name!r}"
-    )
+    text = f"the pool has partitions {sorted(pool.partitions)}, not {name!r}"
+    raise ValueError(text)
 
 
 def make_arm_draw(
@@ -56,10 +55,8 @@ def make_arm_draw(
   """
   check_at_least(1, batch_size=batch_size)
   if arms_per_batch < 1 or batch_size % arms_per_batch:
-    raise ValueError(
-      f"arms_per_batch must divide batch_size {batch_size}, "
-      f"got {arms_per_batch}"
-    )
+    text = f"arms_per_batch must divide {batch_size}, got {arms_per_batch}"
+    raise ValueError(text)
   group_size = batch_size // arms_per_batch
 
   def start(key: Array, pool: Pool) -> PyTree:

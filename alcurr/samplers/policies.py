@@ -73,10 +73,8 @@ def fixed(*, weights: tuple[float, ...]) -> Policy:
   """Draws arms in proportion to the weights, one for each, easiest first."""
   weight = np.asarray(weights, float)
   if weight.ndim != 1 or not (weight >= 0).all() or not weight.sum() > 0:
-    raise ValueError(
-      f"weights must be a list of numbers, not negative and not all zero, got "
-      f"{weights}"
-    )
+    text = f"weights must not be negative nor all zero, got {weights}"
+    raise ValueError(text)
 
   def policy(num_arms: int) -> np.ndarray:
     if len(weight) != num_arms:
@@ -105,15 +103,13 @@ def replay(*, run: str) -> Policy:
     if table.ndim != 2 or not (table >= 0).all() or not table.sum(1).all():
       raise ValueError(f"not a table of probabilities: {table}")
   except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise ValueError(
-      f"{path} holds no policies to replay, or is damaged"
-    ) from error
+    text = f"{path} holds no policies to replay, or is damaged"
+    raise ValueError(text) from error
 
   def policy(num_arms: int) -> np.ndarray:
     if table.shape[1] != num_arms:
-      raise ValueError(
-        f"{run} has a policy over {table.shape[1]} arms, not {num_arms}"
-      )
+      text = f"{run} has a policy over {table.shape[1]} arms, not {num_arms}"
+      raise ValueError(text)
     return table / table.sum(1, keepdims=True)
 
   return policy
