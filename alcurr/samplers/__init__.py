@@ -71,8 +71,7 @@ def get_sampler(
   """Builds the sampler that a spec describes, see `alcurr.core.specs`.
 
   Args:
-    spec: a name, a call, or a dict with `name` and arguments. Arguments that
-      are records (bandit, gain, ...) or schedules are specs too.
+    spec: arguments that are records (bandit, gain, ...) are specs too.
     field: where the spec is in the config, for messages.
     batch_size: B.
     num_steps: T, the steps of the run.

@@ -1,7 +1,7 @@
 """The laws of samplers: each raises AssertionError if a sampler breaks it.
 
-A law is a function of a `Case`. No law depends on the sampler's name; what
-only some samplers may do is read from the spec.
+Every public function of a `Case` is one. No law depends on the sampler's name;
+what only some samplers may do is read from the spec.
 """
 
 import jax
@@ -20,15 +20,6 @@ from alcurr.types import Sampler
 NUM_KEYS = 20_000  # draws that frequencies are taken over
 
 
-def check_sampler(sampler: Sampler) -> pd.DataFrame:
-  """Runs every law on a sampler of batches of BATCH_SIZE; see `make_case`.
-
-  Returns:
-    A row for each law: its name, whether it holds, and what was seen if not.
-  """
-  return _toys.run_laws(SAMPLER_LAWS, _toys.make_case(sampler))
-
-
 def draws_are_valid(case: Case) -> None:
   draw = case.sample(jax.random.key(3), case.state.sampler_state, case.pool)
   dtypes = {"index": jnp.int32, "prob": jnp.float32, "weight": jnp.float32}
@@ -36,9 +27,8 @@ def draws_are_valid(case: Case) -> None:
     dtypes["arm"] = jnp.int32
   for name, dtype in dtypes.items():
     array = getattr(draw, name)
-    shape = array.shape
-    require(shape == (case.draw_size,), f"{name} has shape {shape}")
-    require(array.dtype == dtype, f"{name} is {array.dtype}")
+    kind = array.shape, array.dtype
+    require(kind == ((case.draw_size,), dtype), f"{name} is {kind}")
   index, prob = np.asarray(draw.index), np.asarray(draw.prob)
   size = case.pool.label.shape[0]
   inside = (index >= 0) & (index < size)
@@ -240,22 +230,13 @@ def draw_costs_what_the_spec_says_at_any_pool_size(case: Case) -> None:
   )
 
 
-SAMPLER_LAWS = {
-  law.__name__: law
-  for law in (
-    draws_are_valid,
-    arms_are_of_the_arm_partition,
-    batches_are_selected_from_candidates,
-    same_key_state_and_partitions_same_draw,
-    draw_frequencies_match_prob,
-    state_keeps_its_shapes_and_stays_finite,
-    state_grows_only_as_the_spec_says,
-    a_chunk_is_the_loop_over_cycles_and_compiles_once,
-    a_chunk_is_its_steps_one_by_one,
-    a_run_in_two_halves_is_the_whole,
-    a_trial_does_not_depend_on_others,
-    trials_by_vmap_are_trials_by_map,
-    no_captured_constants,
-    draw_costs_what_the_spec_says_at_any_pool_size,
-  )
-}
+SAMPLER_LAWS = _toys.collect_laws(globals())
+
+
+def check_sampler(sampler: Sampler) -> pd.DataFrame:
+  """Runs every law on a sampler of batches of BATCH_SIZE; see `make_case`.
+
+  Returns:
+    A row for each law: its name, whether it holds, and what was seen if not.
+  """
+  return _toys.run_laws(SAMPLER_LAWS, _toys.make_case(sampler))

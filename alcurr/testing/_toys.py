@@ -147,6 +147,16 @@ def assert_equal(left: PyTree, right: PyTree, **tolerance: float) -> None:
     np.testing.assert_allclose(a, b, **({"rtol": 0} | tolerance))
 
 
+def collect_laws(module: dict[str, Any]) -> dict[str, Callable]:
+  """Returns the public functions that a module has defined so far, by name."""
+  return {
+    name: value
+    for name, value in module.items()
+    if getattr(value, "__module__", "") == module["__name__"]
+    and not name.startswith("_")
+  }
+
+
 def run_laws(laws: dict[str, Any], case: Any) -> pd.DataFrame:
   """Returns a row for each law: its name, whether it holds, what was seen."""
   rows = []
