@@ -158,15 +158,9 @@ class DrawQueue:
       draws = [pending.draw for pending in self.pending]
       draws += [empty] * (self.delay - len(draws))
       ahead = jax.tree.map(lambda *x: np.stack(x), *draws)
-    draw = _sample(
-      self.sampler,
-      self.key,
-      np.int32(number),
-      self.state,
-      self.pool,
-      ahead,
-      np.int32(len(self.pending)),
-    )
+    key, state, pool = self.key, self.state, self.pool
+    count, step = np.int32(len(self.pending)), np.int32(number)
+    draw = _sample(self.sampler, key, step, state, pool, ahead, count)
     self.pending.append(PendingDraw(number, draw))
     self.next_number += 1
     return self.pending[-1]
