@@ -19,17 +19,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Where each public name is: a module, or a module's attribute.
+# The modules of the public names that are not subpackages.
 _MODULES = {
-  "bandits": "alcurr.bandits",
-  "data": "alcurr.data",
-  "gains": "alcurr.bandits.gains",
-  "models": "alcurr.models",
-  "samplers": "alcurr.samplers",
-  "testing": "alcurr.testing",
-  "training": "alcurr.training",
-}
-_ATTRIBUTES = {
   "Bandit": "alcurr.types",
   "Comparison": "alcurr.experiments.comparison",
   "Gain": "alcurr.types",
@@ -37,6 +28,7 @@ _ATTRIBUTES = {
   "Sampler": "alcurr.types",
   "UserError": "alcurr.core.errors",
   "compare": "alcurr.experiments.comparison",
+  "gains": "alcurr.bandits",
 }
 
 __all__ = [
@@ -61,9 +53,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
   """Imports a public name on first use."""
   if name in _MODULES:
-    return importlib.import_module(_MODULES[name])
-  if name in _ATTRIBUTES:
-    return getattr(importlib.import_module(_ATTRIBUTES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
+  if name in __all__:
+    return importlib.import_module(f"alcurr.{name}")
   raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

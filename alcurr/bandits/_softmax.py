@@ -26,9 +26,8 @@ def softmax(*, learning_rate: float = 0.2) -> Bandit:
     learning_rate: η of the paper (1/5 there), positive and finite.
   """
   if not 0 < learning_rate < float("inf"):
-    raise ValueError(
-      f"learning_rate must be positive and finite, got {learning_rate}"
-    )
+    text = f"learning_rate must be positive and finite, got {learning_rate}"
+    raise ValueError(text)
 
   def init(num_arms: int) -> SoftmaxState:
     return SoftmaxState(

@@ -42,7 +42,7 @@ def prediction_gain() -> Gain:
   return Gain(measure)
 
 
-def _draw_from_arms(key: Array, partition: Partition, arm: Array) -> Array:
+def draw_from_arms(key: Array, partition: Partition, arm: Array) -> Array:
   """Draws an example of each arm [b], with replacement: index [b]."""
   slot = jax.random.randint(key, arm.shape, 0, partition.size[arm])
   return partition.order[partition.start[arm] + slot]
@@ -74,47 +74,42 @@ def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
   Args:
     probe_size: b', spread evenly over the batch; None for the batch size.
   """
-  if probe_size is not None:
-    check_at_least(1, probe_size=probe_size)
+  check_at_least(1, probe_size=probe_size)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     arm = info.draw.arm
     if probe_size is not None:
       # Evenly over the batch, whose slots are grouped by arm.
       arm = arm[jnp.arange(probe_size) * arm.shape[0] // probe_size]
-    index = _draw_from_arms(key, partition, arm)
+    index = draw_from_arms(key, partition, arm)
     return Feedback(_gain_on(info, info.pool, index), arm)
 
   return Gain(measure)
 
 
 def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
-  """Measures L(x', θ) - L(x', θ') on fresh examples of a random arm.
+  """Measures L(x', θ) - L(x', θ') on b' fresh examples of a random arm.
 
-  Args:
-    probe_size: b'; None for the batch size.
+  `probe_size` is b'; None for the batch size.
   """
-  if probe_size is not None:
-    check_at_least(1, probe_size=probe_size)
+  check_at_least(1, probe_size=probe_size)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     key_arm, key_probe = jax.random.split(key)
     num_probes = probe_size or info.draw.arm.shape[0]
     arm = jax.random.randint(key_arm, (), 0, partition.size.shape[0])
-    index = _draw_from_arms(key_probe, partition, jnp.full(num_probes, arm))
+    index = draw_from_arms(key_probe, partition, jnp.full(num_probes, arm))
     return _credit_all(info, _gain_on(info, info.pool, index).mean())
 
   return Gain(measure)
 
 
 def target_prediction_gain(*, probe_size: int | None = None) -> Gain:
-  """Measures L(x', θ) - L(x', θ') on fresh examples of the probe pool.
+  """Measures L(x', θ) - L(x', θ') on b' fresh examples of the probe pool.
 
-  Args:
-    probe_size: b'; None for the batch size.
+  `probe_size` is b'; None for the batch size.
   """
-  if probe_size is not None:
-    check_at_least(1, probe_size=probe_size)
+  check_at_least(1, probe_size=probe_size)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     num_probes = probe_size or info.draw.arm.shape[0]

@@ -31,16 +31,14 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Reward:
     window: number of gains remembered; None for all, as in the paper.
     num_steps: steps of the run, which bounds the whole history.
   """
-  if window is not None:
-    check_at_least(2, window=window)
-  elif num_steps is None:
+  check_at_least(2, window=window)
+  if window is None and num_steps is None:
     raise ValueError("give a window, or num_steps for the whole history")
 
   def init(most_paid: int) -> RankState:
     if window is not None and window < most_paid:
-      raise ValueError(
-        f"window {window} is smaller than the {most_paid} gains of one step"
-      )
+      text = f"window {window} is smaller than the {most_paid} gains of a step"
+      raise ValueError(text)
     size = window if window is not None else num_steps * most_paid
     return RankState(jnp.zeros(size, jnp.float32), jnp.int32(0))
 

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 
 
-def check_at_least(least: float, **arguments: float) -> None:
+def check_at_least(least: float, **arguments: float | None) -> None:
   for name, value in arguments.items():
-    if value < least:
+    if value is not None and value < least:
       raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
@@ -18,6 +18,5 @@ def check_fraction(**arguments: float) -> None:
 def check_choice(choices: Collection[str], **arguments: str) -> None:
   for name, value in arguments.items():
     if value not in choices:
-      raise ValueError(
-        f"{name} must be one of {', '.join(choices)}, got {value!r}"
-      )
+      text = f"{name} must be one of {', '.join(choices)}, got {value!r}"
+      raise ValueError(text)

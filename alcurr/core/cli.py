@@ -9,7 +9,7 @@ from typing import NoReturn
 import jax
 from absl import logging as absl_logging
 
-from alcurr.core.errors import FaultError, MachineError, UserError
+from alcurr.core.errors import FaultError, UserError
 
 
 def set_up_logging() -> None:
@@ -40,31 +40,23 @@ def status(command: Callable[[], None]) -> int:
   """
   try:
     command()
+    return 0
   except UserError as error:
     return say(error, 2)
   except FaultError as error:
     return say(error, 1)
-  except (OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
-    return say(_machine_error(error), 1)
-  return 0
-
-
-def _machine_error(error: Exception) -> MachineError:
-  """Describes a failure of the machine; raises other errors of JAX."""
-  code, place, text = "memory", "CPU memory", "ran out"
-  if isinstance(error, OSError):
-    code, place = "disk", str(error.filename or "the machine")
+  except OSError as error:
+    place = error.filename or "the machine"
     text = error.strerror or str(error)
-  elif isinstance(error, jax.errors.JaxRuntimeError):
+  except MemoryError:
+    place, text = "CPU memory", "ran out"
+  except jax.errors.JaxRuntimeError as error:
     reason = str(error).splitlines()[0]
     if not reason.startswith("RESOURCE_EXHAUSTED"):
-      raise error
+      raise
     place, text = "device memory", f"ran out ({reason})"
-  return MachineError(
-    code,
-    place,
-    f"{text}; what is finished is saved: fix the cause and rerun the command",
-  )
+  remedy = "what is finished is saved: fix the cause and rerun the command"
+  return say(f"{place}: {text}; {remedy}", 1)
 
 
 def say(message: object, exit_status: int) -> int:

@@ -7,19 +7,13 @@ from alcurr.core.errors import UserError
 
 
 def import_extra(module: str, extra: str, place: str) -> ModuleType:
-  """Imports a module that needs packages of an extra.
-
-  Args:
-    module: the package itself, or a module of alcurr that imports it.
-    extra: its name in `pip install 'alcurr[extra]'`.
-    place: what needs it, for the message.
+  """Imports a package of an extra, or a module of alcurr that needs one.
 
   Raises:
-    UserError: a package is not installed.
+    UserError: about `place`, what needs it, if a package is not installed.
   """
   try:
     return importlib.import_module(module)
   except ModuleNotFoundError as error:
-    raise UserError(
-      "package", place, f"needs {error.name}: pip install 'alcurr[{extra}]'"
-    ) from error
+    text = f"needs {error.name}: pip install 'alcurr[{extra}]'"
+    raise UserError("package", place, text) from error

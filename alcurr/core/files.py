@@ -20,14 +20,10 @@ from alcurr.core.errors import MachineError
 
 
 def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
-  """Writes a file under a temporary name, then renames it.
+  """Calls `write` with a binary file of a temporary name, then renames it.
 
-  A reader sees the complete file or none, even after a power failure.
-
-  Args:
-    path: of the file. Its folder must exist: one that the user deleted during
-      a run is not created again.
-    write: called with the open binary file.
+  A reader sees the complete file or none, even after a power failure. A folder
+  that the user deleted during a run is not created again.
   """
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
   try:
@@ -133,11 +129,7 @@ class Lines:
     self._hash, self._bytes = hashlib.blake2b(start), len(start)
 
   def write(self, row: dict[str, Any]) -> None:
-    """Appends a row.
-
-    Raises:
-      MachineError: the file was deleted or replaced.
-    """
+    """Appends a row; MachineError if the file was deleted or replaced."""
     line = (json.dumps(plain(row), allow_nan=False) + "\n").encode()
     with naming(self._path):
       self._check()
@@ -165,12 +157,7 @@ class Lines:
 def json_lines(
   path: pathlib.Path, position: LogPosition | None = None
 ) -> Iterator[Lines]:
-  """Opens a file of rows, empty or with what precedes a position.
-
-  Args:
-    path: of the file, in an existing folder.
-    position: one that the file `starts_with`; None for an empty file.
-  """
+  """Opens a file of rows, empty or cut at a position that it `starts_with`."""
   start = path.read_bytes()[: position.bytes] if position else b""
   write_file(path, lambda file: file.write(start))
   with path.open("ab") as file:

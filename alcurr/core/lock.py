@@ -19,12 +19,8 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
 
   A folder that was created here and is still empty at the end is removed.
 
-  Args:
-    folder: to lock.
-    option: names the folder on the command line, for the error.
-
   Raises:
-    UserError: another process has locked it.
+    UserError: about the command line's `option`, if another has locked it.
   """
   is_new = not folder.exists()
   folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +29,10 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
   try:
     lock.acquire(blocking=False)
   except filelock.Timeout:
-    text = f"{folder} is in use by {_owner(path)}; wait, or stop it"
+    owner = "another process"
+    with contextlib.suppress(OSError, ValueError):
+      owner = f"process {int(path.read_text())}"
+    text = f"{folder} is in use by {owner}; wait, or stop it"
     raise UserError("in_use", option, text) from None
   path.write_text(owner)
   try:
@@ -48,10 +47,3 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
     if is_new:
       with contextlib.suppress(OSError):  # not empty, or deleted
         folder.rmdir()
-
-
-def _owner(path: pathlib.Path) -> str:
-  try:
-    return f"process {int(path.read_text())}"
-  except (OSError, ValueError):
-    return "another process"

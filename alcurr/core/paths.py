@@ -7,16 +7,10 @@ from alcurr.core.errors import UserError
 
 
 def check_can_make(folder: pathlib.Path, option: str) -> None:
-  """Refuses a folder that cannot be made or written to; makes nothing.
-
-  Args:
-    folder: need not exist.
-    option: the option that chooses the folder, for the message.
-  """
+  """Refuses an option's folder that cannot be made or written to."""
   try:
-    for place in (folder, *folder.absolute().parents):
-      if place.exists():
-        break
+    parents = (folder, *folder.absolute().parents)
+    place = next(path for path in parents if path.exists())
     if not place.is_dir():
       reason = f"{place} is a file"
     elif not os.access(place, os.W_OK | os.X_OK):

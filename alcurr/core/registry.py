@@ -10,7 +10,8 @@ the built-in factory.
 """
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections import UserDict
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from alcurr.core.errors import UserError
@@ -22,7 +23,7 @@ Factory = Callable[..., Any]
 _BY_RECORD: list[tuple[Any, "Registry"]] = []
 
 
-class Registry(MutableMapping[str, Factory]):
+class Registry(UserDict[str, Factory]):
   """Factories by name; iterating over the names imports no package."""
 
   def __init__(
@@ -45,43 +46,44 @@ class Registry(MutableMapping[str, Factory]):
     self.record = record
     self.from_number = from_number
     self._group = f"alcurr.{kind}"
-    self._builtin = dict(builtin)
+    super().__init__(builtin)
     if record is not None:
       _BY_RECORD.append((record, self))
 
-  def __getitem__(self, name: str) -> Factory:
-    """Returns a factory, and imports its package if it is an entry point.
+  def __missing__(self, name: str) -> Factory:
+    """Returns the factory of another package, which is imported.
 
     Raises:
       KeyError: there is none of that name.
       UserError: several packages offer it, or it cannot be imported.
     """
-    if name in self._builtin:
-      return self._builtin[name]
     points = importlib.metadata.entry_points(group=self._group, name=name)
     if not points:
       raise KeyError(name)
-    packages = sorted({_package(point) for point in points})
-    if len(packages) > 1:
-      text = f"expected one package to offer it, got {' and '.join(packages)}"
-      raise UserError("package", f"{self._group}.{name}", text)
-    return _load(next(iter(points)), f"{self._group}.{name}")
-
-  def __setitem__(self, name: str, factory: Factory) -> None:
-    self._builtin[name] = factory
-
-  def __delitem__(self, name: str) -> None:
-    del self._builtin[name]
+    place = f"{self._group}.{name}"
+    packages = " and ".join(sorted({point.dist.name for point in points}))
+    if len(points) > 1:
+      text = f"expected one package to offer it, got {packages}"
+      raise UserError("package", place, text)
+    try:
+      factory = next(iter(points)).load()
+      if not callable(factory):
+        raise TypeError(f"it is of type {type(factory).__name__}")
+    except Exception as error:  # a package's import may raise anything
+      reason = " ".join(f"{type(error).__name__}: {error}".split())
+      text = f"package {packages} offers no factory: {reason}"
+      raise UserError("package", place, text) from error
+    return factory
 
   def __contains__(self, name: object) -> bool:
-    return name in self._builtin or name in self._offered()
+    return name in self.data or name in self._offered()
 
   def __iter__(self) -> Iterator[str]:
-    yield from self._builtin
-    yield from sorted(self._offered() - self._builtin.keys())
+    yield from self.data
+    yield from sorted(self._offered() - self.data.keys())
 
   def __len__(self) -> int:
-    return len(self._builtin.keys() | self._offered())
+    return len(self.data.keys() | self._offered())
 
   def _offered(self) -> set[str]:
     return set(importlib.metadata.entry_points(group=self._group).names)
@@ -98,20 +100,3 @@ def registry_of(annotation: Any) -> Registry | None:
   return next(
     (registry for record, registry in _BY_RECORD if record == annotation), None
   )
-
-
-def _package(point: importlib.metadata.EntryPoint) -> str:
-  return point.dist.name if point.dist else point.value
-
-
-def _load(point: importlib.metadata.EntryPoint, place: str) -> Factory:
-  try:
-    factory = point.load()
-    if not callable(factory):
-      raise TypeError(f"{point.value} is of type {type(factory).__name__}")
-  except Exception as error:  # a package's import may raise anything
-    reason = " ".join(str(error).split())
-    kind = type(error).__name__
-    text = f"package {_package(point)} offers no factory: {kind}: {reason}"
-    raise UserError("package", place, text) from error
-  return factory

@@ -34,9 +34,8 @@ def exponential(*, value: float, end: float, num_steps: int) -> Schedule:
   """Changes from `value` to `end` by a constant ratio a step."""
   _check(value=value, end=end)
   if not (value > 0 and end > 0):
-    raise ValueError(
-      f"an exponential schedule never reaches zero, got {value} to {end}"
-    )
+    text = f"an exponential schedule never reaches zero, got {value} to {end}"
+    raise ValueError(text)
   return optax.exponential_decay(value, num_steps, end / value)
 
 

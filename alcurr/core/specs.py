@@ -34,6 +34,8 @@ TYPE_NAMES = {
   types.NoneType: "None",
 }
 
+_LITERALS = str | float | int | tuple | list | Mapping | types.NoneType
+
 
 @contextlib.contextmanager
 def errors_in(place: str) -> Iterator[None]:
@@ -108,20 +110,14 @@ def make(
   field: str,
   **context: Any,
 ) -> Any:
-  """Calls the registry's factory that a spec names.
+  """Calls the registry's factory that a spec, see the module, names.
 
-  Args:
-    spec: see the module.
-    registry: the factories by name.
-    field: where the spec is in the config, for messages.
-    **context: what the run knows (`num_steps`, `batch_size`, ...). A factory
-      gets those that its signature names; the spec must not set them.
-
-  Returns:
-    What the factory returns.
+  `context` is what the run knows (`num_steps`, `batch_size`, ...). A factory
+  gets those that its signature names; the spec must not set them.
 
   Raises:
-    UserError: an unknown name or argument, or a value the factory refuses.
+    UserError: about the config's `field`, or an argument in it: an unknown
+      name or argument, or a value the factory refuses.
   """
   from_number = getattr(registry, "from_number", None)
   if from_number and (number := _to_number(spec)) is not None:
@@ -138,8 +134,8 @@ def make(
       value, parameters[argument], f"{field}.{argument}", context
     )
   arguments = {k: v for k, v in context.items() if k in parameters} | arguments
-  for argument in [name for name in parameters if name not in arguments]:
-    if parameters[argument].default is inspect.Parameter.empty:
+  for argument, parameter in parameters.items():
+    if argument not in arguments and parameter.default is parameter.empty:
       raise UserError("missing", f"{field}.{argument}", f"required by {name}")
   try:
     return registry[name](**arguments)
@@ -169,11 +165,7 @@ def _split(
 def get_parameters(
   registry: Mapping[str, Callable[..., Any]], name: str, field: str
 ) -> Parameters:
-  """Returns the named parameters of a registry's factory.
-
-  Raises:
-    UserError: the registry has no factory of that name.
-  """
+  """Returns the named parameters of a factory; UserError if there is none."""
   check_choice(field, name, registry)
   factory = registry[name]
   try:
@@ -181,11 +173,8 @@ def get_parameters(
   except NameError:  # a string annotation of a name imported for type checkers
     signature = inspect.signature(factory)
   variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-  return {
-    name: parameter
-    for name, parameter in signature.parameters.items()
-    if parameter.kind not in variadic
-  }
+  parameters = signature.parameters.items()
+  return {name: p for name, p in parameters if p.kind not in variadic}
 
 
 def part_registry(parameter: inspect.Parameter) -> Registry | None:
@@ -203,19 +192,15 @@ def _convert(
   """Makes the record of a nested spec, and checks the type of a literal."""
   registry = part_registry(parameter)
   kinds = _literal_types(parameter.annotation)
-  if registry is not None and isinstance(value, str | Mapping):
-    number = _to_number(value)
-    if number is not None and float in kinds:
-      return number
-    return make(value, registry, place, **context)
-  literal = value is None or isinstance(value, str | float | int | tuple | list)
   # A NamedTuple is a record, not several numbers.
-  if not literal or hasattr(value, "_fields"):
-    return value
-  if any(has_type(value, kind) for kind in kinds):
+  literal = isinstance(value, _LITERALS) and not hasattr(value, "_fields")
+  if not literal or any(has_type(value, kind) for kind in kinds):
     return value
   if registry is not None:
-    return make(value, registry, place, **context)
+    number = _to_number(value) if float in kinds else None
+    if number is None:
+      return make(value, registry, place, **context)
+    return number
   if not kinds:
     return value
   # Where any number is admitted, whole ones need no mention.

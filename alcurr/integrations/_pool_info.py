@@ -33,76 +33,44 @@ def pool_info(
   """
   if labels is None and difficulty is None:
     raise UserError("missing", "pool_info", "expected labels or difficulty")
-  names, label = _read_labels(labels, difficulty)
-  scores = _read_difficulty(difficulty, len(label))
-  if num_arms < 1:
-    raise UserError("range", "num_arms", f"expected at least 1, got {num_arms}")
+  size = len(np.asarray(difficulty if labels is None else labels))
+  class_names, label = ("all",), np.zeros(size, np.int32)
+  if labels is not None:
+    class_names, label = _read_labels(labels)
+  scores = np.zeros(size, np.float32)
+  if difficulty is not None:
+    scores = np.asarray(difficulty, np.float32)
+    if scores.shape != (size,) or not np.isfinite(scores).all():
+      text = f"expected {size} finite numbers, one for each example, got shape "
+      raise UserError("data", "difficulty", text + str(list(scores.shape)))
+  specs.check_range("num_arms", num_arms, 1)
   built = {}
   for name in sampler.spec.partitions:
-    if name not in partitions.PARTITIONS:
-      raise UserError(
-        "unknown",
-        "partition",
-        f"no {name!r}. {specs.nearest(name, partitions.PARTITIONS)}",
-      )
+    specs.check_choice("partition", name, partitions.PARTITIONS)
     if difficulty is None and name not in partitions.UNSCORED:
-      raise UserError(
-        "missing",
-        "difficulty",
-        f"the partition {name!r} needs the difficulty of each example, such as "
-        "its loss",
-      )
+      text = f"the partition {name!r} needs that of each example, as its loss"
+      raise UserError("missing", "difficulty", text)
     if labels is None and name != "difficulty_in_pool":
-      raise UserError(
-        "missing",
-        "labels",
-        f"the partition {name!r} needs them; 'difficulty_in_pool' does not",
-      )
+      text = f"the partition {name!r} needs them; 'difficulty_in_pool' does not"
+      raise UserError("missing", "labels", text)
     with specs.errors_in("pool_info"):
       if name in partitions.IN_CLASS:
-        partitions.check_num_arms(label, num_arms, names)
+        partitions.check_num_arms(label, num_arms, class_names)
       built[name] = partitions.PARTITIONS[name](label, scores, num_arms)
-  row = np.arange(len(label), dtype=np.int32)
+  row = np.arange(size, dtype=np.int32)
   return Pool(Stored(row), label, {"difficulty": scores}, built)
 
 
-def _read_labels(
-  labels: ArrayLike | None, difficulty: ArrayLike | None
-) -> tuple[tuple[str, ...], np.ndarray]:
-  """Returns the classes' names and [N] int32; one class if none are given."""
-  if labels is None:
-    return ("all",), np.zeros(len(np.asarray(difficulty)), np.int32)
+def _read_labels(labels: ArrayLike) -> tuple[tuple[str, ...], np.ndarray]:
+  """Returns the classes' names and [N] int32."""
   labels = np.asarray(labels)
-  if labels.ndim != 1 or not len(labels) or labels.dtype.kind not in "iuUS":
-    raise UserError(
-      "type",
-      "labels",
-      "expected [N] integers or strings, got "
-      f"{list(labels.shape)} {labels.dtype}",
-    )
+  kind = labels.dtype.kind
+  if labels.ndim != 1 or not len(labels) or kind not in "iuUS":
+    text = "expected [N] integers or strings, got "
+    raise UserError("type", "labels", f"{text}{labels.shape} {labels.dtype}")
   names, label = np.unique(labels, return_inverse=True)
-  if labels.dtype.kind in "iu" and not np.array_equal(
-    names, np.arange(len(names))
-  ):
-    raise UserError(
-      "range",
-      "labels",
-      "expected classes numbered from 0 without gaps, got "
-      f"{names[0]} to {names[-1]} for {len(names)} classes",
-    )
+  if kind in "iu" and not np.array_equal(names, np.arange(len(names))):
+    text = f"{names[0]} to {names[-1]} for {len(names)} classes"
+    text = f"expected classes numbered from 0 without gaps, got {text}"
+    raise UserError("range", "labels", text)
   return tuple(map(str, names)), label.astype(np.int32)
-
-
-def _read_difficulty(difficulty: ArrayLike | None, count: int) -> np.ndarray:
-  """Returns [N] float32; zeros if none is given."""
-  if difficulty is None:
-    return np.zeros(count, np.float32)
-  scores = np.asarray(difficulty, np.float32)
-  if scores.shape != (count,) or not np.isfinite(scores).all():
-    raise UserError(
-      "data",
-      "difficulty",
-      f"expected {count} finite numbers, one for each example, got shape "
-      f"{list(scores.shape)}",
-    )
-  return scores

@@ -9,7 +9,7 @@ prefetch up to `delay` batches, with any number of workers, and the sequence
 stays the same.
 """
 
-import collections
+import math
 import numbers
 import threading
 from collections.abc import Callable, Mapping
@@ -21,10 +21,8 @@ from numpy.typing import ArrayLike
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.integrations import _serialization as serialization
-from alcurr.integrations._feedback import FeedbackReader
 from alcurr.integrations._queue import DrawQueue, PendingDraw
-from alcurr.types import Array, Feedback, Pool, Sampler
+from alcurr.types import Array, Draw, Feedback, Pool, PyTree, Sampler
 
 
 class Drawn(NamedTuple):
@@ -57,11 +55,7 @@ class IndexStream:
   """
 
   def __init__(
-    self,
-    sampler: Sampler,
-    pool: Pool,
-    key: Array | int = 0,
-    delay: int = 0,
+    self, sampler: Sampler, pool: Pool, key: Array | int = 0, delay: int = 0
   ):
     """Starts at the first draw.
 
@@ -78,27 +72,20 @@ class IndexStream:
     Raises:
       UserError: the sampler does not fit the pool.
     """
-    if delay < 0:
-      raise UserError("range", "delay", f"expected at least 0, got {delay}")
+    specs.check_range("delay", delay, 0)
     cpu = jax.local_devices(backend="cpu")[0]
-    partitions = {
-      name: pool.partitions[name]
-      for name in sampler.spec.partitions
-      if name in pool.partitions
-    }
+    read = sampler.spec.partitions
+    partitions = {k: v for k, v in pool.partitions.items() if k in read}
     pool = pool._replace(source=(), partitions=partitions)
-    self._sampler, self.delay = sampler, delay
+    self._sampler = sampler
     self.num_examples: int = pool.label.shape[0]  # N
     with jax.default_device(cpu), specs.errors_in("IndexStream"):
       if isinstance(key, numbers.Integral):
         key = jax.random.key(key)
       pool, key = jax.device_put((pool, key), cpu)
       self._queue = DrawQueue(sampler, pool, key, delay)
+    self.batch_size: int = self._queue.batch_size
     self._lock = threading.Lock()
-    self.batch_size: int = self._queue.batch_size()
-    self._reader = FeedbackReader(
-      sampler, self._queue.key, self._queue.shapes, self.batch_size, pool
-    )
 
   @property
   def learns(self) -> bool:
@@ -125,7 +112,7 @@ class IndexStream:
     with self._lock:
       pending = self._queue.find(None)
     draw = jax.tree.map(np.asarray, pending.draw)
-    measured = self._reader.measured(pending.number)
+    measured = self._queue.is_measured(pending)
     return Drawn(number=pending.number, measured=measured, **draw._asdict())
 
   def next(self) -> np.ndarray:
@@ -155,23 +142,18 @@ class IndexStream:
       UserError: the sampler draws no candidates, or the scores do not fit.
     """
     if self._sampler.select is None:
-      raise UserError(
-        "unsupported", "select", "the sampler draws no candidates"
-      )
+      text = "the sampler draws no candidates"
+      raise UserError("unsupported", "select", text)
     score = np.asarray(score, np.float32)
     shape = self._queue.shapes.index.shape
     if score.shape != shape or np.isnan(score).any():
-      raise UserError(
-        "type",
-        "score",
-        f"expected a number for each candidate, {list(shape)}, got shape "
-        f"{list(score.shape)}",
-      )
+      text = f"expected {shape[0]} numbers, one for each candidate, got shape "
+      raise UserError("type", "score", text + str(list(score.shape)))
     with self._lock:
       pending = self._queue.find(number)
-      slots, weight = self._queue.select(pending, score).selection
-    slots, index = np.asarray(slots), np.asarray(pending.draw.index)
-    return Selected(slots, index[slots], np.asarray(weight))
+      selection = self._queue.select(pending, score)
+    slots, weight = map(np.asarray, selection)
+    return Selected(slots, np.asarray(pending.draw.index)[slots], weight)
 
   def update(
     self,
@@ -198,13 +180,12 @@ class IndexStream:
       UserError: all three are None although the sampler learns from the draw,
         or they do not fit it.
     """
+    given = {"losses": losses, "gains": gains, "feedback": feedback}
     with self._lock:
       pending = self._queue.find(number)
       if self._sampler.select is not None and pending.candidates is None:
         raise UserError("missing", "update", "call select() before update()")
-      pending.feedback = self._reader.read(
-        self._queue.key, pending, losses, gains, feedback
-      )
+      pending.feedback = _read_update(self._queue, pending, given)
       self._queue.advance()
 
   def rewind(self) -> None:
@@ -223,11 +204,7 @@ class IndexStream:
     first, as after a `rewind`.
     """
     with self._lock:
-      queue = self._queue
-      pending = [(p.draw, p.feedback) for p in queue.pending]
-      return serialization.to_arrays(
-        queue.key, queue.state, queue.next_number, pending
-      )
+      return self._queue.to_arrays()
 
   def load_state_dict(self, state: Mapping[str, Any]) -> None:
     """Resumes from the arrays of `state_dict`, or lists of their numbers.
@@ -236,36 +213,70 @@ class IndexStream:
       UserError: they are of another sampler, pool or delay.
     """
     with self._lock:
-      queue = self._queue
-      key, sampler_state, number, pending = serialization.from_arrays(
-        state, queue.key, queue.state, queue.shapes
-      )
-      if len(pending) > self.delay + 1:
-        raise UserError(
-          "mismatch",
-          "load_state_dict",
-          f"the state has {len(pending)} pending draws, too many for a delay "
-          f"of {self.delay}; make the stream as the saved one was made",
-        )
-      key, sampler_state, pending = jax.device_put(
-        (key, sampler_state, pending), queue.key.device
-      )
-      queue.key, queue.state, queue.next_number = key, sampler_state, number
-      queue.pending = collections.deque(
-        PendingDraw(n, draw, feedback is not None, feedback=feedback)
-        for n, (draw, feedback) in enumerate(pending, number - len(pending))
-      )
+      self._queue.from_arrays(state)
 
   def __reduce__(self):
-    raise UserError(
-      "unsupported",
-      "IndexStream",
-      "a stream cannot be copied to another process, where no update would "
-      "reach it; give worker processes the indices",
-    )
+    text = "cannot be copied to another process, where no update would reach it"
+    text += "; give worker processes the indices"
+    raise UserError("unsupported", "IndexStream", text)
 
   def _first_number(self, matches: Callable[[PendingDraw], bool]) -> int:
     """Returns the number of the first match, or of the next draw to make."""
     with self._lock:
       matching = (p.number for p in self._queue.pending if matches(p))
       return next(matching, self._queue.next_number)
+
+
+def _read_update(
+  queue: DrawQueue, pending: PendingDraw, given: dict[str, Any]
+) -> PyTree:
+  """Returns a draw's feedback from the arguments of `update`; () if unused."""
+  given = {name: x for name, x in given.items() if x is not None}
+  if len(given) > 1:
+    text = "expected one of losses, gains and feedback"
+    raise UserError("conflict", "update", text)
+  if not queue.is_measured(pending):
+    return ()
+  if not given:
+    text = f"the sampler learns from draw {pending.number}; expected losses="
+    text += "(before, after), gains, or feedback, which may be ()"
+    raise UserError("missing", "update", text)
+  ((name, values),) = given.items()
+  if name == "feedback":
+    return _read_feedback(values, pending.draw)
+  if name == "gains":  # any losses with these differences do
+    values = values, np.zeros(queue.batch_size)
+  if not isinstance(values, tuple | list) or len(values) != 2:
+    raise UserError("type", "losses", "expected a pair, (before, after)")
+  shape = (queue.batch_size,)
+  before, after = (_read_floats(x, shape, name) for x in values)
+  return queue.measure(pending, before, after)
+
+
+def _read_floats(
+  values: ArrayLike, shape: tuple[int, ...] | None, name: str
+) -> np.ndarray:
+  """Returns finite numbers as float32, of that shape if one is given."""
+  values = np.asarray(values, np.float32)
+  if shape is not None and values.shape != shape:
+    text = f"expected a number for each of {list(shape)}, got shape "
+    raise UserError("type", name, text + str(list(values.shape)))
+  if not np.isfinite(values).all():
+    text = "expected finite numbers; give feedback=() for a batch without any"
+    raise UserError("range", name, text)
+  return values
+
+
+def _read_feedback(feedback: Any, draw: Draw) -> PyTree:
+  """Returns (), a Feedback or an array of finite numbers."""
+  if isinstance(feedback, tuple) and not feedback:
+    return ()
+  if not isinstance(feedback, Feedback):
+    return _read_floats(feedback, None, "feedback")
+  arm = np.asarray(feedback.arm, np.int32)
+  gain = _read_floats(feedback.gain, arm.shape, "feedback")
+  num_arms = math.inf if draw.policy is None else draw.policy.shape[0]
+  if arm.size and not 0 <= arm.min() <= arm.max() < num_arms:
+    text = f"expected [0, {num_arms}), got {arm.min()} to {arm.max()}"
+    raise UserError("range", "feedback.arm", text)
+  return Feedback(gain, arm)

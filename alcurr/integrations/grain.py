@@ -65,13 +65,9 @@ class IndexIterator(grain.DatasetIterator[np.ndarray]):
     self._stream.load_state_dict(state["stream"])
     missing = state["handed_out"] - self._stream.updates
     if missing and self._stream.learns:
-      raise UserError(
-        "conflict",
-        "set_state",
-        f"the state was taken with {missing} batches not yet updated, which "
-        "the sampler learns from; take it after update(), or save and load "
-        "stream.state_dict() if threads prefetch",
-      )
+      text = f"the sampler learns from {missing} batches that had no update; "
+      text += "take the state after update(), or save stream.state_dict()"
+      raise UserError("conflict", "set_state", text)
     for _ in range(missing):
       self._stream.next()
       self._stream.update()

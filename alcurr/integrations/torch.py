@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from alcurr.core.errors import UserError
+from alcurr.core import specs
 from alcurr.integrations._stream import IndexStream
 
 
@@ -39,10 +39,7 @@ class BatchSampler:
     """
     if num_batches is None:
       num_batches = max(stream.num_examples // stream.batch_size, 1)
-    if num_batches < 1:
-      raise UserError(
-        "range", "num_batches", f"expected at least 1, got {num_batches}"
-      )
+    specs.check_range("num_batches", num_batches, 1)
     self.stream, self._num_batches = stream, num_batches
 
   def __len__(self) -> int:
@@ -57,18 +54,10 @@ class BatchSampler:
     for _ in range(len(self) - self.stream.updates % len(self)):
       yield self.stream.next().tolist()
 
-  def update(
-    self,
-    *,
-    losses: tuple[Any, Any] | None = None,
-    gains: Any = None,
-    feedback: Any = None,
-    number: int | None = None,
-  ) -> None:
+  def update(self, **measured: Any) -> None:
     """Calls `IndexStream.update`; tensors of any device are accepted."""
-    measured = {"losses": losses, "gains": gains, "feedback": feedback}
     # Over the whole tree: a Feedback is a record of two arrays.
-    self.stream.update(**jax.tree.map(_on_host, measured), number=number)
+    self.stream.update(**jax.tree.map(_on_host, measured))
 
   def state_dict(self) -> dict[str, np.ndarray]:
     """Returns the stream's state, whatever the loader has prefetched."""

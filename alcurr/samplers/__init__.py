@@ -66,17 +66,12 @@ SAMPLERS = Registry(
 
 
 def get_sampler(
-  spec: str | Mapping[str, Any],
-  field: str,
-  *,
-  batch_size: int,
-  num_steps: int,
+  spec: str | Mapping[str, Any], field: str, *, batch_size: int, num_steps: int
 ) -> Sampler:
   """Builds the sampler that a spec describes, see `alcurr.core.specs`.
 
   Args:
-    spec: a name, a call, or a dict with `name` and arguments. Arguments that
-      are records (bandit, gain, ...) or schedules are specs too.
+    spec: arguments that are records (bandit, gain, ...) are specs too.
     field: where the spec is in the config, for messages.
     batch_size: B.
     num_steps: T, the steps of the run.

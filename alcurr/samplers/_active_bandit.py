@@ -53,14 +53,6 @@ class ActiveBanditState(NamedTuple):
   passes: PyTree  # over the arms, see `_arm_draw`
 
 
-def _mean_by_arm(feedback: Feedback, num_arms: int) -> tuple[Array, Array]:
-  """Returns each arm's mean gain [K] and number of gains [K] float32."""
-  ones = jnp.ones_like(feedback.gain)
-  count = jax.ops.segment_sum(ones, feedback.arm, num_arms)
-  total = jax.ops.segment_sum(feedback.gain, feedback.arm, num_arms)
-  return total / jnp.maximum(count, 1), count
-
-
 def _learn(
   bandit: Bandit,
   reward: Reward,
@@ -71,7 +63,10 @@ def _learn(
 ) -> ActiveBanditState:
   """Pays the arms; at most `most_paid` of them were drawn."""
   num_arms = policy.shape[0]
-  mean_gain, count = _mean_by_arm(feedback, num_arms)
+  ones = jnp.ones_like(feedback.gain)
+  count = jax.ops.segment_sum(ones, feedback.arm, num_arms)
+  total = jax.ops.segment_sum(feedback.gain, feedback.arm, num_arms)
+  mean_gain = total / jnp.maximum(count, 1)
   # Only the gains of the arms paid are ranked: a rank costs by their number.
   (arm,) = jnp.nonzero(count > 0, size=most_paid, fill_value=num_arms)
   gains = mean_gain.at[arm].get(mode="fill", fill_value=0)

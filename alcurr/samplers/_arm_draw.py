@@ -1,8 +1,6 @@
 """Draws batches from the arms of a partition, given a policy over them.
 
-Shared by all samplers with arms. A batch consists of m equal groups, each
-from an arm drawn for it. Within an arm, examples come by shuffled passes or
-with replacement. Cost: O(B) index arithmetic a step.
+Shared by all samplers with arms. Cost: O(B) index arithmetic a step.
 """
 
 from collections.abc import Callable
@@ -33,25 +31,11 @@ def _count_before(arm: Array, num_arms: int) -> Array:
   return before[jnp.arange(arm.shape[0]), arm]
 
 
-def _check_sizes(size: Array, needed: int, name: str) -> None:
-  """Raises ValueError for an arm smaller than a group; sizes may be traced."""
-  if isinstance(size, jax.core.Tracer):
-    return
-  smallest = int(size.min())
-  if smallest < needed:
-    raise ValueError(
-      f"the smallest of the {size.shape[0]} arms of {name!r} has {smallest} "
-      f"examples, too few for a draw of {needed}; take fewer arms, a smaller "
-      "batch, or replacement=True"
-    )
-
-
 def check_partition(pool: Pool, name: str) -> None:
   """Raises ValueError if the pool lacks the partition."""
   if name not in pool.partitions:
-    raise ValueError(
-      f"the pool has partitions {sorted(pool.partitions)}, not {name!r}"
-    )
+    text = f"the pool has partitions {sorted(pool.partitions)}, not {name!r}"
+    raise ValueError(text)
 
 
 def make_arm_draw(
@@ -71,16 +55,20 @@ def make_arm_draw(
   """
   check_at_least(1, batch_size=batch_size)
   if arms_per_batch < 1 or batch_size % arms_per_batch:
-    raise ValueError(
-      f"arms_per_batch must divide batch_size {batch_size}, "
-      f"got {arms_per_batch}"
-    )
+    text = f"arms_per_batch must divide {batch_size}, got {arms_per_batch}"
+    raise ValueError(text)
   group_size = batch_size // arms_per_batch
 
   def start(key: Array, pool: Pool) -> PyTree:
     check_partition(pool, partition)
     size = pool.partitions[partition].size
-    _check_sizes(size, 1 if replacement else group_size, partition)
+    needed = 1 if replacement else group_size
+    if not isinstance(size, jax.core.Tracer) and size.min() < needed:
+      raise ValueError(
+        f"the smallest of the {size.shape[0]} arms of {partition!r} has "
+        f"{size.min()} examples, too few for a draw of {needed}; take fewer "
+        "arms, a smaller batch, or replacement=True"
+      )
     return () if replacement else cursor.start(key, size)
 
   def draw(

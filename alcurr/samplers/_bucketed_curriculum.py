@@ -5,22 +5,13 @@ partition, in rising difficulty, form k buckets; a run has k equal periods; and
 period t (from 0) shuffles the buckets 0 to t. Here period t draws from the
 first n_t examples of `order`, in shuffled passes over them, with
 
-  n_t = N g(t / k),    x = t / k, the share of the run that is over
+  n_t = N (b + (1 - b) g(x / a)),    x = t / k, the share of the run so far
 
-and g a pacing function of Wu, Dyer and Neyshabur (2021, "When do curricula
-work?"), clipped at 1. There b is the share to start with and a the share of
-the run at which all examples are reached:
-
-  linear   b + (1 - b) x / a
-  quad     b + (1 - b) (x / a)^2
-  root     b + (1 - b) (x / a)^(1/2)
-  step     b + (1 - b) floor(x / a)
-  exp      b + (1 - b) (e^(10 x / a) - 1) / (e^10 - 1)
-  log      b + (1 - b) (1 + 0.1 ln(x / a + e^-10))
-
-By default b = 1 / k and a = (k - 1) / k, with which the linear pacing is the
-paper's rule n_t = N (t + 1) / k. Cost: O(B + k) index arithmetic a step, no
-feedback.
+at most N, and g a pacing function of Wu, Dyer and Neyshabur (2021, "When do
+curricula work?"), see PACINGS. There b is the share to start with and a the
+share of the run at which all examples are reached. By default b = 1 / k and
+a = (k - 1) / k, with which the linear pacing is the paper's rule
+n_t = N (t + 1) / k. Cost: O(B + k) index arithmetic a step, no feedback.
 """
 
 from collections.abc import Callable
@@ -35,7 +26,7 @@ from alcurr.samplers._arm_draw import check_partition
 from alcurr.samplers._curriculum import draw_places
 from alcurr.types import Array, Draw, Pool, PyTree, Sampler, SamplerSpec
 
-# From x / a to the share of the remaining 1 - b that is included; not clipped.
+# g: from x / a to the share of the remaining 1 - b that is included.
 PACINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
   "linear": lambda x: x,
   "quad": np.square,
@@ -54,11 +45,7 @@ class BucketedCurriculumState(NamedTuple):
 
 
 def bucket_sizes(
-  num_examples: int,
-  num_buckets: int,
-  pacing: str,
-  start: float,
-  full_at: float,
+  num_examples: int, num_buckets: int, pacing: str, start: float, full_at: float
 ) -> np.ndarray:
   """Returns how many examples each period draws from.
 
@@ -149,9 +136,5 @@ def bucketed_curriculum(
       step=state.step + 1, passes=cursor.advance(state.passes, drawn)
     )
 
-  return Sampler(
-    init,
-    sample,
-    update,
-    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
-  )
+  spec = SamplerSpec(partitions=(partition,), arm_partition=partition)
+  return Sampler(init, sample, update, spec=spec)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alcurr.bandits.gains import draw_from_arms
 from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.types import (
@@ -76,10 +77,8 @@ def class_reweighting(
   def measure(key: Array, info: StepInfo) -> Array:
     """Returns the mistakes on each class, [V] float32."""
     classes = info.probe.partitions["label"]
-    size = classes.size[:, None]
-    slot = jax.random.randint(key, (size.shape[0], per_class), 0, size)
-    index = classes.order[classes.start[:, None] + slot].reshape(-1)
-    batch = info.gather(info.probe, index)
+    arm = jnp.repeat(jnp.arange(classes.size.shape[0]), per_class)
+    batch = info.gather(info.probe, draw_from_arms(key, classes, arm))
     mistake = info.predict(batch).argmax(1) != batch.label
     return mistake.reshape(-1, per_class).sum(1).astype(jnp.float32)
 

@@ -78,10 +78,8 @@ def curriculum(
     check_partition(pool, partition)
     num_examples = pool.label.shape[0]
     if batch_size > num_examples:
-      raise ValueError(
-        f"batch_size {batch_size} is larger than the pool of {num_examples}; "
-        "take a smaller batch"
-      )
+      text = f"batch_size {batch_size} is larger than the pool, {num_examples}"
+      raise ValueError(text)
     return CurriculumState(jnp.int32(num_examples), position=jnp.int32(0))
 
   def sample(key: Array, state: CurriculumState, pool: Pool) -> Draw:
@@ -95,9 +93,5 @@ def curriculum(
   ) -> CurriculumState:
     return state._replace(position=_ahead(state, batch_size))
 
-  return Sampler(
-    init,
-    sample,
-    update,
-    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
-  )
+  spec = SamplerSpec(partitions=(partition,), arm_partition=partition)
+  return Sampler(init, sample, update, spec=spec)

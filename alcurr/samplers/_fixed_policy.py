@@ -40,9 +40,8 @@ def fixed_policy(
     batch_size: B.
     num_steps: steps of the run, over which the rows of the policy spread.
     partition: the name of the arms in `pool.partitions`.
-    arms_per_batch: m, a divisor of B, see `active_bandit`.
-    replacement: within an arm, draw with replacement; else by shuffled
-      passes over each arm.
+    arms_per_batch: m, a divisor of B; this and `replacement` are as in
+      `active_bandit`.
   """
   arm_draw = make_arm_draw(
     batch_size=batch_size,
@@ -79,9 +78,5 @@ def fixed_policy(
       step=state.step + 1, passes=arm_draw.advance(state.passes, draw)
     )
 
-  return Sampler(
-    init,
-    sample,
-    update,
-    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
-  )
+  spec = SamplerSpec(partitions=(partition,), arm_partition=partition)
+  return Sampler(init, sample, update, spec=spec)

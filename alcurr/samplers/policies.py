@@ -25,15 +25,15 @@ def uniform() -> Policy:
   return lambda num_arms: _row(np.ones(num_arms))
 
 
-def _drop(count: int, arms: Callable[[int], slice]) -> Policy:
-  """Draws only the arms of a slice, which depends on K, equally often."""
+def _drop(count: int, dropped: slice) -> Policy:
+  """Never draws `count` arms, those of the slice."""
   check_at_least(1, count=count)
 
   def policy(num_arms: int) -> np.ndarray:
     if count >= num_arms:
       raise ValueError(f"count {count} leaves none of the {num_arms} arms")
-    weight = np.zeros(num_arms)
-    weight[arms(num_arms)] = 1
+    weight = np.ones(num_arms)
+    weight[dropped] = 0
     return _row(weight)
 
   return policy
@@ -41,12 +41,12 @@ def _drop(count: int, arms: Callable[[int], slice]) -> Policy:
 
 def drop_easiest(*, count: int) -> Policy:
   """Never draws the first `count` arms, and the others equally often."""
-  return _drop(count, lambda num_arms: slice(count, num_arms))
+  return _drop(count, slice(0, count))
 
 
 def drop_hardest(*, count: int) -> Policy:
   """Never draws the last `count` arms, and the others equally often."""
-  return _drop(count, lambda num_arms: slice(0, num_arms - count))
+  return _drop(count, slice(-count, None))
 
 
 def log_linear(*, toward: str, ratio: float = 4.0) -> Policy:
@@ -73,10 +73,8 @@ def fixed(*, weights: tuple[float, ...]) -> Policy:
   """Draws arms in proportion to the weights, one for each, easiest first."""
   weight = np.asarray(weights, float)
   if weight.ndim != 1 or not (weight >= 0).all() or not weight.sum() > 0:
-    raise ValueError(
-      f"weights must be a list of numbers, not negative and not all zero, got "
-      f"{weights}"
-    )
+    text = f"weights must not be negative nor all zero, got {weights}"
+    raise ValueError(text)
 
   def policy(num_arms: int) -> np.ndarray:
     if len(weight) != num_arms:
@@ -84,19 +82,6 @@ def fixed(*, weights: tuple[float, ...]) -> Policy:
     return _row(weight)
 
   return policy
-
-
-def _mean_policies(path: pathlib.Path) -> np.ndarray:
-  """Returns the mean over trials of each chunk's policy: [P, K]."""
-  by_step: dict[int, list[list[float]]] = {}
-  with path.open(encoding="utf-8") as file:
-    for line in file:
-      row = json.loads(line)
-      by_step.setdefault(row["step"], []).append(row["policy"])
-  table = np.stack([np.mean(by_step[step], axis=0) for step in sorted(by_step)])
-  if table.ndim != 2 or not (table >= 0).all() or not table.sum(1).all():
-    raise ValueError(f"not a table of probabilities: {table}")
-  return table
 
 
 def replay(*, run: str) -> Policy:
@@ -108,18 +93,23 @@ def replay(*, run: str) -> Policy:
   path = pathlib.Path(run) / "metrics.jsonl"
   if not path.exists():
     raise ValueError(f"no run to replay: {path} does not exist")
+  by_step: dict[int, list[list[float]]] = {}
   try:
-    table = _mean_policies(path)
+    for line in path.read_text(encoding="utf-8").splitlines():
+      row = json.loads(line)
+      by_step.setdefault(row["step"], []).append(row["policy"])
+    # Of each chunk, the mean over trials: [P, K].
+    table = np.stack([np.mean(by_step[s], axis=0) for s in sorted(by_step)])
+    if table.ndim != 2 or not (table >= 0).all() or not table.sum(1).all():
+      raise ValueError(f"not a table of probabilities: {table}")
   except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise ValueError(
-      f"{path} holds no policies to replay, or is damaged"
-    ) from error
+    text = f"{path} holds no policies to replay, or is damaged"
+    raise ValueError(text) from error
 
   def policy(num_arms: int) -> np.ndarray:
     if table.shape[1] != num_arms:
-      raise ValueError(
-        f"{run} has a policy over {table.shape[1]} arms, not {num_arms}"
-      )
+      text = f"{run} has a policy over {table.shape[1]} arms, not {num_arms}"
+      raise ValueError(text)
     return table / table.sum(1, keepdims=True)
 
   return policy

@@ -8,13 +8,14 @@ Both return a table with a row for each law.
 """
 
 from alcurr.testing._bandit_laws import BANDIT_LAWS, check_bandit
-from alcurr.testing._sampler_case import Case, make_case
 from alcurr.testing._sampler_laws import SAMPLER_LAWS, check_sampler
 from alcurr.testing._toys import (
   BATCH_SIZE,
   NUM_ARMS,
   NUM_CLASSES,
+  Case,
   arrays,
+  make_case,
   make_linear,
   make_pool,
 )

@@ -11,15 +11,6 @@ from alcurr.types import ArmOutcome, Bandit, PyTree
 _STEPS = 200
 
 
-def check_bandit(bandit: Bandit) -> pd.DataFrame:
-  """Runs every law on a bandit.
-
-  Returns:
-    A row for each law: its name, whether it holds, and what was seen if not.
-  """
-  return _toys.run_laws(BANDIT_LAWS, bandit)
-
-
 def _play(bandit: Bandit, num_arms: int, reward: jax.Array) -> PyTree:
   """Returns the state after rewards [T, K]; each step draws and pays an arm."""
 
@@ -60,12 +51,8 @@ def extreme_rewards_leave_the_policy_finite(bandit: Bandit) -> None:
 
 
 def state_keeps_its_shapes_and_stays_finite(bandit: Bandit) -> None:
-  before = bandit.init(4)
   after = _play(bandit, 4, jnp.ones((_STEPS, 4)))
-  for a, b in zip(_toys.arrays(before), _toys.arrays(after), strict=True):
-    kinds = (a.shape, a.dtype), (b.shape, b.dtype)
-    _toys.require(kinds[0] == kinds[1], f"{kinds[0]} became {kinds[1]}")
-    _toys.require(np.isfinite(b).all(), f"the state became {b}")
+  _toys.require_same_kinds(bandit.init(4), after)
 
 
 def a_step_that_pays_no_arm_keeps_the_policy_valid(bandit: Bandit) -> None:
@@ -92,14 +79,13 @@ def a_better_arm_is_never_drawn_less_than_at_first(bandit: Bandit) -> None:
   _toys.require(policy[2] >= 0.25, f"a policy of {policy}")
 
 
-BANDIT_LAWS = {
-  law.__name__: law
-  for law in (
-    policies_are_distributions,
-    extreme_rewards_leave_the_policy_finite,
-    state_keeps_its_shapes_and_stays_finite,
-    a_step_that_pays_no_arm_keeps_the_policy_valid,
-    vmap_is_the_loop,
-    a_better_arm_is_never_drawn_less_than_at_first,
-  )
-}
+BANDIT_LAWS = _toys.collect_laws(globals())
+
+
+def check_bandit(bandit: Bandit) -> pd.DataFrame:
+  """Runs every law on a bandit.
+
+  Returns:
+    A row for each law: its name, whether it holds, and what was seen if not.
+  """
+  return _toys.run_laws(BANDIT_LAWS, bandit)

@@ -1,7 +1,7 @@
 """The laws of samplers: each raises AssertionError if a sampler breaks it.
 
-A law is a function of a `Case`. No law depends on the sampler's name; what
-only some samplers may do is read from the spec.
+Every public function of a `Case` is one. No law depends on the sampler's name;
+what only some samplers may do is read from the spec.
 """
 
 import jax
@@ -10,36 +10,14 @@ import jax.scipy.stats
 import numpy as np
 import pandas as pd
 
-from alcurr.testing._sampler_case import (
-  STEPS,
-  Case,
-  make_case,
-  seed_keys,
-  trial_state,
-)
-from alcurr.testing._toys import (
-  BATCH_SIZE,
-  arrays,
-  assert_equal,
-  make_pool,
-  require,
-  run_laws,
-)
+from alcurr.testing import _toys
+from alcurr.testing._toys import BATCH_SIZE, STEPS, Case, require
 from alcurr.training import chunks, invariants
 from alcurr.training.keys import step_keys
 from alcurr.training.memory import num_bytes
 from alcurr.types import Sampler
 
 NUM_KEYS = 20_000  # draws that frequencies are taken over
-
-
-def check_sampler(sampler: Sampler) -> pd.DataFrame:
-  """Runs every law on a sampler of batches of BATCH_SIZE; see `make_case`.
-
-  Returns:
-    A row for each law: its name, whether it holds, and what was seen if not.
-  """
-  return run_laws(SAMPLER_LAWS, make_case(sampler))
 
 
 def draws_are_valid(case: Case) -> None:
@@ -49,9 +27,8 @@ def draws_are_valid(case: Case) -> None:
     dtypes["arm"] = jnp.int32
   for name, dtype in dtypes.items():
     array = getattr(draw, name)
-    shape = array.shape
-    require(shape == (case.draw_size,), f"{name} has shape {shape}")
-    require(array.dtype == dtype, f"{name} is {array.dtype}")
+    kind = array.shape, array.dtype
+    require(kind == ((case.draw_size,), dtype), f"{name} is {kind}")
   index, prob = np.asarray(draw.index), np.asarray(draw.prob)
   size = case.pool.label.shape[0]
   inside = (index >= 0) & (index < size)
@@ -102,8 +79,8 @@ def same_key_state_and_partitions_same_draw(case: Case) -> None:
     partitions={name: case.pool.partitions[name] for name in names}
   )
   args = jax.random.key(4), case.state.sampler_state
-  assert_equal(case.sample(*args, lean), case.sample(*args, case.pool))
-  assert_equal(case.init(seed_keys(0, 1), lean), case.start)
+  _toys.assert_equal(case.sample(*args, lean), case.sample(*args, case.pool))
+  _toys.assert_equal(case.init(_toys.seed_keys(0, 1), lean), case.start)
 
 
 def draw_frequencies_match_prob(case: Case) -> None:
@@ -148,20 +125,14 @@ def _require_match(observed: np.ndarray, expected: np.ndarray, slot: int):
 
 
 def state_keeps_its_shapes_and_stays_finite(case: Case) -> None:
-  for a, b in zip(arrays(case.start), arrays(case.both), strict=True):
-    kinds = (a.shape, a.dtype), (b.shape, b.dtype)
-    require(kinds[0] == kinds[1], f"{kinds[0]} became {kinds[1]}")
-    require(np.isfinite(b).all(), f"the state became {b}")
+  _toys.require_same_kinds(case.start, case.both)
 
 
 def state_grows_only_as_the_spec_says(case: Case) -> None:
   """O(1), or O(N) with `spec.per_example_state`."""
-  small, large = (
-    num_bytes(
-      jax.eval_shape(case.sampler.init, jax.random.key(0), make_pool(size))
-    )
-    for size in (640, 6400)
-  )
+  key, pools = jax.random.key(0), (_toys.make_pool(640), _toys.make_pool(6400))
+  states = (jax.eval_shape(case.sampler.init, key, pool) for pool in pools)
+  small, large = map(num_bytes, states)
   # A tree over the examples may be padded to a power of two.
   most = 16 * small if case.sampler.spec.per_example_state else small
   require(large <= most, f"{small} and {large} bytes of state")
@@ -171,7 +142,7 @@ def a_chunk_is_the_loop_over_cycles_and_compiles_once(case: Case) -> None:
   states = case.start
   for _ in range(STEPS // case.steps.cycle):
     states = case.chunk(states, case.steps.cycle)
-  assert_equal(case.both, states)
+  _toys.assert_equal(case.both, states)
   count = case.chunk._cache_size()
   require(count == 1, f"it was compiled {count} times")
 
@@ -182,7 +153,7 @@ def a_chunk_is_its_steps_one_by_one(case: Case) -> None:
   A step trains on what its sampler draws, and violates no invariant.
   """
   prepare, measured, plain = (jax.jit(part) for part in case.steps[:3])
-  state = trial_state(case.start, 0)
+  state = _toys.trial_state(case.start, 0)
   for i in range(STEPS):
     if i % case.steps.cycle == 0:
       prepared = prepare(state, case.pool, case.probe)
@@ -195,31 +166,31 @@ def a_chunk_is_its_steps_one_by_one(case: Case) -> None:
     require(np.isin(metrics.index, draw.index).all(), f"step {i}: not drawn")
     violation = invariants.Violation(int(metrics.violation))
     require(not violation, f"step {i}: {violation}")
-  assert_equal(case.state, state, rtol=1e-4, atol=1e-6)
+  _toys.assert_equal(case.state, state, rtol=1e-4, atol=1e-6)
 
 
 def a_run_in_two_halves_is_the_whole(case: Case) -> None:
   states = case.chunk(case.chunk(case.start, STEPS // 2), STEPS // 2)
-  assert_equal(states, case.both)
+  _toys.assert_equal(states, case.both)
 
 
 def a_trial_does_not_depend_on_others(case: Case) -> None:
   """Bitwise, in another place and with a trial of another seed."""
-  states = case.chunk(case.init(seed_keys(2, 0), case.pool), STEPS)
-  assert_equal(trial_state(states, 1), case.state)
+  states = case.chunk(case.init(_toys.seed_keys(2, 0), case.pool), STEPS)
+  _toys.assert_equal(_toys.trial_state(states, 1), case.state)
 
 
 def trials_by_vmap_are_trials_by_map(case: Case) -> None:
   chunk = chunks.make_train_chunk(case.steps, STEPS, "vmap")
   states, _ = jax.jit(chunk)(case.start, STEPS, case.pool, case.probe)
-  assert_equal(states, case.both, rtol=1e-4, atol=1e-6)
+  _toys.assert_equal(states, case.both, rtol=1e-4, atol=1e-6)
 
 
 def no_captured_constants(case: Case) -> None:
   """The pool is an argument: no program has constants of more than 1 kB."""
   chunk = chunks.make_train_chunk(case.steps, STEPS, "vmap")
   jaxpr = jax.make_jaxpr(chunk)(case.start, STEPS, case.pool, case.probe)
-  for constant in arrays(jaxpr.consts):
+  for constant in _toys.arrays(jaxpr.consts):
     size = constant.nbytes
     require(size <= 1024, f"a constant of {size} bytes, {constant.shape}")
 
@@ -259,22 +230,13 @@ def draw_costs_what_the_spec_says_at_any_pool_size(case: Case) -> None:
   )
 
 
-SAMPLER_LAWS = {
-  law.__name__: law
-  for law in (
-    draws_are_valid,
-    arms_are_of_the_arm_partition,
-    batches_are_selected_from_candidates,
-    same_key_state_and_partitions_same_draw,
-    draw_frequencies_match_prob,
-    state_keeps_its_shapes_and_stays_finite,
-    state_grows_only_as_the_spec_says,
-    a_chunk_is_the_loop_over_cycles_and_compiles_once,
-    a_chunk_is_its_steps_one_by_one,
-    a_run_in_two_halves_is_the_whole,
-    a_trial_does_not_depend_on_others,
-    trials_by_vmap_are_trials_by_map,
-    no_captured_constants,
-    draw_costs_what_the_spec_says_at_any_pool_size,
-  )
-}
+SAMPLER_LAWS = _toys.collect_laws(globals())
+
+
+def check_sampler(sampler: Sampler) -> pd.DataFrame:
+  """Runs every law on a sampler of batches of BATCH_SIZE; see `make_case`.
+
+  Returns:
+    A row for each law: its name, whether it holds, and what was seen if not.
+  """
+  return _toys.run_laws(SAMPLER_LAWS, _toys.make_case(sampler))
