@@ -109,13 +109,17 @@ class Candidates(NamedTuple):
   selection: Selection
 
 
+# (pool, index [b]) -> Batch
+Gather = Callable[[Pool, Array], Batch]
+
+
 class StepContext(NamedTuple):
   """The state of a run before an update, for a signal to prepare from."""
 
   params: PyTree
   probe: Pool  # held-out examples that samplers may learn from
   loss_fn: Callable[[PyTree, Batch], Array]  # (params, batch) -> [b] float32
-  gather: Callable[[Pool, Array], Batch]  # (pool, index [b]) -> Batch
+  gather: Gather
 
 
 class StepInfo(NamedTuple):
@@ -133,7 +137,7 @@ class StepInfo(NamedTuple):
   pool: Pool
   probe: Pool  # held-out examples that samplers may learn from
   loss_fn: Callable[[PyTree, Batch], Array]  # (params, batch) -> [b] float32
-  gather: Callable[[Pool, Array], Batch]  # (pool, index [b]) -> Batch
+  gather: Gather
   # The derivative of `loss` along a direction in parameter space.
   loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [B]
   # The model after the update, in eval mode.

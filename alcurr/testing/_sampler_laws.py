@@ -26,7 +26,7 @@ from alcurr.testing._toys import (
   run_laws,
 )
 from alcurr.training import chunks, invariants
-from alcurr.training.keys import step_keys
+from alcurr.training.batch_draw import step_keys
 from alcurr.training.memory import num_bytes
 from alcurr.types import Sampler
 

@@ -4,9 +4,9 @@ What a JAX loop of your own needs is here. A whole run, compiled, trained,
 checkpointed and evaluated, is in the modules `run` and `loop`.
 """
 
+from alcurr.training.batch_draw import run_keys, step_keys
 from alcurr.training.chunks import make_train_chunk, over_trials
 from alcurr.training.invariants import Violation
-from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import LOSSES, softmax_cross_entropy
 from alcurr.training.step import (
   Metrics,

@@ -1,8 +1,9 @@
-"""Draws the batch of a step, with candidates scored and selected if need be."""
+"""The draw of a step: its keys, its batch, and the selection of candidates."""
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
+import optax
 
 from alcurr.types import (
   Array,
@@ -10,6 +11,8 @@ from alcurr.types import (
   Batch,
   Candidates,
   Draw,
+  Gather,
+  Loss,
   Model,
   Pool,
   Sampler,
@@ -17,33 +20,47 @@ from alcurr.types import (
   TrainState,
 )
 
-# (pool, index [b]) -> Batch
-Gather = Callable[[Pool, Array], Batch]
+
+class StepSpec(NamedTuple):
+  """The arguments of `step.make_steps`; the sampler has a signal."""
+
+  model: Model
+  tx: optax.GradientTransformation
+  sampler: Sampler
+  gather: Gather
+  on_nonfinite: str
+  augment: Augment | None
+  loss: Loss
+
+
+def run_keys(key: Array) -> Array:
+  """Splits a run's key: initial parameters, initial sampler state, steps."""
+  return jax.random.split(key, 3)
+
+
+def step_keys(key: Array, step: Array | int) -> StepKeys:
+  """Returns the keys of a step, from 0, for the key of the run's steps."""
+  keys = jax.random.split(jax.random.fold_in(key, step), len(StepKeys._fields))
+  return StepKeys(*keys)
 
 
 def draw_batch(
-  sampler: Sampler,
-  model: Model,
-  gather: Gather,
-  augment: Augment | None,
-  keys: StepKeys,
-  state: TrainState,
-  pool: Pool,
+  spec: StepSpec, keys: StepKeys, state: TrainState, pool: Pool
 ) -> tuple[Draw, Batch, Candidates | None]:
   """Returns B examples to train on, and the candidates they were among.
 
   Candidates are gathered once, and scored in eval mode without augmentation.
   """
+  sampler, candidates = spec.sampler, None
   with jax.named_scope("draw"):
     draw = sampler.sample(keys.draw, state.sampler_state, pool)
   with jax.named_scope("gather_batch"):
-    batch = gather(pool, draw.index)
+    batch = spec.gather(pool, draw.index)
     if draw.label is not None:
       batch = batch._replace(label=draw.label)
-  candidates = None
   if sampler.spec.num_candidates is not None:
     with jax.named_scope("select"):
-      logits, _ = model.apply(
+      logits, _ = spec.model.apply(
         keys.model, state.params, state.model_state, batch.image, train=False
       )
       score = sampler.score(logits, batch.label)
@@ -51,9 +68,9 @@ def draw_batch(
       candidates = Candidates(draw, score, selection)
       draw = selected_draw(candidates)
       batch = jax.tree.map(lambda leaf: leaf[selection.slots], batch)
-  if augment is not None:
+  if spec.augment is not None:
     with jax.named_scope("gather_batch"):
-      batch = batch._replace(image=augment(keys.augment, batch.image))
+      batch = batch._replace(image=spec.augment(keys.augment, batch.image))
   return draw, batch, candidates
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from alcurr.core.errors import FaultError
 from alcurr.training import invariants, step
+from alcurr.training.run import RunSpec
 
 COUNT = np.uint32
 
@@ -44,18 +45,11 @@ def init_exposure(trials: int, num_examples: int) -> Exposure:
   )
 
 
-def copy(exposure: Exposure) -> Exposure:
-  """Returns a copy that `add` does not change."""
-  return exposure._replace(count=exposure.count.copy())
-
-
 def add(
   exposure: Exposure,
   metrics: step.Metrics,
   steps_done: int,
-  on_nonfinite: str,
-  name: str,
-  num_candidates: int | None = None,
+  run: RunSpec,
 ) -> Exposure:
   """Returns the exposure after one more chunk.
 
@@ -63,19 +57,18 @@ def add(
 
   Args:
     exposure: after the chunks before. Its `count`, as large as the pool, is
-      changed in place and shared with the result; `copy` it to keep it.
+      changed in place and shared with the result.
     metrics: [S, T, ...] of the chunk, on the host.
     steps_done: before the chunk.
-    on_nonfinite: one of step.ON_NONFINITE. With "skip_update", a trial ends
-      only if its sampler's policy is not finite.
-    name: of the run, for messages.
-    num_candidates: M, scored at each step; None without scoring.
+    run: if it skips updates, a trial ends only if its sampler's policy is not
+      finite.
 
   Raises:
     FaultError: a trial that had not diverged violated an invariant.
   """
-  skips = on_nonfinite == "skip_update"
+  skips = run.on_nonfinite == "skip_update"
   fatal = invariants.UNRECOVERABLE if skips else invariants.NOT_FINITE
+  num_scored = run.sampler.spec.num_candidates or 0  # at each step
   exposure = Exposure(exposure.count, *(x.copy() for x in exposure[1:]))
   for trial in active_trials(exposure):
     violation = metrics.violation[trial]
@@ -86,7 +79,7 @@ def add(
       bits = violation[broken[0]]
       raise FaultError(
         "invariant",
-        name,
+        run.name,
         f"trial {trial} violated an invariant at step "
         f"{steps_done + broken[0] + 1}: {invariants.describe_violation(bits)}; "
         "the run was stopped, since this is a bug, most likely in the sampler",
@@ -97,7 +90,7 @@ def add(
       continue
     updated = violation == 0
     exposure.skipped[trial] += (~updated).sum()
-    exposure.scored[trial] += (num_candidates or 0) * len(violation)
+    exposure.scored[trial] += num_scored * len(violation)
     _count(exposure, trial, metrics.index[trial][updated])
   return exposure
 
@@ -117,35 +110,17 @@ def active_trials(exposure: Exposure) -> list[int]:
   return np.flatnonzero(exposure.diverged_step == 0).tolist()
 
 
-def newly_diverged(before: Exposure, after: Exposure) -> list[int]:
-  """Returns the trials that diverged between two exposures.
-
-  The state before that chunk is the last good one of such a trial.
-  """
-  return sorted(set(active_trials(before)) - set(active_trials(after)))
-
-
-def coverage(exposure: Exposure, trial: int) -> float:
-  """Returns the share of the pool that was trained on, in [0, 1]."""
-  return float(exposure.seen[trial] / exposure.count.shape[1])
-
-
-def effective_sample_size(exposure: Exposure, trial: int) -> float:
-  """Returns the effective number of examples trained on, in [0, N].
-
-  (Σ c)² / Σ c², with the counts c (Kish, 1965, "Survey Sampling"). It is N
-  after whole passes over the pool. It falls towards N / 2 if half of the pool
-  is no longer drawn, even though all of it has been seen.
-  """
-  squares = int(exposure.squares[trial])
-  return int(exposure.trained[trial]) ** 2 / squares if squares else 0.0
-
-
 def trial_metrics(exposure: Exposure, trial: int) -> dict[str, Any]:
-  """Returns the exposure metrics of an active trial, keyed by output column."""
+  """Returns the exposure metrics of an active trial, keyed by output column.
+
+  The effective sample size is (Σ c)² / Σ c², with the counts c (Kish, 1965,
+  "Survey Sampling"). It is N after whole passes over the pool. It falls towards
+  N / 2 if half of the pool is no longer drawn, even though all has been seen.
+  """
+  trained, squares = int(exposure.trained[trial]), int(exposure.squares[trial])
   metrics = {
-    "coverage": coverage(exposure, trial),
-    "effective_sample_size": effective_sample_size(exposure, trial),
+    "coverage": float(exposure.seen[trial] / exposure.count.shape[1]),
+    "effective_sample_size": trained**2 / squares if squares else 0.0,
     "skipped_updates": int(exposure.skipped[trial]),
   }
   if exposure.scored[trial]:

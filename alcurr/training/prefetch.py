@@ -17,7 +17,7 @@ import numpy as np
 
 from alcurr.data.host_store import Lookup
 from alcurr.training import chunks, compilation
-from alcurr.training.keys import step_keys
+from alcurr.training.batch_draw import step_keys
 from alcurr.types import Array, Fetched, Pool, Sampler, Stored, TrainState
 
 # Chunks whose examples are on the device at once, at most: the chunk being
@@ -28,27 +28,17 @@ CHUNKS = 3
 class Prefetch(NamedTuple):
   """The programs and shapes that a run's prefetching needs."""
 
-  # as of `make_draws`
+  # (state [S], num_steps, pool) -> (state, index [S, T, B or M] int32); the
+  # state needs no parameters, and the indices past num_steps are zeros
   draws: jax.stages.Compiled
   lookup: Lookup
   shapes: Fetched  # of a chunk's examples on the device
 
 
-def make_draws(
+def _make_draws(
   sampler: Sampler, max_steps: int, trials_by: str
 ) -> Callable[[TrainState, Array, Pool], tuple[TrainState, Array]]:
-  """Returns a function that makes many steps' draws without training.
-
-  Args:
-    sampler: without a signal.
-    max_steps: T; a call may do fewer.
-    trials_by: "vmap" or "map", see `chunks.over_trials`.
-
-  Returns:
-    A function (state [S], num_steps, pool) -> (state, index [S, T, B] int32).
-    It needs no parameters in the state. The indices past num_steps are zeros.
-    With candidates, B is M.
-  """
+  """Returns a function that makes many steps' draws, without a signal."""
 
   def draw(state: TrainState, pool: Pool) -> tuple[TrainState, Array]:
     key = step_keys(state.key, state.step).draw
@@ -84,7 +74,7 @@ def compile_prefetch(
   """
   if lookup is None or sampler.signal or not isinstance(pool.source, Stored):
     return None
-  draws = make_draws(sampler, max_steps, trials_by)
+  draws = _make_draws(sampler, max_steps, trials_by)
   inputs = (_without_model(state), jnp.int32(0), pool._replace(source=()))
   _, index = jax.eval_shape(draws, *inputs)
   count = min(index.size, pool.label.shape[0])
@@ -92,14 +82,20 @@ def compile_prefetch(
   return Prefetch(compilation.compile_once(draws, *inputs), lookup, shapes)
 
 
-def prefetched_pools(
-  prefetch: Prefetch, state: TrainState, lengths: Sequence[int], pool: Pool
+def chunk_pools(
+  prefetch: Prefetch | None,
+  state: TrainState,
+  lengths: Sequence[int],
+  pool: Pool,
 ) -> Iterator[Pool]:
   """Yields the pool of each chunk, with the examples that the chunk draws.
 
   The first chunk starts from `state` [S], which may be donated once its pool
-  is taken.
+  is taken. Without `prefetch`, each pool is the same.
   """
+  if not prefetch:
+    yield from [pool] * len(lengths)
+    return
   row = np.asarray(pool.source.row)
   lean = pool._replace(source=())
   # A copy: the state is donated to the first chunk.

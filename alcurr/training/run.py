@@ -1,9 +1,8 @@
 """The specification of a run, and the programs it is compiled to."""
 
 import functools
-import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -12,9 +11,11 @@ import optax
 
 from alcurr.data.host_store import Lookup
 from alcurr.training import chunks, compilation, evaluation, prefetch, step
-from alcurr.training.losses import softmax_cross_entropy
+from alcurr.training.losses import are_classes, softmax_cross_entropy
 from alcurr.types import (
+  Array,
   Augment,
+  Gather,
   Loss,
   Model,
   Pool,
@@ -33,7 +34,7 @@ class RunSpec(NamedTuple):
   sampler: Sampler
   model: Model
   tx: optax.GradientTransformation
-  gather: step.Gather
+  gather: Gather
   num_steps: int
   batch_size: int
   seeds: tuple[int, ...]  # one for each trial
@@ -108,15 +109,37 @@ def chunk_lengths(
 
 def make_score(
   model: Model,
-  gather: step.Gather,
+  gather: Gather,
   batch_size: int,
   trials_by: str,
   loss: Loss = softmax_cross_entropy,
 ) -> Score:
-  """Builds the function that scores every trial's variables on a pool."""
-  return chunks.over_trials(
-    evaluation.make_evaluate(model, gather, batch_size, loss), trials_by
-  )
+  """Builds the function that scores every trial's variables on a pool.
+
+  The model is evaluated with train=False, `batch_size` examples at a time.
+  """
+
+  def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
+    num_examples = pool.label.shape[0]
+    size = min(batch_size, num_examples)
+    num_batches = -(-num_examples // size)
+
+    def score(index: Array) -> evaluation.Scores:
+      batch = gather(pool, index)
+      # Nothing is random without training, but the key is required.
+      logits, _ = model.apply(
+        jax.random.key(0), *variables, batch.image, train=False
+      )
+      is_class = are_classes(batch.label)
+      rank = evaluation.rank(logits, batch.label) if is_class else None
+      return evaluation.Scores(rank, loss(logits, batch.label))
+
+    # The last batch is padded with the last example, which is cut off again.
+    index = jnp.arange(num_batches * size).clip(max=num_examples - 1)
+    scores = jax.lax.map(score, index.reshape(num_batches, size))
+    return jax.tree.map(lambda x: x.reshape(-1)[:num_examples], scores)
+
+  return chunks.over_trials(score_trial, trials_by)
 
 
 def score_pool(
@@ -154,21 +177,6 @@ def compile_chunks(
     donate=(0,),
   )
   return Chunks(lengths, program, fetch)
-
-
-def chunk_pools(
-  chunks: Chunks, state: TrainState, pool: Pool, first: int = 0
-) -> Iterator[Pool]:
-  """Yields the pool of each chunk, from chunk number `first` on.
-
-  That chunk starts from `state` [S], which may be donated once its pool is
-  taken.
-  """
-  if chunks.prefetch:
-    return prefetch.prefetched_pools(
-      chunks.prefetch, state, chunks.lengths[first:], pool
-    )
-  return itertools.repeat(pool)
 
 
 def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:

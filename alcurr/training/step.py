@@ -17,14 +17,19 @@ import jax.numpy as jnp
 import optax
 
 from alcurr.training import invariants
-from alcurr.training.batch_draw import Gather, draw_batch
-from alcurr.training.keys import run_keys, step_keys
+from alcurr.training.batch_draw import (
+  StepSpec,
+  draw_batch,
+  run_keys,
+  step_keys,
+)
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
   Feedback,
+  Gather,
   Loss,
   Model,
   Pool,
@@ -88,23 +93,6 @@ def make_init(
   return init
 
 
-class _StepSpec(NamedTuple):
-  """The arguments of `make_steps`."""
-
-  model: Model
-  tx: optax.GradientTransformation
-  sampler: Sampler
-  gather: Gather
-  on_nonfinite: str
-  augment: Augment | None
-  loss: Loss
-
-  @property
-  def signal(self) -> Signal:
-    """The sampler's signal, or one that measures nothing."""
-    return self.sampler.signal or Signal(lambda key, info: ())
-
-
 def make_steps(
   model: Model,
   tx: optax.GradientTransformation,
@@ -135,8 +123,10 @@ def make_steps(
       f"on_nonfinite must be one of {', '.join(ON_NONFINITE)}, "
       f"got {on_nonfinite!r}"
     )
-  spec = _StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
-  signal = spec.signal
+  # Without a signal, one that measures nothing.
+  signal = sampler.signal or Signal(lambda key, info: ())
+  sampler = sampler._replace(signal=signal)
+  spec = StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
   return Steps(
     prepare=functools.partial(_prepare, spec),
     measured=functools.partial(_train_step, spec, measure=True),
@@ -146,10 +136,13 @@ def make_steps(
   )
 
 
-def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree) -> Callable:
-  """Returns the losses in train mode, always with the same key and state.
+def _make_losses(
+  spec: StepSpec, key: Array, model_state: PyTree
+) -> tuple[Callable, Callable]:
+  """Returns functions of (params, batch), always with the same key and state.
 
-  A function (params, batch) -> losses [B], (logits [B, V], model state).
+  The first returns losses [B], (logits [B, V], model state), in train mode; the
+  second, the losses alone.
   """
 
   def losses(params: PyTree, batch: Batch):
@@ -158,25 +151,20 @@ def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree) -> Callable:
     )
     return spec.loss(logits, batch.label), (logits, new_state)
 
-  return losses
+  return losses, lambda params, batch: losses(params, batch)[0]
 
 
 def _prepare(
-  spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool
+  spec: StepSpec, state: TrainState, pool: Pool, probe: Pool
 ) -> PyTree:
   """Prepares the signal of a cycle of steps."""
-  signal = spec.signal
+  signal = spec.sampler.signal
   if signal.prepare is None:
     return ()
   with jax.named_scope("prepare"):
     keys = step_keys(state.key, state.step)
-    losses = _make_losses(spec, keys.model, state.model_state)
-    context = StepContext(
-      state.params,
-      probe,
-      lambda params, batch: losses(params, batch)[0],
-      spec.gather,
-    )
+    _, loss_fn = _make_losses(spec, keys.model, state.model_state)
+    context = StepContext(state.params, probe, loss_fn, spec.gather)
     return signal.prepare(keys.prepare, context)
 
 
@@ -185,18 +173,13 @@ def mean_feedback(feedback: PyTree) -> Array | None:
 
   The mean gain, or the mean over all numbers of any other feedback.
   """
-  if isinstance(feedback, Feedback):
-    return feedback.gain.mean()
-  leaves = [
-    leaf.astype(jnp.float32).reshape(-1)
-    for leaf in jax.tree.leaves(feedback)
-    if leaf.size
-  ]
-  return jnp.concatenate(leaves).mean() if leaves else None
+  numbers = feedback.gain if isinstance(feedback, Feedback) else feedback
+  leaves = [x.astype(jnp.float32).ravel() for x in jax.tree.leaves(numbers)]
+  return jnp.concatenate(leaves).mean() if sum(map(len, leaves)) else None
 
 
 def _train_step(
-  spec: _StepSpec,
+  spec: StepSpec,
   state: TrainState,
   pool: Pool,
   probe: Pool,
@@ -205,13 +188,8 @@ def _train_step(
 ) -> tuple[TrainState, Metrics]:
   """Does one update, with the signal if `measure`."""
   keys = step_keys(state.key, state.step)
-  draw, batch, candidates = draw_batch(
-    spec.sampler, spec.model, spec.gather, spec.augment, keys, state, pool
-  )
-  losses = _make_losses(spec, keys.model, state.model_state)
-
-  def loss_fn(params: PyTree, batch: Batch) -> Array:
-    return losses(params, batch)[0]
+  draw, batch, candidates = draw_batch(spec, keys, state, pool)
+  losses, loss_fn = _make_losses(spec, keys.model, state.model_state)
 
   def objective(params: PyTree):
     loss, aux = losses(params, batch)
@@ -248,7 +226,7 @@ def _train_step(
     prepared=prepared,
   )
   with jax.named_scope("signal"):
-    feedback = spec.signal.measure(keys.signal, info) if measure else ()
+    feedback = spec.sampler.signal.measure(keys.signal, info) if measure else ()
   new_state = TrainState(
     step=state.step + 1,
     key=state.key,
@@ -280,7 +258,7 @@ def _train_step(
 
 
 def _update_sampler(
-  spec: _StepSpec, state: TrainState, info: StepInfo, feedback: PyTree
+  spec: StepSpec, state: TrainState, info: StepInfo, feedback: PyTree
 ) -> PyTree:
   """Returns the sampler's state after the draw that it made."""
   drawn = info.candidates.draw if info.candidates else info.draw

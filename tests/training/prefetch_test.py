@@ -3,6 +3,7 @@
 `tests/data/host_store_test.py` tests that runs with and without it are equal.
 """
 
+import functools
 import threading
 
 import jax
@@ -18,7 +19,6 @@ from alcurr.data.pool import make_gather
 from alcurr.training import chunks, prefetch
 from alcurr.training.run import (
   RunSpec,
-  chunk_pools,
   compile_chunks,
   init_trials,
   make_steps,
@@ -67,7 +67,7 @@ def _draws(run: RunSpec, state) -> list[np.ndarray]:
 def test_a_chunk_finds_what_it_draws_and_nothing_else(sampler, trials_by):
   run = _run(sampler, trials_by=trials_by)
   state, planned = _planned(run)
-  pools = list(prefetch.prefetched_pools(planned, state, LENGTHS, HOST_POOL))
+  pools = list(prefetch.chunk_pools(planned, state, LENGTHS, HOST_POOL))
   for pool, drawn in zip(pools, _draws(run, state), strict=True):
     index, images = pool.source
     wanted = np.unique(drawn)
@@ -104,7 +104,7 @@ def test_the_next_chunk_is_fetched_before_it_is_asked_for():
     return planned.lookup.find(row, count)
 
   lookup = planned.lookup._replace(find=find)
-  pools = prefetch.prefetched_pools(
+  pools = prefetch.chunk_pools(
     planned._replace(lookup=lookup), state, [4] * 6, HOST_POOL
   )
   for number in range(5):
@@ -125,7 +125,7 @@ def test_a_store_that_fails_stops_the_run():
     raise OSError("the disk is gone")
 
   lookup = planned.lookup._replace(find=find)
-  pools = prefetch.prefetched_pools(
+  pools = prefetch.chunk_pools(
     planned._replace(lookup=lookup), state, LENGTHS, HOST_POOL
   )
   with pytest.raises(OSError, match="the disk is gone"):
@@ -144,8 +144,9 @@ def test_a_run_that_goes_on_fetches_from_where_it_was():
   compiled = compile_chunks(
     run, steps, LENGTHS, state, {**pools, "train": HOST_POOL}
   )
-  whole = list(chunk_pools(compiled, first, HOST_POOL))
-  rest = list(chunk_pools(compiled, state, HOST_POOL, first=1))
+  pools_of = functools.partial(prefetch.chunk_pools, compiled.prefetch)
+  whole = list(pools_of(first, LENGTHS, HOST_POOL))
+  rest = list(pools_of(state, LENGTHS[1:], HOST_POOL))
   assert (len(whole), len(rest)) == (3, 2)
   for own, other in zip(rest, whole[1:], strict=True):
     jax.tree.map(np.testing.assert_array_equal, own.source, other.source)
@@ -159,7 +160,7 @@ def test_candidates_are_prefetched_too():
   host = {"train": HOST_POOL, "probe": POOL}
   compiled = compile_chunks(run, make_steps(run), LENGTHS, state, host)
   assert compiled.prefetch is not None
-  pools = chunk_pools(compiled, state, HOST_POOL)
+  pools = prefetch.chunk_pools(compiled.prefetch, state, LENGTHS, HOST_POOL)
   for length in LENGTHS:
     pool = next(pools)
     state, metrics = compiled.program(state, jnp.int32(length), pool, POOL)

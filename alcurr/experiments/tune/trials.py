@@ -21,11 +21,10 @@ from alcurr.data.pool import make_pool
 from alcurr.experiments import preemption, runner, sampler_run, setup
 from alcurr.experiments.config import build, loader
 from alcurr.report import tables
-from alcurr.training import exposure, step
+from alcurr.training import exposure, prefetch, step
 from alcurr.training.run import (
   RunSpec,
   chunk_lengths,
-  chunk_pools,
   compile_chunks,
   make_steps,
 )
@@ -59,7 +58,7 @@ def train_chunks(
     run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
   )
   chunks = compile_chunks(run, steps, lengths, state, pools)
-  pool_of_chunk = chunk_pools(chunks, state, pool)
+  pool_of_chunk = prefetch.chunk_pools(chunks.prefetch, state, lengths, pool)
   seen = exposure.init_exposure(len(run.seeds), pool.label.shape[0])
   done = 0
   for length in lengths:
@@ -68,7 +67,7 @@ def train_chunks(
     )
     metrics = jax.device_get(metrics)
     metrics = jax.tree.map(lambda x, n=length: x[:, :n], metrics)
-    seen = exposure.add(seen, metrics, done, run.on_nonfinite, run.name)
+    seen = exposure.add(seen, metrics, done, run)
     done += length
     yield TrainedChunk(done, state, metrics, seen)
 
