@@ -24,7 +24,7 @@ from alcurr.data import cache
 from alcurr.training.exposure import Exposure
 from alcurr.types import Array, PyTree, TrainState
 
-STATE = "state"
+_STATE = "state"
 # Errors that damaged files raise.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
@@ -68,7 +68,7 @@ def restore(
     UserError: the checkpoints belong to another run.
     MachineError: all are damaged; nothing is deleted.
   """
-  damaged = {}  # path -> error, the latest first
+  damaged: dict[pathlib.Path, Exception] = {}  # the latest first
   for step in reversed(steps(folder)):
     path = folder / str(step)
     try:
@@ -106,10 +106,7 @@ def read_variables(
 ) -> tuple[PyTree, PyTree]:
   """Returns params and model_state of all trials at a step.
 
-  Args:
-    folder: the run's checkpoints.
-    step: of the checkpoint.
-    variables: shapes like those of params and model_state, [S].
+  Their shapes, [S], are those of `variables`.
 
   Raises:
     UserError: the checkpoint is missing, damaged, or of another model.
@@ -127,9 +124,8 @@ def read_variables(
   template = RunState(TrainState((), (), *variables, (), ()), ())
   known = manifest["fingerprint"]["arrays"]
   if not shapes(by_name(template)).items() <= known.items():
-    raise UserError(
-      "mismatch", str(path), "its model is not the one that config.json has"
-    )
+    text = "its model is not the one that config.json has"
+    raise UserError("mismatch", str(path), text)
   state = _from_names(template, arrays).state
   return state.params, state.model_state
 
@@ -152,13 +148,13 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
   if changed := manifest["files"].items() ^ _hashes(path).items():
     raise ValueError(f"{min(changed)[0]} was changed")
   with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
-    return manifest, orbax.restore((path / STATE).absolute())
+    return manifest, orbax.restore((path / _STATE).absolute())
 
 
 def _hashes(path: pathlib.Path) -> dict[str, str]:
   """Returns the hash of each file of the arrays, by name."""
   hashes = {}
-  for content in sorted((path / STATE).rglob("*")):
+  for content in sorted((path / _STATE).rglob("*")):
     if content.is_file():
       with content.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b")
@@ -212,9 +208,7 @@ def _is_key(leaf: Array) -> bool:
   return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _from_names(
-  template: RunState, arrays: Mapping[str, np.ndarray]
-) -> RunState:
+def _from_names(template: RunState, arrays: Mapping[str, Any]) -> RunState:
   """Inverts `by_name`: JAX's arrays are on the device again."""
 
   def restored(path, like):

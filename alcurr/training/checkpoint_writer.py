@@ -62,8 +62,7 @@ class CheckpointWriter(contextlib.AbstractContextManager):
     """Opens the checkpoints of a new or resumed run.
 
     Args:
-      folder: created if missing, but not its parents. Unfinished checkpoints
-        in it are deleted.
+      folder: created, but not its parents; unfinished ones are deleted.
       settings: `config.checkpoint`.
       fingerprint: see `checkpoint.restore`.
       log_position: returns the current position in the metrics file.
@@ -79,10 +78,8 @@ class CheckpointWriter(contextlib.AbstractContextManager):
     self._last_step = max(checkpoint.steps(folder), default=0)
     self._last_time = time.monotonic()
     self._best: Checkpoint | None = None  # not written yet
-    valid = [manifest["valid"] for manifest in self._manifests.values()]
-    self._best_score = max(
-      (v for v in valid if v is not None), default=-math.inf
-    )
+    known = (m["valid"] for m in self._manifests.values())
+    self._best_score = max([x for x in known if x is not None] or [-math.inf])
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
@@ -114,9 +111,7 @@ class CheckpointWriter(contextlib.AbstractContextManager):
   def should_save(self, step: int, evaluated: bool) -> bool:
     """Returns whether `save` may need the state after a step.
 
-    Args:
-      step: of the run.
-      evaluated: whether that state is evaluated, so that it may be the best.
+    If it is evaluated, it may be the best.
 
     Raises:
       MachineError: an earlier checkpoint could not be written.
@@ -131,13 +126,10 @@ class CheckpointWriter(contextlib.AbstractContextManager):
     return evaluated or self._is_time(step)
 
   def save(self, state: Checkpoint, last: bool = False) -> None:
-    """Saves a state, whose rows must be in the metrics file.
+    """Saves a state with an active trial, whose rows are in the metrics file.
 
-    If the best state so far is not due, it is written with the next that is.
-
-    Args:
-      state: with an active trial; its arrays must not be changed or donated.
-      last: whether it is the run's last, which is always due.
+    Its arrays must not be changed or donated. If the best so far is not due, it
+    is written with the next that is; the run's `last` always is.
 
     Raises:
       MachineError: this or an earlier checkpoint could not be written.
@@ -191,14 +183,10 @@ class CheckpointWriter(contextlib.AbstractContextManager):
       needed = 1.1 * sum(x.nbytes for x in arrays.values()) + _OVERHEAD
       free = shutil.disk_usage(self._folder).free
       if free < needed:
-        raise OSError(
-          f"{os.strerror(errno.ENOSPC)}: {needed / 1e6:.1f} MB are needed, "
-          f"{free / 1e6:.1f} MB are free"
-        )
-      items = {checkpoint.STATE: ocp.args.PyTreeSave(arrays)}
-      self._manager.save(
-        state.step, args=ocp.args.Composite(**items), force=True
-      )
+        sizes = f"{needed / 1e6:.1f} MB are needed, {free / 1e6:.1f} are free"
+        raise OSError(f"{os.strerror(errno.ENOSPC)}: {sizes}")
+      items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays))
+      self._manager.save(state.step, args=items, force=True)
 
   def _seal(self) -> None:
     """Adds the manifest, just before Orbax renames a written checkpoint."""

@@ -23,25 +23,17 @@ class Exposure(NamedTuple):
   scored: np.ndarray  # [S] int64, candidates that were scored
   seen: np.ndarray  # [S] int64, examples whose count is not zero
   squares: np.ndarray  # [S] int64, the sum of the squares of `count`
-  # [S] int64, the step at which the trial diverged, from 1; 0: it did not
-  diverged_step: np.ndarray
-  # [S] int32, bits of `invariants.Violation` at that step
-  violation: np.ndarray
+  diverged_step: np.ndarray  # [S] int64, counted from 1; 0: it did not
+  violation: np.ndarray  # [S] int32, bits of `invariants.Violation` there
   skipped: np.ndarray  # [S] int64, updates that were skipped
 
 
 def init_exposure(trials: int, num_examples: int) -> Exposure:
   """Returns the exposure before the first step."""
   zeros = np.zeros(trials, np.int64)
-  return Exposure(
+  return Exposure(*[zeros] * len(Exposure._fields))._replace(
     count=np.zeros((trials, num_examples), COUNT),
-    trained=zeros,
-    scored=zeros,
-    seen=zeros,
-    squares=zeros,
-    diverged_step=zeros,
     violation=np.zeros(trials, np.int32),
-    skipped=zeros,
   )
 
 
@@ -76,12 +68,11 @@ def add(
     until_end = violation[: ends[0] + 1] if len(ends) else violation
     broken = np.flatnonzero(until_end & ~invariants.NOT_FINITE)
     if len(broken):
-      bits = violation[broken[0]]
+      law = invariants.describe_violation(violation[broken[0]])
       raise FaultError(
         "invariant",
         run.name,
-        f"trial {trial} violated an invariant at step "
-        f"{steps_done + broken[0] + 1}: {invariants.describe_violation(bits)}; "
+        f"trial {trial} at step {steps_done + broken[0] + 1} violated: {law}; "
         "the run was stopped, since this is a bug, most likely in the sampler",
       )
     if len(ends):
@@ -91,18 +82,14 @@ def add(
     updated = violation == 0
     exposure.skipped[trial] += (~updated).sum()
     exposure.scored[trial] += num_scored * len(violation)
-    _count(exposure, trial, metrics.index[trial][updated])
+    index = metrics.index[trial][updated]
+    drawn, times = np.unique(index, return_counts=True)
+    before = exposure.count[trial, drawn].astype(np.int64)
+    exposure.trained[trial] += index.size
+    exposure.seen[trial] += (before == 0).sum()
+    exposure.squares[trial] += (times * (2 * before + times)).sum()
+    exposure.count[trial, drawn] += times.astype(COUNT)
   return exposure
-
-
-def _count(exposure: Exposure, trial: int, index: np.ndarray) -> None:
-  """Counts examples that were trained on, some of them repeatedly."""
-  drawn, times = np.unique(index, return_counts=True)
-  before = exposure.count[trial, drawn].astype(np.int64)
-  exposure.trained[trial] += index.size
-  exposure.seen[trial] += (before == 0).sum()
-  exposure.squares[trial] += (times * (2 * before + times)).sum()
-  exposure.count[trial, drawn] += times.astype(COUNT)
 
 
 def active_trials(exposure: Exposure) -> list[int]:

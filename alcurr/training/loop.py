@@ -127,7 +127,7 @@ def train(
         jax.block_until_ready((state, metrics))
         ready = time.perf_counter()
     scores = None
-    if number % compiled.chunks_per_evaluation == 0 or number == len(lengths):
+    if number % chunks.per_evaluation == 0 or number == len(lengths):
       scores = compiled.score((state.params, state.model_state), valid)
     if last:
       recorder.finish(last)

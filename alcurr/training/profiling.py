@@ -11,9 +11,11 @@
 """
 
 import contextlib
+import functools
 import pathlib
 import shutil
 import time
+import timeit
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,12 +40,8 @@ def profile(
 ) -> Iterator[None]:
   """Traces a context, then writes and logs the profile.
 
-  Args:
-    folder: of the profile; an earlier one is deleted.
-    run: what is trained.
-    compiled: of this run.
-    pools: "train" and "probe".
-    steps: of each trial inside the context, alone on the device.
+  An earlier profile in the folder is deleted. The context does `steps` of each
+  trial, alone on the device, with the pools "train" and "probe".
   """
   shutil.rmtree(folder, ignore_errors=True)
   options = jax.profiler.ProfileOptions()
@@ -121,19 +119,15 @@ def _cost(name: str, program: jax.stages.Compiled) -> dict[str, Any]:
   }
 
 
-def peak_flops(repeats: int = 10) -> float:
+def peak_flops() -> float:
   """Measures the device's FLOP/s in a large matrix product.
 
-  Returns the best of `repeats` products each in float32 and bfloat16.
+  Returns the best of ten products each in float32 and bfloat16.
   """
   size = 1024 if jax.default_backend() == "cpu" else 4096
-  product = jax.jit(jnp.matmul)
-  fastest = float("inf")
+  seconds = []
   for dtype in (jnp.float32, jnp.bfloat16):
     x = jnp.ones((size, size), dtype)
-    product(x, x).block_until_ready()
-    for _ in range(repeats):
-      started = time.perf_counter()
-      product(x, x).block_until_ready()
-      fastest = min(fastest, time.perf_counter() - started)
-  return 2 * size**3 / fastest
+    run = functools.partial(lambda x: (x @ x).block_until_ready(), x)
+    seconds += timeit.repeat(run, run, repeat=10, number=1)
+  return 2 * size**3 / min(seconds)

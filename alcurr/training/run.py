@@ -53,6 +53,7 @@ class Chunks(NamedTuple):
   """A run's steps, cut into chunks of one compiled program."""
 
   lengths: list[int]  # in steps
+  per_evaluation: int  # chunks from one evaluation to the next
   # (state [S], num_steps, pool, probe) -> (state, metrics [S, T])
   program: jax.stages.Compiled
   prefetch: prefetch.Prefetch | None  # of a pool on the host, if possible
@@ -62,7 +63,6 @@ class CompiledRun(NamedTuple):
   """The programs of a run."""
 
   chunks: Chunks
-  chunks_per_evaluation: int
   score: jax.stages.Compiled  # of the valid pool
   state: TrainState  # [S], as shapes
   flops_per_step: float  # of one trial, read from the compiled program
@@ -152,16 +152,16 @@ def score_pool(
 
 
 def compile_chunks(
-  run: RunSpec,
-  steps: step.Steps,
-  lengths: list[int],
-  state: TrainState,
-  pools: Mapping[str, Pool],
+  run: RunSpec, state: TrainState, pools: Mapping[str, Pool]
 ) -> Chunks:
   """Compiles the steps of a run.
 
   State [S] and pools, "train" and "probe", may be arrays or shapes.
   """
+  steps = make_steps(run)
+  lengths, per_evaluation = chunk_lengths(
+    run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
+  )
   pool, max_steps = pools["train"], max(lengths)
   fetch = prefetch.compile_prefetch(
     run.sampler, run.lookup, max_steps, run.trials_by, state, pool
@@ -176,35 +176,24 @@ def compile_chunks(
     pools["probe"],
     donate=(0,),
   )
-  return Chunks(lengths, program, fetch)
+  return Chunks(lengths, per_evaluation, program, fetch)
 
 
 def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
   """Compiles a run for pools "train", "probe" and "valid", or their shapes."""
-  steps = make_steps(run)
-  lengths, chunks_per_evaluation = chunk_lengths(
-    run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
-  )
   state = jax.eval_shape(functools.partial(init_trials, run), pools["train"])
   started = time.perf_counter()
-  compiled = compile_chunks(run, steps, lengths, state, pools)
+  compiled = compile_chunks(run, state, pools)
   variables = (state.params, state.model_state)
   score = compilation.compile_once(run.score, variables, pools["valid"])
   compile_seconds = time.perf_counter() - started
-  if steps.cycle == 1 and jax.default_backend() == "cpu":
+  if make_steps(run).cycle == 1 and jax.default_backend() == "cpu":
     # A loop counts as one iteration, here a step; with vmap, of all trials.
     flops = compiled.program.cost_analysis()["flops"]
-    flops_per_step = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
+    flops = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
   else:
-    flops_per_step = count_flops(run, pools)
-  return CompiledRun(
-    compiled,
-    chunks_per_evaluation,
-    score,
-    state,
-    flops_per_step,
-    compile_seconds,
-  )
+    flops = count_flops(run, pools)
+  return CompiledRun(compiled, score, state, flops, compile_seconds)
 
 
 def init_trials(run: RunSpec, pool: Pool) -> TrainState:

@@ -119,10 +119,8 @@ def make_steps(
     loss: of each example, see `alcurr.training.losses`.
   """
   if on_nonfinite not in ON_NONFINITE:
-    raise ValueError(
-      f"on_nonfinite must be one of {', '.join(ON_NONFINITE)}, "
-      f"got {on_nonfinite!r}"
-    )
+    known = ", ".join(ON_NONFINITE)
+    raise ValueError(f"on_nonfinite must be of {known}, got {on_nonfinite!r}")
   # Without a signal, one that measures nothing.
   signal = sampler.signal or Signal(lambda key, info: ())
   sampler = sampler._replace(signal=signal)
@@ -227,13 +225,15 @@ def _train_step(
   )
   with jax.named_scope("signal"):
     feedback = spec.sampler.signal.measure(keys.signal, info) if measure else ()
+  drawn = candidates.draw if candidates else draw
+  update = jax.named_scope("sampler_update")(spec.sampler.update)
   new_state = TrainState(
     step=state.step + 1,
     key=state.key,
     params=new_params,
     model_state=model_state,
     opt_state=opt_state,
-    sampler_state=_update_sampler(spec, state, info, feedback),
+    sampler_state=update(state.sampler_state, drawn, feedback),
   )
   gain = mean_feedback(feedback)
   with jax.named_scope("invariants"):
@@ -241,26 +241,11 @@ def _train_step(
       spec.sampler, state.sampler_state, pool, draw, batch
     ) | invariants.check_numbers(mean_loss, grads, new_params, gain)
   if spec.on_nonfinite == "skip_update":
-    skipped = state._replace(
-      step=state.step + 1, sampler_state=_update_sampler(spec, state, info, ())
-    )
+    sampler_state = update(state.sampler_state, drawn, ())
+    skipped = state._replace(step=state.step + 1, sampler_state=sampler_state)
     bad = (violation & invariants.NOT_FINITE.value) != 0
     new_state = jax.tree.map(
       lambda new, old: jnp.where(bad, old, new), new_state, skipped
     )
-  return new_state, Metrics(
-    loss=mean_loss,
-    policy=draw.policy,
-    gain=jnp.float32(jnp.nan if gain is None else gain),
-    index=draw.index,
-    violation=violation,
-  )
-
-
-def _update_sampler(
-  spec: StepSpec, state: TrainState, info: StepInfo, feedback: PyTree
-) -> PyTree:
-  """Returns the sampler's state after the draw that it made."""
-  drawn = info.candidates.draw if info.candidates else info.draw
-  with jax.named_scope("sampler_update"):
-    return spec.sampler.update(state.sampler_state, drawn, feedback)
+  gain = jnp.float32(jnp.nan if gain is None else gain)
+  return new_state, Metrics(mean_loss, draw.policy, gain, draw.index, violation)

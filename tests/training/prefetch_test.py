@@ -34,6 +34,7 @@ LENGTHS = [5, 5, 3]
 
 
 def _run(sampler: str, **changes) -> RunSpec:
+  changes = {"num_evals": 1, "chunk_steps": 5} | changes  # for LENGTHS
   run = toy.make_run(SAMPLERS[sampler], 16, sum(LENGTHS), **changes)
   gather = make_gather(fetch=make_fetch(LOOKUP))
   return run._replace(gather=gather, lookup=LOOKUP)
@@ -133,17 +134,16 @@ def test_a_store_that_fails_stops_the_run():
 
 
 def test_a_run_that_goes_on_fetches_from_where_it_was():
-  run = _run("uniform", chunk_steps=5)
+  run = _run("uniform")
   first = init_trials(run, HOST_POOL)
   pools = {"train": POOL, "probe": POOL}
-  steps = make_steps(run._replace(gather=make_gather()))
+  plain = run._replace(gather=make_gather())
+  steps = make_steps(plain)
   chunk = jax.jit(chunks.make_train_chunk(steps, 5, "map"))
   state, _ = chunk(first, jnp.int32(5), POOL, POOL)
-  compiled = compile_chunks(run, steps, LENGTHS, state, pools)
+  compiled = compile_chunks(plain, state, pools)
   assert compiled.prefetch is None  # of pools on the device
-  compiled = compile_chunks(
-    run, steps, LENGTHS, state, {**pools, "train": HOST_POOL}
-  )
+  compiled = compile_chunks(plain, state, {**pools, "train": HOST_POOL})
   pools_of = functools.partial(prefetch.chunk_pools, compiled.prefetch)
   whole = list(pools_of(first, LENGTHS, HOST_POOL))
   rest = list(pools_of(state, LENGTHS[1:], HOST_POOL))
@@ -158,7 +158,7 @@ def test_candidates_are_prefetched_too():
   run = _run("uniform")._replace(sampler=sampler)
   state = init_trials(run, HOST_POOL)
   host = {"train": HOST_POOL, "probe": POOL}
-  compiled = compile_chunks(run, make_steps(run), LENGTHS, state, host)
+  compiled = compile_chunks(run, state, host)
   assert compiled.prefetch is not None
   pools = prefetch.chunk_pools(compiled.prefetch, state, LENGTHS, HOST_POOL)
   for length in LENGTHS:
@@ -168,8 +168,7 @@ def test_candidates_are_prefetched_too():
   on_device = run._replace(gather=make_gather(), lookup=None)
   device = {"train": POOL, "probe": POOL}
   expected = init_trials(on_device, POOL)
-  steps = make_steps(on_device)
-  compiled = compile_chunks(on_device, steps, LENGTHS, expected, device)
+  compiled = compile_chunks(on_device, expected, device)
   for length in LENGTHS:
     expected, _ = compiled.program(expected, jnp.int32(length), POOL, POOL)
   for a, b in zip(

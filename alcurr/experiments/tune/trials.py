@@ -22,12 +22,7 @@ from alcurr.experiments import preemption, runner, sampler_run, setup
 from alcurr.experiments.config import build, loader
 from alcurr.report import tables
 from alcurr.training import exposure, prefetch, step
-from alcurr.training.run import (
-  RunSpec,
-  chunk_lengths,
-  compile_chunks,
-  make_steps,
-)
+from alcurr.training.run import RunSpec, compile_chunks
 from alcurr.types import Pool, TrainState
 
 
@@ -53,15 +48,13 @@ def train_chunks(
   Raises:
     FaultError: an invariant was violated.
   """
-  pool, steps = pools["train"], make_steps(run)
-  lengths, _ = chunk_lengths(
-    run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
+  pool, chunks = pools["train"], compile_chunks(run, state, pools)
+  pool_of_chunk = prefetch.chunk_pools(
+    chunks.prefetch, state, chunks.lengths, pool
   )
-  chunks = compile_chunks(run, steps, lengths, state, pools)
-  pool_of_chunk = prefetch.chunk_pools(chunks.prefetch, state, lengths, pool)
   seen = exposure.init_exposure(len(run.seeds), pool.label.shape[0])
   done = 0
-  for length in lengths:
+  for length in chunks.lengths:
     state, metrics = chunks.program(
       state, jnp.int32(length), next(pool_of_chunk), pools["probe"]
     )
