@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import jax
 
 from alcurr.core.errors import UserError
-from alcurr.training.batch_draw import selected_draw, step_keys
+from alcurr.training.step import selected_draw, step_keys
 from alcurr.types import (
   Array,
   Candidates,

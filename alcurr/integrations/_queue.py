@@ -9,7 +9,7 @@ import numpy as np
 
 from alcurr.core.errors import UserError
 from alcurr.integrations import _compiled as compiled
-from alcurr.training.batch_draw import run_keys
+from alcurr.training.step import run_keys
 from alcurr.types import Array, Candidates, Draw, Pool, PyTree, Sampler
 
 

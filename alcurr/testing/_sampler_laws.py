@@ -26,8 +26,8 @@ from alcurr.testing._toys import (
   run_laws,
 )
 from alcurr.training import chunks, invariants
-from alcurr.training.batch_draw import step_keys
 from alcurr.training.memory import num_bytes
+from alcurr.training.step import step_keys
 from alcurr.types import Sampler
 
 NUM_KEYS = 20_000  # draws that frequencies are taken over

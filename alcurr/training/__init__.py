@@ -4,7 +4,6 @@ What a JAX loop of your own needs is here. A whole run, compiled, trained,
 checkpointed and evaluated, is in the modules `run` and `loop`.
 """
 
-from alcurr.training.batch_draw import run_keys, step_keys
 from alcurr.training.chunks import make_train_chunk, over_trials
 from alcurr.training.invariants import Violation
 from alcurr.training.losses import LOSSES, softmax_cross_entropy
@@ -13,6 +12,8 @@ from alcurr.training.step import (
   Steps,
   make_init,
   make_steps,
+  run_keys,
+  step_keys,
 )
 
 __all__ = [

@@ -17,17 +17,13 @@ import jax.numpy as jnp
 import optax
 
 from alcurr.training import invariants
-from alcurr.training.batch_draw import (
-  StepSpec,
-  draw_batch,
-  run_keys,
-  step_keys,
-)
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
+  Candidates,
+  Draw,
   Feedback,
   Gather,
   Loss,
@@ -38,6 +34,7 @@ from alcurr.types import (
   Signal,
   StepContext,
   StepInfo,
+  StepKeys,
   TrainState,
 )
 
@@ -69,6 +66,17 @@ class Steps(NamedTuple):
   cycle: int  # steps that one `prepare` serves, a multiple of `interval`
 
 
+def run_keys(key: Array) -> Array:
+  """Splits a run's key: initial parameters, initial sampler state, steps."""
+  return jax.random.split(key, 3)
+
+
+def step_keys(key: Array, step: Array | int) -> StepKeys:
+  """Returns the keys of a step, from 0, for the key of the run's steps."""
+  keys = jax.random.split(jax.random.fold_in(key, step), len(StepKeys._fields))
+  return StepKeys(*keys)
+
+
 def make_init(
   model: Model, tx: optax.GradientTransformation, sampler: Sampler
 ) -> Callable[[Array, Pool], TrainState]:
@@ -93,6 +101,18 @@ def make_init(
   return init
 
 
+class _StepSpec(NamedTuple):
+  """The arguments of `make_steps`; the sampler has a signal."""
+
+  model: Model
+  tx: optax.GradientTransformation
+  sampler: Sampler
+  gather: Gather
+  on_nonfinite: str
+  augment: Augment | None
+  loss: Loss
+
+
 def make_steps(
   model: Model,
   tx: optax.GradientTransformation,
@@ -114,8 +134,7 @@ def make_steps(
       and the states of model and optimiser stay as they were, and the sampler
       moves past the batch without learning from it. If it stayed too, the
       next step would draw the same batch and fail the same way.
-    augment: of the images that are trained on, and of no others; see
-      `alcurr.data.augment`.
+    augment: of the images that are trained on, and of no others.
     loss: of each example, see `alcurr.training.losses`.
   """
   if on_nonfinite not in ON_NONFINITE:
@@ -124,7 +143,7 @@ def make_steps(
   # Without a signal, one that measures nothing.
   signal = sampler.signal or Signal(lambda key, info: ())
   sampler = sampler._replace(signal=signal)
-  spec = StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
+  spec = _StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
   return Steps(
     prepare=functools.partial(_prepare, spec),
     measured=functools.partial(_train_step, spec, measure=True),
@@ -134,13 +153,47 @@ def make_steps(
   )
 
 
-def _make_losses(
-  spec: StepSpec, key: Array, model_state: PyTree
-) -> tuple[Callable, Callable]:
-  """Returns functions of (params, batch), always with the same key and state.
+def _draw_batch(
+  spec: _StepSpec, keys: StepKeys, state: TrainState, pool: Pool
+) -> tuple[Draw, Batch, Candidates | None]:
+  """Returns B examples to train on, and the candidates they were among.
 
-  The first returns losses [B], (logits [B, V], model state), in train mode; the
-  second, the losses alone.
+  Candidates are gathered once, and scored in eval mode without augmentation.
+  """
+  sampler, candidates = spec.sampler, None
+  with jax.named_scope("draw"):
+    draw = sampler.sample(keys.draw, state.sampler_state, pool)
+  with jax.named_scope("gather_batch"):
+    batch = spec.gather(pool, draw.index)
+    if draw.label is not None:
+      batch = batch._replace(label=draw.label)
+  if sampler.spec.num_candidates is not None:
+    with jax.named_scope("select"):
+      logits, _ = spec.model.apply(
+        keys.model, state.params, state.model_state, batch.image, train=False
+      )
+      score = sampler.score(logits, batch.label)
+      selection = sampler.select(keys.select, state.sampler_state, draw, score)
+      candidates = Candidates(draw, score, selection)
+      draw = selected_draw(candidates)
+      batch = jax.tree.map(lambda leaf: leaf[selection.slots], batch)
+  if spec.augment is not None:
+    with jax.named_scope("gather_batch"):
+      batch = batch._replace(image=spec.augment(keys.augment, batch.image))
+  return draw, batch, candidates
+
+
+def selected_draw(candidates: Candidates) -> Draw:
+  """Returns the draw of the B examples selected from M candidates."""
+  draw, _, (slots, weight) = candidates
+  selected = jax.tree.map(lambda x: x[slots], draw._replace(policy=None))
+  return selected._replace(weight=weight, policy=draw.policy)
+
+
+def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree):
+  """Returns two functions of (params, batch), both in train mode.
+
+  They return losses [B], (logits [B, V], model state), and the losses alone.
   """
 
   def losses(params: PyTree, batch: Batch):
@@ -152,9 +205,7 @@ def _make_losses(
   return losses, lambda params, batch: losses(params, batch)[0]
 
 
-def _prepare(
-  spec: StepSpec, state: TrainState, pool: Pool, probe: Pool
-) -> PyTree:
+def _prepare(spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool):
   """Prepares the signal of a cycle of steps."""
   signal = spec.sampler.signal
   if signal.prepare is None:
@@ -167,17 +218,14 @@ def _prepare(
 
 
 def mean_feedback(feedback: PyTree) -> Array | None:
-  """Returns one number to log for a feedback, [] float32; None without one.
-
-  The mean gain, or the mean over all numbers of any other feedback.
-  """
+  """Returns the mean gain, or mean of other feedback: [] float32, or None."""
   numbers = feedback.gain if isinstance(feedback, Feedback) else feedback
   leaves = [x.astype(jnp.float32).ravel() for x in jax.tree.leaves(numbers)]
   return jnp.concatenate(leaves).mean() if sum(map(len, leaves)) else None
 
 
 def _train_step(
-  spec: StepSpec,
+  spec: _StepSpec,
   state: TrainState,
   pool: Pool,
   probe: Pool,
@@ -186,7 +234,7 @@ def _train_step(
 ) -> tuple[TrainState, Metrics]:
   """Does one update, with the signal if `measure`."""
   keys = step_keys(state.key, state.step)
-  draw, batch, candidates = draw_batch(spec, keys, state, pool)
+  draw, batch, candidates = _draw_batch(spec, keys, state, pool)
   losses, loss_fn = _make_losses(spec, keys.model, state.model_state)
 
   def objective(params: PyTree):
