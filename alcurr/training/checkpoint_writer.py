@@ -159,12 +159,9 @@ class CheckpointWriter(contextlib.AbstractContextManager):
     return [info.step in preserved for info in checkpoints]
 
   def _is_time(self, step: int) -> bool:
-    minutes, steps = self._settings.minutes, self._settings.steps
     waited = (time.monotonic() - self._last_time) / 60
-    return bool(
-      (minutes and waited >= minutes)
-      or (steps and step - self._last_step >= steps)
-    )
+    made, settings = step - self._last_step, self._settings
+    return 0 < settings.minutes <= waited or 0 < settings.steps <= made
 
   def _write(self, state: Checkpoint) -> None:
     """Starts writing a checkpoint that is `_on_host`."""

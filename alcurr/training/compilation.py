@@ -82,12 +82,8 @@ def _cpu() -> jax.Device:
   try:
     return jax.devices("cpu")[0]
   except RuntimeError as error:
-    raise UserError(
-      "missing",
-      "JAX_PLATFORMS",
-      "expected cpu in the list, where FLOPs are counted; add it, or unset "
-      "JAX_PLATFORMS",
-    ) from error
+    text = "expected cpu in the list, where FLOPs are counted; add or unset it"
+    raise UserError("missing", "JAX_PLATFORMS", text) from error
 
 
 def count_parts(
@@ -123,7 +119,4 @@ def step_flops(
 ) -> float:
   """Returns the FLOPs of a step of one trial; see `count_parts`."""
   counted = count_parts(steps, state, pool, probe).values()
-  return sum(
-    share * program.cost_analysis().get("flops", 0.0)
-    for share, program in counted
-  )
+  return sum(x * part.cost_analysis().get("flops", 0.0) for x, part in counted)

@@ -38,10 +38,7 @@ def init_exposure(trials: int, num_examples: int) -> Exposure:
 
 
 def add(
-  exposure: Exposure,
-  metrics: step.Metrics,
-  steps_done: int,
-  run: RunSpec,
+  exposure: Exposure, metrics: step.Metrics, steps_done: int, run: RunSpec
 ) -> Exposure:
   """Returns the exposure after one more chunk.
 

@@ -24,10 +24,10 @@ MARGIN = 0.05
 
 _PROC = pathlib.Path("/proc")
 _CGROUPS = pathlib.Path("/sys/fs/cgroup")
-# By controllers: the root, and the files of limit and usage. Version 2 is "".
+# The files of limit and usage, by controllers and folder. Version 2 is "".
 _CGROUP_FILES = {
-  "": ("", "memory.max", "memory.current"),
-  "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+  "": ("memory.max", "memory.current"),
+  "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes"),
 }
 
 
@@ -138,12 +138,11 @@ def _free_in_cgroups() -> list[int]:
     _, controllers, path = line.split(":", 2)
     if controllers not in _CGROUP_FILES:
       continue
-    root, limit_file, usage_file = _CGROUP_FILES[controllers]
-    folder = _CGROUPS / root / path.lstrip("/")
+    folder = _CGROUPS / controllers / path.lstrip("/")
     for group in (folder, *folder.parents):
       with contextlib.suppress(OSError, ValueError):  # no limit, or "max"
-        limit = int((group / limit_file).read_text())
-        used = int((group / usage_file).read_text())
+        files = [group / name for name in _CGROUP_FILES[controllers]]
+        limit, used = [int(file.read_text()) for file in files]
         stat = (group / "memory.stat").read_text().splitlines()
         # The cache of files that are not in use can be reclaimed.
         cache = dict(line.split() for line in stat).get("inactive_file", 0)

@@ -2,12 +2,10 @@
 
 `profile` writes to its folder:
 
-    summary.json  seconds, milliseconds a step, FLOP rates
-    cost.csv      FLOPs, bytes and memory of each part of a step, as the
-                  compiler counts them
-    plugins/profile/<date>/
-                  the trace: perfetto_trace.json.gz for ui.perfetto.dev, and
-                  the files of TensorBoard and XProf
+    summary.json      seconds, milliseconds a step, FLOP rates
+    cost.csv          `cost_table`
+    plugins/profile/  the trace: perfetto_trace.json.gz for ui.perfetto.dev,
+                      and the files of TensorBoard and XProf
 """
 
 import contextlib
@@ -94,12 +92,10 @@ def cost_table(
   pool = pools["train"]
   init = step.make_init(run.model, run.tx, run.sampler)
   state = jax.eval_shape(init, jax.random.key(0), pool)
-  counted = compilation.count_parts(
-    make_steps(run), state, pool, pools["probe"]
-  )
+  parts = compilation.count_parts(make_steps(run), state, pool, pools["probe"])
   rows = [
     _cost(name, program) | {"times_per_step": share}
-    for name, (share, program) in counted.items()
+    for name, (share, program) in parts.items()
   ]
   rows.append(_cost("chunk", compiled.chunks.program))
   return pd.DataFrame(rows)
