@@ -13,6 +13,8 @@ from absl import logging
 
 from alcurr.training import checkpoint, evaluation, exposure, prefetch
 from alcurr.training.checkpoint_writer import CheckpointWriter, copy_state
+from alcurr.training.evaluation import Scores
+from alcurr.training.exposure import Exposure
 from alcurr.training.run import CompiledRun, RunSpec, init_trials
 from alcurr.training.step import Metrics
 from alcurr.types import Pool, TrainState
@@ -30,7 +32,7 @@ class Result(NamedTuple):
   state: TrainState  # [S]
   train_seconds: float  # of one trial: the chunks' time over S
   steps: int  # made; fewer than planned if all trials diverged
-  exposure: exposure.Exposure
+  exposure: Exposure
 
 
 def abstract_run_state(
@@ -57,7 +59,7 @@ class _PendingChunk(NamedTuple):
   submitted: float  # clock time
   ready: float | None  # clock time, if it has been waited for
   metrics: Metrics  # [S, T, ...]
-  scores: evaluation.Scores | None  # [S, N], if an evaluation was due
+  scores: Scores | None  # [S, N], if an evaluation was due
   state: TrainState | None = None  # [S] after it, if it may be saved
 
 
@@ -174,7 +176,7 @@ class _ChunkRecorder:
     metrics = jax.tree.map(lambda x: x[:, : chunk.length], metrics)
     seen = exposure.add(before, metrics, steps_done, run)
     steps_done += chunk.length
-    _warn(before, seen, run)
+    self._warn(before, seen)
     active = exposure.active_trials(seen)
     position = {
       "step": steps_done,
@@ -182,8 +184,7 @@ class _ChunkRecorder:
       "train_seconds": seconds / trials,
     }
     rows = [
-      position | _row(metrics, scores, seen, self.valid, trial)
-      for trial in active
+      position | self._row(metrics, scores, seen, trial) for trial in active
     ]
     for row in rows:
       self.write(row)
@@ -208,50 +209,42 @@ class _ChunkRecorder:
         self.done._replace(run_state=run_state), last
       )
 
+  def _warn(self, before: Exposure, after: Exposure) -> None:
+    """Logs the trials that diverged or skipped updates in a chunk."""
+    remaining = exposure.active_trials(after)
+    for trial in sorted(set(exposure.active_trials(before)) - set(remaining)):
+      logging.warning(
+        "%s %d of %d trials continue.",
+        exposure.describe_divergence(after, trial, self.run.name),
+        len(remaining),
+        len(self.run.seeds),
+      )
+    for trial in np.flatnonzero((before.skipped == 0) & (after.skipped > 0)):
+      logging.warning(
+        "%s: trial %d skips updates that are not finite: %d so far.",
+        self.run.name,
+        trial,
+        after.skipped[trial],
+      )
 
-def _warn(
-  before: exposure.Exposure, after: exposure.Exposure, run: RunSpec
-) -> None:
-  """Logs the trials that diverged or skipped updates in a chunk."""
-  remaining = exposure.active_trials(after)
-  for trial in sorted(set(exposure.active_trials(before)) - set(remaining)):
-    logging.warning(
-      "%s %d of %d trials continue.",
-      exposure.describe_divergence(after, trial, run.name),
-      len(remaining),
-      len(run.seeds),
-    )
-  for trial in np.flatnonzero((before.skipped == 0) & (after.skipped > 0)):
-    logging.warning(
-      "%s: trial %d skips updates that are not finite: %d so far.",
-      run.name,
-      trial,
-      after.skipped[trial],
-    )
+  def _row(
+    self, metrics: Metrics, scores: Scores | None, seen: Exposure, trial: int
+  ) -> dict[str, Any]:
+    """Returns a trial's row for a chunk: means of its metrics [S, T, ...].
 
-
-def _row(
-  metrics: Metrics,
-  scores: evaluation.Scores | None,
-  seen: exposure.Exposure,
-  valid: Pool,
-  trial: int,
-) -> dict[str, Any]:
-  """Returns a trial's row for a chunk: means of its metrics [S, T, ...].
-
-  Losses and gains are averaged over the updates that were made; the loss is
-  NaN if there was none. The evaluation is added if there was one.
-  """
-  updated = metrics.violation[trial] == 0
-  loss, gain = metrics.loss[trial][updated], metrics.gain[trial][updated]
-  row = {"trial": trial, "train_loss": loss.mean() if len(loss) else np.nan}
-  if metrics.policy is not None:
-    row["policy"] = metrics.policy[trial].mean(0)
-  measured = gain[~np.isnan(gain)]
-  if len(measured):
-    row["gain"] = measured.mean()
-  row |= exposure.trial_metrics(seen, trial)
-  if scores:
-    trial_scores = jax.tree.map(lambda x: x[trial], scores)
-    row["valid"] = evaluation.report(trial_scores, valid)
-  return row
+    Losses and gains are averaged over the updates that were made; the loss is
+    NaN if there was none. The evaluation is added if there was one.
+    """
+    updated = metrics.violation[trial] == 0
+    loss, gain = metrics.loss[trial][updated], metrics.gain[trial][updated]
+    row = {"trial": trial, "train_loss": loss.mean() if len(loss) else np.nan}
+    if metrics.policy is not None:
+      row["policy"] = metrics.policy[trial].mean(0)
+    measured = gain[~np.isnan(gain)]
+    if len(measured):
+      row["gain"] = measured.mean()
+    row |= exposure.trial_metrics(seen, trial)
+    if scores:
+      trial_scores = jax.tree.map(lambda x: x[trial], scores)
+      row["valid"] = evaluation.report(trial_scores, self.valid)
+    return row
