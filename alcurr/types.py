@@ -20,7 +20,7 @@ Schedule = Callable[[Any], Any]
 
 
 class Images(NamedTuple):
-  """A pool's images, stored as pixels."""
+  """A pool's images as pixels."""
 
   image: Array  # [N, H, W, C] uint8, or float32 in [0, 1]
 
@@ -33,8 +33,7 @@ class Strokes(NamedTuple):
   `stroke_start[m] : stroke_start[m + 1]`. No drawing and no stroke is empty.
   """
 
-  # [P, 2] uint8, (x, y), y downwards; or [P, 3], with the pen's speed, see
-  # `alcurr.data.quickdraw.simplification`.
+  # uint8, [P, 2], (x, y), y downwards; or [P, 3], with the pen's speed
   points: Array
   stroke_start: Array  # [number of strokes + 1] uint32, offsets into points
   drawing_start: Array  # [N + 1] int32, offsets into strokes
@@ -109,13 +108,19 @@ class Candidates(NamedTuple):
   selection: Selection
 
 
+# (pool, index [b]) -> Batch
+Gather = Callable[[Pool, Array], Batch]
+# (params, batch) -> [b] float32
+LossFn = Callable[[PyTree, Batch], Array]
+
+
 class StepContext(NamedTuple):
   """The state of a run before an update, for a signal to prepare from."""
 
   params: PyTree
   probe: Pool  # held-out examples that samplers may learn from
-  loss_fn: Callable[[PyTree, Batch], Array]  # (params, batch) -> [b] float32
-  gather: Callable[[Pool, Array], Batch]  # (pool, index [b]) -> Batch
+  loss_fn: LossFn
+  gather: Gather
 
 
 class StepInfo(NamedTuple):
@@ -132,8 +137,8 @@ class StepInfo(NamedTuple):
   updates: PyTree  # new_params - params
   pool: Pool
   probe: Pool  # held-out examples that samplers may learn from
-  loss_fn: Callable[[PyTree, Batch], Array]  # (params, batch) -> [b] float32
-  gather: Callable[[Pool, Array], Batch]  # (pool, index [b]) -> Batch
+  loss_fn: LossFn
+  gather: Gather
   # The derivative of `loss` along a direction in parameter space.
   loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [B]
   # The model after the update, in eval mode.
@@ -151,10 +156,9 @@ class Feedback(NamedTuple):
 class Signal(NamedTuple):
   """A measurement that a sampler learns from, at every `interval`-th step.
 
-  Steps are counted from the first; those in between cost nothing extra, and
-  `update` gets () for their feedback. The result of `prepare` serves
-  `prepare_interval` measurements, so a run consists of cycles of
-  `prepare_interval * interval` steps. A chunk always begins with a cycle.
+  The steps in between cost nothing extra, and `update` gets () for their
+  feedback. The result of `prepare` serves `prepare_interval` measurements, so a
+  chunk consists of cycles of `prepare_interval * interval` steps.
   """
 
   measure: Callable[[Array, StepInfo], PyTree]  # (key, info) -> feedback
@@ -177,11 +181,9 @@ class Sampler(NamedTuple):
   """Chooses the next batch: pure functions over a state.
 
   `sample` and `select` read the state; `update` writes it. `init` raises
-  ValueError where the pool does not fit the sampler.
-
-  A sampler with `spec.num_candidates` draws M candidates. The step scores
-  them by a forward pass in eval mode, `select` chooses B of them, and
-  `update` still gets the draw of M.
+  ValueError where the pool does not fit the sampler. With
+  `spec.num_candidates`, `sample` draws M candidates, which the step scores by a
+  forward pass in eval mode; `update` still gets the draw of M.
   """
 
   init: Callable[[Array, Pool], PyTree]  # (key, pool) -> state
@@ -198,10 +200,7 @@ class Sampler(NamedTuple):
 
 
 class Gain(NamedTuple):
-  """A progress signal, for samplers that draw from arms.
-
-  It credits no more arms than a batch is drawn from.
-  """
+  """A progress signal; it credits no more arms than a batch is drawn from."""
 
   # (key, info, the partition that the arms are of) -> Feedback
   measure: Callable[[Array, StepInfo, Partition], Feedback]

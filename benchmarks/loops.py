@@ -108,6 +108,6 @@ def fused(
     most,
     inputs_of=lambda state, lengths: (
       (fetched, pool)
-      for fetched in prefetch.prefetched_pools(ahead, state, lengths, pool)
+      for fetched in prefetch.chunk_pools(ahead, state, lengths, pool)
     ),
   )

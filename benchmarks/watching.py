@@ -12,6 +12,7 @@ The limit is 1.02 at the default settings.
 
 import argparse
 import sys
+import types
 from collections.abc import Sequence
 
 import jax
@@ -93,13 +94,17 @@ class Setting:
       chunk, state, jnp.int32(0), self.pool, self.pool, donate=(0,)
     )
     seen = exposure.init_exposure(1, self.pool.label.shape[0])
+    # What counting reads of a RunSpec.
+    watched = types.SimpleNamespace(
+      sampler=self.sampler, on_nonfinite=on_nonfinite, name="benchmark"
+    )
 
     def read(metrics: step.Metrics, length: int) -> None:
       nonlocal seen
       metrics = jax.device_get(metrics)
       if counted:
         metrics = jax.tree.map(lambda x: x[:, :length], metrics)
-        seen = exposure.add(seen, metrics, 0, on_nonfinite, "benchmark")
+        seen = exposure.add(seen, metrics, 0, watched)
 
     def run(num: int) -> None:
       """Reads a chunk while the device runs the next, as in a run."""

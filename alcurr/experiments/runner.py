@@ -146,7 +146,7 @@ def compile_runs(
     programs = run.compiled._replace(compile_seconds=share)
     prepared[name] = run._replace(compiled=programs)
     needed = memory.estimate(programs, pools, copies)
-    available = "unknown" if free is None else memory.describe_bytes(free)
+    available = memory.describe_bytes(free)
     logging.info(
       "%s: needs about %s; %s are free.", name, needed.describe(), available
     )

@@ -13,8 +13,7 @@ import numpy as np
 from jax.tree_util import keystr
 
 from alcurr.core.errors import UserError
-from alcurr.training.batch_draw import selected_draw
-from alcurr.training.keys import run_keys, step_keys
+from alcurr.training.step import run_keys, selected_draw, step_keys
 from alcurr.types import (
   Array,
   Candidates,

@@ -6,13 +6,14 @@ checkpointed and evaluated, is in the modules `run` and `loop`.
 
 from alcurr.training.chunks import make_train_chunk, over_trials
 from alcurr.training.invariants import Violation
-from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import LOSSES, softmax_cross_entropy
 from alcurr.training.step import (
   Metrics,
   Steps,
   make_init,
   make_steps,
+  run_keys,
+  step_keys,
 )
 
 __all__ = [

@@ -24,7 +24,9 @@ from alcurr.data import cache
 from alcurr.training.exposure import Exposure
 from alcurr.types import Array, PyTree, TrainState
 
-STATE, MANIFEST = "state", "manifest.json"
+_STATE = "state"
+# Errors that damaged files raise.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class RunState(NamedTuple):
@@ -66,33 +68,28 @@ def restore(
     UserError: the checkpoints belong to another run.
     MachineError: all are damaged; nothing is deleted.
   """
-  damaged = {}  # path -> error, the latest first
-  for step in reversed(_steps(folder)):
+  damaged: dict[pathlib.Path, Exception] = {}  # the latest first
+  for step in reversed(steps(folder)):
     path = folder / str(step)
     try:
-      manifest = _read_manifest(path, verify=True)
+      manifest, arrays = _read(path)
       position = manifest["log_position"]
       position = position and files.LogPosition(**position)
       if position and not files.starts_with(metrics, position):
         raise ValueError(f"{metrics.name} has lost rows")
-    except (OSError, ValueError) as error:
+    except _DAMAGED as error:
       damaged[path] = error
       logging.warning("%s is damaged: %s.", path, error)
       continue
-    _check_fingerprint(folder, manifest, template, fingerprint)
-    run_state = from_names(template, _read_arrays(path))
+    expected = {**fingerprint, "arrays": shapes(by_name(template))}
+    _check_same_run(folder, manifest, expected)
+    run_state = _from_names(template, arrays)
     for later in damaged:
       shutil.rmtree(later)
     if damaged:
       logging.warning("Resuming from %s instead.", path)
-    return Checkpoint(
-      step,
-      run_state,
-      manifest["seconds"],
-      manifest["valid"],
-      manifest["active_trials"],
-      position,
-    )
+    saved = {k: manifest[k] for k in ("seconds", "valid", "active_trials")}
+    return Checkpoint(step, run_state, log_position=position, **saved)
   if damaged:
     path, error = next(iter(damaged.items()))
     raise MachineError(
@@ -109,19 +106,15 @@ def read_variables(
 ) -> tuple[PyTree, PyTree]:
   """Returns params and model_state of all trials at a step.
 
-  Args:
-    folder: the run's checkpoints.
-    step: of the checkpoint.
-    variables: shapes like those of params and model_state, [S].
+  Their shapes, [S], are those of `variables`.
 
   Raises:
     UserError: the checkpoint is missing, damaged, or of another model.
   """
   path = folder / str(step)
   try:
-    known = _read_manifest(path, verify=True)["fingerprint"]["arrays"]
-    arrays = _read_arrays(path)
-  except (OSError, ValueError, KeyError, MachineError) as error:
+    manifest, arrays = _read(path)
+  except _DAMAGED as error:
     raise UserError(
       "damaged",
       str(path),
@@ -129,71 +122,52 @@ def read_variables(
       "the run's folder and rerun its experiment",
     ) from error
   template = RunState(TrainState((), (), *variables, (), ()), ())
+  known = manifest["fingerprint"]["arrays"]
   if not shapes(by_name(template)).items() <= known.items():
-    raise UserError(
-      "mismatch", str(path), "its model is not the one that config.json has"
-    )
-  state = from_names(template, arrays).state
+    text = "its model is not the one that config.json has"
+    raise UserError("mismatch", str(path), text)
+  state = _from_names(template, arrays).state
   return state.params, state.model_state
 
 
-def read_manifests(folder: pathlib.Path) -> dict[int, dict[str, Any]]:
-  """Returns the manifest of each step, in order; {} if it is damaged."""
-  manifests = {}
-  for step in _steps(folder):
-    try:
-      manifests[step] = _read_manifest(folder / str(step))
-    except (OSError, ValueError):
-      manifests[step] = {}
-  return manifests
+def steps(folder: pathlib.Path) -> list[int]:
+  """Returns the steps of the complete checkpoints, in order."""
+  return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal())
 
 
 def write_manifest(path: pathlib.Path, manifest: Mapping[str, Any]) -> None:
   """Seals a checkpoint whose arrays are written."""
-  content = sorted(p for p in (path / STATE).rglob("*") if p.is_file())
-  hashes = {str(p.relative_to(path)): _hash(p) for p in content}
-  manifest = {**manifest, "files": hashes}
-  sealed = {**manifest, "digest": cache.digest(manifest)}
-  files.write_json(path / MANIFEST, sealed)
+  sealed = {**manifest, "files": _hashes(path)}
+  digest = cache.digest(sealed)
+  files.write_json(path / cache.MANIFEST, {**sealed, "digest": digest})
 
 
-def _read_manifest(path: pathlib.Path, verify: bool = False) -> dict[str, Any]:
-  """Returns a manifest; raises OSError or ValueError if it is damaged."""
-  manifest = files.read_json(path / MANIFEST)
-  digest = manifest.pop("digest", None) if isinstance(manifest, dict) else None
-  if not digest or digest != cache.digest(manifest):
-    raise ValueError(f"{MANIFEST} was changed")
-  for name, expected in manifest["files"].items() if verify else ():
-    if _hash(path / name) != expected:
-      raise ValueError(f"{name} was changed")
-  return manifest
+def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+  """Returns the manifest and the arrays; raises _DAMAGED."""
+  manifest = cache.read_manifest(path)
+  if changed := manifest["files"].items() ^ _hashes(path).items():
+    raise ValueError(f"{min(changed)[0]} was changed")
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
+    return manifest, orbax.restore((path / _STATE).absolute())
 
 
-def _hash(path: pathlib.Path) -> str:
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "blake2b").hexdigest()
+def _hashes(path: pathlib.Path) -> dict[str, str]:
+  """Returns the hash of each file of the arrays, by name."""
+  hashes = {}
+  for content in sorted((path / _STATE).rglob("*")):
+    if content.is_file():
+      with content.open("rb") as file:
+        digest = hashlib.file_digest(file, "blake2b")
+      hashes[str(content.relative_to(path))] = digest.hexdigest()
+  return hashes
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
-  """Returns the steps of the complete checkpoints, in order."""
-  if not folder.exists():
-    return []
-  return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal())
-
-
-def _check_fingerprint(
-  folder: pathlib.Path,
-  manifest: Mapping[str, Any],
-  template: RunState,
-  fingerprint: Mapping[str, Any],
+def _check_same_run(
+  folder: pathlib.Path, manifest: Mapping[str, Any], expected: Mapping[str, Any]
 ) -> None:
-  """Refuses the checkpoints of another run."""
-  arrays = jax.eval_shape(
-    lambda state: by_name(RunState(state, ())), template.state
-  ) | by_name(template._replace(state=()))
-  here = {**fingerprint, "arrays": shapes(arrays)}
+  """Refuses the checkpoints of another run; warns of another environment."""
   for name, value in manifest["fingerprint"].items():
-    if here.get(name) != value:
+    if expected.get(name) != value:
       raise UserError(
         "mismatch",
         str(folder),
@@ -209,47 +183,41 @@ def _check_fingerprint(
       )
 
 
-def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
-      return orbax.restore((path / STATE).absolute())
-  except (ValueError, KeyError) as error:  # such as from another version
-    raise MachineError(
-      "damaged", str(path), f"Orbax cannot read it: {error}"
-    ) from error
-
-
 def by_name(run_state: RunState) -> dict[str, Array | np.ndarray]:
   """Returns the leaves by name, without empty ones; keys as their data."""
   named = {}
   for path, leaf in jax.tree.leaves_with_path(run_state):
+    if _is_key(leaf):
+      is_array, data = isinstance(leaf, jax.Array), jax.random.key_data
+      leaf = data(leaf) if is_array else jax.eval_shape(data, leaf)
     if leaf.size:  # Orbax takes no empty arrays
-      name = jax.tree_util.keystr(path, simple=True, separator="/")
-      named[name] = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+      named[_name(path)] = leaf
   return named
 
 
-def from_names(
-  template: RunState, arrays: Mapping[str, np.ndarray]
-) -> RunState:
-  """Inverts `by_name`: JAX's arrays are on the device again."""
+def shapes(arrays: Mapping[str, Any]) -> dict[str, str]:
+  """Returns the type and shape of each array, such as "float32[2, 3]"."""
+  return {name: f"{x.dtype}{list(x.shape)}" for name, x in arrays.items()}
 
-  def restored(path, like):
-    if not like.size:
-      return jax.numpy.zeros(like.shape, like.dtype)
-    array = arrays[jax.tree_util.keystr(path, simple=True, separator="/")]
-    if isinstance(like, np.ndarray):
-      return array
-    array = jax.device_put(array)
-    return jax.random.wrap_key_data(array) if _is_key(like) else array
 
-  return jax.tree.map_with_path(restored, template)
+def _name(path: tuple[Any, ...]) -> str:
+  return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _is_key(leaf: Array) -> bool:
   return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def shapes(arrays: Mapping[str, Any]) -> dict[str, str]:
-  """Returns the type and shape of each array, such as "float32[2, 3]"."""
-  return {name: f"{x.dtype}{list(x.shape)}" for name, x in arrays.items()}
+def _from_names(template: RunState, arrays: Mapping[str, Any]) -> RunState:
+  """Inverts `by_name`: JAX's arrays are on the device again."""
+
+  def restored(path, like):
+    if not like.size:
+      return jax.numpy.zeros(like.shape, like.dtype)
+    array = arrays[_name(path)]
+    if isinstance(like, np.ndarray):
+      return array
+    array = jax.device_put(array)
+    return jax.random.wrap_key_data(array) if _is_key(like) else array
+
+  return jax.tree.map_with_path(restored, template)

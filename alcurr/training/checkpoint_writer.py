@@ -6,7 +6,6 @@ checkpoint, and deletes old ones. Our manifest is added before the rename.
 
 import contextlib
 import errno
-import logging
 import math
 import os
 import pathlib
@@ -18,11 +17,12 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging as absl_logging
+from absl import logging
 from ml_collections import ConfigDict
 
 from alcurr.core import files
 from alcurr.core.errors import MachineError
+from alcurr.data import cache
 from alcurr.training import checkpoint
 from alcurr.training.checkpoint import Checkpoint
 
@@ -45,7 +45,7 @@ def num_copies(config: ConfigDict) -> int:
   return 2 if jax.default_backend() == "cpu" else 1
 
 
-class CheckpointWriter:
+class CheckpointWriter(contextlib.AbstractContextManager):
   """Writes checkpoints in the background; a context manager.
 
   It preserves the last `keep`, the best on the validation metric, and the last
@@ -62,8 +62,7 @@ class CheckpointWriter:
     """Opens the checkpoints of a new or resumed run.
 
     Args:
-      folder: created if missing, but not its parents. Unfinished checkpoints
-        in it are deleted.
+      folder: created, but not its parents; unfinished ones are deleted.
       settings: `config.checkpoint`.
       fingerprint: see `checkpoint.restore`.
       log_position: returns the current position in the metrics file.
@@ -72,27 +71,29 @@ class CheckpointWriter:
     self._folder, self._settings = folder.absolute(), settings
     self._fingerprint, self._log_position = fingerprint, log_position
     self._remove_unfinished()
-    self._manifests = checkpoint.read_manifests(folder)
-    self._last_step = max(self._manifests, default=0)
+    self._manifests = {}  # by step, without damaged ones
+    for step in checkpoint.steps(folder):
+      with contextlib.suppress(*cache.UNREADABLE):
+        self._manifests[step] = cache.read_manifest(folder / str(step))
+    self._last_step = max(checkpoint.steps(folder), default=0)
     self._last_time = time.monotonic()
     self._best: Checkpoint | None = None  # not written yet
+    known = (m["valid"] for m in self._manifests.values())
+    self._best_score = max([x for x in known if x is not None] or [-math.inf])
     self._manager = ocp.CheckpointManager(
       self._folder,
       options=ocp.CheckpointManagerOptions(
         create=False,
         lightweight_initialize=True,  # our manifests have the metrics
-        preservation_policy=_Preservation(settings.keep, self._manifests),
+        preservation_policy=self,
         async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
       ),
     )
     self._writing = 0  # the step of the checkpoint that is being written
     self._descriptor = os.open(folder, os.O_RDONLY)
-
-  def __enter__(self) -> "CheckpointWriter":
-    absl_logging.get_absl_logger().addFilter(_is_no_orbax_traceback)
+    logging.get_absl_logger().addFilter(_is_no_orbax_traceback)
     self._unraisablehook = sys.unraisablehook
     sys.unraisablehook = self._report_unraisable
-    return self
 
   def __exit__(self, kind, error, trace) -> None:
     try:
@@ -105,14 +106,12 @@ class CheckpointWriter:
         raise
     finally:
       os.close(self._descriptor)
-      absl_logging.get_absl_logger().removeFilter(_is_no_orbax_traceback)
+      logging.get_absl_logger().removeFilter(_is_no_orbax_traceback)
 
   def should_save(self, step: int, evaluated: bool) -> bool:
     """Returns whether `save` may need the state after a step.
 
-    Args:
-      step: of the run.
-      evaluated: whether that state is evaluated, so that it may be the best.
+    If it is evaluated, it may be the best.
 
     Raises:
       MachineError: an earlier checkpoint could not be written.
@@ -127,23 +126,18 @@ class CheckpointWriter:
     return evaluated or self._is_time(step)
 
   def save(self, state: Checkpoint, last: bool = False) -> None:
-    """Saves a state, whose rows must be in the metrics file.
+    """Saves a state with an active trial, whose rows are in the metrics file.
 
-    If the best state so far is not due, it is written with the next that is.
-
-    Args:
-      state: with an active trial; its arrays must not be changed or donated.
-      last: whether it is the run's last, which is always due.
+    Its arrays must not be changed or donated. If the best so far is not due, it
+    is written with the next that is; the run's `last` always is.
 
     Raises:
       MachineError: this or an earlier checkpoint could not be written.
     """
     state = state._replace(log_position=self._log_position())
     is_due = last or self._is_time(state.step)
-    known = [m.get("valid") for m in self._manifests.values()]
-    known = [valid for valid in known if valid is not None]
-    known.append(self._best.valid if self._best else -math.inf)
-    if state.valid is not None and state.valid > max(known):
+    if state.valid is not None and state.valid > self._best_score:
+      self._best_score = state.valid
       self._best = None if is_due else _on_host(state)
     if state.step == self._last_step or not is_due:
       return
@@ -153,13 +147,21 @@ class CheckpointWriter:
     self._write(_on_host(state))
     self._last_step, self._last_time = state.step, time.monotonic()
 
+  def should_preserve(self, checkpoints, *, context) -> list[bool]:
+    """Answers Orbax: the last, the best, the last before each divergence."""
+    steps = sorted(info.step for info in checkpoints)
+    good = {s: self._manifests[s] for s in steps if s in self._manifests}
+    valid = {s: m["valid"] for s, m in good.items() if m["valid"] is not None}
+    last_with = {m["active_trials"]: step for step, m in good.items()}
+    preserved = {*steps[-self._settings.keep :], *last_with.values()}
+    if valid:
+      preserved.add(max(valid, key=valid.get))  # the first of equal ones
+    return [info.step in preserved for info in checkpoints]
+
   def _is_time(self, step: int) -> bool:
-    minutes, steps = self._settings.minutes, self._settings.steps
     waited = (time.monotonic() - self._last_time) / 60
-    return bool(
-      (minutes and waited >= minutes)
-      or (steps and step - self._last_step >= steps)
-    )
+    made, settings = step - self._last_step, self._settings
+    return 0 < settings.minutes <= waited or 0 < settings.steps <= made
 
   def _write(self, state: Checkpoint) -> None:
     """Starts writing a checkpoint that is `_on_host`."""
@@ -174,11 +176,14 @@ class CheckpointWriter:
       self._manager.wait_until_finished()
       self._writing, self._manifests[state.step] = state.step, manifest
       self._check_folder()
-      _check_room(self._folder, sum(x.nbytes for x in arrays.values()))
-      items = {checkpoint.STATE: ocp.args.PyTreeSave(arrays)}
-      self._manager.save(
-        state.step, args=ocp.args.Composite(**items), force=True
-      )
+      # On a full disk, Orbax would log tracebacks.
+      needed = 1.1 * sum(x.nbytes for x in arrays.values()) + _OVERHEAD
+      free = shutil.disk_usage(self._folder).free
+      if free < needed:
+        sizes = f"{needed / 1e6:.1f} MB are needed, {free / 1e6:.1f} are free"
+        raise OSError(f"{os.strerror(errno.ENOSPC)}: {sizes}")
+      items = ocp.args.Composite(state=ocp.args.PyTreeSave(arrays))
+      self._manager.save(state.step, args=items, force=True)
 
   def _seal(self) -> None:
     """Adds the manifest, just before Orbax renames a written checkpoint."""
@@ -218,40 +223,12 @@ class CheckpointWriter:
       shutil.rmtree(path, ignore_errors=True)
 
 
-class _Preservation(ocp.checkpoint_managers.PreservationPolicy):
-  """Preserves the last, the best, and the last before each divergence."""
-
-  def __init__(self, keep: int, manifests: Mapping[int, Mapping[str, Any]]):
-    self._keep, self._manifests = keep, manifests
-
-  def should_preserve(self, checkpoints, *, context) -> list[bool]:
-    steps = sorted(info.step for info in checkpoints)
-    good = {s: self._manifests[s] for s in steps if self._manifests[s]}
-    valid = {s: m["valid"] for s, m in good.items() if m["valid"] is not None}
-    last_with = {m["active_trials"]: step for step, m in good.items()}
-    preserved = {*steps[-self._keep :], *last_with.values()}
-    if valid:
-      preserved.add(max(valid, key=valid.get))  # the first of equal ones
-    return [info.step in preserved for info in checkpoints]
-
-
 def _on_host(state: Checkpoint) -> Checkpoint:
   arrays = jax.device_get(checkpoint.by_name(state.run_state))
   return state._replace(run_state=arrays)
 
 
-def _check_room(folder: pathlib.Path, num_bytes: int) -> None:
-  """Refuses a full disk, on which Orbax would log tracebacks."""
-  needed = int(1.1 * num_bytes) + _OVERHEAD
-  free = shutil.disk_usage(folder).free
-  if free < needed:
-    raise OSError(
-      f"{os.strerror(errno.ENOSPC)}: {needed / 1e6:.1f} MB are needed, "
-      f"{free / 1e6:.1f} MB are free"
-    )
-
-
-def _is_no_orbax_traceback(record: logging.LogRecord) -> bool:
+def _is_no_orbax_traceback(record: Any) -> bool:
   """Drops errors that Orbax's threads log, since Orbax raises them too."""
   path = pathlib.Path(record.pathname)
   return not (record.exc_info and path.is_relative_to(_ORBAX))

@@ -34,44 +34,38 @@ def make_train_chunk(
   """
 
   def chunk(state: TrainState, num_steps: Array, pool: Pool, probe: Pool):
-    def run(step: Callable, prepared: PyTree, i: Array, carry):
-      state, stacked = carry
-      state, metrics = step(state, pool, probe, prepared)
-      return state, jax.tree.map(
-        lambda rows, row: rows.at[i].set(row), stacked, metrics
-      )
-
-    def measured_and_plain(prepared: PyTree, first: Array, carry):
-      """Runs `first`, which measures, and the steps up to the next signal."""
-      carry = run(steps.measured, prepared, first, carry)
-      if steps.interval == 1:
-        return carry
-      end = jnp.minimum(first + steps.interval, num_steps)
-      plain = functools.partial(run, steps.plain, prepared)
-      return jax.lax.fori_loop(first + 1, end, plain, carry)
-
     def cycle(number: Array, carry):
       first = number * steps.cycle
       prepared = steps.prepare(carry[0], pool, probe)
+
+      def run(step: Callable, i: Array, carry):
+        state, stacked = carry
+        state, metrics = step(state, pool, probe, prepared)
+        return state, jax.tree.map(
+          lambda rows, row: rows.at[i].set(row), stacked, metrics
+        )
+
+      def measured_and_plain(first: Array, carry):
+        """Runs `first`, which measures, and the steps up to the next signal."""
+        carry = run(steps.measured, first, carry)
+        if steps.interval == 1:
+          return carry
+        end = jnp.minimum(first + steps.interval, num_steps)
+        plain = functools.partial(run, steps.plain)
+        return jax.lax.fori_loop(first + 1, end, plain, carry)
+
       if steps.cycle == steps.interval:
-        return measured_and_plain(prepared, first, carry)
+        return measured_and_plain(first, carry)
       length = jnp.minimum(steps.cycle, num_steps - first)
       return jax.lax.fori_loop(
         0,
         -(-length // steps.interval),
-        lambda i, carry: measured_and_plain(
-          prepared, first + i * steps.interval, carry
-        ),
+        lambda i, carry: measured_and_plain(first + i * steps.interval, carry),
         carry,
       )
 
-    _, shapes = jax.eval_shape(
-      steps.measured,
-      state,
-      pool,
-      probe,
-      jax.eval_shape(steps.prepare, state, pool, probe),
-    )
+    prepared = jax.eval_shape(steps.prepare, state, pool, probe)
+    _, shapes = jax.eval_shape(steps.measured, state, pool, probe, prepared)
     stacked = jax.tree.map(
       lambda x: jnp.zeros((max_steps, *x.shape), x.dtype), shapes
     )

@@ -53,14 +53,10 @@ def compiler_options() -> dict[str, str]:
 def compile_once(
   fun: Callable, *args: PyTree, donate: tuple[int, ...] = ()
 ) -> jax.stages.Compiled:
-  """Compiles a function for these arguments, unless it is compiled already.
+  """Compiles a function for arrays or shapes, unless it is compiled already.
 
-  Several threads may compile at the same time.
-
-  Args:
-    fun: to compile.
-    *args: arrays, or their shapes.
-    donate: positions of the arguments whose memory the results may take.
+  Several threads may compile at the same time. `donate` has the positions of
+  the arguments whose memory the results may take.
   """
   # Unused arguments stay: without them, two programs that read different
   # partitions of the same shapes would have the same text.
@@ -86,12 +82,8 @@ def _cpu() -> jax.Device:
   try:
     return jax.devices("cpu")[0]
   except RuntimeError as error:
-    raise UserError(
-      "missing",
-      "JAX_PLATFORMS",
-      "expected cpu in the list, where FLOPs are counted; add it, or unset "
-      "JAX_PLATFORMS",
-    ) from error
+    text = "expected cpu in the list, where FLOPs are counted; add or unset it"
+    raise UserError("missing", "JAX_PLATFORMS", text) from error
 
 
 def count_parts(
@@ -103,21 +95,19 @@ def count_parts(
   a GPU leaves most of a step to libraries, whose work its count omits.
   State and pools, of one trial, may be arrays or shapes.
   """
-  state, pool, probe = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, pool, probe)
-  )
-  arguments = (state, pool, probe)
-  prepared = jax.eval_shape(steps.prepare, *arguments)
+  state, pool, probe = jax.eval_shape(lambda *x: x, state, pool, probe)
+  prepared = jax.eval_shape(steps.prepare, state, pool, probe)
   parts = {
-    "prepare": (1 / steps.cycle, arguments),
-    "measured": (1 / steps.interval, (*arguments, prepared)),
-    "plain": (1 - 1 / steps.interval, (*arguments, prepared)),
+    "prepare": (1 / steps.cycle, ()),
+    "measured": (1 / steps.interval, (prepared,)),
+    "plain": (1 - 1 / steps.interval, (prepared,)),
   }
   counted = {}
   for name, (share, inputs) in parts.items():
     if share > 0:
+      part = jax.jit(getattr(steps, name))
       with jax.default_device(_cpu()):
-        lowered = jax.jit(getattr(steps, name)).lower(*inputs)
+        lowered = part.lower(state, pool, probe, *inputs)
       compile_program = functools.partial(lowered.compile, _COUNTING)
       program = _get(_counted, lowered.as_text(), compile_program)
       counted[name] = share, program
@@ -129,7 +119,4 @@ def step_flops(
 ) -> float:
   """Returns the FLOPs of a step of one trial; see `count_parts`."""
   counted = count_parts(steps, state, pool, probe).values()
-  return sum(
-    share * program.cost_analysis().get("flops", 0.0)
-    for share, program in counted
-  )
+  return sum(x * part.cost_analysis().get("flops", 0.0) for x, part in counted)

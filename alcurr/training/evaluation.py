@@ -1,19 +1,17 @@
-"""Evaluates a model on a pool: loss, top-1, top-3, MAP@3, by class and by arm.
+"""Metrics of a model on a pool: loss, top-1, top-3, MAP@3, by class and by arm.
 
 The device returns two numbers per example, and every metric is a mean of them.
 So a metric by class or by arm, or an interval, needs no second pass. Labels
 that are not classes have the loss alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from alcurr.training.losses import are_classes, softmax_cross_entropy
-from alcurr.types import Array, Batch, Loss, Model, Pool, PyTree
+from alcurr.types import Array, Pool
 
 
 class Scores(NamedTuple):
@@ -25,45 +23,7 @@ class Scores(NamedTuple):
   loss: Array  # [N] float32
 
 
-def make_evaluate(
-  model: Model,
-  gather: Callable[[Pool, Array], Batch],
-  batch_size: int,
-  loss: Loss = softmax_cross_entropy,
-) -> Callable[[tuple[PyTree, PyTree], Pool], Scores]:
-  """Returns a function ((params, model_state), pool) -> Scores.
-
-  Args:
-    model: the network, evaluated with train=False.
-    gather: (pool, index [B]) -> Batch.
-    batch_size: B, examples at a time.
-    loss: of each example.
-  """
-
-  def evaluate(variables: tuple[PyTree, PyTree], pool: Pool) -> Scores:
-    params, model_state = variables
-    num_examples = pool.label.shape[0]
-    size = min(batch_size, num_examples)
-    num_batches = -(-num_examples // size)
-
-    def score(index: Array) -> Scores:
-      batch = gather(pool, index)
-      # Nothing is random without training, but the key is required.
-      logits, _ = model.apply(
-        jax.random.key(0), params, model_state, batch.image, train=False
-      )
-      rank = _rank(logits, batch.label) if are_classes(batch.label) else None
-      return Scores(rank, loss(logits, batch.label))
-
-    # The last batch is padded with the last example, which is cut off again.
-    index = jnp.arange(num_batches * size).clip(max=num_examples - 1)
-    scores = jax.lax.map(score, index.reshape(num_batches, size))
-    return jax.tree.map(lambda x: x.reshape(-1)[:num_examples], scores)
-
-  return evaluate
-
-
-def _rank(logits: Array, label: Array) -> Array:
+def rank(logits: Array, label: Array) -> Array:
   """Returns how many classes of [B, V] rank before the true one: [B] int32."""
   label = label[:, None]
   true = jnp.take_along_axis(logits, label, axis=1)

@@ -10,6 +10,7 @@ import numpy as np
 
 from alcurr.core.errors import FaultError
 from alcurr.training import invariants, step
+from alcurr.training.run import RunSpec
 
 COUNT = np.uint32
 
@@ -22,40 +23,22 @@ class Exposure(NamedTuple):
   scored: np.ndarray  # [S] int64, candidates that were scored
   seen: np.ndarray  # [S] int64, examples whose count is not zero
   squares: np.ndarray  # [S] int64, the sum of the squares of `count`
-  # [S] int64, the step at which the trial diverged, from 1; 0: it did not
-  diverged_step: np.ndarray
-  # [S] int32, bits of `invariants.Violation` at that step
-  violation: np.ndarray
+  diverged_step: np.ndarray  # [S] int64, counted from 1; 0: it did not
+  violation: np.ndarray  # [S] int32, bits of `invariants.Violation` there
   skipped: np.ndarray  # [S] int64, updates that were skipped
 
 
 def init_exposure(trials: int, num_examples: int) -> Exposure:
   """Returns the exposure before the first step."""
   zeros = np.zeros(trials, np.int64)
-  return Exposure(
+  return Exposure(*[zeros] * len(Exposure._fields))._replace(
     count=np.zeros((trials, num_examples), COUNT),
-    trained=zeros,
-    scored=zeros,
-    seen=zeros,
-    squares=zeros,
-    diverged_step=zeros,
     violation=np.zeros(trials, np.int32),
-    skipped=zeros,
   )
 
 
-def copy(exposure: Exposure) -> Exposure:
-  """Returns a copy that `add` does not change."""
-  return exposure._replace(count=exposure.count.copy())
-
-
 def add(
-  exposure: Exposure,
-  metrics: step.Metrics,
-  steps_done: int,
-  on_nonfinite: str,
-  name: str,
-  num_candidates: int | None = None,
+  exposure: Exposure, metrics: step.Metrics, steps_done: int, run: RunSpec
 ) -> Exposure:
   """Returns the exposure after one more chunk.
 
@@ -63,19 +46,18 @@ def add(
 
   Args:
     exposure: after the chunks before. Its `count`, as large as the pool, is
-      changed in place and shared with the result; `copy` it to keep it.
+      changed in place and shared with the result.
     metrics: [S, T, ...] of the chunk, on the host.
     steps_done: before the chunk.
-    on_nonfinite: one of step.ON_NONFINITE. With "skip_update", a trial ends
-      only if its sampler's policy is not finite.
-    name: of the run, for messages.
-    num_candidates: M, scored at each step; None without scoring.
+    run: if it skips updates, a trial ends only if its sampler's policy is not
+      finite.
 
   Raises:
     FaultError: a trial that had not diverged violated an invariant.
   """
-  skips = on_nonfinite == "skip_update"
+  skips = run.on_nonfinite == "skip_update"
   fatal = invariants.UNRECOVERABLE if skips else invariants.NOT_FINITE
+  num_scored = run.sampler.spec.num_candidates or 0  # at each step
   exposure = Exposure(exposure.count, *(x.copy() for x in exposure[1:]))
   for trial in active_trials(exposure):
     violation = metrics.violation[trial]
@@ -83,12 +65,11 @@ def add(
     until_end = violation[: ends[0] + 1] if len(ends) else violation
     broken = np.flatnonzero(until_end & ~invariants.NOT_FINITE)
     if len(broken):
-      bits = violation[broken[0]]
+      law = invariants.describe_violation(violation[broken[0]])
       raise FaultError(
         "invariant",
-        name,
-        f"trial {trial} violated an invariant at step "
-        f"{steps_done + broken[0] + 1}: {invariants.describe_violation(bits)}; "
+        run.name,
+        f"trial {trial} at step {steps_done + broken[0] + 1} violated: {law}; "
         "the run was stopped, since this is a bug, most likely in the sampler",
       )
     if len(ends):
@@ -97,19 +78,15 @@ def add(
       continue
     updated = violation == 0
     exposure.skipped[trial] += (~updated).sum()
-    exposure.scored[trial] += (num_candidates or 0) * len(violation)
-    _count(exposure, trial, metrics.index[trial][updated])
+    exposure.scored[trial] += num_scored * len(violation)
+    index = metrics.index[trial][updated]
+    drawn, times = np.unique(index, return_counts=True)
+    before = exposure.count[trial, drawn].astype(np.int64)
+    exposure.trained[trial] += index.size
+    exposure.seen[trial] += (before == 0).sum()
+    exposure.squares[trial] += (times * (2 * before + times)).sum()
+    exposure.count[trial, drawn] += times.astype(COUNT)
   return exposure
-
-
-def _count(exposure: Exposure, trial: int, index: np.ndarray) -> None:
-  """Counts examples that were trained on, some of them repeatedly."""
-  drawn, times = np.unique(index, return_counts=True)
-  before = exposure.count[trial, drawn].astype(np.int64)
-  exposure.trained[trial] += index.size
-  exposure.seen[trial] += (before == 0).sum()
-  exposure.squares[trial] += (times * (2 * before + times)).sum()
-  exposure.count[trial, drawn] += times.astype(COUNT)
 
 
 def active_trials(exposure: Exposure) -> list[int]:
@@ -117,35 +94,17 @@ def active_trials(exposure: Exposure) -> list[int]:
   return np.flatnonzero(exposure.diverged_step == 0).tolist()
 
 
-def newly_diverged(before: Exposure, after: Exposure) -> list[int]:
-  """Returns the trials that diverged between two exposures.
-
-  The state before that chunk is the last good one of such a trial.
-  """
-  return sorted(set(active_trials(before)) - set(active_trials(after)))
-
-
-def coverage(exposure: Exposure, trial: int) -> float:
-  """Returns the share of the pool that was trained on, in [0, 1]."""
-  return float(exposure.seen[trial] / exposure.count.shape[1])
-
-
-def effective_sample_size(exposure: Exposure, trial: int) -> float:
-  """Returns the effective number of examples trained on, in [0, N].
-
-  (Σ c)² / Σ c², with the counts c (Kish, 1965, "Survey Sampling"). It is N
-  after whole passes over the pool. It falls towards N / 2 if half of the pool
-  is no longer drawn, even though all of it has been seen.
-  """
-  squares = int(exposure.squares[trial])
-  return int(exposure.trained[trial]) ** 2 / squares if squares else 0.0
-
-
 def trial_metrics(exposure: Exposure, trial: int) -> dict[str, Any]:
-  """Returns the exposure metrics of an active trial, keyed by output column."""
+  """Returns the exposure metrics of an active trial, keyed by output column.
+
+  The effective sample size is (Σ c)² / Σ c², with the counts c (Kish, 1965,
+  "Survey Sampling"). It is N after whole passes over the pool. It falls towards
+  N / 2 if half of the pool is no longer drawn, even though all has been seen.
+  """
+  trained, squares = int(exposure.trained[trial]), int(exposure.squares[trial])
   metrics = {
-    "coverage": coverage(exposure, trial),
-    "effective_sample_size": effective_sample_size(exposure, trial),
+    "coverage": float(exposure.seen[trial] / exposure.count.shape[1]),
+    "effective_sample_size": trained**2 / squares if squares else 0.0,
     "skipped_updates": int(exposure.skipped[trial]),
   }
   if exposure.scored[trial]:

@@ -40,10 +40,8 @@ class Violation(enum.IntFlag):
   PROB = enum.auto()
 
 
-NOT_FINITE = (
-  Violation.LOSS | Violation.GRADIENT | Violation.UPDATE | Violation.GAIN
-)
-NOT_FINITE |= Violation.POLICY
+NOT_FINITE = Violation.LOSS | Violation.GRADIENT | Violation.UPDATE
+NOT_FINITE |= Violation.GAIN | Violation.POLICY
 # Not undone by skipping an update: it is in the sampler's own state.
 UNRECOVERABLE = Violation.POLICY
 _SENTENCES = {
@@ -67,21 +65,19 @@ def _bits(broken: dict[Violation, Array]) -> Array:
 def _all_finite(tree: PyTree) -> Array:
   """Returns whether all floats of a tree are finite: [] bool."""
   finite = [
-    jnp.isfinite(_rows(leaf)).all()
+    jnp.isfinite(_summed(leaf)).all()
     for leaf in jax.tree.leaves(tree)
     if jnp.issubdtype(leaf.dtype, jnp.inexact)
   ]
   return jnp.stack(finite).all() if finite else jnp.bool_(True)
 
 
-def _rows(leaf: Array) -> Array:
-  """Returns numbers that are finite if and only if all of a leaf are.
-
-  On a CPU, XLA reads an array four times as fast for a product, which is
-  spread over the cores, as for a reduction to one number.
-  """
+def _summed(leaf: Array) -> Array:
+  """Returns numbers that are finite if and only if all of a leaf are."""
   if leaf.ndim < 2 or jax.default_backend() != "cpu":
     return leaf
+  # A product is spread over the cores: XLA reads the array four times as fast
+  # as for a reduction to one number.
   # Small enough that no sum of finite numbers overflows; inf - inf is NaN.
   return leaf @ jnp.full(leaf.shape[-1], 1e-20, leaf.dtype)
 
@@ -113,13 +109,12 @@ def check_draw(
   """
   num_examples = pool.label.shape[0]
   label = pool.label[draw.index] if draw.label is None else draw.label
+  # False for NaN.
+  is_probability = (draw.prob > 0) & (draw.prob <= 1 + PROB_TOLERANCE)
   broken = {
     Violation.INDEX: ((draw.index < 0) | (draw.index >= num_examples)).any(),
     Violation.LABEL: (batch.label != label).any(),
-    # Written so that NaN violates it.
-    Violation.PROB: ~(
-      (draw.prob > 0) & (draw.prob <= 1 + PROB_TOLERANCE)
-    ).all(),
+    Violation.PROB: ~is_probability.all(),
   }
   if isinstance(pool.source, Fetched):
     place = place_in(pool.source, draw.index)
@@ -132,18 +127,16 @@ def check_draw(
   broken[Violation.SUM] = jnp.abs(draw.policy.sum() - 1) > SUM_TOLERANCE
   if sampler.uniform_fraction is not None:
     least = sampler.uniform_fraction(state) / draw.policy.shape[0]
-    broken[Violation.UNIFORM] = draw.policy.min() < least * (
-      1 - UNIFORM_TOLERANCE
-    )
+    least *= 1 - UNIFORM_TOLERANCE
+    broken[Violation.UNIFORM] = draw.policy.min() < least
   finite = jnp.isfinite(draw.policy).all()
   return jnp.where(finite, _bits(broken), jnp.int32(Violation.POLICY.value))
 
 
 def describe_nonfinite(bits: int) -> str:
   """Returns the names of the numbers not finite, as "loss, gradient"."""
-  return ", ".join(
-    bit.name.lower() for bit in Violation(int(bits)) & NOT_FINITE
-  )
+  broken = Violation(int(bits)) & NOT_FINITE
+  return ", ".join(bit.name.lower() for bit in broken)
 
 
 def describe_violation(bits: int) -> str:

@@ -24,15 +24,12 @@ def softmax_cross_entropy(logits: Array, label: Array) -> Array:
     ValueError: the labels are targets.
   """
   if not are_classes(label):
-    raise ValueError(
-      f"cross_entropy needs classes, got labels of {label.dtype}; take "
-      "squared_error"
-    )
+    text = f"cross_entropy needs classes, got labels of {label.dtype}"
+    raise ValueError(f"{text}; take squared_error")
   return optax.softmax_cross_entropy_with_integer_labels(logits, label)
 
 
 def _mean_squared_error(logits: Array, label: Array) -> Array:
-  """Returns the mean of (logits - target)² over the outputs: [B]."""
   if are_classes(label):
     target = jax.nn.one_hot(label, logits.shape[1])
   else:

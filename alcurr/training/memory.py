@@ -4,12 +4,9 @@
 
 The pools stay on the device for the whole experiment. The state of all trials
 is donated from chunk to chunk, so it counts once, plus copies for checkpoints.
-If the device is the CPU, the exposure counts too. Activations are what a
-compiled program needs besides its arguments. Nothing is put on the device.
 """
 
 import contextlib
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -27,10 +24,10 @@ MARGIN = 0.05
 
 _PROC = pathlib.Path("/proc")
 _CGROUPS = pathlib.Path("/sys/fs/cgroup")
-# By controllers: the root, and the files of limit and usage. Version 2 is "".
+# The files of limit and usage, by controllers and folder. Version 2 is "".
 _CGROUP_FILES = {
-  "": ("", "memory.max", "memory.current"),
-  "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+  "": ("memory.max", "memory.current"),
+  "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes"),
 }
 
 
@@ -40,7 +37,8 @@ class Estimate(NamedTuple):
   pool: int  # all pools of the experiment
   state: int  # of one trial
   trials: int
-  activations: int | None  # None if the backend does not report it
+  # What programs need besides their arguments; None if it is not reported.
+  activations: int | None
   copies: int = 0  # of all trials' states, for checkpoints
   exposure: int = 0  # of one trial, if the device is the host
   prefetched: int = 0  # chunks of examples fetched ahead from the host
@@ -54,13 +52,11 @@ class Estimate(NamedTuple):
   def describe(self) -> str:
     """Returns the total and its parts as text."""
     text = describe_bytes
-    known = self.activations is not None
     return (
       f"{text(self.total)} (pool {text(self.pool)}, "
       f"prefetched {text(self.prefetched)}, "
       f"state {text(self.state + self.exposure)} x {self.trials} trials x "
-      f"{1 + self.copies} copies, "
-      f"activations {text(self.activations) if known else 'unknown'})"
+      f"{1 + self.copies} copies, activations {text(self.activations)})"
     )
 
 
@@ -69,11 +65,8 @@ def estimate(
 ) -> Estimate:
   """Returns the memory that a compiled run needs.
 
-  Args:
-    compiled: of the run.
-    pools: all of the experiment, as arrays or shapes. A pool with two names
-      counts once.
-    copies: of the state, for checkpoints.
+  The pools are all of the experiment, as arrays or shapes, and a pool with two
+  names counts once; the copies are of the state, for checkpoints.
   """
   trials = compiled.state.step.shape[0]
   # No run trains on more than the largest pool. Other exposure is small.
@@ -81,8 +74,7 @@ def estimate(
   counts = np.dtype(exposure.COUNT).itemsize * largest
   ahead = compiled.chunks.prefetch
   # The two programs never run at the same time.
-  programs = (compiled.chunks.program, compiled.score)
-  activations = [_activations(program) for program in programs]
+  activations = map(_activations, (compiled.chunks.program, compiled.score))
   return Estimate(
     pool=sum(map(num_bytes, {id(p): p for p in pools.values()}.values())),
     state=num_bytes(compiled.state) // trials,
@@ -96,17 +88,13 @@ def estimate(
 
 def num_bytes(tree: PyTree) -> int:
   """Returns the bytes of all arrays of a tree, or of their shapes."""
-  return sum(
-    math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree)
-  )
+  return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def _activations(program: jax.stages.Compiled) -> int | None:
   """Returns the bytes of temporaries and of results that are not donated."""
   analysis = program.memory_analysis()
-  if analysis is None:
-    return None
-  return (
+  return analysis and (
     analysis.temp_size_in_bytes
     + analysis.output_size_in_bytes
     - analysis.alias_size_in_bytes
@@ -125,18 +113,19 @@ def free_memory() -> int | None:
     known = [_free_on_host(), *_free_in_cgroups()]
     return min((x for x in known if x is not None), default=None)
   stats = device.memory_stats() or {}
-  if "bytes_limit" not in stats:
-    return None
-  return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+  limit = stats.get("bytes_limit")
+  return limit and limit - stats.get("bytes_in_use", 0)
+
+
+def _read_proc(name: str) -> list[str]:
+  path = _PROC / name
+  return path.read_text().splitlines() if path.exists() else []  # not Linux
 
 
 def _free_on_host() -> int | None:
-  try:
-    lines = (_PROC / "meminfo").read_text().splitlines()
-  except OSError:
-    return None  # not Linux
-  sizes = dict(line.split(":") for line in lines)
-  return int(sizes["MemAvailable"].split()[0]) * 1024  # "kB" is 1024 bytes
+  sizes = dict(line.split(":") for line in _read_proc("meminfo"))
+  free = sizes.get("MemAvailable")
+  return free and int(free.split()[0]) * 1024  # "kB" is 1024 bytes
 
 
 def _free_in_cgroups() -> list[int]:
@@ -144,21 +133,16 @@ def _free_in_cgroups() -> list[int]:
 
   Linux: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
   """
-  try:
-    lines = (_PROC / "self/cgroup").read_text().splitlines()
-  except OSError:
-    return []
   free = []
-  for line in lines:
+  for line in _read_proc("self/cgroup"):
     _, controllers, path = line.split(":", 2)
     if controllers not in _CGROUP_FILES:
       continue
-    root, limit_file, usage_file = _CGROUP_FILES[controllers]
-    folder = _CGROUPS / root / path.lstrip("/")
+    folder = _CGROUPS / controllers / path.lstrip("/")
     for group in (folder, *folder.parents):
       with contextlib.suppress(OSError, ValueError):  # no limit, or "max"
-        limit = int((group / limit_file).read_text())
-        used = int((group / usage_file).read_text())
+        files = [group / name for name in _CGROUP_FILES[controllers]]
+        limit, used = [int(file.read_text()) for file in files]
         stat = (group / "memory.stat").read_text().splitlines()
         # The cache of files that are not in use can be reclaimed.
         cache = dict(line.split() for line in stat).get("inactive_file", 0)
@@ -166,8 +150,10 @@ def _free_in_cgroups() -> list[int]:
   return free
 
 
-def describe_bytes(count: int) -> str:
-  """Returns bytes as text, such as "12.3 GB"."""
+def describe_bytes(count: int | None) -> str:
+  """Returns bytes as text, such as "12.3 GB"; "unknown" for None."""
+  if count is None:
+    return "unknown"
   for unit, size in (("GB", 1e9), ("MB", 1e6)):
     if count >= size:
       return f"{count / size:.1f} {unit}"

@@ -21,7 +21,7 @@ OPTIMIZERS = {
 
 
 def get_optimizer(
-  config: Mapping[str, Any], num_steps: int, field: str = "optimizer"
+  config: Mapping[str, Any], num_steps: int
 ) -> optax.GradientTransformation:
   """Builds the optimizer of a run.
 
@@ -30,49 +30,40 @@ def get_optimizer(
       `schedule` (a key of SCHEDULES), and `backbone_lr_multiplier` (of the
       learning rate of all layers but the classifier; default 1; 0 freezes).
     num_steps: T, over which the schedule decays.
-    field: where the config is, for messages.
 
   Raises:
     UserError: an unknown name or argument, or a value out of range.
   """
-  return with_rate(config, learning_rate(config, num_steps, field), field)
+  return with_rate(config, learning_rate(config, num_steps))
 
 
-def learning_rate(
-  config: Mapping[str, Any], num_steps: int, field: str = "optimizer"
-) -> optax.Schedule:
+def learning_rate(config: Mapping[str, Any], num_steps: int) -> optax.Schedule:
   """Builds the learning rate of each update; for arguments, `get_optimizer`."""
   peak = config["learning_rate"]
   if not 0 < peak < float("inf"):
-    raise UserError(
-      "range",
-      f"{field}.learning_rate",
-      f"expected a positive, finite number, got {peak}",
-    )
+    text = f"expected a positive, finite number, got {peak}"
+    raise UserError("range", "optimizer.learning_rate", text)
   return specs.make(
     config["schedule"],
     SCHEDULES,
-    f"{field}.schedule",
+    "optimizer.schedule",
     value=peak,
     num_steps=num_steps,
   )
 
 
 def with_rate(
-  config: Mapping[str, Any], schedule: optax.Schedule, field: str = "optimizer"
+  config: Mapping[str, Any], schedule: optax.Schedule
 ) -> optax.GradientTransformation:
   """Builds the optimizer of `get_optimizer` with another learning rate."""
   multiplier = config.get("backbone_lr_multiplier", 1.0)
   if not 0 <= multiplier < float("inf"):
-    raise UserError(
-      "range",
-      f"{field}.backbone_lr_multiplier",
-      f"expected a finite number of at least 0, got {multiplier}",
-    )
+    text = f"expected a finite number of at least 0, got {multiplier}"
+    raise UserError("range", "optimizer.backbone_lr_multiplier", text)
 
   def make(schedule: optax.Schedule) -> optax.GradientTransformation:
     return specs.make(
-      config["name"], OPTIMIZERS, f"{field}.name", learning_rate=schedule
+      config["name"], OPTIMIZERS, "optimizer.name", learning_rate=schedule
     )
 
   head = make(schedule)

@@ -2,18 +2,18 @@
 
 `profile` writes to its folder:
 
-    summary.json  seconds, milliseconds a step, FLOP rates
-    cost.csv      FLOPs, bytes and memory of each part of a step, as the
-                  compiler counts them
-    plugins/profile/<date>/
-                  the trace: perfetto_trace.json.gz for ui.perfetto.dev, and
-                  the files of TensorBoard and XProf
+    summary.json      seconds, milliseconds a step, FLOP rates
+    cost.csv          `cost_table`
+    plugins/profile/  the trace: perfetto_trace.json.gz for ui.perfetto.dev,
+                      and the files of TensorBoard and XProf
 """
 
 import contextlib
+import functools
 import pathlib
 import shutil
 import time
+import timeit
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,12 +38,8 @@ def profile(
 ) -> Iterator[None]:
   """Traces a context, then writes and logs the profile.
 
-  Args:
-    folder: of the profile; an earlier one is deleted.
-    run: what is trained.
-    compiled: of this run.
-    pools: "train" and "probe".
-    steps: of each trial inside the context, alone on the device.
+  An earlier profile in the folder is deleted. The context does `steps` of each
+  trial, alone on the device, with the pools "train" and "probe".
   """
   shutil.rmtree(folder, ignore_errors=True)
   options = jax.profiler.ProfileOptions()
@@ -96,12 +92,10 @@ def cost_table(
   pool = pools["train"]
   init = step.make_init(run.model, run.tx, run.sampler)
   state = jax.eval_shape(init, jax.random.key(0), pool)
-  counted = compilation.count_parts(
-    make_steps(run), state, pool, pools["probe"]
-  )
+  parts = compilation.count_parts(make_steps(run), state, pool, pools["probe"])
   rows = [
     _cost(name, program) | {"times_per_step": share}
-    for name, (share, program) in counted.items()
+    for name, (share, program) in parts.items()
   ]
   rows.append(_cost("chunk", compiled.chunks.program))
   return pd.DataFrame(rows)
@@ -121,19 +115,15 @@ def _cost(name: str, program: jax.stages.Compiled) -> dict[str, Any]:
   }
 
 
-def peak_flops(repeats: int = 10) -> float:
+def peak_flops() -> float:
   """Measures the device's FLOP/s in a large matrix product.
 
-  Returns the best of `repeats` products each in float32 and bfloat16.
+  Returns the best of ten products each in float32 and bfloat16.
   """
   size = 1024 if jax.default_backend() == "cpu" else 4096
-  product = jax.jit(jnp.matmul)
-  fastest = float("inf")
+  seconds = []
   for dtype in (jnp.float32, jnp.bfloat16):
     x = jnp.ones((size, size), dtype)
-    product(x, x).block_until_ready()
-    for _ in range(repeats):
-      started = time.perf_counter()
-      product(x, x).block_until_ready()
-      fastest = min(fastest, time.perf_counter() - started)
-  return 2 * size**3 / fastest
+    run = functools.partial(lambda x: (x @ x).block_until_ready(), x)
+    seconds += timeit.repeat(run, run, repeat=10, number=1)
+  return 2 * size**3 / min(seconds)

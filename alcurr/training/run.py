@@ -1,9 +1,8 @@
 """The specification of a run, and the programs it is compiled to."""
 
 import functools
-import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -12,9 +11,11 @@ import optax
 
 from alcurr.data.host_store import Lookup
 from alcurr.training import chunks, compilation, evaluation, prefetch, step
-from alcurr.training.losses import softmax_cross_entropy
+from alcurr.training.losses import are_classes, softmax_cross_entropy
 from alcurr.types import (
+  Array,
   Augment,
+  Gather,
   Loss,
   Model,
   Pool,
@@ -33,7 +34,7 @@ class RunSpec(NamedTuple):
   sampler: Sampler
   model: Model
   tx: optax.GradientTransformation
-  gather: step.Gather
+  gather: Gather
   num_steps: int
   batch_size: int
   seeds: tuple[int, ...]  # one for each trial
@@ -52,6 +53,7 @@ class Chunks(NamedTuple):
   """A run's steps, cut into chunks of one compiled program."""
 
   lengths: list[int]  # in steps
+  per_evaluation: int  # chunks from one evaluation to the next
   # (state [S], num_steps, pool, probe) -> (state, metrics [S, T])
   program: jax.stages.Compiled
   prefetch: prefetch.Prefetch | None  # of a pool on the host, if possible
@@ -61,7 +63,6 @@ class CompiledRun(NamedTuple):
   """The programs of a run."""
 
   chunks: Chunks
-  chunks_per_evaluation: int
   score: jax.stages.Compiled  # of the valid pool
   state: TrainState  # [S], as shapes
   flops_per_step: float  # of one trial, read from the compiled program
@@ -108,15 +109,37 @@ def chunk_lengths(
 
 def make_score(
   model: Model,
-  gather: step.Gather,
+  gather: Gather,
   batch_size: int,
   trials_by: str,
   loss: Loss = softmax_cross_entropy,
 ) -> Score:
-  """Builds the function that scores every trial's variables on a pool."""
-  return chunks.over_trials(
-    evaluation.make_evaluate(model, gather, batch_size, loss), trials_by
-  )
+  """Builds the function that scores every trial's variables on a pool.
+
+  The model is evaluated with train=False, `batch_size` examples at a time.
+  """
+
+  def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
+    num_examples = pool.label.shape[0]
+    size = min(batch_size, num_examples)
+    num_batches = -(-num_examples // size)
+
+    def score(index: Array) -> evaluation.Scores:
+      batch = gather(pool, index)
+      # Nothing is random without training, but the key is required.
+      logits, _ = model.apply(
+        jax.random.key(0), *variables, batch.image, train=False
+      )
+      is_class = are_classes(batch.label)
+      rank = evaluation.rank(logits, batch.label) if is_class else None
+      return evaluation.Scores(rank, loss(logits, batch.label))
+
+    # The last batch is padded with the last example, which is cut off again.
+    index = jnp.arange(num_batches * size).clip(max=num_examples - 1)
+    scores = jax.lax.map(score, index.reshape(num_batches, size))
+    return jax.tree.map(lambda x: x.reshape(-1)[:num_examples], scores)
+
+  return chunks.over_trials(score_trial, trials_by)
 
 
 def score_pool(
@@ -129,16 +152,16 @@ def score_pool(
 
 
 def compile_chunks(
-  run: RunSpec,
-  steps: step.Steps,
-  lengths: list[int],
-  state: TrainState,
-  pools: Mapping[str, Pool],
+  run: RunSpec, state: TrainState, pools: Mapping[str, Pool]
 ) -> Chunks:
   """Compiles the steps of a run.
 
   State [S] and pools, "train" and "probe", may be arrays or shapes.
   """
+  steps = make_steps(run)
+  lengths, per_evaluation = chunk_lengths(
+    run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
+  )
   pool, max_steps = pools["train"], max(lengths)
   fetch = prefetch.compile_prefetch(
     run.sampler, run.lookup, max_steps, run.trials_by, state, pool
@@ -153,50 +176,24 @@ def compile_chunks(
     pools["probe"],
     donate=(0,),
   )
-  return Chunks(lengths, program, fetch)
-
-
-def chunk_pools(
-  chunks: Chunks, state: TrainState, pool: Pool, first: int = 0
-) -> Iterator[Pool]:
-  """Yields the pool of each chunk, from chunk number `first` on.
-
-  That chunk starts from `state` [S], which may be donated once its pool is
-  taken.
-  """
-  if chunks.prefetch:
-    return prefetch.prefetched_pools(
-      chunks.prefetch, state, chunks.lengths[first:], pool
-    )
-  return itertools.repeat(pool)
+  return Chunks(lengths, per_evaluation, program, fetch)
 
 
 def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
   """Compiles a run for pools "train", "probe" and "valid", or their shapes."""
-  steps = make_steps(run)
-  lengths, chunks_per_evaluation = chunk_lengths(
-    run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
-  )
   state = jax.eval_shape(functools.partial(init_trials, run), pools["train"])
   started = time.perf_counter()
-  compiled = compile_chunks(run, steps, lengths, state, pools)
+  compiled = compile_chunks(run, state, pools)
   variables = (state.params, state.model_state)
   score = compilation.compile_once(run.score, variables, pools["valid"])
   compile_seconds = time.perf_counter() - started
-  if steps.cycle == 1 and jax.default_backend() == "cpu":
+  if make_steps(run).cycle == 1 and jax.default_backend() == "cpu":
     # A loop counts as one iteration, here a step; with vmap, of all trials.
     flops = compiled.program.cost_analysis()["flops"]
-    flops_per_step = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
+    flops = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
   else:
-    flops_per_step = count_flops(run, pools)
-  return CompiledRun(
-    compiled,
-    chunks_per_evaluation,
-    score,
-    state,
-    flops_per_step,
-    compile_seconds,
-  )
+    flops = count_flops(run, pools)
+  return CompiledRun(compiled, score, state, flops, compile_seconds)
 
 
 def init_trials(run: RunSpec, pool: Pool) -> TrainState:

@@ -17,14 +17,15 @@ import jax.numpy as jnp
 import optax
 
 from alcurr.training import invariants
-from alcurr.training.batch_draw import Gather, draw_batch
-from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
+  Candidates,
+  Draw,
   Feedback,
+  Gather,
   Loss,
   Model,
   Pool,
@@ -33,6 +34,7 @@ from alcurr.types import (
   Signal,
   StepContext,
   StepInfo,
+  StepKeys,
   TrainState,
 )
 
@@ -64,6 +66,17 @@ class Steps(NamedTuple):
   cycle: int  # steps that one `prepare` serves, a multiple of `interval`
 
 
+def run_keys(key: Array) -> Array:
+  """Splits a run's key: initial parameters, initial sampler state, steps."""
+  return jax.random.split(key, 3)
+
+
+def step_keys(key: Array, step: Array | int) -> StepKeys:
+  """Returns the keys of a step, from 0, for the key of the run's steps."""
+  keys = jax.random.split(jax.random.fold_in(key, step), len(StepKeys._fields))
+  return StepKeys(*keys)
+
+
 def make_init(
   model: Model, tx: optax.GradientTransformation, sampler: Sampler
 ) -> Callable[[Array, Pool], TrainState]:
@@ -89,7 +102,7 @@ def make_init(
 
 
 class _StepSpec(NamedTuple):
-  """The arguments of `make_steps`."""
+  """The arguments of `make_steps`; the sampler has a signal."""
 
   model: Model
   tx: optax.GradientTransformation
@@ -98,11 +111,6 @@ class _StepSpec(NamedTuple):
   on_nonfinite: str
   augment: Augment | None
   loss: Loss
-
-  @property
-  def signal(self) -> Signal:
-    """The sampler's signal, or one that measures nothing."""
-    return self.sampler.signal or Signal(lambda key, info: ())
 
 
 def make_steps(
@@ -126,17 +134,16 @@ def make_steps(
       and the states of model and optimiser stay as they were, and the sampler
       moves past the batch without learning from it. If it stayed too, the
       next step would draw the same batch and fail the same way.
-    augment: of the images that are trained on, and of no others; see
-      `alcurr.data.augment`.
+    augment: of the images that are trained on, and of no others.
     loss: of each example, see `alcurr.training.losses`.
   """
   if on_nonfinite not in ON_NONFINITE:
-    raise ValueError(
-      f"on_nonfinite must be one of {', '.join(ON_NONFINITE)}, "
-      f"got {on_nonfinite!r}"
-    )
+    known = ", ".join(ON_NONFINITE)
+    raise ValueError(f"on_nonfinite must be of {known}, got {on_nonfinite!r}")
+  # Without a signal, one that measures nothing.
+  signal = sampler.signal or Signal(lambda key, info: ())
+  sampler = sampler._replace(signal=signal)
   spec = _StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
-  signal = spec.signal
   return Steps(
     prepare=functools.partial(_prepare, spec),
     measured=functools.partial(_train_step, spec, measure=True),
@@ -146,10 +153,47 @@ def make_steps(
   )
 
 
-def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree) -> Callable:
-  """Returns the losses in train mode, always with the same key and state.
+def _draw_batch(
+  spec: _StepSpec, keys: StepKeys, state: TrainState, pool: Pool
+) -> tuple[Draw, Batch, Candidates | None]:
+  """Returns B examples to train on, and the candidates they were among.
 
-  A function (params, batch) -> losses [B], (logits [B, V], model state).
+  Candidates are gathered once, and scored in eval mode without augmentation.
+  """
+  sampler, candidates = spec.sampler, None
+  with jax.named_scope("draw"):
+    draw = sampler.sample(keys.draw, state.sampler_state, pool)
+  with jax.named_scope("gather_batch"):
+    batch = spec.gather(pool, draw.index)
+    if draw.label is not None:
+      batch = batch._replace(label=draw.label)
+  if sampler.spec.num_candidates is not None:
+    with jax.named_scope("select"):
+      logits, _ = spec.model.apply(
+        keys.model, state.params, state.model_state, batch.image, train=False
+      )
+      score = sampler.score(logits, batch.label)
+      selection = sampler.select(keys.select, state.sampler_state, draw, score)
+      candidates = Candidates(draw, score, selection)
+      draw = selected_draw(candidates)
+      batch = jax.tree.map(lambda leaf: leaf[selection.slots], batch)
+  if spec.augment is not None:
+    with jax.named_scope("gather_batch"):
+      batch = batch._replace(image=spec.augment(keys.augment, batch.image))
+  return draw, batch, candidates
+
+
+def selected_draw(candidates: Candidates) -> Draw:
+  """Returns the draw of the B examples selected from M candidates."""
+  draw, _, (slots, weight) = candidates
+  selected = jax.tree.map(lambda x: x[slots], draw._replace(policy=None))
+  return selected._replace(weight=weight, policy=draw.policy)
+
+
+def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree):
+  """Returns two functions of (params, batch), both in train mode.
+
+  They return losses [B], (logits [B, V], model state), and the losses alone.
   """
 
   def losses(params: PyTree, batch: Batch):
@@ -158,41 +202,26 @@ def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree) -> Callable:
     )
     return spec.loss(logits, batch.label), (logits, new_state)
 
-  return losses
+  return losses, lambda params, batch: losses(params, batch)[0]
 
 
-def _prepare(
-  spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool
-) -> PyTree:
+def _prepare(spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool):
   """Prepares the signal of a cycle of steps."""
-  signal = spec.signal
+  signal = spec.sampler.signal
   if signal.prepare is None:
     return ()
   with jax.named_scope("prepare"):
     keys = step_keys(state.key, state.step)
-    losses = _make_losses(spec, keys.model, state.model_state)
-    context = StepContext(
-      state.params,
-      probe,
-      lambda params, batch: losses(params, batch)[0],
-      spec.gather,
-    )
+    _, loss_fn = _make_losses(spec, keys.model, state.model_state)
+    context = StepContext(state.params, probe, loss_fn, spec.gather)
     return signal.prepare(keys.prepare, context)
 
 
 def mean_feedback(feedback: PyTree) -> Array | None:
-  """Returns one number to log for a feedback, [] float32; None without one.
-
-  The mean gain, or the mean over all numbers of any other feedback.
-  """
-  if isinstance(feedback, Feedback):
-    return feedback.gain.mean()
-  leaves = [
-    leaf.astype(jnp.float32).reshape(-1)
-    for leaf in jax.tree.leaves(feedback)
-    if leaf.size
-  ]
-  return jnp.concatenate(leaves).mean() if leaves else None
+  """Returns the mean gain, or mean of other feedback: [] float32, or None."""
+  numbers = feedback.gain if isinstance(feedback, Feedback) else feedback
+  leaves = [x.astype(jnp.float32).ravel() for x in jax.tree.leaves(numbers)]
+  return jnp.concatenate(leaves).mean() if sum(map(len, leaves)) else None
 
 
 def _train_step(
@@ -205,13 +234,8 @@ def _train_step(
 ) -> tuple[TrainState, Metrics]:
   """Does one update, with the signal if `measure`."""
   keys = step_keys(state.key, state.step)
-  draw, batch, candidates = draw_batch(
-    spec.sampler, spec.model, spec.gather, spec.augment, keys, state, pool
-  )
-  losses = _make_losses(spec, keys.model, state.model_state)
-
-  def loss_fn(params: PyTree, batch: Batch) -> Array:
-    return losses(params, batch)[0]
+  draw, batch, candidates = _draw_batch(spec, keys, state, pool)
+  losses, loss_fn = _make_losses(spec, keys.model, state.model_state)
 
   def objective(params: PyTree):
     loss, aux = losses(params, batch)
@@ -248,14 +272,16 @@ def _train_step(
     prepared=prepared,
   )
   with jax.named_scope("signal"):
-    feedback = spec.signal.measure(keys.signal, info) if measure else ()
+    feedback = spec.sampler.signal.measure(keys.signal, info) if measure else ()
+  drawn = candidates.draw if candidates else draw
+  update = jax.named_scope("sampler_update")(spec.sampler.update)
   new_state = TrainState(
     step=state.step + 1,
     key=state.key,
     params=new_params,
     model_state=model_state,
     opt_state=opt_state,
-    sampler_state=_update_sampler(spec, state, info, feedback),
+    sampler_state=update(state.sampler_state, drawn, feedback),
   )
   gain = mean_feedback(feedback)
   with jax.named_scope("invariants"):
@@ -263,26 +289,11 @@ def _train_step(
       spec.sampler, state.sampler_state, pool, draw, batch
     ) | invariants.check_numbers(mean_loss, grads, new_params, gain)
   if spec.on_nonfinite == "skip_update":
-    skipped = state._replace(
-      step=state.step + 1, sampler_state=_update_sampler(spec, state, info, ())
-    )
+    sampler_state = update(state.sampler_state, drawn, ())
+    skipped = state._replace(step=state.step + 1, sampler_state=sampler_state)
     bad = (violation & invariants.NOT_FINITE.value) != 0
     new_state = jax.tree.map(
       lambda new, old: jnp.where(bad, old, new), new_state, skipped
     )
-  return new_state, Metrics(
-    loss=mean_loss,
-    policy=draw.policy,
-    gain=jnp.float32(jnp.nan if gain is None else gain),
-    index=draw.index,
-    violation=violation,
-  )
-
-
-def _update_sampler(
-  spec: _StepSpec, state: TrainState, info: StepInfo, feedback: PyTree
-) -> PyTree:
-  """Returns the sampler's state after the draw that it made."""
-  drawn = info.candidates.draw if info.candidates else info.draw
-  with jax.named_scope("sampler_update"):
-    return spec.sampler.update(state.sampler_state, drawn, feedback)
+  gain = jnp.float32(jnp.nan if gain is None else gain)
+  return new_state, Metrics(mean_loss, draw.policy, gain, draw.index, violation)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 import toy
+import toy_samplers
 
 from alcurr import samplers
 from alcurr.core.errors import FaultError
@@ -72,6 +73,7 @@ def _run(model, sampler=None, num_steps=20, **changes):
   )._replace(**changes)
 
 
+RUN = _run(toy.make_linear())
 POOLS = {
   "train": toy.make_pool(160),
   "probe": toy.make_pool(60, seed=2),
@@ -255,26 +257,27 @@ def test_what_was_seen_is_a_count_by_numpy():
   chunks = [rng.integers(0, 30 + 40 * i, (2, 4, 16)) for i in range(3)]
   total = exposure.init_exposure(2, 200)
   for number, index in enumerate(chunks):
-    total = exposure.add(total, _metrics(index), 4 * number, "stop", "toy")
+    total = exposure.add(total, _metrics(index), 4 * number, RUN)
   for trial in (0, 1):
     drawn = np.concatenate([index[trial].ravel() for index in chunks])
     counts = np.bincount(drawn, minlength=200)
     np.testing.assert_array_equal(total.count[trial], counts)
-    assert exposure.coverage(total, trial) == (counts > 0).mean()
-    assert exposure.effective_sample_size(total, trial) == pytest.approx(
+    metrics = exposure.trial_metrics(total, trial)
+    assert metrics["coverage"] == (counts > 0).mean()
+    assert metrics["effective_sample_size"] == pytest.approx(
       counts.sum() ** 2 / (counts**2).sum()
     )
 
 
 def test_scored_and_trained_examples_are_counted_apart():
   """Two of 8 candidates a step are trained on; the second trial diverges."""
+  sampler = toy_samplers.largest_loss(batch_size=2, num_candidates=8)
+  run = RUN._replace(sampler=sampler)
   seen = exposure.init_exposure(2, 10)
   index = np.arange(2 * 3 * 2).reshape(2, 3, 2) % 10
   violation = np.array([[0, 0, 0], [0, 1, 0]], np.int32)
   for chunk in range(2):
-    seen = exposure.add(
-      seen, _metrics(index, violation), 3 * chunk, "stop", "x", 8
-    )
+    seen = exposure.add(seen, _metrics(index, violation), 3 * chunk, run)
   assert seen.scored.tolist() == [48, 0]
   assert seen.trained.tolist() == [12, 0]
   assert exposure.trial_metrics(seen, 0)["examples_scored"] == 48
@@ -283,32 +286,31 @@ def test_scored_and_trained_examples_are_counted_apart():
 def test_half_a_pool_that_is_no_longer_drawn_shows():
   """All once, then one half ten times: 200 (1 + 11)^2 / (1 + 121) by hand."""
   total = exposure.init_exposure(1, 400)
-  assert exposure.effective_sample_size(total, 0) == 0
+  assert exposure.trial_metrics(total, 0)["effective_sample_size"] == 0
   whole, half = np.arange(400), np.arange(200)
-  total = exposure.add(
-    total, _metrics(whole.reshape(1, 4, 100)), 0, "stop", "x"
-  )
-  assert exposure.coverage(total, 0) == 1
-  assert exposure.effective_sample_size(total, 0) == 400
+  total = exposure.add(total, _metrics(whole.reshape(1, 4, 100)), 0, RUN)
+  metrics = exposure.trial_metrics(total, 0)
+  assert metrics["coverage"] == 1
+  assert metrics["effective_sample_size"] == 400
   for i in range(10):
     chunk = _metrics(half.reshape(1, 2, 100))
-    total = exposure.add(total, chunk, 4 + 2 * i, "stop", "x")
-  assert exposure.coverage(total, 0) == 1
-  assert exposure.effective_sample_size(total, 0) == pytest.approx(
-    200 * 144 / 122
-  )
+    total = exposure.add(total, chunk, 4 + 2 * i, RUN)
+  metrics = exposure.trial_metrics(total, 0)
+  assert metrics["coverage"] == 1
+  assert metrics["effective_sample_size"] == pytest.approx(200 * 144 / 122)
 
 
 def test_an_exposure_says_who_diverged_in_a_chunk():
   index = np.zeros((3, 2, 4), int)
   before = exposure.init_exposure(3, 10)
   one = np.array([[0, 0], [0, 1], [0, 0]], np.int32)
-  after = exposure.add(before, _metrics(index, one), 10, "stop", "x")
-  assert exposure.newly_diverged(before, after) == [1]
+  after = exposure.add(before, _metrics(index, one), 10, RUN)
+  assert exposure.active_trials(before) == [0, 1, 2]
+  assert exposure.active_trials(after) == [0, 2]
   assert after.diverged_step.tolist() == [0, 12, 0]
   # It is out, whatever its steps say now, and two may go at once.
   two = np.array([[1, 0], [64, 64], [0, 1]], np.int32)
-  last = exposure.add(after, _metrics(index, two), 12, "stop", "x")
-  assert exposure.newly_diverged(after, last) == [0, 2]
+  last = exposure.add(after, _metrics(index, two), 12, RUN)
+  assert exposure.active_trials(last) == []
   assert last.diverged_step.tolist() == [13, 12, 14]
   assert last.trained.tolist() == [8, 0, 8]

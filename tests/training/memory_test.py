@@ -104,15 +104,15 @@ def test_the_larger_program_counts_and_donated_results_do_not():
     (program(100, 50, 45), program(90, 20, 0), 110),
     (program(100, 50, 30), program(90, 20, 0), 120),
   ):
-    chunks = Chunks([], training, None)
-    compiled = CompiledRun(chunks, 1, evaluation, _abstract_state(), 0, 0)
+    chunks = Chunks([], 1, training, None)
+    compiled = CompiledRun(chunks, evaluation, _abstract_state(), 0, 0)
     assert memory.estimate(compiled, {}).activations == expected
 
 
 def test_unknown_activations_do_not_count():
   silent = types.SimpleNamespace(memory_analysis=lambda: None)
-  chunks = Chunks([], silent, None)
-  compiled = CompiledRun(chunks, 1, silent, _abstract_state(), 0, 0)
+  chunks = Chunks([], 1, silent, None)
+  compiled = CompiledRun(chunks, silent, _abstract_state(), 0, 0)
   needed = memory.estimate(compiled, {})
   assert needed.activations is None and needed.total == 2 * needed.state > 0
   assert "unknown" in needed.describe()

@@ -3,6 +3,7 @@
 `tests/data/host_store_test.py` tests that runs with and without it are equal.
 """
 
+import functools
 import threading
 
 import jax
@@ -18,7 +19,6 @@ from alcurr.data.pool import make_gather
 from alcurr.training import chunks, prefetch
 from alcurr.training.run import (
   RunSpec,
-  chunk_pools,
   compile_chunks,
   init_trials,
   make_steps,
@@ -34,6 +34,7 @@ LENGTHS = [5, 5, 3]
 
 
 def _run(sampler: str, **changes) -> RunSpec:
+  changes = {"num_evals": 1, "chunk_steps": 5} | changes  # for LENGTHS
   run = toy.make_run(SAMPLERS[sampler], 16, sum(LENGTHS), **changes)
   gather = make_gather(fetch=make_fetch(LOOKUP))
   return run._replace(gather=gather, lookup=LOOKUP)
@@ -67,7 +68,7 @@ def _draws(run: RunSpec, state) -> list[np.ndarray]:
 def test_a_chunk_finds_what_it_draws_and_nothing_else(sampler, trials_by):
   run = _run(sampler, trials_by=trials_by)
   state, planned = _planned(run)
-  pools = list(prefetch.prefetched_pools(planned, state, LENGTHS, HOST_POOL))
+  pools = list(prefetch.chunk_pools(planned, state, LENGTHS, HOST_POOL))
   for pool, drawn in zip(pools, _draws(run, state), strict=True):
     index, images = pool.source
     wanted = np.unique(drawn)
@@ -104,7 +105,7 @@ def test_the_next_chunk_is_fetched_before_it_is_asked_for():
     return planned.lookup.find(row, count)
 
   lookup = planned.lookup._replace(find=find)
-  pools = prefetch.prefetched_pools(
+  pools = prefetch.chunk_pools(
     planned._replace(lookup=lookup), state, [4] * 6, HOST_POOL
   )
   for number in range(5):
@@ -125,7 +126,7 @@ def test_a_store_that_fails_stops_the_run():
     raise OSError("the disk is gone")
 
   lookup = planned.lookup._replace(find=find)
-  pools = prefetch.prefetched_pools(
+  pools = prefetch.chunk_pools(
     planned._replace(lookup=lookup), state, LENGTHS, HOST_POOL
   )
   with pytest.raises(OSError, match="the disk is gone"):
@@ -133,19 +134,19 @@ def test_a_store_that_fails_stops_the_run():
 
 
 def test_a_run_that_goes_on_fetches_from_where_it_was():
-  run = _run("uniform", chunk_steps=5)
+  run = _run("uniform")
   first = init_trials(run, HOST_POOL)
   pools = {"train": POOL, "probe": POOL}
-  steps = make_steps(run._replace(gather=make_gather()))
+  plain = run._replace(gather=make_gather())
+  steps = make_steps(plain)
   chunk = jax.jit(chunks.make_train_chunk(steps, 5, "map"))
   state, _ = chunk(first, jnp.int32(5), POOL, POOL)
-  compiled = compile_chunks(run, steps, LENGTHS, state, pools)
+  compiled = compile_chunks(plain, state, pools)
   assert compiled.prefetch is None  # of pools on the device
-  compiled = compile_chunks(
-    run, steps, LENGTHS, state, {**pools, "train": HOST_POOL}
-  )
-  whole = list(chunk_pools(compiled, first, HOST_POOL))
-  rest = list(chunk_pools(compiled, state, HOST_POOL, first=1))
+  compiled = compile_chunks(plain, state, {**pools, "train": HOST_POOL})
+  pools_of = functools.partial(prefetch.chunk_pools, compiled.prefetch)
+  whole = list(pools_of(first, LENGTHS, HOST_POOL))
+  rest = list(pools_of(state, LENGTHS[1:], HOST_POOL))
   assert (len(whole), len(rest)) == (3, 2)
   for own, other in zip(rest, whole[1:], strict=True):
     jax.tree.map(np.testing.assert_array_equal, own.source, other.source)
@@ -157,9 +158,9 @@ def test_candidates_are_prefetched_too():
   run = _run("uniform")._replace(sampler=sampler)
   state = init_trials(run, HOST_POOL)
   host = {"train": HOST_POOL, "probe": POOL}
-  compiled = compile_chunks(run, make_steps(run), LENGTHS, state, host)
+  compiled = compile_chunks(run, state, host)
   assert compiled.prefetch is not None
-  pools = chunk_pools(compiled, state, HOST_POOL)
+  pools = prefetch.chunk_pools(compiled.prefetch, state, LENGTHS, HOST_POOL)
   for length in LENGTHS:
     pool = next(pools)
     state, metrics = compiled.program(state, jnp.int32(length), pool, POOL)
@@ -167,8 +168,7 @@ def test_candidates_are_prefetched_too():
   on_device = run._replace(gather=make_gather(), lookup=None)
   device = {"train": POOL, "probe": POOL}
   expected = init_trials(on_device, POOL)
-  steps = make_steps(on_device)
-  compiled = compile_chunks(on_device, steps, LENGTHS, expected, device)
+  compiled = compile_chunks(on_device, expected, device)
   for length in LENGTHS:
     expected, _ = compiled.program(expected, jnp.int32(length), POOL, POOL)
   for a, b in zip(

@@ -21,14 +21,8 @@ from alcurr.data.pool import make_pool
 from alcurr.experiments import preemption, runner, sampler_run, setup
 from alcurr.experiments.config import build, loader
 from alcurr.report import tables
-from alcurr.training import exposure, step
-from alcurr.training.run import (
-  RunSpec,
-  chunk_lengths,
-  chunk_pools,
-  compile_chunks,
-  make_steps,
-)
+from alcurr.training import exposure, prefetch, step
+from alcurr.training.run import RunSpec, compile_chunks
 from alcurr.types import Pool, TrainState
 
 
@@ -54,21 +48,19 @@ def train_chunks(
   Raises:
     FaultError: an invariant was violated.
   """
-  pool, steps = pools["train"], make_steps(run)
-  lengths, _ = chunk_lengths(
-    run.num_steps, run.num_evals, run.chunk_steps, steps.cycle
+  pool, chunks = pools["train"], compile_chunks(run, state, pools)
+  pool_of_chunk = prefetch.chunk_pools(
+    chunks.prefetch, state, chunks.lengths, pool
   )
-  chunks = compile_chunks(run, steps, lengths, state, pools)
-  pool_of_chunk = chunk_pools(chunks, state, pool)
   seen = exposure.init_exposure(len(run.seeds), pool.label.shape[0])
   done = 0
-  for length in lengths:
+  for length in chunks.lengths:
     state, metrics = chunks.program(
       state, jnp.int32(length), next(pool_of_chunk), pools["probe"]
     )
     metrics = jax.device_get(metrics)
     metrics = jax.tree.map(lambda x, n=length: x[:, :n], metrics)
-    seen = exposure.add(seen, metrics, done, run.on_nonfinite, run.name)
+    seen = exposure.add(seen, metrics, done, run)
     done += length
     yield TrainedChunk(done, state, metrics, seen)
 
