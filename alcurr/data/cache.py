@@ -17,7 +17,7 @@ import time
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,12 +62,9 @@ def unchanged(
 ) -> bool:
   """Returns whether files still have the fingerprints `before`."""
   return paths.keys() == before.keys() and all(
-    before[name]["size"] == _stat(path)["size"]
+    _stat(path).items() <= before[name].items()
     # A copied file has another time and may still be the same.
-    and (
-      before[name]["mtime_ns"] == _stat(path)["mtime_ns"]
-      or before[name]["blake2b"] == _content_hash(path)
-    )
+    or _content_hash(path) == before[name]["blake2b"]
     for name, path in paths.items()
   )
 
@@ -82,14 +79,10 @@ def _content_hash(path: pathlib.Path) -> str:
     return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
-def _header_checksum(dtype: np.dtype, shape: Sequence[int]) -> int:
-  """Returns the CRC-32 of type and shape, which a header may have wrong."""
-  return zlib.crc32(f"{dtype.str} {tuple(shape)}".encode())
-
-
 def _checksum(array: np.ndarray) -> int:
-  content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-  return zlib.crc32(content, _header_checksum(array.dtype, array.shape))
+  """Returns the CRC-32 of an array, and of what its header must say."""
+  start = zlib.crc32(f"{array.dtype.str} {array.shape}".encode())
+  return zlib.crc32(np.ascontiguousarray(array), start)
 
 
 def write_stream(
@@ -108,19 +101,15 @@ def write_stream(
   dtype = np.dtype(dtype)
   descr = np.lib.format.dtype_to_descr(dtype)
   header = {"descr": descr, "fortran_order": False, "shape": shape}
-  checksum = _header_checksum(dtype, shape)
+  checksum = zlib.crc32(f"{dtype.str} {shape}".encode())  # as `_checksum`
 
   def write(file: Any) -> None:
     nonlocal checksum
     np.lib.format.write_array_header_1_0(file, header)
-    rows = 0
     for chunk in chunks:
-      content = np.ascontiguousarray(chunk, dtype).reshape(-1).view(np.uint8)
+      content = np.ascontiguousarray(chunk, dtype)
       file.write(content)
       checksum = zlib.crc32(content, checksum)
-      rows += len(chunk)
-    if rows != shape[0]:
-      raise ValueError(f"{path}: {rows} rows for a shape of {shape}")
 
   files.write_file(path, write)
   return checksum
@@ -150,42 +139,36 @@ def write_arrays(
     MachineError: the disk is full or broken.
   """
   checksums = {name: _checksum(array) for name, array in arrays.items()}
+  prefix = f".{folder.name}."
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary(folder) as temporary:
+    _remove_stale(folder.parent, prefix)
+    with tempfile.TemporaryDirectory(
+      prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True
+    ) as temporary:
       for name, array in arrays.items():
-        np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-      write_manifest(temporary, manifest, checksums)
+        path = pathlib.Path(temporary, f"{name}.npy")
+        np.save(path, array, allow_pickle=False)
+      write_manifest(pathlib.Path(temporary), manifest, checksums)
       shutil.rmtree(folder, ignore_errors=True)
-      _rename(temporary, folder)
+      try:
+        pathlib.Path(temporary).rename(folder)
+      except OSError as error:
+        # Another process may have just written the same.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+          raise
   except OSError as error:
-    if error.errno in _DISK:
-      raise MachineError("disk", folder, error.strerror) from error
+    kind = MachineError if error.errno in _DISK else UserError
     text = f"cannot be written: {error.strerror}"
-    raise UserError("disk", folder, text) from error
+    raise kind("disk", folder, text) from error
 
 
-@contextlib.contextmanager
-def _temporary(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Opens a folder next to an entry; removes those of killed processes."""
-  prefix = f".{folder.name}."
-  for path in folder.parent.glob(f"{prefix}*"):
+def _remove_stale(parent: pathlib.Path, prefix: str) -> None:
+  """Removes the folders that killed processes were writing."""
+  for path in parent.glob(f"{prefix}*"):
     with contextlib.suppress(FileNotFoundError):  # removed by another process
       if time.time() - path.stat().st_mtime > _STALE:
         shutil.rmtree(path)
-  with tempfile.TemporaryDirectory(
-    prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True
-  ) as path:
-    yield pathlib.Path(path)
-
-
-def _rename(temporary: pathlib.Path, folder: pathlib.Path) -> None:
-  """Renames a folder, unless another process has just written the same."""
-  try:
-    temporary.rename(folder)
-  except OSError as error:
-    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-      raise
 
 
 def read_arrays(
