@@ -20,7 +20,6 @@ from alcurr.data.render import Render, make_render, render_all
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
 _FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
-_NOISY = ("train", "probe", "valid")
 
 # (config.data, cache_dir) -> Dataset
 Source = Callable[[Mapping[str, Any], pathlib.Path], Dataset]
@@ -39,8 +38,7 @@ def _synthetic(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   if not classes.isdigit():
     text = f"expected a number of synthetic classes, got {classes!r}"
     raise UserError("type", "data.classes", text)
-  make = synthetic.make_synthetic
-  return _call(make, config, num_classes=int(classes))
+  return _call(synthetic.make_synthetic, config, num_classes=int(classes))
 
 
 def _files(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
@@ -70,7 +68,7 @@ SOURCES: Mapping[str, Source] = {
   "tfds": _tfds,
 }
 _KNOWN = {
-  "source": tuple(SOURCES),
+  "source": SOURCES,
   "on_error": ("raise", "skip"),
   "pool": ("device", "host"),
   "render": ("in_step", "precompute"),
@@ -83,23 +81,22 @@ def check(config: Mapping[str, Any]) -> None:
   Raises:
     UserError: a value out of range, or settings that do not fit each other.
   """
-
-  def require(good: bool, code: str, name: str, expected: str) -> None:
-    if not good:
-      text = f"expected {expected}, got {config[name]!r}"
-      raise UserError(code, f"data.{name}", text)
-
   for name, known in _KNOWN.items():
-    require(config[name] in known, "unknown", name, " or ".join(known))
-  dir_fits = (config["source"] == "synthetic") != bool(config["dir"])
-  require(dir_fits, "conflict", "dir", "a path, or data.source=synthetic")
+    specs.check_choice(f"data.{name}", config[name], known)
+  if (config["source"] == "synthetic") == bool(config["dir"]):
+    text = f"expected a path, or data.source=synthetic, got {config['dir']!r}"
+    raise UserError("conflict", "data.dir", text)
   for name in ("max_per_class", "train_examples"):
-    require(config[name] >= 0, "range", name, ">= 0")
-  require(0 <= config["label_noise"] < 1, "range", "label_noise", "[0, 1)")
-  noisy, name = {*config["label_noise_in"].split(",")}, "label_noise_in"
-  require(noisy <= {*_NOISY}, "unknown", name, ", ".join(_NOISY))
-  has_noisy = "probe" not in noisy or config["probe_fraction"]
-  require(has_noisy, "conflict", name, "data.probe_fraction > 0 for probe")
+    specs.check_range(f"data.{name}", config[name], 0)
+  noisy = config["label_noise_in"].split(",")
+  for name in noisy:
+    specs.check_choice("data.label_noise_in", name, ("train", "probe", "valid"))
+  if "probe" in noisy and not config["probe_fraction"]:
+    text = "expected data.probe_fraction > 0 for probe"
+    raise UserError("conflict", "data.label_noise_in", text)
+  if not 0 <= (noise := config["label_noise"]) < 1:
+    text = f"expected a share in [0, 1), got {noise}"
+    raise UserError("range", "data.label_noise", text)
   with specs.errors_in("data"):
     get_render(config)
     check_fractions(*(config[name] for name in _FRACTIONS))
@@ -147,9 +144,7 @@ def first_by_key(part: Dataset, count: int) -> Dataset:
 
 
 def _first_to_train_on(part: Dataset, count: int) -> Dataset:
-  if count > len(part.label):
-    text = f"expected at most {len(part.label)}, the split's, got {count}"
-    raise UserError("range", "data.train_examples", text)
+  specs.check_range("data.train_examples", count, 0, len(part.label))
   first = first_by_key(part, count)
   size = np.bincount(first.label, minlength=len(part.class_names))
   if size.min() == 0:
