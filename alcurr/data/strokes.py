@@ -45,12 +45,10 @@ def pack(drawings: Iterable[Drawing]) -> Strokes:
 
 
 def _pack_block(drawings: Sequence[Drawing]) -> Strokes:
-  lengths = itertools.chain.from_iterable(d.lengths for d in drawings)
-  return from_lengths(
-    _join_points([drawing.points for drawing in drawings]),
-    np.fromiter(lengths, np.int64),
-    np.array([len(drawing.lengths) for drawing in drawings]),
-  )
+  points, lengths = zip(*drawings, strict=True)
+  stroke_length = np.fromiter(itertools.chain(*lengths), np.int64)
+  drawing_length = np.array([*map(len, lengths)])
+  return from_lengths(_join_points(points), stroke_length, drawing_length)
 
 
 def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -75,11 +73,11 @@ def from_lengths(
   """
   check_count("points", len(points))
   check_count("strokes", len(stroke_length))
-  return Strokes(
-    points,
-    _offsets(stroke_length, np.uint32),
-    _offsets(drawing_length, np.int32),
-  )
+  stroke_start = np.zeros(len(stroke_length) + 1, np.uint32)
+  drawing_start = np.zeros(len(drawing_length) + 1, np.int32)
+  np.cumsum(stroke_length, dtype=np.uint32, out=stroke_start[1:])
+  np.cumsum(drawing_length, dtype=np.int32, out=drawing_start[1:])
+  return Strokes(points, stroke_start, drawing_start)
 
 
 def check_count(name: str, count: int) -> None:
@@ -88,12 +86,6 @@ def check_count(name: str, count: int) -> None:
   if count >= limit:
     text = f"expected fewer than {limit:,}, in 32 bits, got {count:,}"
     raise UserError("range", name, text)
-
-
-def _offsets(length: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
-  offsets = np.zeros(len(length) + 1, dtype)
-  np.cumsum(length, dtype=dtype, out=offsets[1:])
-  return offsets
 
 
 def lengths(offsets: np.ndarray) -> np.ndarray:
@@ -133,21 +125,19 @@ def take_strokes(strokes: Strokes, index: np.ndarray) -> Strokes:
 
 
 def _take(strokes: Strokes, index: np.ndarray) -> Strokes:
-  first = strokes.drawing_start[index]
-  drawing_length = strokes.drawing_start[index + 1].astype(np.int64) - first
-  stroke = _ranges(first, drawing_length)
-  start = strokes.stroke_start[stroke]
-  stroke_length = strokes.stroke_start[stroke + 1].astype(np.int64) - start
-  points = strokes.points[_ranges(start, stroke_length)]
-  return from_lengths(points, stroke_length, drawing_length)
+  stroke, drawing_length = _ranges(strokes.drawing_start, index)
+  point, stroke_length = _ranges(strokes.stroke_start, stroke)
+  return from_lengths(strokes.points[point], stroke_length, drawing_length)
 
 
-def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
-  """Concatenates the ranges [start, start + length)."""
-  end = np.cumsum(length)
-  total = int(end[-1]) if len(end) else 0
-  first = start.astype(np.int64) - (end - length)
-  return np.arange(total) + np.repeat(first, length)
+def _ranges(
+  offsets: np.ndarray, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Joins the ranges offsets[i] : offsets[i + 1]; returns their lengths too."""
+  start = offsets[index].astype(np.int64)
+  length = offsets[index + 1] - start
+  first = start - (np.cumsum(length) - length)
+  return np.arange(length.sum()) + np.repeat(first, length), length
 
 
 def flatten(drawing: object) -> tuple[list, list[int]]:
@@ -160,9 +150,7 @@ def flatten(drawing: object) -> tuple[list, list[int]]:
     raise BadDrawingError("no strokes")
   x, y, lengths = [], [], []
   for stroke in drawing:
-    if not isinstance(stroke, list) or (
-      [*map(type, stroke[:2])] != [list, list]
-    ):
+    if type(stroke) is not list or [*map(type, stroke[:2])] != [list, list]:
       raise BadDrawingError("a stroke is not lists of x and y")
     if len(stroke[0]) != len(stroke[1]):
       raise BadDrawingError("x and y of unequal length")

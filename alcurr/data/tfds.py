@@ -6,7 +6,6 @@ files. Nothing is downloaded.
 """
 
 import contextlib
-import difflib
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from PIL import Image
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, cache, strokes
 from alcurr.data.pool import Dataset, choose_classes
@@ -72,8 +72,7 @@ def load(
   if feature.np_dtype != np.uint8:
     text = f"expected uint8 images, got {feature.np_dtype}"
     raise UserError("unsupported", where, text)
-  images, labels = [], []
-  count = [0] * len(names)
+  images, labels, count = [], [], [0] * len(names)
   for label, example in examples:
     if not max_per_class or count[label] < max_per_class:
       count[label] += 1
@@ -111,9 +110,8 @@ def _by_name(name: str) -> tfds.core.DatasetBuilder:
     builder = tfds.builder(name)
   except tfds.core.DatasetNotFoundError as error:
     known = tfds.list_builders(with_community_datasets=False)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    text = f"expected a set's folder, or a name such as mnist, got {name}{hint}"
+    text = f"expected a set's folder, or a name such as mnist, got {name}"
+    text += specs.did_you_mean(name, known)
     raise UserError("unknown", "dir", text) from error
   except (ValueError, AssertionError) as error:  # the config or the version
     reason = str(error).splitlines()[0].rstrip(".: ")
@@ -143,14 +141,12 @@ def _reading(where: str) -> Iterator[None]:
 def _fields(where: str, builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
   """Returns the names of the image or drawing feature, and of the label."""
   features = builder.info.features
-
-  def of_kind(kind: type) -> list[str]:
-    return [n for n, feature in features.items() if isinstance(feature, kind)]
-
-  contents = of_kind(tfds.features.Image)
+  contents, labels = (
+    [name for name, feature in features.items() if isinstance(feature, kind)]
+    for kind in (tfds.features.Image, tfds.features.ClassLabel)
+  )
   if features.keys() >= _DRAWING_FEATURES:
     contents = ["strokes"]
-  labels = of_kind(tfds.features.ClassLabel)
   first, second = (builder.info.supervised_keys or (None, None))[:2]
   if first in contents and second in labels:
     return first, second
@@ -198,7 +194,7 @@ def _drawings(
   return Dataset(
     source=strokes.pack(record.drawing for record in drawings),
     label=np.array([label for label, _ in rows], np.int32),
-    key=np.fromiter(map(records.key_hash, drawings), np.uint64, len(drawings)),
+    key=np.fromiter(map(records.key_hash, drawings), np.uint64),
     class_names=tuple(names),
     flags={"recognized": np.array([r.recognized for r in drawings], bool)},
   )
@@ -212,10 +208,10 @@ def _record(where: str, example: dict[str, Any]) -> records.Record:
     text = "the last point of a drawing ends no stroke"
     raise UserError("unsupported", where, text)
   lengths = np.diff(end, prepend=-1).tolist()
-  key = example["key_id"].decode(errors="surrogatepass")
-  return records.Record(
-    strokes.Drawing(points[:, :2], lengths),
-    key or None,
-    bool(example["recognized"]),
-    example["countrycode"].decode(errors="surrogatepass"),
+  drawing = strokes.Drawing(points[:, :2], lengths)
+  key, country = (
+    example[name].decode(errors="surrogatepass")
+    for name in ("key_id", "countrycode")
   )
+  recognized = bool(example["recognized"])
+  return records.Record(drawing, key or None, recognized, country)
