@@ -93,10 +93,7 @@ def write_stream(
 ) -> int:
   """Writes a .npy file from chunks of its first axis, completely or not at all.
 
-  Memory: one chunk.
-
-  Returns:
-    The checksum for `write_manifest`.
+  Returns its checksum for `write_manifest`. Memory: one chunk.
   """
   dtype = np.dtype(dtype)
   descr = np.lib.format.dtype_to_descr(dtype)
@@ -121,9 +118,8 @@ def write_manifest(
   checksums: Mapping[str, int],
 ) -> None:
   """Completes an entry, given the checksums of its arrays by name."""
-  content = {**manifest, "checksums": dict(checksums)}
-  # Hashed as a reader sees it.
-  content = json.loads(json.dumps(files.plain(content)))
+  # As a reader sees it, who hashes it too.
+  content = files.plain({**manifest, "checksums": checksums})
   files.write_json(folder / MANIFEST, {**content, "digest": digest(content)})
 
 
@@ -178,21 +174,16 @@ def read_arrays(
 
   Logs a warning if the entry is damaged.
   """
-  if not folder.exists():
-    return None
-  try:
-    return read_checked(folder, mmap_mode)
-  except UNREADABLE as error:
-    logging.warning("%s is damaged (%s) and is made again.", folder, error)
-    return None
+  if folder.exists():
+    try:
+      return read_checked(folder, mmap_mode)
+    except UNREADABLE as error:
+      logging.warning("%s is damaged (%s) and is made again.", folder, error)
+  return None
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-  """Returns the manifest of an entry, checked against its digest.
-
-  Raises:
-    UNREADABLE: it is missing or was changed.
-  """
+  """Returns the manifest of an entry; raises UNREADABLE if it was changed."""
   manifest = files.read_json(folder / MANIFEST)
   if manifest.pop("digest") != digest(manifest):
     raise ValueError("its manifest was changed")
@@ -202,21 +193,15 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
 def read_checked(
   folder: pathlib.Path, mmap_mode: str | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Returns the arrays and the manifest of an entry, each checked.
-
-  Args:
-    folder: the entry.
-    mmap_mode: as in `np.load`; None reads the arrays into memory.
+  """Returns the arrays, read as `np.load` does, and the manifest of an entry.
 
   Raises:
     UNREADABLE: an array or the manifest is missing or was changed.
   """
-  manifest = read_manifest(folder)
-  arrays = {
-    name: np.load(folder / f"{name}.npy", mmap_mode, allow_pickle=False)
-    for name in manifest["checksums"]
-  }
-  checksums = {name: _checksum(array) for name, array in arrays.items()}
-  if checksums != manifest["checksums"]:
-    raise ValueError("its checksums differ")
+  manifest, arrays = read_manifest(folder), {}
+  for name, checksum in manifest["checksums"].items():
+    path = folder / f"{name}.npy"
+    arrays[name] = np.load(path, mmap_mode, allow_pickle=False)
+    if _checksum(arrays[name]) != checksum:
+      raise ValueError(f"the checksum of {name} differs")
   return arrays, manifest

@@ -40,13 +40,11 @@ def make_fetch(lookup: Lookup) -> Fetch:
 
   def on_host(number: Array, row: Array) -> Images | Strokes:
     row = np.asarray(row)  # [B], under vmap [S, B]
-    count = row.shape[-1]
+    *trials, count = row.shape
     examples = [lookup.find(rows, count) for rows in row.reshape(-1, count)]
-
-    def stack(*arrays: np.ndarray) -> np.ndarray:
-      return np.stack(arrays).reshape(row.shape[:-1] + arrays[0].shape)
-
-    return jax.tree.map(stack, *examples)
+    return jax.tree.map(
+      lambda *x: np.reshape(x, (*trials, *x[0].shape)), *examples
+    )
 
   def fetch(row: Array) -> Images | Strokes:
     shapes = lookup.room(row.shape[0])
@@ -57,13 +55,9 @@ def make_fetch(lookup: Lookup) -> Fetch:
 
 
 def place_in(fetched: Fetched, index: Array) -> Array:
-  """Returns the places of examples among those fetched: [B] int32.
+  """Returns the places [B] int32 of the examples `index` [B] among M fetched.
 
   The place of an example that was not fetched is another's, or M.
-
-  Args:
-    fetched: M examples.
-    index: [B] int32, into the pool.
   """
   # Unrolled, it is one operation on a GPU; by default, a loop of small ones.
   return jnp.searchsorted(fetched.index, index, method="scan_unrolled")

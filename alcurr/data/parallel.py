@@ -29,17 +29,10 @@ def each_file(
   paths: list[pathlib.Path],
   description: str,
 ) -> list[Result]:
-  """Applies a function to each file, with a progress bar.
+  """Returns a function's result for each file, in order, with a progress bar.
 
-  Uses several processes where that pays; they end with the calling process.
-
-  Args:
-    function: can be pickled.
-    paths: existing files.
-    description: of the progress bar.
-
-  Returns:
-    The results, in the order of the files.
+  Uses several processes where that pays, so the function can be pickled. They
+  end with the calling process.
 
   Raises:
     UserError: a process died; or as `function` raises at the first bad file.

@@ -36,12 +36,9 @@ class Dataset(NamedTuple):
 
 
 def check_class_names(names: Sequence[str]) -> None:
-  """Checks that there are at least two names, and that all are printable.
+  """Raises UserError for fewer than two names, or a blank or unprintable one.
 
   Any printable text is allowed: pages escape it, and no file is named by it.
-
-  Raises:
-    UserError: fewer than two names, or a blank or unprintable name.
   """
   if len(names) < 2:
     text = f"expected at least two, got only {names[0]!r}"

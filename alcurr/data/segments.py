@@ -64,15 +64,11 @@ def next_segments(
   scale: float,
   offset: Array,
 ) -> tuple[Segments, Array]:
-  """Returns J segments of each drawing, and the stroke [B] of the last.
+  """Returns the J segments that end at the points from `first` on.
 
-  Args:
-    span: of B drawings.
-    first: [] int32, the number of points drawn already.
-    count: J; past its end a drawing repeats its last point.
-    stroke: [B] int32, of the last point drawn; at the start, the first.
-    scale: of a point p, whose pixel is scale * p + offset.
-    offset: [B, 2] float32.
+  Past its end, a drawing repeats its last point. `stroke` [B] is of the last
+  point drawn, at the start the first; returned is that after the segments. A
+  point p has the pixel scale * p + offset [B, 2].
   """
   values, place = _take_points(span, first - 1, count + 1)
   values = values.astype(jnp.float32)

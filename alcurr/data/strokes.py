@@ -61,12 +61,9 @@ def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
 def from_lengths(
   points: np.ndarray, stroke_length: np.ndarray, drawing_length: np.ndarray
 ) -> Strokes:
-  """Builds packed strokes.
+  """Packs points [P, 2 or 3] uint8 by the number of points of each stroke [M].
 
-  Args:
-    points: [P, 2] or [P, 3] uint8.
-    stroke_length: [M] int, points of each stroke.
-    drawing_length: [N] int, strokes of each drawing.
+  `drawing_length` [N] is the number of strokes of each drawing.
 
   Raises:
     UserError: more points or strokes than 32-bit offsets can reach.
@@ -177,10 +174,7 @@ def to_floats(values: list) -> np.ndarray:
 
 
 def parse_simplified(drawing: object) -> Drawing:
-  """Parses a decoded `drawing` of the simplified layout.
-
-  Args:
-    drawing: a list of strokes [[x...], [y...]], integers in [0, 255].
+  """Parses a decoded list of strokes [[x...], [y...]], integers in [0, 255].
 
   Raises:
     BadDrawingError: anything else.
