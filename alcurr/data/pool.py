@@ -175,10 +175,8 @@ def host_pool(
 ) -> Pool:
   """Builds a pool of the dataset's own NumPy arrays, in host memory.
 
-  Args:
-    dataset: N examples.
-    difficulty: [N] float32; zero by default.
-    partitions: by name; see `alcurr.data.partitions`.
+  The difficulty [N] float32 is zero by default. Partitions are by name; see
+  `alcurr.data.partitions`.
   """
   if difficulty is None:
     difficulty = np.zeros(len(dataset.label), np.float32)

@@ -59,16 +59,15 @@ def load(
   """
   builder = _open(where)
   content, label = _fields(where, builder)
-  known = builder.info.features[label].names
-  names = choose_classes(sorted(known), classes)
-  wanted = {known.index(name): place for place, name in enumerate(names)}
+  feature, known = (builder.info.features[n] for n in (content, label))
+  names = choose_classes(sorted(known.names), classes)
+  wanted = {known.names.index(name): i for i, name in enumerate(names)}
   examples = _examples(where, builder, label, wanted)
   if content == "strokes":
     drawings = _drawings(where, examples, names)
     return choose(drawings, where, names, max_per_class, recognized_only)
   if recognized_only:
     raise UserError("conflict", "recognized_only", "images have no such flag")
-  feature = builder.info.features[content]
   if feature.np_dtype != np.uint8:
     text = f"expected uint8 images, got {feature.np_dtype}"
     raise UserError("unsupported", where, text)
