@@ -61,20 +61,19 @@ def choose_classes(
   Raises:
     UserError: an unknown name, a number out of range, or an unusable name.
   """
-  if isinstance(classes, str):
-    chosen = [n.strip() for n in classes.split(",") if n.strip()]
-  else:
-    chosen = classes
   if classes == "all":
     chosen = known
   elif isinstance(classes, int) or str(classes).strip().isdecimal():
     specs.check_range("classes", int(classes), 2, len(known))
     chosen = known[: int(classes)]
-  if not len(chosen):
+  else:
+    given = classes.split(",") if isinstance(classes, str) else classes
+    chosen = [name.strip() for name in given if name.strip()]
+  if not chosen:
     raise UserError("missing", "classes", "expected all, a number, or names")
   for name in chosen:
     if name not in known:
-      hint = specs.did_you_mean(str(name), known)
+      hint = specs.did_you_mean(name, known)
       text = f"no {name!r} among the {len(known)}{hint}"
       raise UserError("unknown", "classes", text)
   names = sorted(set(chosen))
