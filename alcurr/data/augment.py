@@ -45,17 +45,14 @@ def affine(
       image = jnp.where(chosen, image[:, :, ::-1], image)
     if not (rotate or scale or shift):
       return image
-    angle = _within(key_rotate, (count,), jnp.deg2rad(rotate))
-    size = 1 + _within(key_scale, (count,), scale)
+    uniform = functools.partial(jax.random.uniform, minval=-1.0)
+    angle = uniform(key_rotate, (count,)) * jnp.deg2rad(rotate)
+    size = 1 + uniform(key_scale, (count,)) * scale
     sides = jnp.array(image.shape[1:3])
-    move = _within(key_shift, (count, 2), shift) * sides
+    move = uniform(key_shift, (count, 2)) * shift * sides
     return jax.vmap(_resample)(image, angle, size, move)
 
   return augment
-
-
-def _within(key: Array, shape: tuple[int, ...], bound: float | Array) -> Array:
-  return jax.random.uniform(key, shape, minval=-1.0) * bound
 
 
 def _resample(image: Array, angle: Array, size: Array, move: Array) -> Array:

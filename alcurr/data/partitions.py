@@ -14,7 +14,7 @@ from alcurr.types import Partition
 def make_partition(
   arm: np.ndarray, num_arms: int, rank: np.ndarray | None = None
 ) -> Partition:
-  """Builds the CSR form of a partition.
+  """Builds the CSR form of a partition into K arms.
 
   Args:
     arm: [N] int in [0, num_arms), the arm of each example.

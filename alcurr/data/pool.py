@@ -68,7 +68,7 @@ def choose_classes(
     chosen = known[: int(classes)]
   else:
     given = classes.split(",") if isinstance(classes, str) else classes
-    chosen = [name.strip() for name in given if name.strip()]
+    chosen = [name.strip() for name in map(str, given) if name.strip()]
   if not chosen:
     raise UserError("missing", "classes", "expected all, a number, or names")
   for name in chosen:

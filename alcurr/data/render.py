@@ -70,10 +70,8 @@ def make_render(
   Raises:
     ValueError: a value out of range, or an unknown channel.
   """
-  unique = {*channels} & {*CHANNELS}
-  if not len(unique) == len(channels) > 0:
-    got = ",".join(channels)
-    known = ", ".join(CHANNELS)
+  if not len({*channels} & {*CHANNELS}) == len(channels) > 0:
+    known, got = ", ".join(CHANNELS), ",".join(channels)
     raise ValueError(f"channels must be some of {known}, once, got {got!r}")
   if size < 1:
     raise ValueError(f"image size must be at least 1, got {size}")
@@ -122,7 +120,7 @@ def _draw(pen: _Pen, chunks: _Chunks, strokes: Strokes, index: Array) -> Array:
   turns = -(-jnp.max(span.num_points) // chunks.points)
   extent = lines.get_extent(span, chunks.extent_points)
   # Pixels have their centres at halves.
-  offset = pen.scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
+  zero = pen.scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
   step_down = pen.decay / jnp.maximum(span.num_strokes - 1, 1)
 
   def cover(squared: Array) -> Array:
@@ -146,9 +144,9 @@ def _draw(pen: _Pen, chunks: _Chunks, strokes: Strokes, index: Array) -> Array:
 
   def turn(i: Array, carry):
     stroke, image = carry
-    first, count = i * chunks.points, chunks.points
+    count, scale = chunks.points, pen.scale
     segments, stroke = lines.next_segments(
-      span, first, count, stroke, pen.scale, offset
+      span, i * count, count, stroke, scale, zero
     )
     # Without the barrier, a GPU computes them again for each pixel.
     segments = lax.optimization_barrier(segments)
@@ -181,15 +179,11 @@ def _by_length(
 def render_all(
   strokes: Strokes, render: Render, batch_size: int = 512
 ) -> np.ndarray:
-  """Renders all drawings before training: [N, H, W, C] uint8.
+  """Renders N drawings before training: [N, H, W, C] uint8.
 
   The pixels are those of `render` in the step. One in a million may be a tie
-  that another compilation rounds to the other side.
-
-  Args:
-    strokes: N drawings.
-    render: from `make_render`.
-    batch_size: drawings at a time, at least 1.
+  that another compilation rounds to the other side. `batch_size` drawings are
+  rendered at a time, at least 1.
   """
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}")

@@ -57,22 +57,16 @@ def _take_points(span: Span, first: Array, count: int) -> tuple[Array, Array]:
 
 
 def next_segments(
-  span: Span,
-  first: Array,
-  count: int,
-  stroke: Array,
-  scale: float,
-  offset: Array,
+  span: Span, first: Array, count: int, stroke: Array, scale: float, zero: Array
 ) -> tuple[Segments, Array]:
-  """Returns the J segments that end at the points from `first` on.
+  """Returns the `count` segments that end at the points from `first` on.
 
-  Past its end, a drawing repeats its last point. `stroke` [B] is of the last
-  point drawn, at the start the first; returned is that after the segments. A
-  point p has the pixel scale * p + offset [B, 2].
+  `stroke` [B] is of the last point drawn, at the start the first; that after
+  the segments is returned too. A point p has the pixel scale * p + zero [B, 2].
   """
   values, place = _take_points(span, first - 1, count + 1)
   values = values.astype(jnp.float32)
-  point = scale * values[..., :2] + offset[:, None]
+  point = scale * values[..., :2] + zero[:, None]
   # Every stroke has a point, so J points begin J strokes at most. The entry
   # after the pool's last stroke is the end of its points.
   stroke_start = span.strokes.stroke_start
@@ -84,16 +78,15 @@ def next_segments(
   end = point[:, 1:]
   start = jnp.where(lifted[..., None], end, point[:, :-1])
   step = end - start
-  length = jnp.sqrt((step**2).sum(-1))
+  length = jnp.sqrt((step**2).sum(-1, keepdims=True))
   # A dot has any direction, and so has a repeated point that rounding moves:
   # points are whole numbers.
   least = scale / 2
-  direction = step / jnp.maximum(length, least)[..., None]
-  moves = length[..., None] > least
-  along = jnp.where(moves, direction, jnp.array([1.0, 0.0]))
+  direction = step / jnp.maximum(length, least)
+  along = jnp.where(length > least, direction, jnp.array([1.0, 0.0]))
   speed = values[:, 1:, 2] / 255 if values.shape[-1] > 2 else None
   middle = (start + end) / 2
-  segments = Segments(middle, along, length / 2, number[:, 1:], speed)
+  segments = Segments(middle, along, length[..., 0] / 2, number[:, 1:], speed)
   return segments, number[:, -1]
 
 
