@@ -143,8 +143,7 @@ def write_arrays(
       prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True
     ) as temporary:
       for name, array in arrays.items():
-        path = pathlib.Path(temporary, f"{name}.npy")
-        np.save(path, array, allow_pickle=False)
+        np.save(f"{temporary}/{name}.npy", array, allow_pickle=False)
       write_manifest(pathlib.Path(temporary), manifest, checksums)
       shutil.rmtree(folder, ignore_errors=True)
       try:

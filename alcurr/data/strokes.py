@@ -39,16 +39,14 @@ def pack(drawings: Iterable[Drawing]) -> Strokes:
 
   Memory: the result twice, and 4,096 drawings.
   """
-  drawings = iter(drawings)
-  blocks = iter(lambda: [*itertools.islice(drawings, _PACK_BLOCK)], [])
-  return concatenate([_pack_block(block) for block in blocks])
-
-
-def _pack_block(drawings: Sequence[Drawing]) -> Strokes:
-  points, lengths = zip(*drawings, strict=True)
-  stroke_length = np.fromiter(itertools.chain(*lengths), np.int64)
-  drawing_length = np.array([*map(len, lengths)])
-  return from_lengths(_join_points(points), stroke_length, drawing_length)
+  drawings, parts = iter(drawings), []
+  while block := [*itertools.islice(drawings, _PACK_BLOCK)]:
+    points, lengths = zip(*block, strict=True)
+    stroke_length = np.fromiter(itertools.chain(*lengths), np.int64)
+    drawing_length = np.array([*map(len, lengths)])
+    points = _join_points(points)
+    parts.append(from_lengths(points, stroke_length, drawing_length))
+  return concatenate(parts)
 
 
 def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -113,18 +111,14 @@ def take_strokes(strokes: Strokes, index: np.ndarray) -> Strokes:
   Memory: the result, 12 bytes a stroke, 16 a drawing and, for a hundred
   thousand drawings at a time, 16 bytes a point.
   """
-  index = np.asarray(index)
-  parts = [
-    _take(strokes, index[start : start + _TAKE_BLOCK])
-    for start in range(0, max(len(index), 1), _TAKE_BLOCK)
-  ]
+  parts = []
+  for start in range(0, max(len(index), 1), _TAKE_BLOCK):
+    rows = np.asarray(index[start : start + _TAKE_BLOCK])
+    stroke, drawing_length = _ranges(strokes.drawing_start, rows)
+    point, stroke_length = _ranges(strokes.stroke_start, stroke)
+    points = strokes.points[point]
+    parts.append(from_lengths(points, stroke_length, drawing_length))
   return parts[0] if len(parts) == 1 else concatenate(parts)
-
-
-def _take(strokes: Strokes, index: np.ndarray) -> Strokes:
-  stroke, drawing_length = _ranges(strokes.drawing_start, index)
-  point, stroke_length = _ranges(strokes.stroke_start, stroke)
-  return from_lengths(strokes.points[point], stroke_length, drawing_length)
 
 
 def _ranges(
