@@ -15,8 +15,7 @@ from alcurr.data import cache
 from alcurr.data.pool import Dataset, check_class_names
 from alcurr.types import Images
 
-_IMAGE_NAMES = ("images", "image", "x")
-_LABEL_NAMES = ("labels", "label", "y")
+_NAMES = (("images", "image", "x"), ("labels", "label", "y"))
 
 
 def content_keys(rows: np.ndarray) -> np.ndarray:
@@ -82,13 +81,12 @@ def check_images(images: np.ndarray) -> np.ndarray:
     raise UserError("data", "images", "expected one shape for all") from error
   if images.ndim == 3:
     images = images[..., None]
-  good = images.ndim == 4 and images.size > 0
-  expected = "[N, H, W] or [N, H, W, C], not empty"
-  _require(good, "images", expected, list(images.shape))
+  good, shape = images.ndim == 4 and images.size > 0, list(images.shape)
+  _require(good, "images", "[N, H, W] or [N, H, W, C], not empty", shape)
   if images.dtype == np.uint8:
     return images
-  is_float = np.issubdtype(images.dtype, np.floating)
-  _require(is_float, "images", "uint8 or floats", images.dtype)
+  good = images.dtype.kind == "f"
+  _require(good, "images", "uint8 or floats", images.dtype)
   # Checked before float32 rounds the next number above 1 to 1; NaN fails too.
   low, high = images.min(), images.max()
   good = low >= 0 and high <= 1
@@ -117,7 +115,7 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
           _check_size(content, entry.file_size, entry.filename)
       arrays = [
         next((file[name] for name in names if name in file), None)
-        for names in (_IMAGE_NAMES, _LABEL_NAMES)
+        for names in _NAMES
       ]
       got = ", ".join(file.files) or "none"
   except FileNotFoundError as error:

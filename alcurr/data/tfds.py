@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from PIL import Image
+from tensorflow_datasets.core import DatasetBuilder
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
@@ -31,6 +32,7 @@ _BLOCK = 1024  # examples
 _NAME = re.compile(r"(\w+)(/[\w.+-]+)?(:\d+\.\d+\.\d+)?")
 # Features by which drawings are recognized; see `tfds_builder`.
 _DRAWING_FEATURES = {"strokes", "recognized", "key_id", "index"}
+Examples = Iterator[tuple[int, dict[str, Any]]]  # with their labels
 
 
 def load(
@@ -85,7 +87,7 @@ def load(
   return arrays.from_arrays(np.stack(images), np.array(labels), names)
 
 
-def _open(where: str) -> tfds.core.DatasetBuilder:
+def _open(where: str) -> DatasetBuilder:
   folder = pathlib.Path(where)
   if (folder / "dataset_info.json").is_file():
     with _reading(where):
@@ -102,7 +104,7 @@ def _open(where: str) -> tfds.core.DatasetBuilder:
   return builder
 
 
-def _by_name(name: str) -> tfds.core.DatasetBuilder:
+def _by_name(name: str) -> DatasetBuilder:
   try:
     if not _NAME.fullmatch(name):
       raise tfds.core.DatasetNotFoundError
@@ -137,7 +139,7 @@ def _reading(where: str) -> Iterator[None]:
     raise UserError("damaged", where, text) from error
 
 
-def _fields(where: str, builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
+def _fields(where: str, builder: DatasetBuilder) -> tuple[str, str]:
   """Returns the names of the image or drawing feature, and of the label."""
   features = builder.info.features
   contents, labels = (
@@ -156,18 +158,15 @@ def _fields(where: str, builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
 
 
 def _examples(
-  where: str,
-  builder: tfds.core.DatasetBuilder,
-  label: str,
-  wanted: dict[int, int],
-) -> Iterator[tuple[int, dict[str, Any]]]:
+  where: str, builder: DatasetBuilder, label: str, wanted: dict[int, int]
+) -> Examples:
   """Yields new labels and examples; `wanted` maps old labels to new."""
   with _reading(where):
     source = builder.as_data_source(split=_SPLIT)
   for start in range(0, len(source), _BLOCK):
-    rows = range(len(source))[start : start + _BLOCK]
+    rows = [*range(len(source))[start : start + _BLOCK]]
     with _reading(where):
-      block = source.__getitems__(list(rows))
+      block = source.__getitems__(rows)
     for example in block:
       if example[label] < 0:
         raise UserError("unsupported", where, "has examples without a label")
@@ -182,11 +181,7 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
   return np.asarray(scaled).reshape(size, size, -1)
 
 
-def _drawings(
-  where: str,
-  examples: Iterator[tuple[int, dict[str, Any]]],
-  names: Sequence[str],
-) -> Dataset:
+def _drawings(where: str, examples: Examples, names: Sequence[str]) -> Dataset:
   """Builds a dataset in the order of the original files."""
   rows = sorted(examples, key=lambda row: (row[0], row[1]["index"]))
   drawings = [_record(where, example) for _, example in rows]
