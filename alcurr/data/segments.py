@@ -78,15 +78,16 @@ def next_segments(
   end = point[:, 1:]
   start = jnp.where(lifted[..., None], end, point[:, :-1])
   step = end - start
-  length = jnp.sqrt((step**2).sum(-1, keepdims=True))
+  length = jnp.sqrt((step**2).sum(-1))
   # A dot has any direction, and so has a repeated point that rounding moves:
   # points are whole numbers.
   least = scale / 2
-  direction = step / jnp.maximum(length, least)
-  along = jnp.where(length > least, direction, jnp.array([1.0, 0.0]))
+  direction = step / jnp.maximum(length, least)[..., None]
+  moves = length[..., None] > least
+  along = jnp.where(moves, direction, jnp.array([1.0, 0.0]))
   speed = values[:, 1:, 2] / 255 if values.shape[-1] > 2 else None
   middle = (start + end) / 2
-  segments = Segments(middle, along, length[..., 0] / 2, number[:, 1:], speed)
+  segments = Segments(middle, along, length / 2, number[:, 1:], speed)
   return segments, number[:, -1]
 
 
