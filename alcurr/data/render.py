@@ -81,14 +81,16 @@ def make_render(
     raise ValueError(f"stroke_decay must be in [0, 1], got {stroke_decay}")
   scale = size / (_BOX + 2 * _BORDER)
   half_width = (_PEN * scale if stroke_width is None else stroke_width) / 2
-  pen = _Pen(size, scale, half_width, stroke_decay, tuple(channels))
+  row = jnp.arange(size, dtype=jnp.float32)
+  x, y = row[None, None, :], row[None, :, None]
+  style = _Style(x, y, scale, half_width, stroke_decay, tuple(channels))
   chunks = _CHUNKS.get(jax.default_backend(), _OTHER_CHUNKS)
   group = max(chunks.pixels // size**2, 1)
 
   def render(strokes: Strokes, index: Array) -> Array:
     if "speed" in channels and strokes.points.shape[1] < 3:
       raise ValueError("drawings without times have no speed to show")
-    draw = functools.partial(_draw, pen, chunks, strokes)
+    draw = functools.partial(_draw, style, chunks, strokes)
     if chunks.pixels and group < index.shape[0]:
       length = lines.get_span(strokes, index).num_points
       image = _by_length(draw, length, index, group)
@@ -99,36 +101,37 @@ def make_render(
   return render
 
 
-class _Pen(NamedTuple):
+class _Style(NamedTuple):
   """What is drawn of each drawing."""
 
-  size: int
+  x: Array  # [1, 1, W] float32, of the pixels
+  y: Array  # [1, H, 1]
   scale: float  # pixels for each unit of the box
   half_width: float
   decay: float
   channels: tuple[str, ...]
 
 
-def _draw(pen: _Pen, chunks: _Chunks, strokes: Strokes, index: Array) -> Array:
+def _draw(
+  style: _Style, chunks: _Chunks, strokes: Strokes, index: Array
+) -> Array:
   """Returns the images of the drawings at `index` [B]: [B, H, W, C]."""
   # If all ink is alike, the nearest segment is the brightest, and a square root
   # at the end suffices: 1.5 times as many images a second on a CPU.
-  alike = pen.channels == ("ink",) and not pen.decay
-  row = jnp.arange(pen.size, dtype=jnp.float32)
-  x, y = row[None, None, :], row[None, :, None]
+  alike = style.channels == ("ink",) and not style.decay
   span = lines.get_span(strokes, index)
   turns = -(-jnp.max(span.num_points) // chunks.points)
   extent = lines.get_extent(span, chunks.extent_points)
   # Pixels have their centres at halves.
-  zero = pen.scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
-  step_down = pen.decay / jnp.maximum(span.num_strokes - 1, 1)
+  zero = style.scale * (_BORDER + (_BOX - extent) / 2) - 0.5  # [B, 2]
+  step_down = style.decay / jnp.maximum(span.num_strokes - 1, 1)
 
   def cover(squared: Array) -> Array:
-    return jnp.clip(pen.half_width - jnp.sqrt(squared) + 0.5, 0, 1)
+    return jnp.clip(style.half_width - jnp.sqrt(squared) + 0.5, 0, 1)
 
   def add(image: tuple, segments: lines.Segments, j: int) -> tuple:
     segment = jax.tree.map(lambda v: v[:, j], segments)
-    squared = lines.squared_distance(x, y, segment)
+    squared = lines.squared_distance(style.x, style.y, segment)
     if alike:
       return (jnp.minimum(image[0], squared),)
     covered, number = cover(squared), segment.stroke - span.first_stroke
@@ -139,25 +142,27 @@ def _draw(pen: _Pen, chunks: _Chunks, strokes: Strokes, index: Array) -> Array:
     }
     return tuple(
       jnp.maximum(plane, shades[name][:, None, None] * covered)
-      for name, plane in zip(pen.channels, image, strict=True)
+      for name, plane in zip(style.channels, image, strict=True)
     )
 
   def turn(i: Array, carry):
-    stroke, image = carry
-    count, scale = chunks.points, pen.scale
-    segments, stroke = lines.next_segments(
-      span, i * count, count, stroke, scale, zero
+    pen, image = carry
+    count, scale = chunks.points, style.scale
+    segments, pen = lines.next_segments(
+      span, i * count, count, pen, scale, zero
     )
     # Without the barrier, a GPU computes them again for each pixel.
     segments = lax.optimization_barrier(segments)
     # Unrolled, the loop is a single pass over the image.
     for j in range(count):
       image = add(image, segments, j)
-    return stroke, image
+    return pen, image
 
   blank = jnp.inf if alike else 0.0
-  plane = jnp.full((index.shape[0], pen.size, pen.size), blank, jnp.float32)
-  carry = (span.first_stroke, (plane,) * len(pen.channels))
+  shape = (index.shape[0], style.x.size, style.y.size)
+  plane = jnp.full(shape, blank, jnp.float32)
+  pen = lines.Pen(span.first_stroke, jnp.zeros_like(zero))
+  carry = (pen, (plane,) * len(style.channels))
   _, image = lax.fori_loop(0, turns, turn, carry)
   return jnp.stack(tuple(map(cover, image)) if alike else image, -1)
 

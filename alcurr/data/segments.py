@@ -40,9 +40,9 @@ def get_span(strokes: Strokes, index: Array) -> Span:
 def _take_points(span: Span, first: Array, count: int) -> tuple[Array, Array]:
   """Returns `count` points of each drawing from `first` on, and their places.
 
-  A drawing repeats its first point before its start, and its last past its end.
+  A drawing repeats its last point past its end.
   """
-  j = jnp.maximum(first + jnp.arange(count), 0)
+  j = first + jnp.arange(count)
   within = jnp.minimum(j, span.num_points[:, None] - 1).astype(jnp.uint32)
   place = span.first_point[:, None] + within  # [B, J]
   # NumPy's indexing would cast places beyond 2^31 to int32.
@@ -56,39 +56,47 @@ def _take_points(span: Span, first: Array, count: int) -> tuple[Array, Array]:
   return points, place
 
 
+class Pen(NamedTuple):
+  """Where the pens of B drawings are; at the start, in their first strokes."""
+
+  stroke: Array  # [B] int32
+  point: Array  # [B, 2] float32, in pixels
+
+
 def next_segments(
-  span: Span, first: Array, count: int, stroke: Array, scale: float, zero: Array
-) -> tuple[Segments, Array]:
+  span: Span, first: Array, count: int, pen: Pen, scale: float, zero: Array
+) -> tuple[Segments, Pen]:
   """Returns the `count` segments that end at the points from `first` on.
 
-  `stroke` [B] is of the last point drawn, at the start the first; that after
-  the segments is returned too. A point p has the pixel scale * p + zero [B, 2].
+  The pen after them is returned too. A point p has the pixel scale * p + zero,
+  which is [B, 2].
   """
-  values, place = _take_points(span, first - 1, count + 1)
+  values, place = _take_points(span, first, count)
   values = values.astype(jnp.float32)
-  point = scale * values[..., :2] + zero[:, None]
+  end = scale * values[..., :2] + zero[:, None]
   # Every stroke has a point, so J points begin J strokes at most. The entry
   # after the pool's last stroke is the end of its points.
   stroke_start = span.strokes.stroke_start
-  ahead = stroke[:, None] + 1 + jnp.arange(count)
+  ahead = pen.stroke[:, None] + 1 + jnp.arange(count)
   starts = stroke_start[jnp.minimum(ahead, len(stroke_start) - 1)]  # [B, J]
   passed = (starts[:, None, :] <= place[:, :, None]).sum(-1)
-  number = stroke[:, None] + passed  # [B, J + 1]
-  lifted = number[:, 1:] > number[:, :-1]
-  end = point[:, 1:]
-  start = jnp.where(lifted[..., None], end, point[:, :-1])
+  stroke = pen.stroke[:, None] + passed  # [B, J]
+  before = jnp.concatenate([pen.stroke[:, None], stroke[:, :-1]], axis=1)
+  lifted = (stroke > before) | (first + jnp.arange(count) == 0)
+  previous = jnp.concatenate([pen.point[:, None], end[:, :-1]], axis=1)
+  start = jnp.where(lifted[..., None], end, previous)
   step = end - start
   length = jnp.sqrt((step**2).sum(-1))
   # A dot has any direction, and so has a repeated point that rounding moves:
   # points are whole numbers.
   least = scale / 2
-  direction = step / jnp.maximum(length, least)[..., None]
   moves = length[..., None] > least
+  direction = step / jnp.maximum(length, least)[..., None]
   along = jnp.where(moves, direction, jnp.array([1.0, 0.0]))
-  speed = values[:, 1:, 2] / 255 if values.shape[-1] > 2 else None
+  speed = values[..., 2] / 255 if values.shape[-1] > 2 else None
   middle = (start + end) / 2
-  segments = Segments(middle, along, length / 2, number[:, 1:], speed)
-  return segments, number[:, -1]
+  segments = Segments(middle, along, length / 2, stroke, speed)
+  return segments, Pen(stroke[:, -1], end[:, -1])
 
 
 def squared_distance(x: Array, y: Array, segment: Segments) -> Array:
