@@ -21,10 +21,8 @@ _NAMES = (("images", "image", "x"), ("labels", "label", "y"))
 def content_keys(rows: np.ndarray) -> np.ndarray:
   """Returns a 64-bit hash of the bytes of each row: [N] uint64."""
   rows = np.ascontiguousarray(rows).reshape(len(rows), -1)
-  digests = b"".join(
-    hashlib.blake2b(row.data, digest_size=8).digest() for row in rows
-  )
-  return np.frombuffer(digests, np.uint64)
+  digests = [hashlib.blake2b(row, digest_size=8).digest() for row in rows]
+  return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def from_arrays(

@@ -113,9 +113,7 @@ def write_stream(
 
 
 def write_manifest(
-  folder: pathlib.Path,
-  manifest: Mapping[str, Any],
-  checksums: Mapping[str, int],
+  folder: pathlib.Path, manifest: Mapping[str, Any], checksums: dict[str, int]
 ) -> None:
   """Completes an entry, given the checksums of its arrays by name."""
   # As a reader sees it, who hashes it too.
