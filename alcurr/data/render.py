@@ -103,7 +103,7 @@ def make_render(
 
 
 class _Style(NamedTuple):
-  """What is drawn of each drawing."""
+  """The look of every drawing, and the work done together."""
 
   x: Array  # [1, 1, W] float32, of the pixels
   y: Array  # [1, H, 1]
