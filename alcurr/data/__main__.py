@@ -26,11 +26,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     prog="python -m alcurr.data",
     description="Quick, Draw! files before an experiment reads them.",
   )
-  parsers = parser.add_subparsers(
-    metavar="COMMAND", dest="command", required=True
-  )
+  sub = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
   download, prepare, tfds, inspect = (
-    parsers.add_parser(name, help=text, description=text)
+    sub.add_parser(name, help=text, description=text)
     for name, (_, text) in _COMMANDS.items()
   )
 
@@ -49,8 +47,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("source", type=pathlib.Path, help=f"{source}, or bitmap .npy files")
   add("out", type=pathlib.Path, help="a new folder; a killed command resumes")
   on_error = "stop at the first bad drawing, or skip and count them"
-  choices = ("raise", "skip")
-  add("--on-error", choices=choices, default="raise", help=on_error)
+  add("--on-error", choices=("raise", "skip"), default="raise", help=on_error)
 
   add = tfds.add_argument
   add("source", type=pathlib.Path, help=source)

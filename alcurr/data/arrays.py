@@ -1,5 +1,6 @@
 """Images that are arrays already: in memory, .npz, Google's 28x28 bitmaps."""
 
+import functools
 import hashlib
 import math
 import pathlib
@@ -14,17 +15,14 @@ from alcurr.data import cache
 from alcurr.data.pool import Dataset, check_class_names
 from alcurr.types import Images
 
-_IMAGE_NAMES = ("images", "image", "x")
-_LABEL_NAMES = ("labels", "label", "y")
+_NAMES = (("images", "image", "x"), ("labels", "label", "y"))
 
 
 def content_keys(rows: np.ndarray) -> np.ndarray:
   """Returns a 64-bit hash of the bytes of each row: [N] uint64."""
   rows = np.ascontiguousarray(rows).reshape(len(rows), -1)
-  digests = b"".join(
-    hashlib.blake2b(row.data, digest_size=8).digest() for row in rows
-  )
-  return np.frombuffer(digests, np.uint64)
+  digests = [hashlib.blake2b(row, digest_size=8).digest() for row in rows]
+  return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def from_arrays(
@@ -44,23 +42,21 @@ def from_arrays(
   """
   images = check_images(images)
   labels = np.asarray(labels)
-  shape, dtype = list(labels.shape), labels.dtype
-  integers = dtype.kind in "iu"
+  shape, kind = list(labels.shape), labels.dtype.kind
   _require(shape == [len(images)], "labels", f"[{len(images)}]", shape)
-  good = integers or dtype.kind in "US"
-  _require(good, "labels", "integers or strings", dtype)
-  if dtype.kind == "S":
+  _require(kind in "iuUS", "labels", "integers or strings", labels.dtype)
+  if kind == "S":
     labels = np.strings.decode(labels, "utf-8", "backslashreplace")
   present, place = np.unique(labels, return_inverse=True)
   present = present.tolist()
-  names = class_names
-  if names is None:  # not up to the largest label, which may be huge
-    names = map(str, range(len(present))) if integers else present
-  names = list(names)
+  # Not up to the largest label, which may be huge.
+  names = list(map(str, present if class_names is None else class_names))
   _require(len({*names}) == len(names), "class_names", "unique names", names)
-  known = range(len(names)) if integers else names
-  index = {label: i for i, label in enumerate(known)}
-  expected = f"0 to {len(names) - 1}" if integers else "one of class_names"
+  index = {label: i for i, label in enumerate(names)}
+  expected = "one of class_names"
+  if kind in "iu":
+    index = {i: i for i in range(len(names))}
+    expected = f"0 to {len(names) - 1}"
   for label in present:
     _require(label in index, "labels", expected, repr(label))
   unused = sorted({*index} - {*present})
@@ -83,13 +79,12 @@ def check_images(images: np.ndarray) -> np.ndarray:
     raise UserError("data", "images", "expected one shape for all") from error
   if images.ndim == 3:
     images = images[..., None]
-  good = images.ndim == 4 and images.size > 0
-  expected = "[N, H, W] or [N, H, W, C], not empty"
-  _require(good, "images", expected, list(images.shape))
+  good, shape = images.ndim == 4 and images.size > 0, list(images.shape)
+  _require(good, "images", "[N, H, W] or [N, H, W, C], not empty", shape)
   if images.dtype == np.uint8:
     return images
-  is_float = np.issubdtype(images.dtype, np.floating)
-  _require(is_float, "images", "uint8 or floats", images.dtype)
+  good = images.dtype.kind == "f"
+  _require(good, "images", "uint8 or floats", images.dtype)
   # Checked before float32 rounds the next number above 1 to 1; NaN fails too.
   low, high = images.min(), images.max()
   good = low >= 0 and high <= 1
@@ -116,23 +111,20 @@ def load_npz(path: str | pathlib.Path) -> Dataset:
       for entry in file.zip.infolist():
         with file.zip.open(entry) as content:
           _check_size(content, entry.file_size, entry.filename)
-      chosen = [
-        next((name for name in names if name in file), None)
-        for names in (_IMAGE_NAMES, _LABEL_NAMES)
+      arrays = [
+        next((file[name] for name in names if name in file), None)
+        for names in _NAMES
       ]
-      if None in chosen:
-        names = ", ".join(file.files) or "none"
-        _require(False, path, "arrays images and labels, or x and y", names)
-      images, labels = (file[name] for name in chosen)
+      got = ", ".join(file.files) or "none"
   except FileNotFoundError as error:
     raise UserError("missing", path, "no such file") from error
-  except UserError:
-    raise
   except cache.UNREADABLE as error:
     text = f"not a complete .npz file of plain arrays ({error})"
     raise UserError("damaged", path, text) from error
+  complete = all(array is not None for array in arrays)
+  _require(complete, path, "arrays images and labels, or x and y", got)
   try:
-    return from_arrays(images, labels)
+    return from_arrays(*arrays)
   except UserError as error:
     raise UserError(error.code, path, str(error)) from error
 
@@ -145,28 +137,24 @@ def save_npz(
   Creates the folder if necessary. Images, labels and errors are those of
   `from_arrays`.
   """
-  dataset = from_arrays(images, labels)
-  labels = np.asarray(labels)
+  dataset, labels = from_arrays(images, labels), np.asarray(labels)
+  image = dataset.source.image
   content = hashlib.blake2b(dataset.key.tobytes(), digest_size=8)
-  content.update(f"{dataset.source.image.shape} {labels.dtype}".encode())
-  content.update(labels.tobytes())
+  content.update(f"{image.shape} {labels.dtype}".encode() + labels.tobytes())
   path = folder / f"arrays_{content.hexdigest()}.npz"
   if not path.exists():
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {"images": dataset.source.image, "labels": labels}
-    files.write_file(path, lambda file: np.savez(file, **arrays))
+    write = functools.partial(np.savez, images=image, labels=labels)
+    files.write_file(path, write)
   return path
 
 
 def _check_size(file: BinaryIO, size: int, name: str) -> None:
   """Raises ValueError if the header of a .npy of `size` bytes is wrong."""
-  version = np.lib.format.read_magic(file)
-  if version == (1, 0):
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-  elif version == (2, 0):
-    shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-  else:
-    raise ValueError(f"{name} is of the unknown version {version}")
+  major, minor = np.lib.format.read_magic(file)
+  # NumPy lacks the function for an unknown version.
+  read_header = getattr(np.lib.format, f"read_array_header_{major}_{minor}")
+  shape, _, dtype = read_header(file)
   actual = size - file.tell()
   if dtype.hasobject:
     raise ValueError(f"{name} holds Python objects")

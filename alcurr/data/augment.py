@@ -4,12 +4,12 @@ They are drawn in every step from its key. The losses of a step before and after
 its update are of the same changed images.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
-from alcurr.core import specs
 from alcurr.types import Array, Augment
 
 
@@ -45,17 +45,14 @@ def affine(
       image = jnp.where(chosen, image[:, :, ::-1], image)
     if not (rotate or scale or shift):
       return image
-    angle = _within(key_rotate, (count,), jnp.deg2rad(rotate))
-    size = 1 + _within(key_scale, (count,), scale)
-    height_width = jnp.array(image.shape[1:3])
-    move = _within(key_shift, (count, 2), shift) * height_width
+    uniform = functools.partial(jax.random.uniform, minval=-1.0)
+    angle = uniform(key_rotate, (count,)) * jnp.deg2rad(rotate)
+    size = 1 + uniform(key_scale, (count,)) * scale
+    sides = jnp.array(image.shape[1:3])
+    move = uniform(key_shift, (count, 2)) * shift * sides
     return jax.vmap(_resample)(image, angle, size, move)
 
   return augment
-
-
-def _within(key: Array, shape: tuple[int, ...], bound: float | Array) -> Array:
-  return jax.random.uniform(key, shape, minval=-1.0) * bound
 
 
 def _resample(image: Array, angle: Array, size: Array, move: Array) -> Array:
@@ -69,31 +66,13 @@ def _resample(image: Array, angle: Array, size: Array, move: Array) -> Array:
   undo = jnp.array([[cos, sin], [-sin, cos]]) / size
   place = undo @ out + centre[:, None]
 
-  def channel(values: Array) -> Array:
-    return jax.scipy.ndimage.map_coordinates(values, list(place), order=1)
-
-  changed = jax.vmap(channel, -1, -1)(image)
-  return changed.reshape(image.shape)
-
-
-def none() -> None:
-  """Changes nothing."""
+  resample = functools.partial(
+    jax.scipy.ndimage.map_coordinates, coordinates=list(place), order=1
+  )
+  return jax.vmap(resample, -1, -1)(image).reshape(image.shape)
 
 
 AUGMENTS: Mapping[str, Callable[..., Augment | None]] = {
-  "none": none,
+  "none": lambda: None,
   "affine": affine,
 }
-
-
-def get_augment(spec: str, field: str) -> Augment | None:
-  """Builds the augmentation of a spec such as "affine(flip=True)", or None.
-
-  Args:
-    spec: a key of AUGMENTS, with arguments.
-    field: the config field of the spec, for messages.
-
-  Raises:
-    UserError: an unknown name or argument, or a value out of range.
-  """
-  return specs.make(spec, AUGMENTS, field)

@@ -17,7 +17,7 @@ import time
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,12 +62,9 @@ def unchanged(
 ) -> bool:
   """Returns whether files still have the fingerprints `before`."""
   return paths.keys() == before.keys() and all(
-    before[name]["size"] == _stat(path)["size"]
+    _stat(path).items() <= before[name].items()
     # A copied file has another time and may still be the same.
-    and (
-      before[name]["mtime_ns"] == _stat(path)["mtime_ns"]
-      or before[name]["blake2b"] == _content_hash(path)
-    )
+    or _content_hash(path) == before[name]["blake2b"]
     for name, path in paths.items()
   )
 
@@ -82,14 +79,10 @@ def _content_hash(path: pathlib.Path) -> str:
     return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
-def _header_checksum(dtype: np.dtype, shape: Sequence[int]) -> int:
-  """Returns the CRC-32 of type and shape, which a header may have wrong."""
-  return zlib.crc32(f"{dtype.str} {tuple(shape)}".encode())
-
-
 def _checksum(array: np.ndarray) -> int:
-  content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-  return zlib.crc32(content, _header_checksum(array.dtype, array.shape))
+  """Returns the CRC-32 of an array, and of what its header must say."""
+  start = zlib.crc32(f"{array.dtype.str} {array.shape}".encode())
+  return zlib.crc32(np.ascontiguousarray(array), start)
 
 
 def write_stream(
@@ -100,41 +93,31 @@ def write_stream(
 ) -> int:
   """Writes a .npy file from chunks of its first axis, completely or not at all.
 
-  Memory: one chunk.
-
-  Returns:
-    The checksum for `write_manifest`.
+  Returns its checksum for `write_manifest`. Memory: one chunk.
   """
   dtype = np.dtype(dtype)
   descr = np.lib.format.dtype_to_descr(dtype)
   header = {"descr": descr, "fortran_order": False, "shape": shape}
-  checksum = _header_checksum(dtype, shape)
+  checksum = zlib.crc32(f"{dtype.str} {shape}".encode())  # as `_checksum`
 
   def write(file: Any) -> None:
     nonlocal checksum
     np.lib.format.write_array_header_1_0(file, header)
-    rows = 0
     for chunk in chunks:
-      content = np.ascontiguousarray(chunk, dtype).reshape(-1).view(np.uint8)
+      content = np.ascontiguousarray(chunk, dtype)
       file.write(content)
       checksum = zlib.crc32(content, checksum)
-      rows += len(chunk)
-    if rows != shape[0]:
-      raise ValueError(f"{path}: {rows} rows for a shape of {shape}")
 
   files.write_file(path, write)
   return checksum
 
 
 def write_manifest(
-  folder: pathlib.Path,
-  manifest: Mapping[str, Any],
-  checksums: Mapping[str, int],
+  folder: pathlib.Path, manifest: Mapping[str, Any], checksums: dict[str, int]
 ) -> None:
   """Completes an entry, given the checksums of its arrays by name."""
-  content = {**manifest, "checksums": dict(checksums)}
-  # Hashed as a reader sees it.
-  content = json.loads(json.dumps(files.plain(content)))
+  # As a reader sees it, who hashes it too.
+  content = files.plain({**manifest, "checksums": checksums})
   files.write_json(folder / MANIFEST, {**content, "digest": digest(content)})
 
 
@@ -150,42 +133,35 @@ def write_arrays(
     MachineError: the disk is full or broken.
   """
   checksums = {name: _checksum(array) for name, array in arrays.items()}
+  prefix = f".{folder.name}."
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary(folder) as temporary:
+    _remove_stale(folder.parent, prefix)
+    with tempfile.TemporaryDirectory(
+      prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True
+    ) as temporary:
       for name, array in arrays.items():
-        np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-      write_manifest(temporary, manifest, checksums)
+        np.save(f"{temporary}/{name}.npy", array, allow_pickle=False)
+      write_manifest(pathlib.Path(temporary), manifest, checksums)
       shutil.rmtree(folder, ignore_errors=True)
-      _rename(temporary, folder)
+      try:
+        pathlib.Path(temporary).rename(folder)
+      except OSError as error:
+        # Another process may have just written the same.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+          raise
   except OSError as error:
-    if error.errno in _DISK:
-      raise MachineError("disk", folder, error.strerror) from error
+    kind = MachineError if error.errno in _DISK else UserError
     text = f"cannot be written: {error.strerror}"
-    raise UserError("disk", folder, text) from error
+    raise kind("disk", folder, text) from error
 
 
-@contextlib.contextmanager
-def _temporary(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Opens a folder next to an entry; removes those of killed processes."""
-  prefix = f".{folder.name}."
-  for path in folder.parent.glob(f"{prefix}*"):
+def _remove_stale(parent: pathlib.Path, prefix: str) -> None:
+  """Removes the folders that killed processes were writing."""
+  for path in parent.glob(f"{prefix}*"):
     with contextlib.suppress(FileNotFoundError):  # removed by another process
       if time.time() - path.stat().st_mtime > _STALE:
         shutil.rmtree(path)
-  with tempfile.TemporaryDirectory(
-    prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True
-  ) as path:
-    yield pathlib.Path(path)
-
-
-def _rename(temporary: pathlib.Path, folder: pathlib.Path) -> None:
-  """Renames a folder, unless another process has just written the same."""
-  try:
-    temporary.rename(folder)
-  except OSError as error:
-    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-      raise
 
 
 def read_arrays(
@@ -195,21 +171,16 @@ def read_arrays(
 
   Logs a warning if the entry is damaged.
   """
-  if not folder.exists():
-    return None
-  try:
-    return read_checked(folder, mmap_mode)
-  except UNREADABLE as error:
-    logging.warning("%s is damaged (%s) and is made again.", folder, error)
-    return None
+  if folder.exists():
+    try:
+      return read_checked(folder, mmap_mode)
+    except UNREADABLE as error:
+      logging.warning("%s is damaged (%s) and is made again.", folder, error)
+  return None
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
-  """Returns the manifest of an entry, checked against its digest.
-
-  Raises:
-    UNREADABLE: it is missing or was changed.
-  """
+  """Returns the manifest of an entry; raises UNREADABLE if it was changed."""
   manifest = files.read_json(folder / MANIFEST)
   if manifest.pop("digest") != digest(manifest):
     raise ValueError("its manifest was changed")
@@ -219,21 +190,15 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
 def read_checked(
   folder: pathlib.Path, mmap_mode: str | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Returns the arrays and the manifest of an entry, each checked.
-
-  Args:
-    folder: the entry.
-    mmap_mode: as in `np.load`; None reads the arrays into memory.
+  """Returns the arrays, read as `np.load` does, and the manifest of an entry.
 
   Raises:
     UNREADABLE: an array or the manifest is missing or was changed.
   """
-  manifest = read_manifest(folder)
-  arrays = {
-    name: np.load(folder / f"{name}.npy", mmap_mode, allow_pickle=False)
-    for name in manifest["checksums"]
-  }
-  checksums = {name: _checksum(array) for name, array in arrays.items()}
-  if checksums != manifest["checksums"]:
-    raise ValueError("its checksums differ")
+  manifest, arrays = read_manifest(folder), {}
+  for name, checksum in manifest["checksums"].items():
+    path = folder / f"{name}.npy"
+    arrays[name] = np.load(path, mmap_mode, allow_pickle=False)
+    if _checksum(arrays[name]) != checksum:
+      raise ValueError(f"the checksum of {name} differs")
   return arrays, manifest

@@ -40,13 +40,11 @@ def make_fetch(lookup: Lookup) -> Fetch:
 
   def on_host(number: Array, row: Array) -> Images | Strokes:
     row = np.asarray(row)  # [B], under vmap [S, B]
-    count = row.shape[-1]
+    *trials, count = row.shape
     examples = [lookup.find(rows, count) for rows in row.reshape(-1, count)]
-
-    def stack(*arrays: np.ndarray) -> np.ndarray:
-      return np.stack(arrays).reshape(row.shape[:-1] + arrays[0].shape)
-
-    return jax.tree.map(stack, *examples)
+    return jax.tree.map(
+      lambda *x: np.reshape(x, (*trials, *x[0].shape)), *examples
+    )
 
   def fetch(row: Array) -> Images | Strokes:
     shapes = lookup.room(row.shape[0])
@@ -57,13 +55,9 @@ def make_fetch(lookup: Lookup) -> Fetch:
 
 
 def place_in(fetched: Fetched, index: Array) -> Array:
-  """Returns the places of examples among those fetched: [B] int32.
+  """Returns the places [B] int32 of the examples `index` [B] among M fetched.
 
   The place of an example that was not fetched is another's, or M.
-
-  Args:
-    fetched: M examples.
-    index: [B] int32, into the pool.
   """
   # Unrolled, it is one operation on a GPU; by default, a loop of small ones.
   return jnp.searchsorted(fetched.index, index, method="scan_unrolled")
@@ -74,41 +68,31 @@ def make_lookup(store: Images | Strokes) -> Lookup:
 
   On the device, B drawings take B times the room of the store's longest.
   """
-  if isinstance(store, Strokes):
-    return _lookup_strokes(store)
+  kind, most, ends = type(store), [1], [0]
+  if kind is Strokes:
+    points = np.diff(store.stroke_start[store.drawing_start])
+    lengths = (points, np.diff(store.drawing_start))
+    most, ends = [*(int(x.max(initial=0)) for x in lengths), 1], [0, 1, 1]
 
-  def room(count: int) -> Images:
-    shape = (count, *store.image.shape[1:])
-    return Images(jax.ShapeDtypeStruct(shape, store.image.dtype))
+  def room(count: int) -> Images | Strokes:
+    shapes = [
+      jax.ShapeDtypeStruct((count * rows + end, *array.shape[1:]), array.dtype)
+      for array, rows, end in zip(store, most, ends, strict=True)
+    ]
+    return kind(*shapes)
 
-  def find(row: np.ndarray, count: int) -> Images:
-    return Images(_pad(store.image[row], count))
-
-  return Lookup(room, find)
-
-
-def _lookup_strokes(store: Strokes) -> Lookup:
-  longest = np.diff(store.stroke_start[store.drawing_start]).max(initial=0)
-  most = np.diff(store.drawing_start).max(initial=0)
-  columns = store.points.shape[1]
-
-  def room(count: int) -> Strokes:
-    return Strokes(
-      jax.ShapeDtypeStruct((count * int(longest), columns), jnp.uint8),
-      jax.ShapeDtypeStruct((count * int(most) + 1,), jnp.uint32),
-      jax.ShapeDtypeStruct((count + 1,), jnp.int32),
-    )
-
-  def find(row: np.ndarray, count: int) -> Strokes:
-    drawings, shapes = strokes.take_strokes(store, row), room(count)
-    lengths = [x.shape[0] for x in shapes]
-    modes = ("constant", "edge", "edge")
-    return Strokes(*map(_pad, drawings, lengths, modes))
+  def find(row: np.ndarray, count: int) -> Images | Strokes:
+    if kind is Strokes:
+      found = strokes.take_strokes(store, row)
+    else:
+      found = Images(store.image[row])
+    return jax.tree.map(_pad, found, room(count))
 
   return Lookup(room, find)
 
 
-def _pad(array: np.ndarray, length: int, mode: str = "constant") -> np.ndarray:
-  """Adds rows at the end."""
-  rows = (0, length - len(array))
-  return np.pad(array, (rows, *[(0, 0)] * (array.ndim - 1)), mode=mode)
+def _pad(array: np.ndarray, room: jax.ShapeDtypeStruct) -> np.ndarray:
+  """Fills the room with rows of zeros, or with the last of offsets."""
+  mode = "edge" if array.ndim == 1 else "constant"
+  sides = zip(array.shape, room.shape, strict=True)
+  return np.pad(array, [(0, most - n) for n, most in sides], mode)

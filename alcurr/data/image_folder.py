@@ -57,19 +57,18 @@ def load(
     files = [path for path in files if path.suffix.lower() in ENDINGS]
     if not files:
       raise UserError("data", directory / name, f"has no {', '.join(ENDINGS)}")
-    chosen = files[: max_per_class or None]
-    paths += chosen
-    labels += [label] * len(chosen)
+    paths += files[: max_per_class or None]
+    labels += [label] * (len(paths) - len(labels))
   with concurrent.futures.ThreadPoolExecutor(cpu.cores()) as threads:
     read = list(threads.map(lambda p: _read(p, image_size, on_error), paths))
-  good = [i for i, image in enumerate(read) if image is not None]
-  if len(good) < len(read):
-    logging.warning("Skipped %d images.", len(read) - len(good))
-  channels = max((read[i].shape[-1] for i in good), default=1)
-  images = np.empty((len(good), image_size, image_size, channels), np.uint8)
-  for row, i in zip(images, good, strict=True):
-    row[:] = read[i]  # grey is repeated if other images have colours
-    read[i] = None
+  good = [image is not None for image in read]
+  if not all(good):
+    logging.warning("Skipped %d images.", good.count(False))
+  read = [image for image in read if image is not None]
+  channels = max((image.shape[-1] for image in read), default=1)
+  images = np.empty((len(read), image_size, image_size, channels), np.uint8)
+  for row in images[::-1]:
+    row[:] = read.pop()  # grey is repeated if other images have colours
   return arrays.from_arrays(images, np.array(labels)[good], names)
 
 

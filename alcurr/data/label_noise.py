@@ -22,7 +22,6 @@ def add_label_noise(dataset: Dataset, fraction: float, seed: int) -> Dataset:
   num_classes = len(dataset.class_names)
   planted = rng.random(len(dataset.label)) < fraction
   shift = rng.integers(1, num_classes, len(dataset.label))
-  shift = np.where(planted, shift, 0)
-  label = ((dataset.label + shift) % num_classes).astype(np.int32)
+  label = ((dataset.label + planted * shift) % num_classes).astype(np.int32)
   flags = dataset.flags | {"planted": planted}
   return dataset._replace(label=label, flags=flags)

@@ -29,38 +29,26 @@ def each_file(
   paths: list[pathlib.Path],
   description: str,
 ) -> list[Result]:
-  """Applies a function to each file, with a progress bar.
+  """Returns a function's result for each file, in order, with a progress bar.
 
-  Uses several processes where that pays; they end with the calling process.
-
-  Args:
-    function: can be pickled.
-    paths: existing files.
-    description: of the progress bar.
-
-  Returns:
-    The results, in the order of the files.
+  Uses several processes where that pays, so the function can be pickled. They
+  end with the calling process.
 
   Raises:
     UserError: a process died; or as `function` raises at the first bad file.
   """
   size = sum(path.stat().st_size for path in paths)
   workers = min(cpu.cores(), len(paths))
-  progress = functools.partial(
-    tqdm,
-    total=len(paths),
-    desc=description,
-    unit=" classes",
-    disable=not sys.stderr.isatty(),
-  )
+  hidden = not sys.stderr.isatty()
+  progress = functools.partial(tqdm, unit=" classes", disable=hidden)
   if workers == 1 or size < _PARALLEL_BYTES:
-    return list(progress(map(function, paths)))
+    return list(progress(map(function, paths), description, len(paths)))
+  spawn = multiprocessing.get_context("spawn")  # JAX's threads rule out fork
   try:
-    spawn = multiprocessing.get_context("spawn")  # JAX's threads rule out fork
     with concurrent.futures.ProcessPoolExecutor(
-      workers, spawn, initializer=_follow_parent
+      workers, spawn, _follow_parent
     ) as pool:
-      return list(progress(pool.map(function, paths)))
+      return list(progress(pool.map(function, paths), description, len(paths)))
   except concurrent.futures.BrokenExecutor as error:
     text = "a process died: out of memory, or no `if __name__ == '__main__':`"
     raise UserError("memory", description, text) from error

@@ -14,7 +14,7 @@ from alcurr.types import Partition
 def make_partition(
   arm: np.ndarray, num_arms: int, rank: np.ndarray | None = None
 ) -> Partition:
-  """Builds the CSR form of a partition.
+  """Builds the CSR form of a partition into K arms.
 
   Args:
     arm: [N] int in [0, num_arms), the arm of each example.
@@ -26,10 +26,10 @@ def make_partition(
     ValueError: an arm out of range.
   """
   arm = np.asarray(arm, np.int32)
-  size = np.bincount(arm[arm >= 0], minlength=num_arms)
-  if len(size) > num_arms or size.sum() < len(arm):
+  if len(arm) and not 0 <= arm.min() <= arm.max() < num_arms:
     raise ValueError(f"arm must be in [0, {num_arms})")
-  start = np.concatenate([[0], np.cumsum(size)[:-1]])
+  size = np.bincount(arm, minlength=num_arms)
+  start = np.cumsum(size) - size
   order = np.lexsort((arm,) if rank is None else (rank, arm))
   return Partition(arm, *(a.astype(np.int32) for a in (order, start, size)))
 
@@ -67,8 +67,7 @@ def difficulty_in_pool(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
   """Builds K quantiles of difficulty over the whole pool, easiest first."""
-  rank, size = _rank_within(np.zeros(len(label), np.int64), difficulty)
-  return make_partition(rank * num_arms // size, num_arms, rank)
+  return difficulty_in_class(np.zeros_like(label), difficulty, num_arms)
 
 
 def by_label(
@@ -86,10 +85,8 @@ def by_label_and_difficulty(
   The arm is label * K + quantile: class by class, each easiest first.
   """
   rank, size = _rank_within(label, difficulty)
-  quantile = rank * num_arms // size
-  num_classes = int(label.max()) + 1
-  arm = label.astype(np.int64) * num_arms + quantile
-  return make_partition(arm, num_classes * num_arms, rank)
+  arm = label.astype(np.int64) * num_arms + rank * num_arms // size
+  return make_partition(arm, (int(label.max()) + 1) * num_arms, rank)
 
 
 def shuffled(
@@ -106,9 +103,9 @@ def shuffled(
   return difficulty_in_class(label, random, num_arms)
 
 
+# (label [N], difficulty [N], num_arms) -> Partition
 PartitionFn = Callable[[np.ndarray, np.ndarray, int], Partition]
 
-# (label [N], difficulty [N], num_arms) -> Partition, by name.
 PARTITIONS: dict[str, PartitionFn] = {
   "difficulty": difficulty_in_class,
   "difficulty_in_pool": difficulty_in_pool,

@@ -1,6 +1,5 @@
 """Datasets on the host, their splits, and pools on the device."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import strokes
 from alcurr.data.host_store import Fetch, place_in
@@ -36,12 +36,9 @@ class Dataset(NamedTuple):
 
 
 def check_class_names(names: Sequence[str]) -> None:
-  """Checks that there are at least two names, and that all are printable.
+  """Raises UserError for fewer than two names, or a blank or unprintable one.
 
   Any printable text is allowed: pages escape it, and no file is named by it.
-
-  Raises:
-    UserError: fewer than two names, or a blank or unprintable name.
   """
   if len(names) < 2:
     text = f"expected at least two, got only {names[0]!r}"
@@ -64,26 +61,22 @@ def choose_classes(
   Raises:
     UserError: an unknown name, a number out of range, or an unusable name.
   """
-  if isinstance(classes, str) and classes.strip().isdecimal():
-    classes = int(classes)
-  if isinstance(classes, int):
-    if not 2 <= classes <= len(known):
-      text = f"expected 2 to {len(known)}, or all, got {classes}"
-      raise UserError("range", "classes", text)
-    classes = known[:classes]
-  elif classes == "all":
-    classes = known
-  elif isinstance(classes, str):
-    classes = [n.strip() for n in classes.split(",") if n.strip()]
-  if not len(classes):
+  if classes == "all":
+    chosen = known
+  elif isinstance(classes, int) or str(classes).strip().isdecimal():
+    specs.check_range("classes", int(classes), 2, len(known))
+    chosen = known[: int(classes)]
+  else:
+    given = classes.split(",") if isinstance(classes, str) else classes
+    chosen = [name.strip() for name in map(str, given) if name.strip()]
+  if not chosen:
     raise UserError("missing", "classes", "expected all, a number, or names")
-  for name in classes:
+  for name in chosen:
     if name not in known:
-      close = difflib.get_close_matches(str(name), known, n=1)
-      hint = f"; did you mean {close[0]!r}?" if close else ""
+      hint = specs.did_you_mean(name, known)
       text = f"no {name!r} among the {len(known)}{hint}"
       raise UserError("unknown", "classes", text)
-  names = sorted(set(classes))
+  names = sorted(set(chosen))
   check_class_names(names)
   return names
 
@@ -104,36 +97,29 @@ def join_sources(sources: Sequence[Source]) -> Source:
 
 def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   """Returns the examples at `index` [n], in that order."""
-  return dataset._replace(
-    source=take_source(dataset.source, index),
-    label=dataset.label[index],
-    key=dataset.key[index],
-    flags={name: flag[index] for name, flag in dataset.flags.items()},
-  )
+  arrays = dataset.label, dataset.key, dataset.flags
+  label, key, flags = jax.tree.map(lambda x: x[index], arrays)
+  source = take_source(dataset.source, index)
+  return Dataset(source, label, key, dataset.class_names, flags)
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
   """Joins two datasets of the same classes, with the flags that both have."""
-  names = first.flags.keys() & second.flags.keys()
-  return Dataset(
-    join_sources([first.source, second.source]),
-    np.concatenate([first.label, second.label]),
-    np.concatenate([first.key, second.key]),
-    first.class_names,
-    {n: np.concatenate([first.flags[n], second.flags[n]]) for n in names},
+  both = first.flags.keys() & second.flags.keys()
+  label, key, flags = jax.tree.map(
+    lambda *x: np.concatenate(x),
+    *((d.label, d.key, {n: d.flags[n] for n in both}) for d in (first, second)),
   )
+  source = join_sources([first.source, second.source])
+  return Dataset(source, label, key, first.class_names, flags)
 
 
 def check_fractions(
   valid_fraction: float, test_fraction: float, probe_fraction: float
 ) -> None:
   """Raises ValueError for shares of `split` that leave no training data."""
-  if not (
-    valid_fraction > 0
-    and test_fraction > 0
-    and probe_fraction >= 0
-    and valid_fraction + test_fraction + probe_fraction < 1
-  ):
+  left = 1 - (valid_fraction + test_fraction)
+  if not min(valid_fraction, test_fraction) > 0 <= probe_fraction < left:
     raise ValueError(
       "valid_fraction and test_fraction must be > 0, probe_fraction >= 0, the "
       f"sum < 1, got {valid_fraction}, {test_fraction} and {probe_fraction}"
@@ -171,11 +157,9 @@ def split(
   bounds = [valid_fraction, evaluated, 1 - probe_fraction]
   split_number = np.digitize(uniform, bounds)
   names = ("valid", "test", "train", *(["probe"] if probe_fraction else []))
-  parts = {
-    name: take(dataset, np.flatnonzero(split_number == i))
-    for i, name in enumerate(names)
-  }
-  for name, part in parts.items():
+  parts = {}
+  for i, name in enumerate(names):
+    parts[name] = part = take(dataset, np.flatnonzero(split_number == i))
     count = np.bincount(part.label, minlength=len(part.class_names))
     if count.min() == 0:
       class_name = part.class_names[count.argmin()]
@@ -190,10 +174,8 @@ def host_pool(
 ) -> Pool:
   """Builds a pool of the dataset's own NumPy arrays, in host memory.
 
-  Args:
-    dataset: N examples.
-    difficulty: [N] float32; zero by default.
-    partitions: by name; see `alcurr.data.partitions`.
+  The difficulty [N] float32 is zero by default. Partitions are by name; see
+  `alcurr.data.partitions`.
   """
   if difficulty is None:
     difficulty = np.zeros(len(dataset.label), np.float32)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -19,16 +18,10 @@ class Segments(NamedTuple):
   speed: Array | None  # [B, J] float32 in [0, 1], if the points have it
 
 
-class ToPixels(NamedTuple):
-  """The map from points of the box to pixels: scale * point + offset."""
-
-  scale: float
-  offset: Array  # [B, 2] float32
-
-
 class Span(NamedTuple):
-  """Where B drawings lie in the packed strokes."""
+  """Packed strokes, and where B drawings lie in them."""
 
+  strokes: Strokes
   first_stroke: Array  # [B] int32
   num_strokes: Array  # [B] int32
   first_point: Array  # [B] uint32
@@ -37,18 +30,14 @@ class Span(NamedTuple):
 
 def get_span(strokes: Strokes, index: Array) -> Span:
   """Returns the span of the drawings at `index` [B]."""
-  first_stroke = strokes.drawing_start[index]
-  end_stroke = strokes.drawing_start[index + 1]
-  start = strokes.stroke_start[first_stroke]
-  length = strokes.stroke_start[end_stroke] - start
-  return Span(
-    first_stroke, end_stroke - first_stroke, start, length.astype(jnp.int32)
-  )
+  first = strokes.drawing_start[index]
+  end = strokes.drawing_start[index + 1]
+  start = strokes.stroke_start[first]
+  length = (strokes.stroke_start[end] - start).astype(jnp.int32)
+  return Span(strokes, first, end - first, start, length)
 
 
-def _take_points(
-  strokes: Strokes, span: Span, first: Array, count: int
-) -> tuple[Array, Array]:
+def _take_points(span: Span, first: Array, count: int) -> tuple[Array, Array]:
   """Returns `count` points of each drawing from `first` on, and their places.
 
   A drawing repeats its last point past its end.
@@ -58,71 +47,56 @@ def _take_points(
   place = span.first_point[:, None] + within  # [B, J]
   # NumPy's indexing would cast places beyond 2^31 to int32.
   points = lax.gather(
-    strokes.points,
+    span.strokes.points,
     place[..., None],
-    lax.GatherDimensionNumbers(
-      offset_dims=(place.ndim,),
-      collapsed_slice_dims=(0,),
-      start_index_map=(0,),
-    ),
-    slice_sizes=(1, strokes.points.shape[1]),
+    lax.GatherDimensionNumbers((2,), (0,), (0,)),
+    slice_sizes=(1, span.strokes.points.shape[1]),
     mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
   )
   return points, place
 
 
+class Pen(NamedTuple):
+  """Where the pens of B drawings are; at the start, in their first strokes."""
+
+  stroke: Array  # [B] int32
+  point: Array  # [B, 2] float32, in pixels
+
+
 def next_segments(
-  strokes: Strokes,
-  span: Span,
-  first: Array,
-  count: int,
-  stroke: Array,
-  last: Array,
-  to_pixels: ToPixels,
-) -> tuple[Segments, Array, Array]:
-  """Returns the segments that end at the points from `first` on.
+  span: Span, first: Array, count: int, pen: Pen, scale: float, zero: Array
+) -> tuple[Segments, Pen]:
+  """Returns the `count` segments that end at the points from `first` on.
 
-  Args:
-    strokes: the pool's.
-    span: of B drawings.
-    first: [] int32, the number of points drawn already.
-    count: J; past its end a drawing repeats its last point.
-    stroke: [B] int32, of the last point drawn; at the start, the first.
-    last: [B, 2] float32, the last point drawn, in pixels.
-    to_pixels: of the B drawings.
-
-  Returns:
-    The segments, and `stroke` and `last` after them.
+  The pen after them is returned too. A point p has the pixel scale * p + zero,
+  which is [B, 2].
   """
-  scale, offset = to_pixels
-  values, place = _take_points(strokes, span, first, count)
+  values, place = _take_points(span, first, count)
   values = values.astype(jnp.float32)
-  point = scale * values[..., :2] + offset[:, None]
-  # Every stroke has a point, so J points begin J strokes at most.
-  ahead = stroke[:, None] + 1 + jnp.arange(count)
-  # The entry after the pool's last stroke is the end of its points.
-  ahead = jnp.minimum(ahead, strokes.stroke_start.shape[0] - 1)
-  starts = strokes.stroke_start[ahead]  # [B, J]
+  end = scale * values[..., :2] + zero[:, None]
+  # Every stroke has a point, so J points begin J strokes at most. The entry
+  # after the pool's last stroke is the end of its points.
+  stroke_start = span.strokes.stroke_start
+  ahead = pen.stroke[:, None] + 1 + jnp.arange(count)
+  starts = stroke_start[jnp.minimum(ahead, len(stroke_start) - 1)]  # [B, J]
   passed = (starts[:, None, :] <= place[:, :, None]).sum(-1)
-  strokes_here = stroke[:, None] + passed  # [B, J]
-  before = jnp.concatenate([stroke[:, None], strokes_here[:, :-1]], axis=1)
-  lifted = (strokes_here > before) | (first + jnp.arange(count) == 0)
-  previous = jnp.concatenate([last[:, None], point[:, :-1]], axis=1)
-  start = jnp.where(lifted[..., None], point, previous)
-  step = point - start
+  stroke = pen.stroke[:, None] + passed  # [B, J]
+  before = jnp.concatenate([pen.stroke[:, None], stroke[:, :-1]], axis=1)
+  lifted = (stroke > before) | (first + jnp.arange(count) == 0)
+  previous = jnp.concatenate([pen.point[:, None], end[:, :-1]], axis=1)
+  start = jnp.where(lifted[..., None], end, previous)
+  step = end - start
   length = jnp.sqrt((step**2).sum(-1))
   # A dot has any direction, and so has a repeated point that rounding moves:
   # points are whole numbers.
   least = scale / 2
-  along = jnp.where(
-    length[..., None] > least,
-    step / jnp.maximum(length, least)[..., None],
-    jnp.array([1.0, 0.0]),
-  )
+  moves = length[..., None] > least
+  direction = step / jnp.maximum(length, least)[..., None]
+  along = jnp.where(moves, direction, jnp.array([1.0, 0.0]))
   speed = values[..., 2] / 255 if values.shape[-1] > 2 else None
-  middle = (start + point) / 2
-  segments = Segments(middle, along, length / 2, strokes_here, speed)
-  return segments, strokes_here[:, -1], point[:, -1]
+  middle = (start + end) / 2
+  segments = Segments(middle, along, length / 2, stroke, speed)
+  return segments, Pen(stroke[:, -1], end[:, -1])
 
 
 def squared_distance(x: Array, y: Array, segment: Segments) -> Array:
@@ -135,14 +109,13 @@ def squared_distance(x: Array, y: Array, segment: Segments) -> Array:
   return across**2 + jnp.maximum(beyond, 0) ** 2
 
 
-def get_extent(strokes: Strokes, span: Span, count: int) -> Array:
+def get_extent(span: Span, count: int) -> Array:
   """Returns the largest x and y of each drawing: [B, 2] float32."""
   turns = -(-jnp.max(span.num_points) // count)
 
   def turn(i: Array, extent: Array) -> Array:
-    points, _ = _take_points(strokes, span, i * count, count)
+    points, _ = _take_points(span, i * count, count)
     return jnp.maximum(extent, points[..., :2].max(1))
 
   extent = jnp.zeros((span.num_points.shape[0], 2), jnp.uint8)
-  extent = jax.lax.fori_loop(0, turns, turn, extent)
-  return extent.astype(jnp.float32)
+  return lax.fori_loop(0, turns, turn, extent).astype(jnp.float32)

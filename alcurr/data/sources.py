@@ -19,44 +19,34 @@ from alcurr.data.quickdraw import packed, reader, synthetic
 from alcurr.data.render import Render, make_render, render_all
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
-_FRACTIONS = ("valid_fraction", "test_fraction", "probe_fraction")
-_NOISY = ("train", "probe", "valid")
-
-# (config.data, cache_dir) -> Dataset
-Source = Callable[[Mapping[str, Any], pathlib.Path], Dataset]
+# (config.data with cache_dir) -> Dataset
+Source = Callable[[Mapping[str, Any]], Dataset]
 
 
-def _call(
-  load: Callable[..., Any], config: Mapping[str, Any], *args: Any, **more: Any
-) -> Any:
-  """Calls a loader with the fields of `config` that its signature names."""
-  names = inspect.signature(load).parameters.keys() & {*config}
-  return load(*args, **{name: config[name] for name in names}, **more)
+def _call(call: Callable, config: Mapping[str, Any], *args: Any) -> Any:
+  """Calls a function with the fields of `config` that its signature names."""
+  names = inspect.signature(call).parameters.keys() & {*config}
+  return call(*args, **{name: config[name] for name in names})
 
 
-def _synthetic(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+def _synthetic(config: Mapping[str, Any]) -> Dataset:
   classes = config["classes"]
   if not classes.isdigit():
     text = f"expected a number of synthetic classes, got {classes!r}"
     raise UserError("type", "data.classes", text)
-  make = synthetic.make_synthetic
-  return _call(make, config, num_classes=int(classes))
+  fields = {**config, "num_classes": int(classes)}
+  return _call(synthetic.make_synthetic, fields)
 
 
-def _files(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
-  folder = config["dir"]
-  dataset, report = _call(reader.load, config, folder, cache_dir=cache_dir)
+def _files(config: Mapping[str, Any]) -> Dataset:
+  dataset, report = _call(reader.load, config, config["dir"])
   if report["skipped"]:
     reasons = ", ".join(f"{n} {r}" for r, n in report["skipped"].items())
     logging.warning("Skipped drawings: %s.", reasons)
   return dataset
 
 
-def _from_dir(load: Callable[..., Dataset]) -> Source:
-  return lambda config, cache_dir: _call(load, config, config["dir"])
-
-
-def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+def _tfds(config: Mapping[str, Any]) -> Dataset:
   tfds = import_extra("alcurr.data.tfds", "tfds", "data.source")
   return _call(tfds.load, config, config["dir"])
 
@@ -64,13 +54,13 @@ def _tfds(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
 SOURCES: Mapping[str, Source] = {
   "synthetic": _synthetic,
   "files": _files,
-  "prepared": _from_dir(packed.load),
-  "npz": _from_dir(arrays.load_npz),
-  "folder": _from_dir(image_folder.load),
+  "prepared": lambda config: _call(packed.load, config, config["dir"]),
+  "npz": lambda config: arrays.load_npz(config["dir"]),
+  "folder": lambda config: _call(image_folder.load, config, config["dir"]),
   "tfds": _tfds,
 }
 _KNOWN = {
-  "source": tuple(SOURCES),
+  "source": SOURCES,
   "on_error": ("raise", "skip"),
   "pool": ("device", "host"),
   "render": ("in_step", "precompute"),
@@ -83,26 +73,25 @@ def check(config: Mapping[str, Any]) -> None:
   Raises:
     UserError: a value out of range, or settings that do not fit each other.
   """
-
-  def require(good: bool, code: str, name: str, expected: str) -> None:
-    if not good:
-      text = f"expected {expected}, got {config[name]!r}"
-      raise UserError(code, f"data.{name}", text)
-
   for name, known in _KNOWN.items():
-    require(config[name] in known, "unknown", name, " or ".join(known))
-  dir_fits = (config["source"] == "synthetic") != bool(config["dir"])
-  require(dir_fits, "conflict", "dir", "a path, or data.source=synthetic")
+    specs.check_choice(f"data.{name}", config[name], known)
+  if (config["source"] == "synthetic") == bool(config["dir"]):
+    text = f"expected a path, or data.source=synthetic, got {config['dir']!r}"
+    raise UserError("conflict", "data.dir", text)
   for name in ("max_per_class", "train_examples"):
-    require(config[name] >= 0, "range", name, ">= 0")
-  require(0 <= config["label_noise"] < 1, "range", "label_noise", "[0, 1)")
-  noisy, name = {*config["label_noise_in"].split(",")}, "label_noise_in"
-  require(noisy <= {*_NOISY}, "unknown", name, ", ".join(_NOISY))
-  has_noisy = "probe" not in noisy or config["probe_fraction"]
-  require(has_noisy, "conflict", name, "data.probe_fraction > 0 for probe")
+    specs.check_range(f"data.{name}", config[name], 0)
+  noisy = config["label_noise_in"].split(",")
+  for name in noisy:
+    specs.check_choice("data.label_noise_in", name, ("train", "probe", "valid"))
+  if "probe" in noisy and not config["probe_fraction"]:
+    text = "expected data.probe_fraction > 0 for probe"
+    raise UserError("conflict", "data.label_noise_in", text)
+  if not 0 <= (noise := config["label_noise"]) < 1:
+    text = f"expected a share in [0, 1), got {noise}"
+    raise UserError("range", "data.label_noise", text)
   with specs.errors_in("data"):
     get_render(config)
-    check_fractions(*(config[name] for name in _FRACTIONS))
+    _call(check_fractions, config)
 
 
 def get_render(config: Mapping[str, Any]) -> Render:
@@ -147,9 +136,7 @@ def first_by_key(part: Dataset, count: int) -> Dataset:
 
 
 def _first_to_train_on(part: Dataset, count: int) -> Dataset:
-  if count > len(part.label):
-    text = f"expected at most {len(part.label)}, the split's, got {count}"
-    raise UserError("range", "data.train_examples", text)
+  specs.check_range("data.train_examples", count, 0, len(part.label))
   first = first_by_key(part, count)
   size = np.bincount(first.label, minlength=len(part.class_names))
   if size.min() == 0:
@@ -185,10 +172,10 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
       fetch = make_fetch(lookup)
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
-    parts = split(dataset, *(config[name] for name in _FRACTIONS))
-    fraction, seed = config["label_noise"], config["seed"]
+    parts = _call(split, config, dataset)
+    noise = config["label_noise"]
     for name in config["label_noise_in"].split(","):
-      parts[name] = add_label_noise(parts[name], fraction, seed)
+      parts[name] = add_label_noise(parts[name], noise, config["seed"])
   if count := config["train_examples"]:
     parts["train"] = _first_to_train_on(parts["train"], count)
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
@@ -197,7 +184,7 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
 
 def _read(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   try:
-    return SOURCES[config["source"]](config, cache_dir)
+    return SOURCES[config["source"]]({**config, "cache_dir": cache_dir})
   except MemoryError as error:
     text = f"more than memory holds ({error}); choose less of it"
     raise UserError("memory", "data", text) from error

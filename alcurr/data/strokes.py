@@ -39,18 +39,14 @@ def pack(drawings: Iterable[Drawing]) -> Strokes:
 
   Memory: the result twice, and 4,096 drawings.
   """
-  drawings = iter(drawings)
-  blocks = iter(lambda: [*itertools.islice(drawings, _PACK_BLOCK)], [])
-  return concatenate([_pack_block(block) for block in blocks])
-
-
-def _pack_block(drawings: Sequence[Drawing]) -> Strokes:
-  lengths = itertools.chain.from_iterable(d.lengths for d in drawings)
-  return from_lengths(
-    _join_points([drawing.points for drawing in drawings]),
-    np.fromiter(lengths, np.int64),
-    np.array([len(drawing.lengths) for drawing in drawings]),
-  )
+  drawings, parts = iter(drawings), []
+  while block := [*itertools.islice(drawings, _PACK_BLOCK)]:
+    points, lengths = zip(*block, strict=True)
+    stroke_length = np.fromiter(itertools.chain(*lengths), np.int64)
+    drawing_length = np.array([*map(len, lengths)])
+    points = _join_points(points)
+    parts.append(from_lengths(points, stroke_length, drawing_length))
+  return concatenate(parts)
 
 
 def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -63,23 +59,20 @@ def _join_points(parts: Sequence[np.ndarray]) -> np.ndarray:
 def from_lengths(
   points: np.ndarray, stroke_length: np.ndarray, drawing_length: np.ndarray
 ) -> Strokes:
-  """Builds packed strokes.
+  """Packs points [P, 2 or 3] uint8 by the number of points of each stroke [M].
 
-  Args:
-    points: [P, 2] or [P, 3] uint8.
-    stroke_length: [M] int, points of each stroke.
-    drawing_length: [N] int, strokes of each drawing.
+  `drawing_length` [N] is the number of strokes of each drawing.
 
   Raises:
     UserError: more points or strokes than 32-bit offsets can reach.
   """
   check_count("points", len(points))
   check_count("strokes", len(stroke_length))
-  return Strokes(
-    points,
-    _offsets(stroke_length, np.uint32),
-    _offsets(drawing_length, np.int32),
-  )
+  stroke_start = np.zeros(len(stroke_length) + 1, np.uint32)
+  drawing_start = np.zeros(len(drawing_length) + 1, np.int32)
+  np.cumsum(stroke_length, dtype=np.uint32, out=stroke_start[1:])
+  np.cumsum(drawing_length, dtype=np.int32, out=drawing_start[1:])
+  return Strokes(points, stroke_start, drawing_start)
 
 
 def check_count(name: str, count: int) -> None:
@@ -88,12 +81,6 @@ def check_count(name: str, count: int) -> None:
   if count >= limit:
     text = f"expected fewer than {limit:,}, in 32 bits, got {count:,}"
     raise UserError("range", name, text)
-
-
-def _offsets(length: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
-  offsets = np.zeros(len(length) + 1, dtype)
-  np.cumsum(length, dtype=dtype, out=offsets[1:])
-  return offsets
 
 
 def lengths(offsets: np.ndarray) -> np.ndarray:
@@ -124,30 +111,24 @@ def take_strokes(strokes: Strokes, index: np.ndarray) -> Strokes:
   Memory: the result, 12 bytes a stroke, 16 a drawing and, for a hundred
   thousand drawings at a time, 16 bytes a point.
   """
-  index = np.asarray(index)
-  parts = [
-    _take(strokes, index[start : start + _TAKE_BLOCK])
-    for start in range(0, max(len(index), 1), _TAKE_BLOCK)
-  ]
+  parts = []
+  for start in range(0, max(len(index), 1), _TAKE_BLOCK):
+    rows = np.asarray(index[start : start + _TAKE_BLOCK])
+    stroke, drawing_length = _ranges(strokes.drawing_start, rows)
+    point, stroke_length = _ranges(strokes.stroke_start, stroke)
+    points = strokes.points[point]
+    parts.append(from_lengths(points, stroke_length, drawing_length))
   return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
-def _take(strokes: Strokes, index: np.ndarray) -> Strokes:
-  first = strokes.drawing_start[index]
-  drawing_length = strokes.drawing_start[index + 1].astype(np.int64) - first
-  stroke = _ranges(first, drawing_length)
-  start = strokes.stroke_start[stroke]
-  stroke_length = strokes.stroke_start[stroke + 1].astype(np.int64) - start
-  points = strokes.points[_ranges(start, stroke_length)]
-  return from_lengths(points, stroke_length, drawing_length)
-
-
-def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
-  """Concatenates the ranges [start, start + length)."""
-  end = np.cumsum(length)
-  total = int(end[-1]) if len(end) else 0
-  first = start.astype(np.int64) - (end - length)
-  return np.arange(total) + np.repeat(first, length)
+def _ranges(
+  offsets: np.ndarray, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Joins the ranges offsets[i] : offsets[i + 1]; returns their lengths too."""
+  start = offsets[index].astype(np.int64)
+  length = offsets[index + 1] - start
+  first = start - (np.cumsum(length) - length)
+  return np.arange(length.sum()) + np.repeat(first, length), length
 
 
 def flatten(drawing: object) -> tuple[list, list[int]]:
@@ -160,9 +141,7 @@ def flatten(drawing: object) -> tuple[list, list[int]]:
     raise BadDrawingError("no strokes")
   x, y, lengths = [], [], []
   for stroke in drawing:
-    if not isinstance(stroke, list) or (
-      [*map(type, stroke[:2])] != [list, list]
-    ):
+    if type(stroke) is not list or [*map(type, stroke[:2])] != [list, list]:
       raise BadDrawingError("a stroke is not lists of x and y")
     if len(stroke[0]) != len(stroke[1]):
       raise BadDrawingError("x and y of unequal length")
@@ -189,10 +168,7 @@ def to_floats(values: list) -> np.ndarray:
 
 
 def parse_simplified(drawing: object) -> Drawing:
-  """Parses a decoded `drawing` of the simplified layout.
-
-  Args:
-    drawing: a list of strokes [[x...], [y...]], integers in [0, 255].
+  """Parses a decoded list of strokes [[x...], [y...]], integers in [0, 255].
 
   Raises:
     BadDrawingError: anything else.

@@ -6,7 +6,6 @@ files. Nothing is downloaded.
 """
 
 import contextlib
-import difflib
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from PIL import Image
+from tensorflow_datasets.core import DatasetBuilder
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, cache, strokes
 from alcurr.data.pool import Dataset, choose_classes
@@ -31,6 +32,7 @@ _BLOCK = 1024  # examples
 _NAME = re.compile(r"(\w+)(/[\w.+-]+)?(:\d+\.\d+\.\d+)?")
 # Features by which drawings are recognized; see `tfds_builder`.
 _DRAWING_FEATURES = {"strokes", "recognized", "key_id", "index"}
+Examples = Iterator[tuple[int, dict[str, Any]]]  # with their labels
 
 
 def load(
@@ -59,21 +61,19 @@ def load(
   """
   builder = _open(where)
   content, label = _fields(where, builder)
-  known = builder.info.features[label].names
-  names = choose_classes(sorted(known), classes)
-  wanted = {known.index(name): place for place, name in enumerate(names)}
+  feature, known = (builder.info.features[n] for n in (content, label))
+  names = choose_classes(sorted(known.names), classes)
+  wanted = {known.names.index(name): i for i, name in enumerate(names)}
   examples = _examples(where, builder, label, wanted)
   if content == "strokes":
     drawings = _drawings(where, examples, names)
     return choose(drawings, where, names, max_per_class, recognized_only)
   if recognized_only:
     raise UserError("conflict", "recognized_only", "images have no such flag")
-  feature = builder.info.features[content]
   if feature.np_dtype != np.uint8:
     text = f"expected uint8 images, got {feature.np_dtype}"
     raise UserError("unsupported", where, text)
-  images, labels = [], []
-  count = [0] * len(names)
+  images, labels, count = [], [], [0] * len(names)
   for label, example in examples:
     if not max_per_class or count[label] < max_per_class:
       count[label] += 1
@@ -87,7 +87,7 @@ def load(
   return arrays.from_arrays(np.stack(images), np.array(labels), names)
 
 
-def _open(where: str) -> tfds.core.DatasetBuilder:
+def _open(where: str) -> DatasetBuilder:
   folder = pathlib.Path(where)
   if (folder / "dataset_info.json").is_file():
     with _reading(where):
@@ -104,16 +104,15 @@ def _open(where: str) -> tfds.core.DatasetBuilder:
   return builder
 
 
-def _by_name(name: str) -> tfds.core.DatasetBuilder:
+def _by_name(name: str) -> DatasetBuilder:
   try:
     if not _NAME.fullmatch(name):
       raise tfds.core.DatasetNotFoundError
     builder = tfds.builder(name)
   except tfds.core.DatasetNotFoundError as error:
     known = tfds.list_builders(with_community_datasets=False)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    text = f"expected a set's folder, or a name such as mnist, got {name}{hint}"
+    text = f"expected a set's folder, or a name such as mnist, got {name}"
+    text += specs.did_you_mean(name, known)
     raise UserError("unknown", "dir", text) from error
   except (ValueError, AssertionError) as error:  # the config or the version
     reason = str(error).splitlines()[0].rstrip(".: ")
@@ -140,17 +139,15 @@ def _reading(where: str) -> Iterator[None]:
     raise UserError("damaged", where, text) from error
 
 
-def _fields(where: str, builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
+def _fields(where: str, builder: DatasetBuilder) -> tuple[str, str]:
   """Returns the names of the image or drawing feature, and of the label."""
   features = builder.info.features
-
-  def of_kind(kind: type) -> list[str]:
-    return [n for n, feature in features.items() if isinstance(feature, kind)]
-
-  contents = of_kind(tfds.features.Image)
+  contents, labels = (
+    [name for name, feature in features.items() if isinstance(feature, kind)]
+    for kind in (tfds.features.Image, tfds.features.ClassLabel)
+  )
   if features.keys() >= _DRAWING_FEATURES:
     contents = ["strokes"]
-  labels = of_kind(tfds.features.ClassLabel)
   first, second = (builder.info.supervised_keys or (None, None))[:2]
   if first in contents and second in labels:
     return first, second
@@ -161,18 +158,15 @@ def _fields(where: str, builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
 
 
 def _examples(
-  where: str,
-  builder: tfds.core.DatasetBuilder,
-  label: str,
-  wanted: dict[int, int],
-) -> Iterator[tuple[int, dict[str, Any]]]:
+  where: str, builder: DatasetBuilder, label: str, wanted: dict[int, int]
+) -> Examples:
   """Yields new labels and examples; `wanted` maps old labels to new."""
   with _reading(where):
     source = builder.as_data_source(split=_SPLIT)
   for start in range(0, len(source), _BLOCK):
-    rows = range(len(source))[start : start + _BLOCK]
+    rows = [*range(len(source))[start : start + _BLOCK]]
     with _reading(where):
-      block = source.__getitems__(list(rows))
+      block = source.__getitems__(rows)
     for example in block:
       if example[label] < 0:
         raise UserError("unsupported", where, "has examples without a label")
@@ -187,18 +181,14 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
   return np.asarray(scaled).reshape(size, size, -1)
 
 
-def _drawings(
-  where: str,
-  examples: Iterator[tuple[int, dict[str, Any]]],
-  names: Sequence[str],
-) -> Dataset:
+def _drawings(where: str, examples: Examples, names: Sequence[str]) -> Dataset:
   """Builds a dataset in the order of the original files."""
   rows = sorted(examples, key=lambda row: (row[0], row[1]["index"]))
   drawings = [_record(where, example) for _, example in rows]
   return Dataset(
     source=strokes.pack(record.drawing for record in drawings),
     label=np.array([label for label, _ in rows], np.int32),
-    key=np.fromiter(map(records.key_hash, drawings), np.uint64, len(drawings)),
+    key=np.fromiter(map(records.key_hash, drawings), np.uint64),
     class_names=tuple(names),
     flags={"recognized": np.array([r.recognized for r in drawings], bool)},
   )
@@ -212,10 +202,10 @@ def _record(where: str, example: dict[str, Any]) -> records.Record:
     text = "the last point of a drawing ends no stroke"
     raise UserError("unsupported", where, text)
   lengths = np.diff(end, prepend=-1).tolist()
-  key = example["key_id"].decode(errors="surrogatepass")
-  return records.Record(
-    strokes.Drawing(points[:, :2], lengths),
-    key or None,
-    bool(example["recognized"]),
-    example["countrycode"].decode(errors="surrogatepass"),
+  drawing = strokes.Drawing(points[:, :2], lengths)
+  key, country = (
+    example[name].decode(errors="surrogatepass")
+    for name in ("key_id", "countrycode")
   )
+  recognized = bool(example["recognized"])
+  return records.Record(drawing, key or None, recognized, country)

@@ -9,9 +9,10 @@ import toy
 from scipy import ndimage
 
 from alcurr import samplers
+from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import augment
-from alcurr.data.augment import affine, get_augment
+from alcurr.data.augment import AUGMENTS, affine
 from alcurr.data.pool import make_gather
 from alcurr.training import step
 
@@ -106,11 +107,12 @@ def test_a_step_trains_on_the_changed_images():
 
 
 def test_by_name():
-  assert get_augment("none", "augment") is None
-  assert callable(get_augment("affine(flip=True, rotate=10)", "augment"))
+  assert specs.make("none", AUGMENTS, "augment") is None
+  spec = "affine(flip=True, rotate=10)"
+  assert callable(specs.make(spec, AUGMENTS, "augment"))
   for spec in ("afine", "affine(rotate=200)", "affine(scale=1.0)"):
     with pytest.raises(UserError):
-      get_augment(spec, "augment")
+      specs.make(spec, AUGMENTS, "augment")
 
 
 @pytest.mark.parametrize(

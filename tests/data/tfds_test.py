@@ -248,7 +248,7 @@ def test_sets_of_other_kinds(tmp_path):
   [
     ("mnist", "missing", "tfds build mnist "),
     ("quickdraw_strokes", "missing", "python -m alcurr.data tfds"),
-    ("mnits", "unknown", "did you mean mnist?"),
+    ("mnits", "unknown", "Did you mean mnist?"),
     ("/none", "unknown", ""),
     ("huggingface:mnist", "unknown", ""),
     ("mnist:9.9.9", "unknown", ""),

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
-from alcurr.data.augment import get_augment
+from alcurr.data.augment import AUGMENTS
 from alcurr.data.partitions import PARTITIONS
 from alcurr.experiments.config import budgets, schema
 from alcurr.models import MODELS
@@ -87,7 +87,7 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
     config=config,
     runs=runs,
     reference=reference,
-    augment=get_augment(config.augment, "augment"),
+    augment=specs.make(config.augment, AUGMENTS, "augment"),
     loss=loss,
     scorer=specs.make(
       config.difficulty.scorer, SCORERS, "difficulty.scorer", loss=loss
