@@ -12,16 +12,6 @@ import pandas as pd
 from alcurr.core import files
 from alcurr.report import regret, tables
 
-TEXT = (
-  "Every sampler was run at the same settings. The table has the setting with "
-  "the best mean top-1 on the valid pool, and its top-1 on the test pool. If "
-  "it is at an end of the range, a wider range may hold a better one. The "
-  "difference is to the baseline at its own best setting, for the same trial "
-  "and the same example. Low and high bound the 95 % interval of a bootstrap "
-  "over trials and test examples. Holm p is the two-sided p-value of that "
-  "bootstrap, adjusted for the number of samplers compared."
-)
-
 
 def holm(p: np.ndarray) -> np.ndarray:
   """Adjusts p-values [m] for their number (Holm, 1979)."""

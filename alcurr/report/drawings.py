@@ -1,6 +1,6 @@
 """Figures of training examples and of difficulty by class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -68,20 +68,18 @@ def difficulty_by_class(table: pd.DataFrame) -> Figure:
 
 
 def drawings_table(
-  gallery: Gallery, kinds: Sequence[str], labels: Sequence[int]
+  gallery: Gallery, kinds: Iterable[str], labels: Iterable[int]
 ) -> pd.DataFrame:
   """Returns class, kind, place, index and difficulty of some examples."""
   rows = [
-    (gallery.info["class_names"][label], kind, place, position)
+    (name, kind, place, gallery.index[position], gallery.difficulty[position])
     for label in labels
     for kind in kinds
     for place, position in enumerate(gallery.info["drawings"][str(label)][kind])
+    for name in [gallery.info["class_names"][label]]
   ]
-  table = pd.DataFrame(rows, columns=["class", "kind", "place", "position"])
-  position = table.pop("position")
-  return table.assign(
-    index=gallery.index[position], difficulty=gallery.difficulty[position]
-  )
+  columns = ["class", "kind", "place", "index", "difficulty"]
+  return pd.DataFrame(rows, columns=columns)
 
 
 def draw_classes(

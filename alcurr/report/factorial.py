@@ -17,18 +17,6 @@ _COLUMNS = (
   *("factor", "level", "instead of", "where", "pairs"),
   *("effect, points", "low", "high"),
 )
-TEXT = (
-  "Each sampler is a cell of a factorial design; two cells that differ in one "
-  "factor only are a pair. A cell's lead is its test top-1 minus that of its "
-  "baseline, uniform sampling with the same model and batch size. An effect "
-  "is the mean over pairs of the difference in lead, in points, between a "
-  "level and the first level of its factor: over all pairs if `where` is "
-  "empty, else over those at that level of another factor. Effects that "
-  "change with the level of another factor are an interaction. Low and high "
-  "bound the 95 % interval of a bootstrap over trials and test examples of "
-  "that difference, averaged over the pairs. Intervals are not corrected for "
-  "the number of rows."
-)
 
 Cells = Mapping[str, Mapping[str, str]]  # sampler -> factor -> level
 

@@ -14,11 +14,6 @@ import pandas as pd
 
 from alcurr.report import tables
 
-# (field of config.paper, title)
-TABLES = (
-  ("table_1", "Table I of the paper: batch 512"),
-  ("table_2", "Table II of the paper: batch 32"),
-)
 Config = Mapping[str, Any]  # config.json
 
 
@@ -27,9 +22,10 @@ def field(config: Config, name: str) -> Any:
   return (config.get("paper") or {}).get(name) or {}
 
 
-def title(config: Config, text: str, number: int) -> str:
-  """Returns a figure's title, with its number if the config has `paper`."""
-  return f"{text} (figure {number} of the paper)" if "paper" in config else text
+def title(config: Config, text: str, number: int | None) -> str:
+  """Returns a title; if the config has `paper`, with its figure's number."""
+  numbered = number and "paper" in config
+  return f"{text} (figure {number} of the paper)" if numbered else text
 
 
 def table(

@@ -14,17 +14,6 @@ import pandas as pd
 from alcurr.core import files
 from alcurr.report import curves, tables
 
-TEXT = (
-  "The grid is {base} and {count} policies over the arms that are fixed in "
-  "advance. Its member with the best mean top-1 on the valid pool at the end "
-  "is the best fixed policy: {best}. All other columns are of the test pool. "
-  "Regret is the top-1 of {best} minus the sampler's, in points; it is "
-  "positive where a fixed policy would have done better. Low and high bound "
-  "the 95 % interval of a bootstrap over trials and test examples of the "
-  "difference for the same trial and the same example. FLOPs per step are "
-  "relative to {base}."
-)
-
 
 def valid_top1(workdir: pathlib.Path) -> dict[str, float]:
   """Returns mean top-1 on valid at the last evaluation, by sampler."""
