@@ -10,7 +10,6 @@ from alcurr.report import page
 
 
 def _report(argv: Sequence[str]) -> None:
-  """Writes the page that the arguments describe."""
   parser = cli.Parser(
     prog="python -m alcurr.report",
     description="Rebuilds an experiment's figures and report.html from its "

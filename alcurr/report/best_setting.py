@@ -1,8 +1,4 @@
-"""Each sampler at its best setting: chosen on valid, reported on test.
-
-For experiments whose config lists, as `best_setting`, which runs are settings
-of the same sampler, such as configs/honest.py.
-"""
+"""Each sampler at its best setting: chosen on valid, reported on test."""
 
 import pathlib
 
@@ -32,11 +28,11 @@ def _two_sided(means: np.ndarray) -> float:
 def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns a row per sampler whose settings have all finished, best first.
 
-  The setting is the one with the best mean top-1 on valid at the end of its
-  runs. Test top-1 is in percent, its difference to the baseline at its own
-  best setting in points, with the interval of `tables.paired_bootstrap`.
-  `at an end` is "yes" for the first or last of three or more settings. Empty
-  if the config has no `best_setting`.
+  Config `best_setting` lists the runs of each sampler, as in configs/honest.py;
+  without it the table is empty. The best has the highest mean top-1 on valid at
+  the end. Test top-1 is in percent, its difference to the baseline's best in
+  points, with the interval of `tables.paired_bootstrap`. `at an end` is "yes"
+  for the first or last of three or more settings.
   """
   config = files.read_json(workdir / "config.json")
   settings = config.get("best_setting") or {}
@@ -53,13 +49,12 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
     return pd.DataFrame()
   top1 = {s: tables.per_example(workdir, r)["top1"] for s, r in best.items()}
   lead = {sampler: top1[sampler] - top1[base] for sampler in best}
-  others = [
-    sampler
+  p = {
+    sampler: _two_sided(tables.resampled_means(lead[sampler]))
     for sampler in best
     if sampler != base and len(tables.finite_trials(lead[sampler]))
-  ]
-  p = [_two_sided(tables.resampled_means(lead[sampler])) for sampler in others]
-  adjusted = dict(zip(others, holm(np.array(p)), strict=True))
+  }
+  adjusted = dict(zip(p, holm(np.array(list(p.values()))), strict=True))
   ends = {s: runs[:: len(runs) - 1] for s, runs in settings.items() if runs[2:]}
   rows = [
     {

@@ -24,8 +24,8 @@ def montage(image: np.ndarray, columns: int) -> np.ndarray:
     image = np.repeat(255 - image, 3, axis=-1)
   rows = max(1, -(-len(image) // columns))
   blank = np.full((rows * columns - len(image), *image.shape[1:]), 255)
-  tiles = np.concatenate([image, blank.astype(np.uint8)])
   border = ((0, 0), (1, 1), (1, 1), (0, 0))
+  tiles = np.concatenate([image, blank.astype(np.uint8)])
   tiles = np.pad(tiles, border, constant_values=255)
   height, width = tiles.shape[1:3]
   grid = tiles.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
@@ -33,9 +33,9 @@ def montage(image: np.ndarray, columns: int) -> np.ndarray:
 
 
 def difficulty_table(gallery: Gallery) -> pd.DataFrame:
-  """Returns class, count, quantiles and mean of difficulty; easiest first.
+  """Returns count, quantiles and mean of each class with examples.
 
-  Without classes that have no examples.
+  The easiest class is the first.
   """
   names, classes = gallery.info["class_names"], gallery.info["classes"]
   rows = [
@@ -49,9 +49,9 @@ def difficulty_table(gallery: Gallery) -> pd.DataFrame:
 
 def difficulty_by_class(table: pd.DataFrame) -> Figure:
   """Draws a box plot of `difficulty_table`."""
-  quantiles = {"q05": "whislo", "q25": "q1", "q50": "med"}
-  quantiles |= {"q75": "q3", "q95": "whishi"}
-  boxes = table.rename(columns=quantiles).to_dict("records")
+  parts = ("whislo", "q1", "med", "q3", "whishi")  # matplotlib's names
+  names = dict(zip(QUANTILES, parts, strict=True))
+  boxes = table.rename(columns=names).to_dict("records")
   for box in boxes:
     box |= {"label": plain(box["class"]), "fliers": []}
   size = (7, 1.5 + 0.2 * len(boxes))
@@ -85,12 +85,9 @@ def drawings_table(
 def draw_classes(
   gallery: Gallery, titles: Mapping[str, str], labels: Sequence[int]
 ) -> Figure:
-  """Draws examples of classes, a row per class and a column per kind.
+  """Draws examples: a row per class of `labels`, a column per kind of `titles`.
 
-  Args:
-    gallery: of the experiment.
-    titles: of the columns, by their kinds.
-    labels: classes with examples in the gallery.
+  The classes must have examples in the gallery.
   """
   size = (1 + 5 * len(titles), 1.0 * len(labels) + 0.6)
   figure = Figure(figsize=size, layout="constrained")

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from alcurr.report.tables import flops_ratio
+
 NONE = "-"
 _ACCURACIES = {"top1": "top-1", "top3": "top-3"}
 
@@ -69,15 +71,11 @@ def terminal(table: pd.DataFrame) -> str:
   """Returns summary.csv as a text table, accuracies in percent."""
   baselines = table["baseline"].unique()
   base = baselines[0] if len(baselines) == 1 else "baseline"
-  # Per example, because a baseline may have another batch size.
-  flops = table["flops_per_step"].astype(float) / table["batch_size"]
-  by_name = dict(zip(table["sampler"], flops, strict=True))
-  ratio = flops / table["baseline"].map(by_name)
   text = summary(table).assign(
     **{
       "train s": table["train_seconds"].map("{:.1f}".format),
       "scoring s": table["scoring_seconds"].map("{:.1f}".format),
-      "FLOPs": ratio.map("x {:.3f}".format),
+      "FLOPs": flops_ratio(table).map("x {:.3f}".format),
     }
   )
   columns = ["sampler", "trials", "top-1 %", "top-3 %", "loss"]

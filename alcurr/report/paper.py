@@ -33,20 +33,16 @@ def table(
 ) -> pd.DataFrame:
   """Returns the rows of summary.csv that the paper has too, in its order.
 
-  With the paper's `numbers`, top-3 in [0, 1] by sampler, as `paper_top3`, and
-  `low` and `high`, the 95 % bounds of our mean over trials and test examples.
+  More columns: `paper_top3` has the paper's `numbers`, top-3 in [0, 1] by
+  sampler; `low` and `high` are the 95 % bounds of our mean.
   """
   names = [name for name in numbers if name in set(summary["sampler"])]
-  intervals = [
-    tables.paired_bootstrap(tables.per_example(workdir, name)["top3"])
-    for name in names
-  ]
   rows = summary.set_index("sampler").loc[names].reset_index()
-  return rows.assign(
-    paper_top3=[numbers[name] for name in names],
-    low=[interval.low for interval in intervals],
-    high=[interval.high for interval in intervals],
-  )
+  rows["paper_top3"] = [numbers[name] for name in names]
+  for i, name in enumerate(names):
+    top3 = tables.per_example(workdir, name)["top3"]
+    rows.loc[i, ["low", "high"]] = tables.paired_bootstrap(top3)[1:]
+  return rows
 
 
 def curve_groups(
@@ -54,8 +50,8 @@ def curve_groups(
 ) -> dict[str, tuple[str, list[str]]]:
   """Returns the title and samplers of each figure of learning curves, by stem.
 
-  One figure for each batch size in `means`, the largest first, and one of
-  `paper.exploration` if all its samplers have finished.
+  There is a figure for each batch size in `means`, the largest first, and one
+  of `paper.exploration` if all its samplers have finished.
   """
   by_size = means.groupby("batch_size")["sampler"].unique().map(list)
   groups = {}
@@ -65,8 +61,7 @@ def curve_groups(
     groups[stem] = (title(config, text, 7 if size == 32 else 4), by_size[size])
   names = list(field(config, "exploration"))
   if names and set(names) <= set(means["sampler"]):
-    text = title(config, "Degrees of exploration", 6)
-    groups["exploration"] = (text, names)
+    groups["exploration"] = (title(config, "Degrees of exploration", 6), names)
   return groups
 
 
@@ -77,8 +72,8 @@ def losses(config: Config, logs: pd.DataFrame) -> pd.DataFrame:
   between the evaluations.
   """
   chosen = logs["sampler"].isin(field(config, "losses"))
-  groups = logs[chosen | (not chosen.any())].groupby(
-    ["sampler", "examples_seen"], sort=False
+  logs = logs[chosen | (not chosen.any())].rename(
+    columns={"loss": "valid_loss"}
   )
-  means = groups[["train_loss", "loss"]].mean().reset_index()
-  return means.rename(columns={"loss": "valid_loss"})
+  groups = logs.groupby(["sampler", "examples_seen"], sort=False)
+  return groups[["train_loss", "valid_loss"]].mean().reset_index()

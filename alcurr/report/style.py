@@ -10,8 +10,6 @@ COLORS = (
 )
 # (matplotlib's name, plotly's name)
 DASHES = (("-", "solid"), ("--", "dash"), (":", "dot"), ("-.", "dashdot"))
-
-
 BAND_ALPHA = 0.1  # opacity of bands, which overlap
 
 

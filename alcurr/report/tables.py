@@ -212,6 +212,14 @@ def summary_table(
   return pd.DataFrame(rows)
 
 
+def flops_ratio(table: pd.DataFrame) -> pd.Series:
+  """Returns the FLOPs per example of each sampler over its baseline's."""
+  # Per example, because a baseline may have another batch size.
+  flops = table["flops_per_step"].astype(float) / table["batch_size"]
+  by_name = dict(zip(table["sampler"], flops, strict=True))
+  return flops / table["baseline"].map(by_name)
+
+
 def diverged_samplers(summary: pd.DataFrame) -> list[str]:
   """Returns the samplers all of whose trials diverged."""
   return summary.loc[summary["trials"] == 0, "sampler"].tolist()
