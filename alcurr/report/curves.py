@@ -101,9 +101,10 @@ def mean_curves(
 
 def policy_curve(metrics: pd.DataFrame) -> pd.DataFrame:
   """Returns the mean policy over trials: examples_seen x arm (from 1)."""
-  policy = pd.DataFrame(np.stack(metrics["policy"]))
-  policy.columns = pd.RangeIndex(1, policy.shape[1] + 1, name="arm")
-  return policy.groupby(metrics["examples_seen"].to_numpy()).mean()
+  grid = np.stack(metrics["policy"])
+  arms = pd.RangeIndex(1, grid.shape[1] + 1, name="arm")
+  policy = pd.DataFrame(grid, metrics["examples_seen"], arms)
+  return policy.groupby(level=0).mean()
 
 
 def changing_policies(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
@@ -135,6 +136,7 @@ def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
     trials, log = log["trial"].unique(), log.sort_values("step")
     for level in levels:
       first = log[log["top1"] >= level].groupby("trial")[list(COSTS)].first()
+      first = first.astype(float)
       costs = first.reindex(trials, fill_value=math.inf).median(skipna=False)
       rows.append((*keys, level, len(first), len(trials), *costs))
   columns = [*by, "top1", "reached", "trials", *COSTS]

@@ -11,14 +11,10 @@ from alcurr.report.style import plain
 
 
 def montage(image: np.ndarray, columns: int) -> np.ndarray:
-  """Arranges images in rows, each with a white border; gaps are white.
+  """Arranges images [n, h, w, C] uint8 in rows, each with a white border.
 
-  Args:
-    image: [n, h, w, C] uint8; C = 1 is ink on black, shown as ink on white.
-    columns: images in a row.
-
-  Returns:
-    [rows * (h + 2), columns * (w + 2), 3] uint8, of at least one row.
+  C = 1 is ink on black, shown as ink on white. Returns [rows * (h + 2),
+  columns * (w + 2), 3] uint8, with at least one row; gaps are white.
   """
   if image.shape[-1] == 1:
     image = np.repeat(255 - image, 3, axis=-1)

@@ -54,8 +54,8 @@ def learning_curves(
   rows = len(metrics) if len(panels) > len(metrics) else 1
   columns = len(panels) // rows
   groups = list(means.groupby("sampler", sort=False))
-  height = max(4.2 * rows, 0.24 * len(groups))
-  figure = Figure(figsize=(5 * columns + 1.5, height), layout="constrained")
+  size = (5 * columns + 1.5, max(4.2 * rows, 0.24 * len(groups)))
+  figure = Figure(figsize=size, layout="constrained")
   share = "row" if rows > 1 else False
   axes = figure.subplots(rows, columns, squeeze=False, sharey=share)
   for axis, (metric, cost) in zip(axes.flat, panels, strict=True):
@@ -123,8 +123,7 @@ def policy_map(
   axes[0].set_yticks(ticks, [plain(names[tick - 1]) for tick in ticks])
   if strips:
     for k, strip in enumerate(strips, start=1):
-      extent = (0, 1, k - 0.45, k + 0.45)
-      axes[1].imshow(strip, extent=extent, aspect="auto")
+      axes[1].imshow(strip, extent=(0, 1, k - 0.45, k + 0.45), aspect="auto")
     axes[1].set(xlim=(0, 1), ylim=(0.5, num_arms + 0.5), xticks=[])
     axes[1].set_title("examples of the arm", fontsize="small")
     axes[1].tick_params(axis="y", left=False, labelleft=False)

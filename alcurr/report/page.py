@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import shlex
-import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -131,7 +130,8 @@ def _view(
       paths.insert(0, png)
     if section.chart is not None:
       figure = interactive.to_html(section.chart, f"{prefix}-{i}-figure")
-    links = {path.name: _link(path, out) for path in paths}
+    start = out.resolve().parent
+    links = {p.name: os.path.relpath(p.resolve(), start) for p in paths}
     parts.append({"section": section, "figure": figure, "links": links})
   config = files.read_json(workdir / "config.json")
   return {
@@ -141,11 +141,6 @@ def _view(
     "parts": parts,
     "config": json.dumps(config, indent=2, ensure_ascii=False),
   }
-
-
-def _link(path: pathlib.Path, out: pathlib.Path) -> str:
-  relative = os.path.relpath(path.resolve(), out.resolve().parent)
-  return urllib.parse.quote(pathlib.Path(relative).as_posix())
 
 
 def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:

@@ -37,12 +37,14 @@ def table(
   sampler; `low` and `high` are the 95 % bounds of our mean.
   """
   names = [name for name in numbers if name in set(summary["sampler"])]
+  top3 = [tables.per_example(workdir, name)["top3"] for name in names]
+  intervals = [tables.paired_bootstrap(values) for values in top3]
   rows = summary.set_index("sampler").loc[names].reset_index()
-  rows["paper_top3"] = [numbers[name] for name in names]
-  for i, name in enumerate(names):
-    top3 = tables.per_example(workdir, name)["top3"]
-    rows.loc[i, ["low", "high"]] = tables.paired_bootstrap(top3)[1:]
-  return rows
+  return rows.assign(
+    paper_top3=[numbers[name] for name in names],
+    low=[interval.low for interval in intervals],
+    high=[interval.high for interval in intervals],
+  )
 
 
 def curve_groups(
@@ -72,8 +74,8 @@ def losses(config: Config, logs: pd.DataFrame) -> pd.DataFrame:
   between the evaluations.
   """
   chosen = logs["sampler"].isin(field(config, "losses"))
-  logs = logs[chosen | (not chosen.any())].rename(
-    columns={"loss": "valid_loss"}
+  logs = logs.rename(columns={"loss": "valid_loss"})
+  groups = logs[chosen | (not chosen.any())].groupby(
+    ["sampler", "examples_seen"], sort=False
   )
-  groups = logs.groupby(["sampler", "examples_seen"], sort=False)
   return groups[["train_loss", "valid_loss"]].mean().reset_index()

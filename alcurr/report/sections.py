@@ -3,7 +3,7 @@
 import pathlib
 import tomllib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -49,20 +49,13 @@ class Section(NamedTuple):
 
 
 def _section(
-  config: paper.Config,
-  stem: str,
-  data: pd.DataFrame,
-  table: pd.DataFrame | None = None,
-  figure: Figure | None = None,
-  extra: str = "",
-  **fields: str,
+  config: paper.Config, stem: str, data: pd.DataFrame, *extra: str, **shown: Any
 ) -> Section:
-  """Returns a section with the title and the text that _TEXTS has for it."""
+  """Returns the section of _TEXTS, with the texts of the keys in `extra`."""
   texts = _TEXTS[stem]
   title = paper.title(config, texts["title"], texts.get("figure"))
-  text = " ".join(f"{texts['text']} {texts.get(extra, '')}".split())
-  title, text = title.format(**fields), text.format(**fields)
-  return Section(title, text, stem, data, table, figure)
+  words = " ".join(texts[key] for key in ("text", *extra)).split()
+  return Section(title, " ".join(words), stem, data, **shown)
 
 
 def make_sections(
@@ -70,36 +63,36 @@ def make_sections(
 ) -> Iterator[Section]:
   """Yields the sections of an experiment, given its summary.csv."""
   config = files.read_json(workdir / "config.json")
-  extra = "diverged" if summary["trials_diverged"].any() else ""
+  extra = ["diverged"] if summary["trials_diverged"].any() else []
   table = formatting.summary(summary)
-  yield _section(config, "summary", summary, table, extra=extra)
+  yield _section(config, "summary", summary, *extra, table=table)
   for name in ("table_1", "table_2"):
     data = paper.table(workdir, summary, paper.field(config, name))
     if len(data):
-      yield _section(config, f"paper_{name}", data, formatting.paper(data))
+      table = formatting.paper(data)
+      yield _section(config, f"paper_{name}", data, table=table)
   for stem, make_table in OPTIONAL.items():
     data = make_table(workdir)
     if len(data):
-      table = formatting.any_table(data)
-      yield _section(config, stem, data, table, **data.attrs)
+      section = _section(config, stem, data, table=formatting.any_table(data))
+      yield section._replace(text=section.text.format(**data.attrs))
   logs = curves.read_logs(workdir)
   if len(logs):
     yield from _curves(config, logs)
     reach = curves.reach_table(logs, curves.thresholds(config))
     costs = curves.cost_table(tables.read_results(workdir), reach)
-    yield _section(config, "costs", costs, formatting.costs(costs))
-    yield _section(config, "reach", reach, formatting.reach(reach))
+    yield _section(config, "costs", costs, table=formatting.costs(costs))
+    yield _section(config, "reach", reach, table=formatting.reach(reach))
   gallery = read_gallery(workdir)
   for name, policy in curves.changing_policies(workdir).items():
     partition = tables.arm_partition(workdir, name)
     arms = figures.arm_labels(partition, policy.shape[1], gallery)
     data = policy.stack().rename("probability").reset_index()
     figure = figures.policy_map(policy, name, arms)
-    extra = "strips" if arms.strips else ""
-    section = _section(
-      config, "policy", data, figure=figure, extra=extra, name=name
-    )
-    yield section._replace(stem=f"policy_{name}")
+    extra = ["strips"] if arms.strips else []
+    section = _section(config, "policy", data, *extra, figure=figure)
+    title = section.title.format(name=name)
+    yield section._replace(title=title, stem=f"policy_{name}")
   if gallery and gallery.info.get("drawings"):
     yield from _difficulty(config, gallery)
 
@@ -116,10 +109,9 @@ def _curves(config: paper.Config, logs: pd.DataFrame) -> Iterator[Section]:
       figure = figures.learning_curves(data, looks)
       section = _section(config, "learning_curves", data, figure=figure)
       yield section._replace(title=title, stem=stem)
-    costs = tuple(curves.COSTS)
-    figure = figures.learning_curves(means, looks, costs=costs)
-    section = _section(config, "accuracy_against_cost", means, figure=figure)
-    yield section._replace(chart=interactive.accuracy(means, looks))
+    figure = figures.learning_curves(means, looks, costs=tuple(curves.COSTS))
+    chart, stem = interactive.accuracy(means, looks), "accuracy_against_cost"
+    yield _section(config, stem, means, figure=figure, chart=chart)
   losses = paper.losses(config, logs)
   figure = figures.loss_curves(losses)
   yield _section(config, "train_and_valid_loss", losses, figure=figure)

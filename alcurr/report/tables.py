@@ -29,12 +29,10 @@ class Interval(NamedTuple):
 
 
 def paired_bootstrap(difference: np.ndarray, resamples: int = 2000) -> Interval:
-  """Returns the mean of paired differences and its 95 % interval.
+  """Returns the mean of paired differences [S, N] and its 95 % interval.
 
-  Args:
-    difference: [S, N], between the same trials and the same examples. Trials
-      that are NaN are ignored; if all are, so is the interval.
-    resamples: number of bootstrap resamples.
+  The pairs are of the same trials and the same examples. Trials that are NaN
+  are ignored; if all are, the interval is NaN.
   """
   if not len(finite_trials(difference)):
     return Interval(math.nan, math.nan, math.nan)
@@ -57,15 +55,11 @@ def mean(values: np.ndarray) -> float:
 def resampled_means(
   difference: np.ndarray, resamples: int = 2000
 ) -> np.ndarray:
-  """Returns the means of bootstrap resamples of paired differences.
+  """Returns the means [R] of bootstrap resamples of differences [S, N].
 
   Trials and examples are both resampled with replacement, so the means have
-  the noise of both. Their interval is rather too wide than too narrow (Owen,
-  2007, "The pigeonhole bootstrap").
-
-  Args:
-    difference: [S, N], with at least one finite trial; others are ignored.
-    resamples: R, the length of the result.
+  the noise of both. The interval errs on the wide side (Owen, 2007, "The
+  pigeonhole bootstrap"). At least one trial must be finite; others are ignored.
   """
   difference = finite_trials(difference).astype(np.float32)
   num_trials, num_examples = difference.shape
