@@ -148,15 +148,12 @@ def cost_table(
 ) -> pd.DataFrame:
   """Returns a row per result: its costs, and when scoring pays for itself.
 
-  `flops_ratio` is the FLOPs per example over the baseline's, NaN if unknown.
   `level` is the highest level of a `reach_table` that the sampler and its
-  baseline both reach, `saved_seconds` the baseline's time to it minus the
-  sampler's. `payback_runs` is the number of runs in which that saves the
-  seconds of scoring: infinite if none are saved, NaN if nothing was scored or
-  no level is reached by both.
+  baseline both reach. `saved_seconds` is the baseline's time to it minus the
+  sampler's. `payback_runs` is the number of runs that save the seconds of
+  scoring: infinite if none are saved, NaN if nothing was scored or no level is
+  reached by both. `flops_ratio` is NaN if unknown.
   """
-  columns = ["sampler", "baseline"]
-  columns += ["train_seconds", "compile_seconds", "scoring_seconds"]
   table = pd.DataFrame(results)
   times = reach.pivot(index="top1", columns="sampler", values="seconds")
   times = times.reindex(columns=table["sampler"]).fillna(math.inf)
@@ -172,5 +169,6 @@ def cost_table(
         payback = scoring / saved if saved > 0 else math.inf
     rows.append((level, saved, payback))
   paid = pd.DataFrame(rows, columns=["level", "saved_seconds", "payback_runs"])
-  ratio = tables.flops_ratio(table)
-  return table[columns].assign(flops_ratio=ratio).join(paid)
+  seconds = ["train_seconds", "compile_seconds", "scoring_seconds"]
+  table["flops_ratio"] = tables.flops_ratio(table)
+  return table[["sampler", "baseline", *seconds, "flops_ratio"]].join(paid)

@@ -33,24 +33,19 @@ class Gallery(NamedTuple):
 def write_gallery(
   workdir: pathlib.Path,
   pool: Pool,
-  gather: Callable[[Pool, Array], Batch],
-  class_names: Sequence[str],
+  gather: Callable[[Pool, Array], Batch],  # (pool, index [B])
+  class_names: Sequence[str],  # [V]
 ) -> None:
   """Writes gallery.npz and gallery.json of a training pool.
 
-  gallery.json has `class_names` and `image_shape`, [H, W, C] as the models see
-  it. Each of the `classes` has its `count`, and each arm of the `partitions`
-  other than "label" its `size` and `drawings`: random positions in gallery.npz,
-  or none of more than 40 arms. A scored pool adds the `difficulty`: quantiles
-  and mean of a class, the mean of an arm. It also has the `hardest` and the
-  `easiest` class by median, and `drawings` of some classes: those of lowest
-  (`least`) and of highest (`most`) difficulty, and `random` ones.
-
-  Args:
-    workdir: of the experiment.
-    pool: N training examples; difficulties that are all zero are no scores.
-    gather: (pool, index [B]) -> Batch.
-    class_names: V names.
+  Difficulties that are all zero are no scores. gallery.json has `class_names`
+  and `image_shape`, [H, W, C] as the models see it. Each of the `classes` has
+  its `count`, and each arm of the `partitions` other than "label" its `size`
+  and `drawings`: random positions in gallery.npz, or none of more than 40 arms.
+  A scored pool adds the `difficulty`: quantiles and mean of a class, the mean
+  of an arm. It also has the `hardest` and the `easiest` class by median, and
+  `drawings` of some classes: those of lowest (`least`) and of highest (`most`)
+  difficulty, and `random` ones.
   """
   label = np.asarray(pool.label)
   difficulty = np.asarray(pool.scores["difficulty"])
@@ -120,7 +115,6 @@ def read_gallery(workdir: pathlib.Path) -> Gallery | None:
 
 
 def _split(order: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-  """Splits the examples in `order` by arm."""
   return np.split(order, np.cumsum(sizes)[:-1])
 
 

@@ -38,10 +38,7 @@ def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
   names = [workdir.resolve().name for workdir in workdirs]
   if len(set(names)) < len(names):
     names = [f"{i}: {workdir}" for i, workdir in enumerate(workdirs, start=1)]
-  summaries = {
-    name: read_summary(workdir)
-    for name, workdir in zip(names, workdirs, strict=True)
-  }
+  summaries = dict(zip(names, map(read_summary, workdirs), strict=True))
   command = ["python", "-m", "alcurr.report", *map(str, workdirs)]
   if out != workdirs[0] / "report.html":
     command += ["--out", str(out)]
@@ -56,8 +53,8 @@ def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     plotly_js=Markup(plotly.offline.get_plotlyjs()),
     combined=formatting.combined(summaries) if len(names) > 1 else None,
     views=[
-      _view(workdirs[i], name, summary, f"e{i}", out)
-      for i, (name, summary) in enumerate(summaries.items())
+      {"name": name, **_view(workdirs[i], summaries[name], f"e{i}", out)}
+      for i, name in enumerate(names)
     ],
   )
   out.parent.mkdir(parents=True, exist_ok=True)
@@ -107,11 +104,7 @@ def read_summary(workdir: pathlib.Path) -> pd.DataFrame:
 
 
 def _view(
-  workdir: pathlib.Path,
-  name: str,
-  summary: pd.DataFrame,
-  prefix: str,
-  out: pathlib.Path,
+  workdir: pathlib.Path, summary: pd.DataFrame, prefix: str, out: pathlib.Path
 ) -> dict[str, Any]:
   """Writes an experiment's figures; returns what the template shows of it."""
   folder = workdir / "figures"
@@ -136,7 +129,6 @@ def _view(
   config = files.read_json(workdir / "config.json")
   return {
     "id": prefix,
-    "name": name,
     "facts": facts(workdir, config),
     "parts": parts,
     "config": json.dumps(config, indent=2, ensure_ascii=False),
@@ -171,31 +163,25 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
       " ".join(filter(None, (config["data"][k] for k in ("source", "dir")))),
       gallery and f"{len(gallery.info['class_names'])} classes",
     ],
-    "device": [environment.get("device") for environment in environments],
-    "date": [environment.get("date") for environment in environments],
+    "device": [packages.pop("device", None) for packages in environments],
+    "date": [packages.pop("date", None) for packages in environments],
     "versions": [
       f"{package} {version}"
-      for environment in environments
-      for package, version in environment.items()
-      if package not in ("device", "date")
+      for packages in environments
+      for package, version in packages.items()
     ],
     "diverged": diverged,
     "skipped updates": skipped,
   }
   # What is not empty, without repetition.
-  texts = {
-    k: ", ".join(dict.fromkeys(filter(None, v))) for k, v in rows.items()
-  }
-  return {name: text for name, text in texts.items() if text}
+  texts = {k: dict.fromkeys(filter(None, v)) for k, v in rows.items()}
+  return {name: ", ".join(text) for name, text in texts.items() if text}
 
 
 def _models(config: dict[str, Any]) -> Iterator[str | None]:
   """Yields the model of all runs, then those of single runs."""
-  shared = config.get("model", {})
   runs = (sampler.get("run", {}) for sampler in config["samplers"].values())
-  for model in ({}, *(run["model"] for run in runs if "model" in run)):
-    name, weights = (
-      (shared | model).get("name"),
-      (shared | model).get("weights"),
-    )
+  for changes in ({}, *(run["model"] for run in runs if "model" in run)):
+    model = config.get("model", {}) | changes
+    name, weights = model.get("name"), model.get("weights")
     yield f"{name} from {weights}" if name and weights else name
