@@ -13,7 +13,7 @@ from alcurr.report.style import BAND_ALPHA, Style, plain
 
 
 class ArmLabels(NamedTuple):
-  """Labels of the rows of a policy map."""
+  """The labels of the rows of a policy map."""
 
   strips: list[np.ndarray] | None = None  # [K] pictures [h, w, 3] uint8
   names: list[str] | None = None  # [K]; None: numbers from 1
@@ -23,7 +23,7 @@ class ArmLabels(NamedTuple):
 def arm_labels(
   partition: str | None, num_arms: int, gallery: Gallery | None
 ) -> ArmLabels:
-  """Labels the K arms of a sampler's `spec.arm_partition`."""
+  """Returns labels for the K arms of a sampler's `spec.arm_partition`."""
   if partition == "label":
     names = gallery.info["class_names"] if gallery else []
     return ArmLabels(None, names if len(names) == num_arms else None, "class")
@@ -44,11 +44,9 @@ def learning_curves(
 ) -> Figure:
   """Draws metrics against costs: a panel for each pair, a line per sampler.
 
-  Args:
-    means: of `curves.mean_curves`.
-    looks: by sampler.
-    metrics: columns of `means`, with the labels of their axes.
-    costs: of `curves.COSTS`. If there are several, each metric has a row.
+  `means` are of `curves.mean_curves`; `metrics` has labels for its columns,
+  `looks` the style of each sampler. With several of `curves.COSTS`, each metric
+  has a row.
   """
   panels = [(metric, cost) for metric in metrics for cost in costs]
   rows = len(metrics) if len(panels) > len(metrics) else 1

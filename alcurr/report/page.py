@@ -25,10 +25,7 @@ def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
   """Writes a page about one or more experiments, from their files alone.
 
   Also writes the figures of each experiment to its figures/, as PNG and CSV.
-
-  Args:
-    workdirs: of the experiments, in the order of the page.
-    out: the page; its links to the figures are relative to it.
+  The page `out` has relative links to them.
 
   Raises:
     UserError: a workdir that is not an experiment, or has no finished run.
