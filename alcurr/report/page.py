@@ -160,12 +160,13 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
       " ".join(filter(None, (config["data"][k] for k in ("source", "dir")))),
       gallery and f"{len(gallery.info['class_names'])} classes",
     ],
-    "device": [packages.pop("device", None) for packages in environments],
-    "date": [packages.pop("date", None) for packages in environments],
+    "device": [environment.get("device") for environment in environments],
+    "date": [environment.get("date") for environment in environments],
     "versions": [
       f"{package} {version}"
-      for packages in environments
-      for package, version in packages.items()
+      for environment in environments
+      for package, version in environment.items()
+      if package not in ("device", "date")
     ],
     "diverged": diverged,
     "skipped updates": skipped,

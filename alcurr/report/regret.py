@@ -37,8 +37,8 @@ def sort_by_test(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns a row per finished sampler, by descending top-1 on test.
 
-  Config `grid` lists runs of fixed policies, as in configs/headroom.py; without
-  it, or before all have finished, the table is empty. `regret` is the test
+  Config `grid` lists runs of fixed policies, as in configs/headroom.py. Without
+  a finished grid the table is empty. `regret` is the test
   top-1 of the best, chosen by mean top-1 on valid at the end (the first of
   equals), minus the sampler's. Accuracies are in percent, differences in
   points, with the interval of `tables.paired_bootstrap`.
