@@ -38,10 +38,10 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns a row per finished sampler, by descending top-1 on test.
 
   Config `grid` lists runs of fixed policies, as in configs/headroom.py. Without
-  a finished grid the table is empty. `regret` is the test
-  top-1 of the best, chosen by mean top-1 on valid at the end (the first of
-  equals), minus the sampler's. Accuracies are in percent, differences in
-  points, with the interval of `tables.paired_bootstrap`.
+  a finished grid the table is empty. The best has the highest mean top-1 on
+  valid at the end, and is the first of equals. `regret` is its test top-1 minus
+  the sampler's. Accuracies are in percent, differences in points, with the
+  interval of `tables.paired_bootstrap`.
   """
   config = files.read_json(workdir / "config.json")
   results = {r["sampler"]: r for r in tables.read_results(workdir)}

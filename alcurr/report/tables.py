@@ -36,8 +36,7 @@ def paired_bootstrap(difference: np.ndarray, resamples: int = 2000) -> Interval:
   """
   if not len(finite_trials(difference)):
     return Interval(math.nan, math.nan, math.nan)
-  means = resampled_means(difference, resamples)
-  bounds = np.quantile(means, [0.025, 0.975])
+  bounds = np.quantile(resampled_means(difference, resamples), [0.025, 0.975])
   return Interval(mean(difference), *bounds.tolist())
 
 
@@ -67,8 +66,7 @@ def resampled_means(
   # In blocks: as floats the counts are four times as large.
   blocks = np.split(example, range(100, resamples, 100))
   by_trial = [block.astype(np.float32) @ difference.T for block in blocks]
-  by_trial = np.concatenate(by_trial)
-  return (by_trial * trial).sum(1) / (num_examples * num_trials)
+  return (np.concatenate(by_trial) * trial).sum(1) / (num_examples * num_trials)
 
 
 @functools.lru_cache(maxsize=2)  # the same for all samplers of an experiment
