@@ -10,7 +10,6 @@ from alcurr.report import page
 
 
 def _report(argv: Sequence[str]) -> None:
-  """Writes the page that the arguments describe."""
   parser = cli.Parser(
     prog="python -m alcurr.report",
     description="Rebuilds an experiment's figures and report.html from its "
@@ -30,8 +29,7 @@ def _report(argv: Sequence[str]) -> None:
     help="the page; by default DIR/report.html, or ./report.html for several",
   )
   args = parser.parse_args(argv)
-  several = len(args.workdirs) > 1
-  folder = pathlib.Path() if several else args.workdirs[0]
+  folder = args.workdirs[0] if len(args.workdirs) == 1 else pathlib.Path()
   out = args.out or folder / "report.html"
   if out.is_dir():
     raise UserError("argument", "--out", f"expected a file, {out} is a folder")

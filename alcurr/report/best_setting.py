@@ -1,8 +1,4 @@
-"""Each sampler at its best setting: chosen on valid, reported on test.
-
-For experiments whose config lists, as `best_setting`, which runs are settings
-of the same sampler, such as configs/honest.py.
-"""
+"""Each sampler at its best setting: chosen on valid, reported on test."""
 
 import pathlib
 
@@ -11,16 +7,6 @@ import pandas as pd
 
 from alcurr.core import files
 from alcurr.report import regret, tables
-
-TEXT = (
-  "Every sampler was run at the same settings. The table has the setting with "
-  "the best mean top-1 on the valid pool, and its top-1 on the test pool. If "
-  "it is at an end of the range, a wider range may hold a better one. The "
-  "difference is to the baseline at its own best setting, for the same trial "
-  "and the same example. Low and high bound the 95 % interval of a bootstrap "
-  "over trials and test examples. Holm p is the two-sided p-value of that "
-  "bootstrap, adjusted for the number of samplers compared."
-)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -42,11 +28,11 @@ def _two_sided(means: np.ndarray) -> float:
 def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns a row per sampler whose settings have all finished, best first.
 
-  The setting is the one with the best mean top-1 on valid at the end of its
-  runs. Test top-1 is in percent, its difference to the baseline at its own
-  best setting in points, with the interval of `tables.paired_bootstrap`.
-  `at an end` is "yes" for the first or last of three or more settings. Empty
-  if the config has no `best_setting`.
+  Config `best_setting` lists the runs of each sampler, as in configs/honest.py;
+  without it the table is empty. The best has the highest mean top-1 on valid at
+  the end. Test top-1 is in percent, its difference to the baseline's best in
+  points, with the interval of `tables.paired_bootstrap`. `at an end` is "yes"
+  for the first or last of three or more settings.
   """
   config = files.read_json(workdir / "config.json")
   settings = config.get("best_setting") or {}
@@ -63,13 +49,12 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
     return pd.DataFrame()
   top1 = {s: tables.per_example(workdir, r)["top1"] for s, r in best.items()}
   lead = {sampler: top1[sampler] - top1[base] for sampler in best}
-  others = [
-    sampler
+  p = {
+    sampler: _two_sided(tables.resampled_means(lead[sampler]))
     for sampler in best
     if sampler != base and len(tables.finite_trials(lead[sampler]))
-  ]
-  p = [_two_sided(tables.resampled_means(lead[sampler])) for sampler in others]
-  adjusted = dict(zip(others, holm(np.array(p)), strict=True))
+  }
+  adjusted = dict(zip(p, holm(np.array(list(p.values()))), strict=True))
   ends = {s: runs[:: len(runs) - 1] for s, runs in settings.items() if runs[2:]}
   rows = [
     {

@@ -34,7 +34,7 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
   """Returns metrics.jsonl of each finished sampler, the baseline's first.
 
-  Without diverged trials, and without samplers all of whose trials diverged.
+  Diverged trials are omitted, and samplers all of whose trials diverged.
 
   Raises:
     UserError: a file that is not lines of JSON.
@@ -43,8 +43,8 @@ def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
   for result in tables.read_results(workdir):
     path = workdir / "runs" / result["sampler"] / "metrics.jsonl"
     try:
-      with path.open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+      lines = path.read_text(encoding="utf-8").splitlines()
+      rows = [json.loads(line) for line in lines]
     except (ValueError, RecursionError) as error:
       text = f"{error}; delete its folder to repeat the run"
       raise UserError("damaged", str(path), text) from error
@@ -101,29 +101,26 @@ def mean_curves(
 
 def policy_curve(metrics: pd.DataFrame) -> pd.DataFrame:
   """Returns the mean policy over trials: examples_seen x arm (from 1)."""
-  policy = metrics.groupby("examples_seen")["policy"].agg(
-    lambda rows: np.mean(np.stack(rows), axis=0)
-  )
-  grid = np.stack(policy)
+  grid = np.stack(metrics["policy"])
   arms = pd.RangeIndex(1, grid.shape[1] + 1, name="arm")
-  return pd.DataFrame(grid, index=policy.index, columns=arms)
+  policy = pd.DataFrame(grid, metrics["examples_seen"], arms)
+  return policy.groupby(level=0).mean()
 
 
 def changing_policies(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
   """Returns the `policy_curve` of each sampler whose policy changed."""
-  policies = {}
-  for name, metrics in read_metrics(workdir).items():
-    if "policy" in metrics:
-      policy = policy_curve(metrics)
-      if np.ptp(policy.to_numpy(), axis=0).max() > 1e-6:
-        policies[name] = policy
-  return policies
+  policies = {
+    name: policy_curve(metrics)
+    for name, metrics in read_metrics(workdir).items()
+    if "policy" in metrics
+  }
+  return {k: v for k, v in policies.items() if (v.max() - v.min()).max() > 1e-6}
 
 
 def thresholds(config: Mapping[str, Any]) -> list[float]:
   """Returns the top-1 accuracies whose costs are reported, ascending."""
   words = (config.get("thresholds") or "").replace(",", " ").split()
-  return sorted({float(word) for word in words} or THRESHOLDS)
+  return sorted(set(map(float, words)) or THRESHOLDS)
 
 
 def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
@@ -136,17 +133,14 @@ def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
   rows = []
   by = ["sampler", "batch_size"]
   for keys, log in logs.groupby(by, sort=False):
-    trials = log["trial"].nunique()
+    trials, log = log["trial"].unique(), log.sort_values("step")
     for level in levels:
-      reached = log[log["top1"] >= level].sort_values("step")
-      first = reached.groupby("trial").first()
-      row = dict(zip(by, keys, strict=True))
-      row |= {"top1": level, "reached": len(first), "trials": trials}
-      for cost in COSTS:
-        missing = [math.inf] * (trials - len(first))
-        row[cost] = np.median([*first[cost], *missing])
-      rows.append(row)
-  return pd.DataFrame(rows)
+      first = log[log["top1"] >= level].groupby("trial")[list(COSTS)].first()
+      first = first.astype(float)
+      costs = first.reindex(trials, fill_value=math.inf).median(skipna=False)
+      rows.append((*keys, level, len(first), len(trials), *costs))
+  columns = [*by, "top1", "reached", "trials", *COSTS]
+  return pd.DataFrame(rows, columns=columns)
 
 
 def cost_table(
@@ -154,21 +148,15 @@ def cost_table(
 ) -> pd.DataFrame:
   """Returns a row per result: its costs, and when scoring pays for itself.
 
-  `flops_ratio` is the FLOPs per example over the baseline's, NaN if unknown.
   `level` is the highest level of a `reach_table` that the sampler and its
-  baseline both reach, `saved_seconds` the baseline's time to it minus the
-  sampler's. `payback_runs` is the number of runs in which that saves the
-  seconds of scoring: infinite if none are saved, NaN if nothing was scored or
-  no level is reached by both.
+  baseline both reach. `saved_seconds` is the baseline's time to it minus the
+  sampler's. `payback_runs` is the number of runs that save the seconds of
+  scoring: infinite if none are saved, NaN if nothing was scored or no level is
+  reached by both. `flops_ratio` is NaN if unknown.
   """
-  columns = ("train_seconds", "compile_seconds", "scoring_seconds")
-  # Per example, because a baseline may have another batch size.
-  flops = {
-    r["sampler"]: (r["flops_per_step"] or math.nan) / r["batch_size"]
-    for r in results
-  }
+  table = pd.DataFrame(results)
   times = reach.pivot(index="top1", columns="sampler", values="seconds")
-  times = times.sort_index().reindex(columns=list(flops)).fillna(math.inf)
+  times = times.reindex(columns=table["sampler"]).fillna(math.inf)
   rows = []
   for result in results:
     name, base = result["sampler"], result["baseline"]
@@ -179,15 +167,8 @@ def cost_table(
       saved = times.loc[level, base] - times.loc[level, name]
       if scoring := result["scoring_seconds"]:
         payback = scoring / saved if saved > 0 else math.inf
-    rows.append(
-      {
-        "sampler": name,
-        "baseline": base,
-        **{column: result[column] for column in columns},
-        "flops_ratio": flops[name] / flops[base],
-        "level": level,
-        "saved_seconds": saved,
-        "payback_runs": payback,
-      }
-    )
-  return pd.DataFrame(rows)
+    rows.append((level, saved, payback))
+  paid = pd.DataFrame(rows, columns=["level", "saved_seconds", "payback_runs"])
+  seconds = ["train_seconds", "compile_seconds", "scoring_seconds"]
+  table["flops_ratio"] = tables.flops_ratio(table)
+  return table[["sampler", "baseline", *seconds, "flops_ratio"]].join(paid)

@@ -1,6 +1,6 @@
 """Figures of training examples and of difficulty by class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,21 +11,17 @@ from alcurr.report.style import plain
 
 
 def montage(image: np.ndarray, columns: int) -> np.ndarray:
-  """Arranges images in rows, each with a white border; gaps are white.
+  """Arranges images [n, h, w, C] uint8 in rows, each with a white border.
 
-  Args:
-    image: [n, h, w, C] uint8; C = 1 is ink on black, shown as ink on white.
-    columns: images in a row.
-
-  Returns:
-    [rows * (h + 2), columns * (w + 2), 3] uint8, of at least one row.
+  C = 1 is ink on black, shown as ink on white. Returns [rows * (h + 2),
+  columns * (w + 2), 3] uint8, with at least one row; gaps are white.
   """
   if image.shape[-1] == 1:
     image = np.repeat(255 - image, 3, axis=-1)
   rows = max(1, -(-len(image) // columns))
   blank = np.full((rows * columns - len(image), *image.shape[1:]), 255)
-  tiles = np.concatenate([image, blank.astype(np.uint8)])
   border = ((0, 0), (1, 1), (1, 1), (0, 0))
+  tiles = np.concatenate([image, blank.astype(np.uint8)])
   tiles = np.pad(tiles, border, constant_values=255)
   height, width = tiles.shape[1:3]
   grid = tiles.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
@@ -33,9 +29,9 @@ def montage(image: np.ndarray, columns: int) -> np.ndarray:
 
 
 def difficulty_table(gallery: Gallery) -> pd.DataFrame:
-  """Returns class, count, quantiles and mean of difficulty; easiest first.
+  """Returns count, quantiles and mean of each class with examples.
 
-  Without classes that have no examples.
+  The easiest class is the first.
   """
   names, classes = gallery.info["class_names"], gallery.info["classes"]
   rows = [
@@ -49,9 +45,9 @@ def difficulty_table(gallery: Gallery) -> pd.DataFrame:
 
 def difficulty_by_class(table: pd.DataFrame) -> Figure:
   """Draws a box plot of `difficulty_table`."""
-  quantiles = {"q05": "whislo", "q25": "q1", "q50": "med"}
-  quantiles |= {"q75": "q3", "q95": "whishi"}
-  boxes = table.rename(columns=quantiles).to_dict("records")
+  parts = ("whislo", "q1", "med", "q3", "whishi")  # matplotlib's names
+  names = dict(zip(QUANTILES, parts, strict=True))
+  boxes = table.rename(columns=names).to_dict("records")
   for box in boxes:
     box |= {"label": plain(box["class"]), "fliers": []}
   size = (7, 1.5 + 0.2 * len(boxes))
@@ -68,31 +64,26 @@ def difficulty_by_class(table: pd.DataFrame) -> Figure:
 
 
 def drawings_table(
-  gallery: Gallery, kinds: Sequence[str], labels: Sequence[int]
+  gallery: Gallery, kinds: Iterable[str], labels: Iterable[int]
 ) -> pd.DataFrame:
   """Returns class, kind, place, index and difficulty of some examples."""
   rows = [
-    (gallery.info["class_names"][label], kind, place, position)
+    (name, kind, place, gallery.index[position], gallery.difficulty[position])
     for label in labels
     for kind in kinds
     for place, position in enumerate(gallery.info["drawings"][str(label)][kind])
+    for name in [gallery.info["class_names"][label]]
   ]
-  table = pd.DataFrame(rows, columns=["class", "kind", "place", "position"])
-  position = table.pop("position")
-  return table.assign(
-    index=gallery.index[position], difficulty=gallery.difficulty[position]
-  )
+  columns = ["class", "kind", "place", "index", "difficulty"]
+  return pd.DataFrame(rows, columns=columns)
 
 
 def draw_classes(
   gallery: Gallery, titles: Mapping[str, str], labels: Sequence[int]
 ) -> Figure:
-  """Draws examples of classes, a row per class and a column per kind.
+  """Draws examples: a row per class of `labels`, a column per kind of `titles`.
 
-  Args:
-    gallery: of the experiment.
-    titles: of the columns, by their kinds.
-    labels: classes with examples in the gallery.
+  The classes must have examples in the gallery.
   """
   size = (1 + 5 * len(titles), 1.0 * len(labels) + 0.6)
   figure = Figure(figsize=size, layout="constrained")

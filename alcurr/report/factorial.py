@@ -1,7 +1,7 @@
 """Effects of the factors of a designed experiment.
 
 The config has `factors`, the levels of each, and `cells`, each sampler's level
-of each factor. Two cells that differ in a single factor are a matched pair.
+of each factor. Two cells that differ in a single factor are a pair.
 """
 
 import pathlib
@@ -17,18 +17,6 @@ _COLUMNS = (
   *("factor", "level", "instead of", "where", "pairs"),
   *("effect, points", "low", "high"),
 )
-TEXT = (
-  "Each sampler is a cell of a factorial design; two cells that differ in one "
-  "factor only are a pair. A cell's lead is its test top-1 minus that of its "
-  "baseline, uniform sampling with the same model and batch size. An effect "
-  "is the mean over pairs of the difference in lead, in points, between a "
-  "level and the first level of its factor: over all pairs if `where` is "
-  "empty, else over those at that level of another factor. Effects that "
-  "change with the level of another factor are an interaction. Low and high "
-  "bound the 95 % interval of a bootstrap over trials and test examples of "
-  "that difference, averaged over the pairs. Intervals are not corrected for "
-  "the number of rows."
-)
 
 Cells = Mapping[str, Mapping[str, str]]  # sampler -> factor -> level
 
@@ -36,18 +24,14 @@ Cells = Mapping[str, Mapping[str, str]]  # sampler -> factor -> level
 def contrasts(
   cells: Cells, levels: Mapping[str, list[str]]
 ) -> Iterator[tuple[tuple[str, ...], list[tuple[str, str]]]]:
-  """Yields every level against the first of its factor, where cells match.
+  """Yields the comparisons of each level with the first of its factor.
 
-  First over all pairs, then within each level of each other factor on which
+  One is over all pairs; others are within a level of another factor on which
   the pairs differ.
-
-  Args:
-    cells: to compare.
-    levels: of each factor; the others are compared with the first.
 
   Yields:
     (factor, level, first level, "" or "<other factor>=<level>"), and the pairs
-    of cells, of the level and of the first.
+    of cells: one with the level, one with the first.
   """
   for factor, (first, *rest) in levels.items():
     for level in rest:
@@ -69,13 +53,12 @@ def contrasts(
 
 
 def make_table(workdir: pathlib.Path) -> pd.DataFrame:
-  """Returns the mean difference in lead over each contrast's pairs, in points.
+  """Returns the mean difference in lead of each contrast, in points.
 
   A sampler's lead is its test top-1 minus that of its own baseline, since a
-  norm or a batch size changes both. Only finished samplers count. The interval
-  is that of `tables.paired_bootstrap` for the per-example difference, averaged
-  over the pairs. Cells are not resampled. A row per contrast; empty without a
-  design.
+  norm or a batch size changes both. The interval is that of
+  `tables.paired_bootstrap` for the difference, averaged over the pairs; cells
+  are not resampled. Only finished samplers count. Empty without a design.
   """
   config = files.read_json(workdir / "config.json")
   results = tables.read_results(workdir)

@@ -13,7 +13,7 @@ from alcurr.report.style import BAND_ALPHA, Style, plain
 
 
 class ArmLabels(NamedTuple):
-  """Labels of the rows of a policy map."""
+  """The labels of the rows of a policy map."""
 
   strips: list[np.ndarray] | None = None  # [K] pictures [h, w, 3] uint8
   names: list[str] | None = None  # [K]; None: numbers from 1
@@ -23,7 +23,7 @@ class ArmLabels(NamedTuple):
 def arm_labels(
   partition: str | None, num_arms: int, gallery: Gallery | None
 ) -> ArmLabels:
-  """Labels the K arms of a sampler's `spec.arm_partition`."""
+  """Returns labels for the K arms of a sampler's `spec.arm_partition`."""
   if partition == "label":
     names = gallery.info["class_names"] if gallery else []
     return ArmLabels(None, names if len(names) == num_arms else None, "class")
@@ -44,18 +44,16 @@ def learning_curves(
 ) -> Figure:
   """Draws metrics against costs: a panel for each pair, a line per sampler.
 
-  Args:
-    means: of `curves.mean_curves`.
-    looks: by sampler.
-    metrics: columns of `means`, with the labels of their axes.
-    costs: of `curves.COSTS`. If there are several, each metric has a row.
+  `means` are of `curves.mean_curves`; `metrics` has labels for its columns,
+  `looks` the style of each sampler. With several of `curves.COSTS`, each metric
+  has a row.
   """
   panels = [(metric, cost) for metric in metrics for cost in costs]
   rows = len(metrics) if len(panels) > len(metrics) else 1
   columns = len(panels) // rows
   groups = list(means.groupby("sampler", sort=False))
-  height = max(4.2 * rows, 0.24 * len(groups))
-  figure = Figure(figsize=(5 * columns + 1.5, height), layout="constrained")
+  size = (5 * columns + 1.5, max(4.2 * rows, 0.24 * len(groups)))
+  figure = Figure(figsize=size, layout="constrained")
   share = "row" if rows > 1 else False
   axes = figure.subplots(rows, columns, squeeze=False, sharey=share)
   for axis, (metric, cost) in zip(axes.flat, panels, strict=True):
@@ -123,8 +121,7 @@ def policy_map(
   axes[0].set_yticks(ticks, [plain(names[tick - 1]) for tick in ticks])
   if strips:
     for k, strip in enumerate(strips, start=1):
-      extent = (0, 1, k - 0.45, k + 0.45)
-      axes[1].imshow(strip, extent=extent, aspect="auto")
+      axes[1].imshow(strip, extent=(0, 1, k - 0.45, k + 0.45), aspect="auto")
     axes[1].set(xlim=(0, 1), ylim=(0.5, num_arms + 0.5), xticks=[])
     axes[1].set_title("examples of the arm", fontsize="small")
     axes[1].tick_params(axis="y", left=False, labelleft=False)

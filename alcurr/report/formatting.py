@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from alcurr.report.tables import flops_ratio
+
 NONE = "-"
 _ACCURACIES = {"top1": "top-1", "top3": "top-3"}
 
@@ -27,18 +29,15 @@ def seconds(value: float) -> str:
 
 def trials(finished: int, diverged: int) -> str:
   """Returns a number of trials: "3", or "2 of 3" if one diverged."""
-  total = f" of {finished + diverged:.0f}" if diverged else ""
-  return f"{finished:.0f}{total}"
+  return f"{finished} of {finished + diverged}" if diverged else str(finished)
 
 
 def _difference(row: Mapping[str, Any], metric: str) -> str:
   """Returns the paired difference to the baseline, with its interval."""
   if row["sampler"] == row["baseline"]:
     return "baseline"
-  mean, low, high = (
-    percent(row.get(f"{metric}_{part}", math.nan), "+")
-    for part in ("difference", "low", "high")
-  )
+  parts = (row[f"{metric}_{part}"] for part in ("difference", "low", "high"))
+  mean, low, high = (percent(part, "+") for part in parts)
   return NONE if mean == NONE else f"{mean} [{low}, {high}]"
 
 
@@ -52,15 +51,13 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
   for row in table.to_dict("records"):
     cells = {
       "sampler": row["sampler"],
-      "batch": f"{row['batch_size']:.0f}",
-      "trials": trials(row["trials"], row.get("trials_diverged", 0)),
-      "n test": f"{row['test_examples']:.0f}",
+      "batch": str(row["batch_size"]),
+      "trials": trials(row["trials"], row["trials_diverged"]),
+      "n test": str(row["test_examples"]),
     }
     for metric, name in _ACCURACIES.items():
-      deviation = percent(row[f"{metric}_std"])
-      cells[f"{name} %"] = percent(row[metric]) + (
-        "" if deviation == NONE else f" ± {deviation}"
-      )
+      accuracy = f"{percent(row[metric])} ± {percent(row[f'{metric}_std'])}"
+      cells[f"{name} %"] = accuracy.removesuffix(f" ± {NONE}")
       cells[f"{name} difference, 95 %"] = _difference(row, metric)
     cells["compared with"] = _baseline(row)
     cells["loss"] = number(row["loss"], ".4f")
@@ -74,39 +71,29 @@ def terminal(table: pd.DataFrame) -> str:
   """Returns summary.csv as a text table, accuracies in percent."""
   baselines = table["baseline"].unique()
   base = baselines[0] if len(baselines) == 1 else "baseline"
-  # Per example, because a baseline may have another batch size.
-  flops = table["flops_per_step"].astype(float) / table["batch_size"]
-  by_name = dict(zip(table["sampler"], flops, strict=True))
-  ratio = flops / table["baseline"].map(by_name)
-  columns = ["sampler", "trials", "top-1 %", "top-3 %", "loss"]
-  if not table["trials_diverged"].any():
-    columns.remove("trials")
-  text = summary(table)
-  shown = text[columns].assign(
-    **{
-      f"{name} - {base}, 95 %": text[f"{name} difference, 95 %"]
-      for name in _ACCURACIES.values()
-    },
+  text = summary(table).assign(
     **{
       "train s": table["train_seconds"].map("{:.1f}".format),
       "scoring s": table["scoring_seconds"].map("{:.1f}".format),
-      "FLOPs": ratio.map("x {:.3f}".format),
-    },
+      "FLOPs": flops_ratio(table).map("x {:.3f}".format),
+    }
   )
-  return shown.to_string(index=False)
+  columns = ["sampler", "trials", "top-1 %", "top-3 %", "loss"]
+  if not table["trials_diverged"].any():
+    columns.remove("trials")
+  columns += [f"{name} difference, 95 %" for name in _ACCURACIES.values()]
+  text = text[[*columns, "train s", "scoring s", "FLOPs"]]
+  text.columns = text.columns.str.replace("difference", f"- {base}")
+  return text.to_string(index=False)
 
 
 def combined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
   """Returns top-1 of every sampler as text, given summary.csv by experiment."""
-  texts = {name: summary(table) for name, table in tables.items()}
-  text = pd.concat(texts, names=["experiment"]).reset_index("experiment")
+  texts = [summary(t).assign(experiment=name) for name, t in tables.items()]
+  shown = ["top-1 %", "top-1 difference, 95 %", "compared with"]
+  text = pd.concat(texts)[["sampler", "experiment", "trials", *shown]]
   # A sampler's rows together, in the order in which samplers first appear.
-  order = text["sampler"].drop_duplicates().tolist()
-  text = text.sort_values(
-    "sampler", key=lambda names: names.map(order.index), kind="stable"
-  )
-  shown = ("top-1 %", "top-1 difference, 95 %", "compared with")
-  return text[["sampler", "experiment", "trials", *shown]]
+  return pd.concat(rows for _, rows in text.groupby("sampler", sort=False))
 
 
 def paper(table: pd.DataFrame) -> pd.DataFrame:
@@ -123,50 +110,43 @@ def paper(table: pd.DataFrame) -> pd.DataFrame:
 def reach(table: pd.DataFrame) -> pd.DataFrame:
   """Returns `curves.reach_table` as text, grouped by accuracy."""
   rows = []
-  table = table.sort_values("top1", kind="stable")
-  for row in table.to_dict("records"):
-    costs = {
+  for row in table.sort_values("top1", kind="stable").to_dict("records"):
+    cells = {
+      "sampler": row["sampler"],
+      "valid top-1": f"{row['top1']:g}",
+      "batch": str(row["batch_size"]),
+      "trials that reached it": f"{row['reached']} of {row['trials']}",
       "examples": f"{row['examples_seen']:,.0f}",
       "FLOPs": number(row["flops"], ".3g"),
       "seconds": seconds(row["seconds"]),
     }
     if math.isinf(row["examples_seen"]):
-      costs = dict.fromkeys(costs, "not reached")
-    rows.append(
-      {
-        "sampler": row["sampler"],
-        "valid top-1": f"{row['top1']:g}",
-        "batch": str(row["batch_size"]),
-        "trials that reached it": f"{row['reached']} of {row['trials']}",
-        **costs,
-      }
-    )
+      cells |= dict.fromkeys(("examples", "FLOPs", "seconds"), "not reached")
+    rows.append(cells)
   return pd.DataFrame(rows)
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
   """Returns `curves.cost_table` as text."""
+  payback = {"inf": "never", "nan": "no accuracy reached by both"}
   rows = []
   for row in table.to_dict("records"):
-    saved, payback = seconds(row["saved_seconds"]), f"{row['payback_runs']:.1f}"
-    if not pd.isna(row["level"]):
-      saved += f" at {row['level']:g}"
+    saved, runs = seconds(row["saved_seconds"]), f"{row['payback_runs']:.1f}"
+    cells = {
+      "sampler": row["sampler"],
+      "train s per trial": seconds(row["train_seconds"]),
+      "compile s": seconds(row["compile_seconds"]),
+      "scoring s": seconds(row["scoring_seconds"]),
+      "FLOPs per example": number(row["flops_ratio"], ".3f"),
+      "compared with": _baseline(row),
+      "seconds saved per run": f"{saved} at {row['level']:g}",
+      "runs to pay back scoring": payback.get(runs, runs),
+    }
+    if pd.isna(row["level"]):
+      cells["seconds saved per run"] = saved
     if not row["scoring_seconds"]:
-      payback = "nothing scored"
-    elif pd.isna(row["payback_runs"]):
-      payback = "no accuracy reached by both"
-    rows.append(
-      {
-        "sampler": row["sampler"],
-        "train s per trial": seconds(row["train_seconds"]),
-        "compile s": seconds(row["compile_seconds"]),
-        "scoring s": seconds(row["scoring_seconds"]),
-        "FLOPs per example": number(row["flops_ratio"], ".3f"),
-        "compared with": _baseline(row),
-        "seconds saved per run": saved,
-        "runs to pay back scoring": payback.replace("inf", "never"),
-      }
-    )
+      cells["runs to pay back scoring"] = "nothing scored"
+    rows.append(cells)
   return pd.DataFrame(rows)
 
 

@@ -33,25 +33,19 @@ class Gallery(NamedTuple):
 def write_gallery(
   workdir: pathlib.Path,
   pool: Pool,
-  gather: Callable[[Pool, Array], Batch],
-  class_names: Sequence[str],
+  gather: Callable[[Pool, Array], Batch],  # (pool, index [B])
+  class_names: Sequence[str],  # [V]
 ) -> None:
   """Writes gallery.npz and gallery.json of a training pool.
 
-  gallery.json has `class_names`; `image_shape`, [H, W, C] as the models see
-  it; for each of the `classes` its `count` and, in a scored pool, quantiles
-  and mean of its `difficulty`; `partitions` other than "label", whose arms are
-  the classes: for each arm its `size`, mean `difficulty`, and `drawings`
-  (random positions in gallery.npz; none if there are more than 40 arms). For
-  a scored pool also `hardest` and `easiest`, classes by median, and for some
-  classes the `drawings` of lowest (`least`) and highest (`most`) difficulty,
-  and `random` ones.
-
-  Args:
-    workdir: of the experiment.
-    pool: N training examples; difficulties that are all zero are no scores.
-    gather: (pool, index [B]) -> Batch.
-    class_names: V names.
+  Difficulties that are all zero are no scores. gallery.json has `class_names`
+  and `image_shape`, [H, W, C] as the models see it. Each of the `classes` has
+  its `count`, and each arm of the `partitions` other than "label" its `size`
+  and `drawings`: random positions in gallery.npz, or none of more than 40 arms.
+  A scored pool adds the `difficulty`: quantiles and mean of a class, the mean
+  of an arm. It also has the `hardest` and the `easiest` class by median, and
+  `drawings` of some classes: those of lowest (`least`) and of highest (`most`)
+  difficulty, and `random` ones.
   """
   label = np.asarray(pool.label)
   difficulty = np.asarray(pool.scores["difficulty"])
@@ -60,7 +54,7 @@ def write_gallery(
   position: dict[int, int] = {}  # by pool index
 
   def add(index: np.ndarray) -> list[int]:
-    return [position.setdefault(int(i), len(position)) for i in index]
+    return [position.setdefault(i, len(position)) for i in index.tolist()]
 
   def add_random(index: np.ndarray) -> list[int]:
     return add(rng.permutation(index)[:EXAMPLES])
@@ -86,7 +80,17 @@ def write_gallery(
   if scored:
     for record, index in zip(info["classes"], classes, strict=True):
       record["difficulty"] = _describe(difficulty[index]) or None
-    info |= _by_difficulty(classes, difficulty, add, add_random)
+    present = [i for i, index in enumerate(classes) if len(index)]
+    by_median = sorted(present, key=lambda i: np.median(difficulty[classes[i]]))
+    info |= {"hardest": by_median[-1], "easiest": by_median[0], "drawings": {}}
+    places = np.linspace(len(present) - 1, 0, min(CLASSES, len(present)))
+    for i in np.array(by_median)[places.round().astype(int)].tolist():
+      order = classes[i][np.argsort(difficulty[classes[i]], kind="stable")]
+      info["drawings"][str(i)] = {
+        "least": add(order[:EXAMPLES]),
+        "most": add(order[::-1][:EXAMPLES]),
+        "random": add_random(classes[i]),
+      }
   index = np.fromiter(position, np.int32, len(position))
   batch = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
   info["image_shape"] = batch.image.shape[1:]
@@ -115,35 +119,12 @@ def _split(order: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
 
 
 def _describe(difficulty: np.ndarray) -> dict[str, float]:
-  """Returns quantiles and mean; nothing of an empty class or arm."""
+  """Returns quantiles and mean; nothing for an empty class or arm."""
   if not len(difficulty):
     return {}
-  values = np.quantile(difficulty, list(QUANTILES.values()))
-  return dict(zip(QUANTILES, values.tolist(), strict=True)) | {
-    "mean": float(difficulty.mean(dtype=np.float64))
-  }
-
-
-def _by_difficulty(
-  classes: list[np.ndarray],
-  difficulty: np.ndarray,
-  add: Callable[[np.ndarray], list[int]],
-  add_random: Callable[[np.ndarray], list[int]],
-) -> dict[str, Any]:
-  present = [i for i, index in enumerate(classes) if len(index)]
-  by_median = sorted(present, key=lambda i: np.median(difficulty[classes[i]]))
-  places = np.linspace(len(by_median) - 1, 0, min(CLASSES, len(by_median)))
-  examples = {}
-  for place in places.round().astype(int):
-    index = classes[by_median[place]]
-    order = index[np.argsort(difficulty[index], kind="stable")]
-    examples[str(by_median[place])] = {
-      "least": add(order[:EXAMPLES]),
-      "most": add(order[::-1][:EXAMPLES]),
-      "random": add_random(index),
-    }
-  ends = {"hardest": by_median[-1], "easiest": by_median[0]}
-  return ends | {"drawings": examples}
+  values = np.quantile(difficulty, list(QUANTILES.values())).tolist()
+  mean = float(difficulty.mean(dtype=np.float64))
+  return dict(zip(QUANTILES, values, strict=True)) | {"mean": mean}
 
 
 def _thumbnails(
@@ -162,9 +143,8 @@ def _thumbnails(
 
 
 def _shrink(image: np.ndarray, side: int) -> np.ndarray:
-  """Returns means over squares of `side` pixels; the remainder is cut off."""
+  """Returns means over squares of `side` pixels, without the remainder."""
   n, height, width, channels = image.shape
   height, width = height // side, width // side
   cut = image[:, : height * side, : width * side]
-  blocks = cut.reshape(n, height, side, width, side, channels)
-  return blocks.mean((2, 4))
+  return cut.reshape(n, height, side, width, side, channels).mean((2, 4))

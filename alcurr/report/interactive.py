@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from alcurr.report.curves import ACCURACIES, COSTS
 from alcurr.report.style import BAND_ALPHA, Style
@@ -16,27 +17,26 @@ from alcurr.report.style import BAND_ALPHA, Style
 
 def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
   """Draws `curves.mean_curves`; buttons choose the accuracy and the cost."""
-  known = [cost for cost in COSTS if means[cost].notna().any()]
-  # Two traces for each sampler: its line, then the outline of its band.
-  x = {cost: [] for cost in known}
+  # The data of all traces: a sampler's line, then the outline of its band.
+  x = {cost: [] for cost in COSTS if means[cost].notna().any()}
   y = {metric: [] for metric in ACCURACIES}
-  traces = []
+  first = next(iter(x))
+  figure = go.Figure()
   for name, mean in means.groupby("sampler", sort=False):
-    for cost in known:
+    for cost, traces in x.items():
       values = mean[cost].tolist()
-      x[cost] += [values, values + values[::-1]]
-    for metric in ACCURACIES:
+      traces += [values, values + values[::-1]]
+    for metric, traces in y.items():
       std = mean[f"{metric}_std"].fillna(0)
       upper, lower = mean[metric] + std, mean[metric] - std
-      y[metric] += [mean[metric].tolist(), [*upper, *lower[::-1]]]
+      traces += [mean[metric].tolist(), [*upper, *lower[::-1]]]
     label = html.escape(name, quote=False)  # plotly shows quotes as they are
-    shared = {"name": label, "legendgroup": label}
-    line = shared | {
+    line = {
       "mode": "lines+markers",
       "line": {"color": looks[name].color, "dash": looks[name].dash},
       "hovertemplate": "%{fullData.name}<br>%{x:,.4s}: %{y:.4f}<extra></extra>",
     }
-    band = shared | {
+    band = {
       "fill": "toself",
       "fillcolor": looks[name].color,
       "opacity": BAND_ALPHA,
@@ -44,28 +44,25 @@ def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
       "showlegend": False,
       "hoverinfo": "skip",
     }
-    traces += [line, band]
-  figure = go.Figure()
-  points = zip(x[known[0]], y["top1"], strict=True)
-  for trace, (trace_x, trace_y) in zip(traces, points, strict=True):
-    figure.add_scatter(x=trace_x, y=trace_y, **trace)
-  figure.update_layout(
+    for i, look in ((-2, line), (-1, band)):
+      data = {"x": x[first][i], "y": y["top1"][i]}
+      figure.add_scatter(**data, name=label, legendgroup=label, **look)
+  return figure.update_layout(
     updatemenus=[
-      _buttons({COSTS[cost]: x[cost] for cost in known}, "x", 0),
+      _buttons({COSTS[cost]: x[cost] for cost in x}, "x", 0),
       _buttons({ACCURACIES[metric]: y[metric] for metric in y}, "y", 0.62),
     ],
-    xaxis_title=COSTS[known[0]],
+    xaxis_title=COSTS[first],
     yaxis_title=ACCURACIES["top1"],
     template="plotly_white",
-    height=max(480, 75 + 10 * len(traces)),
+    height=max(480, 75 + 10 * len(figure.data)),
     margin={"l": 70, "r": 20, "t": 60, "b": 60},
     legend={"tracegroupgap": 0},
   )
-  return figure
 
 
 def _buttons(data: Mapping[str, list], axis: str, x: float) -> dict[str, Any]:
-  """Returns buttons that replace the data of an axis, by its title."""
+  """Returns buttons that choose the data of an axis by its title."""
   buttons = [
     {
       "label": title.split()[0],
@@ -81,12 +78,11 @@ def _buttons(data: Mapping[str, list], axis: str, x: float) -> dict[str, Any]:
   return {"type": "buttons", "direction": "right", "buttons": buttons} | place
 
 
-def to_html(figure: go.Figure, name: str) -> str:
-  """Returns a figure, by its id, as part of a page with plotly.js in it."""
-  return figure.to_html(
+def to_html(figure: go.Figure, name: str) -> Markup:
+  """Returns a figure, with the id `name`, for a page that has plotly.js."""
+  text = figure.to_html(
     full_html=False,
     include_plotlyjs=False,
-    include_mathjax=False,
     div_id=name,
     config={
       "displaylogo": False,
@@ -97,3 +93,4 @@ def to_html(figure: go.Figure, name: str) -> str:
       "modeBarButtonsToRemove": ["lasso2d", "select2d"],
     },
   )
+  return Markup(text)

@@ -1,12 +1,13 @@
 """report.html: experiments as one page that works offline."""
 
 import base64
+import contextlib
+import functools
 import json
 import os
 import pathlib
 import shlex
-import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jinja2
@@ -23,40 +24,34 @@ from alcurr.report.gallery import read_gallery
 def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
   """Writes a page about one or more experiments, from their files alone.
 
-  Also writes the figures of each, as PNG and CSV, to its figures/.
-
-  Args:
-    workdirs: of the experiments, in the order of the page.
-    out: the page; its links to the figures are relative to it.
+  Also writes the figures of each experiment to its figures/, as PNG and CSV.
+  The page `out` has relative links to them.
 
   Raises:
     UserError: a workdir that is not an experiment, or has no finished run.
   """
   for workdir in workdirs:
     check_experiment(workdir)
-  summaries = [read_summary(workdir) for workdir in workdirs]
   names = [workdir.resolve().name for workdir in workdirs]
   if len(set(names)) < len(names):
     names = [f"{i}: {workdir}" for i, workdir in enumerate(workdirs, start=1)]
-  combined = None
-  if len(workdirs) > 1:
-    combined = formatting.combined(dict(zip(names, summaries, strict=True)))
+  summaries = dict(zip(names, map(read_summary, workdirs), strict=True))
   command = ["python", "-m", "alcurr.report", *map(str, workdirs)]
   if out != workdirs[0] / "report.html":
     command += ["--out", str(out)]
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+  template = jinja2.Template(
+    pathlib.Path(__file__).with_name("page.html.j2").read_text("utf-8"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
   )
-  text = environment.get_template("page.html.j2").render(
+  text = template.render(
     title=f"alcurr: {', '.join(names)}",
     command=shlex.join(command),
     plotly_js=Markup(plotly.offline.get_plotlyjs()),
-    combined=combined,
+    combined=formatting.combined(summaries) if len(names) > 1 else None,
     views=[
-      _view(workdir, summaries[i], f"e{i}", out) | {"name": names[i]}
-      for i, workdir in enumerate(workdirs)
+      {"name": name, **_view(workdirs[i], summaries[name], f"e{i}", out)}
+      for i, name in enumerate(names)
     ],
   )
   out.parent.mkdir(parents=True, exist_ok=True)
@@ -87,146 +82,104 @@ def check_experiment(workdir: pathlib.Path) -> None:
     for file in ("metrics.jsonl", "test.npz"):
       path = workdir / "runs" / name / file
       if not path.exists():
-        raise UserError("missing", str(path), f"{name} finished with this file")
+        text = f"expected this file of {name}, which has finished"
+        raise UserError("missing", str(path), text)
 
 
 def read_summary(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns summary.csv, rewritten if it does not match the finished runs."""
-  path = workdir / "summary.csv"
   finished = [result["sampler"] for result in tables.read_results(workdir)]
-  if path.exists():
-    summary = _read_csv(path)
-    if sorted(map(str, summary.get("sampler", []))) == sorted(finished):
-      return summary
-  return tables.write_tables(workdir)
-
-
-def _read_csv(path: pathlib.Path) -> pd.DataFrame:
-  """Returns summary.csv; empty if it cannot be parsed."""
   names = {"sampler": str, "baseline": str}  # one may be called 1, or None
-  try:
-    return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
-  except ValueError:  # pandas' parser errors and UTF-8's are
-    return pd.DataFrame()
+  # Pandas' parser errors and UTF-8's are ValueErrors.
+  with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+    summary = pd.read_csv(
+      workdir / "summary.csv", dtype=names, keep_default_na=False, na_values=""
+    )
+    if sorted(map(str, summary["sampler"])) == sorted(finished):
+      return summary.astype({"trials_diverged": int})
+  return tables.write_tables(workdir)
 
 
 def _view(
   workdir: pathlib.Path, summary: pd.DataFrame, prefix: str, out: pathlib.Path
 ) -> dict[str, Any]:
   """Writes an experiment's figures; returns what the template shows of it."""
-  views = []
+  folder = workdir / "figures"
+  folder.mkdir(exist_ok=True)
+  parts = []
   for i, section in enumerate(sections.make_sections(workdir, summary)):
-    paths = _write_files(workdir, section)
-    table = section.table
-    if table is None and section.figure is None:
-      table = formatting.any_table(section.data)
-    views.append(
-      {
-        "id": f"{prefix}-{i}",
-        "title": section.title,
-        "text": section.text,
-        "table": table,
-        "figure": _figure(section, paths, f"{prefix}-{i}-figure"),
-        "links": {path.name: _link(path, out) for path in paths},
-      }
-    )
+    figure, paths = "", [folder / f"{section.stem}.csv"]
+    tables.write_csv(paths[0], section.data)
+    if section.figure is not None:
+      png = folder / f"{section.stem}.png"
+      save = functools.partial(section.figure.savefig, format="png", dpi=120)
+      files.write_file(png, save)
+      source = base64.b64encode(png.read_bytes()).decode()
+      image = Markup('<img alt="{}" src="data:image/png;base64,{}">')
+      figure = image.format(section.title, source)
+      paths.insert(0, png)
+    if section.chart is not None:
+      figure = interactive.to_html(section.chart, f"{prefix}-{i}-figure")
+    start = out.resolve().parent
+    links = {p.name: os.path.relpath(p.resolve(), start) for p in paths}
+    parts.append({"section": section, "figure": figure, "links": links})
   config = files.read_json(workdir / "config.json")
   return {
     "id": prefix,
     "facts": facts(workdir, config),
-    "sections": views,
+    "parts": parts,
     "config": json.dumps(config, indent=2, ensure_ascii=False),
   }
-
-
-def _write_files(
-  workdir: pathlib.Path, section: sections.Section
-) -> list[pathlib.Path]:
-  """Writes figures/<stem>.png, if there is a figure, and figures/<stem>.csv."""
-  csv = workdir / "figures" / f"{section.stem}.csv"
-  csv.parent.mkdir(exist_ok=True)
-  tables.write_csv(csv, section.data)
-  if section.figure is None:
-    return [csv]
-  png = csv.with_suffix(".png")
-  files.write_file(
-    png, lambda file: section.figure.savefig(file, format="png", dpi=120)
-  )
-  return [png, csv]
-
-
-def _figure(
-  section: sections.Section, paths: list[pathlib.Path], name: str
-) -> str:
-  """Returns the figure of a section as HTML, or ""."""
-  if section.chart is not None:
-    return Markup(interactive.to_html(section.chart, name))
-  if section.figure is None:
-    return ""
-  source = base64.b64encode(paths[0].read_bytes()).decode()
-  image = Markup('<img alt="{}" src="data:image/png;base64,{}">')
-  return image.format(section.title, source)
-
-
-def _link(path: pathlib.Path, out: pathlib.Path) -> str:
-  relative = os.path.relpath(path.resolve(), out.resolve().parent)
-  return urllib.parse.quote(pathlib.Path(relative).as_posix())
 
 
 def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
   """Returns what ran: budget, model, data, trials, device, versions, date."""
   results = tables.read_results(workdir)
-  environments = [result.get("environment") or {} for result in results]
-  trials = [
-    (f"{result['sampler']}, trial {i}", trial)
-    for result in results
-    for i, trial in enumerate(result["trials"])
-  ]
-  data = config.get("data", {})
+  environments = [result.get("environment", {}) for result in results]
+  diverged, skipped = [], []
+  for result in results:
+    for i, trial in enumerate(result["trials"]):
+      name = f"{result['sampler']}, trial {i}"
+      if step := trial.get("diverged_step"):
+        reason = trial["divergence_reason"]
+        diverged.append(f"{name}: at step {step} ({reason})")
+      if updates := trial.get("skipped_updates"):
+        skipped.append(f"{name}: {updates}")
   gallery = read_gallery(workdir)
-  classes = len(gallery.info["class_names"]) if gallery else 0
   waiting = sorted(set(config["samplers"]) - {r["sampler"] for r in results})
   status = f"not finished: {', '.join(waiting)}" if waiting else "all finished"
   rows = {
-    "samplers": f"{len(results)}, {status}",
-    "trials": _unique(str(len(result["trials"])) for result in results),
-    "budget": f"{config.get('budget', formatting.NONE)} per trial"
-    + ", at equal FLOPs" * (config.get("budget_basis") == "flops"),
-    "model": _unique(_models(config)),
-    "data": " ".join(filter(None, (data.get("source"), data.get("dir"))))
-    + f", {classes} classes" * bool(classes),
-    "device": _unique(e.get("device") for e in environments),
-    "date": _unique(e.get("date") for e in environments),
-    "versions": _unique(
+    "samplers": [f"{len(results)}, {status}"],
+    "trials": [str(len(result["trials"])) for result in results],
+    "budget": [
+      f"{config['budget']} per trial",
+      config.get("budget_basis") == "flops" and "at equal FLOPs",
+    ],
+    "model": _models(config),
+    "data": [
+      " ".join(filter(None, (config["data"][k] for k in ("source", "dir")))),
+      gallery and f"{len(gallery.info['class_names'])} classes",
+    ],
+    "device": [environment.get("device") for environment in environments],
+    "date": [environment.get("date") for environment in environments],
+    "versions": [
       f"{package} {version}"
       for environment in environments
       for package, version in environment.items()
       if package not in ("device", "date")
-    ),
-    "diverged": ", ".join(
-      f"{name}: at step {trial['diverged_step']} ({trial['divergence_reason']})"
-      for name, trial in trials
-      if trial.get("diverged_step")
-    ),
-    "skipped updates": ", ".join(
-      f"{name}: {trial['skipped_updates']}"
-      for name, trial in trials
-      if trial.get("skipped_updates")
-    ),
+    ],
+    "diverged": diverged,
+    "skipped updates": skipped,
   }
-  return {name: text for name, text in rows.items() if text}
+  # What is not empty, without repetition.
+  texts = {k: dict.fromkeys(filter(None, v)) for k, v in rows.items()}
+  return {name: ", ".join(text) for name, text in texts.items() if text}
 
 
-def _models(config: dict[str, Any]) -> Iterable[str | None]:
+def _models(config: dict[str, Any]) -> Iterator[str | None]:
   """Yields the model of all runs, then those of single runs."""
-  runs = [sampler.get("run", {}) for sampler in config["samplers"].values()]
-  shared = config.get("model", {})
-  for model in (shared, *(run["model"] for run in runs if "model" in run)):
-    name = model.get("name", shared.get("name"))
-    weights = model.get("weights", shared.get("weights"))
+  runs = (sampler.get("run", {}) for sampler in config["samplers"].values())
+  for changes in ({}, *(run["model"] for run in runs if "model" in run)):
+    model = config.get("model", {}) | changes
+    name, weights = model.get("name"), model.get("weights")
     yield f"{name} from {weights}" if name and weights else name
-
-
-def _unique(values: Iterable[str | None]) -> str:
-  """Returns the different values, in order."""
-  return ", ".join(dict.fromkeys(value for value in values if value))

@@ -14,11 +14,6 @@ import pandas as pd
 
 from alcurr.report import tables
 
-# (field of config.paper, title)
-TABLES = (
-  ("table_1", "Table I of the paper: batch 512"),
-  ("table_2", "Table II of the paper: batch 32"),
-)
 Config = Mapping[str, Any]  # config.json
 
 
@@ -27,9 +22,10 @@ def field(config: Config, name: str) -> Any:
   return (config.get("paper") or {}).get(name) or {}
 
 
-def title(config: Config, text: str, number: int) -> str:
-  """Returns a figure's title, with its number if the config has `paper`."""
-  return f"{text} (figure {number} of the paper)" if "paper" in config else text
+def title(config: Config, text: str, number: int | None) -> str:
+  """Returns a title; if the config has `paper`, with its figure's number."""
+  numbered = number and "paper" in config
+  return f"{text} (figure {number} of the paper)" if numbered else text
 
 
 def table(
@@ -37,14 +33,12 @@ def table(
 ) -> pd.DataFrame:
   """Returns the rows of summary.csv that the paper has too, in its order.
 
-  With the paper's `numbers`, top-3 in [0, 1] by sampler, as `paper_top3`, and
-  `low` and `high`, the 95 % bounds of our mean over trials and test examples.
+  More columns: `paper_top3` has the paper's `numbers`, top-3 in [0, 1] by
+  sampler; `low` and `high` are the 95 % bounds of our mean.
   """
   names = [name for name in numbers if name in set(summary["sampler"])]
-  intervals = [
-    tables.paired_bootstrap(tables.per_example(workdir, name)["top3"])
-    for name in names
-  ]
+  top3 = [tables.per_example(workdir, name)["top3"] for name in names]
+  intervals = [tables.paired_bootstrap(values) for values in top3]
   rows = summary.set_index("sampler").loc[names].reset_index()
   return rows.assign(
     paper_top3=[numbers[name] for name in names],
@@ -58,8 +52,8 @@ def curve_groups(
 ) -> dict[str, tuple[str, list[str]]]:
   """Returns the title and samplers of each figure of learning curves, by stem.
 
-  One figure for each batch size in `means`, the largest first, and one of
-  `paper.exploration` if all its samplers have finished.
+  There is a figure for each batch size in `means`, the largest first, and one
+  of `paper.exploration` if all its samplers have finished.
   """
   by_size = means.groupby("batch_size")["sampler"].unique().map(list)
   groups = {}
@@ -69,8 +63,7 @@ def curve_groups(
     groups[stem] = (title(config, text, 7 if size == 32 else 4), by_size[size])
   names = list(field(config, "exploration"))
   if names and set(names) <= set(means["sampler"]):
-    text = title(config, "Degrees of exploration", 6)
-    groups["exploration"] = (text, names)
+    groups["exploration"] = (title(config, "Degrees of exploration", 6), names)
   return groups
 
 
@@ -81,8 +74,8 @@ def losses(config: Config, logs: pd.DataFrame) -> pd.DataFrame:
   between the evaluations.
   """
   chosen = logs["sampler"].isin(field(config, "losses"))
+  logs = logs.rename(columns={"loss": "valid_loss"})
   groups = logs[chosen | (not chosen.any())].groupby(
     ["sampler", "examples_seen"], sort=False
   )
-  means = groups[["train_loss", "loss"]].mean().reset_index()
-  return means.rename(columns={"loss": "valid_loss"})
+  return groups[["train_loss", "valid_loss"]].mean().reset_index()

@@ -1,8 +1,4 @@
-"""How far each sampler is from the best fixed policy of a grid.
-
-For experiments whose config lists, as `grid`, runs of fixed policies, such as
-configs/headroom.py.
-"""
+"""How far each sampler is from the best fixed policy of a grid."""
 
 import math
 import pathlib
@@ -14,25 +10,13 @@ import pandas as pd
 from alcurr.core import files
 from alcurr.report import curves, tables
 
-TEXT = (
-  "The grid is {base} and {count} policies over the arms that are fixed in "
-  "advance. Its member with the best mean top-1 on the valid pool at the end "
-  "is the best fixed policy: {best}. All other columns are of the test pool. "
-  "Regret is the top-1 of {best} minus the sampler's, in points; it is "
-  "positive where a fixed policy would have done better. Low and high bound "
-  "the 95 % interval of a bootstrap over trials and test examples of the "
-  "difference for the same trial and the same example. FLOPs per step are "
-  "relative to {base}."
-)
-
 
 def valid_top1(workdir: pathlib.Path) -> dict[str, float]:
   """Returns mean top-1 on valid at the last evaluation, by sampler."""
   means = {}
   for name, rows in curves.read_metrics(workdir).items():
-    evaluated = rows.dropna(subset="valid").sort_values("step")
-    last = evaluated.groupby("trial")["valid"].last()
-    means[name] = float(np.mean([valid["top1"] for valid in last]))
+    last = rows.sort_values("step").groupby("trial")["valid"].last()
+    means[name] = float(np.mean([valid["top1"] for valid in last.dropna()]))
   return means
 
 
@@ -53,10 +37,11 @@ def sort_by_test(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns a row per finished sampler, by descending top-1 on test.
 
-  The reference is the member of the grid with the best mean top-1 on valid at
-  the end of its runs, the first of equals. `regret` is its test top-1 minus
+  Config `grid` lists runs of fixed policies, as in configs/headroom.py. Without
+  a finished grid the table is empty. The best has the highest mean top-1 on
+  valid at the end, and is the first of equals. `regret` is its test top-1 minus
   the sampler's. Accuracies are in percent, differences in points, with the
-  interval of `tables.paired_bootstrap`. Empty without a finished grid.
+  interval of `tables.paired_bootstrap`.
   """
   config = files.read_json(workdir / "config.json")
   results = {r["sampler"]: r for r in tables.read_results(workdir)}
@@ -77,9 +62,9 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
       **points(top1[name] - top1[base], f"difference to {base}"),
       **points(top1[best] - top1[name], "regret"),
       "FLOPs per step": flops[name] / flops[base],
-      "examples seen": result["examples_seen"],
+      "examples seen": results[name]["examples_seen"],
     }
-    for name, result in results.items()
+    for name in results
   ]
   table = sort_by_test(rows)
   table.attrs = {"base": base, "best": best, "count": len(grid) - 1}

@@ -3,15 +3,12 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# Ten colors of matplotlib; the eleventh sampler has the first color, dashed.
-COLORS = (
-  *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
-  *("#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
-)
+from matplotlib.colors import TABLEAU_COLORS
+
+# Ten colors "#rrggbb"; the eleventh sampler has the first color, dashed.
+COLORS = tuple(TABLEAU_COLORS.values())
 # (matplotlib's name, plotly's name)
 DASHES = (("-", "solid"), ("--", "dash"), (":", "dot"), ("-.", "dashdot"))
-
-
 BAND_ALPHA = 0.1  # opacity of bands, which overlap
 
 

@@ -29,18 +29,15 @@ class Interval(NamedTuple):
 
 
 def paired_bootstrap(difference: np.ndarray, resamples: int = 2000) -> Interval:
-  """Returns the mean of paired differences and its 95 % interval.
+  """Returns the mean of paired differences [S, N] and its 95 % interval.
 
-  Args:
-    difference: [S, N], between the same trials and the same examples. Trials
-      that are NaN are ignored; if all are, so is the interval.
-    resamples: number of bootstrap resamples.
+  The pairs are of the same trials and the same examples. Trials that are NaN
+  are ignored; if all are, the interval is NaN.
   """
   if not len(finite_trials(difference)):
     return Interval(math.nan, math.nan, math.nan)
-  means = resampled_means(difference, resamples)
-  low, high = np.quantile(means, [0.025, 0.975])
-  return Interval(mean(difference), float(low), float(high))
+  bounds = np.quantile(resampled_means(difference, resamples), [0.025, 0.975])
+  return Interval(mean(difference), *bounds.tolist())
 
 
 def finite_trials(values: np.ndarray) -> np.ndarray:
@@ -57,27 +54,19 @@ def mean(values: np.ndarray) -> float:
 def resampled_means(
   difference: np.ndarray, resamples: int = 2000
 ) -> np.ndarray:
-  """Returns the means of bootstrap resamples of paired differences.
+  """Returns the means [R] of bootstrap resamples of differences [S, N].
 
-  Trials and examples are both resampled with replacement, so the means carry
+  Trials and examples are both resampled with replacement, so the means have
   the noise of both. The interval errs on the wide side (Owen, 2007, "The
-  pigeonhole bootstrap").
-
-  Args:
-    difference: [S, N], with at least one finite trial; others are ignored.
-    resamples: R, the length of the result.
+  pigeonhole bootstrap"). At least one trial must be finite; others are ignored.
   """
   difference = finite_trials(difference).astype(np.float32)
   num_trials, num_examples = difference.shape
   example, trial = _resample_counts(num_trials, num_examples, resamples)
-  by_trial = np.concatenate(
-    [
-      # In blocks: as floats the counts are four times as large.
-      example[i : i + 100].astype(np.float32) @ difference.T
-      for i in range(0, resamples, 100)
-    ]
-  )
-  return (by_trial * trial).sum(1) / (num_examples * num_trials)
+  # In blocks: as floats the counts are four times as large.
+  blocks = np.split(example, range(100, resamples, 100))
+  by_trial = [block.astype(np.float32) @ difference.T for block in blocks]
+  return (np.concatenate(by_trial) * trial).sum(1) / (num_examples * num_trials)
 
 
 @functools.lru_cache(maxsize=2)  # the same for all samplers of an experiment
@@ -90,8 +79,8 @@ def _resample_counts(
   def count(size: int) -> np.ndarray:
     draws = (rng.integers(size, size=size) for _ in range(resamples))
     # An example is in a resample once on average, and never 255 times.
-    counts = (np.bincount(draw, minlength=size) for draw in draws)
-    return np.stack([number.astype(np.uint8) for number in counts])
+    counts = [np.bincount(d, minlength=size).astype(np.uint8) for d in draws]
+    return np.stack(counts)
 
   return count(num_examples), count(num_trials)
 
@@ -100,7 +89,7 @@ def sampler_names(workdir: pathlib.Path) -> list[str]:
   """Returns an experiment's samplers, the baseline first.
 
   Raises:
-    UserError: a name that, as a folder's name, would leave the workdir.
+    UserError: a name that, as the name of a folder, leads out of the workdir.
   """
   config = files.read_json(workdir / "config.json")
   for name in config["samplers"]:
@@ -111,21 +100,21 @@ def sampler_names(workdir: pathlib.Path) -> list[str]:
 def read_results(workdir: pathlib.Path) -> list[dict[str, Any]]:
   """Returns the result.json of each finished sampler, the baseline's first.
 
-  `baseline` is the experiment's where a result names none.
+  A result without `baseline` gets the experiment's.
 
   Raises:
     UserError: a file that is not the result of its sampler.
   """
   results = []
-  baseline = files.read_json(workdir / "config.json")["baseline"]
-  for name in sampler_names(workdir):
+  names = sampler_names(workdir)
+  for name in names:
     path = workdir / "runs" / name / "result.json"
     if path.exists():
       result = files.read_record(path)
       if result is None or result.get("sampler") != name:
         text = f"expected the result of {name}; delete it to repeat the run"
         raise UserError("damaged", str(path), text)
-      results.append({"baseline": baseline} | result)
+      results.append({"baseline": names[0]} | result)
   return results
 
 
@@ -141,10 +130,9 @@ def arm_partition(workdir: pathlib.Path, name: str) -> str | None:
 
 
 def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
-  """Returns each metric of each test example, [S, N].
+  """Returns each metric of each test example, [S, N]; diverged trials are NaN.
 
-  Diverged trials are NaN. A difference between two samplers is then NaN
-  wherever either of them diverged.
+  Therefore differences between samplers are NaN where either diverged.
   """
   folder = workdir / "runs" / name
   with np.load(folder / "test.npz", allow_pickle=False) as file:
@@ -164,7 +152,7 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
 def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
   """Returns results.csv: a row per sampler and trial.
 
-  `examples_scored` is a column if a sampler scores examples before it
+  `examples_scored` is a column if a sampler scores candidates, from which it
   selects the batch.
   """
   rows = pd.DataFrame(
@@ -173,9 +161,9 @@ def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
     for number, trial in enumerate(result["trials"])
   )
   optional = rows.columns.intersection(["examples_scored"])
+  table = rows.reindex(columns=[*RUN_COLUMNS, *optional])
   # Whole numbers stay whole in a column with gaps.
   whole = ["skipped_updates", "diverged_step", *optional]
-  table = rows.reindex(columns=[*RUN_COLUMNS, *optional])
   return table.astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -184,9 +172,9 @@ def summary_table(
 ) -> pd.DataFrame:
   """Returns summary.csv: a row per sampler.
 
-  Standard deviations are of the sample of trials. Differences are paired with
-  the baseline and have the interval of `paired_bootstrap`. All ignore
-  diverged trials, which `trials_diverged` counts.
+  Standard deviations are the sample's, over trials. Differences are paired
+  with the baseline and have the interval of `paired_bootstrap`. Diverged
+  trials are ignored, and counted in `trials_diverged`.
   """
   rows = []
   for result in results:
@@ -194,7 +182,7 @@ def summary_table(
     values = per_example(workdir, name)
     base = values if name == baseline else per_example(workdir, baseline)
     diverged = len(diverged_trials(result))
-    row: dict[str, Any] = {
+    row = {
       "sampler": name,
       "baseline": baseline,
       "batch_size": result["batch_size"],
@@ -203,19 +191,25 @@ def summary_table(
       "test_examples": values["top1"].shape[1],
     }
     for metric in METRICS:
-      by_trial = finite_trials(values[metric]).mean(1)
       row[metric] = mean(values[metric])
-      several = len(by_trial) > 1
-      row[f"{metric}_std"] = by_trial.std(ddof=1) if several else math.nan
+      by_trial = finite_trials(values[metric]).mean(1)
+      row[f"{metric}_std"] = pd.Series(by_trial).std()  # NaN of a single one
       if name != baseline:
+        columns = (f"{metric}_{part}" for part in ("difference", "low", "high"))
         interval = paired_bootstrap(values[metric] - base[metric])
-        row[f"{metric}_difference"] = interval.mean
-        row[f"{metric}_low"] = interval.low
-        row[f"{metric}_high"] = interval.high
+        row |= zip(columns, interval, strict=True)
     for column in ("train_seconds", "scoring_seconds", "flops_per_step"):
       row[column] = result[column]
     rows.append(row)
   return pd.DataFrame(rows)
+
+
+def flops_ratio(table: pd.DataFrame) -> pd.Series:
+  """Returns the FLOPs per example of each sampler over its baseline's."""
+  # Per example, because a baseline may have another batch size.
+  flops = table["flops_per_step"].astype(float) / table["batch_size"]
+  by_name = dict(zip(table["sampler"], flops, strict=True))
+  return flops / table["baseline"].map(by_name)
 
 
 def diverged_samplers(summary: pd.DataFrame) -> list[str]:

@@ -7,7 +7,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import types
 import urllib.parse
 
 import pandas as pd
@@ -145,18 +144,17 @@ def test_the_page_says_what_the_files_say(written):
 def test_optional_sections_are_shown(make_experiment, monkeypatch):
   workdir = make_experiment()
   table = pd.DataFrame({"sampler": [EVIL[0]], "regret": [1.23456789]})
+  table.attrs = {"base": "uniform", "best": EVIL[1], "count": 2}
   optional = {
-    stem: (title, types.SimpleNamespace(TEXT=text, make_table=make_table))
-    for stem, title, text, make_table in (
-      ("regret", "Regret", "A text.", lambda workdir: table),
-      ("none", "None", "Another text.", lambda workdir: pd.DataFrame()),
-    )
+    "regret": lambda workdir: table,
+    "effects": lambda workdir: pd.DataFrame(),
   }
   monkeypatch.setattr(sections, "OPTIONAL", optional)
   page.write_report([workdir], workdir / "report.html")
   words = _Page((workdir / "report.html").read_text()).texts
-  assert {"Regret", "A text.", EVIL[0], "1.235"} <= set(words)
-  assert "Another text." not in words
+  assert {"Regret to the best fixed policy", EVIL[0], "1.235"} <= set(words)
+  assert any(f"the best fixed policy: {EVIL[1]}." in text for text in words)
+  assert not any("factorial" in text for text in words)
   data = pd.read_csv(workdir / "figures/regret.csv")
   assert data["regret"].tolist() == pytest.approx([1.23456789], rel=1e-5)
 

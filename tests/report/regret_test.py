@@ -119,7 +119,6 @@ def test_a_sampler_that_is_always_right_has_the_whole_regret(tmp_path):
 def test_the_text_names_the_best_fixed_policy(workdir):
   attributes = regret.make_table(workdir).attrs
   assert attributes == {"base": "uniform", "best": "hard", "count": 2}
-  assert "hard" in regret.TEXT.format(**attributes)
 
 
 def test_unknown_flops_are_nan(workdir):
