@@ -61,12 +61,11 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     kit = self.kit
-    name = f"conv_dw_{self.number}"
-    x = kit.conv(x, x.shape[-1], 3, name, stride=self.stride, groups=0)
-    x = nn.relu6(kit.norm(x, f"{name}_bn"))
-    name = f"conv_pw_{self.number}"
-    x = kit.conv(x, kit.options.channels(self.channels), 1, name)
-    return nn.relu6(kit.norm(x, f"{name}_bn"))
+    names = f"conv_dw_{self.number}", f"conv_dw_{self.number}_bn"
+    x = kit.conv(x, x.shape[-1], 3, *names, groups=0, stride=self.stride)
+    channels = kit.options.channels(self.channels)
+    names = f"conv_pw_{self.number}", f"conv_pw_{self.number}_bn"
+    return nn.relu6(kit.conv(nn.relu6(x), channels, 1, *names))
 
 
 class MobileNet(nn.Module):
@@ -77,8 +76,8 @@ class MobileNet(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train)
-    x = kit.conv(kit.cast(x), self.options.channels(32), 3, "conv1", stride=2)
-    x = nn.relu6(kit.norm(x, "conv1_bn"))
+    channels = self.options.channels(32)
+    x = nn.relu6(kit.conv(x, channels, 3, "conv1", "conv1_bn", stride=2))
     block = self.options.block(Block)
     for i, (channels, stride) in enumerate(BLOCKS, start=1):
       x = block(kit, i, channels, stride, name=f"block_{i}")(x)
@@ -89,15 +88,11 @@ class MobileNet(nn.Module):
 
 @imagenet.factory(MIN_SIZE, *SOURCES)
 def mobilenet(
-  num_classes: int,
-  options: layers.Options,
-  dropout: float = 1e-3,
+  num_classes: int, options: layers.Options, dropout: float = 1e-3
 ) -> nn.Module:
   """Builds MobileNet v1 at any width and size.
 
   Args:
-    num_classes: V.
-    options: see `alcurr.models`, as for all other arguments.
     dropout: the share of the averaged features that training drops, in [0, 1);
       the default is Keras's.
   """

@@ -67,12 +67,12 @@ class Cell(nn.Module):
   def __call__(self, h: Array, p: Array | None) -> Array:
     p = h if p is None else self._adjusted(p, h.shape)
     kind = "reduction" if self.reduction else "normal"
-    h = self._conv_norm(nn.relu(h), f"{kind}_conv_1", f"{kind}_bn_1")
+    h = self._conv(nn.relu(h), f"{kind}_conv_1", f"{kind}_bn_1")
     return self._reduced(h, p) if self.reduction else self._normal(h, p)
 
-  def _conv_norm(self, x: Array, conv: str, norm: str) -> Array:
-    x = self.kit.conv(x, self.filters, 1, f"{conv}_{self.title}")
-    return self.kit.norm(x, f"{norm}_{self.title}")
+  def _conv(self, x: Array, conv: str, norm: str) -> Array:
+    names = f"{conv}_{self.title}", f"{norm}_{self.title}"
+    return self.kit.conv(x, self.filters, 1, *names)
 
   def _adjusted(self, p: Array, shape: tuple[int, ...]) -> Array:
     """Returns p at the size of `shape`, with the channels of the cell."""
@@ -85,16 +85,16 @@ class Cell(nn.Module):
       p = jnp.concatenate([even, odd], -1)
       return self.kit.norm(p, f"adjust_bn_{self.title}")
     if p.shape[-1] != self.filters:
-      return self._conv_norm(nn.relu(p), "adjust_conv_projection", "adjust_bn")
+      return self._conv(nn.relu(p), "adjust_conv_projection", "adjust_bn")
     return p
 
   def _sep(self, x: Array, kernel: int, name: str, stride: int = 1) -> Array:
     for i, s in ((1, stride), (2, 1)):
       title = f"{name}_{self.title}"
-      x = self.kit.separable(
-        nn.relu(x), self.filters, kernel, f"separable_conv_{i}_{title}", s
+      conv = layers.SeparableConv(
+        self.kit, self.filters, kernel, s, name=f"separable_conv_{i}_{title}"
       )
-      x = self.kit.norm(x, f"separable_conv_{i}_bn_{title}")
+      x = self.kit.norm(conv(nn.relu(x)), f"separable_conv_{i}_bn_{title}")
     return x
 
   def _mean(self, x: Array) -> Array:
@@ -126,8 +126,8 @@ class Cell(nn.Module):
 class NASNet(nn.Module):
   num_classes: int
   options: layers.Options
-  num_blocks: int
-  filters: int  # F
+  num_blocks: int  # N
+  filters: int  # F, at width 1
   stem_filters: int
   skip_reduction: bool  # whether p after a reduction cell is that cell's p
 
@@ -135,40 +135,25 @@ class NASNet(nn.Module):
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train, momentum=0.9997)
     block = self.options.block(Cell)
-    options = {"stride": 2, "padding": "VALID"}
-    x = kit.conv(kit.cast(x), self.stem_filters, 3, "stem_conv1", **options)
-    h, p = kit.norm(x, "stem_bn1"), None
+    # A multiple of 4: cells use a quarter of it, and half of its half.
+    width = 4 * max(1, int(self.filters * self.options.width / 4))
+    channels = self.options.channels(self.stem_filters)
+    how = {"stride": 2, "padding": "VALID"}
+    h, p = kit.conv(x, channels, 3, "stem_conv1", "stem_bn1", **how), None
 
     def cell(filters: int, title: str, reduction: bool) -> Array:
       return block(kit, title, filters, reduction, name=f"cell_{title}")(h, p)
 
-    h, p = cell(self.filters // 4, "stem_1", True), h
-    h, p = cell(self.filters // 2, "stem_2", True), h
+    h, p = cell(width // 4, "stem_1", True), h
+    h, p = cell(width // 2, "stem_2", True), h
     for stage in range(3):
-      filters, number = self.filters * 2**stage, stage * self.num_blocks
+      filters, number = width * 2**stage, stage * self.num_blocks
       if stage:
         reduced = cell(filters, f"reduce_{number}", True)
         h, p = reduced, p if self.skip_reduction else h
       for i in range(self.num_blocks):
         h, p = cell(filters, f"{number + i + (stage > 0)}", False), h
     return kit.logits(layers.mean_of_image(nn.relu(h)), self.num_classes)
-
-
-def _make_module(
-  num_classes: int,
-  options: layers.Options,
-  num_blocks: int,
-  filters: int,
-  stem_filters: int,
-  skip_reduction: bool,
-) -> NASNet:
-  layers.check_blocks((num_blocks,), 1)
-  # A multiple of 4: cells use a quarter of it, and half of its half.
-  filters = 4 * max(1, int(filters * options.width / 4))
-  stem_filters = options.channels(stem_filters)
-  return NASNet(
-    num_classes, options, num_blocks, filters, stem_filters, skip_reduction
-  )
 
 
 @imagenet.factory(MIN_SIZE, MOBILE_SOURCE)
@@ -178,13 +163,10 @@ def nasnet_mobile(
   """Builds NASNet-A (4 @ 1056) at any width, depth and size.
 
   Args:
-    num_classes: V.
-    options: see `alcurr.models`, as for all other arguments.
     num_blocks: N, the normal cells of a stage.
   """
-  return _make_module(
-    num_classes, options, num_blocks, 44, 32, skip_reduction=False
-  )
+  layers.check_blocks((num_blocks,), 1)
+  return NASNet(num_classes, options, num_blocks, 44, 32, skip_reduction=False)
 
 
 @imagenet.factory(MIN_SIZE, LARGE_SOURCE)
@@ -194,10 +176,7 @@ def nasnet_large(
   """Builds NASNet-A (6 @ 4032) at any width, depth and size.
 
   Args:
-    num_classes: V.
-    options: see `alcurr.models`, as for all other arguments.
     num_blocks: N, the normal cells of a stage.
   """
-  return _make_module(
-    num_classes, options, num_blocks, 168, 96, skip_reduction=True
-  )
+  layers.check_blocks((num_blocks,), 1)
+  return NASNet(num_classes, options, num_blocks, 168, 96, skip_reduction=True)

@@ -67,59 +67,26 @@ def check_arguments(
     raise ValueError(f"num_classes must be at least 2, got {num_classes}")
 
 
-class Conv(nn.Module):
-  """A 2-D `flax.linen.Conv` with a choice of lowering.
-
-  With `groups=0` it is depthwise: one kernel per channel.
-  """
-
-  features: int
-  kernel: tuple[int, int]
-  stride: int = 1
-  padding: Padding = "SAME"
-  groups: int = 1
-  use_bias: bool = False
-  lowering: str = "auto"
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    inputs = x.shape[-1]
-    groups = self.groups or inputs
-    shape = (*self.kernel, inputs // groups, self.features)
-    kernel = self.param("kernel", he_normal, shape)
-    x = lowerings.conv(
-      x,
-      kernel.astype(x.dtype),
-      stride=self.stride,
-      padding=self.padding,
-      groups=groups,
-      lowering=self.lowering,
-    )
-    if self.use_bias:
-      bias = self.param("bias", nn.initializers.zeros, (self.features,))
-      x += bias.astype(x.dtype)
-    return x
-
-
 class SeparableConv(nn.Module):
   """A depthwise convolution, then a 1x1 convolution; no bias."""
 
+  kit: "Kit"
   features: int
-  kernel: tuple[int, int]
-  stride: int = 1
-  lowering: str = "auto"
+  kernel: int
+  stride: int
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    inputs = x.shape[-1]
-    shape = (*self.kernel, 1, inputs)
-    depthwise = self.param("depthwise_kernel", he_normal, shape)
-    pointwise = self.param(
-      "pointwise_kernel", he_normal, (1, 1, inputs, self.features)
-    )
-    conv = functools.partial(lowerings.conv, lowering=self.lowering)
-    x = conv(x, depthwise.astype(x.dtype), stride=self.stride, groups=inputs)
-    return conv(x, pointwise.astype(x.dtype))
+    channels = x.shape[-1]
+
+    def kernel(name: str, *shape: int) -> Array:
+      return self.param(f"{name}_kernel", he_normal, shape).astype(x.dtype)
+
+    depthwise = kernel("depthwise", self.kernel, self.kernel, 1, channels)
+    pointwise = kernel("pointwise", 1, 1, channels, self.features)
+    conv = functools.partial(lowerings.conv, lowering=self.kit.options.conv)
+    x = conv(x, depthwise, stride=self.stride, groups=channels)
+    return conv(x, pointwise)
 
 
 class BatchNorm(nn.Module):
@@ -190,16 +157,14 @@ class Kit:
     options: the user's options.
     train: whether batch norms use the statistics of the batch.
     epsilon, momentum: those of the batch norms.
+    use_scale: whether norms have a scale.
   """
 
   options: Options
   train: bool
   epsilon: float = 1e-3
   momentum: float = 0.99
-
-  def cast(self, image: Array) -> Array:
-    """Converts images to the dtype of the arithmetic."""
-    return image.astype(self.options.dtype)
+  use_scale: bool = True
 
   def conv(
     self,
@@ -207,20 +172,31 @@ class Kit:
     features: int,
     kernel: int | tuple[int, int],
     name: str,
-    **fields: Any,
+    norm: str = "",
+    use_bias: bool = False,
+    groups: int = 1,
+    **how: Any,
   ) -> Array:
-    """Applies a `Conv`; `fields` are its stride, padding, groups, use_bias."""
-    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
-    lowering = self.options.conv
-    return Conv(features, kernel, lowering=lowering, name=name, **fields)(x)
+    """Applies a `flax.linen.Conv`, and the norm with the name `norm`, if any.
 
-  def separable(
-    self, x: Array, features: int, kernel: int, name: str, stride: int
-  ) -> Array:
-    kernel, lowering = (kernel, kernel), self.options.conv
-    return SeparableConv(features, kernel, stride, lowering, name=name)(x)
+    Args:
+      groups: with 0 it is depthwise: one kernel per channel.
+      **how: its stride and padding.
+    """
+    how |= {"groups": groups or x.shape[-1], "lowering": self.options.conv}
+    x = nn.Conv(
+      features,
+      (kernel, kernel) if isinstance(kernel, int) else kernel,
+      feature_group_count=how["groups"],
+      use_bias=use_bias,
+      dtype=self.options.dtype,
+      kernel_init=he_normal,
+      conv_general_dilated=lambda x, k, *_, **__: lowerings.conv(x, k, **how),
+      name=name,
+    )(x)
+    return self.norm(x, norm) if norm else x
 
-  def norm(self, x: Array, name: str, use_scale: bool = True) -> Array:
+  def norm(self, x: Array, name: str) -> Array:
     """Normalises by batch, by group or, for "none", not at all.
 
     Groups have at least 16 channels (Wu & He 2018). Group norm does not mix
@@ -228,14 +204,14 @@ class Kit:
     """
     if self.options.norm == "batch":
       return BatchNorm(
-        self.train, self.momentum, self.epsilon, use_scale, name=name
+        self.train, self.momentum, self.epsilon, self.use_scale, name=name
       )(x)
     if self.options.norm == "group":
       channels = x.shape[-1]
       return nn.GroupNorm(
         num_groups=math.gcd(channels, max(1, channels // 16)),
         dtype=x.dtype,
-        use_scale=use_scale,
+        use_scale=self.use_scale,
         name=name,
       )(x)
     return x

@@ -44,11 +44,11 @@ FASTEST = {
   "cpu": {
     "full": Roles("lax", "plain", "plain"),
     # The image is smaller than the kernel.
-    "small": Roles("matmul", "matmul", "matmul"),
+    "small": "matmul",
     # Too few channels for XLA's convolutions to vectorise.
-    "narrow": Roles("matmul", "matmul", "matmul"),
-    "pointwise": Roles("matmul", "matmul", "matmul"),
-    "depthwise": Roles("shift", "shift", "shift"),
+    "narrow": "matmul",
+    "pointwise": "matmul",
+    "depthwise": "shift",
     "grouped": "blocks",
     "pool": "shift",
   }
@@ -91,13 +91,7 @@ def conv(
     [B, H', W', C'].
   """
   pads = _conv_primitive.explicit_pads(x, kernel.shape[:2], stride, padding)
-  depthwise = groups > 1 and groups == x.shape[-1] == kernel.shape[-1]
-  if depthwise:
-    kind = "depthwise"
-  elif groups > 1:
-    kind = "grouped"
-  else:
-    kind = _kind_of_dense(x.shape, kernel.shape)
+  kind = _kind_of(x.shape, kernel.shape, groups)
   resolved = resolve(lowering, kind)
   if resolved == "lax":
     return _conv_primitive.lax_conv(x, kernel, stride, pads, groups)
@@ -106,12 +100,17 @@ def conv(
   if not isinstance(resolved, Roles):
     resolved = Roles(resolved, resolved, resolved)
   case = _conv_primitive.Case(
-    resolved, stride, pads, depthwise, x.shape, kernel.shape
+    resolved, stride, pads, kind == "depthwise", x.shape, kernel.shape
   )
   return _conv_primitive.conv(x, kernel, case=case)
 
 
-def _kind_of_dense(image: tuple[int, ...], kernel: tuple[int, ...]) -> str:
+def _kind_of(
+  image: tuple[int, ...], kernel: tuple[int, ...], groups: int
+) -> str:
+  """Returns the key of FASTEST."""
+  if groups > 1:
+    return "depthwise" if groups == image[-1] == kernel[-1] else "grouped"
   if math.prod(kernel[:2]) == 1:
     return "pointwise"
   if any(n < k for n, k in zip(image[1:3], kernel[:2], strict=True)):
