@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_at_least, check_choice
 from alcurr.models import lowerings, pooling
 from alcurr.models.lowerings import Padding
 from alcurr.types import Array
@@ -29,11 +30,6 @@ HEAD = "logits"
 he_normal = nn.initializers.he_normal()
 # Uniform with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010).
 glorot_uniform = nn.initializers.glorot_uniform()
-
-
-def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-  if value not in known:
-    raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
 def check_blocks(blocks: tuple[int, ...], num_stages: int) -> None:
@@ -52,7 +48,8 @@ def check_arguments(
   norms: tuple[str, ...] = NORMS,
 ) -> None:
   """Checks the arguments that all networks have."""
-  check_choice("norm", norm, norms)
+  check_choice(norms, norm=norm)
+  check_at_least(2, num_classes=num_classes)
   if len(image_shape) != 3 or min(image_shape) < 1:
     raise ValueError(
       "image_shape must be (height, width, channels), all positive, got "
@@ -63,8 +60,6 @@ def check_arguments(
       f"images must be at least {min_size} x {min_size} pixels, got "
       f"{image_shape[0]} x {image_shape[1]}"
     )
-  if num_classes < 2:
-    raise ValueError(f"num_classes must be at least 2, got {num_classes}")
 
 
 class SeparableConv(nn.Module):
@@ -135,8 +130,8 @@ class Options:
   width: float = 1.0
 
   def __post_init__(self):
-    check_choice("conv", self.conv, lowerings.LOWERINGS)
-    check_choice("dtype", self.dtype, DTYPES)
+    check_choice(lowerings.LOWERINGS, conv=self.conv)
+    check_choice(DTYPES, dtype=self.dtype)
     if not 0 < self.width < math.inf:
       raise ValueError(f"width must be positive and finite, got {self.width}")
 
@@ -179,9 +174,7 @@ class Kit:
   ) -> Array:
     """Applies a `flax.linen.Conv`, and the norm with the name `norm`, if any.
 
-    Args:
-      groups: with 0 it is depthwise: one kernel per channel.
-      **how: its stride and padding.
+    With `groups=0` it is depthwise. `how` has its stride and padding.
     """
     how |= {"groups": groups or x.shape[-1], "lowering": self.options.conv}
     x = nn.Conv(
