@@ -43,7 +43,6 @@ BLOCKS: dict[str, tuple[Branch, ...]] = {
   "block8": (((192, 1),), ((192, 1), (224, (1, 3)), (256, (3, 1)))),
 }
 SCALES = {"block35": 0.17, "block17": 0.1, "block8": 0.2}
-
 MIXED: dict[str, tuple[Branch, ...]] = {
   "mixed_5b": (((96, 1),), ((48, 1), (64, 5)), ((64, 1), (96, 3), (96, 3))),
   "mixed_6a": (((384, 3),), ((256, 1), (256, 3), (384, 3))),
@@ -160,10 +159,6 @@ def inception_resnet_v2(
   options: layers.Options,
   blocks: tuple[int, int, int] = (10, 20, 10),
 ) -> nn.Module:
-  """Builds Inception-ResNet-v2 at any width, depth and size.
-
-  Args:
-    blocks: the numbers of block35, block17 and block8.
-  """
+  """Builds Inception-ResNet-v2; `blocks` counts block35, block17 and block8."""
   layers.check_blocks(blocks, 3)
   return InceptionResNet(num_classes, options, tuple(blocks))

@@ -90,11 +90,10 @@ class MobileNet(nn.Module):
 def mobilenet(
   num_classes: int, options: layers.Options, dropout: float = 1e-3
 ) -> nn.Module:
-  """Builds MobileNet v1 at any width and size.
+  """Builds MobileNet v1.
 
-  Args:
-    dropout: the share of the averaged features that training drops, in [0, 1);
-      the default is Keras's.
+  Training drops the share `dropout` of the averaged features, in [0, 1). The
+  default is Keras's.
   """
   if not 0 <= dropout < 1:
     raise ValueError(f"dropout must be in [0, 1), got {dropout}")

@@ -43,7 +43,6 @@ from alcurr.types import Array
 # The smallest size that the stem and each of the four reductions still reduce.
 MIN_SIZE = 19
 
-
 MOBILE_SOURCE = imagenet.Source(
   name="Keras's NASNetMobile",
   file="NASNet-mobile-no-top.h5",
@@ -160,11 +159,7 @@ class NASNet(nn.Module):
 def nasnet_mobile(
   num_classes: int, options: layers.Options, num_blocks: int = 4
 ) -> nn.Module:
-  """Builds NASNet-A (4 @ 1056) at any width, depth and size.
-
-  Args:
-    num_blocks: N, the normal cells of a stage.
-  """
+  """Builds NASNet-A (4 @ 1056); stages have `num_blocks` normal cells."""
   layers.check_blocks((num_blocks,), 1)
   return NASNet(num_classes, options, num_blocks, 44, 32, skip_reduction=False)
 
@@ -173,10 +168,6 @@ def nasnet_mobile(
 def nasnet_large(
   num_classes: int, options: layers.Options, num_blocks: int = 6
 ) -> nn.Module:
-  """Builds NASNet-A (6 @ 4032) at any width, depth and size.
-
-  Args:
-    num_blocks: N, the normal cells of a stage.
-  """
+  """Builds NASNet-A (6 @ 4032); stages have `num_blocks` normal cells."""
   layers.check_blocks((num_blocks,), 1)
   return NASNet(num_classes, options, num_blocks, 168, 96, skip_reduction=True)

@@ -24,6 +24,7 @@ ResNet-101 has 3, 4, 23, 3 blocks and ResNet-152 has 3, 8, 36, 3.
 import flax.linen as nn
 
 from alcurr.models import imagenet, layers
+from alcurr.models.layers import Blocks
 from alcurr.types import Array
 
 # The smallest size that each of the five strides still reduces.
@@ -64,7 +65,7 @@ class Block(nn.Module):
 class ResNet(nn.Module):
   num_classes: int
   options: layers.Options
-  blocks: tuple[int, int, int, int]
+  blocks: Blocks
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
@@ -85,14 +86,8 @@ class ResNet(nn.Module):
 
 @imagenet.factory(MIN_SIZE, *SOURCES)
 def resnet50(
-  num_classes: int,
-  options: layers.Options,
-  blocks: tuple[int, int, int, int] = (3, 4, 6, 3),
+  num_classes: int, options: layers.Options, blocks: Blocks = (3, 4, 6, 3)
 ) -> nn.Module:
-  """Builds ResNet-50 at any width, depth and size.
-
-  Args:
-    blocks: the numbers of blocks in the four stages.
-  """
+  """Builds a ResNet with `blocks` blocks in the four stages."""
   layers.check_blocks(blocks, 4)
   return ResNet(num_classes, options, tuple(blocks))

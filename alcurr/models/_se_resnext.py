@@ -25,6 +25,7 @@ import flax.linen as nn
 import jax
 
 from alcurr.models import imagenet, layers
+from alcurr.models.layers import Blocks
 from alcurr.types import Array
 
 # The smallest size that each of the five strides still reduces.
@@ -62,7 +63,7 @@ class Block(nn.Module):
 class SEResNeXt(nn.Module):
   num_classes: int
   options: layers.Options
-  blocks: tuple[int, int, int, int]
+  blocks: Blocks
   # Whether the windows of the max-pool start at the even pixels, the last one
   # beyond the image, as in the release for Caffe; else they are centred there.
   ceil_pool: bool = False
@@ -93,17 +94,21 @@ class SEResNeXt(nn.Module):
     return kit.logits(layers.mean_of_image(x), self.num_classes)
 
 
+_TIMM_NAMES = {
+  "stage": "layer",
+  "_block": ".",
+  "downsample_conv": "downsample.0",
+  "downsample_bn": "downsample.1",
+  "se_": "se.",
+}
+
+
 def _timm_layer(path: tuple[str, ...]) -> str:
   """Maps stage1_block0/downsample_conv to layer1.0.downsample.0."""
-  *block, layer = path
-  prefix = "".join(block).replace("stage", "layer").replace("_block", ".")
-  layer = {
-    "downsample_conv": "downsample.0",
-    "downsample_bn": "downsample.1",
-    "se_fc1": "se.fc1",
-    "se_fc2": "se.fc2",
-  }.get(layer, layer)
-  return f"{prefix}.{layer}" if prefix else layer
+  name = ".".join(path)
+  for ours, theirs in _TIMM_NAMES.items():
+    name = name.replace(ours, theirs)
+  return name
 
 
 def _legacy_layer(path: tuple[str, ...]) -> str:
@@ -131,16 +136,11 @@ SOURCES = (_TIMM, _LEGACY)
 
 @imagenet.factory(MIN_SIZE, *SOURCES)
 def se_resnext50_32x4d(
-  num_classes: int,
-  options: layers.Options,
-  blocks: tuple[int, int, int, int] = (3, 4, 6, 3),
+  num_classes: int, options: layers.Options, blocks: Blocks = (3, 4, 6, 3)
 ) -> nn.Module:
-  """Builds SE-ResNeXt-50 (32x4d) at any width, depth and size.
+  """Builds SE-ResNeXt-50 (32x4d) with `blocks` blocks in the four stages.
 
   Weights of timm's legacy port come with its max-pool.
-
-  Args:
-    blocks: the numbers of blocks in the four stages.
   """
   layers.check_blocks(blocks, 4)
   return SEResNeXt(num_classes, options, tuple(blocks))

@@ -22,6 +22,7 @@ from alcurr.types import Array
 
 DTYPES = ("float32", "bfloat16")
 NORMS = ("batch", "group")
+Blocks = tuple[int, int, int, int]  # of four stages
 
 # The name of every network's classifier.
 HEAD = "logits"
