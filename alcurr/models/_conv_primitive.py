@@ -25,6 +25,11 @@ from alcurr.types import Array
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Padding = str | Pads
 
+# XLA's own convolution of (x, kernel, strides, padding).
+lax_conv = functools.partial(
+  lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC")
+)
+
 
 class Roles(NamedTuple):
   """The lowerings of a convolution and of its two gradients."""
@@ -56,44 +61,28 @@ def explicit_pads(
   )
 
 
-def lax_conv(
-  x: Array, kernel: Array, stride: int, pads: Pads, groups: int
-) -> Array:
-  """Returns XLA's own convolution."""
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    pads,
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=groups,
-  )
-
-
 def _shifts(x: Array, case: Case) -> list[Array]:
   """Returns the slices of x [B, H, W, C] under each cell of a sliding window.
 
   Slice i * kw + j holds what cell (i, j) sees from each place [B, H', W', C].
   """
-  window, stride = case.kernel[:2], case.stride
+  (kh, kw), stride = case.kernel[:2], case.stride
   if np.any(case.pads):
     x = jnp.pad(x, ((0, 0), *case.pads, (0, 0)))
-  height, width = (
-    (n - k) // stride * stride + 1
-    for n, k in zip(x.shape[1:3], window, strict=True)
-  )
+  height = (x.shape[1] - kh) // stride * stride + 1
+  width = (x.shape[2] - kw) // stride * stride + 1
   return [
     x[:, i : i + height : stride, j : j + width : stride]
-    for i in range(window[0])
-    for j in range(window[1])
+    for i, j in np.ndindex(kh, kw)
   ]
 
 
 def _forward(x: Array, kernel: Array, *, case: Case) -> Array:
   lowering, depthwise = case.roles.forward, case.depthwise
   if lowering in ("lax", "plain"):
+    strides = (case.stride, case.stride)
     groups = x.shape[-1] if depthwise else 1
-    return lax_conv(x, kernel, case.stride, case.pads, groups)
+    return lax_conv(x, kernel, strides, case.pads, feature_group_count=groups)
   slices = _shifts(x, case)
   taps = kernel.reshape(-1, *kernel.shape[2:])  # [kh * kw, C, C']
   if depthwise:
@@ -161,14 +150,9 @@ def _kernel_grad(x: Array, g: Array, *, case: Case) -> Array:
         x.shape[1:3], case.kernel[:2], case.pads, strict=True
       )
     ]
-    grad = lax.conv_general_dilated(
-      x.transpose(3, 1, 2, 0),
-      g.transpose(1, 2, 0, 3),
-      (1, 1),
-      pads,
-      rhs_dilation=(case.stride, case.stride),
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    x, g = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
+    strides = (case.stride, case.stride)
+    grad = lax_conv(x, g, (1, 1), pads, rhs_dilation=strides)
     return grad.transpose(1, 2, 0, 3)
   if case.depthwise:
     return _depthwise_kernel_grad(x, g, case)

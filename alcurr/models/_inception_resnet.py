@@ -78,17 +78,15 @@ def _conv(
 
 
 def _branches(
-  kit: layers.Kit, x: Array, branches: tuple[Branch, ...], stride: int
+  kit: layers.Kit, x: Array, branches: tuple[Branch, ...], **last
 ) -> list[Array]:
-  outs = []
+  """Applies the branches; their last convolutions have a stride and padding."""
+  outs = [x] * len(branches)
   for i, branch in enumerate(branches):
-    out = x
     for j, (channels, kernel) in enumerate(branch):
-      how = {}
-      if stride > 1 and j == len(branch) - 1:
-        how = {"stride": stride, "padding": "VALID"}
-      out = _conv(kit, out, channels, kernel, f"branch{i}_{j}", **how)
-    outs.append(out)
+      how = last if j == len(branch) - 1 else {}
+      name = f"branch{i}_{j}"
+      outs[i] = _conv(kit, outs[i], channels, kernel, name, **how)
   return outs
 
 
@@ -99,15 +97,14 @@ class Mixed(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    kit = self.kit
-    stride = 1 if self.name == "mixed_5b" else 2
-    outs = _branches(kit, x, MIXED[self.name], stride)
-    if stride == 1:
-      pool = kit.avg_pool(x, 3, 1, "SAME")
-      outs.append(_conv(kit, pool, 64, 1, "pool_conv"))
+    kit, branches = self.kit, MIXED[self.name]
+    if self.name == "mixed_5b":
+      outs = _branches(kit, x, branches)
+      pool = _conv(kit, kit.avg_pool(x, 3, 1, "SAME"), 64, 1, "pool_conv")
     else:
-      outs.append(kit.max_pool(x, 3, 2))
-    return jnp.concatenate(outs, -1)
+      outs = _branches(kit, x, branches, stride=2, padding="VALID")
+      pool = kit.max_pool(x, 3, 2)
+    return jnp.concatenate([*outs, pool], -1)
 
 
 class Block(nn.Module):
@@ -119,12 +116,9 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    outs = _branches(self.kit, x, BLOCKS[self.kind], 1)
-    f, name = jnp.concatenate(outs, -1), f"{self.name}_conv"
-    f = self.kit.conv(f, x.shape[-1], 1, name, use_bias=True)
-    if self.last:
-      return x + f
-    return nn.relu(x + SCALES[self.kind] * f)
+    f = jnp.concatenate(_branches(self.kit, x, BLOCKS[self.kind]), -1)
+    f = self.kit.conv(f, x.shape[-1], 1, f"{self.name}_conv", use_bias=True)
+    return x + f if self.last else nn.relu(x + SCALES[self.kind] * f)
 
 
 class InceptionResNet(nn.Module):
@@ -138,12 +132,10 @@ class InceptionResNet(nn.Module):
     x = _conv(kit, x, 32, 3, "stem_1", stride=2, padding="VALID")
     x = _conv(kit, x, 32, 3, "stem_2", padding="VALID")
     x = _conv(kit, x, 64, 3, "stem_3")
-    x = kit.max_pool(x, 3, 2)
-    x = _conv(kit, x, 80, 1, "stem_4")
+    x = _conv(kit, kit.max_pool(x, 3, 2), 80, 1, "stem_4")
     x = _conv(kit, x, 192, 3, "stem_5", padding="VALID")
     x = kit.max_pool(x, 3, 2)
-    mixed = self.options.block(Mixed)
-    block = self.options.block(Block)
+    mixed, block = map(self.options.block, (Mixed, Block))
     for title, kind, repeats in zip(MIXED, BLOCKS, self.blocks, strict=True):
       x = mixed(kit, name=title)(x)
       for i in range(1, repeats + 1):

@@ -73,7 +73,7 @@ class ResNet(nn.Module):
     how = {"use_bias": True, "stride": 2, "padding": ((3, 3), (3, 3))}
     channels = self.options.channels(64)
     x = kit.conv(x, channels, 7, "conv1_conv", "conv1_bn", **how)
-    x = kit.max_pool(nn.relu(x), 3, 2, padding=((1, 1), (1, 1)))
+    x = kit.max_pool(nn.relu(x), 3, 2, ((1, 1), (1, 1)))
     block = self.options.block(Block)
     for stage, num_blocks in enumerate(self.blocks):
       for i in range(num_blocks):

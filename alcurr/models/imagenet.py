@@ -50,7 +50,8 @@ def factory(
 
   The function takes `num_classes`, `options` and arguments of its own. The
   factory takes the arguments of every network, see `alcurr.models`, and the
-  function's own, all by name.
+  function's own, all by name. It raises ValueError where one is out of range,
+  or the file of weights cannot be read or does not fit.
 
   Args:
     min_size: the smallest H and W that the network takes.
@@ -73,9 +74,16 @@ def factory(
     ) -> Model:
       options = layers.Options(norm, conv, dtype, remat, width)
       module = make_module(num_classes, options, **own)
-      return make_model(
-        module, image_shape, min_size, sources, weights, one_channel
-      )
+      layers.check_arguments(image_shape, min_size, num_classes, norm)
+      check_choice(ONE_CHANNEL, one_channel=one_channel)
+      if not weights:
+        return adapters.from_linen(module, image_shape)
+      if norm != "batch":
+        raise ValueError(
+          "norm must be 'batch', whose statistics the weights come with; got "
+          f"{norm!r}"
+        )
+      return _from_weights(module, image_shape, sources, weights, one_channel)
 
     # Specs read the names and types of arguments from the signature.
     signature = inspect.signature(build)
@@ -89,38 +97,14 @@ def factory(
   return decorate
 
 
-def make_model(
+def _from_weights(
   module: nn.Module,
   image_shape: tuple[int, int, int],
-  min_size: int,
   sources: tuple[Source, ...],
   weights: str,
   one_channel: str,
 ) -> Model:
-  """Builds a model that starts at random or from weights.
-
-  Args:
-    module: a Linen module with the fields `num_classes` and `options`.
-    image_shape: (H, W, C).
-    min_size: the smallest H and W that the network takes.
-    sources: the possible sources of the file.
-    weights: the path of the file, or "" to start at random.
-    one_channel: how images of one channel are treated, "sum" or "triple".
-
-  Raises:
-    ValueError: an argument is out of range, or the file cannot be read or does
-      not fit.
-  """
-  norm = module.options.norm
-  layers.check_arguments(image_shape, min_size, module.num_classes, norm)
-  check_choice(ONE_CHANNEL, one_channel=one_channel)
-  if not weights:
-    return adapters.from_linen(module, image_shape)
-  if norm != "batch":
-    raise ValueError(
-      "norm must be 'batch', whose statistics the weights come with; got "
-      f"{norm!r}"
-    )
+  """Builds a model that starts from the file `weights` of one of `sources`."""
   file = weight_files.read(weights)
   source = matching.source_of(file, sources)
   module = module.clone(**source.fields)

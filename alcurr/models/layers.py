@@ -17,7 +17,6 @@ import jax.numpy as jnp
 
 from alcurr.core.arguments import check_at_least, check_choice
 from alcurr.models import lowerings, pooling
-from alcurr.models.lowerings import Padding
 from alcurr.types import Array
 
 DTYPES = ("float32", "bfloat16")
@@ -210,15 +209,11 @@ class Kit:
       )(x)
     return x
 
-  def max_pool(
-    self, x: Array, window: int, stride: int, padding: Padding = "VALID"
-  ) -> Array:
-    return pooling.max_pool(x, window, stride, padding, self.options.conv)
+  def max_pool(self, x: Array, *how: Any) -> Array:
+    return pooling.max_pool(x, *how, lowering=self.options.conv)
 
-  def avg_pool(
-    self, x: Array, window: int, stride: int, padding: Padding = "VALID"
-  ) -> Array:
-    return pooling.avg_pool(x, window, stride, padding, self.options.conv)
+  def avg_pool(self, x: Array, *how: Any) -> Array:
+    return pooling.avg_pool(x, *how, lowering=self.options.conv)
 
   def logits(self, x: Array, num_classes: int) -> Array:
     """Applies the classifier: [..., C] -> [..., V] in float32."""

@@ -29,6 +29,7 @@ Images are [B, H, W, C]. Padding is TensorFlow's "SAME" or "VALID", or
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -78,14 +79,8 @@ def conv(
 ) -> Array:
   """Convolves x [B, H, W, C] with kernel [kh, kw, C / groups, C'].
 
-  Args:
-    x: images.
-    kernel: output channel d sees the input channels of group d * groups // C'.
-    stride: of both axes.
-    padding: as in the module's docstring.
-    groups: 1; or C with C' = C, a kernel for each channel (depthwise); or a
-      divisor of C and C'.
-    lowering: one of LOWERINGS, or one for each role.
+  Output channel d sees the input channels of group d * groups // C'. With
+  `groups` = C = C', each channel has its own kernel (depthwise).
 
   Returns:
     [B, H', W', C'].
@@ -94,9 +89,13 @@ def conv(
   kind = _kind_of(x.shape, kernel.shape, groups)
   resolved = resolve(lowering, kind)
   if resolved == "lax":
-    return _conv_primitive.lax_conv(x, kernel, stride, pads, groups)
+    strides = (stride, stride)
+    return _conv_primitive.lax_conv(
+      x, kernel, strides, pads, feature_group_count=groups
+    )
   if kind == "grouped":
-    return _conv_in_blocks(x, kernel, stride, pads, groups, lowering)
+    how = {"stride": stride, "padding": pads, "lowering": lowering}
+    return _conv_in_blocks(x, kernel, groups, **how)
   if not isinstance(resolved, Roles):
     resolved = Roles(resolved, resolved, resolved)
   case = _conv_primitive.Case(
@@ -118,14 +117,7 @@ def _kind_of(
   return "narrow" if math.prod(kernel[:3]) <= NARROW else "full"
 
 
-def _conv_in_blocks(
-  x: Array,
-  kernel: Array,
-  stride: int,
-  padding: Padding,
-  groups: int,
-  lowering: str | Roles,
-) -> Array:
+def _conv_in_blocks(x: Array, kernel: Array, groups: int, **how: Any) -> Array:
   """Computes a grouped convolution as dense ones of at least BLOCK channels."""
   kh, kw, inputs, features = kernel.shape
   features //= groups
@@ -133,15 +125,10 @@ def _conv_in_blocks(
   kernel = kernel.reshape(kh, kw, inputs, groups // size, size, features)
   eye = jnp.eye(size, dtype=kernel.dtype)
   dense = jnp.einsum("hwinso,zs->hwzinso", kernel, eye)
-  dense = dense.reshape(kh, kw, size * inputs, -1, size * features)
+  width = size * inputs
+  dense = dense.reshape(kh, kw, width, -1, size * features)
   outs = [
-    conv(
-      x[..., i * size * inputs :][..., : size * inputs],
-      dense[..., i, :],
-      stride=stride,
-      padding=padding,
-      lowering=lowering,
-    )
+    conv(x[..., i * width :][..., :width], dense[..., i, :], **how)
     for i in range(groups // size)
   ]
   return jnp.concatenate(outs, -1)

@@ -4,10 +4,8 @@ A layer is looked up in the file by its name (see `Source`). A variable of a
 layer is matched by position in Keras's files, whose variable names differ
 between versions, and by name in timm's. Every tensor of the network comes
 from the file, and every tensor of the file is used. The classifier, which is
-always new, is the only exception.
-
-The layer names and tensor layouts are those of Keras Applications and timm,
-both Apache-2.0; see `weight_files`.
+always new, is the only exception. For the libraries' licenses, see
+`weight_files`.
 """
 
 import dataclasses
@@ -41,6 +39,9 @@ VARIABLES = {
 _STEM = ("conv1",)
 
 Path = tuple[str, ...]  # collection, layers, name of the variable
+Shapes = dict[Path, tuple[int, ...]]  # in order of creation
+# The key in the file, and the file's axes in the network's order.
+Origin = tuple[str, tuple[int, ...]]
 
 
 class Source(NamedTuple):
@@ -57,33 +58,20 @@ class Source(NamedTuple):
   fields: Mapping[str, Any] = {}
 
 
-class Origin(NamedTuple):
-  """The tensor of a file that a tensor of the network starts from."""
-
-  key: str  # in the file
-  axes: tuple[int, ...]  # the file's axes in the network's order
-
-
 @functools.lru_cache(maxsize=8)  # deep networks take seconds
-def shapes_of(
-  module: nn.Module, image_shape: tuple[int, int, int]
-) -> dict[Path, tuple[int, ...]]:
-  """Returns the shapes of a network's tensors, in order of creation.
-
-  Images are RGB, of the size in `image_shape`.
-  """
+def shapes_of(module: nn.Module, image_shape: tuple[int, int, int]) -> Shapes:
+  """Returns the shapes that a network has for RGB images of this size."""
   # Transformations such as remat sort dicts, and "lax" is fastest to trace.
   options = dataclasses.replace(module.options, remat=False, conv="lax")
-  plain = module.clone(options=options)
-  shapes = {}
+  plain, shapes = module.clone(options=options), {}
 
-  def init(key: Array) -> None:
-    image = jnp.zeros((1, *image_shape[:2], 3))
-    variables = plain.init({"params": key}, image, train=False)
-    flat = traverse_util.flatten_dict(dict(variables))
-    shapes.update({path: x.shape for path, x in flat.items()})
+  def init(key: Array, image: Array) -> None:
+    variables = dict(plain.init({"params": key}, image, train=False))
+    for path, x in traverse_util.flatten_dict(variables).items():
+      shapes[path] = x.shape
 
-  jax.eval_shape(init, jax.random.key(0))
+  image = jnp.zeros((1, *image_shape[:2], 3))
+  jax.eval_shape(init, jax.random.key(0), image)
   return shapes
 
 
@@ -96,16 +84,13 @@ def source_of(file: WeightFile, sources: tuple[Source, ...]) -> Source:
   for source in sources:
     if len(sources) == 1 or source.layer(_STEM) in file.layers:
       return source
-  raise ValueError(
-    f"{file.path} has no layer "
-    + " or ".join(str(source.layer(_STEM)) for source in sources)
-    + ": expected "
-    + " or ".join(f"{source.name} ({source.file})" for source in sources)
-  )
+  stems = " or ".join(source.layer(_STEM) or "" for source in sources)
+  known = " or ".join(f"{source.name} ({source.file})" for source in sources)
+  raise ValueError(f"{file.path} has no layer {stems}: expected {known}")
 
 
 def match(
-  shapes: dict[Path, tuple[int, ...]], source: Source, file: WeightFile
+  shapes: Shapes, source: Source, file: WeightFile
 ) -> dict[Path, Origin]:
   """Returns the origin of every tensor but the classifier's, the stem's first.
 
@@ -134,7 +119,7 @@ def match(
         wrong = f"has shape {tensor.shape}" if tensor else "is missing"
         expected = f"expected {'/'.join(path[1:])} of shape {shape}"
         raise misfit(f"{name} {key} {wrong}: {expected}")
-      origins[path] = Origin(tensor.key, axes)
+      origins[path] = tensor.key, axes
   for name, tensors in unused.items():
     for key, tensor in tensors.items():
       raise misfit(f"{name} {key} {tensor.shape} is not used")
@@ -145,12 +130,9 @@ def read_variables(
   file: WeightFile, origins: dict[Path, Origin]
 ) -> dict[Path, np.ndarray]:
   """Reads the tensors of the network, by path."""
-  keys = [origin.key for origin in origins.values()]
-  tensors = weight_files.read_tensors(file, keys)
-  return {
-    path: tensor.transpose(origin.axes)
-    for (path, origin), tensor in zip(origins.items(), tensors, strict=True)
-  }
+  keys, axes = zip(*origins.values(), strict=True)
+  tensors = map(np.transpose, weight_files.read_tensors(file, keys), axes)
+  return dict(zip(origins, tensors, strict=True))
 
 
 def unflatten(flat: dict[Path, PyTree]) -> tuple[PyTree, PyTree]:
@@ -160,7 +142,7 @@ def unflatten(flat: dict[Path, PyTree]) -> tuple[PyTree, PyTree]:
 
 
 def _file_layers(
-  shapes: dict[Path, tuple[int, ...]], source: Source, file: WeightFile
+  shapes: Shapes, source: Source, file: WeightFile
 ) -> Iterator[tuple[str, list[Path]]]:
   """Yields each layer's name in the file and its variables' paths."""
   # The layers without a name, from whatever number they start at.

@@ -17,6 +17,7 @@ layouts are those of Keras (https://github.com/keras-team/keras) and timm
 import hashlib
 import itertools
 import os
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,7 +84,7 @@ def read(path: str) -> WeightFile:
   raise ValueError(f"{path} is neither HDF5 nor safetensors: {_READABLE}")
 
 
-def read_tensors(file: WeightFile, keys: list[str]) -> list[np.ndarray]:
+def read_tensors(file: WeightFile, keys: Sequence[str]) -> list[np.ndarray]:
   """Returns the tensors with these keys, as float32."""
   if file.format == "safetensors":
     # Read as JAX arrays because NumPy has no bfloat16.

@@ -96,13 +96,14 @@ def write(path, tensors, how="keras"):
   return str(path)
 
 
-def tiny(norm="batch", num_classes=5):
-  return Tiny(num_classes, layers.Options(norm=norm, conv="lax"))
-
-
 def make(weights, channels=3, one_channel="sum", source=SOURCE, norm="batch"):
-  return imagenet.make_model(
-    tiny(norm), (9, 9, channels), 1, (source,), weights, one_channel
+  return imagenet.factory(1, source)(Tiny)(
+    image_shape=(9, 9, channels),
+    num_classes=5,
+    norm=norm,
+    conv="lax",
+    weights=weights,
+    one_channel=one_channel,
   )
 
 
@@ -314,7 +315,8 @@ def test_preprocessing_and_one_channel(tmp_path, preprocessing):
   def reference(image):
     params, model_state = make(path, 3, source=source).init(key)
     image = PREPROCESSED[preprocessing](image)
-    return tiny().apply({"params": params, **model_state}, image, train=False)
+    module = Tiny(5, layers.Options(conv="lax"))
+    return module.apply({"params": params, **model_state}, image, train=False)
 
   for image, expected in (
     (images(3), reference(images(3))),
