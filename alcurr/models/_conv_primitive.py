@@ -155,7 +155,15 @@ def _kernel_grad(x: Array, g: Array, *, case: Case) -> Array:
     grad = lax_conv(x, g, (1, 1), pads, rhs_dilation=strides)
     return grad.transpose(1, 2, 0, 3)
   if case.depthwise:
-    return _depthwise_kernel_grad(x, g, case)
+
+    def add(total: Array, example: tuple[Array, Array]) -> tuple[Array, None]:
+      x, g = example
+      slices = _shifts(x[None], case)
+      return total + jnp.stack([(s[0] * g).sum((0, 1)) for s in slices]), None
+
+    # One by one, so that the slices of an example fit the cache.
+    start = jnp.zeros((math.prod(case.kernel[:2]), x.shape[-1]), x.dtype)
+    return lax.scan(add, start, (x, g))[0].reshape(case.kernel)
   slices = _shifts(x, case)
   if case.roles.kernel_grad == "shift":
     grad = jnp.stack([_outer(cell, g) for cell in slices])
@@ -170,18 +178,6 @@ def _outer(x: Array, g: Array) -> Array:
   if x.shape[-1] > g.shape[-1]:
     return jnp.einsum("bhwd,bhwc->dc", g, x).T
   return jnp.einsum("bhwc,bhwd->cd", x, g)
-
-
-def _depthwise_kernel_grad(x: Array, g: Array, case: Case) -> Array:
-  """Sums over the examples one by one, so that their slices fit the cache."""
-
-  def add(total: Array, example: tuple[Array, Array]) -> tuple[Array, None]:
-    x, g = example
-    slices = _shifts(x[None], case)
-    return total + jnp.stack([(s[0] * g).sum((0, 1)) for s in slices]), None
-
-  start = jnp.zeros((math.prod(case.kernel[:2]), x.shape[-1]), x.dtype)
-  return lax.scan(add, start, (x, g))[0].reshape(case.kernel)
 
 
 def _make_primitive(name: str, fun: Callable[..., Array]) -> Primitive:

@@ -64,8 +64,6 @@ SOURCES = (
     name="Keras's InceptionResNetV2",
     file="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
     layer=_keras_layer,
-    head="predictions",
-    preprocessing="tf",
   ),
 )
 

@@ -19,16 +19,7 @@ channels at the end; F = P / 24 is the width of the first stage.
 Every cell sees the outputs h and p of the two cells before it. h passes a ReLU,
 a 1x1 convolution to the cell's width and a norm. p is "adjusted" to the same
 width. Where p is larger, it is halved by two 1x1 convolutions, of the even and
-of the odd pixels. sep k is twice [ReLU, separable k x k convolution, norm], the
-first with the cell's stride. The sums are concatenated at the end.
-
-  normal cell            reduction cell (/2)
-  x1 = sep5 h + sep3 p   x1 = sep5 h + sep7 p
-  x2 = sep5 p + sep3 p   x2 = max3 h + sep7 p
-  x3 = mean3 h + p       x3 = mean3 h + sep5 p
-  x4 = 2 mean3 p         x4 = mean3 x1 + x2
-  x5 = sep3 h + h        x5 = sep3 x1 + max3 h
-  p, x1, ..., x5         x2, ..., x5
+of the odd pixels. The sums x1 to x5 in `Cell` are concatenated at the end.
 
 After a reduction cell, p is that cell's h; in the large network, its p. Pools
 of a reduction cell are padded with zeros, which count, as in Keras.
@@ -44,12 +35,9 @@ from alcurr.types import Array
 MIN_SIZE = 19
 
 MOBILE_SOURCE = imagenet.Source(
-  name="Keras's NASNetMobile",
-  file="NASNet-mobile-no-top.h5",
-  head="predictions",
-  preprocessing="tf",
+  name="Keras's NASNetMobile", file="NASNet-mobile-no-top.h5"
 )
-LARGE_SOURCE = MOBILE_SOURCE._replace(
+LARGE_SOURCE = imagenet.Source(
   name="Keras's NASNetLarge", file="NASNet-large-no-top.h5"
 )
 
@@ -88,6 +76,7 @@ class Cell(nn.Module):
     return p
 
   def _sep(self, x: Array, kernel: int, name: str, stride: int = 1) -> Array:
+    """Applies twice a ReLU, a separable convolution and a norm."""
     for i, s in ((1, stride), (2, 1)):
       title = f"{name}_{self.title}"
       conv = layers.SeparableConv(

@@ -34,7 +34,6 @@ SOURCES = (
   imagenet.Source(
     name="Keras's ResNet50",
     file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    head="predictions",
     preprocessing="caffe",
   ),
 )

@@ -40,8 +40,6 @@ PREPROCESSING = {
   ),
 }
 
-ONE_CHANNEL = ("sum", "triple")
-
 
 def factory(
   min_size: int, *sources: Source
@@ -75,7 +73,7 @@ def factory(
       options = layers.Options(norm, conv, dtype, remat, width)
       module = make_module(num_classes, options, **own)
       layers.check_arguments(image_shape, min_size, num_classes, norm)
-      check_choice(ONE_CHANNEL, one_channel=one_channel)
+      check_choice(("sum", "triple"), one_channel=one_channel)
       if not weights:
         return adapters.from_linen(module, image_shape)
       if norm != "batch":
@@ -149,10 +147,9 @@ def _from_weights(
 def _make_input(
   channels: int, preprocessing: str, one_channel: str
 ) -> tuple[Callable[[Array], Array], np.ndarray]:
-  """Returns how an image enters a network, and the mix of its first kernel.
+  """Returns how an image [B, H, W, channels] is prepared, and a mix.
 
-  The mix [3, channels that the network sees] has the source's channels as sums
-  of these.
+  The mix [3, C] writes the source's channels as sums of the prepared ones.
   """
   order, scale, offset = map(np.array, PREPROCESSING[preprocessing])
 

@@ -100,7 +100,6 @@ class BatchNorm(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     shape = (x.shape[-1],)
-    zeros, ones = nn.initializers.zeros, nn.initializers.ones
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
     running_var = self.variable("batch_stats", "var", jnp.ones, shape)
     if self.train:
@@ -114,8 +113,8 @@ class BatchNorm(nn.Module):
       mean, var = running_mean.value, running_var.value
     a = jax.lax.rsqrt(var + self.epsilon)
     if self.use_scale:
-      a *= self.param("scale", ones, shape)
-    b = self.param("bias", zeros, shape) - mean * a
+      a *= self.param("scale", nn.initializers.ones, shape)
+    b = self.param("bias", nn.initializers.zeros, shape) - mean * a
     return x * a.astype(x.dtype) + b.astype(x.dtype)
 
 

@@ -1,10 +1,9 @@
 """Convolutions, each with a choice of three lowerings; see also `pooling`.
 
-XLA's convolutions are fast on a GPU or TPU. On a CPU some are slow, above all
-in the body of a loop. There, the gradient of a 3x3 convolution's input takes
-four times too long and that of its kernel a hundred times (jax#12868).
-Depthwise and grouped convolutions are slow throughout (jax#13800). Therefore
-every operation has three lowerings:
+XLA's convolutions are fast on a GPU or TPU. On a CPU some are slow. In the
+body of a loop, the gradient of a 3x3 convolution's input takes four times too
+long and that of its kernel a hundred times (jax#12868). Depthwise and grouped
+convolutions are slow throughout (jax#13800). Every operation has three:
 
   lax     XLA's own: `conv_general_dilated`, `reduce_window`
   shift   a sum over the cells of the window, each a shifted slice of the
@@ -16,10 +15,9 @@ every operation has three lowerings:
 They differ only in the order of float32 sums. The gradients of a convolution
 are lowered in the same way, except for "lax", whose derivatives are XLA's.
 "auto" looks each operation up in FASTEST, which `python -m
-benchmarks.lowerings` checks. FASTEST has one more lowering for gradients,
-"plain", which writes them as forward convolutions: for the input, of the
-outputs' gradient with the kernel turned around; for the kernel, of the images
-with the outputs' gradient as kernel and the batch as channels.
+benchmarks.lowerings` checks. Its "plain" writes a gradient as XLA's forward
+convolution: of the outputs' gradient with the kernel turned around, or of the
+images with the outputs' gradient as kernel and the batch as channels.
 
 Unless lowered by "lax", a grouped convolution that is not depthwise becomes
 dense convolutions of a block of groups, with zeros between the groups.

@@ -49,8 +49,8 @@ class Source(NamedTuple):
 
   name: str
   file: str  # its usual name
-  head: str  # the layer of the classifier
-  preprocessing: str  # a key of imagenet.PREPROCESSING
+  head: str = "predictions"  # the layer of the classifier
+  preprocessing: str = "tf"  # a key of imagenet.PREPROCESSING
   # Maps the path of a layer in the network to its name in the file. None means
   # that the file numbers it by creation: conv2d_7, batch_normalization_7.
   layer: Callable[[tuple[str, ...]], str | None] = lambda path: path[-1]
