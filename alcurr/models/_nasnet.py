@@ -28,6 +28,7 @@ of a reduction cell are padded with zeros, which count, as in Keras.
 import flax.linen as nn
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_at_least
 from alcurr.models import imagenet, layers
 from alcurr.types import Array
 
@@ -149,7 +150,7 @@ def nasnet_mobile(
   num_classes: int, options: layers.Options, num_blocks: int = 4
 ) -> nn.Module:
   """Builds NASNet-A (4 @ 1056); stages have `num_blocks` normal cells."""
-  layers.check_blocks((num_blocks,), 1)
+  check_at_least(1, num_blocks=num_blocks)
   return NASNet(num_classes, options, num_blocks, 44, 32, skip_reduction=False)
 
 
@@ -158,5 +159,5 @@ def nasnet_large(
   num_classes: int, options: layers.Options, num_blocks: int = 6
 ) -> nn.Module:
   """Builds NASNet-A (6 @ 4032); stages have `num_blocks` normal cells."""
-  layers.check_blocks((num_blocks,), 1)
+  check_at_least(1, num_blocks=num_blocks)
   return NASNet(num_classes, options, num_blocks, 168, 96, skip_reduction=True)

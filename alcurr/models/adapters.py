@@ -14,14 +14,9 @@ from flax import nnx
 
 from alcurr.types import Array, Model, PyTree
 
-# The usual names of the training mode, and the value that means training.
-_MODES = {
-  "train": True,
-  "training": True,
-  "is_training": True,
-  "deterministic": False,
-  "use_running_average": False,
-}
+# The usual names of arguments that are true in training, and in evaluation.
+_TRAINING = ("train", "training", "is_training")
+_EVALUATION = ("deterministic", "use_running_average")
 
 
 def from_linen(
@@ -43,10 +38,10 @@ def from_linen(
     updates the state, evaluation returns it unchanged.
   """
   arguments = inspect.signature(type(module).__call__).parameters
-  modes = {name: value for name, value in _MODES.items() if name in arguments}
+  modes = [name for name in _TRAINING + _EVALUATION if name in arguments]
 
   def mode(train: bool) -> dict[str, bool]:
-    return {name: train == value for name, value in modes.items()}
+    return {name: train == (name in _TRAINING) for name in modes}
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
     image = jnp.zeros((1, *image_shape))

@@ -49,11 +49,8 @@ def factory(
   The function takes `num_classes`, `options` and arguments of its own. The
   factory takes the arguments of every network, see `alcurr.models`, and the
   function's own, all by name. It raises ValueError where one is out of range,
-  or the file of weights cannot be read or does not fit.
-
-  Args:
-    min_size: the smallest H and W that the network takes.
-    *sources: the possible sources of its weights.
+  or the file of weights cannot be read or does not fit. `min_size` is of H and
+  W, and the weights come from one of `sources`.
   """
 
   def decorate(make_module: Callable[..., nn.Module]) -> Callable[..., Model]:
@@ -120,19 +117,19 @@ def _from_weights(
     flat[stem] = kernel.astype(np.float32)
     return matching.unflatten(flat)
 
-  height, width, _, features = shapes[stem]
+  height, width, _, channels = shapes[stem]
   own = {path: shapes[path] for path in origins}
-  own[stem] = (height, width, mix.shape[1], features)
+  own[stem] = (height, width, mix.shape[1], channels)
   own = {p: jax.ShapeDtypeStruct(s, jnp.float32) for p, s in own.items()}
   # Only the classifier: compiling the init of a whole network takes long.
   head = nn.Dense(module.num_classes, kernel_init=layers.glorot_uniform)
-  num_features = shapes["params", layers.HEAD, "kernel"][0]
+  features = np.zeros(shapes["params", layers.HEAD, "kernel"][0])
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
     # A callback, because constants would dominate the program. Without
     # arguments, it runs once for all trials under vmap.
     params, model_state = jax.pure_callback(read, matching.unflatten(own))
-    classifier = head.init(key, np.zeros(num_features))["params"]
+    classifier = head.init(key, features)["params"]
     return {**params, layers.HEAD: classifier}, model_state
 
   network = adapters.from_linen(module, image_shape)

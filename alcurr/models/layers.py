@@ -92,27 +92,25 @@ class BatchNorm(nn.Module):
   float32.
   """
 
-  train: bool
-  momentum: float
-  epsilon: float
-  use_scale: bool = True
+  kit: "Kit"
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
+    momentum = self.kit.momentum
     shape = (x.shape[-1],)
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
     running_var = self.variable("batch_stats", "var", jnp.ones, shape)
-    if self.train:
+    if self.kit.train:
       wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
       mean = wide.mean((0, 1, 2))
       var = jnp.maximum(0, (wide * wide).mean((0, 1, 2)) - mean * mean)
       for running, new in ((running_mean, mean), (running_var, var)):
         old = running.value
-        running.value = self.momentum * old + (1 - self.momentum) * new
+        running.value = momentum * old + (1 - momentum) * new
     else:
       mean, var = running_mean.value, running_var.value
-    a = jax.lax.rsqrt(var + self.epsilon)
-    if self.use_scale:
+    a = jax.lax.rsqrt(var + self.kit.epsilon)
+    if self.kit.use_scale:
       a *= self.param("scale", nn.initializers.ones, shape)
     b = self.param("bias", nn.initializers.zeros, shape) - mean * a
     return x * a.astype(x.dtype) + b.astype(x.dtype)
@@ -145,20 +143,13 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-  """Builds the layers of a network within a module's `__call__`.
-
-  Attributes:
-    options: the user's options.
-    train: whether batch norms use the statistics of the batch.
-    epsilon, momentum: those of the batch norms.
-    use_scale: whether norms have a scale.
-  """
+  """Builds the layers of a network within a module's `__call__`."""
 
   options: Options
-  train: bool
-  epsilon: float = 1e-3
-  momentum: float = 0.99
-  use_scale: bool = True
+  train: bool  # whether batch norms use the statistics of the batch
+  epsilon: float = 1e-3  # of batch norms
+  momentum: float = 0.99  # of their running statistics
+  use_scale: bool = True  # whether norms have a scale
 
   def conv(
     self,
@@ -195,9 +186,7 @@ class Kit:
     examples. Statistics are always float32.
     """
     if self.options.norm == "batch":
-      return BatchNorm(
-        self.train, self.momentum, self.epsilon, self.use_scale, name=name
-      )(x)
+      return BatchNorm(self, name=name)(x)
     if self.options.norm == "group":
       channels = x.shape[-1]
       return nn.GroupNorm(

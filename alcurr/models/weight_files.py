@@ -58,10 +58,8 @@ def read(path: str) -> WeightFile:
     UserError: a package of the extra `weights` is not installed.
   """
   h5py, safetensors = _import("h5py"), _import("safetensors")
-  if not os.path.exists(path):
-    raise ValueError(f"there is no file {path}")
-  if os.path.isdir(path):
-    raise ValueError(f"{path} is a folder: {_READABLE}")
+  if not os.path.isfile(path):
+    raise ValueError(f"there is no file {path}: {_READABLE}")
   try:
     if h5py.is_hdf5(path):
       with h5py.File(path, "r") as file:
@@ -161,11 +159,11 @@ def _keras3_layers(file: "h5py.File", path: str) -> FileLayers:
       for index in sorted(filter(str.isdecimal, group), key=int)
       if group[index].dtype.kind == "f"
     }
-    if variables and "name" not in group.attrs:
-      raise ValueError(
-        f"{path} has no layer names: write it again with Keras 3.3 or later"
-      )
     if variables:
+      if "name" not in group.attrs:
+        raise ValueError(
+          f"{path} has no layer names: write it again with Keras 3.3 or later"
+        )
       name = group.attrs["name"]
       # A model within the model may have a layer with the same name.
       layers[group.name if name in layers else name] = variables
