@@ -19,9 +19,6 @@ benchmarks.lowerings` checks. Its "plain" writes a gradient as XLA's forward
 convolution: of the outputs' gradient with the kernel turned around, or of the
 images with the outputs' gradient as kernel and the batch as channels.
 
-Unless lowered by "lax", a grouped convolution that is not depthwise becomes
-dense convolutions of a block of groups, with zeros between the groups.
-
 Images are [B, H, W, C]. Padding is TensorFlow's "SAME" or "VALID", or
 ((top, bottom), (left, right)).
 """
@@ -77,8 +74,8 @@ def conv(
 ) -> Array:
   """Convolves x [B, H, W, C] with kernel [kh, kw, C / groups, C'].
 
-  Output channel d sees the input channels of group d * groups // C'. With
-  `groups` = C = C', each channel has its own kernel (depthwise).
+  `groups` divides C and C'. Output channel d sees the input channels of group
+  d * groups // C'. With `groups` = C = C', it is depthwise.
 
   Returns:
     [B, H', W', C'].
@@ -116,7 +113,10 @@ def _kind_of(
 
 
 def _conv_in_blocks(x: Array, kernel: Array, groups: int, **how: Any) -> Array:
-  """Computes a grouped convolution as dense ones of at least BLOCK channels."""
+  """Computes a grouped convolution as dense ones of at least BLOCK channels.
+
+  A kernel has zeros between the groups of its block.
+  """
   kh, kw, inputs, features = kernel.shape
   features //= groups
   size = math.gcd(groups, max(1, BLOCK // inputs))  # groups per block
