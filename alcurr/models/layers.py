@@ -205,7 +205,6 @@ class Kit:
 
   def logits(self, x: Array, num_classes: int) -> Array:
     """Applies the classifier: [..., C] -> [..., V] in float32."""
-    x = x.astype(jnp.float32)
     return nn.Dense(num_classes, kernel_init=glorot_uniform, name=HEAD)(x)
 
 
