@@ -10,7 +10,6 @@ dense           V
 """
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from alcurr.models import adapters, layers
 from alcurr.types import Array, Model
@@ -26,21 +25,18 @@ class CNN(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train)
-    x = kit.cast(x)
     for i, channels in enumerate((32, 64), start=1):
       channels = self.options.channels(channels)
       use_bias = self.options.norm == "none"  # a norm has its own bias
-      x = kit.conv(x, channels, 3, f"conv{i}", use_bias=use_bias)
-      x = kit.norm(x, f"conv{i}_norm")
+      x = kit.conv(x, channels, 3, f"conv{i}", f"conv{i}_norm", use_bias)
       x = kit.max_pool(nn.relu(x), 2, 2)
-    x = x.reshape(x.shape[0], -1)
     x = nn.Dense(
       self.options.channels(128),
       kernel_init=layers.he_normal,
       dtype=x.dtype,
       name="dense",
-    )(x)
-    return kit.logits(nn.relu(x).astype(jnp.float32), self.num_classes)
+    )(x.reshape(x.shape[0], -1))
+    return kit.logits(nn.relu(x), self.num_classes)
 
 
 def cnn(

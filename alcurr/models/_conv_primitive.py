@@ -9,6 +9,7 @@ other as transposes can be differentiated forward and backward, to any order;
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,6 +24,11 @@ from alcurr.types import Array
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Padding = str | Pads
+
+# XLA's own convolution of (x, kernel, strides, padding).
+lax_conv = functools.partial(
+  lax.conv_general_dilated, dimension_numbers=("NHWC", "HWIO", "NHWC")
+)
 
 
 class Roles(NamedTuple):
@@ -55,99 +61,61 @@ def explicit_pads(
   )
 
 
-def lax_conv(
-  x: Array, kernel: Array, stride: int, pads: Pads, groups: int
-) -> Array:
-  """Returns XLA's own convolution."""
-  return lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    pads,
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    feature_group_count=groups,
-  )
-
-
-def _shifts(
-  x: Array, window: tuple[int, int], stride: int, pads: Pads
-) -> list[Array]:
+def _shifts(x: Array, case: Case) -> list[Array]:
   """Returns the slices of x [B, H, W, C] under each cell of a sliding window.
 
   Slice i * kw + j holds what cell (i, j) sees from each place [B, H', W', C].
   """
-  if np.any(pads):
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  height, width = (
-    (n - k) // stride * stride + 1
-    for n, k in zip(x.shape[1:3], window, strict=True)
-  )
+  (kh, kw), stride = case.kernel[:2], case.stride
+  if np.any(case.pads):
+    x = jnp.pad(x, ((0, 0), *case.pads, (0, 0)))
+  height = (x.shape[1] - kh) // stride * stride + 1
+  width = (x.shape[2] - kw) // stride * stride + 1
   return [
     x[:, i : i + height : stride, j : j + width : stride]
-    for i in range(window[0])
-    for j in range(window[1])
+    for i, j in np.ndindex(kh, kw)
   ]
 
 
 def _forward(x: Array, kernel: Array, *, case: Case) -> Array:
-  lowering = case.roles.forward
-  return _apply(x, kernel, lowering, case.stride, case.pads, case.depthwise)
-
-
-def _apply(
-  x: Array,
-  kernel: Array,
-  lowering: str,
-  stride: int,
-  pads: Pads,
-  depthwise: bool,
-) -> Array:
-  """Returns a convolution that is lowered by `lowering`."""
-  if lowering == "lax":
-    return lax_conv(x, kernel, stride, pads, x.shape[-1] if depthwise else 1)
-  slices = _shifts(x, kernel.shape[:2], stride, pads)
-  taps = kernel.reshape(-1, *kernel.shape[2:])
+  lowering, depthwise = case.roles.forward, case.depthwise
+  if lowering in ("lax", "plain"):
+    strides = (case.stride, case.stride)
+    groups = x.shape[-1] if depthwise else 1
+    return lax_conv(x, kernel, strides, case.pads, feature_group_count=groups)
+  slices = _shifts(x, case)
+  taps = kernel.reshape(-1, *kernel.shape[2:])  # [kh * kw, C, C']
+  if depthwise:
+    taps = taps[:, 0]
   if lowering == "shift":
-    pairs = zip(slices, taps, strict=True)
-    if depthwise:
-      return sum(cell * tap[0] for cell, tap in pairs)
-    return sum(cell @ tap for cell, tap in pairs)
+    multiply = operator.mul if depthwise else operator.matmul
+    return sum(map(multiply, slices, taps))
   patches = jnp.stack(slices, -2)  # [B, H', W', kh * kw, C]
   if depthwise:
-    return (patches * taps[:, 0]).sum(-2)
+    return (patches * taps).sum(-2)
   patches = patches.reshape(*patches.shape[:3], -1)
   return patches @ taps.reshape(-1, taps.shape[-1])
 
 
 def _input_grad(g: Array, kernel: Array, *, case: Case) -> Array:
   """Returns x' [B, H, W, C] from g = y' [B, H', W', C'] and the kernel."""
-  lowering, stride = case.roles.input_grad, case.stride
-  image = jax.ShapeDtypeStruct(case.image, g.dtype)
-  if lowering == "lax":
-    groups = case.image[-1] if case.depthwise else 1
-    transposed = jax.linear_transpose(
-      lambda x: lax_conv(x, kernel, stride, case.pads, groups), image
-    )
-    return transposed(g)[0]
   if math.prod(case.kernel[:2]) == 1:
-    g = _times_transposed(g, kernel[0, 0])
-    return _dilate(g, stride, _grad_pads(case, g.shape))
-  if lowering == "matmul" and not case.depthwise:
+    return _dilate(_times_transposed(g, kernel[0, 0]), case)
+  if case.roles.input_grad == "matmul" and not case.depthwise:
     patches = _times_transposed(g, kernel.reshape(-1, kernel.shape[-1]))
-    window = kernel.shape[:2]
+    image = jax.ShapeDtypeStruct(case.image, g.dtype)
     transposed = jax.linear_transpose(
-      lambda x: jnp.concatenate(_shifts(x, window, stride, case.pads), -1),
-      image,
+      lambda x: jnp.concatenate(_shifts(x, case), -1), image
     )
     return transposed(patches)[0]
   # The transpose of a convolution is a convolution of the dilated gradient
   # with the kernel turned by 180 degrees.
-  g = _dilate(g, stride, _grad_pads(case, g.shape))
   kernel = kernel[::-1, ::-1]
   if not case.depthwise:
     kernel = kernel.swapaxes(2, 3)
-  lowering = "lax" if lowering == "plain" else lowering
-  return _apply(g, kernel, lowering, 1, ((0, 0), (0, 0)), case.depthwise)
+  roles = case.roles._replace(forward=case.roles.input_grad)
+  unpadded = case._replace(roles=roles, stride=1, pads=((0, 0), (0, 0)))
+  return _forward(_dilate(g, case), kernel, case=unpadded)
 
 
 def _times_transposed(g: Array, kernel: Array) -> Array:
@@ -158,47 +126,46 @@ def _times_transposed(g: Array, kernel: Array) -> Array:
   return jnp.einsum("bhwd,cd->bhwc", g, kernel)
 
 
-def _grad_pads(case: Case, shape: tuple[int, ...]) -> list[tuple[int, int]]:
-  """Returns the padding of y' [`shape`] that makes it a padded x'."""
-  return [
-    (k - 1 - before, n + before - 1 - (m - 1) * case.stride)
-    for k, n, m, (before, _) in zip(
-      case.kernel[:2], case.image[1:3], shape[1:3], case.pads, strict=True
+def _dilate(g: Array, case: Case) -> Array:
+  """Moves the pixels of y' `stride` apart, padded by zeros to a padded x'."""
+  spread = [
+    (k - 1 - lo, n + lo - 1 - (m - 1) * case.stride, case.stride - 1)
+    for k, n, m, (lo, _) in zip(
+      case.kernel[:2], case.image[1:3], g.shape[1:3], case.pads, strict=True
     )
   ]
-
-
-def _dilate(x: Array, stride: int, pads: list[tuple[int, int]]) -> Array:
-  """Moves pixels `stride` apart, with zeros between and around them."""
-  if stride == 1 and not np.any(pads):
-    return x
-  dilations = ((lo, hi, stride - 1) for lo, hi in pads)
-  return lax.pad(x, np.zeros((), x.dtype), ((0, 0, 0), *dilations, (0, 0, 0)))
+  if not np.any(spread):
+    return g
+  return lax.pad(g, np.zeros((), g.dtype), ((0, 0, 0), *spread, (0, 0, 0)))
 
 
 def _kernel_grad(x: Array, g: Array, *, case: Case) -> Array:
   """Returns k' [kh, kw, C, C'] from x and g = y' [B, H', W', C']."""
-  lowering, stride, pads = case.roles.kernel_grad, case.stride, case.pads
-  window = case.kernel[:2]
-  if lowering == "plain":
+  if case.roles.kernel_grad == "plain":
     # The convolution of the images, with channels and examples swapped, by g.
-    unseen = [
-      (n + a + b - k) % stride
-      for n, k, (a, b) in zip(x.shape[1:3], window, pads, strict=True)
+    # Pixels that the last place does not reach are cut off.
+    pads = [
+      (a, b - (n + a + b - k) % case.stride)
+      for n, k, (a, b) in zip(
+        x.shape[1:3], case.kernel[:2], case.pads, strict=True
+      )
     ]
-    grad = lax.conv_general_dilated(
-      x.transpose(3, 1, 2, 0),
-      g.transpose(1, 2, 0, 3),
-      (1, 1),
-      [(a, b - extra) for (a, b), extra in zip(pads, unseen, strict=True)],
-      rhs_dilation=(stride, stride),
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    x, g = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
+    strides = (case.stride, case.stride)
+    grad = lax_conv(x, g, (1, 1), pads, rhs_dilation=strides)
     return grad.transpose(1, 2, 0, 3)
   if case.depthwise:
-    return _depthwise_kernel_grad(x, g, case)
-  slices = _shifts(x, window, stride, pads)
-  if lowering == "shift":
+
+    def add(total: Array, example: tuple[Array, Array]) -> tuple[Array, None]:
+      x, g = example
+      slices = _shifts(x[None], case)
+      return total + jnp.stack([(s[0] * g).sum((0, 1)) for s in slices]), None
+
+    # One by one, so that the slices of an example fit the cache.
+    start = jnp.zeros((math.prod(case.kernel[:2]), x.shape[-1]), x.dtype)
+    return lax.scan(add, start, (x, g))[0].reshape(case.kernel)
+  slices = _shifts(x, case)
+  if case.roles.kernel_grad == "shift":
     grad = jnp.stack([_outer(cell, g) for cell in slices])
   else:
     grad = _outer(jnp.concatenate(slices, -1), g)
@@ -211,18 +178,6 @@ def _outer(x: Array, g: Array) -> Array:
   if x.shape[-1] > g.shape[-1]:
     return jnp.einsum("bhwd,bhwc->dc", g, x).T
   return jnp.einsum("bhwc,bhwd->cd", x, g)
-
-
-def _depthwise_kernel_grad(x: Array, g: Array, case: Case) -> Array:
-  """Sums over the examples one by one, so that their slices fit the cache."""
-
-  def add(total: Array, example: tuple[Array, Array]) -> tuple[Array, None]:
-    x, g = example
-    slices = _shifts(x[None], case.kernel[:2], case.stride, case.pads)
-    return total + jnp.stack([(s[0] * g).sum((0, 1)) for s in slices]), None
-
-  start = jnp.zeros((math.prod(case.kernel[:2]), x.shape[-1]), x.dtype)
-  return lax.scan(add, start, (x, g))[0].reshape(case.kernel)
 
 
 def _make_primitive(name: str, fun: Callable[..., Array]) -> Primitive:

@@ -8,15 +8,11 @@ Keras have the same here.
   layer                                          size from 299   from 75
   stem: 3x3 32 /2, 3x3 32, 3x3 64 same, pool /2  73              17
         1x1 80, 3x3 192, pool /2                 35              7
-  mixed_5b: 1x1 96; 1x1 48, 5x5 64;
-        1x1 64, 3x3 96, 3x3 96; mean, 1x1 64     35 x 320        7
+  mixed_5b, with the pool mean, 1x1 64           35 x 320        7
   block35, x 10, scale 0.17                      35 x 320        7
-  mixed_6a: 3x3 384 /2; 1x1 256, 3x3 256,
-        3x3 384 /2; pool /2                      17 x 1088       3
+  mixed_6a /2                                    17 x 1088       3
   block17, x 20, scale 0.1                       17 x 1088       3
-  mixed_7a: 1x1 256, 3x3 384 /2; 1x1 256,
-        3x3 288 /2; 1x1 256, 3x3 288,
-        3x3 320 /2; pool /2                      8 x 2080        1
+  mixed_7a /2                                    8 x 2080        1
   block8, x 10, scale 0.2 (the last 1)           8 x 2080        1
   conv_7b: 1x1 1536                              8               1
   average over the image, dense V
@@ -24,12 +20,9 @@ Keras have the same here.
 A convolution has no bias and is followed by a norm without scale and a ReLU.
 Pools are 3x3. Layers with a stride are not padded. A block is
 x + scale * f(x), then a ReLU, except after the last block. f concatenates its
-branches and projects them to the channels of x by a 1x1 convolution with bias
-and no norm:
-
-  block35  1x1 32; 1x1 32, 3x3 32; 1x1 32, 3x3 48, 3x3 64
-  block17  1x1 192; 1x1 128, 1x7 160, 7x1 192
-  block8   1x1 192; 1x1 192, 1x3 224, 3x1 256
+branches (see BLOCKS) and projects them to the channels of x by a 1x1
+convolution with bias and no norm. A mixed layer concatenates its branches (see
+MIXED) and a pool.
 """
 
 import flax.linen as nn
@@ -50,7 +43,6 @@ BLOCKS: dict[str, tuple[Branch, ...]] = {
   "block8": (((192, 1),), ((192, 1), (224, (1, 3)), (256, (3, 1)))),
 }
 SCALES = {"block35": 0.17, "block17": 0.1, "block8": 0.2}
-
 MIXED: dict[str, tuple[Branch, ...]] = {
   "mixed_5b": (((96, 1),), ((48, 1), (64, 5)), ((64, 1), (96, 3), (96, 3))),
   "mixed_6a": (((384, 3),), ((256, 1), (256, 3), (384, 3))),
@@ -72,31 +64,27 @@ SOURCES = (
     name="Keras's InceptionResNetV2",
     file="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
     layer=_keras_layer,
-    head="predictions",
-    preprocessing="tf",
   ),
 )
 
 
 def _conv(
-  kit: layers.Kit, x: Array, channels: int, kernel, name: str, **fields
+  kit: layers.Kit, x: Array, channels: int, kernel, name: str, **how
 ) -> Array:
-  x = kit.conv(x, kit.options.channels(channels), kernel, name, **fields)
-  return nn.relu(kit.norm(x, f"{name}_bn", use_scale=False))
+  channels = kit.options.channels(channels)
+  return nn.relu(kit.conv(x, channels, kernel, name, f"{name}_bn", **how))
 
 
 def _branches(
-  kit: layers.Kit, x: Array, branches: tuple[Branch, ...], stride: int
+  kit: layers.Kit, x: Array, branches: tuple[Branch, ...], **last
 ) -> list[Array]:
-  outs = []
+  """Applies the branches; their last convolutions have a stride and padding."""
+  outs = [x] * len(branches)
   for i, branch in enumerate(branches):
-    out = x
     for j, (channels, kernel) in enumerate(branch):
-      fields = {}
-      if stride > 1 and j == len(branch) - 1:
-        fields = {"stride": stride, "padding": "VALID"}
-      out = _conv(kit, out, channels, kernel, f"branch{i}_{j}", **fields)
-    outs.append(out)
+      how = last if j == len(branch) - 1 else {}
+      name = f"branch{i}_{j}"
+      outs[i] = _conv(kit, outs[i], channels, kernel, name, **how)
   return outs
 
 
@@ -104,19 +92,17 @@ class Mixed(nn.Module):
   """The branches and a pool, concatenated."""
 
   kit: layers.Kit
-  title: str
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    kit = self.kit
-    stride = 1 if self.title == "mixed_5b" else 2
-    outs = _branches(kit, x, MIXED[self.title], stride)
-    if stride == 1:
-      pool = kit.avg_pool(x, 3, 1, "SAME")
-      outs.append(_conv(kit, pool, 64, 1, "pool_conv"))
+    kit, branches = self.kit, MIXED[self.name]
+    if self.name == "mixed_5b":
+      outs = _branches(kit, x, branches)
+      pool = _conv(kit, kit.avg_pool(x, 3, 1, "SAME"), 64, 1, "pool_conv")
     else:
-      outs.append(kit.max_pool(x, 3, 2))
-    return jnp.concatenate(outs, -1)
+      outs = _branches(kit, x, branches, stride=2, padding="VALID")
+      pool = kit.max_pool(x, 3, 2)
+    return jnp.concatenate([*outs, pool], -1)
 
 
 class Block(nn.Module):
@@ -124,17 +110,13 @@ class Block(nn.Module):
 
   kit: layers.Kit
   kind: str
-  title: str
   last: bool
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    outs = _branches(self.kit, x, BLOCKS[self.kind], 1)
-    f, name = jnp.concatenate(outs, -1), f"{self.title}_conv"
-    f = self.kit.conv(f, x.shape[-1], 1, name, use_bias=True)
-    if self.last:
-      return x + f
-    return nn.relu(x + SCALES[self.kind] * f)
+    f = jnp.concatenate(_branches(self.kit, x, BLOCKS[self.kind]), -1)
+    f = self.kit.conv(f, x.shape[-1], 1, f"{self.name}_conv", use_bias=True)
+    return x + f if self.last else nn.relu(x + SCALES[self.kind] * f)
 
 
 class InceptionResNet(nn.Module):
@@ -144,22 +126,19 @@ class InceptionResNet(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
-    kit = layers.Kit(self.options, train)
-    x = kit.cast(x)
+    kit = layers.Kit(self.options, train, use_scale=False)
     x = _conv(kit, x, 32, 3, "stem_1", stride=2, padding="VALID")
     x = _conv(kit, x, 32, 3, "stem_2", padding="VALID")
     x = _conv(kit, x, 64, 3, "stem_3")
-    x = kit.max_pool(x, 3, 2)
-    x = _conv(kit, x, 80, 1, "stem_4")
+    x = _conv(kit, kit.max_pool(x, 3, 2), 80, 1, "stem_4")
     x = _conv(kit, x, 192, 3, "stem_5", padding="VALID")
     x = kit.max_pool(x, 3, 2)
-    mixed = self.options.block(Mixed)
-    block = self.options.block(Block)
+    mixed, block = map(self.options.block, (Mixed, Block))
     for title, kind, repeats in zip(MIXED, BLOCKS, self.blocks, strict=True):
-      x = mixed(kit, title, name=title)(x)
+      x = mixed(kit, name=title)(x)
       for i in range(1, repeats + 1):
         last = kind == "block8" and i == repeats
-        x = block(kit, kind, f"{kind}_{i}", last, name=f"{kind}_{i}")(x)
+        x = block(kit, kind, last, name=f"{kind}_{i}")(x)
     x = _conv(kit, x, 1536, 1, "conv_7b")
     return kit.logits(layers.mean_of_image(x), self.num_classes)
 
@@ -170,12 +149,6 @@ def inception_resnet_v2(
   options: layers.Options,
   blocks: tuple[int, int, int] = (10, 20, 10),
 ) -> nn.Module:
-  """Builds Inception-ResNet-v2 at any width, depth and size.
-
-  Args:
-    num_classes: V.
-    options: see `alcurr.models`, as for all other arguments.
-    blocks: the numbers of block35, block17 and block8.
-  """
+  """Builds Inception-ResNet-v2; `blocks` counts block35, block17 and block8."""
   layers.check_blocks(blocks, 3)
   return InceptionResNet(num_classes, options, tuple(blocks))

@@ -4,17 +4,9 @@ Howard et al. 2017, "MobileNets: Efficient Convolutional Neural Networks for
 Mobile Vision Applications", arXiv:1704.04861, table 1. Layers are named and
 normalised as in Keras.
 
-  layer     stride   channels at width 1   size from 224   from 28
-  conv 3x3  2        32                    112             14
-  block 1   1        64                    112             14
-  block 2   2        128                   56              7
-  block 3   1        128                   56              7
-  block 4   2        256                   28              4
-  block 5   1        256                   28              4
-  block 6   2        512                   14              2
-  7 to 11   1        512                   14              2
-  block 12  2        1024                  7               1
-  block 13  1        1024                  7               1
+  layer                       channels at width 1   size from 224   from 28
+  conv 3x3 /2                 32                    112             14
+  blocks 1 to 13, see BLOCKS  64 to 1024            112 to 7        14 to 1
   average over the image, dropout, dense V
 
 A block is a 3x3 depthwise convolution with the stride, a norm, a ReLU capped
@@ -45,28 +37,25 @@ SOURCES = (
     name="Keras's MobileNet",
     file="mobilenet_1_0_224_tf_no_top.h5",
     head="conv_preds",
-    preprocessing="tf",
   ),
 )
 
 
 class Block(nn.Module):
-  """Block `number`: depthwise 3x3, then 1x1."""
+  """A depthwise 3x3 convolution, then a 1x1 one."""
 
   kit: layers.Kit
-  number: int
   channels: int
   stride: int
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    kit = self.kit
-    name = f"conv_dw_{self.number}"
-    x = kit.conv(x, x.shape[-1], 3, name, stride=self.stride, groups=0)
-    x = nn.relu6(kit.norm(x, f"{name}_bn"))
-    name = f"conv_pw_{self.number}"
-    x = kit.conv(x, kit.options.channels(self.channels), 1, name)
-    return nn.relu6(kit.norm(x, f"{name}_bn"))
+    kit, number = self.kit, self.name.removeprefix("block_")
+    names = f"conv_dw_{number}", f"conv_dw_{number}_bn"
+    x = kit.conv(x, x.shape[-1], 3, *names, groups=0, stride=self.stride)
+    channels = kit.options.channels(self.channels)
+    names = f"conv_pw_{number}", f"conv_pw_{number}_bn"
+    return nn.relu6(kit.conv(nn.relu6(x), channels, 1, *names))
 
 
 class MobileNet(nn.Module):
@@ -77,11 +66,11 @@ class MobileNet(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train)
-    x = kit.conv(kit.cast(x), self.options.channels(32), 3, "conv1", stride=2)
-    x = nn.relu6(kit.norm(x, "conv1_bn"))
+    channels = self.options.channels(32)
+    x = nn.relu6(kit.conv(x, channels, 3, "conv1", "conv1_bn", stride=2))
     block = self.options.block(Block)
     for i, (channels, stride) in enumerate(BLOCKS, start=1):
-      x = block(kit, i, channels, stride, name=f"block_{i}")(x)
+      x = block(kit, channels, stride, name=f"block_{i}")(x)
     dropout = nn.Dropout(self.dropout, deterministic=not train)
     x = dropout(layers.mean_of_image(x))
     return kit.logits(x, self.num_classes)
@@ -89,17 +78,12 @@ class MobileNet(nn.Module):
 
 @imagenet.factory(MIN_SIZE, *SOURCES)
 def mobilenet(
-  num_classes: int,
-  options: layers.Options,
-  dropout: float = 1e-3,
+  num_classes: int, options: layers.Options, dropout: float = 1e-3
 ) -> nn.Module:
-  """Builds MobileNet v1 at any width and size.
+  """Builds MobileNet v1.
 
-  Args:
-    num_classes: V.
-    options: see `alcurr.models`, as for all other arguments.
-    dropout: the share of the averaged features that training drops, in [0, 1);
-      the default is Keras's.
+  Training drops the share `dropout` of the averaged features, in [0, 1). The
+  default is Keras's.
   """
   if not 0 <= dropout < 1:
     raise ValueError(f"dropout must be in [0, 1), got {dropout}")

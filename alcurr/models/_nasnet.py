@@ -19,16 +19,7 @@ channels at the end; F = P / 24 is the width of the first stage.
 Every cell sees the outputs h and p of the two cells before it. h passes a ReLU,
 a 1x1 convolution to the cell's width and a norm. p is "adjusted" to the same
 width. Where p is larger, it is halved by two 1x1 convolutions, of the even and
-of the odd pixels. sep k is twice [ReLU, separable k x k convolution, norm], the
-first with the cell's stride. The sums are concatenated at the end.
-
-  normal cell            reduction cell (/2)
-  x1 = sep5 h + sep3 p   x1 = sep5 h + sep7 p
-  x2 = sep5 p + sep3 p   x2 = max3 h + sep7 p
-  x3 = mean3 h + p       x3 = mean3 h + sep5 p
-  x4 = 2 mean3 p         x4 = mean3 x1 + x2
-  x5 = sep3 h + h        x5 = sep3 x1 + max3 h
-  p, x1, ..., x5         x2, ..., x5
+of the odd pixels. The sums x1 to x5 in `Cell` are concatenated at the end.
 
 After a reduction cell, p is that cell's h; in the large network, its p. Pools
 of a reduction cell are padded with zeros, which count, as in Keras.
@@ -37,20 +28,17 @@ of a reduction cell are padded with zeros, which count, as in Keras.
 import flax.linen as nn
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_at_least
 from alcurr.models import imagenet, layers
 from alcurr.types import Array
 
 # The smallest size that the stem and each of the four reductions still reduce.
 MIN_SIZE = 19
 
-
 MOBILE_SOURCE = imagenet.Source(
-  name="Keras's NASNetMobile",
-  file="NASNet-mobile-no-top.h5",
-  head="predictions",
-  preprocessing="tf",
+  name="Keras's NASNetMobile", file="NASNet-mobile-no-top.h5"
 )
-LARGE_SOURCE = MOBILE_SOURCE._replace(
+LARGE_SOURCE = imagenet.Source(
   name="Keras's NASNetLarge", file="NASNet-large-no-top.h5"
 )
 
@@ -67,12 +55,12 @@ class Cell(nn.Module):
   def __call__(self, h: Array, p: Array | None) -> Array:
     p = h if p is None else self._adjusted(p, h.shape)
     kind = "reduction" if self.reduction else "normal"
-    h = self._conv_norm(nn.relu(h), f"{kind}_conv_1", f"{kind}_bn_1")
+    h = self._conv(nn.relu(h), f"{kind}_conv_1", f"{kind}_bn_1")
     return self._reduced(h, p) if self.reduction else self._normal(h, p)
 
-  def _conv_norm(self, x: Array, conv: str, norm: str) -> Array:
-    x = self.kit.conv(x, self.filters, 1, f"{conv}_{self.title}")
-    return self.kit.norm(x, f"{norm}_{self.title}")
+  def _conv(self, x: Array, conv: str, norm: str) -> Array:
+    names = f"{conv}_{self.title}", f"{norm}_{self.title}"
+    return self.kit.conv(x, self.filters, 1, *names)
 
   def _adjusted(self, p: Array, shape: tuple[int, ...]) -> Array:
     """Returns p at the size of `shape`, with the channels of the cell."""
@@ -85,16 +73,17 @@ class Cell(nn.Module):
       p = jnp.concatenate([even, odd], -1)
       return self.kit.norm(p, f"adjust_bn_{self.title}")
     if p.shape[-1] != self.filters:
-      return self._conv_norm(nn.relu(p), "adjust_conv_projection", "adjust_bn")
+      return self._conv(nn.relu(p), "adjust_conv_projection", "adjust_bn")
     return p
 
   def _sep(self, x: Array, kernel: int, name: str, stride: int = 1) -> Array:
+    """Applies twice a ReLU, a separable convolution and a norm."""
     for i, s in ((1, stride), (2, 1)):
       title = f"{name}_{self.title}"
-      x = self.kit.separable(
-        nn.relu(x), self.filters, kernel, f"separable_conv_{i}_{title}", s
+      conv = layers.SeparableConv(
+        self.kit, self.filters, kernel, s, name=f"separable_conv_{i}_{title}"
       )
-      x = self.kit.norm(x, f"separable_conv_{i}_bn_{title}")
+      x = self.kit.norm(conv(nn.relu(x)), f"separable_conv_{i}_bn_{title}")
     return x
 
   def _mean(self, x: Array) -> Array:
@@ -126,8 +115,8 @@ class Cell(nn.Module):
 class NASNet(nn.Module):
   num_classes: int
   options: layers.Options
-  num_blocks: int
-  filters: int  # F
+  num_blocks: int  # N
+  filters: int  # F, at width 1
   stem_filters: int
   skip_reduction: bool  # whether p after a reduction cell is that cell's p
 
@@ -135,17 +124,19 @@ class NASNet(nn.Module):
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train, momentum=0.9997)
     block = self.options.block(Cell)
-    options = {"stride": 2, "padding": "VALID"}
-    x = kit.conv(kit.cast(x), self.stem_filters, 3, "stem_conv1", **options)
-    h, p = kit.norm(x, "stem_bn1"), None
+    # A multiple of 4: cells use a quarter of it, and half of its half.
+    width = 4 * max(1, int(self.filters * self.options.width / 4))
+    channels = self.options.channels(self.stem_filters)
+    how = {"stride": 2, "padding": "VALID"}
+    h, p = kit.conv(x, channels, 3, "stem_conv1", "stem_bn1", **how), None
 
     def cell(filters: int, title: str, reduction: bool) -> Array:
       return block(kit, title, filters, reduction, name=f"cell_{title}")(h, p)
 
-    h, p = cell(self.filters // 4, "stem_1", True), h
-    h, p = cell(self.filters // 2, "stem_2", True), h
+    h, p = cell(width // 4, "stem_1", True), h
+    h, p = cell(width // 2, "stem_2", True), h
     for stage in range(3):
-      filters, number = self.filters * 2**stage, stage * self.num_blocks
+      filters, number = width * 2**stage, stage * self.num_blocks
       if stage:
         reduced = cell(filters, f"reduce_{number}", True)
         h, p = reduced, p if self.skip_reduction else h
@@ -154,50 +145,19 @@ class NASNet(nn.Module):
     return kit.logits(layers.mean_of_image(nn.relu(h)), self.num_classes)
 
 
-def _make_module(
-  num_classes: int,
-  options: layers.Options,
-  num_blocks: int,
-  filters: int,
-  stem_filters: int,
-  skip_reduction: bool,
-) -> NASNet:
-  layers.check_blocks((num_blocks,), 1)
-  # A multiple of 4: cells use a quarter of it, and half of its half.
-  filters = 4 * max(1, int(filters * options.width / 4))
-  stem_filters = options.channels(stem_filters)
-  return NASNet(
-    num_classes, options, num_blocks, filters, stem_filters, skip_reduction
-  )
-
-
 @imagenet.factory(MIN_SIZE, MOBILE_SOURCE)
 def nasnet_mobile(
   num_classes: int, options: layers.Options, num_blocks: int = 4
 ) -> nn.Module:
-  """Builds NASNet-A (4 @ 1056) at any width, depth and size.
-
-  Args:
-    num_classes: V.
-    options: see `alcurr.models`, as for all other arguments.
-    num_blocks: N, the normal cells of a stage.
-  """
-  return _make_module(
-    num_classes, options, num_blocks, 44, 32, skip_reduction=False
-  )
+  """Builds NASNet-A (4 @ 1056); stages have `num_blocks` normal cells."""
+  check_at_least(1, num_blocks=num_blocks)
+  return NASNet(num_classes, options, num_blocks, 44, 32, skip_reduction=False)
 
 
 @imagenet.factory(MIN_SIZE, LARGE_SOURCE)
 def nasnet_large(
   num_classes: int, options: layers.Options, num_blocks: int = 6
 ) -> nn.Module:
-  """Builds NASNet-A (6 @ 4032) at any width, depth and size.
-
-  Args:
-    num_classes: V.
-    options: see `alcurr.models`, as for all other arguments.
-    num_blocks: N, the normal cells of a stage.
-  """
-  return _make_module(
-    num_classes, options, num_blocks, 168, 96, skip_reduction=True
-  )
+  """Builds NASNet-A (6 @ 4032); stages have `num_blocks` normal cells."""
+  check_at_least(1, num_blocks=num_blocks)
+  return NASNet(num_classes, options, num_blocks, 168, 96, skip_reduction=True)

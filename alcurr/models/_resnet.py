@@ -24,6 +24,7 @@ ResNet-101 has 3, 4, 23, 3 blocks and ResNet-152 has 3, 8, 36, 3.
 import flax.linen as nn
 
 from alcurr.models import imagenet, layers
+from alcurr.models.layers import Blocks
 from alcurr.types import Array
 
 # The smallest size that each of the five strides still reduces.
@@ -33,7 +34,6 @@ SOURCES = (
   imagenet.Source(
     name="Keras's ResNet50",
     file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    head="predictions",
     preprocessing="caffe",
   ),
 )
@@ -43,7 +43,6 @@ class Block(nn.Module):
   """A block with `channels`, `channels` and 4 x `channels`."""
 
   kit: layers.Kit
-  title: str  # such as conv2_block1
   channels: int
   stride: int
   project: bool  # whether the shortcut is a convolution
@@ -51,10 +50,8 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     def conv(x: Array, i: int, channels: int, kernel: int, stride: int = 1):
-      name = f"{self.title}_{i}"
-      options = {"stride": stride, "use_bias": True}
-      x = self.kit.conv(x, channels, kernel, f"{name}_conv", **options)
-      return self.kit.norm(x, f"{name}_bn")
+      names = f"{self.name}_{i}_conv", f"{self.name}_{i}_bn"
+      return self.kit.conv(x, channels, kernel, *names, True, stride=stride)
 
     shortcut = x
     if self.project:
@@ -67,39 +64,29 @@ class Block(nn.Module):
 class ResNet(nn.Module):
   num_classes: int
   options: layers.Options
-  blocks: tuple[int, int, int, int]
+  blocks: Blocks
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train, epsilon=1.001e-5)
-    options = {"stride": 2, "padding": ((3, 3), (3, 3)), "use_bias": True}
+    how = {"use_bias": True, "stride": 2, "padding": ((3, 3), (3, 3))}
     channels = self.options.channels(64)
-    x = kit.conv(kit.cast(x), channels, 7, "conv1_conv", **options)
-    x = nn.relu(kit.norm(x, "conv1_bn"))
-    x = kit.max_pool(x, 3, 2, padding=((1, 1), (1, 1)))
+    x = kit.conv(x, channels, 7, "conv1_conv", "conv1_bn", **how)
+    x = kit.max_pool(nn.relu(x), 3, 2, ((1, 1), (1, 1)))
     block = self.options.block(Block)
     for stage, num_blocks in enumerate(self.blocks):
       for i in range(num_blocks):
         title = f"conv{stage + 2}_block{i + 1}"
         channels = self.options.channels(64 * 2**stage)
         stride = 2 if stage and not i else 1
-        project = not i
-        x = block(kit, title, channels, stride, project, name=title)(x)
+        x = block(kit, channels, stride, not i, name=title)(x)
     return kit.logits(layers.mean_of_image(x), self.num_classes)
 
 
 @imagenet.factory(MIN_SIZE, *SOURCES)
 def resnet50(
-  num_classes: int,
-  options: layers.Options,
-  blocks: tuple[int, int, int, int] = (3, 4, 6, 3),
+  num_classes: int, options: layers.Options, blocks: Blocks = (3, 4, 6, 3)
 ) -> nn.Module:
-  """Builds ResNet-50 at any width, depth and size.
-
-  Args:
-    num_classes: V.
-    options: see `alcurr.models`, as for all other arguments.
-    blocks: the numbers of blocks in the four stages.
-  """
+  """Builds a ResNet with `blocks` blocks in the four stages."""
   layers.check_blocks(blocks, 4)
   return ResNet(num_classes, options, tuple(blocks))

@@ -25,6 +25,7 @@ import flax.linen as nn
 import jax
 
 from alcurr.models import imagenet, layers
+from alcurr.models.layers import Blocks
 from alcurr.types import Array
 
 # The smallest size that each of the five strides still reduces.
@@ -46,15 +47,12 @@ class Block(nn.Module):
     kit = self.kit
     shortcut = x
     if self.project:
-      name, stride = "downsample_conv", self.stride
-      shortcut = kit.conv(x, self.features, 1, name, stride=stride)
-      shortcut = kit.norm(shortcut, "downsample_bn")
-    x = kit.conv(x, self.channels, 1, "conv1")
-    x = nn.relu(kit.norm(x, "bn1"))
-    options = {"stride": self.stride, "padding": ((1, 1), (1, 1))}
-    x = kit.conv(x, self.channels, 3, "conv2", groups=GROUPS, **options)
-    x = nn.relu(kit.norm(x, "bn2"))
-    x = kit.norm(kit.conv(x, self.features, 1, "conv3"), "bn3")
+      names = "downsample_conv", "downsample_bn"
+      shortcut = kit.conv(x, self.features, 1, *names, stride=self.stride)
+    x = nn.relu(kit.conv(x, self.channels, 1, "conv1", "bn1"))
+    how = {"stride": self.stride, "padding": ((1, 1), (1, 1))}
+    x = kit.conv(x, self.channels, 3, "conv2", "bn2", groups=GROUPS, **how)
+    x = kit.conv(nn.relu(x), self.features, 1, "conv3", "bn3")
     gate = x.mean((1, 2), keepdims=True)
     reduced = max(1, self.features // 16)
     gate = nn.relu(kit.conv(gate, reduced, 1, "se_fc1", use_bias=True))
@@ -65,7 +63,7 @@ class Block(nn.Module):
 class SEResNeXt(nn.Module):
   num_classes: int
   options: layers.Options
-  blocks: tuple[int, int, int, int]
+  blocks: Blocks
   # Whether the windows of the max-pool start at the even pixels, the last one
   # beyond the image, as in the release for Caffe; else they are centred there.
   ceil_pool: bool = False
@@ -73,13 +71,12 @@ class SEResNeXt(nn.Module):
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
     kit = layers.Kit(self.options, train, epsilon=1e-5, momentum=0.9)
-    options = {"stride": 2, "padding": ((3, 3), (3, 3))}
-    x = kit.conv(kit.cast(x), self.options.channels(64), 7, "conv1", **options)
-    x = nn.relu(kit.norm(x, "bn1"))
+    how = {"stride": 2, "padding": ((3, 3), (3, 3))}
+    x = kit.conv(x, self.options.channels(64), 7, "conv1", "bn1", **how)
     padding = ((1, 1), (1, 1))
     if self.ceil_pool:  # the last pixel of an odd size starts no window
       padding = tuple((0, 1 - n % 2) for n in x.shape[1:3])
-    x = kit.max_pool(x, 3, 2, padding)
+    x = kit.max_pool(nn.relu(x), 3, 2, padding)
     block = self.options.block(Block)
     # Rounded so that all groups have the same number of channels.
     channels = GROUPS * self.options.channels(4)
@@ -97,17 +94,21 @@ class SEResNeXt(nn.Module):
     return kit.logits(layers.mean_of_image(x), self.num_classes)
 
 
+_TIMM_NAMES = {
+  "stage": "layer",
+  "_block": ".",
+  "downsample_conv": "downsample.0",
+  "downsample_bn": "downsample.1",
+  "se_": "se.",
+}
+
+
 def _timm_layer(path: tuple[str, ...]) -> str:
   """Maps stage1_block0/downsample_conv to layer1.0.downsample.0."""
-  *block, layer = path
-  prefix = "".join(block).replace("stage", "layer").replace("_block", ".")
-  layer = {
-    "downsample_conv": "downsample.0",
-    "downsample_bn": "downsample.1",
-    "se_fc1": "se.fc1",
-    "se_fc2": "se.fc2",
-  }.get(layer, layer)
-  return f"{prefix}.{layer}" if prefix else layer
+  name = ".".join(path)
+  for ours, theirs in _TIMM_NAMES.items():
+    name = name.replace(ours, theirs)
+  return name
 
 
 def _legacy_layer(path: tuple[str, ...]) -> str:
@@ -135,18 +136,11 @@ SOURCES = (_TIMM, _LEGACY)
 
 @imagenet.factory(MIN_SIZE, *SOURCES)
 def se_resnext50_32x4d(
-  num_classes: int,
-  options: layers.Options,
-  blocks: tuple[int, int, int, int] = (3, 4, 6, 3),
+  num_classes: int, options: layers.Options, blocks: Blocks = (3, 4, 6, 3)
 ) -> nn.Module:
-  """Builds SE-ResNeXt-50 (32x4d) at any width, depth and size.
+  """Builds SE-ResNeXt-50 (32x4d) with `blocks` blocks in the four stages.
 
   Weights of timm's legacy port come with its max-pool.
-
-  Args:
-    num_classes: V.
-    options: see `alcurr.models`, as for all other arguments.
-    blocks: the numbers of blocks in the four stages.
   """
   layers.check_blocks(blocks, 4)
   return SEResNeXt(num_classes, options, tuple(blocks))

@@ -14,14 +14,9 @@ from flax import nnx
 
 from alcurr.types import Array, Model, PyTree
 
-# The usual names of the training mode, and the value that means training.
-_MODES = {
-  "train": True,
-  "training": True,
-  "is_training": True,
-  "deterministic": False,
-  "use_running_average": False,
-}
+# The usual names of arguments that are true in training, and in evaluation.
+_TRAINING = ("train", "training", "is_training")
+_EVALUATION = ("deterministic", "use_running_average")
 
 
 def from_linen(
@@ -43,10 +38,10 @@ def from_linen(
     updates the state, evaluation returns it unchanged.
   """
   arguments = inspect.signature(type(module).__call__).parameters
-  modes = {name: value for name, value in _MODES.items() if name in arguments}
+  modes = [name for name in _TRAINING + _EVALUATION if name in arguments]
 
   def mode(train: bool) -> dict[str, bool]:
-    return {name: train == value for name, value in modes.items()}
+    return {name: train == (name in _TRAINING) for name in modes}
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
     image = jnp.zeros((1, *image_shape))
@@ -55,12 +50,12 @@ def from_linen(
 
   def apply(key, params, model_state, image, *, train):
     # The first stream uses the key itself.
-    keys = [key, *(jax.random.fold_in(key, i) for i in range(1, len(rngs)))]
+    fold = lambda i: jax.random.fold_in(key, i) if i else key  # noqa: E731
     logits, changed = module.apply(
       {"params": params, **model_state},
       image,
       **mode(train),
-      rngs=dict(zip(rngs, keys[: len(rngs)], strict=True)),
+      rngs={name: fold(i) for i, name in enumerate(rngs)},
       mutable=list(model_state) if train else [],
     )
     return logits.astype(jnp.float32), {**model_state, **changed}
@@ -83,26 +78,25 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
     unchanged.
   """
 
-  def split(module: nnx.Module):
-    graph, params, rest = nnx.split(module, nnx.Param, ...)
-    return graph, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+  def states(module: nnx.Module) -> tuple[PyTree, PyTree]:
+    _, params, rest = nnx.split(module, nnx.Param, ...)
+    return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
   # The structure of a module includes its mode.
   module = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
   graphs = {}
   for train in (False, True):
     module.train() if train else module.eval()
-    graphs[train], *_ = split(module)
+    graphs[train], *_ = nnx.split(module, nnx.Param, ...)
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
-    _, params, model_state = split(make(nnx.Rngs(key)))
-    return params, model_state
+    return states(make(nnx.Rngs(key)))
 
   def apply(key, params, model_state, image, *, train):
     module = nnx.merge(graphs[train], params, model_state)
     logits = module(image).astype(jnp.float32)
     if train:
-      _, _, model_state = split(module)
+      _, model_state = states(module)
     return logits, model_state
 
   return Model(init, apply)

@@ -16,13 +16,14 @@ are padded by zeros, as a tripled image is.
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from alcurr.core.arguments import check_choice
 from alcurr.models import adapters, layers, matching, weight_files
 from alcurr.models.matching import Source
 from alcurr.types import Array, Model, PyTree
@@ -39,16 +40,6 @@ PREPROCESSING = {
   ),
 }
 
-ONE_CHANNEL = ("sum", "triple")
-
-
-class _Input(NamedTuple):
-  """The input of a network that starts from weights."""
-
-  channels: int  # that the network sees
-  prepare: Callable[[Array], Array]  # image [B, H, W, C] -> [B, H, W, channels]
-  mix: np.ndarray  # [3, channels]: the source's channels as sums of these
-
 
 def factory(
   min_size: int, *sources: Source
@@ -57,11 +48,9 @@ def factory(
 
   The function takes `num_classes`, `options` and arguments of its own. The
   factory takes the arguments of every network, see `alcurr.models`, and the
-  function's own, all by name.
-
-  Args:
-    min_size: the smallest H and W that the network takes.
-    *sources: the possible sources of its weights.
+  function's own, all by name. It raises ValueError where one is out of range,
+  or the file of weights cannot be read or does not fit. `min_size` is of H and
+  W, and the weights come from one of `sources`.
   """
 
   def decorate(make_module: Callable[..., nn.Module]) -> Callable[..., Model]:
@@ -80,9 +69,16 @@ def factory(
     ) -> Model:
       options = layers.Options(norm, conv, dtype, remat, width)
       module = make_module(num_classes, options, **own)
-      return make_model(
-        module, image_shape, min_size, sources, weights, one_channel
-      )
+      layers.check_arguments(image_shape, min_size, num_classes, norm)
+      check_choice(("sum", "triple"), one_channel=one_channel)
+      if not weights:
+        return adapters.from_linen(module, image_shape)
+      if norm != "batch":
+        raise ValueError(
+          "norm must be 'batch', whose statistics the weights come with; got "
+          f"{norm!r}"
+        )
+      return _from_weights(module, image_shape, sources, weights, one_channel)
 
     # Specs read the names and types of arguments from the signature.
     signature = inspect.signature(build)
@@ -96,118 +92,81 @@ def factory(
   return decorate
 
 
-def make_model(
+def _from_weights(
   module: nn.Module,
   image_shape: tuple[int, int, int],
-  min_size: int,
   sources: tuple[Source, ...],
   weights: str,
   one_channel: str,
 ) -> Model:
-  """Builds a model that starts at random or from weights.
-
-  Args:
-    module: a Linen module with the fields `num_classes` and `options`.
-    image_shape: (H, W, C).
-    min_size: the smallest H and W that the network takes.
-    sources: the possible sources of the file.
-    weights: the path of the file, or "" to start at random.
-    one_channel: how images of one channel are treated, "sum" or "triple".
-
-  Raises:
-    ValueError: an argument is out of range, or the file cannot be read or does
-      not fit.
-  """
-  norm = module.options.norm
-  layers.check_arguments(image_shape, min_size, module.num_classes, norm)
-  layers.check_choice("one_channel", one_channel, ONE_CHANNEL)
-  if not weights:
-    return adapters.from_linen(module, image_shape)
-  if norm != "batch":
-    raise ValueError(
-      "norm must be 'batch', whose statistics the weights come with; got "
-      f"{norm!r}"
-    )
+  """Builds a model that starts from the file `weights` of one of `sources`."""
   file = weight_files.read(weights)
   source = matching.source_of(file, sources)
   module = module.clone(**source.fields)
-  network_input = _make_input(
-    image_shape[-1], source.preprocessing, one_channel
-  )
-  shape = (*image_shape[:2], network_input.channels)
-  network = adapters.from_linen(module, shape)
-
-  def apply(key, params, model_state, image, *, train):
-    image = network_input.prepare(image)
-    return network.apply(key, params, model_state, image, train=train)
-
-  layers_by_path = matching.layers_of(module, tuple(image_shape))
-  pairs = matching.match(layers_by_path, source, file)
-  num_features = layers_by_path[layers.HEAD,]["kernel"].shape[0]
+  prepare, mix = _make_input(image_shape[-1], source.preprocessing, one_channel)
+  shapes = matching.shapes_of(module, tuple(image_shape))
+  origins = matching.match(shapes, source, file)
   fingerprint = weight_files.digest(weights)
-  read, shapes = _make_read(file, fingerprint, pairs, network_input)
+  stem = next(iter(origins))
+
+  def read() -> tuple[PyTree, PyTree]:
+    if weight_files.digest(weights) != fingerprint:
+      raise ValueError(f"{weights} has changed since the run began")
+    flat = matching.read_variables(file, origins)
+    kernel = np.einsum("hwio,ij->hwjo", flat[stem], mix)
+    flat[stem] = kernel.astype(np.float32)
+    return matching.unflatten(flat)
+
+  height, width, _, channels = shapes[stem]
+  own = {path: shapes[path] for path in origins}
+  own[stem] = (height, width, mix.shape[1], channels)
+  own = {p: jax.ShapeDtypeStruct(s, jnp.float32) for p, s in own.items()}
   # Only the classifier: compiling the init of a whole network takes long.
   head = nn.Dense(module.num_classes, kernel_init=layers.glorot_uniform)
+  features = np.zeros(shapes["params", layers.HEAD, "kernel"][0])
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
     # A callback, because constants would dominate the program. Without
     # arguments, it runs once for all trials under vmap.
-    params, model_state = jax.pure_callback(read, shapes)
-    classifier = head.init(key, np.zeros(num_features))["params"]
+    params, model_state = jax.pure_callback(read, matching.unflatten(own))
+    classifier = head.init(key, features)["params"]
     return {**params, layers.HEAD: classifier}, model_state
+
+  network = adapters.from_linen(module, image_shape)
+
+  def apply(key, params, model_state, image, *, train):
+    image = prepare(image)
+    return network.apply(key, params, model_state, image, train=train)
 
   return Model(init, apply, fingerprint)
 
 
-def _make_read(
-  file: weight_files.WeightFile,
-  fingerprint: str,
-  pairs: list[matching.Pair],
-  network_input: _Input,
-) -> tuple[Callable[[], tuple[PyTree, PyTree]], tuple[PyTree, PyTree]]:
-  """Returns a reader of params and model_state, and their shapes."""
-  first = pairs[0].variable.path
+def _make_input(
+  channels: int, preprocessing: str, one_channel: str
+) -> tuple[Callable[[Array], Array], np.ndarray]:
+  """Returns how an image [B, H, W, channels] is prepared, and a mix.
 
-  def read() -> tuple[PyTree, PyTree]:
-    if weight_files.digest(file.path) != fingerprint:
-      raise ValueError(f"{file.path} has changed since the run began")
-    flat = matching.read_variables(file, pairs)
-    kernel = np.einsum("hwio,ij->hwjo", flat[first], network_input.mix)
-    flat[first] = kernel.astype(np.float32)
-    return matching.unflatten(flat)
-
-  shapes = {pair.variable.path: pair.variable.shape for pair in pairs}
-  height, width, _, features = shapes[first]
-  shapes[first] = (height, width, network_input.channels, features)
-  float32 = {
-    path: jax.ShapeDtypeStruct(shape, jnp.float32)
-    for path, shape in shapes.items()
-  }
-  return read, matching.unflatten(float32)
-
-
-def _make_input(channels: int, preprocessing: str, one_channel: str) -> _Input:
+  The mix [3, C] writes the source's channels as sums of the prepared ones.
+  """
   order, scale, offset = map(np.array, PREPROCESSING[preprocessing])
 
   def preprocess(image: Array) -> Array:
+    image = jnp.broadcast_to(image, (*image.shape[:-1], 3))
     return image[..., order] * jnp.float32(scale) + jnp.float32(offset)
 
-  if channels == 3:
-    return _Input(3, preprocess, np.eye(3))
-  if channels != 1:
+  if channels not in (1, 3):
     raise ValueError(
       "image_shape must have 3 channels (RGB) or 1 (see one_channel) to start "
       f"from weights, got {channels}"
     )
-  if one_channel == "triple":
-    triple = lambda image: preprocess(image.repeat(3, axis=-1))  # noqa: E731
-    return _Input(3, triple, np.eye(3))
+  if channels == 3 or one_channel == "triple":
+    return preprocess, np.eye(3)
   a, b = float(scale.mean()), float(offset.mean())
   mix = np.stack([scale / a, offset - b * scale / a], axis=1)
   if not mix[:, 1].any():
-    return _Input(1, lambda image: a * image + b, mix[:, :1])
+    return lambda image: a * image + b, mix[:, :1]
 
   def with_ones(image: Array) -> Array:
     return jnp.concatenate([a * image + b, jnp.ones_like(image)], axis=-1)
 
-  return _Input(2, with_ones, mix)
+  return with_ones, mix

@@ -15,12 +15,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_at_least, check_choice
 from alcurr.models import lowerings, pooling
-from alcurr.models.lowerings import Padding
 from alcurr.types import Array
 
 DTYPES = ("float32", "bfloat16")
 NORMS = ("batch", "group")
+Blocks = tuple[int, int, int, int]  # of four stages
 
 # The name of every network's classifier.
 HEAD = "logits"
@@ -29,11 +30,6 @@ HEAD = "logits"
 he_normal = nn.initializers.he_normal()
 # Uniform with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010).
 glorot_uniform = nn.initializers.glorot_uniform()
-
-
-def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-  if value not in known:
-    raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
 def check_blocks(blocks: tuple[int, ...], num_stages: int) -> None:
@@ -52,7 +48,8 @@ def check_arguments(
   norms: tuple[str, ...] = NORMS,
 ) -> None:
   """Checks the arguments that all networks have."""
-  check_choice("norm", norm, norms)
+  check_choice(norms, norm=norm)
+  check_at_least(2, num_classes=num_classes)
   if len(image_shape) != 3 or min(image_shape) < 1:
     raise ValueError(
       "image_shape must be (height, width, channels), all positive, got "
@@ -63,63 +60,28 @@ def check_arguments(
       f"images must be at least {min_size} x {min_size} pixels, got "
       f"{image_shape[0]} x {image_shape[1]}"
     )
-  if num_classes < 2:
-    raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-
-
-class Conv(nn.Module):
-  """A 2-D `flax.linen.Conv` with a choice of lowering.
-
-  With `groups=0` it is depthwise: one kernel per channel.
-  """
-
-  features: int
-  kernel: tuple[int, int]
-  stride: int = 1
-  padding: Padding = "SAME"
-  groups: int = 1
-  use_bias: bool = False
-  lowering: str = "auto"
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    inputs = x.shape[-1]
-    groups = self.groups or inputs
-    shape = (*self.kernel, inputs // groups, self.features)
-    kernel = self.param("kernel", he_normal, shape)
-    x = lowerings.conv(
-      x,
-      kernel.astype(x.dtype),
-      stride=self.stride,
-      padding=self.padding,
-      groups=groups,
-      lowering=self.lowering,
-    )
-    if self.use_bias:
-      bias = self.param("bias", nn.initializers.zeros, (self.features,))
-      x += bias.astype(x.dtype)
-    return x
 
 
 class SeparableConv(nn.Module):
   """A depthwise convolution, then a 1x1 convolution; no bias."""
 
+  kit: "Kit"
   features: int
-  kernel: tuple[int, int]
-  stride: int = 1
-  lowering: str = "auto"
+  kernel: int
+  stride: int
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    inputs = x.shape[-1]
-    shape = (*self.kernel, 1, inputs)
-    depthwise = self.param("depthwise_kernel", he_normal, shape)
-    pointwise = self.param(
-      "pointwise_kernel", he_normal, (1, 1, inputs, self.features)
-    )
-    conv = functools.partial(lowerings.conv, lowering=self.lowering)
-    x = conv(x, depthwise.astype(x.dtype), stride=self.stride, groups=inputs)
-    return conv(x, pointwise.astype(x.dtype))
+    channels = x.shape[-1]
+
+    def kernel(name: str, *shape: int) -> Array:
+      return self.param(f"{name}_kernel", he_normal, shape).astype(x.dtype)
+
+    depthwise = kernel("depthwise", self.kernel, self.kernel, 1, channels)
+    pointwise = kernel("pointwise", 1, 1, channels, self.features)
+    conv = functools.partial(lowerings.conv, lowering=self.kit.options.conv)
+    x = conv(x, depthwise, stride=self.stride, groups=channels)
+    return conv(x, pointwise)
 
 
 class BatchNorm(nn.Module):
@@ -130,30 +92,27 @@ class BatchNorm(nn.Module):
   float32.
   """
 
-  train: bool
-  momentum: float
-  epsilon: float
-  use_scale: bool = True
+  kit: "Kit"
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
+    momentum = self.kit.momentum
     shape = (x.shape[-1],)
-    zeros, ones = nn.initializers.zeros, nn.initializers.ones
     running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
     running_var = self.variable("batch_stats", "var", jnp.ones, shape)
-    if self.train:
+    if self.kit.train:
       wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
       mean = wide.mean((0, 1, 2))
       var = jnp.maximum(0, (wide * wide).mean((0, 1, 2)) - mean * mean)
       for running, new in ((running_mean, mean), (running_var, var)):
         old = running.value
-        running.value = self.momentum * old + (1 - self.momentum) * new
+        running.value = momentum * old + (1 - momentum) * new
     else:
       mean, var = running_mean.value, running_var.value
-    a = jax.lax.rsqrt(var + self.epsilon)
-    if self.use_scale:
-      a *= self.param("scale", ones, shape)
-    b = self.param("bias", zeros, shape) - mean * a
+    a = jax.lax.rsqrt(var + self.kit.epsilon)
+    if self.kit.use_scale:
+      a *= self.param("scale", nn.initializers.ones, shape)
+    b = self.param("bias", nn.initializers.zeros, shape) - mean * a
     return x * a.astype(x.dtype) + b.astype(x.dtype)
 
 
@@ -168,8 +127,8 @@ class Options:
   width: float = 1.0
 
   def __post_init__(self):
-    check_choice("conv", self.conv, lowerings.LOWERINGS)
-    check_choice("dtype", self.dtype, DTYPES)
+    check_choice(lowerings.LOWERINGS, conv=self.conv)
+    check_choice(DTYPES, dtype=self.dtype)
     if not 0 < self.width < math.inf:
       raise ValueError(f"width must be positive and finite, got {self.width}")
 
@@ -184,22 +143,13 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Kit:
-  """Builds the layers of a network within a module's `__call__`.
-
-  Attributes:
-    options: the user's options.
-    train: whether batch norms use the statistics of the batch.
-    epsilon, momentum: those of the batch norms.
-  """
+  """Builds the layers of a network within a module's `__call__`."""
 
   options: Options
-  train: bool
-  epsilon: float = 1e-3
-  momentum: float = 0.99
-
-  def cast(self, image: Array) -> Array:
-    """Converts images to the dtype of the arithmetic."""
-    return image.astype(self.options.dtype)
+  train: bool  # whether batch norms use the statistics of the batch
+  epsilon: float = 1e-3  # of batch norms
+  momentum: float = 0.99  # of their running statistics
+  use_scale: bool = True  # whether norms have a scale
 
   def conv(
     self,
@@ -207,52 +157,54 @@ class Kit:
     features: int,
     kernel: int | tuple[int, int],
     name: str,
-    **fields: Any,
+    norm: str = "",
+    use_bias: bool = False,
+    groups: int = 1,
+    **how: Any,
   ) -> Array:
-    """Applies a `Conv`; `fields` are its stride, padding, groups, use_bias."""
-    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
-    lowering = self.options.conv
-    return Conv(features, kernel, lowering=lowering, name=name, **fields)(x)
+    """Applies a `flax.linen.Conv`, and the norm with the name `norm`, if any.
 
-  def separable(
-    self, x: Array, features: int, kernel: int, name: str, stride: int
-  ) -> Array:
-    kernel, lowering = (kernel, kernel), self.options.conv
-    return SeparableConv(features, kernel, stride, lowering, name=name)(x)
+    With `groups=0` it is depthwise. `how` has its stride and padding.
+    """
+    how |= {"groups": groups or x.shape[-1], "lowering": self.options.conv}
+    x = nn.Conv(
+      features,
+      (kernel, kernel) if isinstance(kernel, int) else kernel,
+      feature_group_count=how["groups"],
+      use_bias=use_bias,
+      dtype=self.options.dtype,
+      kernel_init=he_normal,
+      conv_general_dilated=lambda x, k, *_, **__: lowerings.conv(x, k, **how),
+      name=name,
+    )(x)
+    return self.norm(x, norm) if norm else x
 
-  def norm(self, x: Array, name: str, use_scale: bool = True) -> Array:
+  def norm(self, x: Array, name: str) -> Array:
     """Normalises by batch, by group or, for "none", not at all.
 
     Groups have at least 16 channels (Wu & He 2018). Group norm does not mix
     examples. Statistics are always float32.
     """
     if self.options.norm == "batch":
-      return BatchNorm(
-        self.train, self.momentum, self.epsilon, use_scale, name=name
-      )(x)
+      return BatchNorm(self, name=name)(x)
     if self.options.norm == "group":
       channels = x.shape[-1]
       return nn.GroupNorm(
         num_groups=math.gcd(channels, max(1, channels // 16)),
         dtype=x.dtype,
-        use_scale=use_scale,
+        use_scale=self.use_scale,
         name=name,
       )(x)
     return x
 
-  def max_pool(
-    self, x: Array, window: int, stride: int, padding: Padding = "VALID"
-  ) -> Array:
-    return pooling.max_pool(x, window, stride, padding, self.options.conv)
+  def max_pool(self, x: Array, *how: Any) -> Array:
+    return pooling.max_pool(x, *how, lowering=self.options.conv)
 
-  def avg_pool(
-    self, x: Array, window: int, stride: int, padding: Padding = "VALID"
-  ) -> Array:
-    return pooling.avg_pool(x, window, stride, padding, self.options.conv)
+  def avg_pool(self, x: Array, *how: Any) -> Array:
+    return pooling.avg_pool(x, *how, lowering=self.options.conv)
 
   def logits(self, x: Array, num_classes: int) -> Array:
     """Applies the classifier: [..., C] -> [..., V] in float32."""
-    x = x.astype(jnp.float32)
     return nn.Dense(num_classes, kernel_init=glorot_uniform, name=HEAD)(x)
 
 

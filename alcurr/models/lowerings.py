@@ -1,10 +1,9 @@
 """Convolutions, each with a choice of three lowerings; see also `pooling`.
 
-XLA's convolutions are fast on a GPU or TPU. On a CPU some are slow, above all
-in the body of a loop. There, the gradient of a 3x3 convolution's input takes
-four times too long and that of its kernel a hundred times (jax#12868).
-Depthwise and grouped convolutions are slow throughout (jax#13800). Therefore
-every operation has three lowerings:
+XLA's convolutions are fast on a GPU or TPU. On a CPU some are slow. In the
+body of a loop, the gradient of a 3x3 convolution's input takes four times too
+long and that of its kernel a hundred times (jax#12868). Depthwise and grouped
+convolutions are slow throughout (jax#13800). Every operation has three:
 
   lax     XLA's own: `conv_general_dilated`, `reduce_window`
   shift   a sum over the cells of the window, each a shifted slice of the
@@ -16,19 +15,16 @@ every operation has three lowerings:
 They differ only in the order of float32 sums. The gradients of a convolution
 are lowered in the same way, except for "lax", whose derivatives are XLA's.
 "auto" looks each operation up in FASTEST, which `python -m
-benchmarks.lowerings` checks. FASTEST has one more lowering for gradients,
-"plain", which writes them as forward convolutions: for the input, of the
-outputs' gradient with the kernel turned around; for the kernel, of the images
-with the outputs' gradient as kernel and the batch as channels.
-
-Unless lowered by "lax", a grouped convolution that is not depthwise becomes
-dense convolutions of a block of groups, with zeros between the groups.
+benchmarks.lowerings` checks. Its "plain" writes a gradient as XLA's forward
+convolution: of the outputs' gradient with the kernel turned around, or of the
+images with the outputs' gradient as kernel and the batch as channels.
 
 Images are [B, H, W, C]. Padding is TensorFlow's "SAME" or "VALID", or
 ((top, bottom), (left, right)).
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,11 +40,11 @@ FASTEST = {
   "cpu": {
     "full": Roles("lax", "plain", "plain"),
     # The image is smaller than the kernel.
-    "small": Roles("matmul", "matmul", "matmul"),
+    "small": "matmul",
     # Too few channels for XLA's convolutions to vectorise.
-    "narrow": Roles("matmul", "matmul", "matmul"),
-    "pointwise": Roles("matmul", "matmul", "matmul"),
-    "depthwise": Roles("shift", "shift", "shift"),
+    "narrow": "matmul",
+    "pointwise": "matmul",
+    "depthwise": "shift",
     "grouped": "blocks",
     "pool": "shift",
   }
@@ -78,40 +74,37 @@ def conv(
 ) -> Array:
   """Convolves x [B, H, W, C] with kernel [kh, kw, C / groups, C'].
 
-  Args:
-    x: images.
-    kernel: output channel d sees the input channels of group d * groups // C'.
-    stride: of both axes.
-    padding: as in the module's docstring.
-    groups: 1; or C with C' = C, a kernel for each channel (depthwise); or a
-      divisor of C and C'.
-    lowering: one of LOWERINGS, or one for each role.
+  `groups` divides C and C'. Output channel d sees the input channels of group
+  d * groups // C'. With `groups` = C = C', it is depthwise.
 
   Returns:
     [B, H', W', C'].
   """
   pads = _conv_primitive.explicit_pads(x, kernel.shape[:2], stride, padding)
-  depthwise = groups > 1 and groups == x.shape[-1] == kernel.shape[-1]
-  if depthwise:
-    kind = "depthwise"
-  elif groups > 1:
-    kind = "grouped"
-  else:
-    kind = _kind_of_dense(x.shape, kernel.shape)
+  kind = _kind_of(x.shape, kernel.shape, groups)
   resolved = resolve(lowering, kind)
   if resolved == "lax":
-    return _conv_primitive.lax_conv(x, kernel, stride, pads, groups)
+    strides = (stride, stride)
+    return _conv_primitive.lax_conv(
+      x, kernel, strides, pads, feature_group_count=groups
+    )
   if kind == "grouped":
-    return _conv_in_blocks(x, kernel, stride, pads, groups, lowering)
+    how = {"stride": stride, "padding": pads, "lowering": lowering}
+    return _conv_in_blocks(x, kernel, groups, **how)
   if not isinstance(resolved, Roles):
     resolved = Roles(resolved, resolved, resolved)
   case = _conv_primitive.Case(
-    resolved, stride, pads, depthwise, x.shape, kernel.shape
+    resolved, stride, pads, kind == "depthwise", x.shape, kernel.shape
   )
   return _conv_primitive.conv(x, kernel, case=case)
 
 
-def _kind_of_dense(image: tuple[int, ...], kernel: tuple[int, ...]) -> str:
+def _kind_of(
+  image: tuple[int, ...], kernel: tuple[int, ...], groups: int
+) -> str:
+  """Returns the key of FASTEST."""
+  if groups > 1:
+    return "depthwise" if groups == image[-1] == kernel[-1] else "grouped"
   if math.prod(kernel[:2]) == 1:
     return "pointwise"
   if any(n < k for n, k in zip(image[1:3], kernel[:2], strict=True)):
@@ -119,30 +112,21 @@ def _kind_of_dense(image: tuple[int, ...], kernel: tuple[int, ...]) -> str:
   return "narrow" if math.prod(kernel[:3]) <= NARROW else "full"
 
 
-def _conv_in_blocks(
-  x: Array,
-  kernel: Array,
-  stride: int,
-  padding: Padding,
-  groups: int,
-  lowering: str | Roles,
-) -> Array:
-  """Computes a grouped convolution as dense ones of at least BLOCK channels."""
+def _conv_in_blocks(x: Array, kernel: Array, groups: int, **how: Any) -> Array:
+  """Computes a grouped convolution as dense ones of at least BLOCK channels.
+
+  A kernel has zeros between the groups of its block.
+  """
   kh, kw, inputs, features = kernel.shape
   features //= groups
   size = math.gcd(groups, max(1, BLOCK // inputs))  # groups per block
   kernel = kernel.reshape(kh, kw, inputs, groups // size, size, features)
   eye = jnp.eye(size, dtype=kernel.dtype)
   dense = jnp.einsum("hwinso,zs->hwzinso", kernel, eye)
-  dense = dense.reshape(kh, kw, size * inputs, -1, size * features)
+  width = size * inputs
+  dense = dense.reshape(kh, kw, width, -1, size * features)
   outs = [
-    conv(
-      x[..., i * size * inputs :][..., : size * inputs],
-      dense[..., i, :],
-      stride=stride,
-      padding=padding,
-      lowering=lowering,
-    )
+    conv(x[..., i * width :][..., :width], dense[..., i, :], **how)
     for i in range(groups // size)
   ]
   return jnp.concatenate(outs, -1)

@@ -4,10 +4,8 @@ A layer is looked up in the file by its name (see `Source`). A variable of a
 layer is matched by position in Keras's files, whose variable names differ
 between versions, and by name in timm's. Every tensor of the network comes
 from the file, and every tensor of the file is used. The classifier, which is
-always new, is the only exception.
-
-The layer names and tensor layouts are those of Keras Applications and timm,
-both Apache-2.0; see `weight_files`.
+always new, is the only exception. For the libraries' licenses, see
+`weight_files`.
 """
 
 import dataclasses
@@ -23,7 +21,7 @@ import numpy as np
 from flax import traverse_util
 
 from alcurr.models import layers, weight_files
-from alcurr.models.weight_files import Tensor, WeightFile
+from alcurr.models.weight_files import WeightFile
 from alcurr.types import Array, PyTree
 
 # Flax's names of variables, in Keras's order, and PyTorch's names.
@@ -40,8 +38,10 @@ VARIABLES = {
 # The layer whose name tells a network's sources apart.
 _STEM = ("conv1",)
 
-# The names that Keras gives, with a number, to layers without a name.
-_CONV, _NORM = "conv2d", "batch_normalization"
+Path = tuple[str, ...]  # collection, layers, name of the variable
+Shapes = dict[Path, tuple[int, ...]]  # in order of creation
+# The key in the file, and the file's axes in the network's order.
+Origin = tuple[str, tuple[int, ...]]
 
 
 class Source(NamedTuple):
@@ -49,8 +49,8 @@ class Source(NamedTuple):
 
   name: str
   file: str  # its usual name
-  head: str  # the layer of the classifier
-  preprocessing: str  # a key of imagenet.PREPROCESSING
+  head: str = "predictions"  # the layer of the classifier
+  preprocessing: str = "tf"  # a key of imagenet.PREPROCESSING
   # Maps the path of a layer in the network to its name in the file. None means
   # that the file numbers it by creation: conv2d_7, batch_normalization_7.
   layer: Callable[[tuple[str, ...]], str | None] = lambda path: path[-1]
@@ -58,42 +58,21 @@ class Source(NamedTuple):
   fields: Mapping[str, Any] = {}
 
 
-class Variable(NamedTuple):
-  """A tensor of a network."""
-
-  path: tuple[str, ...]  # collection, layers, name of the variable
-  shape: tuple[int, ...]
-
-
-# Path of a layer -> name of a variable -> variable, in order of creation.
-Layers = dict[tuple[str, ...], dict[str, Variable]]
-
-
-class Pair(NamedTuple):
-  """A tensor of the network and the tensor of the file that it starts from."""
-
-  variable: Variable
-  key: str  # in the file
-  axes: tuple[int, ...]  # the file's axes in the network's order
-
-
 @functools.lru_cache(maxsize=8)  # deep networks take seconds
-def layers_of(module: nn.Module, image_shape: tuple[int, int, int]) -> Layers:
-  """Returns the layers that a network has for RGB images of this size."""
+def shapes_of(module: nn.Module, image_shape: tuple[int, int, int]) -> Shapes:
+  """Returns the shapes that a network has for RGB images of this size."""
   # Transformations such as remat sort dicts, and "lax" is fastest to trace.
   options = dataclasses.replace(module.options, remat=False, conv="lax")
-  plain = module.clone(options=options)
-  network = {}
+  plain, shapes = module.clone(options=options), {}
 
-  def init(key: Array) -> None:
-    image = jnp.zeros((1, *image_shape[:2], 3))
-    variables = plain.init({"params": key}, image, train=False)
-    for path, x in traverse_util.flatten_dict(dict(variables)).items():
-      *layer, name = path[1:]
-      network.setdefault(tuple(layer), {})[name] = Variable(path, x.shape)
+  def init(key: Array, image: Array) -> None:
+    variables = dict(plain.init({"params": key}, image, train=False))
+    for path, x in traverse_util.flatten_dict(variables).items():
+      shapes[path] = x.shape
 
-  jax.eval_shape(init, jax.random.key(0))
-  return network
+  image = jnp.zeros((1, *image_shape[:2], 3))
+  jax.eval_shape(init, jax.random.key(0), image)
+  return shapes
 
 
 def source_of(file: WeightFile, sources: tuple[Source, ...]) -> Source:
@@ -102,88 +81,88 @@ def source_of(file: WeightFile, sources: tuple[Source, ...]) -> Source:
   Raises:
     ValueError: the file matches none of several sources.
   """
-  if len(sources) == 1:
-    return sources[0]
-  stems = [str(source.layer(_STEM)) for source in sources]
-  for source, stem in zip(sources, stems, strict=True):
-    if stem in file.layers:
+  for source in sources:
+    if len(sources) == 1 or source.layer(_STEM) in file.layers:
       return source
-  raise ValueError(
-    f"{file.path} has no layer {' or '.join(stems)}: expected "
-    + " or ".join(f"{source.name} ({source.file})" for source in sources)
-  )
+  stems = " or ".join(source.layer(_STEM) or "" for source in sources)
+  known = " or ".join(f"{source.name} ({source.file})" for source in sources)
+  raise ValueError(f"{file.path} has no layer {stems}: expected {known}")
 
 
-def match(network: Layers, source: Source, file: WeightFile) -> list[Pair]:
-  """Returns a pair for every tensor but the classifier's, the stem's first.
+def match(
+  shapes: Shapes, source: Source, file: WeightFile
+) -> dict[Path, Origin]:
+  """Returns the origin of every tensor but the classifier's, the stem's first.
 
   Raises:
     ValueError: a tensor is missing, unused or of another shape.
   """
-  numbered = {kind: _numbered(file, kind) for kind in (_CONV, _NORM)}
-  unused = dict(file.layers)
-  unused.pop(source.head, None)
-  pairs = []
-  try:
-    for path, variables in network.items():
-      if path[-1] == layers.HEAD:
-        continue
-      name = source.layer(path)
-      if name is None:
-        kind = _NORM if "mean" in variables else _CONV
-        name = next(numbered[kind], f"one more {kind}")
-      tensors = dict(unused.pop(name, {}))
-      for variable in sorted(variables, key=list(VARIABLES).index):
-        by_name = file.format == "safetensors"
-        key = VARIABLES[variable] if by_name else next(iter(tensors), variable)
-        tensor = tensors.pop(key, None)
-        pairs.append(_pair(variables[variable], f"{name} {key}", tensor, file))
-      unused |= {name: tensors}
-    for name, tensors in unused.items():
-      for key, tensor in tensors.items():
-        raise ValueError(f"{name} {key} {tensor.shape} is not used")
-  except ValueError as error:
-    raise ValueError(
-      f"{file.path} does not fit the network: {error}; expected {source.name} "
+
+  def misfit(text: str) -> ValueError:
+    return ValueError(
+      f"{file.path} does not fit the network: {text}; expected {source.name} "
       f"({source.file}) of the same width and blocks"
-    ) from error
-  return pairs
+    )
+
+  torch = file.format == "safetensors"
+  unused = {name: dict(tensors) for name, tensors in file.layers.items()}
+  unused.pop(source.head, None)
+  origins = {}
+  for name, paths in _file_layers(shapes, source, file):
+    tensors = unused.get(name, {})
+    for path in sorted(paths, key=lambda path: list(VARIABLES).index(path[-1])):
+      key = VARIABLES[path[-1]] if torch else next(iter(tensors), path[-1])
+      tensor = tensors.pop(key, None)
+      axes = _file_axes(shapes[path], torch)
+      shape = tuple(shapes[path][i] for i in np.argsort(axes))
+      if tensor is None or tensor.shape != shape:
+        wrong = f"has shape {tensor.shape}" if tensor else "is missing"
+        expected = f"expected {'/'.join(path[1:])} of shape {shape}"
+        raise misfit(f"{name} {key} {wrong}: {expected}")
+      origins[path] = tensor.key, axes
+  for name, tensors in unused.items():
+    for key, tensor in tensors.items():
+      raise misfit(f"{name} {key} {tensor.shape} is not used")
+  return origins
 
 
 def read_variables(
-  file: WeightFile, pairs: list[Pair]
-) -> dict[tuple[str, ...], np.ndarray]:
+  file: WeightFile, origins: dict[Path, Origin]
+) -> dict[Path, np.ndarray]:
   """Reads the tensors of the network, by path."""
-  tensors = weight_files.read_tensors(file, [pair.key for pair in pairs])
-  return {
-    pair.variable.path: tensor.transpose(pair.axes)
-    for pair, tensor in zip(pairs, tensors, strict=True)
-  }
+  keys, axes = zip(*origins.values(), strict=True)
+  tensors = map(np.transpose, weight_files.read_tensors(file, keys), axes)
+  return dict(zip(origins, tensors, strict=True))
 
 
-def unflatten(flat: dict[tuple[str, ...], PyTree]) -> tuple[PyTree, PyTree]:
+def unflatten(flat: dict[Path, PyTree]) -> tuple[PyTree, PyTree]:
   """Returns params and model_state from tensors by path."""
   model_state = traverse_util.unflatten_dict(flat)
   return model_state.pop("params"), model_state
 
 
-def _numbered(file: WeightFile, kind: str) -> Iterator[str]:
-  """Returns conv2d, conv2d_1, ..., from whatever number they start at."""
-  names = [n for n in file.layers if re.fullmatch(rf"{kind}(_\d+)?", n)]
-  return iter(sorted(names, key=lambda n: int(n[len(kind) + 1 :] or 0)))
-
-
-def _pair(
-  variable: Variable, name: str, tensor: Tensor | None, file: WeightFile
-) -> Pair:
-  axes = _file_axes(variable.shape, torch=file.format == "safetensors")
-  shape = tuple(variable.shape[axes.index(i)] for i in range(len(axes)))
-  expected = f"expected {'/'.join(variable.path[1:])} of shape {shape}"
-  if tensor is None:
-    raise ValueError(f"{name} is missing: {expected}")
-  if tensor.shape != shape:
-    raise ValueError(f"{name} has shape {tensor.shape}: {expected}")
-  return Pair(variable, tensor.key, axes)
+def _file_layers(
+  shapes: Shapes, source: Source, file: WeightFile
+) -> Iterator[tuple[str, list[Path]]]:
+  """Yields each layer's name in the file and its variables' paths."""
+  # The layers without a name, from whatever number they start at.
+  numbered = {}
+  for kind in ("conv2d", "batch_normalization"):
+    names = [n for n in file.layers if re.fullmatch(rf"{kind}(_\d+)?", n)]
+    names.sort(key=lambda n, kind=kind: int(n[len(kind) + 1 :] or 0))
+    numbered[kind] = iter(names)
+  by_layer = {}
+  for path in shapes:
+    by_layer.setdefault(path[1:-1], []).append(path)
+  for layer, paths in by_layer.items():
+    if layer[-1] == layers.HEAD:
+      continue
+    name = source.layer(layer)
+    if name is None:
+      norm = any(path[-1] == "mean" for path in paths)
+      kind = "batch_normalization" if norm else "conv2d"
+      name = next(numbered[kind], f"one more {kind}")
+    yield name, paths
 
 
 def _file_axes(shape: tuple[int, ...], torch: bool) -> tuple[int, ...]:

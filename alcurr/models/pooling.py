@@ -24,13 +24,8 @@ def max_pool(
 
   Padding is ignored.
   """
-  lowering = lowerings.resolve(lowering, "pool")
   pads = explicit_pads(x, (window, window), stride, padding)
-  if lowering == "matmul" and stride == window and not np.any(pads):
-    return _tiles(x, window).max((2, 4))
-  return _reduce(
-    x, window, stride, pads, -jnp.inf, lowering, lax.max, jnp.maximum
-  )
+  return _reduce(x, window, stride, pads, lowering, lax.max, -jnp.inf)
 
 
 def avg_pool(
@@ -44,11 +39,8 @@ def avg_pool(
 
   Padding is not counted, as in TensorFlow.
   """
-  lowering = lowerings.resolve(lowering, "pool")
   pads = explicit_pads(x, (window, window), stride, padding)
-  if lowering == "matmul" and stride == window and not np.any(pads):
-    return _tiles(x, window).mean((2, 4))
-  total = _reduce(x, window, stride, pads, 0, lowering, lax.add, jnp.add)
+  total = _reduce(x, window, stride, pads, lowering, lax.add, 0)
   inside = np.pad(np.ones(x.shape[1:3]), pads)
   cells = np.lib.stride_tricks.sliding_window_view(inside, (window, window))
   count = cells[::stride, ::stride].sum((2, 3))
@@ -60,17 +52,23 @@ def _reduce(
   window: int,
   stride: int,
   pads: Pads,
-  initial: float,
   lowering: str,
-  lax_op: Callable[..., Array],
   op: Callable[[Array, Array], Array],
+  initial: float,
 ) -> Array:
-  """Reduces each window, by XLA or by slices."""
+  """Reduces each window, by XLA, as a tile of the image or by slices."""
+  lowering = lowerings.resolve(lowering, "pool")
+  start = np.asarray(initial, x.dtype)
   if lowering == "lax":
     windows, strides = (1, window, window, 1), (1, stride, stride, 1)
     padding = ((0, 0), *pads, (0, 0))
-    value = np.asarray(initial, x.dtype)
-    return lax.reduce_window(x, value, lax_op, windows, strides, padding)
+    return lax.reduce_window(x, start, op, windows, strides, padding)
+  if lowering == "matmul" and stride == window and not np.any(pads):
+    # Rows and columns that do not fill a tile are dropped.
+    rows, columns = x.shape[1] // window, x.shape[2] // window
+    x = x[:, : rows * window, : columns * window]
+    tiles = x.reshape(x.shape[0], rows, window, columns, window, x.shape[-1])
+    return lax.reduce(tiles, start, op, (2, 4))
   # Rows, then columns: 2 * window slices instead of window ** 2.
   for axis in (1, 2):
     if any(pads[axis - 1]):
@@ -83,13 +81,3 @@ def _reduce(
     ]
     x = functools.reduce(op, slices)
   return x
-
-
-def _tiles(x: Array, window: int) -> Array:
-  """Cuts x [B, H, W, C] into tiles [B, H', window, W', window, C].
-
-  Rows and columns that do not fill a tile are dropped.
-  """
-  rows, columns = x.shape[1] // window, x.shape[2] // window
-  x = x[:, : rows * window, : columns * window]
-  return x.reshape(x.shape[0], rows, window, columns, window, x.shape[-1])

@@ -14,9 +14,10 @@ layouts are those of Keras (https://github.com/keras-team/keras) and timm
 (https://github.com/huggingface/pytorch-image-models), both Apache-2.0.
 """
 
-import functools
 import hashlib
+import itertools
 import os
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,16 +58,16 @@ def read(path: str) -> WeightFile:
     UserError: a package of the extra `weights` is not installed.
   """
   h5py, safetensors = _import("h5py"), _import("safetensors")
-  if not os.path.exists(path):
-    raise ValueError(f"there is no file {path}")
-  if os.path.isdir(path):
-    raise ValueError(f"{path} is a folder: {_READABLE}")
+  if not os.path.isfile(path):
+    raise ValueError(f"there is no file {path}: {_READABLE}")
   try:
     if h5py.is_hdf5(path):
       with h5py.File(path, "r") as file:
-        return WeightFile(path, *_hdf5_layers(file, path))
-    if _starts_like_safetensors(path):
-      return WeightFile(path, "safetensors", _safetensors_layers(path))
+        return _read_hdf5(file, path)
+    with open(path, "rb") as file:
+      # A JSON object follows the eight bytes of its length.
+      if file.read(9)[8:] == b"{":
+        return WeightFile(path, "safetensors", _safetensors_layers(path))
   except (
     OSError,
     KeyError,
@@ -81,7 +82,7 @@ def read(path: str) -> WeightFile:
   raise ValueError(f"{path} is neither HDF5 nor safetensors: {_READABLE}")
 
 
-def read_tensors(file: WeightFile, keys: list[str]) -> list[np.ndarray]:
+def read_tensors(file: WeightFile, keys: Sequence[str]) -> list[np.ndarray]:
   """Returns the tensors with these keys, as float32."""
   if file.format == "safetensors":
     # Read as JAX arrays because NumPy has no bfloat16.
@@ -94,18 +95,12 @@ def read_tensors(file: WeightFile, keys: list[str]) -> list[np.ndarray]:
 def digest(path: str) -> str:
   """Returns a hash of the file's content."""
   with open(path, "rb") as file:
-    blake2b = functools.partial(hashlib.blake2b, digest_size=16)
-    return hashlib.file_digest(file, blake2b).hexdigest()
+    blake2b = hashlib.blake2b(digest_size=16)
+    return hashlib.file_digest(file, lambda: blake2b).hexdigest()
 
 
 def _import(package: str) -> ModuleType:
   return import_extra(package, "weights", "weights")
-
-
-def _starts_like_safetensors(path: str) -> bool:
-  """Returns whether a JSON object follows the eight bytes of its length."""
-  with open(path, "rb") as file:
-    return file.read(9)[8:] == b"{"
 
 
 def _safetensors_layers(path: str) -> FileLayers:
@@ -120,27 +115,24 @@ def _safetensors_layers(path: str) -> FileLayers:
   return layers
 
 
-def _hdf5_layers(file: "h5py.File", path: str) -> tuple[str, FileLayers]:
+def _read_hdf5(file: "h5py.File", path: str) -> WeightFile:
   for group in (file, file.get("model_weights")):
     if group is not None and (names := _strings(group, "layer_names")):
       layers = {name: _legacy_layer(group[name]) for name in names}
-      return "keras", {name: layer for name, layer in layers.items() if layer}
+      layers = {name: layer for name, layer in layers.items() if layer}
+      return WeightFile(path, "keras", layers)
   if "layers" in file:
-    return "keras3", _keras3_layers(file, path)
+    return WeightFile(path, "keras3", _keras3_layers(file, path))
   raise ValueError(f"{path} is HDF5, but not as Keras writes it: {_READABLE}")
 
 
 def _strings(group: "h5py.Group", name: str) -> list[str]:
   """Returns an attribute; Keras splits a long one into name0, name1, ..."""
-  chunks = [name] if name in group.attrs else []
-  while not chunks or chunks[-1] != name:
-    chunk = f"{name}{len(chunks)}"
-    if chunk not in group.attrs:
-      break
-    chunks.append(chunk)
+  numbered = (f"{name}{i}" for i in itertools.count())
+  chunks = itertools.takewhile(group.attrs.__contains__, numbered)
   return [
     x.decode() if isinstance(x, bytes) else x
-    for chunk in chunks
+    for chunk in ([name] if name in group.attrs else chunks)
     for x in group.attrs[chunk]
   ]
 
@@ -161,20 +153,18 @@ def _legacy_layer(group: "h5py.Group") -> dict[str, Tensor]:
 def _keras3_layers(file: "h5py.File", path: str) -> FileLayers:
   paths, layers = [], {}
   file["layers"].visit(paths.append)
-  for group_path in filter(lambda p: p.endswith("vars"), paths):
-    group = file["layers"][group_path]
+  for group in (file["layers"][p] for p in paths if p.endswith("vars")):
     variables = {
       index: Tensor(group[index].name, group[index].shape)
       for index in sorted(filter(str.isdecimal, group), key=int)
       if group[index].dtype.kind == "f"
     }
-    if not variables:
-      continue
-    if "name" not in group.attrs:
-      raise ValueError(
-        f"{path} has no layer names: write it again with Keras 3.3 or later"
-      )
-    name = group.attrs["name"]
-    # A model within the model may have a layer with the same name.
-    layers[group.name if name in layers else name] = variables
+    if variables:
+      if "name" not in group.attrs:
+        raise ValueError(
+          f"{path} has no layer names: write it again with Keras 3.3 or later"
+        )
+      name = group.attrs["name"]
+      # A model within the model may have a layer with the same name.
+      layers[group.name if name in layers else name] = variables
   return layers

@@ -4,6 +4,7 @@ The files are written here in the layouts and shapes of Keras and timm.
 `parity_test.py` has files that those libraries wrote themselves.
 """
 
+import dataclasses
 import re
 
 import flax.linen as nn
@@ -38,11 +39,12 @@ class Tiny(nn.Module):
   @nn.compact
   def __call__(self, x, train):
     kit = layers.Kit(self.options, train)
-    x = kit.conv(kit.cast(x), 8, 3, "conv1", stride=2, use_bias=True)
-    x = nn.relu(kit.norm(x, "bn1"))
+    x = kit.conv(x, 8, 3, "conv1", "bn1", use_bias=True, stride=2)
+    x = nn.relu(x)
     x = kit.conv(x, 8, 3, "dw", groups=0)
-    x = nn.relu(kit.norm(x, "dw_bn", use_scale=False))
-    x = kit.separable(x, 6, 3, "sep", 1)
+    unscaled = dataclasses.replace(kit, use_scale=False)
+    x = nn.relu(unscaled.norm(x, "dw_bn"))
+    x = layers.SeparableConv(kit, 6, 3, 1, name="sep")(x)
     return kit.logits(layers.mean_of_image(x), self.num_classes)
 
 
@@ -94,22 +96,23 @@ def write(path, tensors, how="keras"):
   return str(path)
 
 
-def tiny(norm="batch", num_classes=5):
-  return Tiny(num_classes, layers.Options(norm=norm, conv="lax"))
-
-
 def make(weights, channels=3, one_channel="sum", source=SOURCE, norm="batch"):
-  return imagenet.make_model(
-    tiny(norm), (9, 9, channels), 1, (source,), weights, one_channel
+  return imagenet.factory(1, source)(Tiny)(
+    image_shape=(9, 9, channels),
+    num_classes=5,
+    norm=norm,
+    conv="lax",
+    weights=weights,
+    one_channel=one_channel,
   )
 
 
 def load(module, image_shape, source, path):
   """Returns the params and model_state that a network takes from a file."""
   file = weight_files.read(path)
-  network = matching.layers_of(module, image_shape)
-  pairs = matching.match(network, source, file)
-  return matching.unflatten(matching.read_variables(file, pairs))
+  shapes = matching.shapes_of(module, image_shape)
+  origins = matching.match(shapes, source, file)
+  return matching.unflatten(matching.read_variables(file, origins))
 
 
 def assert_same(actual, expected):
@@ -165,10 +168,9 @@ def test_numbered_layers(tmp_path):
   class Numbered(Tiny):
     @nn.compact
     def __call__(self, x, train):
-      kit = layers.Kit(self.options, train)
+      kit = layers.Kit(self.options, train, use_scale=False)
       for name in ("z", "named", "y", "x"):
-        x = kit.conv(x, 3, 1, name)
-        x = kit.norm(x, f"{name}_bn", use_scale=False)
+        x = kit.conv(x, 3, 1, name, f"{name}_bn")
       return kit.logits(layers.mean_of_image(x), self.num_classes)
 
   source = SOURCE._replace(
@@ -313,7 +315,8 @@ def test_preprocessing_and_one_channel(tmp_path, preprocessing):
   def reference(image):
     params, model_state = make(path, 3, source=source).init(key)
     image = PREPROCESSED[preprocessing](image)
-    return tiny().apply({"params": params, **model_state}, image, train=False)
+    module = Tiny(5, layers.Options(conv="lax"))
+    return module.apply({"params": params, **model_state}, image, train=False)
 
   for image, expected in (
     (images(3), reference(images(3))),

@@ -1,5 +1,6 @@
 """Tests of the layers and their initialisers against Flax and NumPy."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -26,6 +27,22 @@ class Net(nn.Module):
     return self.piece(layers.Kit(self.options, self.train), x)
 
 
+def conv_net(features, kernel, options=None, **how):
+  return Net(
+    lambda kit, x: kit.conv(x, features, kernel, "layer", **how),
+    layers.Options(**(options or {})),
+  )
+
+
+def separable_net(features, kernel, stride=1, **options):
+  return Net(
+    lambda kit, x: layers.SeparableConv(
+      kit, features, kernel, stride, name="layer"
+    )(x),
+    layers.Options(**options),
+  )
+
+
 def normal(seed, *shape):
   x = np.random.default_rng(seed).standard_normal(shape)
   return x.astype(np.float32)
@@ -44,18 +61,23 @@ def normal(seed, *shape):
 def test_conv_is_flaxs(kernel, stride, padding, groups, use_bias):
   """Parameters and outputs agree; groups=0 means one group per channel."""
   x = normal(0, 2, 9, 10, 4)
-  layer = layers.Conv(4, kernel, stride, padding, groups, use_bias)
+  how = {"stride": stride, "padding": padding, "groups": groups}
+  layer = conv_net(4, kernel, use_bias=use_bias, **how)
   other = nn.Conv(
     *(4, kernel, stride, padding),
     feature_group_count=groups or 4,
     use_bias=use_bias,
   )
-  params = layer.init(KEY, x)
+  params = layer.init(KEY, x)["params"]
   shapes = jax.tree.map(jnp.shape, params)
-  assert shapes == jax.tree.map(jnp.shape, other.init(KEY, x))
+  expected = jax.tree.map(jnp.shape, other.init(KEY, x)["params"])
+  assert shapes == {"layer": expected}
   params = jax.tree.map(lambda p: normal(1, *p.shape), params)
   np.testing.assert_allclose(
-    layer.apply(params, x), other.apply(params, x), rtol=0, atol=1e-4
+    layer.apply({"params": params}, x),
+    other.apply({"params": params["layer"]}, x),
+    rtol=0,
+    atol=1e-4,
   )
 
 
@@ -64,9 +86,9 @@ def test_conv_is_flaxs(kernel, stride, padding, groups, use_bias):
 def test_separable_conv_is_two_of_flaxs(stride, lowering):
   x = normal(0, 2, 9, 10, 4)
   depthwise, pointwise = normal(1, 5, 5, 1, 4), normal(2, 1, 1, 4, 6)
-  y = layers.SeparableConv(6, (5, 5), stride, lowering).apply(
-    {"params": {"depthwise_kernel": depthwise, "pointwise_kernel": pointwise}},
-    x,
+  params = {"depthwise_kernel": depthwise, "pointwise_kernel": pointwise}
+  y = separable_net(6, 5, stride, conv=lowering).apply(
+    {"params": {"layer": params}}, x
   )
   conv = functools.partial(nn.Conv, use_bias=False)
   each = conv(4, (5, 5), stride, feature_group_count=4).apply(
@@ -80,16 +102,16 @@ def test_he_normal_counts_the_inputs_of_one_output():
   """Variance 2 / fan_in: 9 C for a convolution, 9 for a depthwise one."""
   x = jnp.zeros((1, 4, 4, 512))
   for layer, fans in (
-    (layers.Conv(128, (3, 3)), {"kernel": 9 * 512}),
-    (layers.Conv(128, (1, 7)), {"kernel": 7 * 512}),
-    (layers.Conv(512, (3, 3), groups=32), {"kernel": 9 * 16}),
-    (layers.Conv(512, (3, 3), groups=0), {"kernel": 9}),
+    (conv_net(128, 3), {"kernel": 9 * 512}),
+    (conv_net(128, (1, 7)), {"kernel": 7 * 512}),
+    (conv_net(512, 3, groups=32), {"kernel": 9 * 16}),
+    (conv_net(512, 3, groups=0), {"kernel": 9}),
     (
-      layers.SeparableConv(128, (5, 5)),
+      separable_net(128, 5),
       {"depthwise_kernel": 25, "pointwise_kernel": 512},
     ),
   ):
-    params = jax.jit(layer.init)(KEY, x)["params"]
+    params = jax.jit(layer.init)(KEY, x)["params"]["layer"]
     assert params.keys() == fans.keys()
     for name, fan_in in fans.items():
       assert params[name].mean() == pytest.approx(0, abs=0.1 / fan_in**0.5)
@@ -109,12 +131,13 @@ def test_glorot_uniform_logits_in_float32():
 
 
 @pytest.mark.parametrize("lowering", lowerings.LOWERINGS)
-def test_arithmetic_in_the_type_of_the_input(lowering):
+def test_arithmetic_in_the_dtype_of_the_options(lowering):
   x = jnp.ones((1, 6, 6, 2), jnp.bfloat16)
+  options = {"dtype": "bfloat16", "conv": lowering}
   for layer in (
-    layers.Conv(4, (3, 3), use_bias=True, lowering=lowering),
-    layers.Conv(2, (3, 3), groups=0, lowering=lowering),
-    layers.SeparableConv(4, (3, 3), lowering=lowering),
+    conv_net(4, 3, options, use_bias=True),
+    conv_net(2, 3, options, groups=0),
+    separable_net(4, 3, **options),
   ):
     y, variables = layer.init_with_output(KEY, x)
     assert y.dtype == jnp.bfloat16
@@ -173,7 +196,9 @@ def test_norms_have_float32_statistics_and_a_scale_if_asked(norm):
   options = layers.Options(norm=norm)
   for use_scale in (True, False):
     net = Net(
-      lambda kit, x, use_scale=use_scale: kit.norm(x, "norm", use_scale),
+      lambda kit, x, use_scale=use_scale: dataclasses.replace(
+        kit, use_scale=use_scale
+      ).norm(x, "norm"),
       options,
     )
     y, variables = net.init_with_output(KEY, x)

@@ -99,9 +99,9 @@ def assert_same(actual, expected):
 def check_file(name, size, source, path):
   """Checks that all weights but the classifier's are those of the file."""
   file = weight_files.read(path)
-  network = matching.layers_of(make_module(name, size), (size, size, 3))
-  pairs = matching.match(network, source, file)
-  params, state = matching.unflatten(matching.read_variables(file, pairs))
+  shapes = matching.shapes_of(make_module(name, size), (size, size, 3))
+  origins = matching.match(shapes, source, file)
+  params, state = matching.unflatten(matching.read_variables(file, origins))
   ours = seeded.Ours(name, size, source)
   expected = ours.weights()
   for variable in ("kernel", "bias"):

@@ -205,7 +205,7 @@ def _safetensors(path):
   ("write", "message"),
   [
     (_nothing, "no file"),
-    (_folder, "folder"),
+    (_folder, "no file"),
     # The first bytes of PyTorch's .pth and Keras's .keras.
     (_bytes(b"PK\x03\x04" + bytes(99)), "neither HDF5 nor safetensors"),
     (_bytes(b""), "neither HDF5 nor safetensors"),
