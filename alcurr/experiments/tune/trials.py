@@ -108,7 +108,7 @@ def load_config(
   Raises:
     UserError: a mistake in the arguments, or a folder that cannot be used.
   """
-  config = loader.load_with(args.config, options)
+  config = loader.load(args.config, options)
   build.build_experiment(config)
   name = args.sampler or config.baseline
   specs.check_choice("--sampler", name, config.samplers)
