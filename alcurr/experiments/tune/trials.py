@@ -1,15 +1,16 @@
-"""Shared by the commands: the config of one sampler, and its training.
+"""Shared by the commands: the trials of one sampler, and their results.
 
-No checkpoints, rows or reports are written.
+No checkpoints, metrics or reports are written.
 """
 
 import argparse
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
@@ -21,6 +22,7 @@ from alcurr.data.pool import make_pool
 from alcurr.experiments import preemption, runner, sampler_run, setup
 from alcurr.experiments.config import build, loader
 from alcurr.report import tables
+from alcurr.report.style import plain, styles
 from alcurr.training import exposure, step
 from alcurr.training.run import (
   RunSpec,
@@ -30,6 +32,8 @@ from alcurr.training.run import (
   make_steps,
 )
 from alcurr.types import Pool, TrainState
+
+RATE = "optimizer.learning_rate"
 
 
 class TrainedChunk(NamedTuple):
@@ -73,34 +77,13 @@ def train_chunks(
     yield TrainedChunk(done, state, metrics, seen)
 
 
-def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-  """Adds the options of every command."""
-  parser.add_argument(
-    "--config", required=True, metavar="FILE", help="as for alcurr.main"
-  )
-  parser.add_argument(
-    "--sampler",
-    metavar="NAME",
-    help="one of the config's; default its baseline",
-  )
-  parser.add_argument(
-    "--out",
-    metavar="DIR",
-    type=pathlib.Path,
-    default=pathlib.Path(out),
-    help="a new or empty folder for table and plot; default %(default)s",
-  )
-
-
-def load_config(
-  args: argparse.Namespace, options: Sequence[str], resumes: str | None = None
-) -> ConfigDict:
+def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
   """Loads and checks the config of one sampler; nothing is written.
 
   Args:
-    args: with the arguments of `add_arguments`.
+    args: config, sampler, out, and resumes: a file or None. If the file is in
+      the folder `out`, that need not be empty.
     options: `--config.field=value`.
-    resumes: a file; if it is in the folder, that need not be empty.
 
   Returns:
     The config with this sampler alone; its `run` fields replace the shared.
@@ -114,15 +97,14 @@ def load_config(
   specs.check_choice("--sampler", name, config.samplers)
   paths.check_can_make(args.out, "--out")
   names = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
-  if names - {lock.NAME} and resumes not in names:
+  if names - {lock.NAME} and args.resumes not in names:
     text = f"expected an empty folder, {args.out} holds files"
     raise UserError("exists", "--out", text)
   config = build.run_config(config, name)
   sampler = {k: v for k, v in config.samplers[name].items() if k != "run"}
   with config.unlocked():
     config.samplers = ConfigDict({name: sampler})
-    config.baseline = name
-    config.budget_basis = "examples"
+    config.update(baseline=name, budget_basis="examples")
   return config
 
 
@@ -156,3 +138,95 @@ def write(
   files.write_file(
     folder / f"{stem}.png", lambda file: figure.savefig(file, format="png")
   )
+
+
+def summarize(
+  rank: np.ndarray, loss: np.ndarray, diverged_step: np.ndarray
+) -> dict[str, float]:
+  """Returns means with 95 % intervals, see `tables.paired_bootstrap`.
+
+  Args:
+    rank: [S, N], of one setting, see `evaluation.Scores`.
+    loss: [S, N].
+    diverged_step: [S], 0 for a trial that did not diverge.
+  """
+  diverged = diverged_step > 0
+  row = {"trials": (~diverged).sum(), "trials_diverged": diverged.sum()}
+  map3 = np.where(rank < 3, 1 / (rank + 1), 0)
+  for metric, values in {"top1": rank < 1, "map3": map3, "loss": loss}.items():
+    values = np.where(diverged[:, None], np.nan, values.astype(np.float64))
+    interval = tables.paired_bootstrap(values)._asdict()
+    row[metric] = interval.pop("mean")
+    row |= {f"{metric}_{end}": value for end, value in interval.items()}
+  return row
+
+
+def lines(
+  table: pd.DataFrame, fields: Sequence[str]
+) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
+  """Yields the rows of each setting of some fields, and the look of its line.
+
+  The look is a dict of arguments for matplotlib.
+  """
+  groups = table.groupby(list(fields), sort=False) if fields else [((), table)]
+  parts = {
+    ", ".join(f"{f}={v}" for f, v in zip(fields, values, strict=True)): part
+    for values, part in groups
+  }
+  for name, style in styles(parts).items():
+    look = {"color": style.color, "linestyle": style.line, "marker": "."}
+    yield parts[name], look | {"label": plain(name)}
+
+
+def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
+  """Draws top-1 against the rate, or the first field without one."""
+  is_rate = RATE in fields
+  axis_field = RATE if is_rate else fields[0]
+  others = [field for field in fields if field != axis_field]
+  figure = Figure(figsize=(8, 5), layout="constrained")
+  axis = figure.subplots()
+  for part, look in lines(table, others):
+    x = part[axis_field] if is_rate else part[axis_field].astype(str)
+    mean, low, high = part["top1"], part["top1_low"], part["top1_high"]
+    # The interval of a bootstrap need not contain the mean.
+    error = np.maximum([mean - low, high - mean], 0)
+    axis.errorbar(x, mean, error, capsize=3, **look)
+  axis.set(xlabel=axis_field, ylabel="top-1 accuracy on valid, 95 %")
+  if is_rate:
+    axis.set_xscale("log")
+  axis.grid(alpha=0.3)
+  if others:
+    axis.legend(fontsize="small")
+  return figure
+
+
+def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
+  """Returns the table and the best setting, as the options to set it."""
+  text = table[list(fields)].copy()
+  if table["trials_diverged"].any():
+    total = table["trials"] + table["trials_diverged"]
+    text["trials"] = table["trials"].astype(str) + " of " + total.astype(str)
+  for metric, column, scale, form in (
+    ("top1", "top1 %", 100, ".2f"),
+    ("map3", "map3 %", 100, ".2f"),
+    ("loss", "loss", 1, ".4f"),
+  ):
+    bounds = table[[metric, f"{metric}_low", f"{metric}_high"]] * scale
+    text[column] = [
+      "-" if np.isnan(mean) else f"{mean:{form}} [{low:{form}}, {high:{form}}]"
+      for mean, low, high in bounds.itertuples(index=False)
+    ]
+  if not table["trials"].any():
+    return f"{text.to_string(index=False)}\n\nAll trials diverged."
+  # By column: a row would convert integers to floats.
+  best = table["top1"].idxmax()
+  options = [f"--config.{field}={table.at[best, field]}" for field in fields]
+  return f"{text.to_string(index=False)}\n\nBest top-1: {' '.join(options)}"
+
+
+def is_at_end(table: pd.DataFrame, fields: Sequence[str]) -> bool:
+  """Returns whether the best rate is the lowest or highest of several."""
+  if RATE not in fields or not table["trials"].any():
+    return False
+  ends = {table[RATE].min(), table[RATE].max()}
+  return len(ends) > 1 and table.at[table["top1"].idxmax(), RATE] in ends
