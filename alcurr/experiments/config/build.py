@@ -107,9 +107,9 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
       f"which are also folders, got {name!r}"
     )
     raise UserError("syntax", "samplers", text)
-  _check_run_fields(config, name)
+  arguments = config.samplers[name].to_dict()
+  _check_run_fields(config, f"{place}.run", arguments.pop("run", {}))
   merged = run_config(config, name)
-  schema.check(merged)
   specs.check_range(f"{place}.run.batch_size", merged.batch_size, 1)
   specs.check_choice("baseline", merged.baseline, config.samplers)
   specs.check_choice("train_on", merged.train_on, TRAIN_ON)
@@ -119,8 +119,6 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
     raise UserError("conflict", "train_on", text)
   if merged.model != config.model:
     _check_model(merged)
-  arguments = config.samplers[name].to_dict()
-  arguments.pop("run", None)
   for field, setting in (("batch_size", "batch_size"), ("num_steps", "budget")):
     if field in arguments:
       raise UserError("unknown", f"{place}.{field}", f"set run.{setting}")
@@ -136,36 +134,28 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   return run
 
 
-def _check_run_fields(config: ConfigDict, name: str) -> None:
+def _check_run_fields(config: ConfigDict, place: str, fields: Any) -> None:
   """Refuses fields in a sampler's `run` that are unknown or of another type."""
-  fields = config.samplers[name].get("run", ConfigDict())
-  place = f"samplers.{name}.run"
-  if not isinstance(fields, ConfigDict):
+  if not isinstance(fields, dict):
     text = f"expected a ConfigDict of {', '.join(RUN_FIELDS)}, got {fields!r}"
     raise UserError("type", place, text)
-  for field in fields:
+  for field, value in fields.items():
     specs.check_choice(place, field, RUN_FIELDS)
-    if isinstance(fields[field], ConfigDict) != (
-      field in ("model", "optimizer")
-    ):
-      text = f"expected the type of config.{field}, got {fields[field]!r}"
+    if isinstance(value, dict) != isinstance(config[field], ConfigDict):
+      text = f"expected the type of config.{field}, got {value!r}"
       raise UserError("type", f"{place}.{field}", text)
-  schema.check_types(schema.flatten(fields.to_dict()), f"{place}.")
+  schema.check_fields(schema.flatten(fields), f"{place}.")
 
 
 def _reference_run(config: ConfigDict) -> BuiltRun:
   """Builds the reference model's run: uniform sampling, one trial."""
+  difficulty, place = config.difficulty, "difficulty.budget"
   merged = changed(
-    config, {"budget": config.difficulty.budget, "budget_basis": "examples"}
+    config, {"budget": difficulty.budget, "budget_basis": "examples"}
   )
   sampler = uniform(batch_size=merged.batch_size)
-  return _make_run(
-    REFERENCE,
-    merged,
-    (config.difficulty.seed,),
-    "difficulty.budget",
-    lambda num_steps: sampler,
-  )
+  seeds = (difficulty.seed,)
+  return _make_run(REFERENCE, merged, seeds, place, lambda num_steps: sampler)
 
 
 def _make_run(

@@ -67,16 +67,11 @@ def check(config: ConfigDict, finished: bool = False) -> None:
     UserError: at the field.
   """
   flat = flatten(config.to_dict())
-  for name in flat:
-    group = name.split(".")[0]
-    if name not in FIELDS and group not in (*_OPEN, *_REPORT):
-      text = f"no such field{did_you_mean(name, FIELDS)}"
-      raise UserError("unknown", name, text)
+  check_fields(flat)
   for name in FIELDS:
     if name not in flat and not (finished and is_free(name)):
       text = "start from configs/default.py, which has every field"
       raise UserError("missing", name, text)
-  check_types(flat)
   samplers = config.get("samplers")
   if not isinstance(samplers, ConfigDict) or not samplers:
     raise UserError("missing", "samplers", "expected at least one sampler")
@@ -86,15 +81,16 @@ def check(config: ConfigDict, finished: bool = False) -> None:
       raise UserError("type", f"samplers.{name}", text)
 
 
-def check_types(values: Mapping[str, Any], prefix: str = "") -> None:
-  """Refuses values that are not of their fields' types.
+def check_fields(values: Mapping[str, Any], prefix: str = "") -> None:
+  """Refuses fields, by dotted names, that are unknown or of another type.
 
-  Args:
-    values: by dotted field names; unknown fields pass.
-    prefix: put before the field, for the message.
+  The prefix is put before the field, for the message.
   """
   for name, value in values.items():
-    kind = FIELDS.get(name)
+    kind, group = FIELDS.get(name), name.split(".")[0]
+    if kind is None and group not in (*_OPEN, *_REPORT):
+      text = f"no such field{did_you_mean(name, FIELDS, prefix)}"
+      raise UserError("unknown", f"{prefix}{name}", text)
     if kind is not None and not has_type(value, kind):
       text = f"expected {TYPE_NAMES[kind]}, got {value!r}"
       raise UserError("type", f"{prefix}{name}", text)

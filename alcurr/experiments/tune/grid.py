@@ -192,7 +192,7 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
     new = try_rates(variant, name, rates, args.out, norms)
     for rate, row in zip(rates, new, strict=True):
       values = setting | {RATE: rate}
-      rows.append({name: values[name] for name in names} | row)
+      rows.append({field: values[field] for field in names} | row)
     table = pd.DataFrame(rows)
     trials.write(args.out, "grid", table, trials.plot(table, names))
     # The noise at the best rate; others may diverge.
