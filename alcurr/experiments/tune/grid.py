@@ -151,14 +151,9 @@ def try_rates(
   out: pathlib.Path,
   norms: list[tuple[int, np.ndarray]] | None = None,
 ) -> list[dict[str, float]]:
-  """Returns the results of a config at each of some learning rates.
+  """Returns the results of a config at each of R learning rates.
 
-  Args:
-    config: of one sampler; its learning rate is replaced.
-    name: for the log.
-    rates: [R].
-    out: the output folder.
-    norms: see `run_rates`.
+  `name` is for the log, `out` the output folder; for `norms` see `run_rates`.
   """
   logging.info("%s: %d learning rates.", name, len(rates))
   run, pools = trials.prepare(config, out, _MAX_VALID)

@@ -49,16 +49,6 @@ _DIVERGED = 4.0  # times the minimum so far
 _SKIPPED = 10  # 1 / this of the steps are skipped at the start
 
 
-class Curves(NamedTuple):
-  """The losses and accuracies of S trials over T steps."""
-
-  rate: np.ndarray  # [T] float64
-  loss: np.ndarray  # [S, T] float64, of the batch, before the update
-  smoothed: np.ndarray  # [S, T] float64
-  accuracy: np.ndarray  # [S, T] float64, after the update; NaN: not measured
-  end: list[int]  # [S], steps before the trial diverges
-
-
 class Reading(NamedTuple):
   """The rates that a smoothed curve suggests."""
 
@@ -121,17 +111,22 @@ def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
 
 def range_test(
   run: RunSpec, rate: np.ndarray, pools: Mapping[str, Pool], beta: float
-) -> Curves:
+) -> tuple[pd.DataFrame, list[int]]:
   """Trains a run and measures loss and accuracy.
 
   The accuracy is that on "valid" in train mode, as running statistics of batch
   norms would be those of an earlier, slower network.
 
   Args:
-    run: of T steps; `num_evals` measurements of the accuracy.
+    run: of S trials and T steps; `num_evals` measurements of the accuracy.
     rate: [T], the learning rates of its optimizer.
     pools: "train", "probe" and "valid".
     beta: see `smooth`.
+
+  Returns:
+    A row per trial and step, with the loss of the batch before the update and
+    the accuracy after it, NaN if not measured; and the steps of each trial
+    before it diverges, [S].
   """
   apply = run.model.apply
   in_train_mode = run.model._replace(
@@ -144,55 +139,43 @@ def range_test(
   program = compilation.compile_once(
     score, (state.params, state.model_state), valid
   )
-  losses = []
-  accuracy = np.full((len(run.seeds), run.num_steps), np.nan)
+  losses, num_trials, num_steps = [], len(run.seeds), len(rate)
+  accuracy = np.full((num_trials, num_steps), np.nan)
   for chunk in trials.train_chunks(run, pools, state):
     variables = (chunk.state.params, chunk.state.model_state)
     rank = np.asarray(program(variables, valid).rank)
-    losses.append(chunk.metrics.loss)
     accuracy[:, chunk.done - 1] = (rank < 1).mean(1)
+    losses.append(chunk.metrics.loss)
   loss = np.concatenate(losses, 1).astype(np.float64)
   smoothed = smooth(loss, beta)
-  # The step may have diverged though the loss before it was finite.
-  end = [
-    min(divergence(curve), step - 1 if step else run.num_steps)
-    for curve, step in zip(
-      smoothed, chunk.exposure.diverged_step.tolist(), strict=True
-    )
-  ]
-  return Curves(rate, loss, smoothed, accuracy, end)
-
-
-def table(curves: Curves) -> pd.DataFrame:
-  """Returns a row per trial and step."""
-  num_trials, num_steps = curves.loss.shape
-  return pd.DataFrame(
+  table = pd.DataFrame(
     {
       "trial": np.repeat(np.arange(num_trials), num_steps),
       "step": np.tile(np.arange(1, num_steps + 1), num_trials),
-      "learning_rate": np.tile(curves.rate, num_trials),
-      "loss": curves.loss.ravel(),
-      "smoothed": curves.smoothed.ravel(),
-      "accuracy": curves.accuracy.ravel(),
+      "learning_rate": np.tile(rate, num_trials),
+      "loss": loss.ravel(),
+      "smoothed": smoothed.ravel(),
+      "accuracy": accuracy.ravel(),
     }
   )
+  # An update may diverge at a finite loss.
+  steps = chunk.exposure.diverged_step.tolist()
+  finite = [step - 1 if step else num_steps for step in steps]
+  return table, list(map(min, map(divergence, smoothed), finite))
 
 
-def plot(curves: Curves, mean: Reading) -> Figure:
+def plot(table: pd.DataFrame, ends: Sequence[int], mean: Reading) -> Figure:
   """Draws loss and accuracy against the rate, with the rates that are read."""
   figure = Figure(figsize=(8, 7), layout="constrained")
   upper, lower = figure.subplots(2, 1, sharex=True)
-  _, *by_trial, ends = curves
   highest = 0.0
-  for trial, (loss, smoothed, accuracy, end) in enumerate(
-    zip(*by_trial, ends, strict=True)
-  ):
-    color, rate = COLORS[trial % len(COLORS)], curves.rate[:end]
-    upper.plot(rate, loss[:end], ".", c=color, ms=2)
-    upper.plot(rate, smoothed[:end], c=color, label=f"trial {trial}")
-    known = np.isfinite(accuracy[:end])
-    lower.plot(rate[known], accuracy[:end][known], ".-", c=color)
-    highest = max(highest, smoothed[:end].max())
+  curves = table.set_index("learning_rate").groupby("trial")
+  for (trial, curve), end in zip(curves, ends, strict=True):
+    color, curve = COLORS[trial % len(COLORS)], curve[:end]
+    upper.plot(curve["loss"], ".", c=color, ms=2)
+    upper.plot(curve["smoothed"], c=color, label=f"trial {trial}")
+    lower.plot(curve["accuracy"].dropna(), ".-", c=color)
+    highest = max(highest, curve["smoothed"].max())
   for axis in (upper, lower):
     axis.axvline(mean.suggested, color="k", label="a tenth of the minimum's")
     axis.axvline(mean.steepest, color="k", ls=":", label="steepest descent")
@@ -204,28 +187,29 @@ def plot(curves: Curves, mean: Reading) -> Figure:
   return figure
 
 
-def render(curves: Curves, readings: Sequence[Reading], mean: Reading) -> str:
+def render(
+  rate: np.ndarray,
+  ends: Sequence[int],
+  readings: Sequence[Reading],
+  mean: Reading,
+) -> str:
   """Returns the readings as text for a terminal."""
-  ends = [end for end in curves.end if end < len(curves.rate)]
-  lines = [
-    (
-      f"minimum of the smoothed loss: {mean.lowest_loss:.4g} at the rate "
-      f"{mean.lowest:.2g}",
-      [reading.lowest for reading in readings],
-    ),
-    (
-      f"steepest descent: at the rate {mean.steepest:.2g}",
-      [reading.steepest for reading in readings],
-    ),
-    (f"diverged: {len(ends)} of {len(readings)}", curves.rate[ends]),
-  ]
+  diverged = [rate[end] for end in ends if end < len(rate)]
+  lines = {
+    f"minimum of the smoothed loss: {mean.lowest_loss:.4g} at the rate "
+    f"{mean.lowest:.2g}": [reading.lowest for reading in readings],
+    f"steepest descent: at the rate {mean.steepest:.2g}": [
+      reading.steepest for reading in readings
+    ],
+    f"diverged: {len(diverged)} of {len(ends)}": diverged,
+  }
   text = "\n".join(
     f"{line} (trials: {min(rates):.2g} to {max(rates):.2g})"
-    for line, rates in lines
-    if len(rates)
+    for line, rates in lines.items()
+    if rates
   )
-  if not ends:
-    text += f"\ndiverged: none up to the rate {curves.rate[-1]:.2g}"
+  if not diverged:
+    text += f"\ndiverged: none up to the rate {rate[-1]:.2g}"
   text += (
     f"\n\nSuggested: --config.optimizer.learning_rate={mean.suggested:.2g}, a "
     "tenth of the rate at the minimum."
@@ -259,11 +243,9 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
   build.build_experiment(config)
   spec, pools = trials.prepare(config, args.out, _MAX_VALID)
   rate = rates(args.low, args.high, args.steps)
-  curves = range_test(spec, rate, pools, args.beta)
-  readings = [
-    read(rate, curve, end)
-    for curve, end in zip(curves.smoothed, curves.end, strict=True)
-  ]
-  mean = read(rate, curves.smoothed.mean(0), min(curves.end))
-  trials.write(args.out, "range", table(curves), plot(curves, mean))
-  return render(curves, readings, mean)
+  table, ends = range_test(spec, rate, pools, args.beta)
+  smoothed = table["smoothed"].to_numpy().reshape(-1, args.steps)
+  readings = [read(rate, *curve) for curve in zip(smoothed, ends, strict=True)]
+  mean = read(rate, smoothed.mean(0), min(ends))
+  trials.write(args.out, "range", table, plot(table, ends, mean))
+  return render(rate, ends, readings, mean)

@@ -36,14 +36,9 @@ BATCHES = 32  # M
 
 
 def read(norms: np.ndarray, batch_size: int) -> dict[str, float]:
-  """Returns the noise scale and its parts, of the trials that are finite.
+  """Returns `gradient`, |G|²; `noise`, tr(Σ); and `scale`, B_simple; or NaN.
 
-  Args:
-    norms: m and q of S trials, [S, 2].
-    batch_size: B.
-
-  Returns:
-    `gradient`, |G|²; `noise`, tr(Σ); and `scale`, B_simple; or NaN.
+  Norms are m and q of S trials, [S, 2], and those not finite are ignored.
   """
   finite = norms[np.isfinite(norms).all(1)]
   m, q = (x.mean() if len(x) else np.nan for x in finite.T)
@@ -100,14 +95,8 @@ def measure(
 ) -> list[tuple[int, np.ndarray]]:
   """Measures the norms after a chunk that reaches another fifth of a run.
 
-  Args:
-    run: of S trials.
-    pool: that it trains on.
-    chunk: the latest.
-
-  Returns:
-    The steps so far, and m and q of each trial [S, 2], or NaN for one that
-    diverged. Nothing after other chunks.
+  Returns the steps so far, and m and q of each trial [S, 2], or NaN for one
+  that diverged. Returns nothing after other chunks.
   """
   start = chunk.done - chunk.metrics.loss.shape[1]
   if start * 5 // run.num_steps == chunk.done * 5 // run.num_steps:

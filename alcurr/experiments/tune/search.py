@@ -112,8 +112,12 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
     ends = getattr(allowed, "choices", None) or (allowed.low, allowed.high)
     for value in ends:
       build.build_experiment(build.changed(config, {field: value}))
+  settings = {
+    "config": files.plain(config.to_dict()),
+    "ranges": {field: str(allowed) for field, allowed in ranges.items()},
+  }
   with lock.locked(args.out, "--out"):
-    study = _open_study(optuna, config, ranges, args.out)
+    study = _open_study(optuna, args.out, cache.digest(settings))
     table = _table(study, ranges)
     for number in range(len(table), args.count):
       # A seed for each proposal, so that a resumed search repeats them.
@@ -130,29 +134,15 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
   return trials.render(table, list(ranges))
 
 
-def _open_study(
-  optuna: Any,
-  config: ConfigDict,
-  ranges: Mapping[str, Distribution],
-  out: pathlib.Path,
-) -> Any:
-  """Opens the study of a folder, or creates it.
-
-  Raises:
-    UserError: the folder holds another search.
-  """
+def _open_study(optuna: Any, out: pathlib.Path, digest: str) -> Any:
+  """Opens the study of a folder with the same settings, or creates it."""
   study = optuna.create_study(
     storage=f"sqlite:///{(out / STUDY).absolute()}",
     study_name="search",
     direction="maximize",
     load_if_exists=True,
   )
-  settings = {
-    "config": files.plain(config.to_dict()),
-    "ranges": {field: str(allowed) for field, allowed in ranges.items()},
-  }
-  digest = cache.digest(settings)
-  if study.user_attrs.setdefault("settings", digest) != digest:
+  if study.user_attrs.get("settings", digest) != digest:
     text = f"{out} holds a search with other settings"
     raise UserError("mismatch", "--out", text)
   study.set_user_attr("settings", digest)

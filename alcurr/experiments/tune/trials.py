@@ -50,10 +50,8 @@ def train_chunks(
 ) -> Iterator[TrainedChunk]:
   """Trains all trials of a run, chunk by chunk.
 
-  Args:
-    run: of S trials.
-    pools: "train", and "probe" for the signals of the sampler.
-    state: [S], at step 0; it is donated.
+  The state [S], at step 0, is donated. The pools are "train", and "probe" for
+  the signals of the sampler.
 
   Raises:
     FaultError: an invariant was violated.
@@ -78,15 +76,10 @@ def train_chunks(
 
 
 def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
-  """Loads and checks the config of one sampler; nothing is written.
+  """Loads the config of one sampler, whose `run` fields replace the shared.
 
-  Args:
-    args: config, sampler, out, and resumes: a file or None. If the file is in
-      the folder `out`, that need not be empty.
-    options: `--config.field=value`.
-
-  Returns:
-    The config with this sampler alone; its `run` fields replace the shared.
+  Nothing is written. `args` are of the command line. The folder `args.out` need
+  not be empty if it has the file `args.resumes`.
 
   Raises:
     UserError: a mistake in the arguments, or a folder that cannot be used.
@@ -113,10 +106,8 @@ def prepare(
 ) -> tuple[RunSpec, dict[str, Pool]]:
   """Makes the run of a config with one sampler, and its pools on the device.
 
-  Args:
-    config: has one sampler.
-    out: the output folder, which is made; `cache` next to it is reused.
-    max_valid: most examples of the valid pool.
+  The output folder is made, and `cache` next to it reused. The valid pool has
+  at most `max_valid` examples.
   """
   cache_dir = build.cache_dir(config, out)
   context = setup.load_context(build.build_experiment(config), cache_dir)
@@ -145,10 +136,8 @@ def summarize(
 ) -> dict[str, float]:
   """Returns means with 95 % intervals, see `tables.paired_bootstrap`.
 
-  Args:
-    rank: [S, N], of one setting, see `evaluation.Scores`.
-    loss: [S, N].
-    diverged_step: [S], 0 for a trial that did not diverge.
+  Rank and loss [S, N] are `evaluation.Scores` of one setting. `diverged_step`
+  [S] is 0 for a trial that did not diverge.
   """
   diverged = diverged_step > 0
   row = {"trials": (~diverged).sum(), "trials_diverged": diverged.sum()}

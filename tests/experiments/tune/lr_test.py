@@ -1,5 +1,7 @@
 """The range test against closed forms, and the command."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -85,6 +87,14 @@ def _quadratic(curvature):
   return Model(init, apply)
 
 
+class Curves(NamedTuple):
+  rate: np.ndarray  # [T]
+  loss: np.ndarray  # [S, T]
+  smoothed: np.ndarray  # [S, T]
+  accuracy: np.ndarray  # [S, T]
+  end: list[int]  # [S]
+
+
 def _range_test(curvature, pixel, low, high, steps, beta=0.9):
   pool = toy.make_pool()
   pixel = jnp.resize(jnp.array(pixel, jnp.float32), (640,))
@@ -98,7 +108,11 @@ def _range_test(curvature, pixel, low, high, steps, beta=0.9):
     model=model, tx=tx, num_steps=steps, num_evals=5, chunk_steps=steps
   )
   pools = {"train": pool, "probe": pool, "valid": pool}
-  return lr.range_test(run, lr.rates(low, high, steps), pools, beta)
+  rate = lr.rates(low, high, steps)
+  table, ends = lr.range_test(run, rate, pools, beta)
+  columns = ("loss", "smoothed", "accuracy")
+  curves = (table[name].to_numpy().reshape(2, steps) for name in columns)
+  return Curves(rate, *curves, ends)
 
 
 def test_the_losses_are_those_of_gradient_descent():
@@ -146,10 +160,11 @@ def test_accuracy_is_measured_as_in_training():
   model = Model(lambda key: ({"w": jnp.zeros(4)}, {}), apply)
   run = toy.make_run(model=model, tx=optax.sgd(1e-9), num_steps=20, num_evals=1)
   pools = {"train": pool, "probe": pool, "valid": pool}
-  curves = lr.range_test(run, lr.rates(1e-9, 1e-8, 20), pools, 0.9)
+  table, _ = lr.range_test(run, lr.rates(1e-9, 1e-8, 20), pools, 0.9)
   image = np.asarray(pool.source.image).reshape(640, -1)[:, :4]
   right = (image.argmax(1) == np.asarray(pool.label)).mean()
-  assert curves.accuracy[:, -1] == pytest.approx(right, abs=0.01)
+  accuracy = table["accuracy"].dropna().to_numpy()
+  assert len(accuracy) == 2 and accuracy == pytest.approx(right, abs=0.01)
 
 
 def _tune(tmp_path, *options):
