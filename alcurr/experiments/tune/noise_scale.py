@@ -55,33 +55,29 @@ def make_norms(run: RunSpec) -> Callable[[TrainState, Pool], Array]:
   whatever the sampler, and augmented as in the run.
   """
 
-  def gradient(state: TrainState, pool: Pool, key: Array) -> PyTree:
-    key_index, key_augment, key_model = jax.random.split(key, 3)
-    num_examples = pool.label.shape[0]
-    index = jax.random.randint(key_index, (run.batch_size,), 0, num_examples)
-    batch = run.gather(pool, index)
-    if run.augment is not None:
-      batch = batch._replace(image=run.augment(key_augment, batch.image))
-
-    def mean_loss(params: PyTree) -> Array:
-      logits, _ = run.model.apply(
-        key_model, params, state.model_state, batch.image, train=True
-      )
-      return run.loss(logits, batch.label).mean()
-
-    return jax.grad(mean_loss)(state.params)
-
   def norms(state: TrainState, pool: Pool) -> Array:
-    # The keys of a step are split from this key, not folded in.
-    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BATCHES)
-
     def add(carry, key):
       mean, square = carry
-      grads = gradient(state, pool, key)
+      key_index, key_augment, key_model = jax.random.split(key, 3)
+      num_examples = pool.label.shape[0]
+      index = jax.random.randint(key_index, (run.batch_size,), 0, num_examples)
+      batch = run.gather(pool, index)
+      if run.augment is not None:
+        batch = batch._replace(image=run.augment(key_augment, batch.image))
+
+      def mean_loss(params: PyTree) -> Array:
+        logits, _ = run.model.apply(
+          key_model, params, state.model_state, batch.image, train=True
+        )
+        return run.loss(logits, batch.label).mean()
+
+      grads = jax.grad(mean_loss)(state.params)
       mean = jax.tree.map(lambda a, b: a + b / BATCHES, mean, grads)
       square += optax.tree.norm(grads, squared=True) / BATCHES
       return (mean, square), None
 
+    # The keys of a step are split from this key, not folded in.
+    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BATCHES)
     zero = jax.tree.map(jnp.zeros_like, state.params)
     keys = jax.random.split(key, BATCHES)
     (mean, square), _ = jax.lax.scan(add, (zero, jnp.float32(0)), keys)

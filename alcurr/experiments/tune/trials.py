@@ -144,9 +144,8 @@ def summarize(
   map3 = np.where(rank < 3, 1 / (rank + 1), 0)
   for metric, values in {"top1": rank < 1, "map3": map3, "loss": loss}.items():
     values = np.where(diverged[:, None], np.nan, values.astype(np.float64))
-    interval = tables.paired_bootstrap(values)._asdict()
-    row[metric] = interval.pop("mean")
-    row |= {f"{metric}_{end}": value for end, value in interval.items()}
+    names = (metric, f"{metric}_low", f"{metric}_high")
+    row |= zip(names, tables.paired_bootstrap(values), strict=True)
   return row
 
 
