@@ -21,7 +21,7 @@ from alcurr.data.augment import get_augment
 from alcurr.data.partitions import PARTITIONS
 from alcurr.experiments.config import budgets, schema
 from alcurr.models import MODELS
-from alcurr.samplers import get_sampler, uniform
+from alcurr.samplers import SAMPLERS, uniform
 from alcurr.samplers.scores import SCORERS
 from alcurr.training.losses import LOSSES
 from alcurr.training.optimizers import get_optimizer
@@ -123,8 +123,12 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
     if field in arguments:
       raise UserError("unknown", f"{place}.{field}", f"set run.{setting}")
   make_sampler = functools.cache(
-    lambda num_steps: get_sampler(
-      arguments, place, batch_size=merged.batch_size, num_steps=num_steps
+    lambda num_steps: specs.make(
+      arguments,
+      SAMPLERS,
+      place,
+      batch_size=merged.batch_size,
+      num_steps=num_steps,
     )
   )
   seeds = tuple(range(config.seed, config.seed + config.trials))

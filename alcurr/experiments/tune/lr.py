@@ -171,7 +171,7 @@ def plot(table: pd.DataFrame, ends: Sequence[int], mean: Reading) -> Figure:
   highest = 0.0
   curves = table.set_index("learning_rate").groupby("trial")
   for (trial, curve), end in zip(curves, ends, strict=True):
-    color, curve = COLORS[trial % len(COLORS)], curve[:end]
+    color, curve = COLORS[trial % len(COLORS)], curve.iloc[:end]
     upper.plot(curve["loss"], ".", c=color, ms=2)
     upper.plot(curve["smoothed"], c=color, label=f"trial {trial}")
     lower.plot(curve["accuracy"].dropna(), ".-", c=color)
@@ -195,21 +195,18 @@ def render(
 ) -> str:
   """Returns the readings as text for a terminal."""
   diverged = [rate[end] for end in ends if end < len(rate)]
-  lines = {
+  low, high = (pd.DataFrame(readings).agg(name) for name in ("min", "max"))
+  text = (
     f"minimum of the smoothed loss: {mean.lowest_loss:.4g} at the rate "
-    f"{mean.lowest:.2g}": [reading.lowest for reading in readings],
-    f"steepest descent: at the rate {mean.steepest:.2g}": [
-      reading.steepest for reading in readings
-    ],
-    f"diverged: {len(diverged)} of {len(ends)}": diverged,
-  }
-  text = "\n".join(
-    f"{line} (trials: {min(rates):.2g} to {max(rates):.2g})"
-    for line, rates in lines.items()
-    if rates
+    f"{mean.lowest:.2g} (trials: {low.lowest:.2g} to {high.lowest:.2g})\n"
+    f"steepest descent: at the rate {mean.steepest:.2g} "
+    f"(trials: {low.steepest:.2g} to {high.steepest:.2g})\ndiverged: "
   )
-  if not diverged:
-    text += f"\ndiverged: none up to the rate {rate[-1]:.2g}"
+  if diverged:
+    spread = f"(trials: {min(diverged):.2g} to {max(diverged):.2g})"
+    text += f"{len(diverged)} of {len(ends)} {spread}"
+  else:
+    text += f"none up to the rate {rate[-1]:.2g}"
   text += (
     f"\n\nSuggested: --config.optimizer.learning_rate={mean.suggested:.2g}, a "
     "tenth of the rate at the minimum."

@@ -164,7 +164,7 @@ def test_accuracy_is_measured_as_in_training():
   image = np.asarray(pool.source.image).reshape(640, -1)[:, :4]
   right = (image.argmax(1) == np.asarray(pool.label)).mean()
   accuracy = table["accuracy"].dropna().to_numpy()
-  assert len(accuracy) == 2 and accuracy == pytest.approx(right, abs=0.01)
+  assert len(accuracy) == 8 and accuracy == pytest.approx(right, abs=0.01)
 
 
 def _tune(tmp_path, *options):
