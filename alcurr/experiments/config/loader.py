@@ -28,7 +28,7 @@ def parse_flags(argv: list[str]) -> list[str]:
   """
   try:
     return flags.FLAGS(argv, known_only=True)
-  except flags.Error as error:
+  except (flags.Error, ValueError) as error:
     sys.exit(cli.say(_as_user_error(error, flags.FLAGS), 2))
 
 

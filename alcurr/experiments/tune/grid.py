@@ -115,18 +115,13 @@ def run_rates(
   pools: Mapping[str, Pool],
   norms: list[tuple[int, np.ndarray]] | None = None,
 ) -> tuple[evaluation.Scores, np.ndarray]:
-  """Trains all trials of a run at each of some learning rates.
+  """Trains all S trials of a run at each of R learning rates, as the peaks.
 
-  Args:
-    run: of S trials; its optimizer is replaced.
-    optimizer: `config.optimizer`.
-    rates: [R], the peaks of the schedule.
-    pools: "train", "probe" and "valid".
-    norms: receives those of `noise_scale.measure`, of R x S trials, if not
-      None.
+  `optimizer` is the config's, and replaces that of the run. `norms` receives
+  those of `noise_scale.measure`, of R x S trials, if not None.
 
   Returns:
-    The scores on the valid pool at the end, [R, S, N], and the step at which
+    The scores on the pool "valid" at the end, [R, S, N], and the step at which
     each trial diverged, [R, S], or 0.
   """
   sweep, state = _at_rates(run, optimizer, rates, pools["train"])

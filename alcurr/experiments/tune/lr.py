@@ -112,16 +112,11 @@ def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
 def range_test(
   run: RunSpec, rate: np.ndarray, pools: Mapping[str, Pool], beta: float
 ) -> tuple[pd.DataFrame, list[int]]:
-  """Trains a run and measures loss and accuracy.
+  """Trains a run of S trials and T steps at rates [T]; for beta, see `smooth`.
 
-  The accuracy is that on "valid" in train mode, as running statistics of batch
-  norms would be those of an earlier, slower network.
-
-  Args:
-    run: of S trials and T steps; `num_evals` measurements of the accuracy.
-    rate: [T], the learning rates of its optimizer.
-    pools: "train", "probe" and "valid".
-    beta: see `smooth`.
+  The accuracy is that on the pool "valid" in train mode, as running statistics
+  of batch norms would be those of an earlier, slower network. It is measured
+  `num_evals` times.
 
   Returns:
     A row per trial and step, with the loss of the batch before the update and

@@ -127,13 +127,11 @@ def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
 def render(table: pd.DataFrame) -> str:
   """Returns the last noise scale of each batch size as text."""
   last = table.groupby("batch_size", sort=False).tail(1)
-  scales = [
-    f"{row.batch_size}: {row.scale:.3g}"
-    if np.isfinite(row.scale)
-    else f"{row.batch_size}: too noisy to measure"
-    for row in last.itertuples()
-  ]
+  scales = last["scale"].map("{:.3g}".format, na_action="ignore")
+  scales = scales.fillna("too noisy to measure")
+  pairs = zip(last["batch_size"], scales, strict=True)
+  text = "; ".join(f"{size}: {scale}" for size, scale in pairs)
   return (
-    f"Simple noise scale at the end, by batch size: {'; '.join(scales)}. "
+    f"Simple noise scale at the end, by batch size: {text}. "
     "Far smaller batches waste no examples; far larger ones save no steps."
   )
