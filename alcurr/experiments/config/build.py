@@ -80,7 +80,14 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   schema.check_values(config)
   sources.check(config.data)
   loss = specs.make(config.loss, LOSSES, "loss")
-  reference = _reference_run(config)
+  difficulty = config.difficulty
+  reference = _make_run(
+    REFERENCE,
+    changed(config, {"budget": difficulty.budget, "budget_basis": "examples"}),
+    (difficulty.seed,),
+    "difficulty.budget",
+    lambda num_steps: uniform(batch_size=config.batch_size),
+  )
   _check_model(config)
   runs = {name: _build_run(config, name) for name in config.samplers}
   return BuiltExperiment(
@@ -90,7 +97,7 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
     augment=get_augment(config.augment, "augment"),
     loss=loss,
     scorer=specs.make(
-      config.difficulty.scorer, SCORERS, "difficulty.scorer", loss=loss
+      difficulty.scorer, SCORERS, "difficulty.scorer", loss=loss
     ),
     partitions=frozenset(
       name for run in runs.values() for name in run.spec.partitions
@@ -149,17 +156,6 @@ def _check_run_fields(config: ConfigDict, place: str, fields: Any) -> None:
       text = f"expected the type of config.{field}, got {value!r}"
       raise UserError("type", f"{place}.{field}", text)
   schema.check_fields(schema.flatten(fields), f"{place}.")
-
-
-def _reference_run(config: ConfigDict) -> BuiltRun:
-  """Builds the reference model's run: uniform sampling, one trial."""
-  difficulty, place = config.difficulty, "difficulty.budget"
-  merged = changed(
-    config, {"budget": difficulty.budget, "budget_basis": "examples"}
-  )
-  sampler = uniform(batch_size=merged.batch_size)
-  seeds = (difficulty.seed,)
-  return _make_run(REFERENCE, merged, seeds, place, lambda num_steps: sampler)
 
 
 def _make_run(

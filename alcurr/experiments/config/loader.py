@@ -48,8 +48,12 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
     expected = "name an experiment: --config=configs/quickstart.py"
     raise UserError("missing", "--config", expected)
   path, colon, argument = text.partition(":")
-  _check_file(pathlib.Path(path))
-  place = f"--config={path}"
+  place, file = f"--config={path}", pathlib.Path(path)
+  if not file.is_file():
+    siblings = {p.stem: str(p) for p in file.parent.glob("*.py")}
+    close = difflib.get_close_matches(file.stem, siblings, n=1, cutoff=0.8)
+    hint = f". Did you mean {siblings[close[0]]}?" if close else ""
+    raise UserError("missing", place, f"no such file{hint}")
   try:
     get_config = runpy.run_path(path).get("get_config")
     if not callable(get_config):
@@ -134,15 +138,6 @@ def _as_user_error(error: Exception, values: flags.FlagValues) -> UserError:
   text = str(error.args[0] if error.args else error).rstrip(".")
   option = re.search(r"--[\w.]+", text)
   return UserError("syntax", option[0] if option else "the command line", text)
-
-
-def _check_file(path: pathlib.Path) -> None:
-  if path.is_file():
-    return
-  siblings = {p.stem: p for p in path.parent.glob("*.py")}
-  close = difflib.get_close_matches(path.stem, siblings, n=1, cutoff=0.8)
-  hint = f". Did you mean {siblings[close[0]]}?" if close else ""
-  raise UserError("missing", f"--config={path}", f"no such file{hint}")
 
 
 def _failure(path: str, error: Exception) -> UserError:

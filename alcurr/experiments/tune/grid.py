@@ -29,7 +29,7 @@ from alcurr.experiments.tune import noise_scale, trials
 from alcurr.experiments.tune.trials import RATE
 from alcurr.training import evaluation, exposure, optimizers
 from alcurr.training.run import RunSpec, init_trials, score_pool
-from alcurr.types import Pool, TrainState
+from alcurr.types import Pool
 
 ARGUMENTS = {
   "fields": {
@@ -80,34 +80,6 @@ def combinations(fields: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
   ]
 
 
-def _at_rates(
-  run: RunSpec, optimizer: Mapping[str, Any], rates: Sequence[float], pool: Pool
-) -> tuple[RunSpec, TrainState]:
-  """Returns a run of R x S trials, a rate after the other, and its state.
-
-  The rates [T] of a trial's schedule are a hyperparameter in its optimizer
-  state, so trials of different rates are one program.
-  """
-  make_optimizer = optax.inject_hyperparams(
-    lambda rate: optimizers.with_rate(optimizer, lambda count: rate[count]),
-    hyperparam_dtype=jnp.float32,
-  )
-  sweep = run._replace(
-    tx=make_optimizer(rate=jnp.zeros(run.num_steps)),
-    seeds=run.seeds * len(rates),
-  )
-  rows = []
-  for peak in rates:
-    config = {**optimizer, "learning_rate": peak}
-    schedule = optimizers.learning_rate(config, run.num_steps)
-    rows.append(jnp.float32(jax.vmap(schedule)(jnp.arange(run.num_steps))))
-  state = init_trials(sweep, pool)
-  opt_state = state.opt_state._replace(
-    hyperparams={"rate": jnp.repeat(jnp.stack(rows), len(run.seeds), axis=0)}
-  )
-  return sweep, state._replace(opt_state=opt_state)
-
-
 def run_rates(
   run: RunSpec,
   optimizer: Mapping[str, Any],
@@ -124,7 +96,25 @@ def run_rates(
     The scores on the pool "valid" at the end, [R, S, N], and the step at which
     each trial diverged, [R, S], or 0.
   """
-  sweep, state = _at_rates(run, optimizer, rates, pools["train"])
+  # The rates [T] of a trial's schedule are a hyperparameter in its optimizer
+  # state, so trials of different rates are one program.
+  make_optimizer = optax.inject_hyperparams(
+    lambda rate: optimizers.with_rate(optimizer, lambda count: rate[count]),
+    hyperparam_dtype=jnp.float32,
+  )
+  sweep = run._replace(
+    tx=make_optimizer(rate=jnp.zeros(run.num_steps)),
+    seeds=run.seeds * len(rates),
+  )
+  schedules = []
+  for peak in rates:
+    config = {**optimizer, "learning_rate": peak}
+    schedule = optimizers.learning_rate(config, run.num_steps)
+    schedules.append(jnp.float32(jax.vmap(schedule)(jnp.arange(run.num_steps))))
+  rate = jnp.repeat(jnp.stack(schedules), len(run.seeds), axis=0)
+  state = init_trials(sweep, pools["train"])
+  opt_state = state.opt_state._replace(hyperparams={"rate": rate})
+  state = state._replace(opt_state=opt_state)
   with sampler_run.progress_bar(sweep) as progress:
     for chunk in trials.train_chunks(sweep, pools, state):
       loss = chunk.metrics.loss

@@ -12,7 +12,6 @@ with the same proposals.
 """
 
 import argparse
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -117,7 +116,20 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
     "ranges": {field: str(allowed) for field, allowed in ranges.items()},
   }
   with lock.locked(args.out, "--out"):
-    study = _open_study(optuna, args.out, cache.digest(settings))
+    study = optuna.create_study(
+      storage=f"sqlite:///{(args.out / STUDY).absolute()}",
+      study_name="search",
+      direction="maximize",
+      load_if_exists=True,
+    )
+    digest = cache.digest(settings)
+    if study.user_attrs.get("settings", digest) != digest:
+      text = f"{args.out} holds a search with other settings"
+      raise UserError("mismatch", "--out", text)
+    study.set_user_attr("settings", digest)
+    # Combinations of an interrupted process are proposed again.
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+      study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     table = _table(study, ranges)
     for number in range(len(table), args.count):
       # A seed for each proposal, so that a resumed search repeats them.
@@ -132,24 +144,6 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
       table = _table(study, ranges)
       trials.write(args.out, "search", table, plot(table, ranges))
   return trials.render(table, list(ranges))
-
-
-def _open_study(optuna: Any, out: pathlib.Path, digest: str) -> Any:
-  """Opens the study of a folder with the same settings, or creates it."""
-  study = optuna.create_study(
-    storage=f"sqlite:///{(out / STUDY).absolute()}",
-    study_name="search",
-    direction="maximize",
-    load_if_exists=True,
-  )
-  if study.user_attrs.get("settings", digest) != digest:
-    text = f"{out} holds a search with other settings"
-    raise UserError("mismatch", "--out", text)
-  study.set_user_attr("settings", digest)
-  # Combinations of an interrupted process are proposed again.
-  for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-  return study
 
 
 def _table(study: Any, ranges: Mapping[str, Distribution]) -> pd.DataFrame:
