@@ -28,14 +28,7 @@ from alcurr.training.optimizers import get_optimizer
 from alcurr.types import Augment, Loss, Model, Sampler, SamplerSpec
 
 # The fields that `samplers.<name>.run` may set for one sampler.
-RUN_FIELDS = (
-  "baseline",
-  "batch_size",
-  "budget",
-  "model",
-  "optimizer",
-  "train_on",
-)
+_FIELDS = ("baseline", "batch_size", "budget", "model", "optimizer", "train_on")
 # The pools that a run may train on.
 TRAIN_ON = ("train", "train_and_probe")
 REFERENCE = "the reference model"  # no sampler's name has a space
@@ -148,10 +141,10 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
 def _check_run_fields(config: ConfigDict, place: str, fields: Any) -> None:
   """Refuses fields in a sampler's `run` that are unknown or of another type."""
   if not isinstance(fields, dict):
-    text = f"expected a ConfigDict of {', '.join(RUN_FIELDS)}, got {fields!r}"
+    text = f"expected a ConfigDict of {', '.join(_FIELDS)}, got {fields!r}"
     raise UserError("type", place, text)
   for field, value in fields.items():
-    specs.check_choice(place, field, RUN_FIELDS)
+    specs.check_choice(place, field, _FIELDS)
     if isinstance(value, dict) != isinstance(config[field], ConfigDict):
       text = f"expected the type of config.{field}, got {value!r}"
       raise UserError("type", f"{place}.{field}", text)
