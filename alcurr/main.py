@@ -4,7 +4,6 @@ import pathlib
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 from alcurr.core import cli
 from alcurr.core.errors import FaultError
@@ -12,10 +11,9 @@ from alcurr.experiments import preemption, runner
 from alcurr.experiments.config import build, loader
 from alcurr.report import formatting, tables
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "The experiment's config.", lock_config=True
+_CONFIG = flags.DEFINE_string(
+  "config", None, "The experiment's config; --config.x=1 sets its field x."
 )
-flags.FLAGS["config"].parser = loader.Parser()
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "The experiment's folder; default runs/<config's name>."
 )
@@ -27,19 +25,20 @@ _PROFILE = flags.DEFINE_boolean(
 )
 
 
-def _run() -> None:
+def _run(options: list[str]) -> None:
   signals = preemption.Signals()
-  file = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
-  workdir = pathlib.Path(_WORKDIR.value or f"runs/{pathlib.Path(file).stem}")
+  config = loader.load(_CONFIG.value, options)
+  name = pathlib.Path(_CONFIG.value.split(":")[0]).stem
+  workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
   if _COMPILATION_CACHE.value and not jax.config.jax_compilation_cache_dir:
-    cache_dir = build.cache_dir(_CONFIG.value, workdir).absolute()
+    cache_dir = build.cache_dir(config, workdir).absolute()
     jax.config.update("jax_compilation_cache_dir", str(cache_dir / "programs"))
   if _PROFILE.value:
     # Cached programs may name their operations as older code did.
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
   with signals.watched():
     logging.info("jax %s on %s.", jax.__version__, jax.devices())
-    summary = runner.run(_CONFIG.value, workdir, _PROFILE.value, signals)
+    summary = runner.run(config, workdir, _PROFILE.value, signals)
   print(formatting.terminal(summary))
   print(f"\nTables, logs and figures: {workdir}")
   if failed := tables.diverged_samplers(summary):
@@ -48,10 +47,9 @@ def _run() -> None:
 
 
 def main(argv: list[str]) -> int:
-  del argv  # `parse_flags` admits only flags
   cli.set_up_logging()
   try:
-    return cli.status(_run)
+    return cli.status(lambda: _run(argv[1:]))
   except preemption.Stopped as stopped:
     return cli.say(stopped, stopped.status)
 

@@ -474,7 +474,6 @@ missing  | --config=configs/quikstart.py | --config=configs/quikstart.py
 missing  | --config=configs | --config=configs
 missing  | --config | --config=
 syntax   | --config | --config
-syntax   | --config.trials | --config.trials=3 --config=configs/quickstart.py
 syntax   | --config=configs/quickstart.py | --config=configs/quickstart.py:scale=1
 argument | --config=configs/paper.py | --config=configs/paper.py:part=three
 argument | --config=configs/paper.py | --config=configs/paper.py:scale=0

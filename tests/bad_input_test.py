@@ -20,11 +20,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 def _reset_flags() -> None:
   """Undoes what the previous case set."""
-  for name in list(flags.FLAGS):
-    if name.startswith("config."):
-      delattr(flags.FLAGS, name)
-    elif name in ("config", "workdir", "profile"):
-      flags.FLAGS[name].unparse()
+  for name in ("config", "workdir", "profile"):
+    flags.FLAGS[name].unparse()
 
 
 def run(case: Case, folder: pathlib.Path, monkeypatch) -> int | None:

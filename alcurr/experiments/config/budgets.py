@@ -15,12 +15,10 @@ def parse(budget: str, field: str) -> tuple[float, str]:
   Raises:
     UserError: neither epochs, examples nor steps, or not positive and finite.
   """
-  match = re.fullmatch(r"([\d._]+) (epoch|example|step)s?", budget.strip())
-  try:
-    amount = float(match[1]) if match else 0
-  except ValueError:
-    amount = 0
-  if not amount or not math.isfinite(amount):
+  number = r"\d+(?:_\d+)*(?:\.\d*)?|\.\d+"
+  match = re.fullmatch(f"({number}) (epoch|example|step)s?", budget.strip())
+  amount = float(match[1]) if match else 0
+  if not 0 < amount < math.inf:
     text = (
       'expected epochs, examples or steps such as "1 epoch" or "2000 steps", '
       f"got {quoted(budget)}"

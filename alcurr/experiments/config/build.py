@@ -21,21 +21,14 @@ from alcurr.data.augment import AUGMENTS
 from alcurr.data.partitions import PARTITIONS
 from alcurr.experiments.config import budgets, schema
 from alcurr.models import MODELS
-from alcurr.samplers import get_sampler, uniform
+from alcurr.samplers import SAMPLERS, uniform
 from alcurr.samplers.scores import SCORERS
 from alcurr.training.losses import LOSSES
 from alcurr.training.optimizers import get_optimizer
 from alcurr.types import Augment, Loss, Model, Sampler, SamplerSpec
 
 # The fields that `samplers.<name>.run` may set for one sampler.
-RUN_FIELDS = (
-  "baseline",
-  "batch_size",
-  "budget",
-  "model",
-  "optimizer",
-  "train_on",
-)
+_FIELDS = ("baseline", "batch_size", "budget", "model", "optimizer", "train_on")
 # The pools that a run may train on.
 TRAIN_ON = ("train", "train_and_probe")
 REFERENCE = "the reference model"  # no sampler's name has a space
@@ -80,7 +73,14 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   schema.check_values(config)
   sources.check(config.data)
   loss = specs.make(config.loss, LOSSES, "loss")
-  reference = _reference_run(config)
+  difficulty = config.difficulty
+  reference = _make_run(
+    REFERENCE,
+    changed(config, {"budget": difficulty.budget, "budget_basis": "examples"}),
+    (difficulty.seed,),
+    "difficulty.budget",
+    lambda num_steps: uniform(batch_size=config.batch_size),
+  )
   _check_model(config)
   runs = {name: _build_run(config, name) for name in config.samplers}
   return BuiltExperiment(
@@ -90,7 +90,7 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
     augment=specs.make(config.augment, AUGMENTS, "augment"),
     loss=loss,
     scorer=specs.make(
-      config.difficulty.scorer, SCORERS, "difficulty.scorer", loss=loss
+      difficulty.scorer, SCORERS, "difficulty.scorer", loss=loss
     ),
     partitions=frozenset(
       name for run in runs.values() for name in run.spec.partitions
@@ -107,9 +107,9 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
       f"which are also folders, got {name!r}"
     )
     raise UserError("syntax", "samplers", text)
-  _check_run_fields(config, name)
+  arguments = config.samplers[name].to_dict()
+  _check_run_fields(config, f"{place}.run", arguments.pop("run", {}))
   merged = run_config(config, name)
-  schema.check(merged)
   specs.check_range(f"{place}.run.batch_size", merged.batch_size, 1)
   specs.check_choice("baseline", merged.baseline, config.samplers)
   specs.check_choice("train_on", merged.train_on, TRAIN_ON)
@@ -119,14 +119,16 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
     raise UserError("conflict", "train_on", text)
   if merged.model != config.model:
     _check_model(merged)
-  arguments = config.samplers[name].to_dict()
-  arguments.pop("run", None)
   for field, setting in (("batch_size", "batch_size"), ("num_steps", "budget")):
     if field in arguments:
       raise UserError("unknown", f"{place}.{field}", f"set run.{setting}")
   make_sampler = functools.cache(
-    lambda num_steps: get_sampler(
-      arguments, place, batch_size=merged.batch_size, num_steps=num_steps
+    lambda num_steps: specs.make(
+      arguments,
+      SAMPLERS,
+      place,
+      batch_size=merged.batch_size,
+      num_steps=num_steps,
     )
   )
   seeds = tuple(range(config.seed, config.seed + config.trials))
@@ -136,36 +138,17 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   return run
 
 
-def _check_run_fields(config: ConfigDict, name: str) -> None:
+def _check_run_fields(config: ConfigDict, place: str, fields: Any) -> None:
   """Refuses fields in a sampler's `run` that are unknown or of another type."""
-  fields = config.samplers[name].get("run", ConfigDict())
-  place = f"samplers.{name}.run"
-  if not isinstance(fields, ConfigDict):
-    text = f"expected a ConfigDict of {', '.join(RUN_FIELDS)}, got {fields!r}"
+  if not isinstance(fields, dict):
+    text = f"expected a ConfigDict of {', '.join(_FIELDS)}, got {fields!r}"
     raise UserError("type", place, text)
-  for field in fields:
-    specs.check_choice(place, field, RUN_FIELDS)
-    if isinstance(fields[field], ConfigDict) != (
-      field in ("model", "optimizer")
-    ):
-      text = f"expected the type of config.{field}, got {fields[field]!r}"
+  for field, value in fields.items():
+    specs.check_choice(place, field, _FIELDS)
+    if isinstance(value, dict) != isinstance(config[field], ConfigDict):
+      text = f"expected the type of config.{field}, got {value!r}"
       raise UserError("type", f"{place}.{field}", text)
-  schema.check_types(schema.flatten(fields.to_dict()), f"{place}.")
-
-
-def _reference_run(config: ConfigDict) -> BuiltRun:
-  """Builds the reference model's run: uniform sampling, one trial."""
-  merged = changed(
-    config, {"budget": config.difficulty.budget, "budget_basis": "examples"}
-  )
-  sampler = uniform(batch_size=merged.batch_size)
-  return _make_run(
-    REFERENCE,
-    merged,
-    (config.difficulty.seed,),
-    "difficulty.budget",
-    lambda num_steps: sampler,
-  )
+  schema.check_fields(schema.flatten(fields), f"{place}.")
 
 
 def _make_run(
@@ -176,12 +159,9 @@ def _make_run(
   make_sampler: Callable[[int], Sampler],
 ) -> BuiltRun:
   """Builds a run and checks what can be checked without the data."""
-
-  def count_steps(num_examples: int) -> int:
-    return budgets.num_steps(
-      merged.budget, merged.batch_size, num_examples, budget_field
-    )
-
+  count_steps = functools.partial(
+    budgets.num_steps, merged.budget, merged.batch_size, field=budget_field
+  )
   if budgets.parse(merged.budget, budget_field)[1] != "epoch":
     count_steps(1)  # only an epoch depends on the number of examples
   get_optimizer(merged.optimizer, num_steps=1)

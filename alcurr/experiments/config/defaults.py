@@ -8,6 +8,185 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+# The active bandit of the paper.
+_BANDIT = {
+  "name": "active_bandit",
+  # The policy over arms; the learning rate is the paper's η.
+  "bandit": "softmax(learning_rate=0.2)",
+  # What an arm is paid for: prediction_gain (on the trained batch),
+  # self_prediction_gain (on a new probe of the same arm), mean_prediction_gain
+  # (on a uniformly drawn arm), or target_prediction_gain (on the probe pool);
+  # the last three take probe_size=n. gradient_prediction_gain needs no second
+  # forward pass.
+  "gain": "prediction_gain",
+  # From gains to rewards: rank among all gains, or rank(window=500).
+  "reward": "rank",
+  # The share of uniform exploration (1 - E of the paper): a number, or a
+  # schedule over the run such as linear(value=1.0, end=0.1),
+  # cosine(value=1.0) or exponential(value=1.0, end=0.01).
+  "epsilon": "0.2",
+  # H: the first steps, whose gains are ranked but not learned from.
+  "warmup": 100,
+  # The arms: difficulty (quantiles within each class), difficulty_in_pool
+  # (quantiles over the pool), label, label_difficulty (quantiles of each class
+  # apart), or shuffled (the control: like difficulty, but at random).
+  "partition": "difficulty",
+  # Arms drawn for a batch, a divisor of the batch size. 1: as in the paper;
+  # the batch size: every example draws its own arm.
+  "arms_per_batch": 1,
+  # Whether examples of an arm are drawn with replacement, rather than by
+  # shuffled passes.
+  "replacement": False,
+  # The gain is measured, and the bandit learns, at every n-th step.
+  "interval": 1,
+}
+
+_DEFAULTS = {
+  # Trial i has the seed `seed + i`, for its initial parameters and all its
+  # randomness: the i-th trials of two samplers start from the same parameters.
+  "seed": 0,
+  "trials": 3,
+  # How trials share the device: map (one after the other in one program) or
+  # vmap (together in every operation). vmap turns convolutions into grouped
+  # ones, which are slow: with 3 trials of the small CNN on two cores, a step
+  # and trial takes 1.7 times as long as alone with vmap, 0.95 with map. On a
+  # GPU measure it with `python -m benchmarks.step`.
+  "trials_by": "map",
+  # The training of every sampler: "1 epoch", "500000 examples", "2000 steps".
+  "budget": "1 epoch",
+  "batch_size": 32,
+  # What samplers have in common: examples (as the budget says), or flops (a
+  # sampler with more costly steps than the baseline's takes fewer).
+  "budget_basis": "examples",
+  "train_on": "train",  # or train_and_probe, with the probe split
+  "num_evals": 10,  # evaluations on the valid split during a run
+  "chunk_steps": 25,  # most steps between two visits of the CPU
+  "eval_batch_size": 64,
+  # Random changes of training images: none, or affine(flip=True, rotate=10,
+  # scale=0.1, shift=0.05), in degrees and in shares of the size.
+  "augment": "none",
+  # The loss of training, gains and difficulties: cross_entropy, or
+  # squared_error (of the logits to the one-hot class).
+  "loss": "cross_entropy",
+  # If a loss, gradient, update, gain or policy is not finite: stop (the trial
+  # ends, and results.csv says at which step), or skip_update (the update is
+  # discarded and counted).
+  "on_nonfinite": "stop",
+  # The sampler that the others are compared with.
+  "baseline": "uniform",
+  # Top-1 accuracies on the valid split, chosen beforehand: the report has the
+  # time to reach each.
+  "thresholds": "0.5 0.6 0.7 0.8 0.9",
+  # The folder of packed data, difficulty scores and compiled programs for the
+  # next experiment; "": the folder `cache` next to the workdir.
+  "cache_dir": "",
+  # Trackers that show the rows of metrics.jsonl: tensorboard (in the folder
+  # `tensorboard` of the workdir), mlflow (extra `mlflow`), both with a comma
+  # between them, or none.
+  "tracking": "tensorboard",
+  # MLflow's server or database, such as http://127.0.0.1:5000; "":
+  # $MLFLOW_TRACKING_URI, or the folder `mlflow` of the workdir.
+  "tracking_uri": "",
+  # An interrupted run resumes from its latest checkpoint, by the same command
+  # in the same workdir.
+  "checkpoint": {
+    "minutes": 10.0,  # between two checkpoints; 0: not by time
+    "steps": 0,  # between two checkpoints; 0: not by steps
+    # The number of latest checkpoints on disk, besides the best on the valid
+    # split. From 2 on, a damaged checkpoint is no loss.
+    "keep": 2,
+  },
+  "data": {
+    # synthetic (generated doodles); files (`dir` holds <class>.ndjson, raw or
+    # simplified, or <class>.bin, Kaggle's <word>.csv, or bitmaps <class>.npy);
+    # prepared (`dir` is the output of `python -m alcurr.data prepare`); npz
+    # (`dir` is a .npz file of `images` and `labels`); tfds (`dir` is a dataset
+    # that TensorFlow Datasets has prepared as array_record: a name such as
+    # emnist/letters, or the folder of its version); folder (`dir` holds
+    # <class>/<any>.png, .jpg and so on, cut to squares of image_size).
+    "source": "synthetic",
+    "dir": "",
+    # "all", a number (the first classes by name), or names: "cat,dog".
+    "classes": "30",
+    "max_per_class": 0,  # 0: no limit
+    "recognized_only": False,  # skip drawings that Google did not recognize
+    "on_error": "raise",  # or skip, which counts bad drawings by reason
+    # The synthetic source: the number of examples, and shares of its faults.
+    "num_examples": 20_000,
+    "seed": 0,
+    "scribble_fraction": 0.02,
+    "unfinished_fraction": 0.05,
+    "wrong_label_fraction": 0.03,
+    # Shares of the examples, split by a hash of each example's key.
+    "valid_fraction": 0.05,
+    "test_fraction": 0.2,
+    # The share of a split for samplers to learn from, which neither selects
+    # nor tests a model; 0: they use the valid split, as in the paper.
+    "probe_fraction": 0.0,
+    "train_examples": 0,  # of the training split; 0: all
+    # The share of labels made wrong, besides the data's own mistakes, and the
+    # splits: "train", or "train,probe" and so on.
+    "label_noise": 0.0,
+    "label_noise_in": "train",
+    # Drawings become images of this size.
+    "image_size": 28,
+    "render": "in_step",  # or precompute: once, before the first run
+    # Where the examples are: on the device, or on the host (in CPU memory),
+    # with only labels, difficulties and arms on the device. Examples are
+    # prefetched from the host, or, for samplers that learn at each step,
+    # fetched within the step. The results are the same.
+    "pool": "device",
+    "stroke_width": 0.0,  # pixels; 0: in proportion, as in Google's bitmaps
+    "stroke_decay": 0.0,  # how much dimmer the last stroke is; 0: not at all
+    # The channels of rendered drawings: ink, order (later strokes are darker)
+    # and, for raw drawings, speed (of the pen).
+    "channels": "ink",
+  },
+  # The network, a spec: cnn(width=0.5, norm='group'), mobilenet(width=0.25),
+  # resnet50(dtype='bfloat16', remat=True).
+  "model": {
+    "name": "cnn",
+    # A file of ImageNet weights to start from (any network but cnn); "": none.
+    "weights": "",
+  },
+  "optimizer": {
+    # An optax optimizer, a spec: sgd(momentum=0.9).
+    "name": "adam",
+    "learning_rate": 1e-3,
+    "schedule": "cosine",  # to zero over each run; or linear, constant
+    # Multiplies the learning rate of all but the classifier. 0 freezes the
+    # parameters, but not the running statistics of batch norms.
+    "backbone_lr_multiplier": 1.0,
+  },
+  # Difficulty: a reference model's score of each example, its loss or el2n
+  # (the distance of its probabilities from the label). It is trained like the
+  # others, but uniformly and with its own seed.
+  "difficulty": {
+    "num_arms": 10,
+    "budget": "1 epoch",
+    "seed": 1000,
+    "scorer": "loss",
+  },
+  # Each sampler's name and arguments. `run` may set, for this sampler alone,
+  # batch_size, budget, baseline, model, optimizer or train_on.
+  "samplers": {
+    "uniform": {"name": "uniform", "replacement": False},
+    "bandit": _BANDIT,
+  },
+}
+
+
+def get_config() -> ConfigDict:
+  """Returns the default config."""
+  return ConfigDict(_DEFAULTS)
+
+
+def bandit(**changes: Any) -> ConfigDict:
+  """Returns the config of the active bandit: the paper's, but for `changes`."""
+  config = ConfigDict(_BANDIT)
+  config.update(changes)
+  return config
+
 
 def arguments(text: str | None, **defaults: Any) -> dict[str, Any]:
   """Parses the text after a config's colon: `paper.py:scale=0.1,part=table1`.
@@ -23,196 +202,15 @@ def arguments(text: str | None, **defaults: Any) -> dict[str, Any]:
   values = dict(defaults)
   for item in filter(None, (text or "").split(",")):
     name, _, value = item.partition("=")
-    if name not in defaults:
-      example = "{}={}".format(*next(iter(defaults.items())))
-      raise ValueError(
-        f"expected values of {', '.join(defaults)} such as {example}, got "
-        f"{item!r}"
-      )
-    default = defaults[name]
+    default = defaults.get(name)
     several = isinstance(default, tuple)
     kind = type(default[0] if several else default)
     try:
-      values[name] = tuple(map(kind, value.split())) if several else kind(value)
-    except ValueError as error:
-      raise ValueError(
-        f"{name} must be of type {kind.__name__}, got {value!r}"
-      ) from error
-    if values[name] == ():
-      raise ValueError(f"{name} must have values, got none")
+      parsed = [kind(word) for word in (value.split() if several else [value])]
+    except (TypeError, ValueError):  # None, of an unknown name, takes no value
+      parsed = []
+    if not parsed:
+      examples = ",".join(f"{k}={v}" for k, v in defaults.items())
+      raise ValueError(f"expected values such as {examples}, got {item!r}")
+    values[name] = tuple(parsed) if several else parsed[0]
   return values
-
-
-def bandit(**changes: Any) -> ConfigDict:
-  """Returns the config of the active bandit: the paper's, but for `changes`."""
-  config = ConfigDict()
-  config.name = "active_bandit"
-  # The policy over arms; the learning rate is the paper's η.
-  config.bandit = "softmax(learning_rate=0.2)"
-  # What an arm is paid for: prediction_gain (on the trained batch),
-  # self_prediction_gain (on a new probe of the same arm), mean_prediction_gain
-  # (on a uniformly drawn arm), or target_prediction_gain (on the probe pool);
-  # the last three take probe_size=n. gradient_prediction_gain needs no second
-  # forward pass.
-  config.gain = "prediction_gain"
-  # From gains to rewards: rank among all gains, or rank(window=500).
-  config.reward = "rank"
-  # The share of uniform exploration (1 - E of the paper): a number, or a
-  # schedule over the run such as linear(value=1.0, end=0.1),
-  # cosine(value=1.0) or exponential(value=1.0, end=0.01).
-  config.epsilon = "0.2"
-  # H: the first steps, whose gains are ranked but not learned from.
-  config.warmup = 100
-  # The arms: difficulty (quantiles within each class), difficulty_in_pool
-  # (quantiles over the pool), label, label_difficulty (quantiles of each class
-  # apart), or shuffled (the control: like difficulty, but at random).
-  config.partition = "difficulty"
-  # Arms drawn for a batch, a divisor of the batch size. 1: as in the paper;
-  # the batch size: every example draws its own arm.
-  config.arms_per_batch = 1
-  # Whether examples of an arm are drawn with replacement, rather than by
-  # shuffled passes.
-  config.replacement = False
-  # The gain is measured, and the bandit learns, at every n-th step.
-  config.interval = 1
-  config.update(changes)
-  return config
-
-
-def get_config() -> ConfigDict:
-  """Returns the default config."""
-  config = ConfigDict()
-
-  # Trial i has the seed `seed + i`, for its initial parameters and all its
-  # randomness: the i-th trials of two samplers start from the same parameters.
-  config.seed = 0
-  config.trials = 3
-  # How trials share the device: map (one after the other in one program) or
-  # vmap (together in every operation). vmap turns convolutions into grouped
-  # ones, which are slow: with 3 trials of the small CNN on two cores, a step
-  # and trial takes 1.7 times as long as alone with vmap, 0.95 with map. On a
-  # GPU measure it with `python -m benchmarks.step`.
-  config.trials_by = "map"
-
-  # The training of every sampler: "1 epoch", "500000 examples", "2000 steps".
-  config.budget = "1 epoch"
-  config.batch_size = 32
-  # What samplers have in common: examples (as the budget says), or flops (a
-  # sampler with more costly steps than the baseline's takes fewer).
-  config.budget_basis = "examples"
-  config.train_on = "train"  # or train_and_probe, with the probe split
-  config.num_evals = 10  # evaluations on the valid split during a run
-  config.chunk_steps = 25  # most steps between two visits of the CPU
-  config.eval_batch_size = 64
-  # Random changes of training images: none, or affine(flip=True, rotate=10,
-  # scale=0.1, shift=0.05), in degrees and in shares of the size.
-  config.augment = "none"
-  # The loss of training, gains and difficulties: cross_entropy, or
-  # squared_error (of the logits to the one-hot class).
-  config.loss = "cross_entropy"
-  # If a loss, gradient, update, gain or policy is not finite: stop (the trial
-  # ends, and results.csv says at which step), or skip_update (the update is
-  # discarded and counted).
-  config.on_nonfinite = "stop"
-  # The sampler that the others are compared with.
-  config.baseline = "uniform"
-  # Top-1 accuracies on the valid split, chosen beforehand: the report has the
-  # time to reach each.
-  config.thresholds = "0.5 0.6 0.7 0.8 0.9"
-  # The folder of packed data, difficulty scores and compiled programs for the
-  # next experiment; "": the folder `cache` next to the workdir.
-  config.cache_dir = ""
-  # Trackers that show the rows of metrics.jsonl: tensorboard (in the folder
-  # `tensorboard` of the workdir), mlflow (extra `mlflow`), both with a comma
-  # between them, or none.
-  config.tracking = "tensorboard"
-  # MLflow's server or database, such as http://127.0.0.1:5000; "":
-  # $MLFLOW_TRACKING_URI, or the folder `mlflow` of the workdir.
-  config.tracking_uri = ""
-
-  # An interrupted run resumes from its latest checkpoint, by the same command
-  # in the same workdir.
-  config.checkpoint = checkpoint = ConfigDict()
-  checkpoint.minutes = 10.0  # between two checkpoints; 0: not by time
-  checkpoint.steps = 0  # between two checkpoints; 0: not by steps
-  # The number of latest checkpoints on disk, besides the best on the valid
-  # split. From 2 on, a damaged checkpoint is no loss.
-  checkpoint.keep = 2
-
-  config.data = data = ConfigDict()
-  # synthetic (generated doodles); files (`dir` holds <class>.ndjson, raw or
-  # simplified, or <class>.bin, Kaggle's <word>.csv, or bitmaps <class>.npy);
-  # prepared (`dir` is the output of `python -m alcurr.data prepare`); npz
-  # (`dir` is a .npz file of `images` and `labels`); tfds (`dir` is a dataset
-  # that TensorFlow Datasets has prepared as array_record: a name such as
-  # emnist/letters, or the folder of its version); folder (`dir` holds
-  # <class>/<any>.png, .jpg and so on, cut to squares of image_size).
-  data.source = "synthetic"
-  data.dir = ""
-  # "all", a number (the first classes by name), or names: "cat,dog".
-  data.classes = "30"
-  data.max_per_class = 0  # 0: no limit
-  data.recognized_only = False  # skip drawings that Google did not recognize
-  data.on_error = "raise"  # or skip, which counts bad drawings by reason
-  # The synthetic source: the number of examples, and the shares of its faults.
-  data.num_examples = 20_000
-  data.seed = 0
-  data.scribble_fraction = 0.02
-  data.unfinished_fraction = 0.05
-  data.wrong_label_fraction = 0.03
-  # Shares of the examples, split by a hash of each example's key.
-  data.valid_fraction = 0.05
-  data.test_fraction = 0.2
-  # The share of a split for samplers to learn from, which neither selects nor
-  # tests a model; 0: they use the valid split, as in the paper.
-  data.probe_fraction = 0.0
-  data.train_examples = 0  # of the training split; 0: all
-  # The share of labels made wrong, besides the data's own mistakes, and the
-  # splits: "train", or "train,probe" and so on.
-  data.label_noise = 0.0
-  data.label_noise_in = "train"
-  # Drawings become images of this size.
-  data.image_size = 28
-  data.render = "in_step"  # or precompute: once, before the first run
-  # Where the examples are: on the device, or on the host (in CPU memory), with
-  # only labels, difficulties and arms on the device. Examples are prefetched
-  # from the host, or, for samplers that learn at each step, fetched within the
-  # step. The results are the same.
-  data.pool = "device"
-  data.stroke_width = 0.0  # pixels; 0: in proportion, as in Google's bitmaps
-  data.stroke_decay = 0.0  # how much dimmer the last stroke is; 0: not at all
-  # The channels of rendered drawings: ink, order (later strokes are darker)
-  # and, for raw drawings, speed (of the pen).
-  data.channels = "ink"
-
-  # The network, a spec: cnn(width=0.5, norm='group'), mobilenet(width=0.25),
-  # resnet50(dtype='bfloat16', remat=True).
-  config.model = model = ConfigDict()
-  model.name = "cnn"
-  # A file of ImageNet weights to start from (any network but cnn); "": none.
-  model.weights = ""
-
-  config.optimizer = optimizer = ConfigDict()
-  # An optax optimizer, a spec: sgd(momentum=0.9).
-  optimizer.name = "adam"
-  optimizer.learning_rate = 1e-3
-  optimizer.schedule = "cosine"  # to zero over each run; or linear, constant
-  # Multiplies the learning rate of all but the classifier. 0 freezes the
-  # parameters, but not the running statistics of batch norms.
-  optimizer.backbone_lr_multiplier = 1.0
-
-  # Difficulty: a reference model's score of each example, its loss or el2n
-  # (the distance of its probabilities from the label). It is trained like the
-  # others, but uniformly and with its own seed.
-  config.difficulty = difficulty = ConfigDict()
-  difficulty.num_arms = 10
-  difficulty.budget = "1 epoch"
-  difficulty.seed = 1000
-  difficulty.scorer = "loss"
-
-  # Each sampler's name and arguments. `run` may set, for this sampler alone,
-  # batch_size, budget, baseline, model, optimizer or train_on.
-  config.samplers = samplers = ConfigDict()
-  samplers.uniform = ConfigDict({"name": "uniform", "replacement": False})
-  samplers.bandit = bandit()
-  return config

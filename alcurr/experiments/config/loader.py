@@ -1,6 +1,7 @@
 """Configs from files and command lines; a mistake in either is a UserError."""
 
 import difflib
+import operator
 import pathlib
 import re
 import runpy
@@ -10,122 +11,106 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from alcurr.core import cli
 from alcurr.core.errors import UserError
 from alcurr.core.specs import TYPE_NAMES, did_you_mean
 
 _EXPECTED = "an ml_collections.ConfigDict, as configs/default.py returns"
-_BOOLS = {"true": True, "false": False}
-# How a field's value is read from a text.
-_READERS = {
-  bool: lambda text: _BOOLS[text.lower()],
-  int: int,
-  float: float,
-  str: str,
-}
-
-
-class Parser(flags.ArgumentParser):
-  """Parses the flag --config.
-
-  The parser of ml_collections raises some mistakes in a file as they are, and
-  quotes the whole traceback of others.
-  """
-
-  def parse(self, argument: str) -> ConfigDict:
-    config = load(argument)
-    # ml_collections, too, reads the options that set fields from here.
-    argv = flags.FLAGS.read_flags_from_files(sys.argv, force_gnu=False)
-    check_names(config, argv)
-    return config
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-  """Parses the command line; a mistake ends the process with status 2."""
+  """Parses the flags of absl; a mistake ends the process with status 2.
+
+  Returns:
+    The other arguments, of which `load` takes those after the first.
+  """
   try:
-    rest = flags.FLAGS(argv)
-    if flags.FLAGS["config"].value is None:
-      raise _no_config()
-    if rest[1:]:
-      text = "expected options alone, which begin with --"
-      raise UserError("unknown", rest[1], text)
-  # What absl and ml_collections raise for an option that does not fit.
-  except (flags.Error, KeyError, TypeError, ValueError) as error:
-    sys.exit(cli.say(_as_user_error(error), 2))
-  return rest
+    return flags.FLAGS(argv, known_only=True)
+  except (flags.Error, ValueError) as error:
+    sys.exit(cli.say(_as_user_error(error, flags.FLAGS), 2))
 
 
-def _no_config() -> UserError:
-  return UserError(
-    "missing", "--config", "name an experiment: --config=configs/quickstart.py"
-  )
-
-
-def _as_user_error(error: Exception) -> UserError:
-  cause = error.__context__
-  if isinstance(error, UserError):
-    return error
-  if isinstance(error, flags.CantOpenFlagFileError):
-    return UserError("missing", "--flagfile", str(cause))
-  if isinstance(error, flags.IllegalFlagValueError):
-    if isinstance(cause, UserError):
-      return cause
-    option = str(error).removesuffix(f": {cause}").removeprefix("flag ")
-    option, _, value = option.partition("=")
-    kind = flags.FLAGS[option.removeprefix("--")].parser.flag_type()
-    kinds = {"int": int, "float": float, "bool": bool}
-    if kind not in kinds:
-      return UserError("type", option, str(cause))
-    expected = TYPE_NAMES[kinds[kind]]
-    return UserError("type", option, f"expected {expected}, got {value!r}")
-  text = str(error.args[0] if error.args else error).rstrip(".")
-  if isinstance(error, flags.UnrecognizedFlagError):
-    return UserError("unknown", f"--{error.flagname}", text)
-  option = re.search(r"--[\w.]+", text)
-  return UserError("syntax", option[0] if option else "the command line", text)
-
-
-def load(text: str) -> ConfigDict:
+def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
   """Loads the locked config of `configs/x.py` or `configs/x.py:arguments`.
 
   Args:
     text: the path of a Python file with a function `get_config`, and, after a
       colon, the argument of that function.
+    options: set fields, such as `--config.data.dir=DIR`.
 
   Raises:
-    UserError: there is no such file, or it fails or returns something else.
+    UserError: there is no such file, or it fails or returns something else; or
+      see `with_options`.
   """
+  if not text:
+    expected = "name an experiment: --config=configs/quickstart.py"
+    raise UserError("missing", "--config", expected)
   path, colon, argument = text.partition(":")
-  arguments = [argument] if colon else []
-  _check_file(pathlib.Path(path))
-  place = f"--config={path}"
+  place, file = f"--config={path}", pathlib.Path(path)
+  if not file.is_file():
+    siblings = {p.stem: str(p) for p in file.parent.glob("*.py")}
+    close = difflib.get_close_matches(file.stem, siblings, n=1, cutoff=0.8)
+    hint = f". Did you mean {siblings[close[0]]}?" if close else ""
+    raise UserError("missing", place, f"no such file{hint}")
   try:
     get_config = runpy.run_path(path).get("get_config")
     if not callable(get_config):
       raise UserError("missing", place, f"get_config() must return {_EXPECTED}")
-    config = get_config(*arguments)
+    config = get_config(*([argument] if colon else []))
   except UserError:
     raise
   except Exception as error:  # the file is a program of the user's
     raise _failure(path, error) from error
   if not isinstance(config, ConfigDict):
-    raise UserError(
-      "type",
-      place,
-      f"get_config() must return {_EXPECTED}, got {type(config).__name__}",
-    )
-  return config.lock()
+    problem = f"{_EXPECTED}, got {type(config).__name__}"
+    raise UserError("type", place, f"get_config() must return {problem}")
+  return with_options(config, options)
 
 
-def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
-  """Refuses options such as `--config.trails=3` for unknown fields.
+def with_options(config: ConfigDict, options: Sequence[str]) -> ConfigDict:
+  """Returns a locked copy of a config with the fields that options set.
 
   Raises:
-    UserError: with the nearest field.
+    UserError: an option of another form, an unknown field, or a value of
+      another type than the field's.
   """
-  for option in argv:
+  _check_names(config, options)
+  values, argv = flags.FlagValues(), ["", *options]
+  try:
+    config_flags.DEFINE_config_dict(
+      "config",
+      config.copy_and_resolve_references(),
+      flag_values=values,
+      sys_argv=argv,
+    )
+    rest = values(argv)
+  # What absl and ml_collections raise for an option that does not fit.
+  except (flags.Error, KeyError, TypeError, ValueError) as error:
+    raise _as_user_error(error, values) from error
+  if rest[1:]:
+    text = "expected options alone, which begin with --"
+    raise UserError("unknown", rest[1], text)
+  return values["config"].value
+
+
+def value_of(config: ConfigDict, field: str, text: str) -> Any:
+  """Reads a text as a value of a config's field, by its dotted name.
+
+  Raises:
+    UserError: no such field, or a text that is not of its type.
+  """
+  option = f"--config.{field}"
+  value = operator.attrgetter(field)(with_options(config, [f"{option}={text}"]))
+  if isinstance(value, ConfigDict):
+    raise UserError("type", option, "expected one field, got a group of fields")
+  return value
+
+
+def _check_names(config: ConfigDict, options: Sequence[str]) -> None:
+  """Refuses options such as `--config.trails=3`; names the nearest field."""
+  for option in options:
     match = re.match(r"--?(?:no)?config\.([^=]*)", option)
     known, place = config, "--config"
     for key in match[1].split(".") if match else []:
@@ -136,65 +121,23 @@ def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
       known, place = known[key], f"{place}.{key}"
 
 
-def load_with(text: str, options: Sequence[str]) -> ConfigDict:
-  """Loads a config and sets fields, for commands that use argparse.
-
-  Args:
-    text: as of `load`.
-    options: such as `--config.data.dir=DIR`.
-
-  Raises:
-    UserError: an option of another form, an unknown field, or a value of
-      another type than the field's.
-  """
-  config = load(text)
-  values = {}
-  for option in options:
-    match = re.fullmatch(r"--config\.([^=]+)=(.*)", option, re.DOTALL)
-    if not match:
-      expected = "expected options of the form --config.field=value"
-      raise UserError("unknown", option, expected)
-    values[match[1]] = value_of(config, *match.groups())
-  with config.unlocked():
-    config.update_from_flattened_dict(values)
-  return config
-
-
-def value_of(config: ConfigDict, field: str, text: str) -> Any:
-  """Reads a text as a value of a config's field.
-
-  Args:
-    config: has the field.
-    field: its dotted name.
-    text: the value.
-
-  Raises:
-    UserError: no such field, or a text that is not of its type.
-  """
-  place = f"--config.{field}"
-  check_names(config, [place])
-  value = config
-  for key in field.split("."):
-    value = value[key]
-  kind = type(value)
-  if kind not in _READERS:
-    raise UserError("type", place, "expected one field, got a group of fields")
-  try:
-    return _READERS[kind](text)
-  except (KeyError, ValueError) as error:
-    problem = f"expected {TYPE_NAMES[kind]}, got {text!r}"
-    raise UserError("type", place, problem) from error
-
-
-def _check_file(path: pathlib.Path) -> None:
-  if path.is_file():
-    return
-  if str(path) == ".":
-    raise _no_config()
-  siblings = {p.stem: p for p in path.parent.glob("*.py")}
-  close = difflib.get_close_matches(path.stem, siblings, n=1, cutoff=0.8)
-  hint = f". Did you mean {siblings[close[0]]}?" if close else ""
-  raise UserError("missing", f"--config={path}", f"no such file{hint}")
+def _as_user_error(error: Exception, values: flags.FlagValues) -> UserError:
+  cause = error.__context__
+  if isinstance(error, flags.CantOpenFlagFileError):
+    return UserError("missing", "--flagfile", str(cause))
+  if isinstance(error, flags.UnrecognizedFlagError):
+    text = f"no such option{did_you_mean(error.flagname, flags.FLAGS, '--')}"
+    return UserError("unknown", f"--{error.flagname}", text)
+  if isinstance(error, flags.IllegalFlagValueError):
+    option = str(error).removesuffix(f": {cause}").removeprefix("flag ")
+    option, _, value = option.partition("=")
+    kind = values[option.removeprefix("--")].parser.flag_type()
+    expected = {k.__name__: name for k, name in TYPE_NAMES.items()}.get(kind)
+    text = f"expected {expected}, got {value!r}" if expected else str(cause)
+    return UserError("type", option, text)
+  text = str(error.args[0] if error.args else error).rstrip(".")
+  option = re.search(r"--[\w.]+", text)
+  return UserError("syntax", option[0] if option else "the command line", text)
 
 
 def _failure(path: str, error: Exception) -> UserError:

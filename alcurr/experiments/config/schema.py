@@ -11,14 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.core.specs import (
-  TYPE_NAMES,
-  check_choice,
-  check_range,
-  did_you_mean,
-  has_type,
-)
 from alcurr.experiments.config import defaults
 from alcurr.training.step import ON_NONFINITE
 
@@ -67,16 +61,11 @@ def check(config: ConfigDict, finished: bool = False) -> None:
     UserError: at the field.
   """
   flat = flatten(config.to_dict())
-  for name in flat:
-    group = name.split(".")[0]
-    if name not in FIELDS and group not in (*_OPEN, *_REPORT):
-      text = f"no such field{did_you_mean(name, FIELDS)}"
-      raise UserError("unknown", name, text)
+  check_fields(flat)
   for name in FIELDS:
     if name not in flat and not (finished and is_free(name)):
       text = "start from configs/default.py, which has every field"
       raise UserError("missing", name, text)
-  check_types(flat)
   samplers = config.get("samplers")
   if not isinstance(samplers, ConfigDict) or not samplers:
     raise UserError("missing", "samplers", "expected at least one sampler")
@@ -86,17 +75,18 @@ def check(config: ConfigDict, finished: bool = False) -> None:
       raise UserError("type", f"samplers.{name}", text)
 
 
-def check_types(values: Mapping[str, Any], prefix: str = "") -> None:
-  """Refuses values that are not of their fields' types.
+def check_fields(values: Mapping[str, Any], prefix: str = "") -> None:
+  """Refuses fields, by dotted names, that are unknown or of another type.
 
-  Args:
-    values: by dotted field names; unknown fields pass.
-    prefix: put before the field, for the message.
+  The prefix is put before the field, for the message.
   """
   for name, value in values.items():
-    kind = FIELDS.get(name)
-    if kind is not None and not has_type(value, kind):
-      text = f"expected {TYPE_NAMES[kind]}, got {value!r}"
+    kind, group = FIELDS.get(name), name.split(".")[0]
+    if kind is None and group not in (*_OPEN, *_REPORT):
+      text = f"no such field{specs.did_you_mean(name, FIELDS, prefix)}"
+      raise UserError("unknown", f"{prefix}{name}", text)
+    if kind is not None and not specs.has_type(value, kind):
+      text = f"expected {specs.TYPE_NAMES[kind]}, got {value!r}"
       raise UserError("type", f"{prefix}{name}", text)
 
 
@@ -112,18 +102,18 @@ def check_values(config: ConfigDict) -> None:
     "difficulty.num_arms",
     "checkpoint.keep",
   ):
-    check_range(field, values[field], 1)
+    specs.check_range(field, values[field], 1)
   for field in ("checkpoint.minutes", "checkpoint.steps"):
-    check_range(field, values[field], 0)
+    specs.check_range(field, values[field], 0)
   for field in ("seed", "difficulty.seed", "data.seed"):
     last = config.trials - 1 if field == "seed" else 0
-    check_range(field, values[field], 0, _MAX_SEED - last)
+    specs.check_range(field, values[field], 0, _MAX_SEED - last)
   if 0 <= config.difficulty.seed - config.seed < config.trials:
     text = f"{config.difficulty.seed} is the seed of a trial too"
     raise UserError("conflict", "difficulty.seed", text)
-  check_choice("trials_by", config.trials_by, ("vmap", "map"))
-  check_choice("on_nonfinite", config.on_nonfinite, ON_NONFINITE)
-  check_choice("budget_basis", config.budget_basis, ("examples", "flops"))
+  specs.check_choice("trials_by", config.trials_by, ("vmap", "map"))
+  specs.check_choice("on_nonfinite", config.on_nonfinite, ON_NONFINITE)
+  specs.check_choice("budget_basis", config.budget_basis, ("examples", "flops"))
   try:
     thresholds = [float(number) for number in config.thresholds.split()]
   except ValueError:

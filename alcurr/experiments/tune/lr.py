@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from ml_collections import ConfigDict
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
@@ -34,19 +35,18 @@ from alcurr.training.run import RunSpec, init_trials, make_score
 from alcurr.types import Pool
 
 MEASUREMENTS = 20  # of the accuracy
+ARGUMENTS = {
+  name: {"type": type(x), "default": x, "help": f"{text}; default %(default)s"}
+  for name, x, text in (
+    ("--low", 1e-6, "the first rate"),
+    ("--high", 10.0, "the last rate"),
+    ("--steps", 200, "updates of each trial"),
+    ("--beta", 0.9, "of the smoothing, in [0, 1)"),
+  )
+}
 _MAX_VALID = 1000  # examples for the accuracy
 _DIVERGED = 4.0  # times the minimum so far
 _SKIPPED = 10  # 1 / this of the steps are skipped at the start
-
-
-class Curves(NamedTuple):
-  """The losses and accuracies of S trials over T steps."""
-
-  rate: np.ndarray  # [T] float64
-  loss: np.ndarray  # [S, T] float64, of the batch, before the update
-  finite: np.ndarray  # [S] int, steps before the first that is not finite
-  measured: np.ndarray  # [K] int, the steps after which accuracy is measured
-  accuracy: np.ndarray  # [S, K] float64
 
 
 class Reading(NamedTuple):
@@ -55,11 +55,8 @@ class Reading(NamedTuple):
   lowest: float  # the rate at the minimum
   lowest_loss: float  # the minimum
   steepest: float  # the rate at the steepest descent
+  suggested: float  # a tenth of the rate at the minimum
   falling: bool  # whether the minimum is at the highest rate
-
-  @property
-  def suggested(self) -> float:
-    return self.lowest / 10
 
 
 def rates(low: float, high: float, steps: int) -> np.ndarray:
@@ -68,11 +65,9 @@ def rates(low: float, high: float, steps: int) -> np.ndarray:
 
 
 def smooth(loss: np.ndarray, beta: float) -> np.ndarray:
-  """Returns the bias-corrected exponential moving average of the last axis.
+  """Returns the bias-corrected exponential moving average of [..., T].
 
-  Args:
-    loss: [..., T].
-    beta: in [0, 1), the weight of the past.
+  The weight of the past, beta, is in [0, 1).
   """
   average, smoothed = np.zeros(loss.shape[:-1]), np.empty(loss.shape)
   for i in range(loss.shape[-1]):
@@ -90,12 +85,9 @@ def divergence(smoothed: np.ndarray) -> int:
 
 
 def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
-  """Reads the rates that a curve suggests.
+  """Reads the rates [T] that a smoothed curve [T] suggests.
 
-  Args:
-    rate: [T].
-    smoothed: [T].
-    end: steps before it diverges.
+  It diverges after `end` steps.
 
   Raises:
     UserError: it diverges immediately, or never falls.
@@ -112,22 +104,24 @@ def read(rate: np.ndarray, smoothed: np.ndarray, end: int) -> Reading:
     lowest=float(rate[lowest]),
     lowest_loss=float(smoothed[lowest]),
     steepest=float(rate[first + int(np.argmin(slope))]),
+    suggested=float(rate[lowest]) / 10,
     falling=lowest == len(rate) - 1,
   )
 
 
 def range_test(
-  run: RunSpec, rate: np.ndarray, pools: Mapping[str, Pool]
-) -> Curves:
-  """Trains a run and measures loss and accuracy.
+  run: RunSpec, rate: np.ndarray, pools: Mapping[str, Pool], beta: float
+) -> tuple[pd.DataFrame, list[int]]:
+  """Trains a run of S trials and T steps at rates [T]; for beta, see `smooth`.
 
-  The accuracy is that on "valid" in train mode, as running statistics of batch
-  norms would be those of an earlier, slower network.
+  The accuracy is that on the pool "valid" in train mode, as running statistics
+  of batch norms would be those of an earlier, slower network. It is measured
+  `num_evals` times.
 
-  Args:
-    run: of T steps; `num_evals` measurements of the accuracy.
-    rate: [T], the learning rates of its optimizer.
-    pools: "train", "probe" and "valid".
+  Returns:
+    A row per trial and step, with the loss of the batch before the update and
+    the accuracy after it, NaN if not measured; and the steps of each trial
+    before it diverges, [S].
   """
   apply = run.model.apply
   in_train_mode = run.model._replace(
@@ -140,58 +134,47 @@ def range_test(
   program = compilation.compile_once(
     score, (state.params, state.model_state), valid
   )
-  loss, measured, accuracy = [], [], []
+  losses, num_trials, num_steps = [], len(run.seeds), len(rate)
+  accuracy = np.full((num_trials, num_steps), np.nan)
   for chunk in trials.train_chunks(run, pools, state):
     variables = (chunk.state.params, chunk.state.model_state)
     rank = np.asarray(program(variables, valid).rank)
-    loss.append(chunk.metrics.loss)
-    measured.append(chunk.done)
-    accuracy.append((rank < 1).mean(1))
-  diverged = chunk.exposure.diverged_step
-  return Curves(
-    rate,
-    np.concatenate(loss, 1).astype(np.float64),
-    np.where(diverged > 0, diverged - 1, len(rate)),
-    np.array(measured),
-    np.stack(accuracy, 1),
-  )
-
-
-def table(curves: Curves, smoothed: np.ndarray) -> pd.DataFrame:
-  """Returns a row per trial and step."""
-  num_trials, num_steps = smoothed.shape
-  accuracy = np.full(smoothed.shape, np.nan)
-  accuracy[:, curves.measured - 1] = curves.accuracy
-  return pd.DataFrame(
+    accuracy[:, chunk.done - 1] = (rank < 1).mean(1)
+    losses.append(chunk.metrics.loss)
+  loss = np.concatenate(losses, 1).astype(np.float64)
+  smoothed = smooth(loss, beta)
+  table = pd.DataFrame(
     {
       "trial": np.repeat(np.arange(num_trials), num_steps),
       "step": np.tile(np.arange(1, num_steps + 1), num_trials),
-      "learning_rate": np.tile(curves.rate, num_trials),
-      "loss": curves.loss.ravel(),
+      "learning_rate": np.tile(rate, num_trials),
+      "loss": loss.ravel(),
       "smoothed": smoothed.ravel(),
       "accuracy": accuracy.ravel(),
     }
   )
+  # An update may diverge at a finite loss.
+  steps = chunk.exposure.diverged_step.tolist()
+  finite = [step - 1 if step else num_steps for step in steps]
+  return table, list(map(min, map(divergence, smoothed), finite))
 
 
-def plot(
-  curves: Curves, smoothed: np.ndarray, ends: Sequence[int], mean: Reading
-) -> Figure:
+def plot(table: pd.DataFrame, ends: Sequence[int], mean: Reading) -> Figure:
   """Draws loss and accuracy against the rate, with the rates that are read."""
   figure = Figure(figsize=(8, 7), layout="constrained")
   upper, lower = figure.subplots(2, 1, sharex=True)
-  for trial, end in enumerate(ends):
-    color, name = COLORS[trial % len(COLORS)], f"trial {trial}"
-    upper.plot(curves.rate[:end], curves.loss[trial, :end], ".", c=color, ms=2)
-    upper.plot(curves.rate[:end], smoothed[trial, :end], c=color, label=name)
-    known = curves.measured <= end
-    at = curves.rate[curves.measured[known] - 1]
-    lower.plot(at, curves.accuracy[trial, known], ".-", c=color)
+  highest = 0.0
+  curves = table.set_index("learning_rate").groupby("trial")
+  for (trial, curve), end in zip(curves, ends, strict=True):
+    color, curve = COLORS[trial % len(COLORS)], curve.iloc[:end]
+    upper.plot(curve["loss"], ".", c=color, ms=2)
+    upper.plot(curve["smoothed"], c=color, label=f"trial {trial}")
+    lower.plot(curve["accuracy"].dropna(), ".-", c=color)
+    highest = max(highest, curve["smoothed"].max())
   for axis in (upper, lower):
     axis.axvline(mean.suggested, color="k", label="a tenth of the minimum's")
     axis.axvline(mean.steepest, color="k", ls=":", label="steepest descent")
     axis.grid(alpha=0.3)
-  highest = max(smoothed[trial, :end].max() for trial, end in enumerate(ends))
   upper.set(xscale="log", ylabel="loss of the batch, and smoothed")
   upper.set_ylim(0, 1.2 * highest)
   lower.set(xlabel="learning rate", ylabel="accuracy on valid", ylim=(0, 1))
@@ -200,29 +183,27 @@ def plot(
 
 
 def render(
-  curves: Curves,
+  rate: np.ndarray,
   ends: Sequence[int],
   readings: Sequence[Reading],
   mean: Reading,
 ) -> str:
   """Returns the readings as text for a terminal."""
-
-  def spread(values: Sequence[float]) -> str:
-    return f"trials: {min(values):.2g} to {max(values):.2g}"
-
+  diverged = [rate[end] for end in ends if end < len(rate)]
+  low, high = (pd.DataFrame(readings).agg(name) for name in ("min", "max"))
   text = (
     f"minimum of the smoothed loss: {mean.lowest_loss:.4g} at the rate "
-    f"{mean.lowest:.2g} ({spread([reading.lowest for reading in readings])})\n"
+    f"{mean.lowest:.2g} (trials: {low.lowest:.2g} to {high.lowest:.2g})\n"
     f"steepest descent: at the rate {mean.steepest:.2g} "
-    f"({spread([reading.steepest for reading in readings])})\n"
+    f"(trials: {low.steepest:.2g} to {high.steepest:.2g})\ndiverged: "
   )
-  diverged = [curves.rate[end] for end in ends if end < len(curves.rate)]
   if diverged:
-    text += f"diverged: {len(diverged)} of {len(ends)} ({spread(diverged)})\n"
+    spread = f"(trials: {min(diverged):.2g} to {max(diverged):.2g})"
+    text += f"{len(diverged)} of {len(ends)} {spread}"
   else:
-    text += f"diverged: none up to the rate {curves.rate[-1]:.2g}\n"
+    text += f"none up to the rate {rate[-1]:.2g}"
   text += (
-    f"\nSuggested: --config.optimizer.learning_rate={mean.suggested:.2g}, a "
+    f"\n\nSuggested: --config.optimizer.learning_rate={mean.suggested:.2g}, a "
     "tenth of the rate at the minimum."
   )
   if mean.falling:
@@ -230,29 +211,11 @@ def render(
   return text
 
 
-def add_command(commands) -> None:
-  """Adds the command to argparse's subcommands."""
-  parser = commands.add_parser(
-    "lr",
-    help="a learning rate, by the range test",
-    description="The learning-rate range test: a short run of all trials "
-    "whose rate rises exponentially.",
-  )
-  trials.add_arguments(parser, "runs/tune_lr")
-  for name, kind, default, text in (
-    ("--low", float, 1e-6, "the first rate"),
-    ("--high", float, 10.0, "the last rate"),
-    ("--steps", int, 200, "updates of each trial"),
-    ("--beta", float, 0.9, "of the smoothing, in [0, 1)"),
-  ):
-    parser.add_argument(
-      name, type=kind, default=default, help=f"{text}; default %(default)s"
-    )
-  parser.set_defaults(run=find)
+def run(config: ConfigDict, args: argparse.Namespace) -> str:
+  """Runs the learning-rate range test: all trials, at a rising rate.
 
-
-def find(args: argparse.Namespace, options: Sequence[str]) -> None:
-  """Runs the test, writes range.csv and range.png and prints the readings."""
+  Writes range.csv and range.png.
+  """
   if not 0 < args.low < args.high < float("inf"):
     text = f"expected 0 < low < high, got {args.low} and {args.high}"
     raise UserError("range", "--low", text)
@@ -260,7 +223,7 @@ def find(args: argparse.Namespace, options: Sequence[str]) -> None:
     raise UserError("range", "--beta", f"expected 0 <= β < 1, got {args.beta}")
   specs.check_range("--steps", args.steps, MEASUREMENTS)
   config = build.changed(
-    trials.load_config(args, options),
+    config,
     {
       "budget": f"{args.steps} steps",
       "num_evals": MEASUREMENTS,
@@ -270,19 +233,11 @@ def find(args: argparse.Namespace, options: Sequence[str]) -> None:
     },
   )
   build.build_experiment(config)
-  run, pools = trials.prepare(config, args.out, _MAX_VALID)
-  curves = range_test(run, rates(args.low, args.high, args.steps), pools)
-  smoothed = smooth(curves.loss, args.beta)
-  ends = [
-    min(divergence(trial), finite)
-    for trial, finite in zip(smoothed, curves.finite.tolist(), strict=True)
-  ]
-  readings = [
-    read(curves.rate, trial, end)
-    for trial, end in zip(smoothed, ends, strict=True)
-  ]
-  mean = read(curves.rate, smoothed.mean(0), min(ends))
-  figure = plot(curves, smoothed, ends, mean)
-  trials.write(args.out, "range", table(curves, smoothed), figure)
-  print(render(curves, ends, readings, mean))
-  print(f"\nTable and plot: {args.out}")
+  spec, pools = trials.prepare(config, args.out, _MAX_VALID)
+  rate = rates(args.low, args.high, args.steps)
+  table, ends = range_test(spec, rate, pools, args.beta)
+  smoothed = table["smoothed"].to_numpy().reshape(-1, args.steps)
+  readings = [read(rate, *curve) for curve in zip(smoothed, ends, strict=True)]
+  mean = read(rate, smoothed.mean(0), min(ends))
+  trials.write(args.out, "range", table, plot(table, ends, mean))
+  return render(rate, ends, readings, mean)

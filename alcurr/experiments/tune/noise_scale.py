@@ -18,51 +18,34 @@ is no reading where |G|² is negative: the noise is too large for M batches.
 Batch norms see batches of B, as in training.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alcurr.experiments.tune import results
-from alcurr.experiments.tune.trials import TrainedChunk
+from alcurr.experiments.tune import trials
 from alcurr.training import chunks, compilation
 from alcurr.training.run import RunSpec
 from alcurr.types import Array, Pool, PyTree, TrainState
 
 BATCHES = 32  # M
-_MEASUREMENTS = 5  # of a run, at the ends of its fifths
 
 
-class Norms(NamedTuple):
-  """Squared norms of gradients of S trials, after a number of steps."""
+def read(norms: np.ndarray, batch_size: int) -> dict[str, float]:
+  """Returns `gradient`, |G|²; `noise`, tr(Σ); and `scale`, B_simple; or NaN.
 
-  step: int
-  of_mean: np.ndarray  # [S] float, m
-  mean: np.ndarray  # [S] float, q
-
-
-class Reading(NamedTuple):
-  """The noise scale and its two parts."""
-
-  gradient: float  # |G|²
-  noise: float  # tr(Σ)
-  scale: float  # B_simple, or NaN
-
-
-def read(norms: Norms, batch_size: int) -> Reading:
-  """Reads the noise scale, of the trials that are not NaN."""
-  finite = np.isfinite(norms.of_mean) & np.isfinite(norms.mean)
-  if not finite.any():
-    return Reading(np.nan, np.nan, np.nan)
-  m, q = norms.of_mean[finite].mean(), norms.mean[finite].mean()
+  Norms are m and q of S trials, [S, 2], and those not finite are ignored.
+  """
+  finite = norms[np.isfinite(norms).all(1)]
+  m, q = (x.mean() if len(x) else np.nan for x in finite.T)
   gradient = (BATCHES * m - q) / (BATCHES - 1)
   noise = batch_size * (q - m) * BATCHES / (BATCHES - 1)
   scale = noise / gradient if gradient > 0 else np.nan
-  return Reading(float(gradient), float(noise), float(scale))
+  return {"gradient": gradient, "noise": noise, "scale": scale}
 
 
 def make_norms(run: RunSpec) -> Callable[[TrainState, Pool], Array]:
@@ -72,87 +55,61 @@ def make_norms(run: RunSpec) -> Callable[[TrainState, Pool], Array]:
   whatever the sampler, and augmented as in the run.
   """
 
-  def gradient(state: TrainState, pool: Pool, key: Array) -> PyTree:
-    key_index, key_augment, key_model = jax.random.split(key, 3)
-    num_examples = pool.label.shape[0]
-    index = jax.random.randint(key_index, (run.batch_size,), 0, num_examples)
-    batch = run.gather(pool, index)
-    if run.augment is not None:
-      batch = batch._replace(image=run.augment(key_augment, batch.image))
-
-    def mean_loss(params: PyTree) -> Array:
-      logits, _ = run.model.apply(
-        key_model, params, state.model_state, batch.image, train=True
-      )
-      return run.loss(logits, batch.label).mean()
-
-    return jax.grad(mean_loss)(state.params)
-
   def norms(state: TrainState, pool: Pool) -> Array:
-    # The keys of a step are split from this key, not folded in.
-    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BATCHES)
-
     def add(carry, key):
       mean, square = carry
-      grads = gradient(state, pool, key)
-      mean = jax.tree.map(lambda a, b: a + b / BATCHES, mean, grads)
-      return (mean, square + _squared_norm(grads) / BATCHES), None
+      key_index, key_augment, key_model = jax.random.split(key, 3)
+      num_examples = pool.label.shape[0]
+      index = jax.random.randint(key_index, (run.batch_size,), 0, num_examples)
+      batch = run.gather(pool, index)
+      if run.augment is not None:
+        batch = batch._replace(image=run.augment(key_augment, batch.image))
 
+      def mean_loss(params: PyTree) -> Array:
+        logits, _ = run.model.apply(
+          key_model, params, state.model_state, batch.image, train=True
+        )
+        return run.loss(logits, batch.label).mean()
+
+      grads = jax.grad(mean_loss)(state.params)
+      mean = jax.tree.map(lambda a, b: a + b / BATCHES, mean, grads)
+      square += optax.tree.norm(grads, squared=True) / BATCHES
+      return (mean, square), None
+
+    # The keys of a step are split from this key, not folded in.
+    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), BATCHES)
     zero = jax.tree.map(jnp.zeros_like, state.params)
     keys = jax.random.split(key, BATCHES)
     (mean, square), _ = jax.lax.scan(add, (zero, jnp.float32(0)), keys)
-    return jnp.stack([_squared_norm(mean), square])
+    return jnp.stack([optax.tree.norm(mean, squared=True), square])
 
   return norms
 
 
-def _squared_norm(tree: PyTree) -> Array:
-  return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))
+def measure(
+  run: RunSpec, pool: Pool, chunk: trials.TrainedChunk
+) -> list[tuple[int, np.ndarray]]:
+  """Measures the norms after a chunk that reaches another fifth of a run.
 
-
-def make_gauge(
-  run: RunSpec, pool: Pool, measured: list[Norms]
-) -> Callable[[TrainedChunk], None]:
-  """Returns a function to call after each chunk of a run.
-
-  `measured` receives the norms after each fifth of the run.
+  Returns the steps so far, and m and q of each trial [S, 2], or NaN for one
+  that diverged. Returns nothing after other chunks.
   """
-  norms = chunks.over_trials(make_norms(run), run.trials_by)
-  # At the end of the first chunk that reaches each fifth.
-  due = [
-    -(-run.num_steps * i // _MEASUREMENTS) for i in range(1, _MEASUREMENTS + 1)
-  ]
-
-  def gauge(chunk: TrainedChunk) -> None:
-    reached = [step for step in due if step <= chunk.done]
-    if not reached:
-      return
-    del due[: len(reached)]
-    program = compilation.compile_once(norms, chunk.state, pool)
-    values = np.asarray(program(chunk.state, pool), np.float64)  # [S, 2]
-    values[chunk.exposure.diverged_step > 0] = np.nan
-    measured.append(Norms(chunk.done, values[:, 0], values[:, 1]))
-
-  return gauge
-
-
-def rows(
-  values: dict[str, Any], batch_size: int, measured: Iterable[Norms]
-) -> list[dict[str, Any]]:
-  """Returns a row for each measurement of a run, with its fields' values."""
-  return [
-    values
-    | {"step": norms.step, "examples": norms.step * batch_size}
-    | read(norms, batch_size)._asdict()
-    for norms in measured
-  ]
+  start = chunk.done - chunk.metrics.loss.shape[1]
+  if start * 5 // run.num_steps == chunk.done * 5 // run.num_steps:
+    return []
+  program = compilation.compile_once(
+    chunks.over_trials(make_norms(run), run.trials_by), chunk.state, pool
+  )
+  norms = np.asarray(program(chunk.state, pool), np.float64)
+  norms[chunk.exposure.diverged_step > 0] = np.nan
+  return [(chunk.done, norms)]
 
 
 def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
   """Draws the noise scales over the runs, and the batch sizes."""
   figure = Figure(figsize=(8, 5), layout="constrained")
   axis = figure.subplots()
-  for part, look in results.lines(table, fields):
+  for part, look in trials.lines(table, fields):
     axis.plot(part["examples"], part["scale"], **look)
   for size in sorted(table["batch_size"].unique()):
     axis.axhline(size, color="0.6", lw=0.8, ls=":")
@@ -170,13 +127,11 @@ def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
 def render(table: pd.DataFrame) -> str:
   """Returns the last noise scale of each batch size as text."""
   last = table.groupby("batch_size", sort=False).tail(1)
-  scales = [
-    f"{row.batch_size}: {row.scale:.3g}"
-    if np.isfinite(row.scale)
-    else f"{row.batch_size}: too noisy to measure"
-    for row in last.itertuples()
-  ]
+  scales = last["scale"].map("{:.3g}".format, na_action="ignore")
+  scales = scales.fillna("too noisy to measure")
+  pairs = zip(last["batch_size"], scales, strict=True)
+  text = "; ".join(f"{size}: {scale}" for size, scale in pairs)
   return (
-    f"Simple noise scale at the end, by batch size: {'; '.join(scales)}. "
+    f"Simple noise scale at the end, by batch size: {text}. "
     "Far smaller batches waste no examples; far larger ones save no steps."
   )

@@ -12,7 +12,6 @@ with the same proposals.
 """
 
 import argparse
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,11 +22,24 @@ from ml_collections import ConfigDict
 
 from alcurr.core import files, lock, specs
 from alcurr.core.errors import UserError
+from alcurr.core.extras import import_extra
 from alcurr.data import cache
 from alcurr.experiments.config import build, loader
-from alcurr.experiments.tune import grid, results, trials
+from alcurr.experiments.tune import grid, trials
 
 STUDY = "study.db"
+ARGUMENTS = {
+  "--count": {
+    "type": int,
+    "default": 30,
+    "help": "number of combinations; default %(default)s",
+  },
+  "fields": {
+    "metavar": "FIELD=RANGE",
+    "nargs": "+",
+    "help": f"such as {trials.RATE}=1e-4..1e-1:log or batch_size=16,32,64",
+  },
+}
 
 # A distribution of Optuna: CategoricalDistribution, IntDistribution, ...
 Distribution = Any
@@ -47,21 +59,22 @@ def parse_ranges(
     if field in ranges:
       raise UserError("conflict", field, "expected one range, got two")
     low, dots, rest = values.partition("..")
-    parsed = grid.parse_fields(config, [f"{field}={low}" if dots else text])
-    kind = type(parsed[field][0])
+    first = f"{field}={low}" if dots else text
+    low = grid.parse_fields(config, [first])[field][0]
     # Dots may be part of a text, which has no range.
-    if not dots or kind not in (int, float):
+    if not dots or type(low) not in (int, float):
       choices = grid.parse_fields(config, [text])[field]
       ranges[field] = kinds.CategoricalDistribution(choices)
       continue
     high, _, scale = rest.partition(":")
-    low, high = parsed[field][0], loader.value_of(config, field, high)
+    high = loader.value_of(config, field, high)
     if scale not in ("", "log"):
       raise UserError("syntax", field, f"expected :log or nothing, got {scale}")
-    if not (low < high and np.isfinite([low, high]).all()):
-      raise UserError("range", field, f"expected low < high, got {low}, {high}")
-    make = kinds.IntDistribution if kind is int else kinds.FloatDistribution
+    is_int = isinstance(low, int)
+    make = kinds.IntDistribution if is_int else kinds.FloatDistribution
     try:
+      if not np.isfinite([low, high]).all():
+        raise ValueError(f"expected finite numbers, got {low} and {high}")
       ranges[field] = make(low, high, log=scale == "log")
     except ValueError as error:
       raise UserError("range", field, str(error)) from error
@@ -84,34 +97,13 @@ def plot(table: pd.DataFrame, ranges: Mapping[str, Distribution]) -> Figure:
   return figure
 
 
-def add_command(commands) -> None:
-  """Adds the command to argparse's subcommands."""
-  parser = commands.add_parser(
-    "search",
-    help="combinations from ranges, proposed from the results so far",
-    description="Searches ranges of some fields with Optuna. Each combination "
-    "is run as in a grid; rerunning the command resumes the search.",
-  )
-  trials.add_arguments(parser, "runs/tune_search")
-  parser.add_argument(
-    "--count",
-    type=int,
-    default=30,
-    help="number of combinations; default %(default)s",
-  )
-  parser.add_argument(
-    "fields",
-    metavar="FIELD=RANGE",
-    nargs="+",
-    help=f"such as {results.RATE}=1e-4..1e-1:log or batch_size=16,32,64",
-  )
-  parser.set_defaults(run=run_search)
+def run(config: ConfigDict, args: argparse.Namespace) -> str:
+  """Runs or resumes a search of some fields' ranges with Optuna.
 
-
-def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
-  """Runs or resumes a search; table and plot grow with it."""
-  optuna = _import_optuna()
-  config = trials.load_config(args, options, resumes=STUDY)
+  Table and plot grow with it.
+  """
+  optuna = import_extra("optuna", "tune", "search")
+  optuna.logging.set_verbosity(optuna.logging.WARNING)
   ranges = parse_ranges(optuna, config, args.fields)
   specs.check_range("--count", args.count, 1)
   for field, allowed in ranges.items():
@@ -119,9 +111,27 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
     ends = getattr(allowed, "choices", None) or (allowed.low, allowed.high)
     for value in ends:
       build.build_experiment(build.changed(config, {field: value}))
+  settings = {
+    "config": files.plain(config.to_dict()),
+    "ranges": {field: str(allowed) for field, allowed in ranges.items()},
+  }
   with lock.locked(args.out, "--out"):
-    study = _open_study(optuna, config, ranges, args.out)
-    for number in range(len(_finished(study)), args.count):
+    study = optuna.create_study(
+      storage=f"sqlite:///{(args.out / STUDY).absolute()}",
+      study_name="search",
+      direction="maximize",
+      load_if_exists=True,
+    )
+    digest = cache.digest(settings)
+    if study.user_attrs.get("settings", digest) != digest:
+      text = f"{args.out} holds a search with other settings"
+      raise UserError("mismatch", "--out", text)
+    study.set_user_attr("settings", digest)
+    # Combinations of an interrupted process are proposed again.
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+      study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    table = _table(study, ranges)
+    for number in range(len(table), args.count):
       # A seed for each proposal, so that a resumed search repeats them.
       study.sampler = optuna.samplers.TPESampler(seed=config.seed + number)
       trial = study.ask(ranges)
@@ -133,66 +143,17 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
       study.tell(trial, float(np.nan_to_num(row["top1"])))
       table = _table(study, ranges)
       trials.write(args.out, "search", table, plot(table, ranges))
-    table = _table(study, ranges)
-  print(results.render(table, list(ranges)))
-  print(f"\nTable and plot: {args.out}")
-
-
-def _import_optuna() -> Any:
-  try:
-    import optuna  # an optional dependency
-  except ImportError as error:
-    text = "needs Optuna: pip install 'alcurr[tune]'"
-    raise UserError("package", "search", text) from error
-  optuna.logging.set_verbosity(optuna.logging.WARNING)
-  return optuna
-
-
-def _open_study(
-  optuna: Any,
-  config: ConfigDict,
-  ranges: Mapping[str, Distribution],
-  out: pathlib.Path,
-) -> Any:
-  """Opens the study of a folder, or creates it.
-
-  Raises:
-    UserError: the folder holds another search.
-  """
-  study = optuna.create_study(
-    storage=f"sqlite:///{(out / STUDY).absolute()}",
-    study_name="search",
-    direction="maximize",
-    load_if_exists=True,
-  )
-  settings = {
-    "config": files.plain(config.to_dict()),
-    "ranges": {field: str(allowed) for field, allowed in ranges.items()},
-  }
-  digest = cache.digest(settings)
-  if study.user_attrs.setdefault("settings", digest) != digest:
-    text = f"{out} holds a search with other settings"
-    raise UserError("mismatch", "--out", text)
-  study.set_user_attr("settings", digest)
-  # Combinations of an interrupted process are proposed again.
-  for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-  return study
-
-
-def _finished(study: Any) -> list[Any]:
-  return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+  return trials.render(table, list(ranges))
 
 
 def _table(study: Any, ranges: Mapping[str, Distribution]) -> pd.DataFrame:
   """Returns a row for each finished combination, in their order."""
-  rows = [
-    {"number": number}
-    | {field: trial.params[field] for field in ranges}
+  finished = [t for t in study.trials if t.state.name == "COMPLETE"]
+  table = pd.DataFrame(
+    {"number": number, **{field: trial.params[field] for field in ranges}}
     | trial.user_attrs["row"]
-    for number, trial in enumerate(_finished(study), start=1)
-  ]
-  table = pd.DataFrame(rows)
+    for number, trial in enumerate(finished, start=1)
+  )
   # JSON has no NaN.
   numbers = [name for name in table if name not in ranges]
   table[numbers] = table[numbers].apply(pd.to_numeric)

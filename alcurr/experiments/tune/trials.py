@@ -1,15 +1,16 @@
-"""Shared by the commands: the config of one sampler, and its training.
+"""Shared by the commands: the trials of one sampler, and their results.
 
-No checkpoints, rows or reports are written.
+No checkpoints, metrics or reports are written.
 """
 
 import argparse
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
@@ -21,9 +22,12 @@ from alcurr.data.pool import make_pool
 from alcurr.experiments import preemption, runner, sampler_run, setup
 from alcurr.experiments.config import build, loader
 from alcurr.report import tables
+from alcurr.report.style import plain, styles
 from alcurr.training import exposure, prefetch, step
 from alcurr.training.run import RunSpec, compile_chunks
 from alcurr.types import Pool, TrainState
+
+RATE = "optimizer.learning_rate"
 
 
 class TrainedChunk(NamedTuple):
@@ -40,10 +44,8 @@ def train_chunks(
 ) -> Iterator[TrainedChunk]:
   """Trains all trials of a run, chunk by chunk.
 
-  Args:
-    run: of S trials.
-    pools: "train", and "probe" for the signals of the sampler.
-    state: [S], at step 0; it is donated.
+  The state [S], at step 0, is donated. The pools are "train", and "probe" for
+  the signals of the sampler.
 
   Raises:
     FaultError: an invariant was violated.
@@ -65,56 +67,29 @@ def train_chunks(
     yield TrainedChunk(done, state, metrics, seen)
 
 
-def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-  """Adds the options of every command."""
-  parser.add_argument(
-    "--config", required=True, metavar="FILE", help="as for alcurr.main"
-  )
-  parser.add_argument(
-    "--sampler",
-    metavar="NAME",
-    help="one of the config's; default its baseline",
-  )
-  parser.add_argument(
-    "--out",
-    metavar="DIR",
-    type=pathlib.Path,
-    default=pathlib.Path(out),
-    help="a new or empty folder for table and plot; default %(default)s",
-  )
+def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
+  """Loads the config of one sampler, whose `run` fields replace the shared.
 
-
-def load_config(
-  args: argparse.Namespace, options: Sequence[str], resumes: str | None = None
-) -> ConfigDict:
-  """Loads and checks the config of one sampler; nothing is written.
-
-  Args:
-    args: with the arguments of `add_arguments`.
-    options: `--config.field=value`.
-    resumes: a file; if it is in the folder, that need not be empty.
-
-  Returns:
-    The config with this sampler alone; its `run` fields replace the shared.
+  Nothing is written. `args` are of the command line. The folder `args.out` need
+  not be empty if it has the file `args.resumes`.
 
   Raises:
     UserError: a mistake in the arguments, or a folder that cannot be used.
   """
-  config = loader.load_with(args.config, options)
+  config = loader.load(args.config, options)
   build.build_experiment(config)
   name = args.sampler or config.baseline
   specs.check_choice("--sampler", name, config.samplers)
   paths.check_can_make(args.out, "--out")
   names = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
-  if names - {lock.NAME} and resumes not in names:
+  if names - {lock.NAME} and args.resumes not in names:
     text = f"expected an empty folder, {args.out} holds files"
     raise UserError("exists", "--out", text)
   config = build.run_config(config, name)
   sampler = {k: v for k, v in config.samplers[name].items() if k != "run"}
   with config.unlocked():
     config.samplers = ConfigDict({name: sampler})
-    config.baseline = name
-    config.budget_basis = "examples"
+    config.update(baseline=name, budget_basis="examples")
   return config
 
 
@@ -123,10 +98,8 @@ def prepare(
 ) -> tuple[RunSpec, dict[str, Pool]]:
   """Makes the run of a config with one sampler, and its pools on the device.
 
-  Args:
-    config: has one sampler.
-    out: the output folder, which is made; `cache` next to it is reused.
-    max_valid: most examples of the valid pool.
+  The output folder is made, and `cache` next to it reused. The valid pool has
+  at most `max_valid` examples.
   """
   cache_dir = build.cache_dir(config, out)
   context = setup.load_context(build.build_experiment(config), cache_dir)
@@ -148,3 +121,92 @@ def write(
   files.write_file(
     folder / f"{stem}.png", lambda file: figure.savefig(file, format="png")
   )
+
+
+def summarize(
+  rank: np.ndarray, loss: np.ndarray, diverged_step: np.ndarray
+) -> dict[str, float]:
+  """Returns means with 95 % intervals, see `tables.paired_bootstrap`.
+
+  Rank and loss [S, N] are `evaluation.Scores` of one setting. `diverged_step`
+  [S] is 0 for a trial that did not diverge.
+  """
+  diverged = diverged_step > 0
+  row = {"trials": (~diverged).sum(), "trials_diverged": diverged.sum()}
+  map3 = np.where(rank < 3, 1 / (rank + 1), 0)
+  for metric, values in {"top1": rank < 1, "map3": map3, "loss": loss}.items():
+    values = np.where(diverged[:, None], np.nan, values.astype(np.float64))
+    names = (metric, f"{metric}_low", f"{metric}_high")
+    row |= zip(names, tables.paired_bootstrap(values), strict=True)
+  return row
+
+
+def lines(
+  table: pd.DataFrame, fields: Sequence[str]
+) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
+  """Yields the rows of each setting of some fields, and the look of its line.
+
+  The look is a dict of arguments for matplotlib.
+  """
+  groups = table.groupby(list(fields), sort=False) if fields else [((), table)]
+  parts = {
+    ", ".join(f"{f}={v}" for f, v in zip(fields, values, strict=True)): part
+    for values, part in groups
+  }
+  for name, style in styles(parts).items():
+    look = {"color": style.color, "linestyle": style.line, "marker": "."}
+    yield parts[name], look | {"label": plain(name)}
+
+
+def plot(table: pd.DataFrame, fields: Sequence[str]) -> Figure:
+  """Draws top-1 against the rate, or the first field without one."""
+  is_rate = RATE in fields
+  axis_field = RATE if is_rate else fields[0]
+  others = [field for field in fields if field != axis_field]
+  figure = Figure(figsize=(8, 5), layout="constrained")
+  axis = figure.subplots()
+  for part, look in lines(table, others):
+    x = part[axis_field] if is_rate else part[axis_field].astype(str)
+    mean, low, high = part["top1"], part["top1_low"], part["top1_high"]
+    # The interval of a bootstrap need not contain the mean.
+    error = np.maximum([mean - low, high - mean], 0)
+    axis.errorbar(x, mean, error, capsize=3, **look)
+  axis.set(xlabel=axis_field, ylabel="top-1 accuracy on valid, 95 %")
+  if is_rate:
+    axis.set_xscale("log")
+  axis.grid(alpha=0.3)
+  if others:
+    axis.legend(fontsize="small")
+  return figure
+
+
+def render(table: pd.DataFrame, fields: Sequence[str]) -> str:
+  """Returns the table and the best setting, as the options to set it."""
+  text = table[list(fields)].copy()
+  if table["trials_diverged"].any():
+    total = table["trials"] + table["trials_diverged"]
+    text["trials"] = table["trials"].astype(str) + " of " + total.astype(str)
+  for metric, column, scale, form in (
+    ("top1", "top1 %", 100, ".2f"),
+    ("map3", "map3 %", 100, ".2f"),
+    ("loss", "loss", 1, ".4f"),
+  ):
+    bounds = table[[metric, f"{metric}_low", f"{metric}_high"]] * scale
+    text[column] = [
+      "-" if np.isnan(mean) else f"{mean:{form}} [{low:{form}}, {high:{form}}]"
+      for mean, low, high in bounds.itertuples(index=False)
+    ]
+  if not table["trials"].any():
+    return f"{text.to_string(index=False)}\n\nAll trials diverged."
+  # By column: a row would convert integers to floats.
+  best = table["top1"].idxmax()
+  options = [f"--config.{field}={table.at[best, field]}" for field in fields]
+  return f"{text.to_string(index=False)}\n\nBest top-1: {' '.join(options)}"
+
+
+def is_at_end(table: pd.DataFrame, fields: Sequence[str]) -> bool:
+  """Returns whether the best rate is the lowest or highest of several."""
+  if RATE not in fields or not table["trials"].any():
+    return False
+  ends = {table[RATE].min(), table[RATE].max()}
+  return len(ends) > 1 and table.at[table["top1"].idxmax(), RATE] in ends

@@ -8,9 +8,8 @@ import toy
 
 from alcurr.core.errors import UserError
 from alcurr.experiments.tune import __main__ as command
-from alcurr.experiments.tune import grid, results
+from alcurr.experiments.tune import grid, trials
 from alcurr.training import loop
-from alcurr.training.evaluation import Scores
 from alcurr.training.optimizers import get_optimizer
 from alcurr.training.run import compilation, compile_run, score_pool
 from configs import default
@@ -79,8 +78,7 @@ def test_a_rate_that_diverges_does_not_stop_the_others(pools):
   sgd = _optimizer("sgd", "constant")
   scores, diverged = grid.run_rates(run, sgd, RATES, pools)
   assert not diverged[:2].any() and diverged[2].all()
-  scores = Scores(scores.rank[2], scores.loss[2])
-  row = results.summarize(scores, diverged[2])
+  row = trials.summarize(scores.rank[2], scores.loss[2], diverged[2])
   assert (row["trials"], row["trials_diverged"]) == (0, 2)
   assert np.isnan(row["top1"]) and np.isnan(row["loss_low"])
 
@@ -89,7 +87,7 @@ def test_a_row_by_hand():
   """The second of three trials diverged: the means are of the others."""
   rank = np.array([[0, 1, 3, 0], [9, 9, 9, 9], [0, 0, 2, 0]])
   loss = np.array([[1.0, 2, 3, 4], [np.nan] * 4, [1, 1, 1, 1]])
-  row = results.summarize(Scores(rank, loss), np.array([0, 5, 0]))
+  row = trials.summarize(rank, loss, np.array([0, 5, 0]))
   assert (row["trials"], row["trials_diverged"]) == (2, 1)
   assert row["top1"] == 5 / 8
   assert row["map3"] == pytest.approx((5 + 1 / 2 + 1 / 3) / 8)
@@ -100,17 +98,17 @@ def test_a_row_by_hand():
 
 def test_the_best_setting_is_given_as_options():
   """As they would be typed: a batch size is an integer."""
-  row = results.summarize(
-    Scores(np.array([[0, 1]]), np.array([[1.0, 2.0]])), np.array([0])
+  row = trials.summarize(
+    np.array([[0, 1]]), np.array([[1.0, 2.0]]), np.array([0])
   )
   fields = ["optimizer.learning_rate", "batch_size"]
   rows = [dict(zip(fields, x, strict=True)) | row for x in ((0.1, 8), (0.2, 8))]
   rows[1]["top1"] = 0.75
   table = pd.DataFrame(rows)
   options = "--config.optimizer.learning_rate=0.2 --config.batch_size=8"
-  assert results.render(table, fields).endswith(f"Best top-1: {options}")
-  assert results.is_at_end(table, fields)
-  assert not results.is_at_end(table, fields[1:])
+  assert trials.render(table, fields).endswith(f"Best top-1: {options}")
+  assert trials.is_at_end(table, fields)
+  assert not trials.is_at_end(table, fields[1:])
 
 
 def test_fields_and_their_combinations():

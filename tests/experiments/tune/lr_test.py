@@ -1,6 +1,6 @@
 """The range test against closed forms, and the command."""
 
-import argparse
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -87,7 +87,15 @@ def _quadratic(curvature):
   return Model(init, apply)
 
 
-def _range_test(curvature, pixel, low, high, steps):
+class Curves(NamedTuple):
+  rate: np.ndarray  # [T]
+  loss: np.ndarray  # [S, T]
+  smoothed: np.ndarray  # [S, T]
+  accuracy: np.ndarray  # [S, T]
+  end: list[int]  # [S]
+
+
+def _range_test(curvature, pixel, low, high, steps, beta=0.9):
   pool = toy.make_pool()
   pixel = jnp.resize(jnp.array(pixel, jnp.float32), (640,))
   image = jnp.broadcast_to(pixel[:, None, None, None], (640, 4, 4, 1))
@@ -100,7 +108,11 @@ def _range_test(curvature, pixel, low, high, steps):
     model=model, tx=tx, num_steps=steps, num_evals=5, chunk_steps=steps
   )
   pools = {"train": pool, "probe": pool, "valid": pool}
-  return lr.range_test(run, lr.rates(low, high, steps), pools)
+  rate = lr.rates(low, high, steps)
+  table, ends = lr.range_test(run, rate, pools, beta)
+  columns = ("loss", "smoothed", "accuracy")
+  curves = (table[name].to_numpy().reshape(2, steps) for name in columns)
+  return Curves(rate, *curves, ends)
 
 
 def test_the_losses_are_those_of_gradient_descent():
@@ -111,7 +123,8 @@ def test_the_losses_are_those_of_gradient_descent():
     expected.append(LEAST + 1.5 * (w - 0.25) ** 2)
     w -= rate * 3.0 * (w - 0.25)
   np.testing.assert_allclose(curves.loss, [expected] * 2, rtol=1e-4)
-  assert curves.measured.tolist() == [20, 40, 60, 80, 100]
+  measured = np.flatnonzero(np.isfinite(curves.accuracy[0])) + 1
+  assert measured.tolist() == [20, 40, 60, 80, 100]
   # The loss of the first class is below log 2 where z is below 0.
   right = LEAST + 1.5 * (w - 0.25) ** 2 < np.log(2)
   assert (curves.accuracy[:, -1] == float(right)).all()
@@ -121,10 +134,9 @@ def test_the_losses_are_those_of_gradient_descent():
 def test_it_diverges_beyond_two_over_the_curvature(curvature):
   """There |1 - r c| > 1; two pixels keep the weight from converging before."""
   limit = 2 / curvature
-  curves = _range_test(curvature, [0.2, 0.3], limit / 100, 4 * limit, 600)
-  smoothed = lr.smooth(curves.loss, 0.8)
-  for trial, finite in zip(smoothed, curves.finite, strict=True):
-    end = min(lr.divergence(trial), finite)
+  curves = _range_test(curvature, [0.2, 0.3], limit / 100, 4 * limit, 600, 0.8)
+  np.testing.assert_array_equal(curves.smoothed, lr.smooth(curves.loss, 0.8))
+  for trial, end in zip(curves.smoothed, curves.end, strict=True):
     assert 0.98 * limit < curves.rate[end] < 1.25 * limit
     reading = lr.read(curves.rate, trial, end)
     assert reading.lowest < limit and reading.steepest < limit
@@ -132,8 +144,8 @@ def test_it_diverges_beyond_two_over_the_curvature(curvature):
 
 def test_a_trial_ends_at_the_first_number_that_is_not_finite():
   curves = _range_test(2.0, [0.25], 1.0, 1e30, 60)
-  assert (curves.finite < 60).all()
-  for loss, end in zip(curves.loss, curves.finite, strict=True):
+  assert max(curves.end) < 60
+  for loss, end in zip(curves.loss, curves.end, strict=True):
     assert np.isfinite(loss[:end]).all()
 
 
@@ -148,10 +160,11 @@ def test_accuracy_is_measured_as_in_training():
   model = Model(lambda key: ({"w": jnp.zeros(4)}, {}), apply)
   run = toy.make_run(model=model, tx=optax.sgd(1e-9), num_steps=20, num_evals=1)
   pools = {"train": pool, "probe": pool, "valid": pool}
-  curves = lr.range_test(run, lr.rates(1e-9, 1e-8, 20), pools)
+  table, _ = lr.range_test(run, lr.rates(1e-9, 1e-8, 20), pools, 0.9)
   image = np.asarray(pool.source.image).reshape(640, -1)[:, :4]
   right = (image.argmax(1) == np.asarray(pool.label)).mean()
-  assert curves.accuracy == pytest.approx(right, abs=0.01)
+  accuracy = table["accuracy"].dropna().to_numpy()
+  assert len(accuracy) == 8 and accuracy == pytest.approx(right, abs=0.01)
 
 
 def _tune(tmp_path, *options):
@@ -195,13 +208,10 @@ def test_the_command(tmp_path, capsys):
 )
 def test_mistakes(tmp_path, options, code, place):
   tiny.write(tmp_path)
-  parser = argparse.ArgumentParser()
-  lr.add_command(parser.add_subparsers())
   out = tmp_path / "lr"
   config = f"--config={tmp_path / 'tiny.py'}"
-  args = parser.parse_args(["lr", config, f"--out={out}", *options])
   with pytest.raises(UserError) as mistake:
-    lr.find(args, [])
+    command.tune(["lr", config, f"--out={out}", *options])
   assert (mistake.value.code, mistake.value.place) == (code, place)
   assert not out.exists()
 

@@ -57,13 +57,12 @@ def test_it_is_that_of_all_gradients(batch_size, loss, by_logits):
       lambda x, y: np.broadcast_to(x, y.shape), params, start.params
     )
   )
-  of_mean, mean_square = np.asarray(norms(start, pool), np.float64).T
   reading = noise_scale.read(
-    noise_scale.Norms(0, of_mean, mean_square), batch_size
+    np.asarray(norms(start, pool), np.float64), batch_size
   )
-  assert reading.noise == pytest.approx(sigma, rel=0.02)
-  assert reading.gradient == pytest.approx(gradient, rel=0.05)
-  assert reading.scale == pytest.approx(sigma / gradient, rel=0.06)
+  assert reading["noise"] == pytest.approx(sigma, rel=0.02)
+  assert reading["gradient"] == pytest.approx(gradient, rel=0.05)
+  assert reading["scale"] == pytest.approx(sigma / gradient, rel=0.06)
 
 
 def test_two_batch_sizes_by_hand():
@@ -72,15 +71,16 @@ def test_two_batch_sizes_by_hand():
   b, large = size, noise_scale.BATCHES * size
   gradient = (large * big - b * small).mean() / (large - b)
   sigma = (small - big).mean() / (1 / b - 1 / large)
-  nan = np.array([np.nan])
-  reading = noise_scale.read(
-    noise_scale.Norms(7, np.append(big, nan), np.append(small, nan)), size
+  both = np.stack([big, small], 1)
+  nan = np.full((1, 2), np.nan)
+  reading = noise_scale.read(np.append(both, nan, axis=0), size)
+  np.testing.assert_allclose(
+    [*reading.values()], [gradient, sigma, sigma / gradient]
   )
-  np.testing.assert_allclose(reading, [gradient, sigma, sigma / gradient])
-  nothing = noise_scale.read(noise_scale.Norms(7, nan, nan), size)
-  assert np.isnan(nothing).all()
-  lost = noise_scale.read(noise_scale.Norms(7, small / 32.1, small), size)
-  assert lost.noise > 0 and np.isnan(lost.scale)
+  nothing = noise_scale.read(nan, size)
+  assert np.isnan([*nothing.values()]).all()
+  lost = noise_scale.read(np.stack([small / 32.1, small], 1), size)
+  assert lost["noise"] > 0 and np.isnan(lost["scale"])
 
 
 def test_it_is_measured_after_each_fifth():
@@ -88,13 +88,10 @@ def test_it_is_measured_after_each_fifth():
   pools = {"train": pool, "probe": pool, "valid": pool}
   run = toy.make_run(num_steps=20, num_evals=10, chunk_steps=2)
   measured = []
-  gauge = noise_scale.make_gauge(run, pool, measured)
   for chunk in trials.train_chunks(run, pools, init_trials(run, pool)):
-    gauge(chunk)
-  assert [norms.step for norms in measured] == [4, 8, 12, 16, 20]
-  assert all(norms.mean.shape == (2,) for norms in measured)
-  rows = noise_scale.rows({"batch_size": 8}, 8, measured)
-  assert [row["examples"] for row in rows] == [32, 64, 96, 128, 160]
+    measured += noise_scale.measure(run, pool, chunk)
+  assert [step for step, _ in measured] == [4, 8, 12, 16, 20]
+  assert all(norms.shape == (2, 2) for _, norms in measured)
 
 
 def test_augmentation_is_part_of_the_noise():
