@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from alcurr.core.errors import UserError
 from alcurr.core.specs import check_choice
 from alcurr.data import arrays
-from alcurr.experiments import runner, temporary_registrations
+from alcurr.experiments import experiment_runner, temporary_registrations
 from alcurr.experiments.config import build, defaults
 from alcurr.report import curves, figures, page, tables
 from alcurr.report.gallery import read_gallery
@@ -140,7 +140,7 @@ def compare(
       folder = build.cache_dir(full, workdir)
       full.data.source = "npz"
       full.data.dir = str(arrays.save_npz(images, labels, folder))
-    runner.run(full, workdir)
+    experiment_runner.run(full, workdir)
   return Comparison(workdir)
 
 

@@ -14,11 +14,16 @@ from absl import logging
 from alcurr.core.errors import FaultError
 from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
-from alcurr.experiments import preemption, sampler_run, setup
-from alcurr.experiments.sampler_run import ExperimentContext, PreparedRun
-from alcurr.training import checkpoint, compilation, exposure, loop
-from alcurr.training.checkpoint_writer import CheckpointWriter
-from alcurr.training.run import RunSpec, Score, compile_run, make_score
+from alcurr.experiments import preemption, sampler_trials, setup
+from alcurr.experiments.setup import ExperimentContext
+from alcurr.training import compilation, exposure, loop
+from alcurr.training.run import (
+  CompiledRun,
+  RunSpec,
+  Score,
+  compile_run,
+  make_score,
+)
 from alcurr.types import Pool
 
 _REMEDY = "a lower optimizer.learning_rate may help"
@@ -78,7 +83,6 @@ def get_difficulty(
 
   Its checkpoints are in their folder until it has scored.
   """
-  config = context.experiment.config
   folder, request = _scores_request(context, cache_dir)
   if cached := cache.read_arrays(folder):
     score, manifest = cached
@@ -86,31 +90,19 @@ def get_difficulty(
     # A kill may have come between the scores and this.
     shutil.rmtree(checkpoint_dir, ignore_errors=True)
     return Difficulty(score, manifest["seconds"])
-  (run, compiled), pools = prepare(context)
-  common = sampler_run.fingerprint(run, compiled, pools)
+  run, compiled, pools = prepare(context)
   pools = on_device(pools)
-  template = loop.abstract_run_state(run, compiled, pools["train"])
-  start = checkpoint.restore(checkpoint_dir, template, common)
   shown = run._replace(name="difficulty")
-  with (
-    signals.held() as stop,
-    sampler_run.progress_bar(shown, start) as progress,
-    CheckpointWriter(checkpoint_dir, config.checkpoint, common) as checkpoints,
-  ):
+  with sampler_trials.open_run(
+    context, shown, compiled, pools, checkpoint_dir, signals
+  ) as (_, progress, resume):
     result = loop.train(
-      run,
-      compiled,
-      pools,
-      lambda row: None,
-      progress,
-      resume=loop.ResumeOptions(start, checkpoints, stop),
+      run, compiled, pools, lambda row: None, progress, resume=resume
     )
+  experiment = context.experiment
+  batch_size = experiment.config.eval_batch_size
   score = make_score(
-    run.model,
-    run.gather,
-    config.eval_batch_size,
-    run.trials_by,
-    context.experiment.scorer,
+    run.model, run.gather, batch_size, run.trials_by, experiment.scorer
   )
   difficulty = difficulty_of(run, score, result, pools)
   manifest = {"request": request, "seconds": difficulty.seconds}
@@ -121,15 +113,14 @@ def get_difficulty(
 
 def prepare(
   context: ExperimentContext,
-) -> tuple[PreparedRun, dict[str, Pool]]:
+) -> tuple[RunSpec, CompiledRun, dict[str, Pool]]:
   """Compiles the run; returns its pools too, on the host and not scored."""
-  pools = setup.with_probe(
-    {name: host_pool(part) for name, part in context.parts.items()}
-  )
+  pools = {name: host_pool(part) for name, part in context.parts.items()}
+  pools = {"probe": pools["valid"]} | pools
   built = context.experiment.reference
   num_steps = built.num_steps(len(pools["train"].label))
-  run = sampler_run.make_run_spec(context, built, num_steps)
-  return PreparedRun(run, compile_run(run, pools)), pools
+  run = setup.make_run_spec(context, built, num_steps)
+  return run, compile_run(run, pools), pools
 
 
 def _scores_request(

@@ -11,22 +11,18 @@ from alcurr.report import tables
 
 
 def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
-  """Sends an experiment to a tracker, from its files.
+  """Sends an experiment from its files; returns what shows it.
 
   Args:
     workdir: of the experiment, finished or interrupted.
     to: the tracker, a key of `loggers.LOGGERS`.
-    uri: of MLflow's server or database; "": the environment's, or the
-      workdir's.
-
-  Returns:
-    The command or the address that shows the experiment.
+    uri: of MLflow's server or database; "": the environment's or the workdir's.
 
   Raises:
     UserError: no experiment, a running one, or a tracker that is not installed.
     FaultError: the tracker failed.
   """
-  loggers.check(to, uri)
+  loggers.parse(to, uri)
   path = workdir / "config.json"
   config = files.read_record(path) if path.exists() else None
   if not config or not {"samplers", "baseline", "trials"} <= config.keys():

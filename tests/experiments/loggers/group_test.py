@@ -26,13 +26,14 @@ class Recorder:
     return self
 
   def begin(self, name, rows):
+    self._name = name
     self._record("begin", name, list(rows))
 
-  def write(self, name, row):
-    self._record("write", name, [row])
+  def write(self, row):
+    self._record("write", self._name, [row])
 
-  def end(self, name, result):
-    self._record("end", name, result)
+  def end(self, result):
+    self._record("end", self._name, result)
 
   def report(self):
     self._record("report")
@@ -79,8 +80,8 @@ def _run(workdir, names, resumed_after=2):
       rows = saved.rows(name)
       group.begin(name, rows[:before])
       for row in rows[before:]:
-        group.write(name, row)
-      group.end(name, {"sampler": name})
+        group.write(row)
+      group.end({"sampler": name})
     group.report()
 
 
@@ -186,5 +187,6 @@ def test_rows_are_sent_as_json_has_them(register, workdir):
   recorder = register("one", Recorder())
   experiment = loggers.Experiment(workdir, {})
   with loggers.LoggerGroup(experiment, ["one"]) as group:
-    group.write("x", {"train_loss": float("nan"), "step": 1})
+    group.begin("x", [])
+    group.write({"train_loss": float("nan"), "step": 1})
   assert recorder.rows() == {"x": [{"train_loss": None, "step": 1}]}

@@ -1,4 +1,4 @@
-"""Runs an experiment: check, prepare, train each sampler, report.
+"""Runs an experiment over all its samplers: check, prepare, train, report.
 
 Everything is checked before anything is trained. A finished run is on disk
 before the next one begins.
@@ -19,15 +19,15 @@ from alcurr.experiments import (
   loggers,
   preemption,
   reference_model,
-  sampler_run,
+  sampler_trials,
   setup,
 )
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment
-from alcurr.experiments.sampler_run import ExperimentContext, PreparedRun
-from alcurr.experiments.workdir import check_workdir
+from alcurr.experiments.setup import ExperimentContext
 from alcurr.report import gallery, page, tables
 from alcurr.training import checkpoint_writer, memory
+from alcurr.training.run import CompiledRun, RunSpec
 from alcurr.types import Pool
 
 
@@ -55,15 +55,13 @@ def run(
     Stopped: by a signal, while a run was trained.
   """
   experiment = build.build_experiment(config)
-  loggers.check(config.tracking, config.tracking_uri)
-  check_workdir(workdir, config)
-  tracked = loggers.Experiment(
-    workdir, files.plain(config.to_dict()), config.tracking_uri
-  )
-  group = loggers.LoggerGroup(tracked, loggers.parse(config.tracking))
-  with lock.locked(workdir), group as logger:
+  names = loggers.parse(config.tracking, config.tracking_uri)
+  setup.check_workdir(workdir, config)
+  record = files.plain(config.to_dict())
+  tracked = loggers.Experiment(workdir, record, config.tracking_uri)
+  with lock.locked(workdir), loggers.LoggerGroup(tracked, names) as logger:
     # Another process may have used the folder until now.
-    check_workdir(workdir, config)
+    setup.check_workdir(workdir, config)
     signals = signals or preemption.Signals()
     return _run(experiment, workdir, profile, signals, logger)
 
@@ -86,7 +84,7 @@ def _run(
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
   if reference_model.lacks_scores(context, cache_dir):
     names.insert(0, build.REFERENCE)
-  prepared = compile_runs(context, unscored, names)
+  compiled = compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
   files.write_json(workdir / "config.json", config.to_dict())
   (workdir / "runs").mkdir(exist_ok=True)
@@ -96,10 +94,10 @@ def _run(
   class_names = context.parts["train"].class_names
   gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
   for name, folder in folders.items():
-    if name in prepared:
-      sampler_run.run_sampler(
+    if name in compiled:
+      sampler_trials.run_sampler(
         context,
-        prepared.pop(name),
+        *compiled.pop(name),
         pools,
         scoring_seconds,
         folder,
@@ -108,9 +106,8 @@ def _run(
         profile,
       )
     else:
-      logging.info(
-        "%s: already finished%s.", name, "; not profiled" if profile else ""
-      )
+      note = "; not profiled" if profile else ""
+      logging.info("%s: already finished%s.", name, note)
       # A killed process may not have sent the last rows.
       logger.replay(name)
   summary = tables.write_tables(workdir)
@@ -121,7 +118,7 @@ def _run(
 
 def compile_runs(
   context: ExperimentContext, pools: dict[str, Pool], names: list[str]
-) -> dict[str, PreparedRun]:
+) -> dict[str, tuple[RunSpec, CompiledRun]]:
   """Compiles runs in parallel, and checks that the device can hold each.
 
   The `compile_seconds` of a run are its share of the time that all took. The
@@ -136,15 +133,14 @@ def compile_runs(
       threads.map(lambda name: _compile(context, pools, name), names)
     )
   seconds = time.perf_counter() - started
-  total = sum(run.compiled.compile_seconds for run in compiled)
+  total = sum(programs.compile_seconds for _, programs in compiled)
   copies = checkpoint_writer.num_copies(context.experiment.config)
-  prepared = {}
+  runs = {}
   # Read after compilation, since programs take host memory too.
   free = memory.free_memory()
-  for name, run in zip(names, compiled, strict=True):
-    share = run.compiled.compile_seconds / total * seconds
-    programs = run.compiled._replace(compile_seconds=share)
-    prepared[name] = run._replace(compiled=programs)
+  for name, (run, programs) in zip(names, compiled, strict=True):
+    share = programs.compile_seconds / total * seconds
+    runs[name] = run, programs._replace(compile_seconds=share)
     needed = memory.estimate(programs, pools, copies)
     available = "unknown" if free is None else memory.describe_bytes(free)
     logging.info(
@@ -158,15 +154,15 @@ def compile_runs(
         f"{available} free; try a smaller batch_size, trials_by=map, "
         "data.pool=host or fewer trials",
       )
-  return prepared
+  return runs
 
 
 def _compile(
   context: ExperimentContext, pools: dict[str, Pool], name: str
-) -> PreparedRun:
+) -> tuple[RunSpec, CompiledRun]:
   if name == build.REFERENCE:
-    return reference_model.prepare(context)[0]
-  return sampler_run.compile_sampler_run(context, name, pools)
+    return reference_model.prepare(context)[:2]
+  return sampler_trials.compile_sampler_run(context, name, pools)
 
 
 def make_pools(

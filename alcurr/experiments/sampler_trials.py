@@ -1,0 +1,226 @@
+"""All trials of one sampler, trained with checkpoints, logs and result.json."""
+
+import contextlib
+import functools
+import hashlib
+import io
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from absl import logging
+from tqdm.auto import tqdm
+from tqdm.notebook import tqdm_notebook
+
+from alcurr.core import files
+from alcurr.data import partitions
+from alcurr.experiments import preemption, setup
+from alcurr.experiments.loggers import LoggerGroup, read_rows
+from alcurr.experiments.setup import ExperimentContext
+from alcurr.training import (
+  checkpoint,
+  evaluation,
+  exposure,
+  invariants,
+  loop,
+  profiling,
+)
+from alcurr.training.checkpoint_writer import CheckpointWriter
+from alcurr.training.run import CompiledRun, RunSpec, compile_run, score_pool
+from alcurr.types import Pool
+
+Progress = Callable[[int, str], None]
+
+
+def compile_sampler_run(
+  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
+) -> tuple[RunSpec, CompiledRun]:
+  """Compiles a sampler's run; only the shapes of the pools matter."""
+  run = setup.make_run(context, name, pools)
+  return run, compile_run(run, _own_pools(context, name, pools))
+
+
+def _own_pools(
+  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
+) -> dict[str, Pool]:
+  """Returns the pools, with the one that a sampler trains on as "train"."""
+  train_on = context.experiment.runs[name].config.train_on
+  return {**pools, "train": pools[train_on]}
+
+
+@contextlib.contextmanager
+def progress_bar(
+  run: RunSpec, start: checkpoint.Checkpoint | None = None
+) -> Iterator[Progress]:
+  """Shows a progress bar; without a terminal, logs a line each tenth."""
+  first = start.step if start else 0
+  if start:
+    logging.info(
+      "%s: resumes from step %d of %d.", run.name, first, run.num_steps
+    )
+  per_step = run.batch_size * len(run.seeds)
+  total = run.num_steps * per_step
+  # In a notebook tqdm draws a bar of the notebook's own.
+  interactive = sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)
+  with tqdm(
+    total=total,
+    initial=first * per_step,
+    desc=run.name,
+    unit=" examples",
+    unit_scale=True,
+    # Without a terminal the bar only counts; its text is logged.
+    file=None if interactive else io.StringIO(),
+  ) as bar:
+
+    def progress(examples: int, text: str) -> None:
+      tenth = 10 * bar.n // total
+      bar.set_postfix_str(text, refresh=False)
+      bar.update(examples)
+      if not interactive and 10 * bar.n // total > tenth:
+        logging.info("%s", bar)
+
+    yield progress
+
+
+def fingerprint(
+  run: RunSpec, compiled: CompiledRun, pools: Mapping[str, Pool]
+) -> dict[str, Any]:
+  """Returns what a resumed run must have in common with its checkpoint.
+
+  The workdir's config is compared elsewhere; this is what the data decides.
+  """
+  content = hashlib.blake2b(digest_size=16)
+  for array in (pools["train"].label, pools["train"].scores["difficulty"]):
+    content.update(np.asarray(array).tobytes())
+  return {
+    "steps": run.num_steps,
+    "chunk_steps": compiled.chunks.lengths[0],
+    "trials_by": run.trials_by,
+    "examples": content.hexdigest(),
+  }
+
+
+@contextlib.contextmanager
+def open_run(
+  context: ExperimentContext,
+  run: RunSpec,
+  compiled: CompiledRun,
+  pools: Mapping[str, Pool],
+  folder: pathlib.Path,
+  signals: preemption.Signals,
+  metrics: pathlib.Path | None = None,
+) -> Iterator[tuple[files.Lines | None, Progress, loop.ResumeOptions]]:
+  """Opens a run at its latest checkpoint, or at its first step.
+
+  Yields the open metrics file, if any, and two arguments of `loop.train`.
+  `folder` is that of the checkpoints.
+
+  Raises:
+    Stopped: by a signal; a checkpoint is saved.
+  """
+  common = fingerprint(run, compiled, pools)
+  template = loop.abstract_run_state(run, compiled, pools["train"])
+  start = checkpoint.restore(folder, template, common, metrics)
+  settings = context.experiment.config.checkpoint
+  with contextlib.ExitStack() as stack:
+    stop = stack.enter_context(signals.held())
+    lines, position = None, lambda: None
+    if metrics:
+      log = files.json_lines(metrics, start and start.log_position)
+      lines = stack.enter_context(log)
+      position = lines.log_position
+    progress = stack.enter_context(progress_bar(run, start))
+    writer = CheckpointWriter(folder, settings, common, position)
+    stack.enter_context(writer)
+    yield lines, progress, loop.ResumeOptions(start, writer, stop)
+
+
+def run_sampler(
+  context: ExperimentContext,
+  run: RunSpec,
+  compiled: CompiledRun,
+  pools: Mapping[str, Pool],
+  scoring_seconds: float,
+  folder: pathlib.Path,
+  signals: preemption.Signals,
+  logger: LoggerGroup,
+  profile: bool = False,
+) -> None:
+  """Trains all trials of a sampler and writes the run's files.
+
+  An interrupted run resumes from its latest checkpoint. The folder is created,
+  but not its parents.
+
+  Raises:
+    Stopped: by a signal; a checkpoint is saved.
+  """
+  folder.mkdir(exist_ok=True)
+  # Known before training, for figures of a run that is not finished.
+  spec = run.sampler.spec
+  files.write_json(folder / "sampler_spec.json", spec._asdict())
+  pools = _own_pools(context, run.name, pools)
+  metrics, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
+  watch = functools.partial(
+    profiling.profile, folder / "profile", run, compiled, pools
+  )
+  with open_run(
+    context, run, compiled, pools, checkpoints, signals, metrics
+  ) as (lines, progress, resume):
+    logger.begin(run.name, read_rows(metrics))
+
+    def write(row: dict[str, Any]) -> None:
+      lines.write(row)
+      logger.write(row)
+
+    result = loop.train(
+      run, compiled, pools, write, progress, watch if profile else None, resume
+    )
+  test = score_pool(run, result.state, pools["test"])
+  files.write_file(
+    folder / "test.npz",
+    lambda file: np.savez_compressed(file, rank=test.rank, loss=test.loss),
+  )
+  trials = [
+    _trial_metrics(result.exposure, trial, test, pools["test"])
+    for trial in range(len(run.seeds))
+  ]
+  scored = set(spec.partitions) - partitions.UNSCORED
+  record = {
+    "sampler": run.name,
+    "baseline": context.experiment.runs[run.name].config.baseline,
+    "batch_size": run.batch_size,
+    "steps": result.steps,
+    "examples_seen": result.steps * run.batch_size,
+    "train_seconds": result.train_seconds,
+    "compile_seconds": compiled.compile_seconds,
+    "scoring_seconds": scoring_seconds if scored else 0.0,
+    "flops_per_step": compiled.flops_per_step,
+    "trials": trials,
+    "environment": files.environment(),
+  }
+  # Its presence says that the run is finished.
+  files.write_json(folder / "result.json", record)
+  top1 = [trial["top1"] for trial in trials if "top1" in trial]
+  logging.info(
+    "%s: %s, %.1f s a trial, %.1f s to compile.",
+    run.name,
+    f"top-1 {np.mean(top1):.4f}" if top1 else "all trials diverged",
+    result.train_seconds,
+    compiled.compile_seconds,
+  )
+  logger.end(files.plain(record))
+
+
+def _trial_metrics(
+  measured: exposure.Exposure, trial: int, test: evaluation.Scores, pool: Pool
+) -> dict[str, Any]:
+  """Returns a trial's part of result.json; a diverged one has no metrics."""
+  if trial not in exposure.active_trials(measured):
+    reason = invariants.describe_nonfinite(measured.violation[trial])
+    step = int(measured.diverged_step[trial])
+    return {"diverged_step": step, "divergence_reason": reason}
+  scores = evaluation.Scores(test.rank[trial], test.loss[trial])
+  metrics = exposure.trial_metrics(measured, trial)
+  return metrics | evaluation.report(scores, pool)
