@@ -23,7 +23,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
-from alcurr.experiments import sampler_run
+from alcurr.experiments import sampler_trials
 from alcurr.experiments.config import build, loader
 from alcurr.experiments.tune import noise_scale, results, trials
 from alcurr.experiments.tune.results import RATE
@@ -129,7 +129,7 @@ def run_rates(
   gauge = None
   if norms is not None:
     gauge = noise_scale.make_gauge(sweep, pools["train"], norms)
-  with sampler_run.progress_bar(sweep) as progress:
+  with sampler_trials.progress_bar(sweep) as progress:
     done = 0
     for chunk in trials.train_chunks(sweep, pools, state):
       loss = chunk.metrics.loss[exposure.active_trials(chunk.exposure), -1]

@@ -18,7 +18,11 @@ from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import make_pool
-from alcurr.experiments import preemption, runner, sampler_run, setup
+from alcurr.experiments import (
+  experiment_runner,
+  preemption,
+  setup,
+)
 from alcurr.experiments.config import build, loader
 from alcurr.report import tables
 from alcurr.training import exposure, step
@@ -140,10 +144,10 @@ def prepare(
   context = setup.load_context(build.build_experiment(config), cache_dir)
   setup.check_fit(context, setup.host_pools(context))
   out.mkdir(parents=True, exist_ok=True)
-  pools, _ = runner.make_pools(
+  pools, _ = experiment_runner.make_pools(
     context, cache_dir, out / "difficulty", preemption.Signals()
   )
-  run = sampler_run.make_run(context, config.baseline, pools)
+  run = setup.make_run(context, config.baseline, pools)
   valid = sources.first_by_key(context.parts["valid"], max_valid)
   return run, pools | {"valid": make_pool(valid)}
 
