@@ -23,7 +23,6 @@ from alcurr.experiments import (
   setup,
 )
 from alcurr.experiments.config import build
-from alcurr.experiments.config.build import BuiltExperiment
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.report import gallery, page, tables
 from alcurr.training import checkpoint_writer, memory
@@ -62,48 +61,38 @@ def run(
   with lock.locked(workdir), loggers.LoggerGroup(tracked, names) as logger:
     # Another process may have used the folder until now.
     setup.check_workdir(workdir, config)
-    signals = signals or preemption.Signals()
-    return _run(experiment, workdir, profile, signals, logger)
+    files.remove_temporary(workdir)
+    cache_dir = build.cache_dir(config, workdir)
+    paths.check_can_make(cache_dir, "--config.cache_dir")
+    context = setup.load_context(experiment, cache_dir, signals)
+    return _run(context, workdir, profile, logger)
 
 
 def _run(
-  experiment: BuiltExperiment,
+  context: ExperimentContext,
   workdir: pathlib.Path,
   profile: bool,
-  signals: preemption.Signals,
   logger: loggers.LoggerGroup,
 ) -> pd.DataFrame:
-  config = experiment.config
-  files.remove_temporary(workdir)
-  cache_dir = build.cache_dir(config, workdir)
-  paths.check_can_make(cache_dir, "--config.cache_dir")
-  context = setup.load_context(experiment, cache_dir)
+  experiment = context.experiment
   unscored = setup.host_pools(context)
   setup.check_fit(context, unscored)
   folders = {name: workdir / "runs" / name for name in experiment.runs}
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
-  if reference_model.lacks_scores(context, cache_dir):
+  if reference_model.lacks_scores(context):
     names.insert(0, build.REFERENCE)
   compiled = compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
-  files.write_json(workdir / "config.json", config.to_dict())
+  files.write_json(workdir / "config.json", experiment.config.to_dict())
   (workdir / "runs").mkdir(exist_ok=True)
-  pools, scoring_seconds = make_pools(
-    context, cache_dir, workdir / "difficulty", signals
-  )
+  pools, seconds = make_pools(context, workdir / "difficulty")
   class_names = context.parts["train"].class_names
   gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
   for name, folder in folders.items():
     if name in compiled:
+      run, programs = compiled.pop(name)
       sampler_trials.run_sampler(
-        context,
-        *compiled.pop(name),
-        pools,
-        scoring_seconds,
-        folder,
-        signals,
-        logger,
-        profile,
+        context, run, programs, pools, seconds, folder, logger, profile
       )
     else:
       note = "; not profiled" if profile else ""
@@ -166,25 +155,14 @@ def _compile(
 
 
 def make_pools(
-  context: ExperimentContext,
-  cache_dir: pathlib.Path,
-  checkpoint_dir: pathlib.Path,
-  signals: preemption.Signals,
+  context: ExperimentContext, checkpoint_dir: pathlib.Path
 ) -> tuple[dict[str, Pool], float]:
   """Scores the pools if a sampler needs it, and puts them on the device.
 
-  Args:
-    context: has the data and the networks.
-    cache_dir: the folder with the scores.
-    checkpoint_dir: the folder of the reference model's checkpoints.
-    signals: stop its training.
-
-  Returns:
-    The pools by name, and the seconds that scoring took (when it was done).
+  Returns the pools by name, and the seconds that scoring took (when it was
+  done). `checkpoint_dir` is of the reference model's checkpoints.
   """
   score, seconds = {}, 0.0
   if setup.needs_scores(context.experiment):
-    score, seconds = reference_model.get_difficulty(
-      context, cache_dir, checkpoint_dir, signals
-    )
+    score, seconds = reference_model.get_difficulty(context, checkpoint_dir)
   return on_device(setup.host_pools(context, score)), seconds

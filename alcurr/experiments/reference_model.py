@@ -14,7 +14,7 @@ from absl import logging
 from alcurr.core.errors import FaultError
 from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
-from alcurr.experiments import preemption, sampler_trials, setup
+from alcurr.experiments import sampler_trials, setup
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.training import compilation, exposure, loop
 from alcurr.training.run import (
@@ -65,25 +65,20 @@ def difficulty_of(
   return Difficulty(scores, seconds)
 
 
-def lacks_scores(context: ExperimentContext, cache_dir: pathlib.Path) -> bool:
+def lacks_scores(context: ExperimentContext) -> bool:
   """Returns whether the reference model has to be trained."""
-  if not setup.needs_scores(context.experiment):
-    return False
-  folder, _ = _scores_request(context, cache_dir)
-  return cache.read_arrays(folder) is None
+  needed = setup.needs_scores(context.experiment)
+  return needed and cache.read_arrays(_scores_request(context)[0]) is None
 
 
 def get_difficulty(
-  context: ExperimentContext,
-  cache_dir: pathlib.Path,
-  checkpoint_dir: pathlib.Path,
-  signals: preemption.Signals,
+  context: ExperimentContext, checkpoint_dir: pathlib.Path
 ) -> Difficulty:
   """Reads the scores from the cache, or trains the reference model for them.
 
   Its checkpoints are in their folder until it has scored.
   """
-  folder, request = _scores_request(context, cache_dir)
+  folder, request = _scores_request(context)
   if cached := cache.read_arrays(folder):
     score, manifest = cached
     logging.info("Difficulty scores from %s.", folder)
@@ -93,9 +88,10 @@ def get_difficulty(
   run, compiled, pools = prepare(context)
   pools = on_device(pools)
   shown = run._replace(name="difficulty")
-  with sampler_trials.open_run(
-    context, shown, compiled, pools, checkpoint_dir, signals
-  ) as (_, progress, resume):
+  opened = sampler_trials.open_run(
+    context, shown, compiled, pools, checkpoint_dir
+  )
+  with opened as (_, progress, resume):
     result = loop.train(
       run, compiled, pools, lambda row: None, progress, resume=resume
     )
@@ -124,7 +120,7 @@ def prepare(
 
 
 def _scores_request(
-  context: ExperimentContext, cache_dir: pathlib.Path
+  context: ExperimentContext,
 ) -> tuple[pathlib.Path, dict[str, Any]]:
   """Returns the folder of the scores, and all that they depend on."""
   config = context.experiment.config
@@ -137,6 +133,6 @@ def _scores_request(
   del request["difficulty"]["num_arms"]
   del request["data"]["dir"], request["data"]["pool"]
   # The config names a weights file, but not its content.
-  weights = context.networks[str(config.model)].model.fingerprint
+  weights = context.networks[str(config.model)][0].fingerprint
   request |= {"examples": content.hexdigest(), "weights": weights, "version": 1}
-  return cache_dir / f"difficulty-{cache.digest(request)}", request
+  return context.cache_dir / f"difficulty-{cache.digest(request)}", request

@@ -16,7 +16,7 @@ from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import files
 from alcurr.data import partitions
-from alcurr.experiments import preemption, setup
+from alcurr.experiments import setup
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.training import (
@@ -39,15 +39,8 @@ def compile_sampler_run(
 ) -> tuple[RunSpec, CompiledRun]:
   """Compiles a sampler's run; only the shapes of the pools matter."""
   run = setup.make_run(context, name, pools)
-  return run, compile_run(run, _own_pools(context, name, pools))
-
-
-def _own_pools(
-  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
-) -> dict[str, Pool]:
-  """Returns the pools, with the one that a sampler trains on as "train"."""
   train_on = context.experiment.runs[name].config.train_on
-  return {**pools, "train": pools[train_on]}
+  return run, compile_run(run, {**pools, "train": pools[train_on]})
 
 
 @contextlib.contextmanager
@@ -109,7 +102,6 @@ def open_run(
   compiled: CompiledRun,
   pools: Mapping[str, Pool],
   folder: pathlib.Path,
-  signals: preemption.Signals,
   metrics: pathlib.Path | None = None,
 ) -> Iterator[tuple[files.Lines | None, Progress, loop.ResumeOptions]]:
   """Opens a run at its latest checkpoint, or at its first step.
@@ -125,7 +117,7 @@ def open_run(
   start = checkpoint.restore(folder, template, common, metrics)
   settings = context.experiment.config.checkpoint
   with contextlib.ExitStack() as stack:
-    stop = stack.enter_context(signals.held())
+    stop = stack.enter_context(context.signals.held())
     lines, position = None, lambda: None
     if metrics:
       log = files.json_lines(metrics, start and start.log_position)
@@ -144,7 +136,6 @@ def run_sampler(
   pools: Mapping[str, Pool],
   scoring_seconds: float,
   folder: pathlib.Path,
-  signals: preemption.Signals,
   logger: LoggerGroup,
   profile: bool = False,
 ) -> None:
@@ -160,14 +151,14 @@ def run_sampler(
   # Known before training, for figures of a run that is not finished.
   spec = run.sampler.spec
   files.write_json(folder / "sampler_spec.json", spec._asdict())
-  pools = _own_pools(context, run.name, pools)
+  config = context.experiment.runs[run.name].config
+  pools = {**pools, "train": pools[config.train_on]}
   metrics, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
   watch = functools.partial(
     profiling.profile, folder / "profile", run, compiled, pools
   )
-  with open_run(
-    context, run, compiled, pools, checkpoints, signals, metrics
-  ) as (lines, progress, resume):
+  opened = open_run(context, run, compiled, pools, checkpoints, metrics)
+  with opened as (lines, progress, resume):
     logger.begin(run.name, read_rows(metrics))
 
     def write(row: dict[str, Any]) -> None:
@@ -189,7 +180,7 @@ def run_sampler(
   scored = set(spec.partitions) - partitions.UNSCORED
   record = {
     "sampler": run.name,
-    "baseline": context.experiment.runs[run.name].config.baseline,
+    "baseline": config.baseline,
     "batch_size": run.batch_size,
     "steps": result.steps,
     "examples_seen": result.steps * run.batch_size,

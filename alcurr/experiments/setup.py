@@ -3,7 +3,7 @@
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ from alcurr.core.errors import UserError
 from alcurr.data import partitions, sources
 from alcurr.data.host_store import Lookup
 from alcurr.data.pool import Dataset, concatenate, host_pool
+from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
@@ -24,19 +25,16 @@ from alcurr.types import Array, Batch, Model, Pool
 _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
 
 
-class Network(NamedTuple):
-  model: Model
-  score: Score
-
-
 class ExperimentContext(NamedTuple):
   """Everything that the runs of an experiment share."""
 
   experiment: BuiltExperiment
+  cache_dir: pathlib.Path  # what the next experiment can reuse
   parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
   gather: Callable[[Pool, Array], Batch]
-  networks: dict[str, Network]  # by the text of `config.model`
-  lookup: Lookup | None = None  # of pools in CPU memory
+  networks: dict[str, tuple[Model, Score]]  # by the text of `config.model`
+  lookup: Lookup | None  # of pools in CPU memory
+  signals: preemption.Signals  # stop a run with a checkpoint
 
 
 def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
@@ -61,14 +59,9 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
       text = f"expected {expected}, got {workdir}"
       raise UserError("exists", "--workdir", text)
     return
-  saved = files.read_record(path)
-  if saved is None:
-    text = "expected a config; choose another --workdir"
-    raise UserError("damaged", str(path), text)
+  saved = read_record(path)
   for result in sorted(workdir.glob("runs/*/result.json")):
-    if files.read_record(result) is None:
-      text = "expected a result; delete it to rerun the run"
-      raise UserError("damaged", str(result), text)
+    read_record(result)
   # JSON has no tuples: both sides are compared as JSON has them.
   old, new = flatten(saved), flatten(files.plain(config.to_dict()))
   for field in sorted(old.keys() | new.keys()):
@@ -80,8 +73,30 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
       raise UserError("mismatch", "--workdir", text)
 
 
+def read_record(path: pathlib.Path, *fields: str) -> dict[str, Any]:
+  """Reads a JSON file of an experiment that has some fields.
+
+  Raises:
+    UserError: it is missing, damaged, or lacks a field.
+  """
+  try:
+    record = files.read_record(path)
+  except OSError as error:
+    text = f"{error.strerror}; expected a file of an experiment"
+    raise UserError("missing", str(path), text) from error
+  if record is None:
+    text = "expected a JSON object; restore it, or delete it to rerun"
+    raise UserError("damaged", str(path), text)
+  for field in fields:
+    if field not in record:
+      raise UserError("mismatch", str(path), f"has no field {field}")
+  return record
+
+
 def load_context(
-  experiment: BuiltExperiment, cache_dir: pathlib.Path
+  experiment: BuiltExperiment,
+  cache_dir: pathlib.Path,
+  signals: preemption.Signals | None = None,
 ) -> ExperimentContext:
   """Loads the data, and builds the networks for it."""
   config = experiment.config
@@ -98,7 +113,7 @@ def load_context(
       score = make_score(
         model, gather, config.eval_batch_size, config.trials_by, experiment.loss
       )
-      networks[key] = Network(model, score)
+      networks[key] = model, score
   logging.info(
     "%s of %d classes; device: %s; trials by %s.",
     ", ".join(f"{len(part.label)} {name}" for name, part in parts.items()),
@@ -106,7 +121,10 @@ def load_context(
     jax.devices()[0].device_kind,
     config.trials_by,
   )
-  return ExperimentContext(experiment, parts, gather, networks, lookup)
+  signals = signals or preemption.Signals()
+  return ExperimentContext(
+    experiment, cache_dir, parts, gather, networks, lookup, signals
+  )
 
 
 def needs_scores(experiment: BuiltExperiment) -> bool:
@@ -198,10 +216,10 @@ def make_run_spec(
 ) -> RunSpec:
   """Makes a run of a number of steps."""
   experiment, config = context.experiment, built.config
-  network = context.networks[str(config.model)]
+  model, score = context.networks[str(config.model)]
   return RunSpec(
     sampler=built.make_sampler(num_steps),
-    model=network.model,
+    model=model,
     tx=built.make_optimizer(num_steps),
     gather=context.gather,
     num_steps=num_steps,
@@ -210,7 +228,7 @@ def make_run_spec(
     trials_by=config.trials_by,
     num_evals=config.num_evals,
     chunk_steps=config.chunk_steps,
-    score=network.score,
+    score=score,
     on_nonfinite=config.on_nonfinite,
     augment=experiment.augment,
     loss=experiment.loss,

@@ -10,7 +10,6 @@ from alcurr.data.partitions import PARTITIONS
 from alcurr.data.pool import make_pool
 from alcurr.experiments import (
   experiment_runner,
-  preemption,
   setup,
 )
 from alcurr.experiments.config import build
@@ -62,7 +61,7 @@ def test_a_run_has_its_own_batch_model_and_budget(built):
   wide = setup.make_run(context, "wide", pools)
   assert (wide.batch_size, wide.num_steps) == (16, size // 16)
   wide_cnn = {"name": "cnn(width=0.5)", "weights": ""}
-  assert wide.model is context.networks[str(ConfigDict(wide_cnn))].model
+  assert wide.model is context.networks[str(ConfigDict(wide_cnn))][0]
   assert wide.model is not run.model
   half = setup.make_run(context, "half", pools)
   assert half.num_steps == size // 16
@@ -88,9 +87,7 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
 
 def _make_pools(config, folder):
   context = setup.load_context(build.build_experiment(config), folder)
-  pools, seconds = experiment_runner.make_pools(
-    context, folder, folder / "checkpoints", preemption.Signals()
-  )
+  pools, seconds = experiment_runner.make_pools(context, folder / "checkpoints")
   assert seconds == 0  # no sampler reads a difficulty
   return context, pools
 

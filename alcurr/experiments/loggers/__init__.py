@@ -6,6 +6,7 @@ of the experiment. No result depends on a logger.
 """
 
 import contextlib
+import functools
 import importlib.util
 import json
 import pathlib
@@ -107,18 +108,16 @@ class LoggerKind(NamedTuple):
   install: str = ""  # what pip installs for it
 
 
-def _lazy(name: str) -> Callable[[Experiment], Logger]:
-  """Makes a class of a module here; its import may take seconds."""
-  return lambda experiment: pkgutil.resolve_name(f"{__name__}.{name}")(
-    experiment
-  )
+def _make(name: str, experiment: Experiment) -> Logger:
+  # A module is imported when it is used, which may take seconds.
+  return pkgutil.resolve_name(f"{__name__}.{name}")(experiment)
 
 
+_TENSORBOARD = functools.partial(_make, "tensorboard:TensorBoard")
+_MLFLOW = functools.partial(_make, "mlflow:MLflow")
 LOGGERS = {
-  "tensorboard": LoggerKind(
-    _lazy("tensorboard:TensorBoard"), "tensorboardX", "tensorboardX"
-  ),
-  "mlflow": LoggerKind(_lazy("mlflow:MLflow"), "mlflow", "alcurr[mlflow]"),
+  "tensorboard": LoggerKind(_TENSORBOARD, "tensorboardX", "tensorboardX"),
+  "mlflow": LoggerKind(_MLFLOW, "mlflow", "alcurr[mlflow]"),
 }
 
 

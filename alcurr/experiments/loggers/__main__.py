@@ -4,9 +4,9 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from alcurr.core import cli, files, lock
-from alcurr.core.errors import FaultError, UserError
-from alcurr.experiments import loggers
+from alcurr.core import cli, lock
+from alcurr.core.errors import FaultError
+from alcurr.experiments import loggers, setup
 from alcurr.report import tables
 
 
@@ -23,10 +23,8 @@ def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
     FaultError: the tracker failed.
   """
   loggers.parse(to, uri)
-  path = workdir / "config.json"
-  config = files.read_record(path) if path.exists() else None
-  if not config or not {"samplers", "baseline", "trials"} <= config.keys():
-    raise UserError("missing", str(path), "it is not that of an experiment")
+  fields = ("samplers", "baseline", "trials")
+  config = setup.read_record(workdir / "config.json", *fields)
   names = tables.sampler_names(workdir)
   # A running experiment writes to its trackers itself.
   with lock.locked(workdir, "DIR"):

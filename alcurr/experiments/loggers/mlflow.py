@@ -11,6 +11,7 @@ Points that a server already has are not sent again.
 """
 
 import hashlib
+import itertools
 import logging as std_logging
 import os
 import pathlib
@@ -32,13 +33,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from alcurr.core import files
 from alcurr.core.errors import UserError
-from alcurr.experiments.loggers import (
-  Experiment,
-  Logger,
-  Row,
-  pictures,
-  points,
-)
+from alcurr.experiments.loggers import Experiment, Logger, pictures, points
 from alcurr.report.style import styles
 
 FOLDER = "mlflow"
@@ -159,19 +154,17 @@ class _Run:
     for i in range(0, len(params), _MAX_PARAMS):
       self._client.log_batch(self._id, params=params[i : i + _MAX_PARAMS])
 
-  def add_rows(self, rows: Sequence[Row]) -> None:
+  def add_rows(self, rows: Sequence[dict[str, Any]]) -> None:
     """Sends rows in few batches, none across two batches."""
-    batches: list[list[Metric]] = []
-    for number, row in enumerate(rows):
+    new: list[list[Metric]] = []  # by row
+    for row in rows:
       self._policy.add(row)
-      seconds = float(row.get("train_seconds") or 0)
-      self._time = self._start + round(1000 * seconds)
-      if number % _MAX_ROWS == 0:
-        batches.append([])
+      self._time = self._start + round(1000 * row["train_seconds"])
       if row["examples_seen"] not in self._steps:
         values = points.row_points(row)
-        batches[-1] += self._metrics(values, row["examples_seen"])
-    for batch in filter(None, batches):
+        new.append(self._metrics(values, row["examples_seen"]))
+    for i in range(0, len(new), _MAX_ROWS):
+      batch = list(itertools.chain(*new[i : i + _MAX_ROWS]))
       self._client.log_batch(self._id, metrics=batch)
 
   def _metrics(self, values: Mapping[str, float], step: int) -> list[Metric]:

@@ -18,15 +18,8 @@ import numpy as np
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-from alcurr.experiments.loggers import (
-  Experiment,
-  Logger,
-  Row,
-  pictures,
-  points,
-)
+from alcurr.experiments.loggers import Experiment, Logger, pictures, points
 from alcurr.report.gallery import read_gallery
 
 FOLDER = "tensorboard"
@@ -57,8 +50,9 @@ class TensorBoard(Logger):
       )
     overview.close()
 
-  def begin(self, name: str, rows: Sequence[Row]) -> None:
-    self._started = time.time() - _seconds(rows[-1] if rows else {})
+  def begin(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+    trained = rows[-1]["train_seconds"] if rows else 0
+    self._started = time.time() - trained
     super().begin(name, rows)
 
   def _open(self, name: str, trial: int, policy: pictures.PolicyMap) -> "_Run":
@@ -77,10 +71,6 @@ def _make_folder(workdir: pathlib.Path, *names: str) -> pathlib.Path:
   return folder
 
 
-def _seconds(row: Row) -> float:
-  return float(row.get("train_seconds") or 0)
-
-
 class _Run:
   """The event file of what TensorBoard calls a run."""
 
@@ -92,7 +82,6 @@ class _Run:
   ) -> None:
     self._started, self._policy = started, policy
     self._step, self._time = 0, started  # examples seen, seconds since 1970
-    self._described: set[str] = set()  # tags
     for old in folder.glob("events.out.tfevents.*"):
       old.unlink()
     # Not SummaryWriter: on a full disk its thread dies, and the caller hangs.
@@ -100,10 +89,10 @@ class _Run:
     # Readers that know the old file drop its points.
     self._event(session_log=SessionLog(status=SessionLog.START))
 
-  def add_rows(self, rows: Sequence[Row]) -> None:
+  def add_rows(self, rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
       self._step = row["examples_seen"]
-      self._time = self._started + _seconds(row)
+      self._time = self._started + row["train_seconds"]
       self._scalars(points.row_points(row))
       self._policy.add(row)
       image = self._policy.draw() if row.get("valid") else None
@@ -141,16 +130,9 @@ class _Run:
       self._event(summary=event)
 
   def _scalars(self, values: Mapping[str, float]) -> None:
-    if not values:
-      return
-    event = Summary()
     for tag, value in values.items():
-      metadata = None
-      if tag not in self._described:
-        self._described.add(tag)
-        metadata = SummaryMetadata(summary_description=points.CURVES[tag][1])
-      event.value.add(tag=tag, simple_value=value, metadata=metadata)
-    self._event(summary=event)
+      text = points.CURVES[tag][1]
+      self._event(summary=summary.scalar(tag, value, summary_description=text))
 
   def _event(self, **content: Any) -> None:
     event = Event(step=self._step, wall_time=self._time, **content)
