@@ -26,7 +26,7 @@ from alcurr.experiments.config import build
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.report import gallery, page, tables
 from alcurr.training import checkpoint_writer, memory
-from alcurr.training.run import CompiledRun, RunSpec
+from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.types import Pool
 
 
@@ -116,11 +116,17 @@ def compile_runs(
   Raises:
     UserError: a run needs more memory than the device has.
   """
+
+  def compile_named(name: str) -> tuple[RunSpec, CompiledRun]:
+    if name == build.REFERENCE:
+      return reference_model.prepare(context)[:2]
+    run = setup.make_run(context, name, pools)
+    train_on = context.experiment.runs[name].config.train_on
+    return run, compile_run(run, pools | {"train": pools[train_on]})
+
   started = time.perf_counter()
   with futures.ThreadPoolExecutor(cpu.cores()) as threads:
-    compiled = list(
-      threads.map(lambda name: _compile(context, pools, name), names)
-    )
+    compiled = list(threads.map(compile_named, names))
   seconds = time.perf_counter() - started
   total = sum(programs.compile_seconds for _, programs in compiled)
   copies = checkpoint_writer.num_copies(context.experiment.config)
@@ -144,14 +150,6 @@ def compile_runs(
         "data.pool=host or fewer trials",
       )
   return runs
-
-
-def _compile(
-  context: ExperimentContext, pools: dict[str, Pool], name: str
-) -> tuple[RunSpec, CompiledRun]:
-  if name == build.REFERENCE:
-    return reference_model.prepare(context)[:2]
-  return sampler_trials.compile_sampler_run(context, name, pools)
 
 
 def make_pools(

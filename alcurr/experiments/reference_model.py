@@ -88,13 +88,7 @@ def get_difficulty(
   run, compiled, pools = prepare(context)
   pools = on_device(pools)
   shown = run._replace(name="difficulty")
-  opened = sampler_trials.open_run(
-    context, shown, compiled, pools, checkpoint_dir
-  )
-  with opened as (_, progress, resume):
-    result = loop.train(
-      run, compiled, pools, lambda row: None, progress, resume=resume
-    )
+  result = sampler_trials.train(context, shown, compiled, pools, checkpoint_dir)
   experiment = context.experiment
   batch_size = experiment.config.eval_batch_size
   score = make_score(

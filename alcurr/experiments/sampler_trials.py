@@ -16,7 +16,6 @@ from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import files
 from alcurr.data import partitions
-from alcurr.experiments import setup
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.training import (
@@ -28,38 +27,25 @@ from alcurr.training import (
   profiling,
 )
 from alcurr.training.checkpoint_writer import CheckpointWriter
-from alcurr.training.run import CompiledRun, RunSpec, compile_run, score_pool
+from alcurr.training.run import CompiledRun, RunSpec, score_pool
 from alcurr.types import Pool
-
-Progress = Callable[[int, str], None]
-
-
-def compile_sampler_run(
-  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
-) -> tuple[RunSpec, CompiledRun]:
-  """Compiles a sampler's run; only the shapes of the pools matter."""
-  run = setup.make_run(context, name, pools)
-  train_on = context.experiment.runs[name].config.train_on
-  return run, compile_run(run, {**pools, "train": pools[train_on]})
 
 
 @contextlib.contextmanager
 def progress_bar(
-  run: RunSpec, start: checkpoint.Checkpoint | None = None
-) -> Iterator[Progress]:
-  """Shows a progress bar; without a terminal, logs a line each tenth."""
-  first = start.step if start else 0
+  run: RunSpec, start: int = 0
+) -> Iterator[Callable[[int, str], None]]:
+  """Shows the progress from a step on; without a terminal, in the log."""
   if start:
-    logging.info(
-      "%s: resumes from step %d of %d.", run.name, first, run.num_steps
-    )
+    text = "%s: resumes from step %d of %d."
+    logging.info(text, run.name, start, run.num_steps)
   per_step = run.batch_size * len(run.seeds)
   total = run.num_steps * per_step
   # In a notebook tqdm draws a bar of the notebook's own.
   interactive = sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)
   with tqdm(
     total=total,
-    initial=first * per_step,
+    initial=start * per_step,
     desc=run.name,
     unit=" examples",
     unit_scale=True,
@@ -95,38 +81,53 @@ def fingerprint(
   }
 
 
-@contextlib.contextmanager
-def open_run(
+def train(
   context: ExperimentContext,
   run: RunSpec,
   compiled: CompiledRun,
   pools: Mapping[str, Pool],
-  folder: pathlib.Path,
+  checkpoints: pathlib.Path,
   metrics: pathlib.Path | None = None,
-) -> Iterator[tuple[files.Lines | None, Progress, loop.ResumeOptions]]:
-  """Opens a run at its latest checkpoint, or at its first step.
+  logger: LoggerGroup | None = None,
+  watch: Callable[[int], contextlib.AbstractContextManager] | None = None,
+) -> loop.Result:
+  """Trains a run from its latest checkpoint, or from its first step.
 
-  Yields the open metrics file, if any, and two arguments of `loop.train`.
-  `folder` is that of the checkpoints.
+  The folder of the checkpoints is created, but not its parents. Rows go to the
+  metrics file and to the logger, if they are given. For `watch` see
+  `loop.train`.
 
   Raises:
     Stopped: by a signal; a checkpoint is saved.
   """
   common = fingerprint(run, compiled, pools)
   template = loop.abstract_run_state(run, compiled, pools["train"])
-  start = checkpoint.restore(folder, template, common, metrics)
+  start = checkpoint.restore(checkpoints, template, common, metrics)
+  log = contextlib.nullcontext()
+  if metrics:
+    log = files.json_lines(metrics, start and start.log_position)
   settings = context.experiment.config.checkpoint
-  with contextlib.ExitStack() as stack:
-    stop = stack.enter_context(context.signals.held())
-    lines, position = None, lambda: None
-    if metrics:
-      log = files.json_lines(metrics, start and start.log_position)
-      lines = stack.enter_context(log)
-      position = lines.log_position
-    progress = stack.enter_context(progress_bar(run, start))
-    writer = CheckpointWriter(folder, settings, common, position)
-    stack.enter_context(writer)
-    yield lines, progress, loop.ResumeOptions(start, writer, stop)
+  with (
+    context.signals.held() as stop,
+    log as lines,
+    progress_bar(run, start.step if start else 0) as progress,
+    CheckpointWriter(
+      checkpoints,
+      settings,
+      common,
+      lines.log_position if lines else lambda: None,
+    ) as writer,
+  ):
+    if lines:
+      logger.begin(run.name, read_rows(metrics))
+
+    def write(row: dict[str, Any]) -> None:
+      if lines:
+        lines.write(row)
+        logger.write(row)
+
+    resume = loop.ResumeOptions(start, writer, stop)
+    return loop.train(run, compiled, pools, write, progress, watch, resume)
 
 
 def run_sampler(
@@ -141,8 +142,7 @@ def run_sampler(
 ) -> None:
   """Trains all trials of a sampler and writes the run's files.
 
-  An interrupted run resumes from its latest checkpoint. The folder is created,
-  but not its parents.
+  The folder is created, but not its parents.
 
   Raises:
     Stopped: by a signal; a checkpoint is saved.
@@ -154,20 +154,13 @@ def run_sampler(
   config = context.experiment.runs[run.name].config
   pools = {**pools, "train": pools[config.train_on]}
   metrics, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
-  watch = functools.partial(
-    profiling.profile, folder / "profile", run, compiled, pools
+  watch = None
+  if profile:
+    place = folder / "profile"
+    watch = functools.partial(profiling.profile, place, run, compiled, pools)
+  result = train(
+    context, run, compiled, pools, checkpoints, metrics, logger, watch
   )
-  opened = open_run(context, run, compiled, pools, checkpoints, metrics)
-  with opened as (lines, progress, resume):
-    logger.begin(run.name, read_rows(metrics))
-
-    def write(row: dict[str, Any]) -> None:
-      lines.write(row)
-      logger.write(row)
-
-    result = loop.train(
-      run, compiled, pools, write, progress, watch if profile else None, resume
-    )
   test = score_pool(run, result.state, pools["test"])
   files.write_file(
     folder / "test.npz",

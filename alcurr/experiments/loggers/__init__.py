@@ -22,23 +22,11 @@ from alcurr.core.errors import FaultError, UserError
 from alcurr.experiments.loggers import pictures
 from alcurr.report.gallery import read_gallery
 
-__all__ = [
-  "LOGGERS",
-  "Experiment",
-  "Logger",
-  "LoggerGroup",
-  "LoggerKind",
-  "Row",
-  "describe",
-  "parse",
-  "read_rows",
-  "replay",
-]
+__all__ = ["LOGGERS", "Experiment", "Logger", "LoggerGroup", "parse", "replay"]
 
 # A line of metrics.jsonl, with JSON's types: step, examples_seen, trial, ...
 Row = dict[str, Any]
 
-NONE = "none"
 # A server, a database or a folder.
 _URI = re.compile(
   r"(https?|file|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|databricks.*"
@@ -207,11 +195,11 @@ def parse(text: str, uri: str = "") -> list[str]:
   """
   names = [name.strip() for name in text.split(",")]
   for name in names:
-    specs.check_choice("tracking", name, [NONE, *LOGGERS])
-  if names != [NONE] and (NONE in names or len(set(names)) < len(names)):
+    specs.check_choice("tracking", name, ["none", *LOGGERS])
+  if len(set(names)) < len(names) or (len(names) > 1 and "none" in names):
     problem = f"expected different names, or none, got {specs.quoted(text)}"
     raise UserError("conflict", "tracking", problem)
-  names = [name for name in names if name != NONE]
+  names = [name for name in names if name != "none"]
   for name in names:
     _, package, install = LOGGERS[name]
     if importlib.util.find_spec(package) is None:
