@@ -254,7 +254,7 @@ def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
   context = setup.load_context(build.build_experiment(config), cache_dir)
   pools = setup.host_pools(context)
   setup.check_fit(context, pools)
-  _, compiled = experiment_runner._compile(context, pools, name)
+  compiled = experiment_runner.compile_runs(context, pools, [name])[name][1]
   copies = checkpoint_writer.num_copies(config)
   return memory.estimate(compiled, pools, copies)
 
