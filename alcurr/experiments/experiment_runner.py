@@ -98,7 +98,7 @@ def _run(
       note = "; not profiled" if profile else ""
       logging.info("%s: already finished%s.", name, note)
       # A killed process may not have sent the last rows.
-      logger.replay(name)
+      logger.replay(folder)
   summary = tables.write_tables(workdir)
   page.write_report([workdir], workdir / "report.html")
   logger.report()

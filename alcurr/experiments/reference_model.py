@@ -37,13 +37,9 @@ class Difficulty(NamedTuple):
 def difficulty_of(
   run: RunSpec, score: Score, result: loop.Result, pools: Mapping[str, Pool]
 ) -> Difficulty:
-  """Scores every pool with a trained reference model.
+  """Scores pools, by name, with a reference model: the result of a run.
 
-  Args:
-    run: of one trial.
-    score: its loss is the scorer's.
-    result: of the run.
-    pools: by name.
+  `score` is that of the run's model; its loss is the difficulty.
 
   Raises:
     FaultError: the run diverged, or a score is not finite.

@@ -194,7 +194,7 @@ def run_sampler(
     result.train_seconds,
     compiled.compile_seconds,
   )
-  logger.end(files.plain(record))
+  logger.end(record)
 
 
 def _trial_metrics(

@@ -22,7 +22,7 @@ from alcurr.core.errors import FaultError, UserError
 from alcurr.experiments.loggers import pictures
 from alcurr.report.gallery import read_gallery
 
-__all__ = ["LOGGERS", "Experiment", "Logger", "LoggerGroup", "parse", "replay"]
+__all__ = ["LOGGERS", "Experiment", "Logger", "LoggerGroup", "parse"]
 
 # A line of metrics.jsonl, with JSON's types: step, examples_seen, trial, ...
 Row = dict[str, Any]
@@ -78,6 +78,14 @@ class Logger:
       run.end(result["examples_seen"], trial)
     self._runs = []
 
+  def replay(self, folder: pathlib.Path) -> None:
+    """Sends what is in the folder of a run, finished or interrupted."""
+    metrics, result = folder / "metrics.jsonl", folder / "result.json"
+    if metrics.exists():
+      self.begin(folder.name, read_rows(metrics))
+      if result.exists():
+        self.end(files.read_json(result))
+
   def report(self) -> None:
     """Adds the figures and the page of a finished experiment."""
 
@@ -121,29 +129,8 @@ class LoggerGroup(contextlib.AbstractContextManager):
     self._experiment = experiment
     self._loggers: dict[str, Logger | None] = dict.fromkeys(names)
 
-  def begin(self, name: str, rows: Sequence[Row]) -> None:
-    self._send(lambda logger: logger.begin(name, rows))
-
-  def write(self, row: Row) -> None:
-    row = files.plain(row)
-    self._send(lambda logger: logger.write(row))
-
-  def end(self, result: dict[str, Any]) -> None:
-    self._send(lambda logger: logger.end(result))
-
-  def replay(self, name: str) -> None:
-    """Sends what is on disk of a finished run."""
-    folder = self._experiment.workdir / "runs" / name
-    self._send(lambda logger: replay(logger, folder))
-
-  def report(self) -> None:
-    self._send(lambda logger: logger.report())
-
-  def __exit__(self, *_) -> None:
-    self._loggers = {n: logger for n, logger in self._loggers.items() if logger}
-    self._send(lambda logger: logger.close())
-
-  def _send(self, event: Callable[[Logger], None]) -> None:
+  def _send(self, event: str, *args: Any) -> None:
+    args = files.plain(args)
     for name in list(self._loggers):
       # Whatever a tracker or its library raises, the training continues.
       try:
@@ -151,7 +138,7 @@ class LoggerGroup(contextlib.AbstractContextManager):
           logger = LOGGERS[name].make(self._experiment)
           logging.info("%s: %s", name, logger.how_to_view)
           self._loggers[name] = logger
-        event(self._loggers[name])
+        getattr(self._loggers[name], event)(*args)
       except Exception as error:
         del self._loggers[name]
         logging.warning(
@@ -159,6 +146,16 @@ class LoggerGroup(contextlib.AbstractContextManager):
           "python -m alcurr.experiments.loggers %s --to=%s",
           *(name, describe(error), self._experiment.workdir, name),
         )
+
+  begin = functools.partialmethod(_send, "begin")
+  write = functools.partialmethod(_send, "write")
+  end = functools.partialmethod(_send, "end")
+  replay = functools.partialmethod(_send, "replay")
+  report = functools.partialmethod(_send, "report")
+
+  def __exit__(self, *_) -> None:
+    self._loggers = {n: logger for n, logger in self._loggers.items() if logger}
+    self._send("close")
 
 
 def describe(error: Exception) -> str:
@@ -175,15 +172,6 @@ def read_rows(path: pathlib.Path) -> list[Row]:
   # A killed run may have written half a line.
   complete = content[: content.rfind(b"\n") + 1]
   return [json.loads(line) for line in complete.splitlines()]
-
-
-def replay(logger: Logger, folder: pathlib.Path) -> None:
-  """Sends the rows of a run's folder, if any, and the result if it has one."""
-  metrics, result = folder / "metrics.jsonl", folder / "result.json"
-  if metrics.exists():
-    logger.begin(folder.name, read_rows(metrics))
-    if result.exists():
-      logger.end(files.read_json(result))
 
 
 def parse(text: str, uri: str = "") -> list[str]:

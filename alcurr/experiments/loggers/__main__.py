@@ -32,7 +32,7 @@ def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
       experiment = loggers.Experiment(workdir, config, uri)
       logger = loggers.LOGGERS[to].make(experiment)
       for name in names:
-        loggers.replay(logger, workdir / "runs" / name)
+        logger.replay(workdir / "runs" / name)
       if (workdir / "report.html").exists():
         logger.report()
       logger.close()

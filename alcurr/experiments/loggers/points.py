@@ -56,12 +56,12 @@ def run_settings(
   sampler's name and arguments (`sampler.<argument>`), and the trial's seed.
   """
   sampler = dict(config["samplers"][name])
-  override = schema.flatten(sampler.pop("run", {}))
+  fields = schema.flatten(config) | schema.flatten(sampler.pop("run", {}))
   # Neither `samplers` nor the fields that only the report reads.
   sections = {field.split(".")[0] for field in schema.FIELDS}
   fields = {
     field: value
-    for field, value in (schema.flatten(config) | override).items()
+    for field, value in fields.items()
     if not schema.is_free(field) and field.split(".")[0] in sections
   }
   own = {"sampler": name, "trial": trial, "seed": config["seed"] + trial}

@@ -118,10 +118,10 @@ class _Run:
 
   def hyperparameters(self, settings: Mapping[str, Any]) -> None:
     """Adds a row to the table of hyperparameters."""
-    # It shows the first few by name, so the sampler's need to be those.
     shown = {}
     for name, value in settings.items():
       text = value if isinstance(value, bool | int | float) else str(value)
+      # It shows the first few by name, so the sampler's need to be those.
       if name.startswith("sampler"):
         shown[name] = text
       elif name in _HYPERPARAMETERS:

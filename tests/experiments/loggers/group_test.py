@@ -8,7 +8,7 @@ import saved
 from alcurr.experiments import loggers
 
 
-class Recorder:
+class Recorder(loggers.Logger):
   """Records its events; raises at one of them."""
 
   how_to_view = "a command"
@@ -111,7 +111,7 @@ def test_a_replay_sends_the_same(register, workdir):
   _run(workdir, ["live"])
   with loggers.LoggerGroup(loggers.Experiment(workdir, {}), ["later"]) as group:
     for name in saved.NAMES:
-      group.replay(name)
+      group.replay(workdir / "runs" / name)
     group.report()
   assert later.rows() == live.rows() and later.order() == live.order()
 
@@ -123,7 +123,7 @@ def test_a_cut_line_is_not_sent(workdir):
   (workdir / "runs/bandit/result.json").unlink()
   recorder = Recorder()
   for name in saved.NAMES:
-    loggers.replay(recorder, workdir / "runs" / name)
+    recorder.replay(workdir / "runs" / name)
   assert recorder.events == [("begin", "bandit", saved.rows("bandit"))]
 
 
@@ -155,7 +155,7 @@ def test_damaged_files_disable_a_logger_too(register, workdir, caplog):
   experiment = loggers.Experiment(workdir, {})
   with loggers.LoggerGroup(experiment, ["one"]) as group:
     for name in saved.NAMES:
-      group.replay(name)
+      group.replay(workdir / "runs" / name)
   assert recorder.order() == [("make", None), ("begin", "uniform")]
   (record,) = _warnings(caplog)
   assert "JSONDecodeError" in record.getMessage()

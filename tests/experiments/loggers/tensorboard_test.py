@@ -156,7 +156,7 @@ def test_a_resumed_run_neither_loses_nor_repeats_points(workdir):
     folder = workdir / "tensorboard/bandit" / str(trial)
     _assert_equal(saved.points(folder), saved.expected("bandit", trial))
   # Later, from the files alone.
-  loggers.replay(_logger(workdir), workdir / "runs/bandit")
+  _logger(workdir).replay(workdir / "runs/bandit")
   _assert_equal(saved.points(folder), saved.expected("bandit", 1))
 
 
