@@ -90,9 +90,9 @@ def _run(
   gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
   for name, folder in folders.items():
     if name in compiled:
-      run, programs = compiled.pop(name)
+      spec, programs = compiled.pop(name)
       sampler_trials.run_sampler(
-        context, run, programs, pools, seconds, folder, logger, profile
+        context, spec, programs, pools, seconds, folder, logger, profile
       )
     else:
       note = "; not profiled" if profile else ""
