@@ -23,7 +23,6 @@ from alcurr.experiments import (
   setup,
 )
 from alcurr.experiments.config import build
-from alcurr.experiments.setup import ExperimentContext
 from alcurr.report import gallery, page, tables
 from alcurr.training import checkpoint_writer, memory
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
@@ -69,7 +68,7 @@ def run(
 
 
 def _run(
-  context: ExperimentContext,
+  context: setup.ExperimentContext,
   workdir: pathlib.Path,
   profile: bool,
   logger: loggers.LoggerGroup,
@@ -106,7 +105,7 @@ def _run(
 
 
 def compile_runs(
-  context: ExperimentContext, pools: dict[str, Pool], names: list[str]
+  context: setup.ExperimentContext, pools: dict[str, Pool], names: list[str]
 ) -> dict[str, tuple[RunSpec, CompiledRun]]:
   """Compiles runs in parallel, and checks that the device can hold each.
 
@@ -153,7 +152,7 @@ def compile_runs(
 
 
 def make_pools(
-  context: ExperimentContext, checkpoint_dir: pathlib.Path
+  context: setup.ExperimentContext, checkpoint_dir: pathlib.Path
 ) -> tuple[dict[str, Pool], float]:
   """Scores the pools if a sampler needs it, and puts them on the device.
 

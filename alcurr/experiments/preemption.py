@@ -26,13 +26,9 @@ class Stopped(Exception):  # noqa: N818
   """
 
   def __init__(self, number: int):
-    super().__init__(_sentence(number))
+    name = signal.Signals(number).name
+    super().__init__(f"stopped by {name}; rerun the same command to resume.")
     self.status = 128 + number
-
-
-def _sentence(number: int) -> str:
-  name = signal.Signals(number).name
-  return f"stopped by {name}; rerun the same command to resume."
 
 
 class Signals:
@@ -102,6 +98,6 @@ class Signals:
     for child in multiprocessing.active_children():
       child.terminate()
     # Not through buffers, whose locks the main thread may hold.
-    text = f"\nalcurr: {_sentence(number)}\n"
-    os.write(sys.__stderr__.fileno(), text.encode())
-    os._exit(128 + number)
+    stopped = Stopped(number)
+    os.write(sys.__stderr__.fileno(), f"\nalcurr: {stopped}\n".encode())
+    os._exit(stopped.status)

@@ -15,7 +15,6 @@ from alcurr.core.errors import FaultError
 from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
 from alcurr.experiments import sampler_trials, setup
-from alcurr.experiments.setup import ExperimentContext
 from alcurr.training import compilation, exposure, loop
 from alcurr.training.run import (
   CompiledRun,
@@ -61,14 +60,14 @@ def difficulty_of(
   return Difficulty(scores, seconds)
 
 
-def lacks_scores(context: ExperimentContext) -> bool:
+def lacks_scores(context: setup.ExperimentContext) -> bool:
   """Returns whether the reference model has to be trained."""
   needed = setup.needs_scores(context.experiment)
   return needed and cache.read_arrays(_scores_request(context)[0]) is None
 
 
 def get_difficulty(
-  context: ExperimentContext, checkpoint_dir: pathlib.Path
+  context: setup.ExperimentContext, checkpoint_dir: pathlib.Path
 ) -> Difficulty:
   """Reads the scores from the cache, or trains the reference model for them.
 
@@ -98,7 +97,7 @@ def get_difficulty(
 
 
 def prepare(
-  context: ExperimentContext,
+  context: setup.ExperimentContext,
 ) -> tuple[RunSpec, CompiledRun, dict[str, Pool]]:
   """Compiles the run; returns its pools too, on the host and not scored."""
   pools = {name: host_pool(part) for name, part in context.parts.items()}
@@ -110,7 +109,7 @@ def prepare(
 
 
 def _scores_request(
-  context: ExperimentContext,
+  context: setup.ExperimentContext,
 ) -> tuple[pathlib.Path, dict[str, Any]]:
   """Returns the folder of the scores, and all that they depend on."""
   config = context.experiment.config
