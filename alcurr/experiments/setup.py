@@ -59,9 +59,9 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
       text = f"expected {expected}, got {workdir}"
       raise UserError("exists", "--workdir", text)
     return
-  saved = read_record(path)
+  saved = read_record(path, text="expected a config; choose another --workdir")
   for result in sorted(workdir.glob("runs/*/result.json")):
-    read_record(result)
+    read_record(result, text="expected a result; delete it to rerun the run")
   # JSON has no tuples: both sides are compared as JSON has them.
   old, new = flatten(saved), flatten(files.plain(config.to_dict()))
   for field in sorted(old.keys() | new.keys()):
@@ -73,19 +73,20 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
       raise UserError("mismatch", "--workdir", text)
 
 
-def read_record(path: pathlib.Path, *fields: str) -> dict[str, Any]:
+def read_record(
+  path: pathlib.Path, *fields: str, text: str = "not a JSON object"
+) -> dict[str, Any]:
   """Reads a JSON file of an experiment that has some fields.
 
   Raises:
-    UserError: it is missing, damaged, or lacks a field.
+    UserError: it is missing, lacks a field, or is damaged (then with `text`).
   """
   try:
     record = files.read_record(path)
   except OSError as error:
-    text = f"{error.strerror}; expected a file of an experiment"
-    raise UserError("missing", str(path), text) from error
+    reason = f"{error.strerror}; expected a file of an experiment"
+    raise UserError("missing", str(path), reason) from error
   if record is None:
-    text = "expected a JSON object; restore it, or delete it to rerun"
     raise UserError("damaged", str(path), text)
   for field in fields:
     if field not in record:
