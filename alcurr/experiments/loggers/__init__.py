@@ -19,7 +19,7 @@ from absl import logging
 
 from alcurr.core import files, specs
 from alcurr.core.errors import FaultError, UserError
-from alcurr.experiments.loggers import pictures
+from alcurr.experiments.loggers import pictures, points
 from alcurr.report.gallery import read_gallery
 
 __all__ = ["LOGGERS", "Experiment", "Logger", "LoggerGroup", "parse"]
@@ -75,7 +75,10 @@ class Logger:
   def end(self, result: dict[str, Any]) -> None:
     """Finishes the run, given its result.json."""
     for run, trial in zip(self._runs, result["trials"], strict=True):
-      run.end(result["examples_seen"], trial)
+      step = trial.get("diverged_step")
+      reason = f"step {step}: {trial['divergence_reason']}" if step else None
+      values = points.row_points(trial, test=True)
+      run.end(result["examples_seen"], values, reason)
     self._runs = []
 
   def replay(self, folder: pathlib.Path) -> None:

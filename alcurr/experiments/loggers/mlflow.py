@@ -171,20 +171,18 @@ class _Run:
     # The time since the run's start, so that replaying repeats it.
     return [Metric(tag, v, self._time, step) for tag, v in values.items()]
 
-  def end(self, examples_seen: int, trial: Mapping[str, Any]) -> None:
+  def end(
+    self, step: int, values: Mapping[str, float], divergence: str | None
+  ) -> None:
     old = self._client.get_run(self._id).data.metrics
-    values = points.row_points(trial, test=True)
     missing = {tag: v for tag, v in values.items() if tag not in old}
-    reason = points.divergence(trial)
-    self._client.log_batch(
-      self._id,
-      metrics=self._metrics(missing, examples_seen),
-      tags=[RunTag("divergence", reason)] if reason else [],
-    )
+    metrics = self._metrics(missing, step)
+    tags = [RunTag("divergence", divergence)] if divergence else []
+    self._client.log_batch(self._id, metrics=metrics, tags=tags)
     image = self._policy.draw()
     if image is not None:
       self._client.log_image(self._id, image, artifact_file="policy.png")
-    self.close("FAILED" if reason else "FINISHED")
+    self.close("FAILED" if divergence else "FINISHED")
 
   def close(self, status: str = "KILLED") -> None:
     self._client.set_terminated(self._id, status, self._time)

@@ -40,13 +40,6 @@ def row_points(row: Mapping[str, Any], test: bool = False) -> dict[str, float]:
   }
 
 
-def divergence(trial: Mapping[str, Any]) -> str | None:
-  """Returns how a trial of result.json diverged; None if it did not."""
-  if not trial.get("diverged_step"):
-    return None
-  return f"step {trial['diverged_step']}: {trial['divergence_reason']}"
-
-
 def run_settings(
   config: Mapping[str, Any], name: str, trial: int
 ) -> dict[str, Any]:

@@ -100,11 +100,13 @@ class _Run:
         self.image("visual/policy", image, pictures.POLICY_DESCRIPTION)
     self._file.flush()
 
-  def end(self, examples_seen: int, trial: Mapping[str, Any]) -> None:
-    self._step = examples_seen
-    self._scalars(points.row_points(trial, test=True))
-    if reason := points.divergence(trial):
-      self.text("divergence", f"Diverged at {reason}.")
+  def end(
+    self, step: int, values: Mapping[str, float], divergence: str | None
+  ) -> None:
+    self._step = step
+    self._scalars(values)
+    if divergence:
+      self.text("divergence", f"Diverged at {divergence}.")
     self.close()
 
   def text(self, tag: str, markdown: str) -> None:
