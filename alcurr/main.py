@@ -7,7 +7,7 @@ from absl import app, flags, logging
 
 from alcurr.core import cli
 from alcurr.core.errors import FaultError
-from alcurr.experiments import preemption, runner
+from alcurr.experiments import experiment_runner, preemption
 from alcurr.experiments.config import build, loader
 from alcurr.report import formatting, tables
 
@@ -38,7 +38,7 @@ def _run(options: list[str]) -> None:
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
   with signals.watched():
     logging.info("jax %s on %s.", jax.__version__, jax.devices())
-    summary = runner.run(config, workdir, _PROFILE.value, signals)
+    summary = experiment_runner.run(config, workdir, _PROFILE.value, signals)
   print(formatting.terminal(summary))
   print(f"\nTables, logs and figures: {workdir}")
   if failed := tables.diverged_samplers(summary):

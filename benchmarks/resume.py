@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import files
 from alcurr.data.pool import on_device
-from alcurr.experiments import sampler_run, setup
+from alcurr.experiments import experiment_runner, sampler_trials, setup
 from alcurr.experiments.config import build
 from alcurr.training import loop, memory
 from alcurr.training.checkpoint_writer import CheckpointWriter
@@ -52,8 +52,9 @@ def make_run(
   experiment = build.build_experiment(config)
   context = setup.load_context(experiment, folder / "cache")
   pools = on_device(setup.host_pools(context))
-  run, compiled = sampler_run.compile_sampler_run(context, name, pools)
-  fingerprint = sampler_run.fingerprint(run, compiled, pools)
+  (prepared,) = experiment_runner.compile_runs(context, pools, [name]).values()
+  run, compiled = prepared
+  fingerprint = sampler_trials.fingerprint(run, compiled, pools)
 
   def do_run(settings: ConfigDict | None) -> None:
     with (

@@ -23,7 +23,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from alcurr.core import files
-from alcurr.experiments import runner
+from alcurr.experiments import experiment_runner
 from alcurr.experiments.config import build
 from benchmarks import arguments, tables
 from configs import paper
@@ -67,7 +67,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
   with tempfile.TemporaryDirectory() as folder:
     workdir = pathlib.Path(folder) / "paper"
     started = time.perf_counter()
-    runner.run(config, workdir)
+    experiment_runner.run(config, workdir)
     wall = time.perf_counter() - started
     results = [
       files.read_json(workdir / "runs" / name / "result.json")

@@ -3,7 +3,7 @@
 import pytest
 
 from alcurr.data.partitions import PARTITIONS
-from alcurr.experiments import predict, runner
+from alcurr.experiments import experiment_runner, predict
 from alcurr.experiments.config import build
 from alcurr.models import MODELS
 from configs import (
@@ -84,8 +84,8 @@ def test_the_kaggle_config_trains_and_predicts(quickdraw_dir, tmp_path):
   workdir = tmp_path / "runs" / "kaggle"
   with pytest.MonkeyPatch.context() as patch:
     # Writing the page takes longest, and other tests cover it.
-    patch.setattr(runner.page, "write_report", lambda *args: None)
-    summary = runner.run(build.changed(config, tiny), workdir)
+    patch.setattr(experiment_runner.page, "write_report", lambda *args: None)
+    summary = experiment_runner.run(build.changed(config, tiny), workdir)
   assert summary["sampler"].tolist() == ["uniform", "bandit", "influence"]
   assert (summary["top1"] <= summary["map3"]).all()
   assert (summary["map3"] <= summary["top3"]).all()

@@ -1,3 +1,3 @@
-"""Many runs: configs, the runner, the comparison, prediction and tuning."""
+"""Many runs: configs, experiments, comparison, prediction and tuning."""
 
-__all__ = ["comparison", "runner"]
+__all__ = ["comparison", "experiment_runner"]

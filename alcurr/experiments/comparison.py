@@ -8,8 +8,11 @@ arguments describe. `Comparison(DIR)` shows an experiment of the command line.
 """
 
 import contextlib
+import hashlib
+import inspect
 import pathlib
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,17 +20,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.core.specs import check_choice
+from alcurr.core.registry import Registry
 from alcurr.data import arrays
-from alcurr.experiments import runner, temporary_registrations
+from alcurr.experiments import experiment_runner
 from alcurr.experiments.config import build, defaults
+from alcurr.models import MODELS
 from alcurr.report import curves, figures, page, tables
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
-
-# The panels of `plot_curves`, where they are measured.
-_PANELS = curves.ACCURACIES | {"loss": "loss on valid"}
+from alcurr.samplers import SAMPLERS
 
 
 class Comparison:
@@ -57,22 +60,19 @@ class Comparison:
   def plot_curves(self) -> Figure:
     """Plots the metrics on the valid split against the examples seen."""
     means = self.curves
-    panels = {m: label for m, label in _PANELS.items() if m in means}
-    return figures.learning_curves(
-      means, styles(means["sampler"].unique()), panels
-    )
+    labels = curves.ACCURACIES | {"loss": "loss on valid"}
+    measured = {m: label for m, label in labels.items() if m in means}
+    looks = styles(means["sampler"].unique())
+    return figures.learning_curves(means, looks, measured)
 
   def plot_policy(self, name: str) -> Figure:
     """Plots the probability of each arm over a sampler's run.
-
-    Args:
-      name: of a sampler of the experiment.
 
     Raises:
       UserError: no finished sampler of that name draws from arms.
     """
     metrics = curves.read_metrics(self.workdir)
-    check_choice("name", name, metrics)
+    specs.check_choice("name", name, metrics)
     if "policy" not in metrics[name]:
       raise UserError("unsupported", "name", f"{name} does not draw from arms")
     policy = curves.policy_curve(metrics[name])
@@ -140,7 +140,7 @@ def compare(
       folder = build.cache_dir(full, workdir)
       full.data.source = "npz"
       full.data.dir = str(arrays.save_npz(images, labels, folder))
-    runner.run(full, workdir)
+    experiment_runner.run(full, workdir)
   return Comparison(workdir)
 
 
@@ -151,26 +151,86 @@ def _config(
   changes: Mapping[str, Any],
 ) -> Iterator[ConfigDict]:
   """Yields the config of the arguments, whose objects are then registered."""
-  with temporary_registrations.TemporaryRegistrations() as registrations:
-    specs = {
-      name: registrations.sampler(spec, name)
-      for name, spec in _by_name(samplers).items()
-    }
+  if not isinstance(samplers, Mapping):
+    named = {}
+    for spec in [samplers] if isinstance(samplers, str) else samplers:
+      name, number = _name_of(spec), 1
+      while (unique := name if number == 1 else f"{name}_{number}") in named:
+        number += 1
+      named[unique] = spec
+    samplers = named
+  with contextlib.ExitStack() as stack:
     config = defaults.get_config()
-    config.model = {"weights": ""} | registrations.model(model)
-    config.samplers = ConfigDict(specs)
-    config.baseline = next(iter(specs))
+    config.model = {"weights": ""} | _register(stack, model, MODELS, "model")
+    config.samplers = ConfigDict(
+      {
+        name: _register(stack, spec, SAMPLERS, f"samplers.{name}")
+        for name, spec in samplers.items()
+      }
+    )
+    config.baseline = next(iter(samplers))
     yield build.changed(config, dict(changes))
 
 
-def _by_name(samplers: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the specs by different names."""
-  if isinstance(samplers, Mapping):
-    return dict(samplers)
-  named = {}
-  for spec in [samplers] if isinstance(samplers, str) else samplers:
-    name, number = temporary_registrations.name_of(spec), 1
-    while (unique := name if number == 1 else f"{name}_{number}") in named:
-      number += 1
-    named[unique] = spec
-  return named
+def _register(
+  stack: contextlib.ExitStack, spec: Any, registry: Registry, place: str
+) -> dict[str, Any]:
+  """Returns the config of a name, call, dict, factory or record.
+
+  A config holds texts and numbers. A name or an argument that is an object gets
+  a name in its registry, until the stack is closed.
+  """
+
+  def name_for(value: Any, registry: Registry) -> str:
+    name = f"{_name_of(value)}_{_token(value)}"
+    if name not in registry:
+      is_record = registry.is_record(value)
+      registry[name] = (lambda: value) if is_record else value
+      stack.callback(registry.pop, name)
+    return name
+
+  if isinstance(spec, ConfigDict):
+    spec = spec.to_dict()
+  config = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
+  name = config.get("name")
+  if name is None:
+    raise UserError("missing", f"{place}.name", f"{spec!r} has no name")
+  if _is_object(name):
+    config["name"] = name_for(name, registry)
+  elif not isinstance(name, str):
+    text = f"expected a name, dict, factory or record, got {name!r}"
+    raise UserError("type", place, text)
+  factory, _ = specs.parse(config["name"], place)
+  parameters = specs.get_parameters(registry, factory, place)
+  for argument in parameters.keys() & config.keys():
+    part_registry = specs.part_registry(parameters[argument])
+    if part_registry and _is_object(config[argument]):
+      config[argument] = name_for(config[argument], part_registry)
+  return config
+
+
+def _name_of(spec: Any) -> str:
+  """Returns the name of a sampler that the user has not named."""
+  if isinstance(spec, Mapping | ConfigDict):
+    return _name_of(spec.get("name", ""))
+  if isinstance(spec, str):
+    return specs.parse(spec, "samplers")[0]
+  name = getattr(spec, "__name__", type(spec).__name__)
+  return name if name.isidentifier() else "unnamed"
+
+
+def _is_object(value: Any) -> bool:
+  """Returns whether a value is a factory or a record."""
+  return callable(value) or hasattr(value, "_fields")  # of a NamedTuple
+
+
+def _token(value: Any) -> str:
+  """Returns a hash of the code of a function without closure; else a new id.
+
+  An experiment thus resumes with the same function, and with no other.
+  """
+  if inspect.isfunction(value) and value.__closure__ is None:
+    with contextlib.suppress(OSError):  # its source is not saved anywhere
+      code = inspect.getsource(value).encode()
+      return hashlib.blake2b(code, digest_size=4).hexdigest()
+  return uuid.uuid4().hex[:8]

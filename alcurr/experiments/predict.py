@@ -3,24 +3,35 @@
 Writes a submission to Kaggle's Doodle Recognition challenge: the three most
 probable classes of each drawing of test_simplified.csv or test_raw.csv. In a
 notebook: `predict_probabilities("runs/kaggle/runs/uniform", inputs)`.
+
+Probabilities are means over runs, and over the trials of a run. A run is loaded
+from the files of its experiment: config.json, gallery.json (the classes and the
+shape of the images), runs/<sampler>/result.json and the last checkpoint.
 """
 
 import argparse
 import contextlib
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
-from alcurr.core import cli
+from alcurr.core import cli, specs
 from alcurr.core.errors import UserError
-from alcurr.data import arrays, strokes
+from alcurr.data import arrays, sources, strokes
+from alcurr.data.pool import make_gather
 from alcurr.data.quickdraw import kaggle, submission
-from alcurr.experiments import ensemble
-from alcurr.types import Images, Strokes
+from alcurr.experiments.config import build, schema
+from alcurr.experiments.setup import read_record
+from alcurr.training import checkpoint, chunks, compilation
+from alcurr.types import Array, Images, Model, Pool, PyTree, Strokes
 
 
 class Prediction(NamedTuple):
@@ -51,25 +62,9 @@ def predict_probabilities(
     UserError: a run or an input cannot be used.
   """
   folders = [run] if isinstance(run, str | pathlib.Path) else list(run)
-  members = ensemble.load(folders, trials)
-  batches = ensemble.probabilities(members, _as_source(inputs), flips)
+  members = _load(folders, trials)
+  batches = _probabilities(members, _as_source(inputs), flips)
   return Prediction(members[0].class_names, np.concatenate(list(batches)))
-
-
-def _as_source(inputs: Any) -> Strokes | Images:
-  if hasattr(inputs, "ndim"):
-    return Images(arrays.check_images(inputs))
-  if not isinstance(inputs, Strokes):
-    drawings = []
-    for number, drawing in enumerate(inputs):
-      try:
-        drawings.append(strokes.parse_simplified(drawing))
-      except strokes.BadDrawingError as error:
-        raise UserError("data", f"inputs[{number}]", str(error)) from error
-    inputs = strokes.pack(drawings)
-  if len(inputs.drawing_start) < 2:
-    raise UserError("data", "inputs", "expected at least one, got none")
-  return inputs
 
 
 def best_classes(probability: np.ndarray, count: int) -> np.ndarray:
@@ -96,18 +91,151 @@ def submit(
     raise UserError("exists", "--out", f"expected a new file, {out} exists")
   if not out.parent.is_dir():
     raise UserError("missing", "--out", f"there is no folder {out.parent}")
-  members = ensemble.load(runs, trials)
+  members = _load(runs, trials)
   words = submission.words_of(members[0].class_names)
   drawings, key = kaggle.read_test(data)
   submission.check_keys(key, data)
   best = []
-  with tqdm(
-    total=len(key), unit=" drawings", disable=not sys.stderr.isatty()
-  ) as bar:
-    for probability in ensemble.probabilities(members, drawings, flips):
+  with tqdm(total=len(key), unit=" drawings", disable=None) as bar:
+    for probability in _probabilities(members, drawings, flips):
       best.append(best_classes(probability, submission.MOST_WORDS))
       bar.update(len(probability))
   submission.write(out, key, np.concatenate(best), words)
+
+
+class _Member(NamedTuple):
+  """A finished run."""
+
+  folder: pathlib.Path
+  config: ConfigDict  # of its experiment
+  class_names: tuple[str, ...]  # [V]
+  image_shape: tuple[int, ...]  # (H, W, C)
+  model: Model
+  variables: tuple[PyTree, PyTree]  # params and model_state, [S]
+
+
+def _load(
+  folders: Sequence[str | pathlib.Path], trials: Sequence[int] | None
+) -> list[_Member]:
+  """Loads runs of the same classes, as they were after their last step."""
+  members = [_load_run(pathlib.Path(folder), trials) for folder in folders]
+  for member in members:
+    if member.class_names != members[0].class_names:
+      text = f"its classes differ from those of {members[0].folder}"
+      raise UserError("mismatch", str(member.folder), text)
+  return members
+
+
+def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
+  place = folder.absolute()
+  workdir, name = place.parents[1], place.name
+  record = read_record(folder / "result.json", "steps", "trials")
+  steps, results = record["steps"], record["trials"]
+  config = ConfigDict(read_record(workdir / "config.json", "samplers"))
+  schema.check(config, finished=True)
+  specs.check_choice(str(workdir / "config.json"), name, config.samplers)
+  fields = ("class_names", "image_shape")
+  gallery = read_record(workdir / "gallery.json", *fields)
+  class_names, shape = (tuple(gallery[field]) for field in fields)
+  merged = build.run_config(config, name)
+  model = build.make_model(merged, shape, len(class_names))
+  keys = jax.random.split(jax.random.key(0), len(results))
+  template = jax.eval_shape(jax.vmap(model.init), keys)
+  checkpoints = folder / "checkpoints"
+  variables = checkpoint.read_variables(checkpoints, steps, template)
+  good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
+  chosen = good if trials is None else list(trials)
+  if not chosen or not set(chosen) <= set(good):
+    got = ", ".join(f"trial {trial}" for trial in chosen) or "none"
+    text = f"expected some of {good}, which did not diverge, got {got}"
+    raise UserError("unknown", str(folder), text)
+  if trials is None and len(good) < len(results):
+    logging.warning("%s: only the trials %s did not diverge.", folder, good)
+  variables = jax.tree.map(lambda leaf: leaf[np.array(chosen)], variables)
+  return _Member(folder, config, class_names, shape, model, variables)
+
+
+def _as_source(inputs: Any) -> Strokes | Images:
+  if hasattr(inputs, "ndim"):
+    return Images(arrays.check_images(inputs))
+  if not isinstance(inputs, Strokes):
+    drawings = []
+    for number, drawing in enumerate(inputs):
+      try:
+        drawings.append(strokes.parse_simplified(drawing))
+      except strokes.BadDrawingError as error:
+        raise UserError("data", f"inputs[{number}]", str(error)) from error
+    inputs = strokes.pack(drawings)
+  if len(inputs.drawing_start) < 2:
+    raise UserError("data", "inputs", "expected at least one, got none")
+  return inputs
+
+
+def _probabilities(
+  members: Sequence[_Member], source: Strokes | Images, flips: bool
+) -> Iterator[np.ndarray]:
+  """Yields the probabilities of N inputs in batches, [b, V] float32 each."""
+  pools = [_make_pool(member, source) for member in members]
+  num_inputs = len(pools[0].label)
+  size = min(num_inputs, *(m.config.eval_batch_size for m in members))
+  first = jnp.arange(size)
+  programs = [
+    compilation.compile_once(
+      _make_program(member, flips), member.variables, pool, first
+    )
+    for member, pool in zip(members, pools, strict=True)
+  ]
+  for start in range(0, num_inputs, size):
+    # The last batch is filled with the last input, and cut.
+    index = (start + first).clip(max=num_inputs - 1)
+    of_runs = [
+      program(member.variables, pool, index)
+      for program, member, pool in zip(programs, members, pools, strict=True)
+    ]
+    yield np.mean(jax.device_get(of_runs), 0)[: num_inputs - start]
+
+
+def _make_pool(member: _Member, source: Strokes | Images) -> Pool:
+  """Puts what a run reads of the inputs on the device, without labels."""
+  data, shape = member.config.data, member.image_shape
+  if isinstance(source, Images):
+    num_inputs = len(source.image)
+    if source.image.shape[1:] != shape:
+      got = list(source.image.shape[1:])
+      text = f"{member.folder} expects images {list(shape)}, got {got}"
+      raise UserError("mismatch", "inputs", text)
+  else:
+    num_inputs = len(source.drawing_start) - 1
+    channels, side = sources.get_channels(data), data.image_size
+    if data.source == "npz" or shape != (side, side, len(channels)):
+      text = f"it was trained on images {shape}, not on drawings"
+      raise UserError("unsupported", str(member.folder), text)
+    source = sources.with_channels(source, channels)
+  label = np.zeros(num_inputs, np.int32)
+  return jax.tree.map(jnp.asarray, Pool(source, label, {}, {}))
+
+
+def _make_program(member: _Member, flips: bool) -> Callable[..., Array]:
+  """Returns (variables [S], pool, index [B]) -> mean over trials [B, V]."""
+  gather = make_gather(sources.get_render(member.config.data))
+
+  def of_trial(variables: tuple[PyTree, PyTree], image: Array) -> Array:
+    # The key is unused in eval mode.
+    key = jax.random.key(0)
+    logits, _ = member.model.apply(key, *variables, image, train=False)
+    return jax.nn.softmax(logits)
+
+  of_trials = chunks.over_trials(of_trial, member.config.trials_by)
+
+  def program(
+    variables: tuple[PyTree, PyTree], pool: Pool, index: Array
+  ) -> Array:
+    image = gather(pool, index).image
+    images = [image, image[:, :, ::-1]] if flips else [image]
+    means = [of_trials(variables, image).mean(0) for image in images]
+    return sum(means) / len(means)
+
+  return program
 
 
 def _trials(text: str) -> list[int]:

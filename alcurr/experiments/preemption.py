@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,6 @@ from collections.abc import Callable, Iterator
 from absl import logging
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_END = 0  # no signal has this number
 
 
 class Stopped(Exception):  # noqa: N818
@@ -26,13 +26,9 @@ class Stopped(Exception):  # noqa: N818
   """
 
   def __init__(self, number: int):
-    super().__init__(_sentence(number))
+    name = signal.Signals(number).name
+    super().__init__(f"stopped by {name}; rerun the same command to resume.")
     self.status = 128 + number
-
-
-def _sentence(number: int) -> str:
-  name = signal.Signals(number).name
-  return f"stopped by {name}; rerun the same command to resume."
 
 
 class Signals:
@@ -46,23 +42,22 @@ class Signals:
   @contextlib.contextmanager
   def watched(self) -> Iterator[None]:
     """Handles the signals inside; for the main thread only."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)  # as `set_wakeup_fd` requires
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)  # as `set_wakeup_fd` requires
     thread = threading.Thread(target=self._listen, args=(reader,), daemon=True)
-    thread.start()
-    previous_fd = signal.set_wakeup_fd(writer)
-    # Ignored signals and those without a Python handler reach no wakeup fd.
-    previous = {n: signal.signal(n, lambda *_: None) for n in SIGNALS}
-    try:
-      yield
-    finally:
-      for number, handler in previous.items():
-        signal.signal(number, handler)
-      signal.set_wakeup_fd(previous_fd)
-      os.write(writer, bytes([_END]))
-      thread.join()
-      os.close(reader)
-      os.close(writer)
+    with reader, writer:
+      thread.start()
+      previous_fd = signal.set_wakeup_fd(writer.fileno())
+      # Ignored signals and those without a Python handler reach no wakeup fd.
+      previous = {n: signal.signal(n, lambda *_: None) for n in SIGNALS}
+      try:
+        yield
+      finally:
+        for number, handler in previous.items():
+          signal.signal(number, handler)
+        signal.set_wakeup_fd(previous_fd)
+        writer.shutdown(socket.SHUT_WR)  # which ends the thread
+        thread.join()
 
   @contextlib.contextmanager
   def held(self) -> Iterator[Callable[[], bool]]:
@@ -84,11 +79,9 @@ class Signals:
     if self._received is not None:
       raise Stopped(self._received)
 
-  def _listen(self, reader: int) -> None:
-    while True:
-      for number in os.read(reader, 64):
-        if number == _END:
-          return
+  def _listen(self, reader: socket.socket) -> None:
+    while numbers := reader.recv(64):
+      for number in numbers:
         if number in SIGNALS:
           self._receive(number)
 
@@ -105,6 +98,6 @@ class Signals:
     for child in multiprocessing.active_children():
       child.terminate()
     # Not through buffers, whose locks the main thread may hold.
-    text = f"\nalcurr: {_sentence(number)}\n"
-    os.write(sys.__stderr__.fileno(), text.encode())
-    os._exit(128 + number)
+    stopped = Stopped(number)
+    os.write(sys.__stderr__.fileno(), f"\nalcurr: {stopped}\n".encode())
+    os._exit(stopped.status)

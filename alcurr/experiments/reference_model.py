@@ -14,11 +14,15 @@ from absl import logging
 from alcurr.core.errors import FaultError
 from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
-from alcurr.experiments import preemption, sampler_run, setup
-from alcurr.experiments.sampler_run import ExperimentContext, PreparedRun
-from alcurr.training import checkpoint, compilation, exposure, loop
-from alcurr.training.checkpoint_writer import CheckpointWriter
-from alcurr.training.run import RunSpec, Score, compile_run, make_score
+from alcurr.experiments import sampler_trials, setup
+from alcurr.training import compilation, exposure, loop
+from alcurr.training.run import (
+  CompiledRun,
+  RunSpec,
+  Score,
+  compile_run,
+  make_score,
+)
 from alcurr.types import Pool
 
 _REMEDY = "a lower optimizer.learning_rate may help"
@@ -32,13 +36,9 @@ class Difficulty(NamedTuple):
 def difficulty_of(
   run: RunSpec, score: Score, result: loop.Result, pools: Mapping[str, Pool]
 ) -> Difficulty:
-  """Scores every pool with a trained reference model.
+  """Scores pools, by name, with a reference model: the result of a run.
 
-  Args:
-    run: of one trial.
-    score: its loss is the scorer's.
-    result: of the run.
-    pools: by name.
+  `score` is that of the run's model; its loss is the difficulty.
 
   Raises:
     FaultError: the run diverged, or a score is not finite.
@@ -60,57 +60,34 @@ def difficulty_of(
   return Difficulty(scores, seconds)
 
 
-def lacks_scores(context: ExperimentContext, cache_dir: pathlib.Path) -> bool:
+def lacks_scores(context: setup.ExperimentContext) -> bool:
   """Returns whether the reference model has to be trained."""
-  if not setup.needs_scores(context.experiment):
-    return False
-  folder, _ = _scores_request(context, cache_dir)
-  return cache.read_arrays(folder) is None
+  needed = setup.needs_scores(context.experiment)
+  return needed and cache.read_arrays(_scores_request(context)[0]) is None
 
 
 def get_difficulty(
-  context: ExperimentContext,
-  cache_dir: pathlib.Path,
-  checkpoint_dir: pathlib.Path,
-  signals: preemption.Signals,
+  context: setup.ExperimentContext, checkpoint_dir: pathlib.Path
 ) -> Difficulty:
   """Reads the scores from the cache, or trains the reference model for them.
 
   Its checkpoints are in their folder until it has scored.
   """
-  config = context.experiment.config
-  folder, request = _scores_request(context, cache_dir)
+  folder, request = _scores_request(context)
   if cached := cache.read_arrays(folder):
     score, manifest = cached
     logging.info("Difficulty scores from %s.", folder)
     # A kill may have come between the scores and this.
     shutil.rmtree(checkpoint_dir, ignore_errors=True)
     return Difficulty(score, manifest["seconds"])
-  (run, compiled), pools = prepare(context)
-  common = sampler_run.fingerprint(run, compiled, pools)
+  run, compiled, pools = prepare(context)
   pools = on_device(pools)
-  template = loop.abstract_run_state(run, compiled, pools["train"])
-  start = checkpoint.restore(checkpoint_dir, template, common)
   shown = run._replace(name="difficulty")
-  with (
-    signals.held() as stop,
-    sampler_run.progress_bar(shown, start) as progress,
-    CheckpointWriter(checkpoint_dir, config.checkpoint, common) as checkpoints,
-  ):
-    result = loop.train(
-      run,
-      compiled,
-      pools,
-      lambda row: None,
-      progress,
-      resume=loop.ResumeOptions(start, checkpoints, stop),
-    )
+  result = sampler_trials.train(context, shown, compiled, pools, checkpoint_dir)
+  experiment = context.experiment
+  batch_size = experiment.config.eval_batch_size
   score = make_score(
-    run.model,
-    run.gather,
-    config.eval_batch_size,
-    run.trials_by,
-    context.experiment.scorer,
+    run.model, run.gather, batch_size, run.trials_by, experiment.scorer
   )
   difficulty = difficulty_of(run, score, result, pools)
   manifest = {"request": request, "seconds": difficulty.seconds}
@@ -120,20 +97,19 @@ def get_difficulty(
 
 
 def prepare(
-  context: ExperimentContext,
-) -> tuple[PreparedRun, dict[str, Pool]]:
+  context: setup.ExperimentContext,
+) -> tuple[RunSpec, CompiledRun, dict[str, Pool]]:
   """Compiles the run; returns its pools too, on the host and not scored."""
-  pools = setup.with_probe(
-    {name: host_pool(part) for name, part in context.parts.items()}
-  )
+  pools = {name: host_pool(part) for name, part in context.parts.items()}
+  pools = {"probe": pools["valid"]} | pools
   built = context.experiment.reference
   num_steps = built.num_steps(len(pools["train"].label))
-  run = sampler_run.make_run_spec(context, built, num_steps)
-  return PreparedRun(run, compile_run(run, pools)), pools
+  run = setup.make_run_spec(context, built, num_steps)
+  return run, compile_run(run, pools), pools
 
 
 def _scores_request(
-  context: ExperimentContext, cache_dir: pathlib.Path
+  context: setup.ExperimentContext,
 ) -> tuple[pathlib.Path, dict[str, Any]]:
   """Returns the folder of the scores, and all that they depend on."""
   config = context.experiment.config
@@ -146,6 +122,6 @@ def _scores_request(
   del request["difficulty"]["num_arms"]
   del request["data"]["dir"], request["data"]["pool"]
   # The config names a weights file, but not its content.
-  weights = context.networks[str(config.model)].model.fingerprint
+  weights = context.networks[str(config.model)][0].fingerprint
   request |= {"examples": content.hexdigest(), "weights": weights, "version": 1}
-  return cache_dir / f"difficulty-{cache.digest(request)}", request
+  return context.cache_dir / f"difficulty-{cache.digest(request)}", request

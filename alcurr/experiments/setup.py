@@ -1,26 +1,103 @@
-"""The data, networks and pools that the runs of an experiment share."""
+"""Everything before training: the workdir's check, the data and the runs."""
 
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from absl import logging
+from ml_collections import ConfigDict
 
-from alcurr.core import specs
+from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import partitions, sources
-from alcurr.data.pool import concatenate, host_pool
+from alcurr.data.host_store import Lookup
+from alcurr.data.pool import Dataset, concatenate, host_pool
+from alcurr.experiments import preemption
 from alcurr.experiments.config import build
-from alcurr.experiments.config.build import BuiltExperiment
-from alcurr.experiments.sampler_run import ExperimentContext, Network
-from alcurr.training.run import make_score
-from alcurr.types import Pool
+from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
+from alcurr.experiments.config.schema import flatten, is_free
+from alcurr.training.run import RunSpec, Score, count_flops, make_score
+from alcurr.types import Array, Batch, Model, Pool
+
+_UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
+
+
+class ExperimentContext(NamedTuple):
+  """Everything that the runs of an experiment share."""
+
+  experiment: BuiltExperiment
+  cache_dir: pathlib.Path  # what the next experiment can reuse
+  parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
+  gather: Callable[[Pool, Array], Batch]
+  networks: dict[str, tuple[Model, Score]]  # by the text of `config.model`
+  lookup: Lookup | None  # of pools in CPU memory
+  signals: preemption.Signals  # stop a run with a checkpoint
+
+
+def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
+  """Refuses a folder that holds anything but this very experiment.
+
+  Raises:
+    UserError: it cannot be made, is damaged, or holds something else.
+  """
+  paths.check_can_make(workdir, "--workdir")
+  path = workdir / "config.json"
+  if not path.exists():
+    # A deleted experiment may have left folders that are empty but for
+    # unfinished checkpoints: Orbax creates missing folders again.
+    if not all(
+      p.is_dir()
+      or p.name == lock.NAME
+      or files.is_temporary(p.name)
+      or any(part.endswith(_UNFINISHED) for part in p.parts)
+      for p in workdir.rglob("*")
+    ):
+      expected = "an empty or new folder or an experiment's"
+      text = f"expected {expected}, got {workdir}"
+      raise UserError("exists", "--workdir", text)
+    return
+  saved = read_record(path, text="expected a config; choose another --workdir")
+  for result in sorted(workdir.glob("runs/*/result.json")):
+    read_record(result, text="expected a result; delete it to rerun the run")
+  # JSON has no tuples: both sides are compared as JSON has them.
+  old, new = flatten(saved), flatten(files.plain(config.to_dict()))
+  for field in sorted(old.keys() | new.keys()):
+    if not is_free(field) and old.get(field) != new.get(field):
+      text = (
+        f"{workdir} holds an experiment of another config ({field} is "
+        f"{old.get(field)!r} there, {new.get(field)!r} here)"
+      )
+      raise UserError("mismatch", "--workdir", text)
+
+
+def read_record(
+  path: pathlib.Path, *fields: str, text: str = "not a JSON object"
+) -> dict[str, Any]:
+  """Reads a JSON file of an experiment that has some fields.
+
+  Raises:
+    UserError: it is missing, lacks a field, or is damaged (then with `text`).
+  """
+  try:
+    record = files.read_record(path)
+  except OSError as error:
+    reason = f"{error.strerror}; expected a file of an experiment"
+    raise UserError("missing", str(path), reason) from error
+  if record is None:
+    raise UserError("damaged", str(path), text)
+  for field in fields:
+    if field not in record:
+      raise UserError("mismatch", str(path), f"has no field {field}")
+  return record
 
 
 def load_context(
-  experiment: BuiltExperiment, cache_dir: pathlib.Path
+  experiment: BuiltExperiment,
+  cache_dir: pathlib.Path,
+  signals: preemption.Signals | None = None,
 ) -> ExperimentContext:
   """Loads the data, and builds the networks for it."""
   config = experiment.config
@@ -28,27 +105,27 @@ def load_context(
   batch = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
-  class_names = parts["train"].class_names
+  num_classes = len(parts["train"].class_names)
   networks = {}
   for run in (experiment.reference, *experiment.runs.values()):
     key = str(run.config.model)
     if key not in networks:
-      model = build.make_model(
-        run.config, batch.image.shape[1:], len(class_names)
-      )
+      model = build.make_model(run.config, batch.image.shape[1:], num_classes)
       score = make_score(
         model, gather, config.eval_batch_size, config.trials_by, experiment.loss
       )
-      networks[key] = Network(model, score)
-  sizes = [f"{len(part.label)} {name}" for name, part in parts.items()]
+      networks[key] = model, score
   logging.info(
     "%s of %d classes; device: %s; trials by %s.",
-    ", ".join(sizes),
-    len(class_names),
+    ", ".join(f"{len(part.label)} {name}" for name, part in parts.items()),
+    num_classes,
     jax.devices()[0].device_kind,
     config.trials_by,
   )
-  return ExperimentContext(experiment, parts, gather, networks, lookup)
+  signals = signals or preemption.Signals()
+  return ExperimentContext(
+    experiment, cache_dir, parts, gather, networks, lookup, signals
+  )
 
 
 def needs_scores(experiment: BuiltExperiment) -> bool:
@@ -61,9 +138,8 @@ def host_pools(
 ) -> dict[str, Pool]:
   """Returns the pools by name, of NumPy arrays.
 
-  Args:
-    context: has the parts of the data.
-    difficulty: of the examples of each part, [N]; None: not yet known.
+  Without a probe split, the valid pool is the probe pool too. `difficulty` has
+  that of the examples of each part, [N]; None: not yet known.
 
   Raises:
     UserError: more arms than the smallest class has examples.
@@ -79,9 +155,8 @@ def host_pools(
   if any(run.config.train_on == joint for run in experiment.runs.values()):
     parts[joint] = concatenate(parts["train"], parts["probe"])
     if difficulty:
-      difficulty[joint] = np.concatenate(
-        [difficulty["train"], difficulty["probe"]]
-      )
+      scores = [difficulty["train"], difficulty["probe"]]
+      difficulty[joint] = np.concatenate(scores)
   pools = {}
   for name, part in parts.items():
     score = difficulty.get(name, np.zeros(len(part.label), np.float32))
@@ -90,11 +165,6 @@ def host_pools(
       for kind in experiment.partitions
     }
     pools[name] = host_pool(part, score, by_name)
-  return with_probe(pools)
-
-
-def with_probe(pools: dict[str, Pool]) -> dict[str, Pool]:
-  """Adds the valid pool as the probe pool where there is no probe split."""
   return {"probe": pools["valid"]} | pools
 
 
@@ -123,3 +193,46 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
     if draw.index.shape != (expected,):
       text = f"expected {expected} drawn examples, got {list(draw.index.shape)}"
       raise UserError("conflict", f"samplers.{name}", text)
+
+
+def make_run(
+  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
+) -> RunSpec:
+  """Makes the run of a sampler, with the steps that its budget pays for."""
+  built = context.experiment.runs[name]
+  # An epoch is one of the training pool, whatever pool a run draws from.
+  num_steps = built.num_steps(pools["train"].label.shape[0])
+  run = make_run_spec(context, built, num_steps)
+  baseline = built.config.baseline
+  if context.experiment.config.budget_basis == "flops" and name != baseline:
+    base = make_run_spec(context, context.experiment.runs[baseline], num_steps)
+    base_cost = count_flops(base, pools) / base.batch_size
+    ratio = base_cost / (count_flops(run, pools) / run.batch_size)
+    run = make_run_spec(context, built, max(int(num_steps * ratio), 1))
+  return run
+
+
+def make_run_spec(
+  context: ExperimentContext, built: BuiltRun, num_steps: int
+) -> RunSpec:
+  """Makes a run of a number of steps."""
+  experiment, config = context.experiment, built.config
+  model, score = context.networks[str(config.model)]
+  return RunSpec(
+    sampler=built.make_sampler(num_steps),
+    model=model,
+    tx=built.make_optimizer(num_steps),
+    gather=context.gather,
+    num_steps=num_steps,
+    batch_size=config.batch_size,
+    seeds=built.seeds,
+    trials_by=config.trials_by,
+    num_evals=config.num_evals,
+    chunk_steps=config.chunk_steps,
+    score=score,
+    on_nonfinite=config.on_nonfinite,
+    augment=experiment.augment,
+    loss=experiment.loss,
+    name=built.name,
+    lookup=context.lookup,
+  )

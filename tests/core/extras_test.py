@@ -68,7 +68,7 @@ for name in {OPTIONAL}:
   sys.modules[name] = None
 from alcurr import data, models, report, testing, training
 from alcurr.data import __main__
-from alcurr.experiments import comparison, ensemble, predict, runner
+from alcurr.experiments import comparison, experiment_runner, predict
 from alcurr.experiments.loggers import tensorboard
 from alcurr.experiments.tune import __main__
 """

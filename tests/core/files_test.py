@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
-from alcurr.experiments.workdir import check_workdir
+from alcurr.experiments.setup import check_workdir
 
 
 def test_arrays_and_nan_as_json(tmp_path):

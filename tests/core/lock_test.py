@@ -9,7 +9,7 @@ import pytest
 
 from alcurr.core import lock
 from alcurr.core.errors import UserError
-from alcurr.experiments.workdir import check_workdir
+from alcurr.experiments.setup import check_workdir
 
 HOLD = (
   "import pathlib, sys, time\n"

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 import alcurr
 from alcurr import models, samplers
 from alcurr.core.errors import UserError
-from alcurr.experiments import runner
+from alcurr.experiments import experiment_runner
 from alcurr.experiments.config import defaults
 from alcurr.samplers import uniform
 
@@ -103,7 +103,7 @@ def test_the_command_line_takes_the_config_of_a_workdir(tmp_path):
     workdir=tmp_path / "x",
   )
   config = json.loads((tmp_path / "x/config.json").read_text(encoding="utf-8"))
-  runner.run(ConfigDict(config), tmp_path / "again")
+  experiment_runner.run(ConfigDict(config), tmp_path / "again")
   rows = _rows(result.workdir, "uniform")
   assert rows and rows == _rows(tmp_path / "again", "uniform")
 

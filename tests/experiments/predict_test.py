@@ -10,7 +10,7 @@ import pytest
 from alcurr.core.errors import UserError
 from alcurr.data import sources, strokes
 from alcurr.data.render import render_all
-from alcurr.experiments import predict, runner
+from alcurr.experiments import experiment_runner, predict
 from alcurr.experiments.config import build
 from configs import default
 
@@ -54,8 +54,8 @@ def on_images(tmp_path_factory):
 def _run(config, workdir):
   with pytest.MonkeyPatch.context() as patch:
     # The page takes longer than the run, and is not tested here.
-    patch.setattr(runner.page, "write_report", lambda *args: None)
-    runner.run(config, workdir)
+    patch.setattr(experiment_runner.page, "write_report", lambda *args: None)
+    experiment_runner.run(config, workdir)
   parts = sources.load(config.data, build.cache_dir(config, workdir)).parts
   return workdir / "runs" / "uniform", parts["test"]
 

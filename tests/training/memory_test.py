@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, make_gather, on_device
-from alcurr.experiments import runner, setup
+from alcurr.experiments import experiment_runner, setup
 from alcurr.experiments.config import build
 from alcurr.report import page
 from alcurr.training import checkpoint_writer, compilation, memory
@@ -254,9 +254,9 @@ def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
   context = setup.load_context(build.build_experiment(config), cache_dir)
   pools = setup.host_pools(context)
   setup.check_fit(context, pools)
-  prepared = runner._compile(context, pools, name)
+  compiled = experiment_runner.compile_runs(context, pools, [name])[name][1]
   copies = checkpoint_writer.num_copies(config)
-  return memory.estimate(prepared.compiled, pools, copies)
+  return memory.estimate(compiled, pools, copies)
 
 
 def test_a_run_without_room_is_refused(tmp_path, monkeypatch, linear):
@@ -264,9 +264,9 @@ def test_a_run_without_room_is_refused(tmp_path, monkeypatch, linear):
   needed = _estimate(config, tmp_path / "cache")
   monkeypatch.setattr(memory, "free_memory", lambda: int(0.9 * needed.total))
   put = []
-  monkeypatch.setattr(runner, "on_device", put.append)
+  monkeypatch.setattr(experiment_runner, "on_device", put.append)
   with pytest.raises(UserError) as refused:
-    runner.run(config, workdir)
+    experiment_runner.run(config, workdir)
   assert (refused.value.code, refused.value.place) == (
     "memory",
     "samplers.uniform",
@@ -281,13 +281,13 @@ def test_a_run_that_fits_starts(tmp_path, monkeypatch, linear):
   free = int(1.06 * _estimate(config, tmp_path / "cache").total)
   monkeypatch.setattr(memory, "free_memory", lambda: free)
   num_compiled = len(compilation._compiled)
-  runner.run(config, tmp_path / "run")
+  experiment_runner.run(config, tmp_path / "run")
   assert (tmp_path / "run/runs/uniform/result.json").exists()
   # From shapes or from arrays: the programs are those of the estimate.
   assert len(compilation._compiled) == num_compiled
   # A finished run needs no memory.
   monkeypatch.setattr(memory, "free_memory", lambda: 0)
-  runner.run(config, tmp_path / "run")
+  experiment_runner.run(config, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -302,5 +302,5 @@ def test_the_reference_model_needs_memory_too(tmp_path, monkeypatch, linear):
   assert memory.fits(_estimate(config, tmp_path / "cache", "mine"), free)
   monkeypatch.setattr(memory, "free_memory", lambda: free)
   with pytest.raises(UserError) as refused:
-    runner.run(config, tmp_path / "run")
+    experiment_runner.run(config, tmp_path / "run")
   assert (refused.value.code, refused.value.place) == ("memory", "difficulty")

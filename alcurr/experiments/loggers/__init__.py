@@ -1,49 +1,32 @@
 """Experiment trackers that show metrics.jsonl: TensorBoard and MLflow.
 
-Each is a `Logger`. The runner sends it every row while an experiment runs, and
+Each is a `Logger`, which gets every row while an experiment runs.
 `python -m alcurr.experiments.loggers` sends the same rows later, from the files
 of the experiment. No result depends on a logger.
 """
 
+import contextlib
+import functools
 import importlib.util
 import json
-import os
 import pathlib
+import pkgutil
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from absl import logging
 
 from alcurr.core import files, specs
 from alcurr.core.errors import FaultError, UserError
+from alcurr.experiments.loggers import pictures, points
+from alcurr.report.gallery import read_gallery
 
-__all__ = [
-  "LOGGERS",
-  "Experiment",
-  "Logger",
-  "LoggerGroup",
-  "LoggerKind",
-  "Row",
-  "check",
-  "describe",
-  "parse",
-  "read_rows",
-  "replay",
-]
+__all__ = ["LOGGERS", "Experiment", "Logger", "LoggerGroup", "parse"]
 
 # A line of metrics.jsonl, with JSON's types: step, examples_seen, trial, ...
 Row = dict[str, Any]
 
-NONE = "none"
-# Defaults for MLflow: notice an absent server soon, send no telemetry.
-_MLFLOW_ENVIRONMENT = {
-  "MLFLOW_DISABLE_TELEMETRY": "true",
-  "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
-  "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-  # Standard output is for the table of the experiment.
-  "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 # A server, a database or a folder.
 _URI = re.compile(
   r"(https?|file|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|databricks.*"
@@ -58,28 +41,62 @@ class Experiment(NamedTuple):
   uri: str = ""  # of a server; "": the logger's default
 
 
-class Logger(Protocol):
+class Logger:
   """Receives the rows and results of an experiment; any method may raise.
 
-  A repeated event changes nothing, so an experiment can be replayed.
+  One sampler is trained at a time, and each of its trials is a run of the
+  tracker. A repeated event changes nothing, so an experiment can be replayed.
   """
 
   how_to_view: str  # a command or an address
 
+  def __init__(self, experiment: Experiment) -> None:
+    self._workdir, self._config = experiment.workdir, experiment.config
+    self._runs: list[Any] = []  # by trial
+
+  def _open(self, name: str, trial: int, policy: pictures.PolicyMap) -> Any:
+    """Opens the run of a trial, with `add_rows`, `end` and `close`."""
+    raise NotImplementedError
+
   def begin(self, name: str, rows: Sequence[Row]) -> None:
     """Starts a sampler's run, or resumes it after exactly these rows."""
+    self.close()
+    gallery = read_gallery(self._workdir)
+    for trial in range(self._config["trials"]):
+      policy = pictures.PolicyMap(self._workdir, name, gallery)
+      self._runs.append(self._open(name, trial, policy))
+      own = [row for row in rows if row["trial"] == trial]
+      self._runs[trial].add_rows(own)
 
-  def write(self, name: str, row: Row) -> None:
-    """Adds a row to a run that has begun."""
+  def write(self, row: Row) -> None:
+    """Adds a row to the run that has begun."""
+    self._runs[row["trial"]].add_rows([row])
 
-  def end(self, name: str, result: dict[str, Any]) -> None:
-    """Finishes a run, given its result.json."""
+  def end(self, result: dict[str, Any]) -> None:
+    """Finishes the run, given its result.json."""
+    for run, trial in zip(self._runs, result["trials"], strict=True):
+      step = trial.get("diverged_step")
+      reason = f"step {step}: {trial['divergence_reason']}" if step else None
+      values = points.row_points(trial, test=True)
+      run.end(result["examples_seen"], values, reason)
+    self._runs = []
+
+  def replay(self, folder: pathlib.Path) -> None:
+    """Sends what is in the folder of a run, finished or interrupted."""
+    metrics, result = folder / "metrics.jsonl", folder / "result.json"
+    if metrics.exists():
+      self.begin(folder.name, read_rows(metrics))
+      if result.exists():
+        self.end(files.read_json(result))
 
   def report(self) -> None:
     """Adds the figures and the page of a finished experiment."""
 
   def close(self) -> None:
-    """Ends the logging; runs without an `end` were interrupted."""
+    """Ends the logging; a run without an `end` was interrupted."""
+    for run in self._runs:
+      run.close()
+    self._runs = []
 
 
 class LoggerKind(NamedTuple):
@@ -87,30 +104,23 @@ class LoggerKind(NamedTuple):
 
   make: Callable[[Experiment], Logger]
   package: str  # that it imports
-  extra: str = ""  # of this project that installs the package, if any
+  install: str = ""  # what pip installs for it
 
 
-def _tensorboard(experiment: Experiment) -> Logger:
-  from alcurr.experiments.loggers import tensorboard  # may import PyTorch
-
-  return tensorboard.TensorBoard(experiment)
-
-
-def _mlflow(experiment: Experiment) -> Logger:
-  for name, value in _MLFLOW_ENVIRONMENT.items():
-    os.environ.setdefault(name, value)
-  from alcurr.experiments.loggers import mlflow  # seconds, and reads them
-
-  return mlflow.MLflow(experiment)
+def _make(name: str, experiment: Experiment) -> Logger:
+  # A module is imported when it is used, which may take seconds.
+  return pkgutil.resolve_name(f"{__name__}.{name}")(experiment)
 
 
+_TENSORBOARD = functools.partial(_make, "tensorboard:TensorBoard")
+_MLFLOW = functools.partial(_make, "mlflow:MLflow")
 LOGGERS = {
-  "tensorboard": LoggerKind(_tensorboard, "tensorboardX"),
-  "mlflow": LoggerKind(_mlflow, "mlflow", "mlflow"),
+  "tensorboard": LoggerKind(_TENSORBOARD, "tensorboardX", "tensorboardX"),
+  "mlflow": LoggerKind(_MLFLOW, "mlflow", "alcurr[mlflow]"),
 }
 
 
-class LoggerGroup:
+class LoggerGroup(contextlib.AbstractContextManager):
   """A logger that forwards to several, and never raises.
 
   If one of them raises, a single warning is logged and nothing more is sent to
@@ -122,40 +132,16 @@ class LoggerGroup:
     self._experiment = experiment
     self._loggers: dict[str, Logger | None] = dict.fromkeys(names)
 
-  def __enter__(self) -> "LoggerGroup":
-    return self
-
-  def __exit__(self, *_) -> None:
-    self.close()
-
-  def begin(self, name: str, rows: Sequence[Row]) -> None:
-    self._send(lambda logger: logger.begin(name, rows))
-
-  def write(self, name: str, row: Row) -> None:
-    row = files.plain(row)
-    self._send(lambda logger: logger.write(name, row))
-
-  def end(self, name: str, result: dict[str, Any]) -> None:
-    self._send(lambda logger: logger.end(name, result))
-
-  def replay(self, name: str) -> None:
-    """Sends what is on disk of a finished run."""
-    folder = self._experiment.workdir / "runs" / name
-    self._send(lambda logger: replay(logger, folder))
-
-  def report(self) -> None:
-    self._send(lambda logger: logger.report())
-
-  def close(self) -> None:
-    created = [name for name, logger in self._loggers.items() if logger]
-    self._loggers = {name: self._loggers[name] for name in created}
-    self._send(lambda logger: logger.close())
-
-  def _send(self, event: Callable[[Logger], None]) -> None:
+  def _send(self, event: str, *args: Any) -> None:
+    args = files.plain(args)
     for name in list(self._loggers):
       # Whatever a tracker or its library raises, the training continues.
       try:
-        event(self._loggers[name] or self._make(name))
+        if self._loggers[name] is None:
+          logger = LOGGERS[name].make(self._experiment)
+          logging.info("%s: %s", name, logger.how_to_view)
+          self._loggers[name] = logger
+        getattr(self._loggers[name], event)(*args)
       except Exception as error:
         del self._loggers[name]
         logging.warning(
@@ -164,11 +150,15 @@ class LoggerGroup:
           *(name, describe(error), self._experiment.workdir, name),
         )
 
-  def _make(self, name: str) -> Logger:
-    logger = LOGGERS[name].make(self._experiment)
-    logging.info("%s: %s", name, logger.how_to_view)
-    self._loggers[name] = logger
-    return logger
+  begin = functools.partialmethod(_send, "begin")
+  write = functools.partialmethod(_send, "write")
+  end = functools.partialmethod(_send, "end")
+  replay = functools.partialmethod(_send, "replay")
+  report = functools.partialmethod(_send, "report")
+
+  def __exit__(self, *_) -> None:
+    self._loggers = {n: logger for n, logger in self._loggers.items() if logger}
+    self._send("close")
 
 
 def describe(error: Exception) -> str:
@@ -187,46 +177,25 @@ def read_rows(path: pathlib.Path) -> list[Row]:
   return [json.loads(line) for line in complete.splitlines()]
 
 
-def replay(logger: Logger, folder: pathlib.Path) -> None:
-  """Sends the rows of a run and, if it has finished, its result.
-
-  Args:
-    logger: to send to.
-    folder: of the run; without a metrics.jsonl nothing is sent.
-  """
-  metrics, result = folder / "metrics.jsonl", folder / "result.json"
-  if metrics.exists():
-    logger.begin(folder.name, read_rows(metrics))
-    if result.exists():
-      logger.end(folder.name, files.read_json(result))
-
-
-def parse(text: str) -> list[str]:
+def parse(text: str, uri: str = "") -> list[str]:
   """Returns the loggers of `config.tracking`: "none", or names with commas.
 
   Raises:
-    UserError: a logger is unknown, repeated or not installed.
+    UserError: a logger is unknown, repeated or not installed, or the
+      `config.tracking_uri` is none or of no use.
   """
   names = [name.strip() for name in text.split(",")]
-  if names == [NONE]:
-    return []
   for name in names:
-    specs.check_choice("tracking", name, [NONE, *LOGGERS])
-  if NONE in names or len(set(names)) < len(names):
+    specs.check_choice("tracking", name, ["none", *LOGGERS])
+  if len(set(names)) < len(names) or (len(names) > 1 and "none" in names):
     problem = f"expected different names, or none, got {specs.quoted(text)}"
     raise UserError("conflict", "tracking", problem)
+  names = [name for name in names if name != "none"]
   for name in names:
-    kind = LOGGERS[name]
-    if importlib.util.find_spec(kind.package) is None:
-      wanted = f"alcurr[{kind.extra}]" if kind.extra else kind.package
-      problem = f"{name} needs {kind.package}: pip install '{wanted}'"
+    _, package, install = LOGGERS[name]
+    if importlib.util.find_spec(package) is None:
+      problem = f"{name} needs {package}: pip install '{install}'"
       raise UserError("package", "tracking", problem)
-  return names
-
-
-def check(text: str, uri: str) -> None:
-  """Refuses wrong values of `config.tracking` and `config.tracking_uri`."""
-  names = parse(text)
   if uri and "mlflow" not in names:
     problem = "only mlflow uses it; add --config.tracking=mlflow, or clear it"
     raise UserError("conflict", "tracking_uri", problem)
@@ -234,3 +203,4 @@ def check(text: str, uri: str) -> None:
     example = "http://127.0.0.1:5000 or sqlite:///mlflow.db"
     problem = f"expected an address such as {example}, got {specs.quoted(uri)}"
     raise UserError("syntax", "tracking_uri", problem)
+  return names

@@ -4,33 +4,27 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from alcurr.core import cli, files, lock
-from alcurr.core.errors import FaultError, UserError
-from alcurr.experiments import loggers
+from alcurr.core import cli, lock
+from alcurr.core.errors import FaultError
+from alcurr.experiments import loggers, setup
 from alcurr.report import tables
 
 
 def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
-  """Sends an experiment to a tracker, from its files.
+  """Sends an experiment from its files; returns what shows it.
 
   Args:
     workdir: of the experiment, finished or interrupted.
     to: the tracker, a key of `loggers.LOGGERS`.
-    uri: of MLflow's server or database; "": the environment's, or the
-      workdir's.
-
-  Returns:
-    The command or the address that shows the experiment.
+    uri: of MLflow's server or database; "": the environment's or the workdir's.
 
   Raises:
     UserError: no experiment, a running one, or a tracker that is not installed.
     FaultError: the tracker failed.
   """
-  loggers.check(to, uri)
-  path = workdir / "config.json"
-  config = files.read_record(path) if path.exists() else None
-  if not config or not {"samplers", "baseline", "trials"} <= config.keys():
-    raise UserError("missing", str(path), "it is not that of an experiment")
+  loggers.parse(to, uri)
+  fields = ("samplers", "baseline", "trials")
+  config = setup.read_record(workdir / "config.json", *fields)
   names = tables.sampler_names(workdir)
   # A running experiment writes to its trackers itself.
   with lock.locked(workdir, "DIR"):
@@ -38,7 +32,7 @@ def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
       experiment = loggers.Experiment(workdir, config, uri)
       logger = loggers.LOGGERS[to].make(experiment)
       for name in names:
-        loggers.replay(logger, workdir / "runs" / name)
+        logger.replay(workdir / "runs" / name)
       if (workdir / "report.html").exists():
         logger.report()
       logger.close()

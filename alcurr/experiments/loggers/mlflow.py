@@ -11,6 +11,7 @@ Points that a server already has are not sent again.
 """
 
 import hashlib
+import itertools
 import logging as std_logging
 import os
 import pathlib
@@ -20,18 +21,24 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Defaults, which MLflow's import reads: notice an absent server soon, send no
+# telemetry, and leave standard output to the table of the experiment.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from alcurr.core import files
 from alcurr.core.errors import UserError
-from alcurr.experiments.loggers import Experiment, Row, pictures, points
-from alcurr.report.gallery import read_gallery
+from alcurr.experiments.loggers import Experiment, Logger, pictures, points
 from alcurr.report.style import styles
 
 FOLDER = "mlflow"
-# MLflow's limits for a request, and for the text of a parameter.
-_MAX_METRICS = 1000
+# MLflow's limits: 1000 metrics a request, parameters a request, their text.
+_MAX_ROWS = 1000 // len(points.CURVES)
 _MAX_PARAMS = 100
 _MAX_TEXT = 6000
 _ID_TAG = "alcurr.run"
@@ -45,15 +52,15 @@ _LINK = (
 _FILES = ("config.json", "results.csv", "summary.csv", "report.html")
 
 
-class MLflow:
+class MLflow(Logger):
   """A `Logger`; the step of a point is its number of examples seen."""
 
   def __init__(self, experiment: Experiment) -> None:
     # They list each table of a new database.
     for name in ("alembic", "mlflow.store.db"):
       std_logging.getLogger(name).setLevel(std_logging.WARNING)
-    self._workdir = experiment.workdir.absolute()
-    self._config = experiment.config
+    super().__init__(experiment)
+    self._workdir = self._workdir.absolute()
     folder = self._workdir / FOLDER
     folder.mkdir(exist_ok=True)
     uri = experiment.uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -66,32 +73,18 @@ class MLflow:
     if not path.exists():
       files.write_json(path, {"id": uuid.uuid4().hex})
     self._workdir_id = files.read_json(path)["id"]
-    self._runs: dict[str, list[_Run]] = {}  # by sampler, by trial
     self.how_to_view = _how_to_view(uri, self._id)
 
-  def begin(self, name: str, rows: Sequence[Row]) -> None:
+  def _open(self, name: str, trial: int, policy: pictures.PolicyMap) -> "_Run":
     # As in the report, where the baseline comes first.
     baseline, samplers = self._config["baseline"], self._config["samplers"]
     style = styles(sorted(samplers, key=lambda name: name != baseline))[name]
     # MLflow would choose a random colour for each trial.
     tags = {"mlflow.runColor": style.color}
-    gallery = read_gallery(self._workdir)
-    self._runs[name] = []
-    for trial in range(self._config["trials"]):
-      policy = pictures.PolicyMap(self._workdir, name, gallery)
-      record = self._get_run(self._id, f"{name} {trial}", tags)
-      run = _Run(self._client, record, policy)
-      run.add_params(points.run_settings(self._config, name, trial))
-      run.add_rows([row for row in rows if row["trial"] == trial])
-      self._runs[name].append(run)
-
-  def write(self, name: str, row: Row) -> None:
-    self._runs[name][row["trial"]].add_rows([row])
-
-  def end(self, name: str, result: dict[str, Any]) -> None:
-    runs = self._runs.pop(name)
-    for run, trial in zip(runs, result["trials"], strict=True):
-      run.end(result["examples_seen"], trial)
+    record = self._get_run(self._id, f"{name} {trial}", tags)
+    run = _Run(self._client, record, policy)
+    run.add_params(points.run_settings(self._config, name, trial))
+    return run
 
   def report(self) -> None:
     title = f"{self._workdir.name} report"
@@ -107,11 +100,6 @@ class MLflow:
     if tags.get(_NOTE_TAG, _NOTE).startswith(_NOTE):
       link = _LINK.format(_NOTE, experiment, run)
       self._client.set_experiment_tag(self._id, _NOTE_TAG, link)
-
-  def close(self) -> None:
-    for runs in self._runs.values():
-      for run in runs:
-        run.terminate("KILLED")
 
   def _get_experiment(self, title: str) -> str:
     """Returns the id of a title's experiment, created if missing."""
@@ -151,7 +139,6 @@ class _Run:
   ) -> None:
     self._client, self._id, self._policy = client, run.info.run_id, policy
     self._start = self._time = run.info.start_time  # ms
-    self._params = set(run.data.params)
     # Steps on the server, of any metric: batches are stored as a whole.
     self._steps = {
       metric.step
@@ -163,51 +150,41 @@ class _Run:
       client.update_run(self._id, status="RUNNING")
 
   def add_params(self, settings: Mapping[str, Any]) -> None:
-    missing = [
-      Param(name, str(value)[:_MAX_TEXT])
-      for name, value in settings.items()
-      if name not in self._params
-    ]
-    for i in range(0, len(missing), _MAX_PARAMS):
-      self._client.log_batch(self._id, params=missing[i : i + _MAX_PARAMS])
+    params = [Param(k, str(v)[:_MAX_TEXT]) for k, v in settings.items()]
+    for i in range(0, len(params), _MAX_PARAMS):
+      self._client.log_batch(self._id, params=params[i : i + _MAX_PARAMS])
 
-  def add_rows(self, rows: Sequence[Row]) -> None:
-    """Sends rows in as few batches as possible, none across two batches."""
-    batch: list[Metric] = []
+  def add_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+    """Sends rows in few batches, none across two batches."""
+    new: list[list[Metric]] = []  # by row
     for row in rows:
       self._policy.add(row)
-      seconds = float(row.get("train_seconds") or 0)
-      self._time = self._start + round(1000 * seconds)
-      if row["examples_seen"] in self._steps:
-        continue
-      metrics = self._metrics(points.row_points(row), row["examples_seen"])
-      if len(batch) + len(metrics) > _MAX_METRICS:
-        self._client.log_batch(self._id, metrics=batch)
-        batch = []
-      batch += metrics
-    if batch:
+      self._time = self._start + round(1000 * row["train_seconds"])
+      if row["examples_seen"] not in self._steps:
+        values = points.row_points(row)
+        new.append(self._metrics(values, row["examples_seen"]))
+    for i in range(0, len(new), _MAX_ROWS):
+      batch = list(itertools.chain(*new[i : i + _MAX_ROWS]))
       self._client.log_batch(self._id, metrics=batch)
 
   def _metrics(self, values: Mapping[str, float], step: int) -> list[Metric]:
     # The time since the run's start, so that replaying repeats it.
     return [Metric(tag, v, self._time, step) for tag, v in values.items()]
 
-  def end(self, examples_seen: int, trial: Mapping[str, Any]) -> None:
+  def end(
+    self, step: int, values: Mapping[str, float], divergence: str | None
+  ) -> None:
     old = self._client.get_run(self._id).data.metrics
-    values = points.test_points(trial)
     missing = {tag: v for tag, v in values.items() if tag not in old}
-    reason = points.divergence(trial)
-    self._client.log_batch(
-      self._id,
-      metrics=self._metrics(missing, examples_seen),
-      tags=[RunTag("divergence", reason)] if reason else [],
-    )
+    metrics = self._metrics(missing, step)
+    tags = [RunTag("divergence", divergence)] if divergence else []
+    self._client.log_batch(self._id, metrics=metrics, tags=tags)
     image = self._policy.draw()
     if image is not None:
       self._client.log_image(self._id, image, artifact_file="policy.png")
-    self.terminate("FAILED" if reason else "FINISHED")
+    self.close("FAILED" if divergence else "FINISHED")
 
-  def terminate(self, status: str) -> None:
+  def close(self, status: str = "KILLED") -> None:
     self._client.set_terminated(self._id, status, self._time)
 
 

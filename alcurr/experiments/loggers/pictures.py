@@ -1,12 +1,12 @@
 """Images for trackers, drawn without matplotlib's figures, which are slow."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 
-from alcurr.experiments.loggers import Row
 from alcurr.report import drawings, figures, tables
 from alcurr.report.gallery import Gallery
 
@@ -33,7 +33,7 @@ class PolicyMap:
     self._ends: list[int] = []  # [T], examples seen
     self._policy: list[np.ndarray] = []  # [T][K]
 
-  def add(self, row: Row) -> None:
+  def add(self, row: Mapping[str, Any]) -> None:
     """Adds the policy of a row, if its sampler has arms."""
     if row.get("policy") is None:
       return
@@ -62,15 +62,12 @@ def draw_policy(
   policy: np.ndarray,
   strips: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
-  """Draws a heat map without axes, the first arm at the bottom.
+  """Draws a heat map [h, w, 3] uint8, the first arm at the bottom.
 
   Args:
     ends: [T] examples seen at the end of each chunk, rising.
     policy: [T, K] probabilities.
     strips: [K] images of one size [h, w, 3] uint8, put at the left of the rows.
-
-  Returns:
-    [height, width, 3] uint8.
   """
   moments = (np.arange(WIDTH) + 0.5) / WIDTH * ends[-1]
   grid = policy[np.searchsorted(ends, moments)].T[::-1]  # [K, WIDTH]
@@ -85,18 +82,12 @@ def draw_policy(
 
 
 def draw_classes(gallery: Gallery | None) -> dict[str, np.ndarray]:
-  """Draws the easiest and hardest examples of some classes.
-
-  Returns:
-    Images [h, w, 3] uint8 by class, the hardest class first.
-  """
+  """Draws the easiest and hardest examples of some classes: [h, w, 3] uint8."""
   if gallery is None:
     return {}
-  images = {}
-  for label, chosen in gallery.info.get("drawings", {}).items():
-    rows = [
-      drawings.montage(gallery.image[chosen[kind]], 8)
-      for kind in ("least", "most")
-    ]
-    images[gallery.info["class_names"][int(label)]] = np.concatenate(rows)
-  return images
+  return {
+    gallery.info["class_names"][int(label)]: np.concatenate(
+      [drawings.montage(gallery.image[chosen[k]], 8) for k in ("least", "most")]
+    )
+    for label, chosen in gallery.info.get("drawings", {}).items()
+  }

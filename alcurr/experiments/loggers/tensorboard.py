@@ -18,9 +18,8 @@ import numpy as np
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-from alcurr.experiments.loggers import Experiment, Row, pictures, points
+from alcurr.experiments.loggers import Experiment, Logger, pictures, points
 from alcurr.report.gallery import read_gallery
 
 FOLDER = "tensorboard"
@@ -34,61 +33,33 @@ _HYPERPARAMETERS = {
 _METRICS = ("accuracy/top1", "accuracy/top3", "loss/valid", "test/top1")
 
 
-class TensorBoard:
+class TensorBoard(Logger):
   """A `Logger`; the step of a point is its number of examples seen."""
 
   def __init__(self, experiment: Experiment) -> None:
-    workdir = experiment.workdir
-    self._workdir, self._config = workdir, experiment.config
-    self.how_to_view = (
-      f"tensorboard --logdir={shlex.quote(f'{workdir}/{FOLDER}')}"
-    )
-    self._gallery = read_gallery(workdir)
-    self._runs: dict[str, list[_Run]] = {}  # by sampler, by trial
-    overview = _Run(_make_folder(workdir, "experiment"), time.time())
+    super().__init__(experiment)
+    logdir = shlex.quote(f"{self._workdir}/{FOLDER}")
+    self.how_to_view = f"tensorboard --logdir={logdir}"
+    overview = _Run(_make_folder(self._workdir, "experiment"), time.time())
     config = json.dumps(self._config, indent=2)
     overview.text("config", f"```json\n{config}\n```")
-    for name, image in pictures.draw_classes(self._gallery).items():
+    gallery = read_gallery(self._workdir)
+    for name, image in pictures.draw_classes(gallery).items():
       overview.image(
         f"visual/examples of {name}", image, pictures.EXAMPLES_DESCRIPTION
       )
     overview.close()
 
-  def begin(self, name: str, rows: Sequence[Row]) -> None:
-    self._close(name)
-    started = time.time() - _seconds(rows[-1] if rows else {})
-    self._runs[name] = []
-    for trial in range(self._config["trials"]):
-      folder = _make_folder(self._workdir, name, str(trial))
-      policy = pictures.PolicyMap(self._workdir, name, self._gallery)
-      run = _Run(folder, started, policy)
-      self._runs[name].append(run)
-      run.hyperparameters(points.run_settings(self._config, name, trial))
-    for row in rows:
-      self._runs[name][row["trial"]].row(row)
-    for run in self._runs[name]:
-      run.flush()
+  def begin(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+    trained = rows[-1]["train_seconds"] if rows else 0
+    self._started = time.time() - trained
+    super().begin(name, rows)
 
-  def write(self, name: str, row: Row) -> None:
-    run = self._runs[name][row["trial"]]
-    run.row(row)
-    run.flush()
-
-  def end(self, name: str, result: dict[str, Any]) -> None:
-    for run, trial in zip(self._runs[name], result["trials"], strict=True):
-      run.end(result["examples_seen"], trial)
-    self._close(name)
-
-  def report(self) -> None:
-    """Does nothing: the figures show what is here already."""
-
-  def close(self) -> None:
-    for name in list(self._runs):
-      self._close(name)
-
-  def _close(self, name: str) -> None:
-    for run in self._runs.pop(name, []):
-      run.close()
+  def _open(self, name: str, trial: int, policy: pictures.PolicyMap) -> "_Run":
+    folder = _make_folder(self._workdir, name, str(trial))
+    run = _Run(folder, self._started, policy)
+    run.hyperparameters(points.run_settings(self._config, name, trial))
+    return run
 
 
 def _make_folder(workdir: pathlib.Path, *names: str) -> pathlib.Path:
@@ -98,10 +69,6 @@ def _make_folder(workdir: pathlib.Path, *names: str) -> pathlib.Path:
     folder = folder / name
     folder.mkdir(exist_ok=True)
   return folder
-
-
-def _seconds(row: Row) -> float:
-  return float(row.get("train_seconds") or 0)
 
 
 class _Run:
@@ -115,7 +82,6 @@ class _Run:
   ) -> None:
     self._started, self._policy = started, policy
     self._step, self._time = 0, started  # examples seen, seconds since 1970
-    self._described: set[str] = set()  # tags
     for old in folder.glob("events.out.tfevents.*"):
       old.unlink()
     # Not SummaryWriter: on a full disk its thread dies, and the caller hangs.
@@ -123,20 +89,25 @@ class _Run:
     # Readers that know the old file drop its points.
     self._event(session_log=SessionLog(status=SessionLog.START))
 
-  def row(self, row: Row) -> None:
-    self._step = row["examples_seen"]
-    self._time = self._started + _seconds(row)
-    self._scalars(points.row_points(row))
-    self._policy.add(row)
-    image = self._policy.draw() if row.get("valid") else None
-    if image is not None:
-      self.image("visual/policy", image, pictures.POLICY_DESCRIPTION)
+  def add_rows(self, rows: Sequence[dict[str, Any]]) -> None:
+    for row in rows:
+      self._step = row["examples_seen"]
+      self._time = self._started + row["train_seconds"]
+      self._scalars(points.row_points(row))
+      self._policy.add(row)
+      image = self._policy.draw() if row.get("valid") else None
+      if image is not None:
+        self.image("visual/policy", image, pictures.POLICY_DESCRIPTION)
+    self._file.flush()
 
-  def end(self, examples_seen: int, trial: Mapping[str, Any]) -> None:
-    self._step = examples_seen
-    self._scalars(points.test_points(trial))
-    if reason := points.divergence(trial):
-      self.text("divergence", f"Diverged at {reason}.")
+  def end(
+    self, step: int, values: Mapping[str, float], divergence: str | None
+  ) -> None:
+    self._step = step
+    self._scalars(values)
+    if divergence:
+      self.text("divergence", f"Diverged at {divergence}.")
+    self.close()
 
   def text(self, tag: str, markdown: str) -> None:
     self._event(summary=summary.text(tag, markdown))
@@ -149,10 +120,10 @@ class _Run:
 
   def hyperparameters(self, settings: Mapping[str, Any]) -> None:
     """Adds a row to the table of hyperparameters."""
-    # It shows the first few by name, so the sampler's need to be those.
     shown = {}
     for name, value in settings.items():
       text = value if isinstance(value, bool | int | float) else str(value)
+      # It shows the first few by name, so the sampler's need to be those.
       if name.startswith("sampler"):
         shown[name] = text
       elif name in _HYPERPARAMETERS:
@@ -161,23 +132,13 @@ class _Run:
       self._event(summary=event)
 
   def _scalars(self, values: Mapping[str, float]) -> None:
-    if not values:
-      return
-    event = Summary()
     for tag, value in values.items():
-      metadata = None
-      if tag not in self._described:
-        self._described.add(tag)
-        metadata = SummaryMetadata(summary_description=points.DESCRIPTIONS[tag])
-      event.value.add(tag=tag, simple_value=value, metadata=metadata)
-    self._event(summary=event)
+      text = points.CURVES[tag][1]
+      self._event(summary=summary.scalar(tag, value, summary_description=text))
 
   def _event(self, **content: Any) -> None:
     event = Event(step=self._step, wall_time=self._time, **content)
     self._file.write_event(event)
-
-  def flush(self) -> None:
-    self._file.flush()
 
   def close(self) -> None:
     self._file.close()

@@ -23,7 +23,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
-from alcurr.experiments import sampler_run
+from alcurr.experiments import sampler_trials
 from alcurr.experiments.config import build, loader
 from alcurr.experiments.tune import noise_scale, trials
 from alcurr.experiments.tune.trials import RATE
@@ -115,7 +115,7 @@ def run_rates(
   state = init_trials(sweep, pools["train"])
   opt_state = state.opt_state._replace(hyperparams={"rate": rate})
   state = state._replace(opt_state=opt_state)
-  with sampler_run.progress_bar(sweep) as progress:
+  with sampler_trials.progress_bar(sweep) as progress:
     for chunk in trials.train_chunks(sweep, pools, state):
       loss = chunk.metrics.loss
       last = loss[exposure.active_trials(chunk.exposure), -1]

@@ -19,7 +19,7 @@ from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import make_pool
-from alcurr.experiments import preemption, runner, sampler_run, setup
+from alcurr.experiments import experiment_runner, setup
 from alcurr.experiments.config import build, loader
 from alcurr.report import tables
 from alcurr.report.style import plain, styles
@@ -105,10 +105,8 @@ def prepare(
   context = setup.load_context(build.build_experiment(config), cache_dir)
   setup.check_fit(context, setup.host_pools(context))
   out.mkdir(parents=True, exist_ok=True)
-  pools, _ = runner.make_pools(
-    context, cache_dir, out / "difficulty", preemption.Signals()
-  )
-  run = sampler_run.make_run(context, config.baseline, pools)
+  pools, _ = experiment_runner.make_pools(context, out / "difficulty")
+  run = setup.make_run(context, config.baseline, pools)
   valid = sources.first_by_key(context.parts["valid"], max_valid)
   return run, pools | {"valid": make_pool(valid)}
 

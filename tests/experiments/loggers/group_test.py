@@ -8,7 +8,7 @@ import saved
 from alcurr.experiments import loggers
 
 
-class Recorder:
+class Recorder(loggers.Logger):
   """Records its events; raises at one of them."""
 
   how_to_view = "a command"
@@ -26,13 +26,14 @@ class Recorder:
     return self
 
   def begin(self, name, rows):
+    self._name = name
     self._record("begin", name, list(rows))
 
-  def write(self, name, row):
-    self._record("write", name, [row])
+  def write(self, row):
+    self._record("write", self._name, [row])
 
-  def end(self, name, result):
-    self._record("end", name, result)
+  def end(self, result):
+    self._record("end", self._name, result)
 
   def report(self):
     self._record("report")
@@ -79,8 +80,8 @@ def _run(workdir, names, resumed_after=2):
       rows = saved.rows(name)
       group.begin(name, rows[:before])
       for row in rows[before:]:
-        group.write(name, row)
-      group.end(name, {"sampler": name})
+        group.write(row)
+      group.end({"sampler": name})
     group.report()
 
 
@@ -110,7 +111,7 @@ def test_a_replay_sends_the_same(register, workdir):
   _run(workdir, ["live"])
   with loggers.LoggerGroup(loggers.Experiment(workdir, {}), ["later"]) as group:
     for name in saved.NAMES:
-      group.replay(name)
+      group.replay(workdir / "runs" / name)
     group.report()
   assert later.rows() == live.rows() and later.order() == live.order()
 
@@ -122,7 +123,7 @@ def test_a_cut_line_is_not_sent(workdir):
   (workdir / "runs/bandit/result.json").unlink()
   recorder = Recorder()
   for name in saved.NAMES:
-    loggers.replay(recorder, workdir / "runs" / name)
+    recorder.replay(workdir / "runs" / name)
   assert recorder.events == [("begin", "bandit", saved.rows("bandit"))]
 
 
@@ -154,7 +155,7 @@ def test_damaged_files_disable_a_logger_too(register, workdir, caplog):
   experiment = loggers.Experiment(workdir, {})
   with loggers.LoggerGroup(experiment, ["one"]) as group:
     for name in saved.NAMES:
-      group.replay(name)
+      group.replay(workdir / "runs" / name)
   assert recorder.order() == [("make", None), ("begin", "uniform")]
   (record,) = _warnings(caplog)
   assert "JSONDecodeError" in record.getMessage()
@@ -186,5 +187,6 @@ def test_rows_are_sent_as_json_has_them(register, workdir):
   recorder = register("one", Recorder())
   experiment = loggers.Experiment(workdir, {})
   with loggers.LoggerGroup(experiment, ["one"]) as group:
-    group.write("x", {"train_loss": float("nan"), "step": 1})
+    group.begin("x", [])
+    group.write({"train_loss": float("nan"), "step": 1})
   assert recorder.rows() == {"x": [{"train_loss": None, "step": 1}]}

@@ -12,7 +12,7 @@ from alcurr.core.errors import FaultError, UserError
 from alcurr.experiments import loggers
 from alcurr.experiments.config import schema
 from alcurr.experiments.loggers import __main__ as command
-from alcurr.experiments.workdir import check_workdir
+from alcurr.experiments.setup import check_workdir
 from configs import default
 
 
@@ -48,13 +48,13 @@ def test_names(text, names, installed):
 )
 def test_mistakes(text, uri, code, place, installed):
   with pytest.raises(UserError) as mistake:
-    loggers.check(text, uri)
+    loggers.parse(text, uri)
   assert (mistake.value.code, mistake.value.place) == (code, place)
 
 
 def test_a_misspelt_logger_is_corrected(installed):
   with pytest.raises(UserError) as mistake:
-    loggers.check("tensorbord", "")
+    loggers.parse("tensorbord", "")
   assert "tensorboard?" in mistake.value.text
 
 
@@ -65,10 +65,10 @@ def test_a_misspelt_logger_is_corrected(installed):
 def test_a_missing_package_is_named(name, remedy, monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   with pytest.raises(UserError) as mistake:
-    loggers.check(name, "")
+    loggers.parse(name, "")
   assert (mistake.value.code, mistake.value.place) == ("package", "tracking")
   assert remedy in mistake.value.text
-  loggers.check("none", "")
+  loggers.parse("none", "")
 
 
 def test_trackers_decide_nothing(tmp_path):

@@ -110,7 +110,7 @@ def test_a_resumed_run_neither_loses_nor_repeats_points(workdir):
   first = _logger(workdir)
   first.begin("bandit", [])
   for row in rows[:5]:
-    first.write("bandit", row)
+    first.write(row)
   first.close()
   client = _client(workdir)
   assert _runs(client)["bandit 0"].info.status == "KILLED"
@@ -120,7 +120,7 @@ def test_a_resumed_run_neither_loses_nor_repeats_points(workdir):
   second.begin("bandit", rows[:2])
   assert _runs(client)["bandit 0"].info.status == "RUNNING"
   for row in again[2:]:
-    second.write("bandit", row)
+    second.write(row)
   # Its end is lost, and read from the files.
   assert command.main([str(workdir), "--to=mlflow"]) == 0
   runs = _assert_complete(client)

@@ -81,7 +81,7 @@ def test_images_come_after_all_curves(workdir):
     folder = workdir / "tensorboard" / name
     curves |= saved.points(folder).keys()
     images |= saved.images(folder).keys()
-  assert curves == points.DESCRIPTIONS.keys()
+  assert curves == points.CURVES.keys()
   assert images == {
     "visual/policy",
     *(f"visual/examples of {name}" for name in saved.CLASSES),
@@ -142,23 +142,21 @@ def test_a_resumed_run_neither_loses_nor_repeats_points(workdir):
   first = _logger(workdir)
   first.begin("bandit", [])
   for row in rows[:5]:
-    first.write("bandit", row)
+    first.write(row)
   # It is killed; its checkpoint was saved before the third row.
   again = _logger(workdir)
   again.begin("bandit", rows[:2])
   for row in rows[2:]:
-    again.write("bandit", row)
+    again.write(row)
   saved.write_rows(workdir, "bandit")
   saved.write_result(workdir, "bandit")
-  again.end(
-    "bandit", json.loads((workdir / "runs/bandit/result.json").read_text())
-  )
+  again.end(json.loads((workdir / "runs/bandit/result.json").read_text()))
   again.close()
   for trial in (0, 1):
     folder = workdir / "tensorboard/bandit" / str(trial)
     _assert_equal(saved.points(folder), saved.expected("bandit", trial))
   # Later, from the files alone.
-  loggers.replay(_logger(workdir), workdir / "runs/bandit")
+  _logger(workdir).replay(workdir / "runs/bandit")
   _assert_equal(saved.points(folder), saved.expected("bandit", 1))
 
 

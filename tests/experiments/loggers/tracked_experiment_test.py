@@ -11,7 +11,7 @@ import saved
 from PIL import Image
 
 from alcurr.core import files
-from alcurr.experiments import loggers, preemption, runner
+from alcurr.experiments import experiment_runner, loggers, preemption
 from alcurr.experiments.loggers import pictures
 from configs import default
 
@@ -59,7 +59,7 @@ def quick_page():
     out.write_text("a page")
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(runner.page, "write_report", write_page)
+    patch.setattr(experiment_runner.page, "write_report", write_page)
     yield
 
 
@@ -81,10 +81,10 @@ def stopped(tmp_path_factory):
     config = _config()
     config.tracking = "tensorboard,mlflow"
     with pytest.raises(preemption.Stopped):
-      runner.run(config, workdir, signals=signals)
+      experiment_runner.run(config, workdir, signals=signals)
     before = shutil.copytree(workdir, workdir.parent / "before")
     patch.undo()
-    runner.run(_config(), workdir)
+    experiment_runner.run(_config(), workdir)
   return before, workdir
 
 
@@ -147,7 +147,7 @@ def test_rerunning_restores_lost_points(stopped, tmp_path):
   shutil.rmtree(workdir / "tensorboard")
   config = _config()
   config.cache_dir = str(stopped[1].parent / "cache")
-  runner.run(config, workdir)
+  experiment_runner.run(config, workdir)
   _check(workdir, 60)
 
 
@@ -164,7 +164,7 @@ def test_failing_loggers_do_not_stop_the_experiment(
   config = _config()
   config.cache_dir = str(stopped[1].parent / "cache")
   config.tracking = "tensorboard,mlflow"
-  summary = runner.run(config, workdir)
+  summary = experiment_runner.run(config, workdir)
   assert summary["trials"].tolist() == [2]
   assert (workdir / "report.html").exists()
   messages = sorted(

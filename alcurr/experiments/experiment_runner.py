@@ -1,4 +1,4 @@
-"""Runs an experiment: check, prepare, train each sampler, report.
+"""Runs an experiment over all its samplers: check, prepare, train, report.
 
 Everything is checked before anything is trained. A finished run is on disk
 before the next one begins.
@@ -19,15 +19,13 @@ from alcurr.experiments import (
   loggers,
   preemption,
   reference_model,
-  sampler_run,
+  sampler_trials,
   setup,
 )
 from alcurr.experiments.config import build
-from alcurr.experiments.config.build import BuiltExperiment
-from alcurr.experiments.sampler_run import ExperimentContext, PreparedRun
-from alcurr.experiments.workdir import check_workdir
 from alcurr.report import gallery, page, tables
 from alcurr.training import checkpoint_writer, memory
+from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.types import Pool
 
 
@@ -55,64 +53,51 @@ def run(
     Stopped: by a signal, while a run was trained.
   """
   experiment = build.build_experiment(config)
-  loggers.check(config.tracking, config.tracking_uri)
-  check_workdir(workdir, config)
-  tracked = loggers.Experiment(
-    workdir, files.plain(config.to_dict()), config.tracking_uri
-  )
-  group = loggers.LoggerGroup(tracked, loggers.parse(config.tracking))
-  with lock.locked(workdir), group as logger:
+  names = loggers.parse(config.tracking, config.tracking_uri)
+  setup.check_workdir(workdir, config)
+  record = files.plain(config.to_dict())
+  tracked = loggers.Experiment(workdir, record, config.tracking_uri)
+  with lock.locked(workdir), loggers.LoggerGroup(tracked, names) as logger:
     # Another process may have used the folder until now.
-    check_workdir(workdir, config)
-    signals = signals or preemption.Signals()
-    return _run(experiment, workdir, profile, signals, logger)
+    setup.check_workdir(workdir, config)
+    files.remove_temporary(workdir)
+    cache_dir = build.cache_dir(config, workdir)
+    paths.check_can_make(cache_dir, "--config.cache_dir")
+    context = setup.load_context(experiment, cache_dir, signals)
+    return _run(context, workdir, profile, logger)
 
 
 def _run(
-  experiment: BuiltExperiment,
+  context: setup.ExperimentContext,
   workdir: pathlib.Path,
   profile: bool,
-  signals: preemption.Signals,
   logger: loggers.LoggerGroup,
 ) -> pd.DataFrame:
-  config = experiment.config
-  files.remove_temporary(workdir)
-  cache_dir = build.cache_dir(config, workdir)
-  paths.check_can_make(cache_dir, "--config.cache_dir")
-  context = setup.load_context(experiment, cache_dir)
+  experiment = context.experiment
   unscored = setup.host_pools(context)
   setup.check_fit(context, unscored)
   folders = {name: workdir / "runs" / name for name in experiment.runs}
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
-  if reference_model.lacks_scores(context, cache_dir):
+  if reference_model.lacks_scores(context):
     names.insert(0, build.REFERENCE)
-  prepared = compile_runs(context, unscored, names)
+  compiled = compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
-  files.write_json(workdir / "config.json", config.to_dict())
+  files.write_json(workdir / "config.json", experiment.config.to_dict())
   (workdir / "runs").mkdir(exist_ok=True)
-  pools, scoring_seconds = make_pools(
-    context, cache_dir, workdir / "difficulty", signals
-  )
+  pools, seconds = make_pools(context, workdir / "difficulty")
   class_names = context.parts["train"].class_names
   gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
   for name, folder in folders.items():
-    if name in prepared:
-      sampler_run.run_sampler(
-        context,
-        prepared.pop(name),
-        pools,
-        scoring_seconds,
-        folder,
-        signals,
-        logger,
-        profile,
+    if name in compiled:
+      spec, programs = compiled.pop(name)
+      sampler_trials.run_sampler(
+        context, spec, programs, pools, seconds, folder, logger, profile
       )
     else:
-      logging.info(
-        "%s: already finished%s.", name, "; not profiled" if profile else ""
-      )
+      note = "; not profiled" if profile else ""
+      logging.info("%s: already finished%s.", name, note)
       # A killed process may not have sent the last rows.
-      logger.replay(name)
+      logger.replay(folder)
   summary = tables.write_tables(workdir)
   page.write_report([workdir], workdir / "report.html")
   logger.report()
@@ -120,8 +105,8 @@ def _run(
 
 
 def compile_runs(
-  context: ExperimentContext, pools: dict[str, Pool], names: list[str]
-) -> dict[str, PreparedRun]:
+  context: setup.ExperimentContext, pools: dict[str, Pool], names: list[str]
+) -> dict[str, tuple[RunSpec, CompiledRun]]:
   """Compiles runs in parallel, and checks that the device can hold each.
 
   The `compile_seconds` of a run are its share of the time that all took. The
@@ -130,21 +115,26 @@ def compile_runs(
   Raises:
     UserError: a run needs more memory than the device has.
   """
+
+  def compile_named(name: str) -> tuple[RunSpec, CompiledRun]:
+    if name == build.REFERENCE:
+      return reference_model.prepare(context)[:2]
+    run = setup.make_run(context, name, pools)
+    train_on = context.experiment.runs[name].config.train_on
+    return run, compile_run(run, pools | {"train": pools[train_on]})
+
   started = time.perf_counter()
   with futures.ThreadPoolExecutor(cpu.cores()) as threads:
-    compiled = list(
-      threads.map(lambda name: _compile(context, pools, name), names)
-    )
+    compiled = list(threads.map(compile_named, names))
   seconds = time.perf_counter() - started
-  total = sum(run.compiled.compile_seconds for run in compiled)
+  total = sum(programs.compile_seconds for _, programs in compiled)
   copies = checkpoint_writer.num_copies(context.experiment.config)
-  prepared = {}
+  runs = {}
   # Read after compilation, since programs take host memory too.
   free = memory.free_memory()
-  for name, run in zip(names, compiled, strict=True):
-    share = run.compiled.compile_seconds / total * seconds
-    programs = run.compiled._replace(compile_seconds=share)
-    prepared[name] = run._replace(compiled=programs)
+  for name, (run, programs) in zip(names, compiled, strict=True):
+    share = programs.compile_seconds / total * seconds
+    runs[name] = run, programs._replace(compile_seconds=share)
     needed = memory.estimate(programs, pools, copies)
     available = memory.describe_bytes(free)
     logging.info(
@@ -158,37 +148,18 @@ def compile_runs(
         f"{available} free; try a smaller batch_size, trials_by=map, "
         "data.pool=host or fewer trials",
       )
-  return prepared
-
-
-def _compile(
-  context: ExperimentContext, pools: dict[str, Pool], name: str
-) -> PreparedRun:
-  if name == build.REFERENCE:
-    return reference_model.prepare(context)[0]
-  return sampler_run.compile_sampler_run(context, name, pools)
+  return runs
 
 
 def make_pools(
-  context: ExperimentContext,
-  cache_dir: pathlib.Path,
-  checkpoint_dir: pathlib.Path,
-  signals: preemption.Signals,
+  context: setup.ExperimentContext, checkpoint_dir: pathlib.Path
 ) -> tuple[dict[str, Pool], float]:
   """Scores the pools if a sampler needs it, and puts them on the device.
 
-  Args:
-    context: has the data and the networks.
-    cache_dir: the folder with the scores.
-    checkpoint_dir: the folder of the reference model's checkpoints.
-    signals: stop its training.
-
-  Returns:
-    The pools by name, and the seconds that scoring took (when it was done).
+  Returns the pools by name, and the seconds that scoring took (when it was
+  done). `checkpoint_dir` is of the reference model's checkpoints.
   """
   score, seconds = {}, 0.0
   if setup.needs_scores(context.experiment):
-    score, seconds = reference_model.get_difficulty(
-      context, cache_dir, checkpoint_dir, signals
-    )
+    score, seconds = reference_model.get_difficulty(context, checkpoint_dir)
   return on_device(setup.host_pools(context, score)), seconds

@@ -8,7 +8,10 @@ from alcurr import samplers
 from alcurr.core.errors import UserError
 from alcurr.data.partitions import PARTITIONS
 from alcurr.data.pool import make_pool
-from alcurr.experiments import preemption, runner, sampler_run, setup
+from alcurr.experiments import (
+  experiment_runner,
+  setup,
+)
 from alcurr.experiments.config import build
 from alcurr.training.run import count_flops
 from configs import default
@@ -52,18 +55,18 @@ def built(tmp_path_factory):
 
 def test_a_run_has_its_own_batch_model_and_budget(built):
   context, pools = built
-  run = sampler_run.make_run(context, "uniform", pools)
+  run = setup.make_run(context, "uniform", pools)
   size = len(context.parts["train"].label)
   assert (run.batch_size, run.num_steps) == (8, size // 8)
-  wide = sampler_run.make_run(context, "wide", pools)
+  wide = setup.make_run(context, "wide", pools)
   assert (wide.batch_size, wide.num_steps) == (16, size // 16)
   wide_cnn = {"name": "cnn(width=0.5)", "weights": ""}
-  assert wide.model is context.networks[str(ConfigDict(wide_cnn))].model
+  assert wide.model is context.networks[str(ConfigDict(wide_cnn))][0]
   assert wide.model is not run.model
-  half = sampler_run.make_run(context, "half", pools)
+  half = setup.make_run(context, "half", pools)
   assert half.num_steps == size // 16
   # An epoch stays one of the training pool.
-  both = sampler_run.make_run(context, "both", pools)
+  both = setup.make_run(context, "both", pools)
   assert both.num_steps == run.num_steps
 
 
@@ -73,8 +76,8 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
   context, pools = built
   config = build.changed(context.experiment.config, {"budget_basis": "flops"})
   context = context._replace(experiment=build.build_experiment(config))
-  uniform = sampler_run.make_run(context, "uniform", pools)
-  bandit = sampler_run.make_run(context, "bandit", pools)
+  uniform = setup.make_run(context, "uniform", pools)
+  bandit = setup.make_run(context, "bandit", pools)
   ratio = bandit.num_steps / uniform.num_steps
   assert ratio == pytest.approx(0.75, abs=0.02)
   spent = [count_flops(run, pools) * run.num_steps for run in (uniform, bandit)]
@@ -84,9 +87,7 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
 
 def _make_pools(config, folder):
   context = setup.load_context(build.build_experiment(config), folder)
-  pools, seconds = runner.make_pools(
-    context, folder, folder / "checkpoints", preemption.Signals()
-  )
+  pools, seconds = experiment_runner.make_pools(context, folder / "checkpoints")
   assert seconds == 0  # no sampler reads a difficulty
   return context, pools
 
@@ -157,9 +158,11 @@ def test_a_sampler_is_built_once_for_each_number_of_steps(
     )
 
   monkeypatch.setitem(samplers.SAMPLERS, "counted", counted)
-  monkeypatch.setattr(runner.page, "write_report", lambda *args: None)
+  monkeypatch.setattr(
+    experiment_runner.page, "write_report", lambda *args: None
+  )
   config = _config(x={"name": "counted"})
   del config.samplers.bandit
   config.budget, config.trials, config.tracking = "6 steps", 1, "none"
-  runner.run(config, tmp_path / "run")
+  experiment_runner.run(config, tmp_path / "run")
   assert len(built) == len(set(built)) == 2 and built[1] == 6

@@ -1,0 +1,210 @@
+"""All trials of one sampler, trained with checkpoints, logs and result.json."""
+
+import contextlib
+import functools
+import hashlib
+import io
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from absl import logging
+from tqdm.auto import tqdm
+from tqdm.notebook import tqdm_notebook
+
+from alcurr.core import files
+from alcurr.data import partitions
+from alcurr.experiments.loggers import LoggerGroup, read_rows
+from alcurr.experiments.setup import ExperimentContext
+from alcurr.training import (
+  checkpoint,
+  evaluation,
+  exposure,
+  invariants,
+  loop,
+  profiling,
+)
+from alcurr.training.checkpoint_writer import CheckpointWriter
+from alcurr.training.run import CompiledRun, RunSpec, score_pool
+from alcurr.types import Pool
+
+
+@contextlib.contextmanager
+def progress_bar(
+  run: RunSpec, start: int = 0
+) -> Iterator[Callable[[int, str], None]]:
+  """Shows the progress from a step on; without a terminal, in the log."""
+  if start:
+    text = "%s: resumes from step %d of %d."
+    logging.info(text, run.name, start, run.num_steps)
+  per_step = run.batch_size * len(run.seeds)
+  total = run.num_steps * per_step
+  # In a notebook tqdm draws a bar of the notebook's own.
+  interactive = sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)
+  with tqdm(
+    total=total,
+    initial=start * per_step,
+    desc=run.name,
+    unit=" examples",
+    unit_scale=True,
+    # Without a terminal the bar only counts; its text is logged.
+    file=None if interactive else io.StringIO(),
+  ) as bar:
+
+    def progress(examples: int, text: str) -> None:
+      tenth = 10 * bar.n // total
+      bar.set_postfix_str(text, refresh=False)
+      bar.update(examples)
+      if not interactive and 10 * bar.n // total > tenth:
+        logging.info("%s", bar)
+
+    yield progress
+
+
+def fingerprint(
+  run: RunSpec, compiled: CompiledRun, pools: Mapping[str, Pool]
+) -> dict[str, Any]:
+  """Returns what a resumed run must have in common with its checkpoint.
+
+  The workdir's config is compared elsewhere; this is what the data decides.
+  """
+  content = hashlib.blake2b(digest_size=16)
+  for array in (pools["train"].label, pools["train"].scores["difficulty"]):
+    content.update(np.asarray(array).tobytes())
+  return {
+    "steps": run.num_steps,
+    "chunk_steps": compiled.chunks.lengths[0],
+    "trials_by": run.trials_by,
+    "examples": content.hexdigest(),
+  }
+
+
+def train(
+  context: ExperimentContext,
+  run: RunSpec,
+  compiled: CompiledRun,
+  pools: Mapping[str, Pool],
+  checkpoints: pathlib.Path,
+  metrics: pathlib.Path | None = None,
+  logger: LoggerGroup | None = None,
+  watch: Callable[[int], contextlib.AbstractContextManager] | None = None,
+) -> loop.Result:
+  """Trains a run from its latest checkpoint, or from its first step.
+
+  The folder of the checkpoints is created, but not its parents. Rows go to the
+  metrics file and to the logger, if they are given. For `watch` see
+  `loop.train`.
+
+  Raises:
+    Stopped: by a signal; a checkpoint is saved.
+  """
+  common = fingerprint(run, compiled, pools)
+  template = loop.abstract_run_state(run, compiled, pools["train"])
+  start = checkpoint.restore(checkpoints, template, common, metrics)
+  log = contextlib.nullcontext()
+  if metrics:
+    log = files.json_lines(metrics, start and start.log_position)
+  settings = context.experiment.config.checkpoint
+  with (
+    context.signals.held() as stop,
+    log as lines,
+    progress_bar(run, start.step if start else 0) as progress,
+    CheckpointWriter(
+      checkpoints,
+      settings,
+      common,
+      lines.log_position if lines else lambda: None,
+    ) as writer,
+  ):
+    if lines:
+      logger.begin(run.name, read_rows(metrics))
+
+    def write(row: dict[str, Any]) -> None:
+      if lines:
+        lines.write(row)
+        logger.write(row)
+
+    resume = loop.ResumeOptions(start, writer, stop)
+    return loop.train(run, compiled, pools, write, progress, watch, resume)
+
+
+def run_sampler(
+  context: ExperimentContext,
+  run: RunSpec,
+  compiled: CompiledRun,
+  pools: Mapping[str, Pool],
+  scoring_seconds: float,
+  folder: pathlib.Path,
+  logger: LoggerGroup,
+  profile: bool = False,
+) -> None:
+  """Trains all trials of a sampler and writes the run's files.
+
+  The folder is created, but not its parents.
+
+  Raises:
+    Stopped: by a signal; a checkpoint is saved.
+  """
+  folder.mkdir(exist_ok=True)
+  # Known before training, for figures of a run that is not finished.
+  spec = run.sampler.spec
+  files.write_json(folder / "sampler_spec.json", spec._asdict())
+  config = context.experiment.runs[run.name].config
+  pools = {**pools, "train": pools[config.train_on]}
+  metrics, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
+  watch = None
+  if profile:
+    place = folder / "profile"
+    watch = functools.partial(profiling.profile, place, run, compiled, pools)
+  result = train(
+    context, run, compiled, pools, checkpoints, metrics, logger, watch
+  )
+  test = score_pool(run, result.state, pools["test"])
+  files.write_file(
+    folder / "test.npz",
+    lambda file: np.savez_compressed(file, rank=test.rank, loss=test.loss),
+  )
+  trials = [
+    _trial_metrics(result.exposure, trial, test, pools["test"])
+    for trial in range(len(run.seeds))
+  ]
+  scored = set(spec.partitions) - partitions.UNSCORED
+  record = {
+    "sampler": run.name,
+    "baseline": config.baseline,
+    "batch_size": run.batch_size,
+    "steps": result.steps,
+    "examples_seen": result.steps * run.batch_size,
+    "train_seconds": result.train_seconds,
+    "compile_seconds": compiled.compile_seconds,
+    "scoring_seconds": scoring_seconds if scored else 0.0,
+    "flops_per_step": compiled.flops_per_step,
+    "trials": trials,
+    "environment": files.environment(),
+  }
+  # Its presence says that the run is finished.
+  files.write_json(folder / "result.json", record)
+  top1 = [trial["top1"] for trial in trials if "top1" in trial]
+  logging.info(
+    "%s: %s, %.1f s a trial, %.1f s to compile.",
+    run.name,
+    f"top-1 {np.mean(top1):.4f}" if top1 else "all trials diverged",
+    result.train_seconds,
+    compiled.compile_seconds,
+  )
+  logger.end(record)
+
+
+def _trial_metrics(
+  measured: exposure.Exposure, trial: int, test: evaluation.Scores, pool: Pool
+) -> dict[str, Any]:
+  """Returns a trial's part of result.json; a diverged one has no metrics."""
+  if trial not in exposure.active_trials(measured):
+    reason = invariants.describe_nonfinite(measured.violation[trial])
+    step = int(measured.diverged_step[trial])
+    return {"diverged_step": step, "divergence_reason": reason}
+  scores = evaluation.Scores(test.rank[trial], test.loss[trial])
+  metrics = exposure.trial_metrics(measured, trial)
+  return metrics | evaluation.report(scores, pool)
