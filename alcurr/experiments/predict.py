@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from alcurr.core import cli
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, strokes
-from alcurr.data.quickdraw import kaggle, submission
+from alcurr.data.quickdraw import kaggle
 from alcurr.experiments import ensemble
 from alcurr.types import Images, Strokes
 
@@ -97,17 +97,16 @@ def submit(
   if not out.parent.is_dir():
     raise UserError("missing", "--out", f"there is no folder {out.parent}")
   members = ensemble.load(runs, trials)
-  words = submission.words_of(members[0].class_names)
+  words = kaggle.words_of(members[0].class_names)
   drawings, key = kaggle.read_test(data)
-  submission.check_keys(key, data)
   best = []
   with tqdm(
     total=len(key), unit=" drawings", disable=not sys.stderr.isatty()
   ) as bar:
     for probability in ensemble.probabilities(members, drawings, flips):
-      best.append(best_classes(probability, submission.MOST_WORDS))
+      best.append(best_classes(probability, kaggle.MOST_WORDS))
       bar.update(len(probability))
-  submission.write(out, key, np.concatenate(best), words)
+  kaggle.write_submission(out, key, np.concatenate(best), words)
 
 
 def _trials(text: str) -> list[int]:
