@@ -5,7 +5,6 @@ number of strokes u16; then for each stroke the number of points u16, its x and
 its y, a byte each.
 """
 
-import functools
 import struct
 from typing import BinaryIO
 
@@ -19,17 +18,14 @@ _HEAD = struct.Struct("<Q2sbIH")
 _COUNT = struct.Struct("<H")
 
 
-def read(file: BinaryIO) -> records.Rows:
-  """Yields numbers from 1, and parsers to be called at once.
-
-  Nothing marks a record's beginning, so reading ends at a record cut short.
+def read(file: BinaryIO) -> records.Items:
+  """Reads a file to its end, or to a record cut short.
 
   Memory: 8 times the record's bytes, up to 4 MiB; a longer one is skipped
   stroke by stroke.
   """
   heads = iter(lambda: file.read(_HEAD.size), b"")
-  for number, head in enumerate(heads, start=1):
-    yield number, functools.partial(_parse, head, file)
+  return enumerate(heads, start=1), lambda head: _parse(head, file)
 
 
 def _parse(head: bytes, file: BinaryIO) -> Record:

@@ -5,6 +5,7 @@ quantiles of their strokes and points.
 """
 
 import argparse
+import itertools
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping
@@ -30,13 +31,10 @@ _NAME, _CELL = 150, 30  # pixels of a name, and of a drawing with its margin
 
 
 class Summary(NamedTuple):
-  """A class of n drawings; bitmaps have no strokes, points or recognized."""
+  """A class of n drawings."""
 
-  key: np.ndarray  # [n] uint64
-  strokes: np.ndarray  # [n] int, of each drawing, or [0]
-  points: np.ndarray  # [n] int, of each drawing, or [0]
+  drawings: pd.DataFrame  # [n]: key; strokes, points, recognized of drawings
   few: Strokes | Images  # the drawings of the smallest keys, which are hashes
-  recognized: np.ndarray  # [n] bool, or [0]
   skipped: dict[str, int]  # by reason
 
 
@@ -46,7 +44,13 @@ def run(args: argparse.Namespace) -> None:
     text = f"expected a .png in an existing folder, got {args.out}"
     raise UserError("argument", "--out", text)
   summaries = summarize_folder(args.folder)
-  _print_totals(args.folder, list(summaries.values()))
+  parts = summaries.values()
+  keys = np.concatenate([part.drawings["key"] for part in parts])
+  print(f"{args.folder}: {len(keys)} drawings of {len(parts)} classes")
+  if repeated := len(keys) - len(np.unique(keys)):
+    print(f"repeated keys: {repeated} drawings")
+  for reason, count in add_counts(part.skipped for part in parts).items():
+    print(f"skipped: {count} {reason}")
   print(make_table(summaries).to_string())
   if args.out:
     few = {name: summary.few for name, summary in summaries.items()}
@@ -71,44 +75,30 @@ def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
 
 def make_table(summaries: dict[str, Summary]) -> pd.DataFrame:
   """Returns a row for each class, and one for all."""
-  rows = {name: _row([summary]) for name, summary in summaries.items()}
-  rows["all"] = _row(list(summaries.values()))
+  tables = {name: summary.drawings for name, summary in summaries.items()}
+  tables["all"] = pd.concat(tables.values())
+  rows = {name: _row(table) for name, table in tables.items()}
   return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _row(parts: list[Summary]) -> dict[str, object]:
-  row: dict[str, object] = {"drawings": sum(len(p.key) for p in parts)}
-  recognized = np.concatenate([part.recognized for part in parts])
-  if len(recognized):
-    row["recognized"] = f"{recognized.mean():.1%}"
-  for column in ("strokes", "points"):
-    lengths = np.concatenate([getattr(part, column) for part in parts])
-    if len(lengths):
-      for q in _QUANTILES:
-        row[f"{column} {q:.0%}"] = round(np.quantile(lengths, q))
+def _row(drawings: pd.DataFrame) -> dict[str, object]:
+  row: dict[str, object] = {"drawings": len(drawings)}
+  if "recognized" in drawings:
+    row["recognized"] = f"{drawings['recognized'].mean():.1%}"
+    for column, q in itertools.product(("strokes", "points"), _QUANTILES):
+      row[f"{column} {q:.0%}"] = round(drawings[column].quantile(q))
   return row
 
 
-def _print_totals(folder: pathlib.Path, parts: list[Summary]) -> None:
-  keys = np.concatenate([part.key for part in parts])
-  print(f"{folder}: {len(keys)} drawings of {len(parts)} classes")
-  if repeated := len(keys) - len(np.unique(keys)):
-    print(f"repeated keys: {repeated} drawings")
-  for reason, count in add_counts(part.skipped for part in parts).items():
-    print(f"skipped: {count} {reason}")
-
-
 def _summarize(part: ClassFile) -> Summary:
-  source, key = part.source, part.key
-  few = take_source(source, np.argsort(key)[:_FEW])
-  if isinstance(source, Images):
-    none = np.zeros(0, np.uint32)
-    return Summary(key, none, none, few, none.astype(bool), part.skipped)
-  num_strokes = strokes.lengths(source.drawing_start)
-  num_points = strokes.lengths(source.stroke_start[source.drawing_start])
-  return Summary(
-    key, num_strokes, num_points, few, part.recognized, part.skipped
-  )
+  source, columns = part.source, {"key": part.key}
+  if isinstance(source, Strokes):
+    points_start = source.stroke_start[source.drawing_start]
+    columns["strokes"] = strokes.lengths(source.drawing_start)
+    columns["points"] = strokes.lengths(points_start)
+    columns["recognized"] = part.recognized
+  few = take_source(source, np.argsort(part.key)[:_FEW])
+  return Summary(pd.DataFrame(columns), few, part.skipped)
 
 
 def _summarize_file(path: pathlib.Path) -> Summary:
@@ -121,11 +111,11 @@ def _summarize_store(folder: pathlib.Path) -> Iterator[tuple[str, Summary]]:
   start = 0
   for name, count in manifest["classes"].items():
     rows = np.arange(start, start + count)
+    start += count
     source = take_source(dataset.source, rows)
     skipped = manifest["skipped_in"].get(name, {})
     part = ClassFile(source, dataset.key[rows], recognized[rows], skipped)
     yield name, _summarize(part)
-    start += count
 
 
 def write_picture(

@@ -1,7 +1,7 @@
 """Datasets of drawings as entries of `alcurr.data.cache`.
 
 The reader's cache and the stores of `python -m alcurr.data prepare` have a
-manifest, and a file for each array of `to_arrays`.
+manifest, and a file for each array of a dataset.
 """
 
 import pathlib
@@ -15,30 +15,18 @@ from alcurr.data import cache
 from alcurr.data.pool import Dataset, choose_classes, take
 from alcurr.types import Images, Strokes
 
-_KINDS = {"Strokes": Strokes, "Images": Images}
-
-
-def to_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
-  """Returns a dataset's arrays by the names of their files."""
-  return {
-    **dataset.source._asdict(),
-    "label": dataset.label,
-    "key": dataset.key,
-    **dataset.flags,
-  }
-
 
 def to_dataset(
-  arrays: Mapping[str, np.ndarray], kind: str, class_names: tuple[str, ...]
+  arrays: Mapping[str, np.ndarray], class_names: Sequence[str]
 ) -> Dataset:
-  """Inverts `to_arrays`; `kind` of source is "Strokes" or "Images"."""
-  source = _KINDS[kind]
+  """Builds a dataset of the arrays of an entry, by name."""
+  kind = Strokes if "points" in arrays else Images
   return Dataset(
-    source=source(**{field: arrays[field] for field in source._fields}),
+    source=kind(*(arrays[field] for field in kind._fields)),
     label=arrays["label"],
     key=arrays["key"],
-    class_names=class_names,
-    flags={k: arrays[k] for k in ("recognized",) if k in arrays},
+    class_names=tuple(class_names),
+    flags={name: arrays[name] for name in arrays.keys() & {"recognized"}},
   )
 
 
@@ -63,8 +51,7 @@ def open_store(
   try:
     mapped, manifest = cache.read_checked(directory, mmap_mode="r")
     arrays = {name: np.asarray(array) for name, array in mapped.items()}
-    names = tuple(manifest["classes"])
-    return to_dataset(arrays, manifest["kind"], names), manifest
+    return to_dataset(arrays, manifest["classes"]), manifest
   except cache.UNREADABLE as error:
     text = f"{error}; delete it and prepare it again"
     raise UserError("damaged", directory, text) from error
@@ -106,22 +93,19 @@ def choose(
   names = choose_classes(known, classes)
   if recognized_only and "recognized" not in dataset.flags:
     raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
-  number = [known.index(name) for name in names]
   start = np.searchsorted(dataset.label, np.arange(len(known) + 1))
   parts = []
-  for name, label in zip(names, number, strict=True):
-    first, last = start[label : label + 2]
-    index = np.arange(first, last)
+  for label in map(known.index, names):
+    index = np.arange(*start[label : label + 2])
     if recognized_only:
-      index = index[dataset.flags["recognized"][first:last]]
-    index = index[: max_per_class or None]
+      index = index[dataset.flags["recognized"][index]]
+    parts.append(index[: max_per_class or None])
     if not len(index):
-      raise UserError("data", where, f"class {name!r} has no usable drawing")
-    parts.append(index)
-  chosen = np.concatenate(parts)
-  if len(chosen) == len(dataset.label):
+      text = f"class {known[label]!r} has no usable drawing"
+      raise UserError("data", where, text)
+  count = [len(part) for part in parts]
+  if sum(count) == len(dataset.label):
     return dataset
-  renumber = np.zeros(len(known), np.int32)
-  renumber[number] = np.arange(len(names))
-  part = take(dataset, chosen)
-  return part._replace(label=renumber[part.label], class_names=tuple(names))
+  label = np.repeat(np.arange(len(names), dtype=np.int32), count)
+  part = take(dataset, np.concatenate(parts))
+  return part._replace(label=label, class_names=tuple(names))

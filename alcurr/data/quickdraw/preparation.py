@@ -26,7 +26,6 @@ from alcurr.types import Strokes
 
 _VERSION = 4  # of the content of parts and stores
 _PARTS = "parts"
-_ROWS = 2**18  # rows that are copied at once
 # Arrays of offsets, and their units.
 _OFFSETS = {"stroke_start": "points", "drawing_start": "strokes"}
 
@@ -74,33 +73,34 @@ def prepare(
   }
   folder = out / _PARTS
   with lock.locked(out, "OUT"):
-    manifest = _read_existing(out, request, sources)
-    if manifest is None:
+    if not _is_made(out, request, sources):
       files.remove_temporary(out)
       make = functools.partial(_make_part, folder, request)
-      parts = parallel.each_file(make, list(sources.values()), "preparing")
-      manifest = _join(out, request, dict(zip(sources, parts, strict=True)))
+      entries = parallel.each_file(make, list(sources.values()), "preparing")
+      _join(out, request, dict(zip(sources, entries, strict=True)))
     shutil.rmtree(folder, ignore_errors=True)
-  return manifest
+    return cache.read_manifest(out)
 
 
-def _read_existing(
+def _is_made(
   out: pathlib.Path, request: dict[str, Any], sources: dict[str, pathlib.Path]
-) -> dict[str, Any] | None:
-  """Returns the manifest of the requested store, or None without a store."""
-  if not (out / cache.MANIFEST).exists():
+) -> bool:
+  """Returns whether the requested store exists; refuses other content."""
+  if (out / cache.MANIFEST).exists():
+    content = "prepared data of other files or options"
+    with contextlib.suppress(*cache.UNREADABLE):
+      manifest = cache.read_manifest(out)
+      if manifest["request"] == request and cache.unchanged(
+        sources, manifest["files"]
+      ):
+        return True
+  else:
+    content = "other files"
     # A killed call may have written arrays too, but then there are parts.
     names = {path.name for path in out.iterdir()} - {lock.NAME}
-    if names and _PARTS not in names:
-      raise UserError("exists", "OUT", f"{out} holds other files")
-    return None
-  with contextlib.suppress(*cache.UNREADABLE):
-    manifest = cache.read_manifest(out)
-    same = manifest["request"] == request
-    if same and cache.unchanged(sources, manifest["files"]):
-      return manifest
-  text = f"{out} holds prepared data of other files or options"
-  raise UserError("exists", "OUT", text)
+    if not names or _PARTS in names:
+      return False
+  raise UserError("exists", "OUT", f"{out} holds {content}")
 
 
 def _make_part(
@@ -122,8 +122,8 @@ def _make_part(
 
 def _join(
   out: pathlib.Path, request: dict[str, Any], parts: dict[str, pathlib.Path]
-) -> dict[str, Any]:
-  """Joins the parts, by class, to a store; returns its manifest."""
+) -> None:
+  """Joins the parts, by class, to a store."""
   entries = list(parts.values())
   manifests = {name: cache.read_manifest(e) for name, e in parts.items()}
   count = [len(_load(entry, "key")) for entry in entries]
@@ -142,11 +142,10 @@ def _join(
     "classes": dict(zip(parts, count, strict=True)),
     "skipped": add_counts(skipped.values()),
     "skipped_in": skipped,
-    "files": {name: manifests[name]["file"] for name in parts},
+    "files": {name: m["file"] for name, m in manifests.items()},
     "versions": {n: metadata.version(n) for n in ("alcurr", "numpy")},
   }
   cache.write_manifest(out, manifest, checksums)
-  return cache.read_manifest(out)
 
 
 def _load(entry: pathlib.Path, name: str) -> np.ndarray:
@@ -158,33 +157,28 @@ def _join_array(
   out: pathlib.Path, name: str, entries: list[pathlib.Path]
 ) -> int:
   """Writes one array of the store and returns its checksum."""
-  # Not all open at once: the system limits the number of mapped files.
-  rows = sum(len(_load(entry, name)) for entry in entries)
-  first = _load(entries[0], name)
-  shape, chunks = first.shape[1:], _chunks(entries, name)
-  if name == "points":  # with the pen's speed if all parts have it
-    shape = min(_load(entry, name).shape[1:] for entry in entries)
-    chunks = (chunk[:, : shape[0]] for chunk in chunks)
-  elif name in _OFFSETS:
-    total = sum(int(_load(entry, name)[-1]) for entry in entries)
-    strokes.check_count(_OFFSETS[name], total)
-    rows, chunks = rows - len(entries) + 1, _offsets(entries, name)
-  path = out / f"{name}.npy"
-  return cache.write_stream(path, first.dtype, (rows, *shape), chunks)
+
+  def parts() -> Iterator[np.ndarray]:
+    # Not all open at once: the system limits the number of mapped files.
+    return (_load(entry, name) for entry in entries)
+
+  rows, dtype = sum(map(len, parts())), next(parts()).dtype
+  shape = min(part.shape[1:] for part in parts())
+  if name in _OFFSETS:
+    rows -= len(entries) - 1
+    chunks = _offsets(parts(), _OFFSETS[name])
+  else:  # the pen's speed is lost unless all parts have it
+    columns = (slice(None), *map(slice, shape))
+    chunks = (part[columns] for part in parts())
+  return cache.write_stream(out / f"{name}.npy", dtype, (rows, *shape), chunks)
 
 
-def _chunks(entries: list[pathlib.Path], name: str) -> Iterator[np.ndarray]:
-  for entry in entries:
-    array = _load(entry, name)
-    for start in range(0, len(array), _ROWS):
-      yield array[start : start + _ROWS]
-
-
-def _offsets(entries: list[pathlib.Path], name: str) -> Iterator[np.ndarray]:
+def _offsets(parts: Iterator[np.ndarray], unit: str) -> Iterator[np.ndarray]:
   """Yields the offsets of the joined array."""
   end = np.zeros(1, np.int64)
   yield end
-  for entry in entries:
-    offsets = end[-1] + _load(entry, name)[1:].astype(np.int64)
-    yield offsets
+  for part in parts:
+    offsets = end + part[1:]
     end = offsets[-1:]
+    strokes.check_count(unit, int(end[0]))
+    yield offsets

@@ -18,7 +18,6 @@ from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel
 from alcurr.data.pool import Dataset, choose_classes, join_sources
 from alcurr.data.quickdraw import class_files, packed
-from alcurr.types import Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _VERSION = 5  # of the cache's content; another one is not read
@@ -73,12 +72,13 @@ def load(
     "recognized_only": recognized_only,
     "on_error": on_error,
   }
-  entry = cached = None
+  entry = saved = None
   if cache_dir is not None:
     entry = pathlib.Path(cache_dir) / f"quickdraw-{cache.digest(request)}"
-    cached = _read_cache(entry, files)
+    saved = cache.read_arrays(entry)
+  cached = bool(saved) and cache.unchanged(files, saved[1]["files"])
   if cached:
-    dataset, skipped = cached
+    arrays, manifest = saved
   else:
     read = functools.partial(
       class_files.read_class,
@@ -88,22 +88,22 @@ def load(
     )
     fingerprint = cache.fingerprint(files) if entry else {}
     parts = parallel.each_file(read, list(files.values()), "reading")
-    dataset = _join(names, parts)
-    skipped = class_files.add_counts(part.skipped for part in parts)
+    arrays = _join(parts)
+    manifest = {
+      "request": request,
+      "files": fingerprint,
+      "drawings": len(arrays["label"]),
+      "skipped": class_files.add_counts(part.skipped for part in parts),
+      "kind": type(parts[0].source).__name__,
+    }
     if entry:
-      manifest = {
-        "request": request,
-        "files": fingerprint,
-        "drawings": len(dataset.label),
-        "skipped": skipped,
-        "kind": type(dataset.source).__name__,
-      }
-      cache.write_arrays(entry, packed.to_arrays(dataset), manifest)
+      cache.write_arrays(entry, arrays, manifest)
+  dataset = packed.to_dataset(arrays, names)
   count = np.bincount(dataset.label, minlength=len(names)).tolist()
   return dataset, {
     "classes": dict(zip(names, count, strict=True)),
-    "skipped": skipped,
-    "cached": bool(cached),
+    "skipped": manifest["skipped"],
+    "cached": cached,
   }
 
 
@@ -125,12 +125,10 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   endings = (*class_files.FORMATS, ".npy")
   paths = sorted(path for path in paths if path.suffix in endings)
   formats = sorted({path.suffix for path in paths})
-  if not formats:
-    text = f"expected <class>{' or '.join(endings)} files"
-    raise UserError("missing", directory, text)
-  if len(formats) > 1:
-    text = f"expected one format, got {', '.join(formats)}"
-    raise UserError("conflict", directory, text)
+  if len(formats) != 1:
+    expected, got = " or ".join(endings), ", ".join(formats) or "none"
+    text = f"expected <class>{expected} files of one format, got {got}"
+    raise UserError("conflict" if formats else "missing", directory, text)
   files: dict[str, pathlib.Path] = {}
   for path in paths:
     name = _PREFIX.sub("", path.stem)
@@ -141,26 +139,14 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   return dict(sorted(files.items()))
 
 
-def _join(names: list[str], parts: list[class_files.ClassFile]) -> Dataset:
-  flags = {}
-  if isinstance(parts[0].source, Strokes):
-    flags["recognized"] = np.concatenate([part.recognized for part in parts])
+def _join(parts: list[class_files.ClassFile]) -> dict[str, np.ndarray]:
+  """Returns the arrays of a dataset by the names of their files."""
   count = [len(part.key) for part in parts]
-  return Dataset(
-    source=join_sources([part.source for part in parts]),
-    label=np.repeat(np.arange(len(parts), dtype=np.int32), count),
-    key=np.concatenate([part.key for part in parts]),
-    class_names=tuple(names),
-    flags=flags,
-  )
-
-
-def _read_cache(
-  entry: pathlib.Path, files: dict[str, pathlib.Path]
-) -> tuple[Dataset, dict[str, int]] | None:
-  """Returns the saved dataset, if the files are still the same."""
-  arrays, manifest = cache.read_arrays(entry) or ({}, {})
-  if not arrays or not cache.unchanged(files, manifest["files"]):
-    return None
-  dataset = packed.to_dataset(arrays, manifest["kind"], tuple(files))
-  return dataset, manifest["skipped"]
+  arrays = {
+    **join_sources([part.source for part in parts])._asdict(),
+    "label": np.repeat(np.arange(len(parts), dtype=np.int32), count),
+    "key": np.concatenate([part.key for part in parts]),
+  }
+  if "points" in arrays:
+    arrays["recognized"] = np.concatenate([part.recognized for part in parts])
+  return arrays

@@ -59,7 +59,8 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
     self, files: dict[str, pathlib.Path]
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, path in files.items():
-      for index, record in enumerate(class_files.read_records(path)):
+      drawings = records.read_file(path, class_files.FORMATS[path.suffix])
+      for index, record in enumerate(drawings):
         yield f"{name}/{index}", _example(record, name, index)
 
 

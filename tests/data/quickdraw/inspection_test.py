@@ -32,16 +32,16 @@ def test_counts_lengths_and_skipped_drawings(folders, quickdraw_dir):
     assert sorted(found) == sorted(NAMES)
     for name in NAMES:
       rows = published.rows(quickdraw_dir / "simplified" / f"{name}.ndjson")
-      each = found[name]
-      assert each.recognized.tolist() == [row["recognized"] for row in rows]
-      assert each.strokes.tolist() == [len(row["drawing"]) for row in rows]
+      each = found[name].drawings
+      assert each["recognized"].tolist() == [row["recognized"] for row in rows]
+      assert each["strokes"].tolist() == [len(row["drawing"]) for row in rows]
       points = [sum(len(x) for x, _ in row["drawing"]) for row in rows]
-      assert each.points.tolist() == points
+      assert each["points"].tolist() == points
     assert found["cat"].skipped == {"broken JSON": 1}
     assert found["The Eiffel Tower"].skipped == {}
     table = inspection.make_table(found)
-    assert table.loc["cat", "drawings"] == len(found["cat"].key)
-    every = np.concatenate([found[name].points for name in NAMES])
+    assert table.loc["cat", "drawings"] == len(found["cat"].drawings)
+    every = np.concatenate([found[name].drawings["points"] for name in NAMES])
     assert table.loc["all", "points 50%"] == round(np.median(every))
 
 

@@ -360,7 +360,6 @@ def _runs(pid):
 def test_memory_does_not_grow_with_the_classes(
   tmp_path, quickdraw_dir, monkeypatch
 ):
-  monkeypatch.setattr(preparation, "_ROWS", 2**10)
   lines = (quickdraw_dir / "simplified" / "cat.ndjson").read_bytes()
   rows = np.zeros((300, 784), np.uint8)
   peaks = collections.defaultdict(list)
