@@ -5,8 +5,6 @@ hand, in the packed format of real drawings. Given shares are scribbles,
 unfinished, or labelled wrongly; flags mark them.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from alcurr.data import strokes
@@ -14,14 +12,6 @@ from alcurr.data.pool import Dataset
 from alcurr.data.quickdraw.recipes import DOODLES, Style
 
 _SCRIBBLE_POINTS = 40
-
-
-class _Group(NamedTuple):
-  """Drawings of one style, of P points each."""
-
-  index: np.ndarray  # [n], their places in the dataset
-  points: np.ndarray  # [n, P, 2] float
-  stroke: np.ndarray  # [P] int, the stroke of each point, ascending
 
 
 def make_synthetic(
@@ -113,25 +103,26 @@ def _draw(
       index = np.flatnonzero(
         (label == number) & ~scribble & (style % len(variants) == choice)
       )
-      groups.append(_deformed(rng, variant, index, clumsiness[index]))
-  groups.append(_scribbles(rng, np.flatnonzero(scribble)))
+      groups.append((index, *_deformed(rng, variant, clumsiness[index])))
+  index = np.flatnonzero(scribble)
+  groups.append((index, *_scribbles(rng, len(index))))
   # The share of points that are drawn.
   share = np.where(unfinished, rng.uniform(0.25, 0.6, num_examples), 1.0)
-  parts = [_packed(group, share[group.index]) for group in groups]
-  place = np.concatenate([group.index for group in groups])
+  parts = [_pack(share[index], *group) for index, *group in groups]
+  place = np.concatenate([index for index, *_ in groups])
   return strokes.take_strokes(strokes.concatenate(parts), np.argsort(place))
 
 
 def _deformed(
-  rng: np.random.Generator,
-  style: Style,
-  index: np.ndarray,
-  clumsiness: np.ndarray,
-) -> _Group:
-  """Deforms a style by clumsiness [n] in [0, 1]."""
+  rng: np.random.Generator, style: Style, clumsiness: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Deforms a style of P points by clumsiness [n] in [0, 1].
+
+  Returns drawings [n, P, 2], and the stroke of each point [P], ascending.
+  """
   template = np.concatenate(style) - 0.5  # [P, 2]
   stroke = np.repeat(np.arange(len(style)), [len(s) for s in style])
-  n, num_points = len(index), len(template)
+  n, num_points = len(clumsiness), len(template)
   messy = clumsiness[:, None]
 
   def normal(*shape: int) -> np.ndarray:
@@ -156,31 +147,32 @@ def _deformed(
     height = 0.1 * messy * normal(1, 2) / cycles
     points += height * np.sin(2 * np.pi * cycles * along + phase)
   points += 0.03 * (0.2 + messy) * normal(num_points, 2)
-  return _Group(index, points, stroke)
+  return points, stroke
 
 
-def _scribbles(rng: np.random.Generator, index: np.ndarray) -> _Group:
-  """Lets pens wander: the direction is a random walk."""
-  turn = rng.normal(0, 0.9, (len(index), _SCRIBBLE_POINTS))
+def _scribbles(
+  rng: np.random.Generator, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Lets n pens wander: the direction is a random walk; as `_deformed`."""
+  turn = rng.normal(0, 0.9, (n, _SCRIBBLE_POINTS))
   direction = np.cumsum(turn, axis=1)
   steps = np.stack([np.cos(direction), np.sin(direction)], axis=-1)
-  stroke = np.zeros(_SCRIBBLE_POINTS, int)
-  return _Group(index, np.cumsum(steps, axis=1), stroke)
+  return np.cumsum(steps, axis=1), np.zeros(_SCRIBBLE_POINTS, int)
 
 
-def _packed(group: _Group, share: np.ndarray) -> strokes.Strokes:
+def _pack(
+  share: np.ndarray, points: np.ndarray, stroke: np.ndarray
+) -> strokes.Strokes:
   """Fits drawings to the box, each cut after a share [n] of its points."""
-  n, num_points, _ = group.points.shape
+  n, num_points, _ = points.shape
   drawn = np.arange(num_points) < np.ceil(share * num_points)[:, None]
   # Aligned to the top-left corner, with a longer side of 255, as Google's are.
   hidden = ~drawn[..., None]
-  low = np.where(hidden, np.inf, group.points).min(1, keepdims=True)
-  high = np.where(hidden, -np.inf, group.points).max(1, keepdims=True)
+  low = np.where(hidden, np.inf, points).min(1, keepdims=True)
+  high = np.where(hidden, -np.inf, points).max(1, keepdims=True)
   scale = 255 / np.maximum((high - low).max(2, keepdims=True), 1e-9)
-  points = np.rint(np.clip((group.points - low) * scale, 0, 255))
-  stroke_length = np.zeros((n, group.stroke[-1] + 1), int)
-  np.add.at(stroke_length.T, group.stroke, drawn.T)
+  points = np.rint(np.clip((points - low) * scale, 0, 255)).astype(np.uint8)
+  stroke_length = np.zeros((n, stroke[-1] + 1), int)
+  np.add.at(stroke_length.T, stroke, drawn.T)
   begun = stroke_length > 0
-  return strokes.from_lengths(
-    points.astype(np.uint8)[drawn], stroke_length[begun], begun.sum(1)
-  )
+  return strokes.from_lengths(points[drawn], stroke_length[begun], begun.sum(1))
