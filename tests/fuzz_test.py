@@ -119,7 +119,11 @@ def _check_class(path, skip, recognized_only=False):
   assert source.stroke_start[-1] == len(source.points)
   assert (np.diff(source.stroke_start.astype(np.int64)) > 0).all()
   assert (np.diff(source.drawing_start) > 0).all()
-  assert len(read.key) == len(read.recognized) == len(source.drawing_start) - 1
+  assert (
+    len(read.key)
+    == len(read.flags["recognized"])
+    == len(source.drawing_start) - 1
+  )
 
 
 HEADS = [b"drawing,word\n", b"key_id,word,recognized,drawing\r\n"]

@@ -19,7 +19,7 @@ class ClassFile(NamedTuple):
 
   source: Strokes | Images
   key: np.ndarray  # [n] uint64
-  recognized: np.ndarray  # [n] bool
+  flags: dict[str, np.ndarray]  # recognized: [n] bool, but for bitmaps
   skipped: dict[str, int]  # bad drawings by reason
 
 
@@ -63,8 +63,7 @@ def read_class(
   if path.suffix == ".npy":
     rows = np.asarray(arrays.load_bitmap(path)[: max_per_class or None])
     image = rows.reshape(-1, 28, 28, 1)
-    recognized = np.ones(len(rows), bool)
-    return ClassFile(Images(image), arrays.content_keys(rows), recognized, {})
+    return ClassFile(Images(image), arrays.content_keys(rows), {}, {})
   keys, recognized = [], []
   skipped: collections.Counter[str] = collections.Counter()
 
@@ -83,8 +82,8 @@ def read_class(
   source = strokes.pack(chosen)
   if not keys:
     raise UserError("data", path, "the class has no usable drawing")
-  key, recognized = np.array(keys, np.uint64), np.array(recognized)
-  return ClassFile(source, key, recognized, dict(skipped))
+  flags = {"recognized": np.array(recognized)}
+  return ClassFile(source, np.array(keys, np.uint64), flags, dict(skipped))
 
 
 def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:

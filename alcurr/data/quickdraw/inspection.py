@@ -8,7 +8,7 @@ import argparse
 import itertools
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
-from alcurr.data.pool import take_source
+from alcurr.data.pool import take, take_source
 from alcurr.data.quickdraw import packed, reader
 from alcurr.data.quickdraw.class_files import ClassFile, add_counts, read_class
 from alcurr.data.render import make_render, render_all
@@ -67,7 +67,7 @@ def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
     UserError: nothing to read, or a file without a good drawing.
   """
   if (folder / cache.MANIFEST).is_file():
-    return dict(_summarize_store(folder))
+    return _summarize_store(folder)
   paths = reader.find(folder)
   parts = parallel.each_file(_summarize_file, list(paths.values()), "reading")
   return dict(zip(paths, parts, strict=True))
@@ -91,12 +91,11 @@ def _row(drawings: pd.DataFrame) -> dict[str, object]:
 
 
 def _summarize(part: ClassFile) -> Summary:
-  source, columns = part.source, {"key": part.key}
+  source, columns = part.source, {"key": part.key, **part.flags}
   if isinstance(source, Strokes):
     points_start = source.stroke_start[source.drawing_start]
     columns["strokes"] = strokes.lengths(source.drawing_start)
     columns["points"] = strokes.lengths(points_start)
-    columns["recognized"] = part.recognized
   few = take_source(source, np.argsort(part.key)[:_FEW])
   return Summary(pd.DataFrame(columns), few, part.skipped)
 
@@ -105,17 +104,16 @@ def _summarize_file(path: pathlib.Path) -> Summary:
   return _summarize(read_class(path, skip=True))
 
 
-def _summarize_store(folder: pathlib.Path) -> Iterator[tuple[str, Summary]]:
+def _summarize_store(folder: pathlib.Path) -> dict[str, Summary]:
   dataset, manifest = packed.open_store(folder)
-  recognized = dataset.flags.get("recognized", dataset.key)
-  start = 0
+  summaries, start = {}, 0
   for name, count in manifest["classes"].items():
-    rows = np.arange(start, start + count)
-    start += count
-    source = take_source(dataset.source, rows)
+    part = take(dataset, np.arange(start, start + count))
     skipped = manifest["skipped_in"].get(name, {})
-    part = ClassFile(source, dataset.key[rows], recognized[rows], skipped)
-    yield name, _summarize(part)
+    file = ClassFile(part.source, part.key, part.flags, skipped)
+    summaries[name] = _summarize(file)
+    start += count
+  return summaries
 
 
 def write_picture(

@@ -22,7 +22,6 @@ from alcurr.data import cache, parallel, strokes
 from alcurr.data.pool import check_class_names
 from alcurr.data.quickdraw import reader
 from alcurr.data.quickdraw.class_files import add_counts, read_class
-from alcurr.types import Strokes
 
 _VERSION = 4  # of the content of parts and stores
 _PARTS = "parts"
@@ -112,9 +111,7 @@ def _make_part(
   if not (cached and cache.unchanged({"": path}, {"": cached[1]["file"]})):
     fingerprint = cache.fingerprint({"": path})[""]
     part = read_class(path, skip=request["on_error"] == "skip")
-    arrays = {**part.source._asdict(), "key": part.key}
-    if isinstance(part.source, Strokes):
-      arrays["recognized"] = part.recognized
+    arrays = {**part.source._asdict(), "key": part.key, **part.flags}
     manifest = {"file": fingerprint, "skipped": part.skipped}
     cache.write_arrays(entry, arrays, manifest)
   return entry

@@ -142,11 +142,12 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
 def _join(parts: list[class_files.ClassFile]) -> dict[str, np.ndarray]:
   """Returns the arrays of a dataset by the names of their files."""
   count = [len(part.key) for part in parts]
-  arrays = {
+  return {
     **join_sources([part.source for part in parts])._asdict(),
     "label": np.repeat(np.arange(len(parts), dtype=np.int32), count),
     "key": np.concatenate([part.key for part in parts]),
+    **{
+      name: np.concatenate([part.flags[name] for part in parts])
+      for name in parts[0].flags
+    },
   }
-  if "points" in arrays:
-    arrays["recognized"] = np.concatenate([part.recognized for part in parts])
-  return arrays

@@ -61,7 +61,21 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
     for name, path in files.items():
       drawings = records.read_file(path, class_files.FORMATS[path.suffix])
       for index, record in enumerate(drawings):
-        yield f"{name}/{index}", _example(record, name, index)
+        points, lengths = record.drawing
+        last = np.zeros(len(points), np.uint8)
+        last[np.cumsum(lengths) - 1] = 1
+        yield (
+          f"{name}/{index}",
+          {
+            "strokes": np.column_stack([points[:, :2], last]),
+            "label": name,
+            "recognized": record.recognized,
+            # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
+            "countrycode": record.country.encode(errors="surrogatepass"),
+            "key_id": (record.key_id or "").encode(errors="surrogatepass"),
+            "index": index,
+          },
+        )
 
 
 def _find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -70,21 +84,6 @@ def _find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     text = "expected .ndjson, .csv or .bin files, got bitmaps"
     raise UserError("unsupported", folder, text)
   return files
-
-
-def _example(record: records.Record, name: str, index: int) -> dict[str, Any]:
-  points, lengths = record.drawing
-  last = np.zeros(len(points), np.uint8)
-  last[np.cumsum(lengths) - 1] = 1
-  return {
-    "strokes": np.column_stack([points[:, :2], last]),
-    "label": name,
-    "recognized": record.recognized,
-    # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
-    "countrycode": record.country.encode(errors="surrogatepass"),
-    "key_id": (record.key_id or "").encode(errors="surrogatepass"),
-    "index": index,
-  }
 
 
 def run(args: argparse.Namespace) -> None:

@@ -91,7 +91,9 @@ def test_a_bad_record_is_named_or_counted(tmp_path, reason, bad):
   assert raised.value.text.startswith(reason)
   read = class_files.read_class(path, skip=True)
   assert read.skipped == {reason: 1}
-  assert len(read.key) == (2 if after else 1) and not read.recognized.any()
+  assert (
+    len(read.key) == (2 if after else 1) and not read.flags["recognized"].any()
+  )
   assert strokes.unpack(read.source, 0)[0].T.tolist() == SQUARE[0]
 
 
@@ -125,7 +127,7 @@ def test_a_bad_row_is_named_or_counted(tmp_path, reason, bad):
   assert raised.value.text.startswith(reason)
   read = class_files.read_class(path, skip=True)
   assert read.skipped == {reason: 1}
-  assert read.recognized.tolist() == [True, False]
+  assert read.flags["recognized"].tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,10 @@ def test_columns_in_another_order_and_a_byte_order_mark(tmp_path):
   read = class_files.read_class(path)
   path = tmp_path / "cat.ndjson"
   path.write_text(json.dumps({"drawing": SQUARE, "key_id": "5"}))
-  assert read.key == class_files.read_class(path).key and read.recognized.all()
+  assert (
+    read.key == class_files.read_class(path).key
+    and read.flags["recognized"].all()
+  )
 
 
 def test_a_test_file(quickdraw_dir, tmp_path, monkeypatch):
