@@ -20,7 +20,6 @@ from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
 from alcurr.data.pool import take, take_source
 from alcurr.data.quickdraw import packed, reader
-from alcurr.data.quickdraw.class_files import ClassFile, add_counts, read_class
 from alcurr.data.render import make_render, render_all
 from alcurr.types import Images, Strokes
 
@@ -49,7 +48,8 @@ def run(args: argparse.Namespace) -> None:
   print(f"{args.folder}: {len(keys)} drawings of {len(parts)} classes")
   if repeated := len(keys) - len(np.unique(keys)):
     print(f"repeated keys: {repeated} drawings")
-  for reason, count in add_counts(part.skipped for part in parts).items():
+  skipped = reader.add_counts(part.skipped for part in parts)
+  for reason, count in skipped.items():
     print(f"skipped: {count} {reason}")
   print(make_table(summaries).to_string())
   if args.out:
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
   """Returns the classes of a folder of files or of a prepared store, by name.
 
-  Memory: 25 bytes a drawing, and that of `read_class`.
+  Memory: 25 bytes a drawing, and that of `reader.read_class`.
 
   Raises:
     UserError: nothing to read, or a file without a good drawing.
@@ -90,7 +90,7 @@ def _row(drawings: pd.DataFrame) -> dict[str, object]:
   return row
 
 
-def _summarize(part: ClassFile) -> Summary:
+def _summarize(part: reader.ClassFile) -> Summary:
   source, columns = part.source, {"key": part.key, **part.flags}
   if isinstance(source, Strokes):
     points_start = source.stroke_start[source.drawing_start]
@@ -101,7 +101,7 @@ def _summarize(part: ClassFile) -> Summary:
 
 
 def _summarize_file(path: pathlib.Path) -> Summary:
-  return _summarize(read_class(path, skip=True))
+  return _summarize(reader.read_class(path, skip=True))
 
 
 def _summarize_store(folder: pathlib.Path) -> dict[str, Summary]:
@@ -110,7 +110,7 @@ def _summarize_store(folder: pathlib.Path) -> dict[str, Summary]:
   for name, count in manifest["classes"].items():
     part = take(dataset, np.arange(start, start + count))
     skipped = manifest["skipped_in"].get(name, {})
-    file = ClassFile(part.source, part.key, part.flags, skipped)
+    file = reader.ClassFile(part.source, part.key, part.flags, skipped)
     summaries[name] = _summarize(file)
     start += count
   return summaries

@@ -15,9 +15,7 @@ import csv
 import functools
 import io
 import pathlib
-import re
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
 
 import numpy as np
 
@@ -25,65 +23,16 @@ from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import strokes
 from alcurr.data.quickdraw import records
-from alcurr.data.strokes import BadDrawingError
 from alcurr.types import Strokes
 
 MOST_WORDS = 3
-# Raw drawings are longer than the default limit of the process.
-csv.field_size_limit(max(csv.field_size_limit(), records.LONGEST))
-_RECOGNIZED = {"true": True, "false": False, "": True}
-
-
-def read(file: BinaryIO, test: bool = False) -> records.Items:
-  """Reads a training or a test file.
-
-  Memory: 64 times the line's bytes, which are at most 4 MiB.
-
-  Raises:
-    UserError: the first line does not name the columns.
-  """
-  needed = ("key_id", "drawing") if test else ("drawing", "word")
-  lines = records.lines(file)
-  _, first = next(lines, (1, b""))
-  try:
-    columns = _fields(first.removeprefix(b"\xef\xbb\xbf"))
-  except BadDrawingError:
-    columns = []
-  if not {*needed} <= {*columns} or len({*columns}) < len(columns):
-    got = ", ".join(columns)[:200] or "none"
-    text = f"expected columns {' and '.join(needed)}, each once, got {got}"
-    raise UserError("data", file.name, text)
-  return lines, lambda line: _parse(line, columns, test)
-
-
-def _fields(line: bytes) -> list[str]:
-  """Splits a line, which is a row for any quotes."""
-  try:
-    return next(csv.reader([line.decode().rstrip("\r\n")], strict=True), [])
-  except (UnicodeDecodeError, csv.Error) as error:
-    raise BadDrawingError("broken CSV") from error
-
-
-def _parse(line: bytes, columns: list[str], test: bool) -> records.Record:
-  fields = _fields(line)
-  if len(fields) != len(columns):
-    raise BadDrawingError("not as many fields as columns")
-  row = dict(zip(columns, fields, strict=True))
-  row["drawing"] = records.parse_json(row["drawing"])
-  row["recognized"] = _RECOGNIZED.get(row.get("recognized", "").lower())
-  if row["recognized"] is None:
-    raise BadDrawingError("recognized is neither True nor False")
-  digits = re.fullmatch("[0-9]{1,20}", row.get("key_id", ""))
-  if test and not (digits and int(row["key_id"]) < 2**64):
-    raise BadDrawingError("key_id is not a whole number of 64 bits")
-  return records.from_row(row)
 
 
 def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
   """Reads test_simplified.csv or test_raw.csv in its own order.
 
   Memory: 2 bytes a point, 4 a stroke and 12 a drawing, three times, and that of
-  `read`.
+  `records.read_file`.
 
   Returns:
     The n drawings, and their unique `key_id` for a submission: [n] uint64. It
@@ -93,9 +42,10 @@ def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
     UserError: no such file, another format, or a bad row.
   """
   path, keys = pathlib.Path(path), []
+  read = functools.partial(records.read_csv, test=True)
 
   def drawings() -> Iterator[strokes.Drawing]:
-    for record in records.read_file(path, functools.partial(read, test=True)):
+    for record in records.read_file(path, read):
       keys.append(int(record.key_id))
       yield record.drawing
 

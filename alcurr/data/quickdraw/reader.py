@@ -6,21 +6,33 @@ full_binary_<class>.bin are understood too. Files are read once, in parallel,
 then from the cache.
 """
 
+import collections
 import functools
+import itertools
 import pathlib
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from alcurr.core.errors import UserError
-from alcurr.data import cache, parallel
+from alcurr.data import arrays, cache, parallel, strokes
 from alcurr.data.pool import Dataset, choose_classes, join_sources
-from alcurr.data.quickdraw import class_files, packed
+from alcurr.data.quickdraw import records
+from alcurr.types import Images, Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _VERSION = 5  # of the cache's content; another one is not read
+
+
+class ClassFile(NamedTuple):
+  """The n drawings of one class."""
+
+  source: Strokes | Images
+  key: np.ndarray  # [n] uint64
+  flags: dict[str, np.ndarray]  # recognized: [n] bool, but for bitmaps
+  skipped: dict[str, int]  # bad drawings by reason
 
 
 def load(
@@ -81,7 +93,7 @@ def load(
     arrays, manifest = saved
   else:
     read = functools.partial(
-      class_files.read_class,
+      read_class,
       max_per_class=max_per_class,
       recognized_only=recognized_only,
       skip=on_error == "skip",
@@ -93,12 +105,12 @@ def load(
       "request": request,
       "files": fingerprint,
       "drawings": len(arrays["label"]),
-      "skipped": class_files.add_counts(part.skipped for part in parts),
+      "skipped": add_counts(part.skipped for part in parts),
       "kind": type(parts[0].source).__name__,
     }
     if entry:
       cache.write_arrays(entry, arrays, manifest)
-  dataset = packed.to_dataset(arrays, names)
+  dataset = to_dataset(arrays, names)
   count = np.bincount(dataset.label, minlength=len(names)).tolist()
   return dataset, {
     "classes": dict(zip(names, count, strict=True)),
@@ -122,7 +134,7 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   if (directory / cache.MANIFEST) in paths:
     text = "holds prepared data; read it with data.source=prepared"
     raise UserError("conflict", directory, text)
-  endings = (*class_files.FORMATS, ".npy")
+  endings = (*records.FORMATS, ".npy")
   paths = sorted(path for path in paths if path.suffix in endings)
   formats = sorted({path.suffix for path in paths})
   if len(formats) != 1:
@@ -139,7 +151,58 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   return dict(sorted(files.items()))
 
 
-def _join(parts: list[class_files.ClassFile]) -> dict[str, np.ndarray]:
+def read_class(
+  path: pathlib.Path,
+  max_per_class: int = 0,
+  recognized_only: bool = False,
+  skip: bool = False,
+) -> ClassFile:
+  """Reads the file of a class, of drawings or bitmaps.
+
+  Memory: twice the packed drawings, of 2 bytes a point and 4 a stroke; 4,096
+  drawings of 200 bytes, and 8 a stroke and point; and that of
+  `records.read_file`. Bitmaps are mapped.
+
+  Args:
+    path: the file.
+    max_per_class: the number of drawings to read; 0 for all.
+    recognized_only: omits drawings that were not recognized.
+    skip: counts bad drawings instead of raising.
+
+  Raises:
+    UserError: a bad drawing unless `skip`, or no good drawing.
+  """
+  if path.suffix == ".npy":
+    rows = np.asarray(arrays.load_bitmap(path)[: max_per_class or None])
+    image = rows.reshape(-1, 28, 28, 1)
+    return ClassFile(Images(image), arrays.content_keys(rows), {}, {})
+  keys, recognized = [], []
+  skipped: collections.Counter[str] = collections.Counter()
+
+  def good_drawings() -> Iterator[strokes.Drawing]:
+    remedy = "; fix it, or set data.on_error=skip"
+    for item in records.read_file(path, skip=skip, remedy=remedy):
+      if isinstance(item, strokes.BadDrawingError):
+        skipped[item.reason] += 1
+      elif item.recognized or not recognized_only:
+        keys.append(records.key_hash(item))
+        recognized.append(item.recognized)
+        yield item.drawing
+
+  chosen = itertools.islice(good_drawings(), max_per_class or None)
+  source = strokes.pack(chosen)
+  if not keys:
+    raise UserError("data", path, "the class has no usable drawing")
+  flags = {"recognized": np.array(recognized)}
+  return ClassFile(source, np.array(keys, np.uint64), flags, dict(skipped))
+
+
+def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+  """Returns the sums by key."""
+  return dict(sum(map(collections.Counter, counts), collections.Counter()))
+
+
+def _join(parts: list[ClassFile]) -> dict[str, np.ndarray]:
   """Returns the arrays of a dataset by the names of their files."""
   count = [len(part.key) for part in parts]
   return {
@@ -151,3 +214,17 @@ def _join(parts: list[class_files.ClassFile]) -> dict[str, np.ndarray]:
       for name in parts[0].flags
     },
   }
+
+
+def to_dataset(
+  arrays: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> Dataset:
+  """Builds a dataset of the arrays of an entry, by name."""
+  kind = Strokes if "points" in arrays else Images
+  return Dataset(
+    source=kind(*(arrays[field] for field in kind._fields)),
+    label=arrays["label"],
+    key=arrays["key"],
+    class_names=tuple(class_names),
+    flags={name: arrays[name] for name in arrays.keys() & {"recognized"}},
+  )

@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 
 from alcurr.core import paths
 from alcurr.core.errors import UserError
-from alcurr.data.quickdraw import class_files, reader, records
+from alcurr.data.quickdraw import reader, records
 
 
 class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
@@ -59,8 +59,7 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
     self, files: dict[str, pathlib.Path]
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, path in files.items():
-      drawings = records.read_file(path, class_files.FORMATS[path.suffix])
-      for index, record in enumerate(drawings):
+      for index, record in enumerate(records.read_file(path)):
         points, lengths = record.drawing
         last = np.zeros(len(points), np.uint8)
         last[np.cumsum(lengths) - 1] = 1

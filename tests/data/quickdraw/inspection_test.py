@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from alcurr.data import __main__ as cli
-from alcurr.data.quickdraw import inspection, preparation
+from alcurr.data.quickdraw import inspection, packed
 
 NAMES = ("cat", "The Eiffel Tower")
 
@@ -22,7 +22,7 @@ def folders(quickdraw_dir, tmp_path):
     (tmp_path / "files" / path.name).write_bytes(path.read_bytes())
   with (tmp_path / "files" / "cat.ndjson").open("a") as file:
     file.write("[\n")
-  preparation.prepare(tmp_path / "files", tmp_path / "store", "skip")
+  packed.prepare(tmp_path / "files", tmp_path / "store", "skip")
   return tmp_path / "files", tmp_path / "store"
 
 
@@ -60,7 +60,7 @@ def test_a_page_of_all_kinds(folders, quickdraw_dir, tmp_path, capsys):
   for name in ("apple", "cat"):
     file = f"full_numpy_bitmap_{name}.npy"
     (bitmaps / file).symlink_to(quickdraw_dir / "numpy_bitmap" / file)
-  preparation.prepare(bitmaps, tmp_path / "prepared")
+  packed.prepare(bitmaps, tmp_path / "prepared")
   for folder in (*folders, bitmaps, tmp_path / "prepared"):
     out.unlink(missing_ok=True)
     assert cli.main(["inspect", str(folder), f"--out={out}"]) == 0
