@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
   with concurrent.futures.ThreadPoolExecutor(_CONNECTIONS) as pool:
     remotes = dict(zip(names, pool.map(_look, urls), strict=True))
   total = sum(remote.size for remote in remotes.values())
-  missing = total - sum(_present(args.out / name) for name in names)
+  places = [args.out / name for name in names]
+  missing = total - sum(_size(p) or _size(_partial(p)) for p in places)
   if missing > 0:
     _ask(args, len(names), total, missing)
   quiet = not sys.stderr.isatty()
@@ -143,27 +144,19 @@ def _fetch(remote: _Remote, path: pathlib.Path, bar: tqdm) -> None:
       raise UserError("exists", path, f"it differs from {remote.url}")
     bar.update(remote.size)
     return
-  partial, start = _partial(path), bar.n
-
-  def progress() -> int:
-    size = _size(partial)
-    bar.update(start + size - bar.n)
-    return size
+  partial = _partial(path)
+  bar.update(_size(partial))
 
   def resume() -> None:
     try:
-      _append(remote, partial, progress)
+      _append(remote, partial, bar)
     except _BadContentError:
+      bar.update(-_size(partial))
       partial.unlink(missing_ok=True)
       raise
 
-  _retry(resume, remote.url, progress)
+  _retry(resume, remote.url, lambda: _size(partial))
   files.rename(partial, path)
-
-
-def _present(path: pathlib.Path) -> int:
-  """Returns the number of bytes that `_fetch` has already written."""
-  return _size(path) or _size(_partial(path))
 
 
 def _retry(
@@ -198,15 +191,14 @@ def _open(url: str, method: str = "GET", **headers: str):
   return urllib.request.urlopen(request, timeout=_TIMEOUT)
 
 
-def _append(
-  remote: _Remote, partial: pathlib.Path, progress: Callable[[], int]
-) -> None:
+def _append(remote: _Remote, partial: pathlib.Path, bar: tqdm) -> None:
   """Fetches the missing bytes, and checks all."""
   start = _size(partial)
   if not start or start < remote.size:
     headers = {"Range": f"bytes={start}-"} if start else {}
     with _open(remote.url, **headers) as response:
       if response.status != 206:  # the server sends all of it again
+        bar.update(-start)
         start = 0
       span = f"bytes {start}-{remote.size - 1}/{remote.size}"
       if start and response.headers.get("Content-Range") != span:
@@ -216,7 +208,8 @@ def _append(
           with files.naming(partial):
             file.write(chunk)
             file.flush()
-          if progress() > remote.size:
+          bar.update(len(chunk))
+          if file.tell() > remote.size:
             raise _BadContentError("it is longer than announced")
         with files.naming(partial):
           os.fsync(file.fileno())

@@ -84,21 +84,17 @@ def _is_made(
   out: pathlib.Path, request: dict[str, Any], sources: dict[str, pathlib.Path]
 ) -> bool:
   """Returns whether the requested store exists; refuses other content."""
-  if (out / cache.MANIFEST).exists():
-    content = "prepared data of other files or options"
-    with contextlib.suppress(*cache.UNREADABLE):
-      manifest = cache.read_manifest(out)
-      if manifest["request"] == request and cache.unchanged(
-        sources, manifest["files"]
-      ):
-        return True
-  else:
-    content = "other files"
-    # A killed call may have written arrays too, but then there are parts.
-    names = {path.name for path in out.iterdir()} - {lock.NAME}
-    if not names or _PARTS in names:
-      return False
-  raise UserError("exists", "OUT", f"{out} holds {content}")
+  names = {path.name for path in out.iterdir()} - {lock.NAME}
+  # A killed call may have written arrays too, but then there are parts.
+  if cache.MANIFEST not in names and (not names or _PARTS in names):
+    return False
+  with contextlib.suppress(*cache.UNREADABLE):
+    manifest = cache.read_manifest(out)
+    same = manifest["request"] == request
+    if same and cache.unchanged(sources, manifest["files"]):
+      return True
+  text = f"{out} holds other files, or data of other files or options"
+  raise UserError("exists", "OUT", text)
 
 
 def _make_part(

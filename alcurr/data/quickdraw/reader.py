@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, cache, parallel, strokes
 from alcurr.data.pool import Dataset, choose_classes, join_sources
@@ -64,12 +65,8 @@ def load(
   Raises:
     UserError: nothing to read, an unknown class, a bad drawing or file.
   """
-  if on_error not in ("raise", "skip"):
-    text = f"expected raise or skip, got {on_error!r}"
-    raise UserError("unknown", "on_error", text)
-  if max_per_class < 0:
-    text = f"expected >= 0, got {max_per_class}"
-    raise UserError("range", "max_per_class", text)
+  specs.check_choice("on_error", on_error, ("raise", "skip"))
+  specs.check_range("max_per_class", max_per_class, 0)
   directory = pathlib.Path(directory)
   files = find(directory)
   names = choose_classes(list(files), classes)

@@ -7,6 +7,7 @@ unfinished, or labelled wrongly; flags mark them.
 
 import numpy as np
 
+from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.data import strokes
 from alcurr.data.pool import Dataset
 from alcurr.data.quickdraw.recipes import DOODLES, Style
@@ -47,13 +48,10 @@ def make_synthetic(
     "unfinished": unfinished_fraction,
     "wrong_label": wrong_label_fraction,
   }
-  for name, value, low, high in (
-    ("num_classes", num_classes, 2, len(DOODLES)),
-    ("num_examples", num_examples, num_classes, np.inf),
-    *((f"{name}_fraction", x, 0, 1) for name, x in fractions.items()),
-  ):
-    if not low <= value <= high:
-      raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
+  if not 2 <= num_classes <= (most := len(DOODLES)):
+    raise ValueError(f"num_classes must be in [2, {most}], got {num_classes}")
+  check_at_least(num_classes, num_examples=num_examples)
+  check_fraction(**{f"{name}_fraction": x for name, x in fractions.items()})
   # A stream for each purpose, so that no fault moves a label or another fault.
   streams = np.random.SeedSequence(seed).spawn(3 + len(fractions))
   rngs = [np.random.default_rng(stream) for stream in streams]
