@@ -107,8 +107,11 @@ def test_ndjson(tmp_path, lines, skip, recognized_only):
 
 def _check_class(path, skip, recognized_only=False):
   """Checks that a file is refused, or that its drawings are well packed."""
+  on_error = "skip" if skip else "raise"
   try:
-    read = reader.read_class(path, recognized_only=recognized_only, skip=skip)
+    read = reader.read_class(
+      path, recognized_only=recognized_only, on_error=on_error
+    )
   except UserError as error:
     assert str(error).startswith(str(path))
     return
@@ -428,14 +431,14 @@ def test_a_long_record_is_not_read_whole(tmp_path):
   stroke = struct.pack("<H", 65535) + bytes(2 * 65535)
   head = struct.pack("<Q2sbIH", 1, b"US", 1, 9, 400)
   path.write_bytes(head + stroke * 400)
-  peak = _peak(lambda: reader.read_class(path, skip=True))
+  peak = _peak(lambda: reader.read_class(path, on_error="skip"))
   assert peak < 8 * records.LONGEST < path.stat().st_size
 
 
 def test_a_long_line_is_not_read_whole(tmp_path):
   path = tmp_path / "x.ndjson"
   path.write_bytes(b"[" * (5 * records.LONGEST) + b"\n")
-  peak = _peak(lambda: reader.read_class(path, skip=True))
+  peak = _peak(lambda: reader.read_class(path, on_error="skip"))
   assert peak < 5 * records.LONGEST
 
 

@@ -101,7 +101,7 @@ def _summarize(part: reader.ClassFile) -> Summary:
 
 
 def _summarize_file(path: pathlib.Path) -> Summary:
-  return _summarize(reader.read_class(path, skip=True))
+  return _summarize(reader.read_class(path, on_error="skip"))
 
 
 def _summarize_store(folder: pathlib.Path) -> dict[str, Summary]:

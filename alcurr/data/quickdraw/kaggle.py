@@ -45,7 +45,7 @@ def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
   read = functools.partial(records.read_csv, test=True)
 
   def drawings() -> Iterator[strokes.Drawing]:
-    for record in records.read_file(path, read):
+    for record in records.read_file(path, read=read):
       keys.append(int(record.key_id))
       yield record.drawing
 

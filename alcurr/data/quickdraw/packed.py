@@ -105,7 +105,7 @@ def _make_part(
   cached = cache.read_arrays(entry, mmap_mode="r")
   if not (cached and cache.unchanged({"": path}, {"": cached[1]["file"]})):
     fingerprint = cache.fingerprint({"": path})[""]
-    part = reader.read_class(path, skip=request["on_error"] == "skip")
+    part = reader.read_class(path, on_error=request["on_error"])
     arrays = {**part.source._asdict(), "key": part.key, **part.flags}
     manifest = {"file": fingerprint, "skipped": part.skipped}
     cache.write_arrays(entry, arrays, manifest)

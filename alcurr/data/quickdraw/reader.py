@@ -73,41 +73,38 @@ def load(
   files = {name: files[name] for name in names}
   if recognized_only and files[names[0]].suffix == ".npy":
     raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
-  request = {
-    "version": _VERSION,
-    "directory": str(directory.resolve()),
-    "classes": names,
+  choice = {
     "max_per_class": max_per_class,
     "recognized_only": recognized_only,
     "on_error": on_error,
   }
-  entry = saved = None
-  if cache_dir is not None:
-    entry = pathlib.Path(cache_dir) / f"quickdraw-{cache.digest(request)}"
-    saved = cache.read_arrays(entry)
+  request = {
+    "version": _VERSION,
+    "directory": str(directory.resolve()),
+    "classes": names,
+    **choice,
+  }
+  name = f"quickdraw-{cache.digest(request)}"
+  entry = cache_dir and pathlib.Path(cache_dir, name)
+  saved = entry and cache.read_arrays(entry)
   cached = bool(saved) and cache.unchanged(files, saved[1]["files"])
   if cached:
-    arrays, manifest = saved
+    packed, manifest = saved
   else:
-    read = functools.partial(
-      read_class,
-      max_per_class=max_per_class,
-      recognized_only=recognized_only,
-      skip=on_error == "skip",
-    )
-    fingerprint = cache.fingerprint(files) if entry else {}
+    fingerprint = entry and cache.fingerprint(files)
+    read = functools.partial(read_class, **choice)
     parts = parallel.each_file(read, list(files.values()), "reading")
-    arrays = _join(parts)
+    packed = _join(parts)
     manifest = {
       "request": request,
       "files": fingerprint,
-      "drawings": len(arrays["label"]),
+      "drawings": len(packed["label"]),
       "skipped": add_counts(part.skipped for part in parts),
       "kind": type(parts[0].source).__name__,
     }
     if entry:
-      cache.write_arrays(entry, arrays, manifest)
-  dataset = to_dataset(arrays, names)
+      cache.write_arrays(entry, packed, manifest)
+  dataset = to_dataset(packed, names)
   count = np.bincount(dataset.label, minlength=len(names)).tolist()
   return dataset, {
     "classes": dict(zip(names, count, strict=True)),
@@ -152,22 +149,18 @@ def read_class(
   path: pathlib.Path,
   max_per_class: int = 0,
   recognized_only: bool = False,
-  skip: bool = False,
+  on_error: str = "raise",
 ) -> ClassFile:
   """Reads the file of a class, of drawings or bitmaps.
+
+  The other arguments are those of `load`.
 
   Memory: twice the packed drawings, of 2 bytes a point and 4 a stroke; 4,096
   drawings of 200 bytes, and 8 a stroke and point; and that of
   `records.read_file`. Bitmaps are mapped.
 
-  Args:
-    path: the file.
-    max_per_class: the number of drawings to read; 0 for all.
-    recognized_only: omits drawings that were not recognized.
-    skip: counts bad drawings instead of raising.
-
   Raises:
-    UserError: a bad drawing unless `skip`, or no good drawing.
+    UserError: a bad drawing unless it is skipped, or no good drawing.
   """
   if path.suffix == ".npy":
     rows = np.asarray(arrays.load_bitmap(path)[: max_per_class or None])
@@ -178,7 +171,7 @@ def read_class(
 
   def good_drawings() -> Iterator[strokes.Drawing]:
     remedy = "; fix it, or set data.on_error=skip"
-    for item in records.read_file(path, skip=skip, remedy=remedy):
+    for item in records.read_file(path, on_error == "skip", remedy):
       if isinstance(item, strokes.BadDrawingError):
         skipped[item.reason] += 1
       elif item.recognized or not recognized_only:

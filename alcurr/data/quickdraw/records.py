@@ -179,23 +179,20 @@ FORMATS: dict[str, Callable[[BinaryIO], _Items]] = {
 
 def read_file(
   path: pathlib.Path,
-  read: Callable[[BinaryIO], _Items] | None = None,
   skip: bool = False,
   remedy: str = "",
+  read: Callable[[BinaryIO], _Items] | None = None,
 ) -> Iterator[Record | BadDrawingError]:
   """Yields the drawings of a file; with `skip`, the errors of bad ones too.
+
+  Its format is by default that of its ending.
 
   Memory: 64 times the bytes of a line, 8 times those of a binary record, which
   are at most 4 MiB.
 
-  Args:
-    path: the file.
-    read: its format; by default that of its ending.
-    skip: yields errors instead of raising.
-    remedy: ends the message about a bad drawing.
-
   Raises:
-    UserError: a bad drawing unless `skip`, or a file that cannot be read.
+    UserError: a bad drawing unless `skip`, with the remedy, or a file that
+      cannot be read.
   """
   try:
     with path.open("rb") as file:

@@ -89,7 +89,7 @@ def test_a_bad_record_is_named_or_counted(tmp_path, reason, bad):
   with refused("data", f"{path}, record 2") as raised:
     reader.read_class(path)
   assert raised.value.text.startswith(reason)
-  read = reader.read_class(path, skip=True)
+  read = reader.read_class(path, on_error="skip")
   assert read.skipped == {reason: 1}
   assert (
     len(read.key) == (2 if after else 1) and not read.flags["recognized"].any()
@@ -125,7 +125,7 @@ def test_a_bad_row_is_named_or_counted(tmp_path, reason, bad):
   with refused("data", f"{path}:3") as raised:
     reader.read_class(path)
   assert raised.value.text.startswith(reason)
-  read = reader.read_class(path, skip=True)
+  read = reader.read_class(path, on_error="skip")
   assert read.skipped == {reason: 1}
   assert read.flags["recognized"].tolist() == [True, False]
 
@@ -144,7 +144,7 @@ def test_a_file_of_other_columns_is_refused(tmp_path, head):
   path = tmp_path / "cat.csv"
   path.write_bytes(head + _row())
   with refused("data", path):
-    reader.read_class(path, skip=True)
+    reader.read_class(path, on_error="skip")
 
 
 def test_columns_in_another_order_and_a_byte_order_mark(tmp_path):
