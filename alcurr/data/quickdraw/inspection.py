@@ -67,7 +67,15 @@ def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
     UserError: nothing to read, or a file without a good drawing.
   """
   if (folder / cache.MANIFEST).is_file():
-    return _summarize_store(folder)
+    dataset, manifest = packed.open_store(folder)
+    summaries, start = {}, 0
+    for name, count in manifest["classes"].items():
+      part = take(dataset, np.arange(start, start + count))
+      skipped = manifest["skipped_in"].get(name, {})
+      file = reader.ClassFile(part.source, part.key, part.flags, skipped)
+      summaries[name] = _summarize(file)
+      start += count
+    return summaries
   paths = reader.find(folder)
   parts = parallel.each_file(_summarize_file, list(paths.values()), "reading")
   return dict(zip(paths, parts, strict=True))
@@ -104,18 +112,6 @@ def _summarize_file(path: pathlib.Path) -> Summary:
   return _summarize(reader.read_class(path, on_error="skip"))
 
 
-def _summarize_store(folder: pathlib.Path) -> dict[str, Summary]:
-  dataset, manifest = packed.open_store(folder)
-  summaries, start = {}, 0
-  for name, count in manifest["classes"].items():
-    part = take(dataset, np.arange(start, start + count))
-    skipped = manifest["skipped_in"].get(name, {})
-    file = reader.ClassFile(part.source, part.key, part.flags, skipped)
-    summaries[name] = _summarize(file)
-    start += count
-  return summaries
-
-
 def write_picture(
   path: pathlib.Path, few: Mapping[str, Strokes | Images]
 ) -> None:
@@ -135,7 +131,6 @@ def write_picture(
     column, row = divmod(i, rows)
     left, top = column * width + _NAME, row * _CELL
     pen.text((left - 4, top + _CELL / 2), name, 0, font, "rm")
-    for j, drawing in enumerate(image):
-      ink = Image.fromarray(255 - drawing[..., 0])
-      canvas.paste(ink, (left + j * _CELL + 1, top + 1))
+    cells = np.pad(image[..., 0], ((0, 0), (1, 1), (1, 1)))
+    canvas.paste(Image.fromarray(255 - np.hstack(cells)), (left, top))
   files.write_file(path, lambda file: canvas.save(file, "png"))

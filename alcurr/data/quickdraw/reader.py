@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from alcurr.core import specs
@@ -195,14 +196,11 @@ def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 def _join(parts: list[ClassFile]) -> dict[str, np.ndarray]:
   """Returns the arrays of a dataset by the names of their files."""
   count = [len(part.key) for part in parts]
+  rows = [{"key": part.key, **part.flags} for part in parts]
   return {
     **join_sources([part.source for part in parts])._asdict(),
     "label": np.repeat(np.arange(len(parts), dtype=np.int32), count),
-    "key": np.concatenate([part.key for part in parts]),
-    **{
-      name: np.concatenate([part.flags[name] for part in parts])
-      for name in parts[0].flags
-    },
+    **jax.tree.map(lambda *x: np.concatenate(x), *rows),
   }
 
 

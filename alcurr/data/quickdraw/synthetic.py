@@ -48,7 +48,8 @@ def make_synthetic(
     "unfinished": unfinished_fraction,
     "wrong_label": wrong_label_fraction,
   }
-  if not 2 <= num_classes <= (most := len(DOODLES)):
+  most = len(DOODLES)
+  if not 2 <= num_classes <= most:
     raise ValueError(f"num_classes must be in [2, {most}], got {num_classes}")
   check_at_least(num_classes, num_examples=num_examples)
   check_fraction(**{f"{name}_fraction": x for name, x in fractions.items()})

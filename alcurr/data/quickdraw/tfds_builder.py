@@ -63,18 +63,16 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
         points, lengths = record.drawing
         last = np.zeros(len(points), np.uint8)
         last[np.cumsum(lengths) - 1] = 1
-        yield (
-          f"{name}/{index}",
-          {
-            "strokes": np.column_stack([points[:, :2], last]),
-            "label": name,
-            "recognized": record.recognized,
-            # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
-            "countrycode": record.country.encode(errors="surrogatepass"),
-            "key_id": (record.key_id or "").encode(errors="surrogatepass"),
-            "index": index,
-          },
-        )
+        example = {
+          "strokes": np.column_stack([points[:, :2], last]),
+          "label": name,
+          "recognized": record.recognized,
+          # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
+          "countrycode": record.country.encode(errors="surrogatepass"),
+          "key_id": (record.key_id or "").encode(errors="surrogatepass"),
+          "index": index,
+        }
+        yield f"{name}/{index}", example
 
 
 def _find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
