@@ -41,7 +41,6 @@ _TRIES = 6  # attempts in a row without progress
 _TIMEOUT = 60  # seconds without a byte
 _CHUNK = 2**20
 _BUSY = (408, 429, 500, 502, 503, 504)  # status codes worth another try
-_wait = time.sleep
 
 
 class _Remote(NamedTuple):
@@ -181,7 +180,7 @@ def _retry(
     most = max(most, size)
     if failed == _TRIES:
       raise MachineError("network", url, f"{reason}, {_TRIES} times in a row")
-    _wait(2.0 ** (failed - 1))
+    time.sleep(2.0 ** (failed - 1))
 
 
 def _open(url: str, method: str = "GET", **headers: str):

@@ -69,10 +69,10 @@ def _parse_json(text: str | bytes) -> Any:
 def _from_row(row: dict[str, Any]) -> Record:
   """Builds a record of decoded fields; the drawing is simplified or raw."""
   layout = row["drawing"]
-  if simplification.is_raw(layout):
-    drawing = simplification.simplify(layout)
-  else:
-    drawing = strokes.parse_simplified(layout)
+  first = layout[0] if isinstance(layout, list) and layout else None
+  has_times = isinstance(first, list) and len(first) == 3
+  parse = simplification.simplify if has_times else strokes.parse_simplified
+  drawing = parse(layout)
   key, country = row.get("key_id"), row.get("countrycode")
   if not isinstance(key, str | int | float | None):
     raise BadDrawingError("key_id is neither text nor number")
@@ -137,18 +137,21 @@ def _read_bin(file: BinaryIO) -> _Items:
 
 def _parse_bin(head: bytes, file: BinaryIO) -> Record:
   """Reads to the end of a record, even if it is bad."""
-  if len(head) < _HEAD.size:
-    raise BadDrawingError("a record cut short")
-  key, country, recognized, _, strokes = _HEAD.unpack(head)
   x, y, lengths, size = bytearray(), bytearray(), [], _HEAD.size
-  for _ in range(strokes):
-    length = _COUNT.unpack(_read_bytes(file, _COUNT.size))[0]
-    both = _read_bytes(file, 2 * length)
-    size += _COUNT.size + len(both)
-    if size <= LONGEST:
-      lengths.append(length)
-      x += both[:length]
-      y += both[length:]
+  try:
+    key, country, recognized, _, num_strokes = _HEAD.unpack(head)
+    for _ in range(num_strokes):
+      length = _COUNT.unpack(file.read(_COUNT.size))[0]
+      both = file.read(2 * length)
+      if len(both) < 2 * length:
+        raise BadDrawingError("a record cut short")
+      size += _COUNT.size + len(both)
+      if size <= LONGEST:
+        lengths.append(length)
+        x += both[:length]
+        y += both[length:]
+  except struct.error as error:
+    raise BadDrawingError("a record cut short") from error
   if size > LONGEST:
     raise BadDrawingError(f"a record of more than {LONGEST} bytes")
   if not lengths:
@@ -160,13 +163,6 @@ def _parse_bin(head: bytes, file: BinaryIO) -> Record:
   points = np.frombuffer(bytes(x + y), np.uint8).reshape(2, -1).T
   code = country.rstrip(b"\0").decode("latin-1")
   return Record(Drawing(points, lengths), str(key), bool(recognized), code)
-
-
-def _read_bytes(file: BinaryIO, size: int) -> bytes:
-  data = file.read(size)
-  if len(data) < size:
-    raise BadDrawingError("a record cut short")
-  return data
 
 
 # By a file's ending.

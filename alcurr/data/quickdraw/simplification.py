@@ -17,14 +17,6 @@ _RDP_EPSILON = 2.0  # pixels of the 256 x 256 box
 _LONGEST_WAY = 10**5
 
 
-def is_raw(drawing: object) -> bool:
-  """Returns whether a decoded `drawing` has times, as the raw layout does."""
-  try:
-    return len(drawing[0]) == 3
-  except (TypeError, IndexError, KeyError):
-    return False
-
-
 def simplify(drawing: object) -> strokes.Drawing:
   """Simplifies a decoded `drawing` of the raw layout.
 

@@ -61,7 +61,7 @@ def make_synthetic(
     name: rng.random(num_examples) < fraction
     for rng, (name, fraction) in zip(rngs[3:], fractions.items(), strict=True)
   }
-  source = _draw(rngs[1], label, flags["scribble"], flags["unfinished"])
+  source = _draw(rngs[1], label, flags)
   other = rngs[2].integers(1, num_classes, num_examples)
   label = np.where(flags["wrong_label"], (label + other) % num_classes, label)
   return Dataset(
@@ -85,12 +85,9 @@ def _keys(seed: int, num_examples: int) -> np.ndarray:
 
 
 def _draw(
-  rng: np.random.Generator,
-  label: np.ndarray,
-  scribble: np.ndarray,
-  unfinished: np.ndarray,
+  rng: np.random.Generator, label: np.ndarray, flags: dict[str, np.ndarray]
 ) -> strokes.Strokes:
-  num_examples = len(label)
+  num_examples, scribble = len(label), flags["scribble"]
   # Most people draw well; a few do not at all.
   clumsiness = rng.beta(1.6, 3.5, num_examples)
   style = rng.integers(0, 2**16, num_examples)
@@ -106,7 +103,8 @@ def _draw(
   index = np.flatnonzero(scribble)
   groups.append((index, *_scribbles(rng, len(index))))
   # The share of points that are drawn.
-  share = np.where(unfinished, rng.uniform(0.25, 0.6, num_examples), 1.0)
+  part = rng.uniform(0.25, 0.6, num_examples)
+  share = np.where(flags["unfinished"], part, 1.0)
   parts = [_pack(share[index], *group) for index, *group in groups]
   place = np.concatenate([index for index, *_ in groups])
   return strokes.take_strokes(strokes.concatenate(parts), np.argsort(place))

@@ -79,7 +79,7 @@ def server():
 @pytest.fixture
 def waits(monkeypatch):
   waits = []
-  monkeypatch.setattr(download, "_wait", waits.append)
+  monkeypatch.setattr(download.time, "sleep", waits.append)
   return waits
 
 
