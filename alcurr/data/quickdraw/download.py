@@ -123,17 +123,13 @@ def _ask(args: argparse.Namespace, count: int, size: int, missing: int) -> None:
 
 def _look(url: str) -> _Remote:
   """Asks the server to describe a file."""
-
-  def ask() -> _Remote:
-    with _open(url, method="HEAD") as response:
-      size = response.headers.get("Content-Length", "")
-      hashes = ",".join(response.headers.get_all("x-goog-hash", []))
-    if not size.isdecimal():
-      raise UserError("network", url, "the server does not say its length")
-    md5 = re.search(r"\bmd5=([^,\s]+)", hashes)
-    return _Remote(url, int(size), md5[1] if md5 else None)
-
-  return _retry(ask, url, lambda: 0)
+  with _retry(lambda: _open(url, method="HEAD"), url, lambda: 0) as response:
+    size = response.headers.get("Content-Length", "")
+    hashes = ",".join(response.headers.get_all("x-goog-hash", []))
+  if not size.isdecimal():
+    raise UserError("network", url, "the server does not say its length")
+  md5 = re.search(r"\bmd5=([^,\s]+)", hashes)
+  return _Remote(url, int(size), md5[1] if md5 else None)
 
 
 def _fetch(remote: _Remote, path: pathlib.Path, bar: tqdm) -> None:

@@ -8,7 +8,6 @@ import argparse
 import itertools
 import pathlib
 import sys
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -53,8 +52,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"skipped: {count} {reason}")
   print(make_table(summaries).to_string())
   if args.out:
-    few = {name: summary.few for name, summary in summaries.items()}
-    write_picture(args.out, few)
+    write_picture(args.out, summaries)
     print(args.out, file=sys.stderr)
 
 
@@ -112,22 +110,20 @@ def _summarize_file(path: pathlib.Path) -> Summary:
   return _summarize(reader.read_class(path, on_error="skip"))
 
 
-def write_picture(
-  path: pathlib.Path, few: Mapping[str, Strokes | Images]
-) -> None:
+def write_picture(path: pathlib.Path, summaries: dict[str, Summary]) -> None:
   """Writes a .png with a row of drawings for each class, next to its name."""
-  parts = list(few.values())
+  parts = [summary.few for summary in summaries.values()]
   if isinstance(parts[0], Images):
     images = [part.image for part in parts]
   else:
     image = render_all(strokes.concatenate(parts), make_render(size=28))
     count = [len(part.drawing_start) - 1 for part in parts]
     images = np.split(image, np.cumsum(count)[:-1])
-  rows = min(len(few), _CLASSES)
+  rows = min(len(parts), _CLASSES)
   width = _NAME + max(map(len, images)) * _CELL
-  canvas = Image.new("L", (-(-len(few) // rows) * width, rows * _CELL), 255)
+  canvas = Image.new("L", (-(-len(parts) // rows) * width, rows * _CELL), 255)
   pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
-  for i, (name, image) in enumerate(zip(few, images, strict=True)):
+  for i, (name, image) in enumerate(zip(summaries, images, strict=True)):
     column, row = divmod(i, rows)
     left, top = column * width + _NAME, row * _CELL
     pen.text((left - 4, top + _CELL / 2), name, 0, font, "rm")

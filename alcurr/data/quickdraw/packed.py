@@ -1,7 +1,7 @@
 """python -m alcurr.data prepare: packs a folder of files into mapped arrays.
 
-Each file becomes a part, on any core, and the parts are then joined to a store,
-an entry of `alcurr.data.cache`. A killed process keeps its complete parts.
+Each file becomes a part, on any core. The parts are joined to a store, which is
+an entry of `alcurr.data.cache`.
 """
 
 import argparse

@@ -2,8 +2,7 @@
 
 They are <class>.ndjson, simplified or raw, <class>.bin, Kaggle's <class>.csv,
 or 28x28 bitmaps <class>.npy. Names of Google's bucket such as
-full_binary_<class>.bin are understood too. Files are read once, in parallel,
-then from the cache.
+full_binary_<class>.bin are understood too.
 """
 
 import collections

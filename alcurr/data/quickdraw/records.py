@@ -95,10 +95,7 @@ def read_csv(file: BinaryIO, test: bool = False) -> _Items:
   needed = ("key_id", "drawing") if test else ("drawing", "word")
   lines = _lines(file)
   _, first = next(lines, (1, b""))
-  try:
-    columns = _csv_fields(first.removeprefix(b"\xef\xbb\xbf"))
-  except BadDrawingError:
-    columns = []
+  columns = _csv_fields(first.removeprefix(b"\xef\xbb\xbf"))
   if not {*needed} <= {*columns} or len({*columns}) < len(columns):
     got = ", ".join(columns)[:200] or "none"
     text = f"expected columns {' and '.join(needed)}, each once, got {got}"
@@ -107,15 +104,17 @@ def read_csv(file: BinaryIO, test: bool = False) -> _Items:
 
 
 def _csv_fields(line: bytes) -> list[str]:
-  """Splits a line, which is a row for any quotes."""
+  """Splits a line, which is a row for any quotes; [] if it is broken."""
   try:
     return next(csv.reader([line.decode().rstrip("\r\n")], strict=True), [])
-  except (UnicodeDecodeError, csv.Error) as error:
-    raise BadDrawingError("broken CSV") from error
+  except (UnicodeDecodeError, csv.Error):
+    return []
 
 
 def _parse_csv(line: bytes, columns: list[str], test: bool) -> Record:
   fields = _csv_fields(line)
+  if not fields:
+    raise BadDrawingError("broken CSV")
   if len(fields) != len(columns):
     raise BadDrawingError("not as many fields as columns")
   row = dict(zip(columns, fields, strict=True))

@@ -67,11 +67,11 @@ def _speeds(parts: Sequence[np.ndarray]) -> np.ndarray:
   """Returns the third column of `simplify` for strokes [n, 3] of (x, y, t)."""
   speeds = []
   with np.errstate(over="ignore", invalid="ignore"):
-    steps = [np.diff(stroke, axis=0) for stroke in parts]
-    ways = [np.hypot(step[:, 0], step[:, 1]) for step in steps]
-    times = [step[:, 2] for step in steps]
-    total_way, total_time = (np.concatenate(x).sum() for x in (ways, times))
-    for way, time in zip(ways, times, strict=True):
+    steps = [np.diff(stroke, axis=0).T for stroke in parts]
+    x, y, t = np.concatenate(steps, axis=1)
+    total_way, total_time = np.hypot(x, y).sum(), t.sum()
+    for x, y, time in steps:
+      way = np.hypot(x, y)
       # v / (v + v'), expanded by both times.
       above = way * total_time
       below = above + time * total_way

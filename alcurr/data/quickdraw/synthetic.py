@@ -12,8 +12,6 @@ from alcurr.data import strokes
 from alcurr.data.pool import Dataset
 from alcurr.data.quickdraw.recipes import DOODLES, Style
 
-_SCRIBBLE_POINTS = 40
-
 
 def make_synthetic(
   num_examples: int,
@@ -151,10 +149,10 @@ def _scribbles(
   rng: np.random.Generator, n: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Lets n pens wander: the direction is a random walk; as `_deformed`."""
-  turn = rng.normal(0, 0.9, (n, _SCRIBBLE_POINTS))
-  direction = np.cumsum(turn, axis=1)
+  num_points = 40
+  direction = np.cumsum(rng.normal(0, 0.9, (n, num_points)), axis=1)
   steps = np.stack([np.cos(direction), np.sin(direction)], axis=-1)
-  return np.cumsum(steps, axis=1), np.zeros(_SCRIBBLE_POINTS, int)
+  return np.cumsum(steps, axis=1), np.zeros(num_points, int)
 
 
 def _pack(
