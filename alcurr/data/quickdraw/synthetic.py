@@ -111,10 +111,7 @@ def _draw(
 def _deformed(
   rng: np.random.Generator, style: Style, clumsiness: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Deforms a style of P points by clumsiness [n] in [0, 1].
-
-  Returns drawings [n, P, 2], and the stroke of each point [P], ascending.
-  """
+  """Deforms a style by clumsiness [n]: [n, P, 2], and each point's stroke."""
   template = np.concatenate(style) - 0.5  # [P, 2]
   stroke = np.repeat(np.arange(len(style)), [len(s) for s in style])
   n, num_points = len(clumsiness), len(template)
