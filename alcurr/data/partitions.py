@@ -67,7 +67,7 @@ def difficulty_in_pool(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
   """Builds K quantiles of difficulty over the whole pool, easiest first."""
-  return difficulty_in_class(np.zeros_like(label), difficulty, num_arms)
+  return difficulty_in_class(np.zeros(len(label), int), difficulty, num_arms)
 
 
 def by_label(
@@ -98,7 +98,7 @@ def shuffled(
   same size have the same random numbers.
   """
   # Its own stream: from a plain seed, as of label noise, the arms would be
-  # correlated with the noise.
+  # Its own stream: the one of a plain seed is label noise's, and correlated.
   random = np.random.default_rng([*b"shuffled arms"]).random(len(label))
   return difficulty_in_class(label, random, num_arms)
 
