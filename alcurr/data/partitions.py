@@ -98,7 +98,7 @@ def shuffled(
   same size have the same random numbers.
   """
   # Its own stream: from a plain seed, as of label noise, the arms would be
-  # Its own stream: the one of a plain seed is label noise's, and correlated.
+  # correlated with the noise.
   random = np.random.default_rng([*b"shuffled arms"]).random(len(label))
   return difficulty_in_class(label, random, num_arms)
 
