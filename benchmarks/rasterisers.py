@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alcurr.core import cpu
+from alcurr.data import parallel
 from alcurr.data.strokes import unpack
 from alcurr.types import Strokes
 
@@ -99,7 +99,7 @@ class Processes:
   """A pool with a process for each core, which already has the strokes."""
 
   def __init__(self, strokes: Strokes):
-    self.cores = cpu.cores()
+    self.cores = parallel.cores()
     context = multiprocessing.get_context("spawn")
     self._pool = context.Pool(self.cores, _start, (strokes,))
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alcurr.core import cpu, files
+from alcurr.core import files
+from alcurr.data import parallel
 from benchmarks import timing
 
 
@@ -21,7 +22,7 @@ def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
   Returns:
     The table as written.
   """
-  environment = files.environment() | {"cores": cpu.cores()}
+  environment = files.environment() | {"cores": parallel.cores()}
   table = pd.DataFrame([{**row, **(environment | row)} for row in rows])
   text = table.to_csv(index=False, float_format="%.4g")
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -42,22 +41,22 @@ class Signals:
   @contextlib.contextmanager
   def watched(self) -> Iterator[None]:
     """Handles the signals inside; for the main thread only."""
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)  # as `set_wakeup_fd` requires
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # as `set_wakeup_fd` requires
     thread = threading.Thread(target=self._listen, args=(reader,), daemon=True)
-    with reader, writer:
-      thread.start()
-      previous_fd = signal.set_wakeup_fd(writer.fileno())
-      # Ignored signals and those without a Python handler reach no wakeup fd.
-      previous = {n: signal.signal(n, lambda *_: None) for n in SIGNALS}
-      try:
-        yield
-      finally:
-        for number, handler in previous.items():
-          signal.signal(number, handler)
-        signal.set_wakeup_fd(previous_fd)
-        writer.shutdown(socket.SHUT_WR)  # which ends the thread
-        thread.join()
+    thread.start()
+    previous_fd = signal.set_wakeup_fd(writer)
+    # Ignored signals and those without a Python handler reach no wakeup fd.
+    previous = {n: signal.signal(n, lambda *_: None) for n in SIGNALS}
+    try:
+      yield
+    finally:
+      for number, handler in previous.items():
+        signal.signal(number, handler)
+      signal.set_wakeup_fd(previous_fd)
+      os.close(writer)  # which ends the thread
+      thread.join()
+      os.close(reader)
 
   @contextlib.contextmanager
   def held(self) -> Iterator[Callable[[], bool]]:
@@ -79,8 +78,8 @@ class Signals:
     if self._received is not None:
       raise Stopped(self._received)
 
-  def _listen(self, reader: socket.socket) -> None:
-    while numbers := reader.recv(64):
+  def _listen(self, reader: int) -> None:
+    while numbers := os.read(reader, 64):
       for number in numbers:
         if number in SIGNALS:
           self._receive(number)

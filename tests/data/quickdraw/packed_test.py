@@ -319,10 +319,9 @@ def test_workers_end_with_their_parent(tmp_path):
   script = tmp_path / "script.py"
   script.write_text(
     "import os, pathlib, time\n"
-    "from alcurr.core import cpu\n"
     "from alcurr.data import parallel\n"
     "parallel._PARALLEL_BYTES = 0\n"
-    "cpu.cores = lambda: 2\n"
+    "parallel.cores = lambda: 2\n"
     "def work(path):\n"
     "  path.with_suffix('.pid').write_text(str(os.getpid()))\n"
     "  time.sleep(600)\n"

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from refusal import refused
 
-from alcurr.core import cpu
 from alcurr.data import parallel, strokes
 from alcurr.data.quickdraw import reader
 
@@ -172,7 +171,7 @@ def test_several_processes_read_the_same(tmp_path, monkeypatch):
   path = _write(tmp_path / "d", ant=[GOOD] * 3, bee=[GOOD], cat=[GOOD] * 2)
   alone, _ = reader.load(path)
   monkeypatch.setattr(parallel, "_PARALLEL_BYTES", 0)
-  monkeypatch.setattr(cpu, "cores", lambda: 2)
+  monkeypatch.setattr(parallel, "cores", lambda: 2)
   together, _ = reader.load(path)
   np.testing.assert_array_equal(alone.label, together.label)
   np.testing.assert_array_equal(alone.source.points, together.source.points)
@@ -186,11 +185,10 @@ def test_a_script_without_a_guard_ends(tmp_path):
   path = _write(tmp_path / "d", ant=[GOOD], bee=[GOOD])
   script = tmp_path / "script.py"
   script.write_text(
-    "from alcurr.core import cpu\n"
     "from alcurr.data import parallel\n"
     "from alcurr.data.quickdraw import reader\n"
     "parallel._PARALLEL_BYTES = 0\n"
-    "cpu.cores = lambda: 2\n"
+    "parallel.cores = lambda: 2\n"
     f"reader.load({str(path)!r})\n"
   )
   root = pathlib.Path(reader.__file__).parents[3]
