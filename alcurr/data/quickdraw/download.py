@@ -60,7 +60,10 @@ def _class_names(args: argparse.Namespace) -> list[str]:
   if args.classes is not None:
     option, names = "--classes", args.classes.split(",")
   elif args.categories is not None:
-    option, path = "--categories", pathlib.Path(args.categories)
+    option, path = (
+      "--categories",
+      paths.absolute(args.categories, "--categories"),
+    )
     if args.categories == "all":
       path = next(path for path in _CATEGORIES if path.is_file())
     try:
@@ -88,7 +91,7 @@ def _present(path: pathlib.Path) -> int:
 
 def _ask(args: argparse.Namespace, count: int, size: int, missing: int) -> None:
   """Prints the size; raises UserError unless the user agrees."""
-  folders = (args.out, *args.out.absolute().parents)
+  folders = (args.out, *args.out.parents)
   free = shutil.disk_usage(next(f for f in folders if f.exists())).free
   print(
     f"{count} files of {size / 1e6:,.1f} MB, {missing / 1e6:,.1f} MB of them "

@@ -22,11 +22,14 @@ from alcurr.data import cache, parallel, strokes
 from alcurr.data.pool import check_class_names
 from alcurr.data.quickdraw import reader
 from alcurr.data.quickdraw.class_files import add_counts, read_class
-from alcurr.types import Strokes
+from alcurr.types import Images, Strokes
 
 _VERSION = 4  # of the content of parts and stores
 _PARTS = "parts"
 _ROWS = 2**18  # rows that are copied at once
+# What is written to the folder. All else is the user's.
+_ARRAYS = (*Strokes._fields, *Images._fields, "label", "key", "recognized")
+_FILES = {_PARTS, cache.MANIFEST, *(f"{name}.npy" for name in _ARRAYS)}
 # Arrays of offsets, and their units.
 _OFFSETS = {"stroke_start": "points", "drawing_start": "strokes"}
 
@@ -74,9 +77,11 @@ def prepare(
   }
   folder = out / _PARTS
   with lock.locked(out, "OUT"):
+    if folder.is_symlink():
+      raise UserError("exists", "OUT", f"{folder} is a link")
     manifest = _read_existing(out, request, sources)
     if manifest is None:
-      files.remove_temporary(out)
+      files.remove_temporary(out, _FILES)
       make = functools.partial(_make_part, folder, request)
       parts = parallel.each_file(make, list(sources.values()), "preparing")
       manifest = _join(out, request, dict(zip(sources, parts, strict=True)))
@@ -90,9 +95,9 @@ def _read_existing(
   """Returns the manifest of the requested store, or None without a store."""
   if not (out / cache.MANIFEST).exists():
     # A killed call may have written arrays too, but then there are parts.
-    names = {path.name for path in out.iterdir()} - {lock.NAME}
-    if names and _PARTS not in names:
-      raise UserError("exists", "OUT", f"{out} holds other files")
+    taken = list(files.walk(out, _FILES))
+    if taken and out / _PARTS not in taken:
+      raise UserError("exists", "OUT", f"{taken[0]} is not overwritten")
     return None
   with contextlib.suppress(*cache.UNREADABLE):
     manifest = cache.read_manifest(out)
