@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from alcurr import samplers
+from alcurr.core import specs
 from alcurr.data.host_store import Lookup
 from alcurr.training import chunks, compilation, prefetch, step
 from alcurr.types import Batch, Model, Pool, Sampler
@@ -20,8 +21,12 @@ def make_sampler(
 ) -> Sampler:
   """Builds the sampler of a config; None is replaced by the batch size."""
   config = {k: batch_size if v is None else v for k, v in config.items()}
-  return samplers.get_sampler(
-    config, "sampler", batch_size=batch_size, num_steps=num_steps
+  return specs.make(
+    config,
+    samplers.SAMPLERS,
+    "sampler",
+    batch_size=batch_size,
+    num_steps=num_steps,
   )
 
 

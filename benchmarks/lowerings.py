@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from alcurr.models import layers, lowerings, pooling
+from alcurr.models import layers, lowerings
 from alcurr.training import compilation
 from benchmarks import arguments, tables, timing
 from benchmarks.cases import CASES, KINDS, Case
@@ -64,7 +64,7 @@ def make_run(
   if lowering == "plain":
     shared["lowering"] = lowerings.Roles("lax", "plain", "plain")
   if case.pool:
-    function = {"max": pooling.max_pool, "avg": pooling.avg_pool}[case.pool]
+    function = {"max": lowerings.max_pool, "avg": lowerings.avg_pool}[case.pool]
     operation = functools.partial(function, window=case.kernel[0], **shared)
     inputs = []
   else:

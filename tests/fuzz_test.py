@@ -25,7 +25,7 @@ from alcurr.core.errors import UserError
 from alcurr.core.schedules import SCHEDULES
 from alcurr.data import arrays, pool
 from alcurr.data.pool import Dataset
-from alcurr.data.quickdraw import class_files, kaggle, records
+from alcurr.data.quickdraw import kaggle, reader, records
 from alcurr.experiments.config import budgets
 from alcurr.experiments.setup import check_workdir
 from alcurr.models import MODELS, weight_files
@@ -107,9 +107,10 @@ def test_ndjson(tmp_path, lines, skip, recognized_only):
 
 def _check_class(path, skip, recognized_only=False):
   """Checks that a file is refused, or that its drawings are well packed."""
+  on_error = "skip" if skip else "raise"
   try:
-    read = class_files.read_class(
-      path, recognized_only=recognized_only, skip=skip
+    read = reader.read_class(
+      path, recognized_only=recognized_only, on_error=on_error
     )
   except UserError as error:
     assert str(error).startswith(str(path))
@@ -119,7 +120,11 @@ def _check_class(path, skip, recognized_only=False):
   assert source.stroke_start[-1] == len(source.points)
   assert (np.diff(source.stroke_start.astype(np.int64)) > 0).all()
   assert (np.diff(source.drawing_start) > 0).all()
-  assert len(read.key) == len(read.recognized) == len(source.drawing_start) - 1
+  assert (
+    len(read.key)
+    == len(read.flags["recognized"])
+    == len(source.drawing_start) - 1
+  )
 
 
 HEADS = [b"drawing,word\n", b"key_id,word,recognized,drawing\r\n"]
@@ -398,7 +403,7 @@ def test_the_memory_of_a_line_is_bounded(tmp_path, unit, inside):
   path = tmp_path / "x.ndjson"
   line = inside % (unit * (2**20 // len(unit)))
   path.write_bytes(line)
-  peak = _peak(lambda: class_files.read_class(path))
+  peak = _peak(lambda: reader.read_class(path))
   assert peak < 64 * len(line)
 
 
@@ -406,7 +411,7 @@ def test_the_memory_of_a_line_is_bounded(tmp_path, unit, inside):
 def test_the_memory_of_a_row_is_bounded(tmp_path, unit):
   path = tmp_path / "x.csv"
   path.write_bytes(b'drawing,word\n"[%s0]",cat' % (unit * (2**20 // len(unit))))
-  peak = _peak(lambda: class_files.read_class(path))
+  peak = _peak(lambda: reader.read_class(path))
   assert peak < 64 * path.stat().st_size
 
 
@@ -418,7 +423,7 @@ def test_the_memory_of_a_record_is_bounded(tmp_path, count, points):
   with path.open("ab") as file:
     file.write(stroke * count)
   size = path.stat().st_size
-  assert _peak(lambda: class_files.read_class(path)) < 8 * size + 2**20
+  assert _peak(lambda: reader.read_class(path)) < 8 * size + 2**20
 
 
 def test_a_long_record_is_not_read_whole(tmp_path):
@@ -426,14 +431,14 @@ def test_a_long_record_is_not_read_whole(tmp_path):
   stroke = struct.pack("<H", 65535) + bytes(2 * 65535)
   head = struct.pack("<Q2sbIH", 1, b"US", 1, 9, 400)
   path.write_bytes(head + stroke * 400)
-  peak = _peak(lambda: class_files.read_class(path, skip=True))
+  peak = _peak(lambda: reader.read_class(path, on_error="skip"))
   assert peak < 8 * records.LONGEST < path.stat().st_size
 
 
 def test_a_long_line_is_not_read_whole(tmp_path):
   path = tmp_path / "x.ndjson"
   path.write_bytes(b"[" * (5 * records.LONGEST) + b"\n")
-  peak = _peak(lambda: class_files.read_class(path, skip=True))
+  peak = _peak(lambda: reader.read_class(path, on_error="skip"))
   assert peak < 5 * records.LONGEST
 
 
@@ -441,7 +446,7 @@ def test_leaps_of_a_raw_stroke_take_little_memory(tmp_path):
   path = tmp_path / "x.ndjson"
   leaps = [[0, 9000] * 20_000, [0, 9] * 20_000, [0, 1] * 20_000]
   path.write_text(bad_input._line(leaps))
-  assert _peak(lambda: class_files.read_class(path)) < 64 * path.stat().st_size
+  assert _peak(lambda: reader.read_class(path)) < 64 * path.stat().st_size
 
 
 def test_a_wrong_header_takes_no_memory(tmp_path):

@@ -6,8 +6,9 @@ from typing import Any
 
 import optax
 
-from alcurr import samplers
+from alcurr.core import specs
 from alcurr.data.pool import make_gather
+from alcurr.samplers import SAMPLERS
 from alcurr.testing import (
   NUM_ARMS,
   NUM_CLASSES,
@@ -16,6 +17,7 @@ from alcurr.testing import (
   make_pool,
 )
 from alcurr.training.run import RunSpec, make_score
+from alcurr.types import Sampler
 
 __all__ = [
   "NUM_ARMS",
@@ -24,7 +26,17 @@ __all__ = [
   "make_linear",
   "make_pool",
   "make_run",
+  "make_sampler",
 ]
+
+
+def make_sampler(
+  spec: str | Mapping[str, Any], field: str, *, batch_size: int, num_steps: int
+) -> Sampler:
+  """Returns the sampler of a spec, as a config's field has it."""
+  return specs.make(
+    spec, SAMPLERS, field, batch_size=batch_size, num_steps=num_steps
+  )
 
 
 def make_run(
@@ -37,9 +49,7 @@ def make_run(
   """Two trials of a sampler, in chunks of five steps, evaluated twice."""
   model, gather = make_linear(), make_gather()
   return RunSpec(
-    sampler=samplers.get_sampler(
-      spec, "x", batch_size=batch_size, num_steps=num_steps
-    ),
+    sampler=make_sampler(spec, "x", batch_size=batch_size, num_steps=num_steps),
     model=model,
     tx=optax.adam(0.1),
     gather=gather,

@@ -14,7 +14,7 @@ _FORMS = ("simplified", "raw", "binary", "numpy_bitmap")
 # The module of each command, imported only when it is run, and its summary.
 _COMMANDS = {
   "download": ("download", "download Google's files"),
-  "prepare": ("preparation", "pack files into mapped arrays"),
+  "prepare": ("packed", "pack files into mapped arrays"),
   "tfds": ("tfds_builder", "make a set of TensorFlow Datasets"),
   "inspect": ("inspection", "count and draw drawings"),
 }

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
-from alcurr.core import cpu
 from alcurr.core.errors import UserError
-from alcurr.data import arrays
+from alcurr.data import arrays, parallel
 from alcurr.data.pool import Dataset, choose_classes
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -59,7 +58,7 @@ def load(
       raise UserError("data", directory / name, f"has no {', '.join(ENDINGS)}")
     paths += files[: max_per_class or None]
     labels += [label] * (len(paths) - len(labels))
-  with concurrent.futures.ThreadPoolExecutor(cpu.cores()) as threads:
+  with concurrent.futures.ThreadPoolExecutor(parallel.cores()) as threads:
     read = list(threads.map(lambda p: _read(p, image_size, on_error), paths))
   good = [image is not None for image in read]
   if not all(good):

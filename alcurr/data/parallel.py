@@ -1,4 +1,4 @@
-"""Applies a function to many files, on all usable cores."""
+"""Work on many files, on all cores that this process may use."""
 
 import concurrent.futures
 import functools
@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from tqdm.auto import tqdm
 
-from alcurr.core import cpu
 from alcurr.core.errors import UserError
 
 Result = TypeVar("Result")
@@ -22,6 +21,13 @@ Result = TypeVar("Result")
 # Bytes from which several processes pay: a worker needs seconds to start, and
 # then reads about 15 MB a second.
 _PARALLEL_BYTES = 100e6
+
+
+def cores() -> int:
+  """Returns the number of CPU cores that this process may run on."""
+  if hasattr(os, "sched_getaffinity"):  # Linux
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
 
 
 def each_file(
@@ -38,7 +44,7 @@ def each_file(
     UserError: a process died; or as `function` raises at the first bad file.
   """
   size = sum(path.stat().st_size for path in paths)
-  workers = min(cpu.cores(), len(paths))
+  workers = min(cores(), len(paths))
   hidden = not sys.stderr.isatty()
   progress = functools.partial(tqdm, unit=" classes", disable=hidden)
   if workers == 1 or size < _PARALLEL_BYTES:

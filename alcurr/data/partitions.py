@@ -67,7 +67,7 @@ def difficulty_in_pool(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
   """Builds K quantiles of difficulty over the whole pool, easiest first."""
-  return difficulty_in_class(np.zeros_like(label), difficulty, num_arms)
+  return difficulty_in_class(np.zeros(len(label), int), difficulty, num_arms)
 
 
 def by_label(

@@ -12,8 +12,9 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import cpu, files, lock, paths
+from alcurr.core import files, lock, paths
 from alcurr.core.errors import UserError
+from alcurr.data import parallel
 from alcurr.data.pool import on_device
 from alcurr.experiments import (
   loggers,
@@ -124,7 +125,7 @@ def compile_runs(
     return run, compile_run(run, pools | {"train": pools[train_on]})
 
   started = time.perf_counter()
-  with futures.ThreadPoolExecutor(cpu.cores()) as threads:
+  with futures.ThreadPoolExecutor(parallel.cores()) as threads:
     compiled = list(threads.map(compile_named, names))
   seconds = time.perf_counter() - started
   total = sum(programs.compile_seconds for _, programs in compiled)

@@ -27,7 +27,7 @@ from alcurr.core import cli, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, sources, strokes
 from alcurr.data.pool import make_gather
-from alcurr.data.quickdraw import kaggle, submission
+from alcurr.data.quickdraw import kaggle
 from alcurr.experiments.config import build, schema
 from alcurr.experiments.setup import read_record
 from alcurr.training import checkpoint, chunks, compilation
@@ -92,15 +92,14 @@ def submit(
   if not out.parent.is_dir():
     raise UserError("missing", "--out", f"there is no folder {out.parent}")
   members = _load(runs, trials)
-  words = submission.words_of(members[0].class_names)
+  words = kaggle.words_of(members[0].class_names)
   drawings, key = kaggle.read_test(data)
-  submission.check_keys(key, data)
   best = []
   with tqdm(total=len(key), unit=" drawings", disable=None) as bar:
     for probability in _probabilities(members, drawings, flips):
-      best.append(best_classes(probability, submission.MOST_WORDS))
+      best.append(best_classes(probability, kaggle.MOST_WORDS))
       bar.update(len(probability))
-  submission.write(out, key, np.concatenate(best), words)
+  kaggle.write_submission(out, key, np.concatenate(best), words)
 
 
 class _Member(NamedTuple):

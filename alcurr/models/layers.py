@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from alcurr.core.arguments import check_at_least, check_choice
-from alcurr.models import lowerings, pooling
+from alcurr.models import lowerings
 from alcurr.types import Array
 
 DTYPES = ("float32", "bfloat16")
@@ -198,10 +198,10 @@ class Kit:
     return x
 
   def max_pool(self, x: Array, *how: Any) -> Array:
-    return pooling.max_pool(x, *how, lowering=self.options.conv)
+    return lowerings.max_pool(x, *how, lowering=self.options.conv)
 
   def avg_pool(self, x: Array, *how: Any) -> Array:
-    return pooling.avg_pool(x, *how, lowering=self.options.conv)
+    return lowerings.avg_pool(x, *how, lowering=self.options.conv)
 
   def logits(self, x: Array, num_classes: int) -> Array:
     """Applies the classifier: [..., C] -> [..., V] in float32."""

@@ -1,4 +1,4 @@
-"""Convolutions, each with a choice of three lowerings; see also `pooling`.
+"""Convolutions and pools, each with a choice of three lowerings.
 
 XLA's convolutions are fast on a GPU or TPU. On a CPU some are slow. In the
 body of a loop, the gradient of a 3x3 convolution's input takes four times too
@@ -23,14 +23,18 @@ Images are [B, H, W, C]. Padding is TensorFlow's "SAME" or "VALID", or
 ((top, bottom), (left, right)).
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from alcurr.models import _conv_primitive
-from alcurr.models._conv_primitive import Padding, Roles
+from alcurr.models._conv_primitive import Padding, Pads, Roles
 from alcurr.types import Array
 
 LOWERINGS = ("auto", "lax", "shift", "matmul")
@@ -130,3 +134,73 @@ def _conv_in_blocks(x: Array, kernel: Array, groups: int, **how: Any) -> Array:
     for i in range(groups // size)
   ]
   return jnp.concatenate(outs, -1)
+
+
+def max_pool(
+  x: Array,
+  window: int,
+  stride: int,
+  padding: Padding = "VALID",
+  lowering: str = "auto",
+) -> Array:
+  """Takes the maximum of each window: [B, H, W, C] -> [B, H', W', C].
+
+  Padding is ignored.
+  """
+  pads = _conv_primitive.explicit_pads(x, (window, window), stride, padding)
+  return _reduce(x, window, stride, pads, lowering, lax.max, -jnp.inf)
+
+
+def avg_pool(
+  x: Array,
+  window: int,
+  stride: int,
+  padding: Padding = "VALID",
+  lowering: str = "auto",
+) -> Array:
+  """Averages each window: [B, H, W, C] -> [B, H', W', C].
+
+  Padding is not counted, as in TensorFlow.
+  """
+  pads = _conv_primitive.explicit_pads(x, (window, window), stride, padding)
+  total = _reduce(x, window, stride, pads, lowering, lax.add, 0)
+  inside = np.pad(np.ones(x.shape[1:3]), pads)
+  cells = np.lib.stride_tricks.sliding_window_view(inside, (window, window))
+  count = cells[::stride, ::stride].sum((2, 3))
+  return total * jnp.asarray(1 / count[..., None], x.dtype)
+
+
+def _reduce(
+  x: Array,
+  window: int,
+  stride: int,
+  pads: Pads,
+  lowering: str,
+  op: Callable[[Array, Array], Array],
+  initial: float,
+) -> Array:
+  """Reduces each window, by XLA, as a tile of the image or by slices."""
+  lowering = resolve(lowering, "pool")
+  start = np.asarray(initial, x.dtype)
+  if lowering == "lax":
+    windows, strides = (1, window, window, 1), (1, stride, stride, 1)
+    padding = ((0, 0), *pads, (0, 0))
+    return lax.reduce_window(x, start, op, windows, strides, padding)
+  if lowering == "matmul" and stride == window and not np.any(pads):
+    # Rows and columns that do not fill a tile are dropped.
+    rows, columns = x.shape[1] // window, x.shape[2] // window
+    x = x[:, : rows * window, : columns * window]
+    tiles = x.reshape(x.shape[0], rows, window, columns, window, x.shape[-1])
+    return lax.reduce(tiles, start, op, (2, 4))
+  # Rows, then columns: 2 * window slices instead of window ** 2.
+  for axis in (1, 2):
+    if any(pads[axis - 1]):
+      widths = [(0, 0)] * x.ndim
+      widths[axis] = pads[axis - 1]
+      x = jnp.pad(x, widths, constant_values=initial)
+    size = (x.shape[axis] - window) // stride * stride + 1
+    slices = [
+      lax.slice_in_dim(x, i, i + size, stride, axis) for i in range(window)
+    ]
+    x = functools.reduce(op, slices)
+  return x

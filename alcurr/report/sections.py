@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from alcurr.core import files
 from alcurr.report import (
-  best_setting,
   curves,
   drawings,
   factorial,
@@ -19,7 +18,7 @@ from alcurr.report import (
   formatting,
   interactive,
   paper,
-  regret,
+  selection,
   tables,
 )
 from alcurr.report.gallery import Gallery, read_gallery
@@ -27,8 +26,8 @@ from alcurr.report.style import styles
 
 # Tables that some experiments have.
 OPTIONAL = {
-  "best_setting": best_setting.make_table,
-  "regret": regret.make_table,
+  "best_setting": selection.best_setting_table,
+  "regret": selection.regret_table,
   "effects": factorial.make_table,
 }
 _TEXTS = tomllib.loads(

@@ -5,12 +5,8 @@ the citation, the update rule and the cost; state; factory), enter it in
 SAMPLERS, and add a row to `tests/sampler_table.py`.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 # Imported for the specs of arguments: a bandit, gain, reward or schedule.
 from alcurr.bandits import BANDITS, GAINS, REWARDS
-from alcurr.core import specs
 from alcurr.core.registry import Registry
 from alcurr.core.schedules import SCHEDULES
 from alcurr.samplers import bijection, cursor, policies, scores
@@ -44,7 +40,6 @@ __all__ = [
   "curriculum",
   "cursor",
   "fixed_policy",
-  "get_sampler",
   "make_arm_draw",
   "policies",
   "scores",
@@ -63,22 +58,3 @@ SAMPLERS = Registry(
   },
   record=Sampler,
 )
-
-
-def get_sampler(
-  spec: str | Mapping[str, Any], field: str, *, batch_size: int, num_steps: int
-) -> Sampler:
-  """Builds the sampler that a spec describes, see `alcurr.core.specs`.
-
-  Args:
-    spec: arguments that are records (bandit, gain, ...) are specs too.
-    field: where the spec is in the config, for messages.
-    batch_size: B.
-    num_steps: T, the steps of the run.
-
-  Raises:
-    UserError: an unknown name or argument, or a value out of range.
-  """
-  return specs.make(
-    spec, SAMPLERS, field, batch_size=batch_size, num_steps=num_steps
-  )

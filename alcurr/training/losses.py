@@ -29,19 +29,6 @@ def softmax_cross_entropy(logits: Array, label: Array) -> Array:
   return optax.softmax_cross_entropy_with_integer_labels(logits, label)
 
 
-def _mean_squared_error(logits: Array, label: Array) -> Array:
-  if are_classes(label):
-    target = jax.nn.one_hot(label, logits.shape[1])
-  else:
-    target = label.reshape(label.shape[0], -1)
-  if target.shape != logits.shape:
-    raise ValueError(
-      f"the model returns {logits.shape[1]} numbers for an example, but labels "
-      f"have {target.shape[1]}"
-    )
-  return jnp.square(logits - target).mean(1)
-
-
 def cross_entropy() -> Loss:
   """Returns the negative log-likelihood of the class."""
   return softmax_cross_entropy
@@ -54,7 +41,19 @@ def squared_error() -> Loss:
   Architectures Trained with Square Loss vs Cross-Entropy in Classification
   Tasks").
   """
-  return _mean_squared_error
+
+  def loss(logits: Array, label: Array) -> Array:
+    if are_classes(label):
+      target = jax.nn.one_hot(label, logits.shape[1])
+    else:
+      target = label.reshape(label.shape[0], -1)
+    if target.shape != logits.shape:
+      given = f"{logits.shape[1]} numbers for an example"
+      text = f"the model returns {given}, but labels have {target.shape[1]}"
+      raise ValueError(text)
+    return jnp.square(logits - target).mean(1)
+
+  return loss
 
 
 LOSSES = Registry(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import toy
 
-from alcurr import samplers
 from alcurr.core.errors import UserError
 from alcurr.experiments.config import build
 from alcurr.samplers import SAMPLERS
@@ -42,7 +41,7 @@ def install(tmp_path, monkeypatch):
 
 
 def _get(spec):
-  return samplers.get_sampler(spec, "samplers.x", batch_size=8, num_steps=9)
+  return toy.make_sampler(spec, "samplers.x", batch_size=8, num_steps=9)
 
 
 def _error(spec):

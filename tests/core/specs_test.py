@@ -1,6 +1,7 @@
 """Specs: what they name, and the code and place of what is wrong in them."""
 
 import pytest
+import toy
 
 from alcurr import samplers
 from alcurr.core import registry as registry_module
@@ -88,7 +89,7 @@ def plug_in(monkeypatch):
 
   def make(**arguments):
     spec = {"name": "theirs", **arguments}
-    samplers.get_sampler(spec, "samplers.x", batch_size=8, num_steps=40)
+    toy.make_sampler(spec, "samplers.x", batch_size=8, num_steps=40)
     return given
 
   return make

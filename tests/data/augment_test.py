@@ -8,7 +8,6 @@ import pytest
 import toy
 from scipy import ndimage
 
-from alcurr import samplers
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import augment
@@ -84,7 +83,7 @@ def test_amounts_stay_within_their_bounds_and_differ():
 def test_a_step_trains_on_the_changed_images():
   """The same step on a pool whose images were changed beforehand."""
   pool, tx, model = toy.make_pool(64), optax.sgd(0.5), toy.make_linear()
-  sampler = samplers.get_sampler(
+  sampler = toy.make_sampler(
     {"name": "uniform"}, "x", batch_size=8, num_steps=4
   )
   state = step.make_init(model, tx, sampler)(jax.random.key(0), pool)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from alcurr.data import arrays, pool, render, strokes
-from alcurr.data.quickdraw import class_files, reader
+from alcurr.data.quickdraw import reader
 from alcurr.types import Images, Strokes
 
 # Of the reference: drawn so many times larger, then averaged.
@@ -102,7 +102,7 @@ def test_order_and_speed_agree_with_aggdraw(quickdraw_dir, size):
   Each segment is a stroke of the reference's, as bright as its pen was fast.
   """
   files = sorted((quickdraw_dir / "raw").iterdir())[:4]
-  parts = [class_files.read_class(path, max_per_class=1) for path in files]
+  parts = [reader.read_class(path, max_per_class=1) for path in files]
   source = strokes.concatenate([part.source for part in parts])
   assert source.points.shape[1] == 3
   width = size / 14

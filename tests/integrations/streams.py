@@ -10,7 +10,6 @@ import optax
 import pytest
 import toy
 
-from alcurr import samplers
 from alcurr.core.errors import UserError
 from alcurr.data.pool import make_gather
 from alcurr.integrations import IndexStream, pool_info
@@ -45,7 +44,7 @@ def make_sampler(spec) -> Sampler:
 
 @functools.cache
 def _make_sampler(spec) -> Sampler:
-  return samplers.get_sampler(
+  return toy.make_sampler(
     json.loads(spec), "x", batch_size=BATCH_SIZE, num_steps=40
   )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from alcurr.models import lowerings, pooling
+from alcurr.models import lowerings
 
 EACH = lowerings.LOWERINGS
 
@@ -242,7 +242,7 @@ def test_max_pool(window, stride, padding, size):
   slope = normal(1, *y.shape)
   for lowering in EACH:
     actual, (dx,) = value_and_slopes(
-      lambda x, lowering=lowering: pooling.max_pool(
+      lambda x, lowering=lowering: lowerings.max_pool(
         x, window=window, stride=stride, padding=padding, lowering=lowering
       ),
       slope,
@@ -265,7 +265,7 @@ def test_avg_pool_does_not_count_padding(window, stride, padding, size):
   slope = normal(1, *y.shape)
   for lowering in EACH:
     actual = value_and_slopes(
-      lambda x, lowering=lowering: pooling.avg_pool(
+      lambda x, lowering=lowering: lowerings.avg_pool(
         x, window=window, stride=stride, padding=padding, lowering=lowering
       ),
       slope,
@@ -282,7 +282,7 @@ def test_max_pool_conserves_the_gradient_of_ties(
   """The gradients of each window sum to 1, however ties are split."""
 
   def total(x):
-    y = pooling.max_pool(
+    y = lowerings.max_pool(
       x, window=window, stride=stride, padding=padding, lowering=lowering
     )
     return y.sum(), y.size
@@ -338,7 +338,7 @@ def test_bfloat16_stays_bfloat16(lowering):
     exact, _ = numpy_conv(seen, kernel.astype(np.float32), 1, "SAME", groups)
     error = np.abs(np.asarray(y, np.float64) - exact).max()
     assert error < 0.02 * np.abs(exact).max()
-  for pool in (pooling.max_pool, pooling.avg_pool):
+  for pool in (lowerings.max_pool, lowerings.avg_pool):
     for window, stride, padding in POOLS:
       fun = functools.partial(
         pool, window=window, stride=stride, padding=padding, lowering=lowering
@@ -394,7 +394,7 @@ def test_auto_is_known_on_every_backend(backend, monkeypatch):
         k = jnp.zeros((*kernel, 6 // groups, 6))
         conv = conv_with(lowering, 1, "SAME", groups)
         assert jax.eval_shape(conv, x, k).shape == x.shape
-    for pool in (pooling.max_pool, pooling.avg_pool):
+    for pool in (lowerings.max_pool, lowerings.avg_pool):
       fun = functools.partial(pool, window=2, stride=2, lowering=lowering)
       assert jax.eval_shape(fun, x).shape == (2, 3, 5, 6)
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from alcurr.report import best_setting
+from alcurr.report import selection
 
 N = 50
 
@@ -46,7 +46,7 @@ def test_the_setting_is_chosen_on_valid(tmp_path):
     "alone": ["alone"],
   }
   _write(tmp_path, runs, families, "uniform-a")
-  table = best_setting.make_table(tmp_path).set_index("sampler")
+  table = selection.best_setting_table(tmp_path).set_index("sampler")
   assert table["setting"].to_dict() == {
     "bandit": "bandit-a",
     "uniform": "uniform-b",
@@ -60,20 +60,20 @@ def test_the_setting_is_chosen_on_valid(tmp_path):
   assert table.loc["bandit", "Holm p"] == pytest.approx(expected, abs=0.02)
   assert table.loc["alone", "Holm p"] == 1
   assert np.isnan(table.loc["uniform", "Holm p"])
-  assert best_setting.make_table(tmp_path).shape == (3, 9)
+  assert selection.best_setting_table(tmp_path).shape == (3, 9)
 
 
 def test_holm_by_hand():
   np.testing.assert_allclose(
-    best_setting.holm(np.array([0.04, 0.01, 0.03, 0.5])),
+    selection.holm(np.array([0.04, 0.01, 0.03, 0.5])),
     [0.09, 0.04, 0.09, 0.5],
   )
-  np.testing.assert_allclose(best_setting.holm(np.array([0.9, 0.8])), [1, 1])
+  np.testing.assert_allclose(selection.holm(np.array([0.9, 0.8])), [1, 1])
 
 
 def test_without_settings_there_is_no_section(tmp_path):
   _write(tmp_path, {"uniform": (0.5, 10)}, None, "uniform")
-  assert best_setting.make_table(tmp_path).empty
+  assert selection.best_setting_table(tmp_path).empty
 
 
 def test_a_setting_at_an_end_of_the_range_is_marked(tmp_path):
@@ -85,5 +85,5 @@ def test_a_setting_at_an_end_of_the_range_is_marked(tmp_path):
     for sampler in ("uniform", "bandit")
   }
   _write(tmp_path, runs, families, "uniform-low")
-  table = best_setting.make_table(tmp_path).set_index("sampler")
+  table = selection.best_setting_table(tmp_path).set_index("sampler")
   assert table["at an end"].to_dict() == {"uniform": "", "bandit": "yes"}

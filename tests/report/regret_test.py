@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from alcurr.report import regret, tables
+from alcurr.report import selection, tables
 
 N = 40
 
@@ -72,7 +72,7 @@ def workdir(tmp_path):
 
 
 def test_the_best_is_chosen_on_valid_and_regret_is_of_test(workdir):
-  table = regret.make_table(workdir).set_index("sampler")
+  table = selection.regret_table(workdir).set_index("sampler")
   assert table.index.tolist() == ["easy", "hard", "bandit", "uniform"]
   column = table["in the grid"]
   assert column.to_dict() == {
@@ -91,7 +91,7 @@ def test_the_best_is_chosen_on_valid_and_regret_is_of_test(workdir):
 
 
 def test_intervals_are_of_the_paired_differences(workdir):
-  table = regret.make_table(workdir).set_index("sampler")
+  table = selection.regret_table(workdir).set_index("sampler")
   # A difference of equals is zero in every resample.
   assert table.loc["hard", ["regret, low", "regret, high"]].tolist() == [0, 0]
   to_base = ["difference to uniform, low", "difference to uniform, high"]
@@ -111,13 +111,13 @@ def test_a_sampler_that_is_always_right_has_the_whole_regret(tmp_path):
     right = _right(40, 40) if name == "easy" else _right(0, 0)
     valid = 0.9 if name == "easy" else 0.1
     _write(tmp_path, name, [[0.0, valid]] * 2, right)
-  table = regret.make_table(tmp_path).set_index("sampler")
+  table = selection.regret_table(tmp_path).set_index("sampler")
   columns = ["regret", "regret, low", "regret, high"]
   assert table.loc["bandit", columns].tolist() == [100, 100, 100]
 
 
 def test_the_text_names_the_best_fixed_policy(workdir):
-  attributes = regret.make_table(workdir).attrs
+  attributes = selection.regret_table(workdir).attrs
   assert attributes == {"base": "uniform", "best": "hard", "count": 2}
 
 
@@ -125,17 +125,17 @@ def test_unknown_flops_are_nan(workdir):
   path = workdir / "runs" / "bandit" / "result.json"
   result = json.loads(path.read_text()) | {"flops_per_step": None}
   path.write_text(json.dumps(result))
-  table = regret.make_table(workdir).set_index("sampler")
+  table = selection.regret_table(workdir).set_index("sampler")
   assert math.isnan(table.loc["bandit", "FLOPs per step"])
 
 
 def test_without_a_finished_grid_there_is_no_regret(workdir):
   (workdir / "runs" / "easy" / "result.json").unlink()
-  assert regret.make_table(workdir).empty
+  assert selection.regret_table(workdir).empty
   _config(workdir, {"uniform": {"name": "uniform"}})
-  assert regret.make_table(workdir).empty
+  assert selection.regret_table(workdir).empty
 
 
 def test_an_unfinished_sampler_outside_the_grid_is_omitted(workdir):
   (workdir / "runs" / "bandit" / "result.json").unlink()
-  assert "bandit" not in set(regret.make_table(workdir)["sampler"])
+  assert "bandit" not in set(selection.regret_table(workdir)["sampler"])

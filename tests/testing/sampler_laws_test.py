@@ -7,6 +7,7 @@ sampler it looks at, the interface is wrong.
 import functools
 
 import pytest
+import toy
 import toy_samplers
 from sampler_table import SAMPLERS
 
@@ -38,7 +39,7 @@ TOYS = {
 def _make(name: str) -> Sampler:
   if name in TOYS:
     return TOYS[name](batch_size=testing.BATCH_SIZE)
-  return samplers.get_sampler(
+  return toy.make_sampler(
     SAMPLERS[name], "samplers.x", batch_size=testing.BATCH_SIZE, num_steps=8
   )
 

@@ -10,7 +10,6 @@ import pytest
 import toy
 import toy_samplers
 
-from alcurr import samplers
 from alcurr.core.errors import FaultError
 from alcurr.data.pool import make_gather
 from alcurr.training import exposure, loop, step
@@ -53,7 +52,7 @@ def _fused(fuses, linear=None):
 
 def _run(model, sampler=None, num_steps=20, **changes):
   if not hasattr(sampler, "sample"):
-    sampler = samplers.get_sampler(
+    sampler = toy.make_sampler(
       sampler or _BANDIT, "x", batch_size=BATCH_SIZE, num_steps=num_steps
     )
   trials_by = changes.get("trials_by", "map")
@@ -207,9 +206,7 @@ def test_skipping_is_a_loop_that_leaves_those_updates_out(trials_by):
 
 def test_skipping_does_not_repair_a_sampler():
   """Its policy is NaN from step 3 on: that is its own state."""
-  sampler = samplers.get_sampler(
-    _BANDIT, "x", batch_size=BATCH_SIZE, num_steps=20
-  )
+  sampler = toy.make_sampler(_BANDIT, "x", batch_size=BATCH_SIZE, num_steps=20)
 
   def sample(key, state, pool):
     draw = sampler.sample(key, state, pool)
@@ -227,9 +224,7 @@ def test_skipping_does_not_repair_a_sampler():
 
 def test_a_violated_invariant_stops_the_run():
   """A sampler that draws out of the pool at its seventh step."""
-  sampler = samplers.get_sampler(
-    _BANDIT, "x", batch_size=BATCH_SIZE, num_steps=20
-  )
+  sampler = toy.make_sampler(_BANDIT, "x", batch_size=BATCH_SIZE, num_steps=20)
 
   def sample(key, state, pool):
     draw = sampler.sample(key, state, pool)

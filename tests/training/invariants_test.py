@@ -7,7 +7,7 @@ import optax
 import pytest
 import toy
 
-from alcurr import models, samplers
+from alcurr import models
 from alcurr.data.pool import make_gather
 from alcurr.training import compilation, invariants, step
 from alcurr.training.invariants import Violation
@@ -17,7 +17,7 @@ POOL = toy.make_pool()
 VALID = toy.make_pool(100, seed=1)
 GATHER = make_gather()
 # At least 0.2 / 5 for each arm, and an arm drawn for each example.
-SAMPLER = samplers.get_sampler(
+SAMPLER = toy.make_sampler(
   {
     "name": "active_bandit",
     "bandit": "softmax",
@@ -187,7 +187,7 @@ def test_numbers_that_are_not_finite_are_told_apart():
 
 def test_no_gain_is_not_a_bad_one():
   """A gain that is not measured is NaN, which violates nothing."""
-  uniform = samplers.get_sampler(
+  uniform = toy.make_sampler(
     {"name": "uniform"}, "x", batch_size=16, num_steps=8
   )
   assert _wrong(uniform) == 0

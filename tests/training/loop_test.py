@@ -9,7 +9,6 @@ import toy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alcurr import samplers
 from alcurr.data.pool import make_gather
 from alcurr.training import chunks, compilation, loop, step
 from alcurr.training.run import (
@@ -62,7 +61,7 @@ def test_samplers_that_differ_in_numbers_share_a_program(
     "reward": "rank",
   }
   for changes in ({}, other):
-    sampler = samplers.get_sampler(
+    sampler = toy.make_sampler(
       config | changes, "x", batch_size=8, num_steps=200
     )
     model = toy.make_linear()

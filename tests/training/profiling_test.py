@@ -12,7 +12,6 @@ import optax
 import pytest
 import toy
 
-from alcurr import samplers
 from alcurr.data.pool import make_gather
 from alcurr.training import loop, profiling
 from alcurr.training.run import RunSpec, compile_run, make_score
@@ -33,7 +32,7 @@ def compiled():
 
   model, gather = Model(init, apply), make_gather()
   run = RunSpec(
-    sampler=samplers.get_sampler(
+    sampler=toy.make_sampler(
       {
         "name": "active_bandit",
         "bandit": "softmax",

@@ -8,7 +8,7 @@ import pytest
 import toy
 import toy_samplers
 
-from alcurr import models, samplers
+from alcurr import models
 from alcurr.bandits.gains import GAINS
 from alcurr.data.pool import make_gather
 from alcurr.training import chunks, compilation, step
@@ -20,7 +20,7 @@ VALID = toy.make_pool(100, seed=1)
 
 
 def _sampler(**config):
-  return samplers.get_sampler(
+  return toy.make_sampler(
     {"name": "uniform", **config}, "x", batch_size=16, num_steps=8
   )
 
@@ -261,7 +261,7 @@ def test_what_the_gains_cost(model_name):
     } | config
     if config["name"] == "uniform":
       config = {"name": "uniform"}
-    sampler = samplers.get_sampler(config, "x", batch_size=32, num_steps=2000)
+    sampler = toy.make_sampler(config, "x", batch_size=32, num_steps=2000)
     init = step.make_init(model, tx, sampler)
     steps = step.make_steps(model, tx, sampler, make_gather())
     state = jax.eval_shape(init, jax.random.key(0), pool)

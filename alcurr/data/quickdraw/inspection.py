@@ -5,9 +5,9 @@ quantiles of their strokes and points.
 """
 
 import argparse
+import itertools
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
-from alcurr.data.pool import take_source
+from alcurr.data.pool import take, take_source
 from alcurr.data.quickdraw import packed, reader
-from alcurr.data.quickdraw.class_files import ClassFile, add_counts, read_class
 from alcurr.data.render import make_render, render_all
 from alcurr.types import Images, Strokes
 
@@ -30,13 +29,10 @@ _NAME, _CELL = 150, 30  # pixels of a name, and of a drawing with its margin
 
 
 class Summary(NamedTuple):
-  """A class of n drawings; bitmaps have no strokes, points or recognized."""
+  """A class of n drawings."""
 
-  key: np.ndarray  # [n] uint64
-  strokes: np.ndarray  # [n] int, of each drawing, or [0]
-  points: np.ndarray  # [n] int, of each drawing, or [0]
+  drawings: pd.DataFrame  # [n]: key; strokes, points, recognized of drawings
   few: Strokes | Images  # the drawings of the smallest keys, which are hashes
-  recognized: np.ndarray  # [n] bool, or [0]
   skipped: dict[str, int]  # by reason
 
 
@@ -46,24 +42,38 @@ def run(args: argparse.Namespace) -> None:
     text = f"expected a .png in an existing folder, got {args.out}"
     raise UserError("argument", "--out", text)
   summaries = summarize_folder(args.folder)
-  _print_totals(args.folder, list(summaries.values()))
+  parts = summaries.values()
+  keys = np.concatenate([part.drawings["key"] for part in parts])
+  print(f"{args.folder}: {len(keys)} drawings of {len(parts)} classes")
+  if repeated := len(keys) - len(np.unique(keys)):
+    print(f"repeated keys: {repeated} drawings")
+  skipped = reader.add_counts(part.skipped for part in parts)
+  for reason, count in skipped.items():
+    print(f"skipped: {count} {reason}")
   print(make_table(summaries).to_string())
   if args.out:
-    few = {name: summary.few for name, summary in summaries.items()}
-    write_picture(args.out, few)
+    write_picture(args.out, summaries)
     print(args.out, file=sys.stderr)
 
 
 def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
   """Returns the classes of a folder of files or of a prepared store, by name.
 
-  Memory: 25 bytes a drawing, and that of `read_class`.
+  Memory: 25 bytes a drawing, and that of `reader.read_class`.
 
   Raises:
     UserError: nothing to read, or a file without a good drawing.
   """
   if (folder / cache.MANIFEST).is_file():
-    return dict(_summarize_store(folder))
+    dataset, manifest = packed.open_store(folder)
+    summaries, start = {}, 0
+    for name, count in manifest["classes"].items():
+      part = take(dataset, np.arange(start, start + count))
+      skipped = manifest["skipped_in"].get(name, {})
+      file = reader.ClassFile(part.source, part.key, part.flags, skipped)
+      summaries[name] = _summarize(file)
+      start += count
+    return summaries
   paths = reader.find(folder)
   parts = parallel.each_file(_summarize_file, list(paths.values()), "reading")
   return dict(zip(paths, parts, strict=True))
@@ -71,83 +81,52 @@ def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
 
 def make_table(summaries: dict[str, Summary]) -> pd.DataFrame:
   """Returns a row for each class, and one for all."""
-  rows = {name: _row([summary]) for name, summary in summaries.items()}
-  rows["all"] = _row(list(summaries.values()))
+  tables = {name: summary.drawings for name, summary in summaries.items()}
+  tables["all"] = pd.concat(tables.values())
+  rows = {name: _row(table) for name, table in tables.items()}
   return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _row(parts: list[Summary]) -> dict[str, object]:
-  row: dict[str, object] = {"drawings": sum(len(p.key) for p in parts)}
-  recognized = np.concatenate([part.recognized for part in parts])
-  if len(recognized):
-    row["recognized"] = f"{recognized.mean():.1%}"
-  for column in ("strokes", "points"):
-    lengths = np.concatenate([getattr(part, column) for part in parts])
-    if len(lengths):
-      for q in _QUANTILES:
-        row[f"{column} {q:.0%}"] = round(np.quantile(lengths, q))
+def _row(drawings: pd.DataFrame) -> dict[str, object]:
+  row: dict[str, object] = {"drawings": len(drawings)}
+  if "recognized" in drawings:
+    row["recognized"] = f"{drawings['recognized'].mean():.1%}"
+    for column, q in itertools.product(("strokes", "points"), _QUANTILES):
+      row[f"{column} {q:.0%}"] = round(drawings[column].quantile(q))
   return row
 
 
-def _print_totals(folder: pathlib.Path, parts: list[Summary]) -> None:
-  keys = np.concatenate([part.key for part in parts])
-  print(f"{folder}: {len(keys)} drawings of {len(parts)} classes")
-  if repeated := len(keys) - len(np.unique(keys)):
-    print(f"repeated keys: {repeated} drawings")
-  for reason, count in add_counts(part.skipped for part in parts).items():
-    print(f"skipped: {count} {reason}")
-
-
-def _summarize(part: ClassFile) -> Summary:
-  source, key = part.source, part.key
-  few = take_source(source, np.argsort(key)[:_FEW])
-  if isinstance(source, Images):
-    none = np.zeros(0, np.uint32)
-    return Summary(key, none, none, few, none.astype(bool), part.skipped)
-  num_strokes = strokes.lengths(source.drawing_start)
-  num_points = strokes.lengths(source.stroke_start[source.drawing_start])
-  return Summary(
-    key, num_strokes, num_points, few, part.recognized, part.skipped
-  )
+def _summarize(part: reader.ClassFile) -> Summary:
+  source, columns = part.source, {"key": part.key, **part.flags}
+  if isinstance(source, Strokes):
+    points_start = source.stroke_start[source.drawing_start]
+    columns["strokes"] = strokes.lengths(source.drawing_start)
+    columns["points"] = strokes.lengths(points_start)
+  few = take_source(source, np.argsort(part.key)[:_FEW])
+  return Summary(pd.DataFrame(columns), few, part.skipped)
 
 
 def _summarize_file(path: pathlib.Path) -> Summary:
-  return _summarize(read_class(path, skip=True))
+  return _summarize(reader.read_class(path, on_error="skip"))
 
 
-def _summarize_store(folder: pathlib.Path) -> Iterator[tuple[str, Summary]]:
-  dataset, manifest = packed.open_store(folder)
-  recognized = dataset.flags.get("recognized", dataset.key)
-  start = 0
-  for name, count in manifest["classes"].items():
-    rows = np.arange(start, start + count)
-    source = take_source(dataset.source, rows)
-    skipped = manifest["skipped_in"].get(name, {})
-    part = ClassFile(source, dataset.key[rows], recognized[rows], skipped)
-    yield name, _summarize(part)
-    start += count
-
-
-def write_picture(
-  path: pathlib.Path, few: Mapping[str, Strokes | Images]
-) -> None:
+def write_picture(path: pathlib.Path, summaries: dict[str, Summary]) -> None:
   """Writes a .png with a row of drawings for each class, next to its name."""
-  parts = list(few.values())
+  parts = [summary.few for summary in summaries.values()]
   if isinstance(parts[0], Images):
     images = [part.image for part in parts]
   else:
     image = render_all(strokes.concatenate(parts), make_render(size=28))
     count = [len(part.drawing_start) - 1 for part in parts]
     images = np.split(image, np.cumsum(count)[:-1])
-  rows = min(len(few), _CLASSES)
+  rows = min(len(parts), _CLASSES)
   width = _NAME + max(map(len, images)) * _CELL
-  canvas = Image.new("L", (-(-len(few) // rows) * width, rows * _CELL), 255)
+  canvas = Image.new("L", (-(-len(parts) // rows) * width, rows * _CELL), 255)
   pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
-  for i, (name, image) in enumerate(zip(few, images, strict=True)):
+  for i, (name, image) in enumerate(zip(summaries, images, strict=True)):
     column, row = divmod(i, rows)
     left, top = column * width + _NAME, row * _CELL
     pen.text((left - 4, top + _CELL / 2), name, 0, font, "rm")
-    for j, drawing in enumerate(image):
-      ink = Image.fromarray(255 - drawing[..., 0])
-      canvas.paste(ink, (left + j * _CELL + 1, top + 1))
+    cells = np.pad(image[..., 0], ((0, 0), (1, 1), (1, 1)))
+    canvas.paste(Image.fromarray(255 - np.hstack(cells)), (left, top))
   files.write_file(path, lambda file: canvas.save(file, "png"))

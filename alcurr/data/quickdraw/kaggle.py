@@ -1,126 +1,97 @@
-"""The CSV files of Kaggle's Quick, Draw! Doodle Recognition Challenge.
+"""The files of Kaggle's Quick, Draw! Doodle Recognition Challenge.
 
 train_simplified/<word>.csv and train_raw/<word>.csv have the columns
 countrycode, drawing, key_id, recognized, timestamp and word; the test files
-lack the last three. `drawing` is JSON, and each row is one line.
+lack the last three. `drawing` is JSON, and each row is one line. A submission
+has the likeliest three classes of each drawing of the test file, in order:
+
+    key_id,word
+    9000003627287624,traffic_light cactus The_Eiffel_Tower
 
 Kaggle used 340 of Google's 345 classes; they are read from the user's folder.
 """
 
 import csv
 import functools
+import io
 import pathlib
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import strokes
 from alcurr.data.quickdraw import records
-from alcurr.data.quickdraw.records import Record
-from alcurr.data.strokes import BadDrawingError
 from alcurr.types import Strokes
 
-# Raw drawings are longer than the default limit of the process.
-csv.field_size_limit(max(csv.field_size_limit(), records.LONGEST))
-_RECOGNIZED = {"true": True, "false": False, "": True}
-
-
-def read(file: BinaryIO) -> records.Rows:
-  """Yields line numbers and parsers of drawings of a training file.
-
-  Memory: 64 times the line's bytes, which are at most 4 MiB.
-
-  Raises:
-    UserError: the first line does not name the columns.
-  """
-  rows, columns = _open(file, ("drawing", "word"))
-  for number, line in rows:
-    yield number, functools.partial(_parse, line, columns)
+MOST_WORDS = 3
 
 
 def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
   """Reads test_simplified.csv or test_raw.csv in its own order.
 
   Memory: 2 bytes a point, 4 a stroke and 12 a drawing, three times, and that of
-  `read`.
+  `records.read_file`.
 
   Returns:
-    The n drawings, and their `key_id` for a submission: [n] uint64. It is not
-    the hash in `Dataset.key`.
+    The n drawings, and their unique `key_id` for a submission: [n] uint64. It
+    is not the hash in `Dataset.key`.
 
   Raises:
     UserError: no such file, another format, or a bad row.
   """
   path, keys = pathlib.Path(path), []
+  read = functools.partial(records.read_csv, test=True)
 
-  def drawings(file: BinaryIO) -> Iterator[strokes.Drawing]:
-    rows, columns = _open(file, ("key_id", "drawing"))
-    for number, line in rows:
-      try:
-        record = _parse(line, columns)
-        keys.append(_integer(record.key_id))
-      except BadDrawingError as error:
-        raise UserError("data", f"{path}:{number}", str(error)) from error
+  def drawings() -> Iterator[strokes.Drawing]:
+    for record in records.read_file(path, read=read):
+      keys.append(int(record.key_id))
       yield record.drawing
 
-  try:
-    with path.open("rb") as file:
-      source = strokes.pack(drawings(file))
-  except OSError as error:
-    text = f"cannot be read: {error.strerror}"
-    raise UserError("missing", path, text) from error
+  source = strokes.pack(drawings())
   if not keys:
     raise UserError("data", path, "it holds no drawing")
-  return source, np.array(keys, np.uint64)
+  key = np.array(keys, np.uint64)
+  values, count = np.unique(key, return_counts=True)
+  if count.max() > 1:
+    text = f"the key_id {values[count.argmax()]} is not unique"
+    raise UserError("data", path, text)
+  return source, key
 
 
-def _open(
-  file: BinaryIO, needed: tuple[str, ...]
-) -> tuple[Iterator[tuple[int, bytes]], list[str]]:
-  """Returns the numbered rows that are not blank, and the columns."""
-  lines = enumerate(records.lines(file), start=1)
-  _, first = next(lines, (1, b""))
-  try:
-    records.check_length(first)
-    columns = _fields(first.removeprefix(b"\xef\xbb\xbf"))
-  except BadDrawingError:
-    columns = []
-  if not {*needed} <= {*columns} or len({*columns}) < len(columns):
-    got = ", ".join(columns)[:200] or "none"
-    text = f"expected columns {' and '.join(needed)}, each once, got {got}"
-    raise UserError("data", file.name, text)
-  return (pair for pair in lines if pair[1].strip()), columns
+def words_of(class_names: Sequence[str]) -> list[str]:
+  """Returns the names as Kaggle writes them, with underscores for spaces.
+
+  Raises:
+    UserError: two of them become the same.
+  """
+  words = [name.replace(" ", "_") for name in class_names]
+  if len(set(words)) < len(words):
+    text = "two names differ only by spaces and underscores"
+    raise UserError("conflict", "classes", text)
+  return words
 
 
-def _fields(line: bytes) -> list[str]:
-  """Splits a line, which is a row for any quotes."""
-  try:
-    return next(csv.reader([line.decode().rstrip("\r\n")], strict=True), [])
-  except (UnicodeDecodeError, csv.Error) as error:
-    raise BadDrawingError("broken CSV") from error
+def write_submission(
+  path: pathlib.Path, key: np.ndarray, best: np.ndarray, words: Sequence[str]
+) -> None:
+  """Writes a submission.
 
+  Args:
+    path: the file.
+    key: [n] uint64, of the test drawings.
+    best: [n, k] int, k <= MOST_WORDS different classes, the likeliest first.
+    words: [V], as `words_of` returns them.
 
-def _parse(line: bytes, columns: list[str]) -> Record:
-  records.check_length(line)
-  fields = _fields(line)
-  if len(fields) != len(columns):
-    raise BadDrawingError("not as many fields as columns")
-  row = dict(zip(columns, fields, strict=True))
-  decoded = records.parse_json(row["drawing"])
-  recognized = _RECOGNIZED.get(row.get("recognized", "").lower())
-  if recognized is None:
-    raise BadDrawingError("recognized is neither True nor False")
-  drawing = records.parse_drawing(decoded)
-  country = row.get("countrycode", "")
-  return Record(drawing, row.get("key_id") or None, recognized, country)
-
-
-def _integer(key_id: str | None) -> int:
-  """Parses a key of Kaggle's: digits, at most 64 bits."""
-  if key_id is None or not (key_id.isascii() and key_id.isdecimal()):
-    raise BadDrawingError("key_id is not a whole number")
-  if len(key_id) > 20 or (key := int(key_id)) >= 2**64:
-    raise BadDrawingError("key_id does not fit 64 bits")
-  return key
+  Raises:
+    ValueError: classes that Kaggle would refuse.
+  """
+  order = np.sort(best, axis=1)
+  if best.shape[1] > MOST_WORDS or (order[:, 1:] == order[:, :-1]).any():
+    raise ValueError(f"expected up to {MOST_WORDS} different classes a drawing")
+  best_words = (" ".join(words[i] for i in row) for row in best.tolist())
+  text = io.StringIO()
+  rows = [("key_id", "word"), *zip(key.tolist(), best_words, strict=True)]
+  csv.writer(text, lineterminator="\n").writerows(rows)
+  files.write_file(path, lambda file: file.write(text.getvalue().encode()))

@@ -1,45 +1,189 @@
-"""Datasets of drawings as entries of `alcurr.data.cache`.
+"""python -m alcurr.data prepare: packs a folder of files into mapped arrays.
 
-The reader's cache and the stores of `python -m alcurr.data prepare` have a
-manifest, and a file for each array of `to_arrays`.
+Each file becomes a part, on any core. The parts are joined to a store, which is
+an entry of `alcurr.data.cache`.
 """
 
+import argparse
+import contextlib
+import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from alcurr.core import files, lock, paths
 from alcurr.core.errors import UserError
-from alcurr.data import cache
-from alcurr.data.pool import Dataset, choose_classes, take
-from alcurr.types import Images, Strokes
+from alcurr.data import cache, parallel, strokes
+from alcurr.data.pool import Dataset, check_class_names, choose_classes, take
+from alcurr.data.quickdraw import reader
 
-_KINDS = {"Strokes": Strokes, "Images": Images}
+_VERSION = 4  # of the content of parts and stores
+_PARTS = "parts"
+# What a store consists of. All else in its folder is the user's.
+_ARRAYS = (*Strokes._fields, *Images._fields, "label", "key", "recognized")
+_FILES = {_PARTS, cache.MANIFEST, *(f"{name}.npy" for name in _ARRAYS)}
+_PART = re.compile(r"\.?[0-9a-f]{16}(\..*)?")  # the name of a cache entry
+# Arrays of offsets, and their units.
+_OFFSETS = {"stroke_start": "points", "drawing_start": "strokes"}
 
 
-def to_arrays(dataset: Dataset) -> dict[str, np.ndarray]:
-  """Returns a dataset's arrays by the names of their files."""
-  return {
-    **dataset.source._asdict(),
-    "label": dataset.label,
-    "key": dataset.key,
-    **dataset.flags,
+def run(args: argparse.Namespace) -> None:
+  """Runs the command."""
+  manifest = prepare(args.source, args.out, args.on_error)
+  for reason, count in manifest["skipped"].items():
+    print(f"skipped: {count} {reason}", file=sys.stderr)
+  num_classes = len(manifest["classes"])
+  print(f"{args.out}: {manifest['drawings']} drawings of {num_classes} classes")
+
+
+def prepare(
+  source: pathlib.Path, out: pathlib.Path, on_error: str = "raise"
+) -> dict[str, Any]:
+  """Makes a store that `load` maps.
+
+  A killed call resumes from its complete parts and makes the same bytes. An
+  existing store is not touched.
+
+  Memory: as `reader.read_class`, in each process. Disk: the store twice.
+
+  Args:
+    source: a directory as `reader.load` reads it.
+    out: a folder without such a store, or of a killed call.
+    on_error: "raise" at the first bad drawing, or "skip" and count them.
+
+  Returns:
+    The manifest; see `open_store`.
+
+  Raises:
+    UserError: nothing to read, a bad drawing or file, or `out` holds others.
+    OSError: the disk is full or broken; complete parts stay.
+  """
+  sources = reader.find(source)
+  check_class_names(list(sources))
+  paths.check_can_make(out, "OUT")
+  if out.exists() and out.samefile(source):
+    raise UserError("conflict", "OUT", f"{out} is SOURCE itself")
+  request = {
+    "version": _VERSION,
+    "directory": str(source.resolve()),
+    "on_error": on_error,
   }
+  folder = out / _PARTS
+  with lock.locked(out, "OUT"):
+    if not _is_made(out, request, sources):
+      files.remove_temporary(out, _FILES)
+      make = functools.partial(_make_part, folder, request)
+      entries = parallel.each_file(make, list(sources.values()), "preparing")
+      _join(out, request, dict(zip(sources, entries, strict=True)))
+    shutil.rmtree(folder, ignore_errors=True)
+    return cache.read_manifest(out)
 
 
-def to_dataset(
-  arrays: Mapping[str, np.ndarray], kind: str, class_names: tuple[str, ...]
-) -> Dataset:
-  """Inverts `to_arrays`; `kind` of source is "Strokes" or "Images"."""
-  source = _KINDS[kind]
-  return Dataset(
-    source=source(**{field: arrays[field] for field in source._fields}),
-    label=arrays["label"],
-    key=arrays["key"],
-    class_names=class_names,
-    flags={k: arrays[k] for k in ("recognized",) if k in arrays},
-  )
+def _is_made(
+  out: pathlib.Path, request: dict[str, Any], sources: dict[str, pathlib.Path]
+) -> bool:
+  """Returns whether the requested store exists; refuses other content."""
+  own = list(files.walk(out, _FILES))
+  for path in own:
+    is_part = path.parent != out / _PARTS or _PART.fullmatch(path.name)
+    if path.is_symlink() or not is_part:
+      raise UserError("exists", "OUT", f"{path} is not of prepared data")
+  names = {path.name for path in own if path.parent == out}
+  # A killed call may have written arrays too, but then there are parts.
+  if cache.MANIFEST not in names and (not names or _PARTS in names):
+    return False
+  with contextlib.suppress(*cache.UNREADABLE):
+    manifest = cache.read_manifest(out)
+    same = manifest["request"] == request
+    if same and cache.unchanged(sources, manifest["files"]):
+      return True
+  text = f"{out} holds other files, or data of other files or options"
+  raise UserError("exists", "OUT", text)
+
+
+def _make_part(
+  folder: pathlib.Path, request: dict[str, Any], path: pathlib.Path
+) -> pathlib.Path:
+  """Returns the cache entry of a file, made again only if necessary."""
+  entry = folder / cache.digest({**request, "file": path.name})
+  cached = cache.read_arrays(entry, mmap_mode="r")
+  if not (cached and cache.unchanged({"": path}, {"": cached[1]["file"]})):
+    fingerprint = cache.fingerprint({"": path})[""]
+    part = reader.read_class(path, on_error=request["on_error"])
+    arrays = {**part.source._asdict(), "key": part.key, **part.flags}
+    manifest = {"file": fingerprint, "skipped": part.skipped}
+    cache.write_arrays(entry, arrays, manifest)
+  return entry
+
+
+def _join(
+  out: pathlib.Path, request: dict[str, Any], parts: dict[str, pathlib.Path]
+) -> None:
+  """Joins the parts, by class, to a store."""
+  entries = list(parts.values())
+  manifests = {name: cache.read_manifest(e) for name, e in parts.items()}
+  count = [len(_load(entry, "key")) for entry in entries]
+  checksums = {
+    name: _join_array(out, name, entries)
+    for name in manifests[next(iter(parts))]["checksums"]
+  }
+  labels = (np.full(n, label, np.int32) for label, n in enumerate(count))
+  path, shape = out / "label.npy", (sum(count),)
+  checksums["label"] = cache.write_stream(path, np.int32, shape, labels)
+  skipped = {n: m["skipped"] for n, m in manifests.items() if m["skipped"]}
+  manifest = {
+    "request": request,
+    "kind": "Strokes" if "points" in checksums else "Images",
+    "drawings": sum(count),
+    "classes": dict(zip(parts, count, strict=True)),
+    "skipped": reader.add_counts(skipped.values()),
+    "skipped_in": skipped,
+    "files": {name: m["file"] for name, m in manifests.items()},
+    "versions": {n: metadata.version(n) for n in ("alcurr", "numpy")},
+  }
+  cache.write_manifest(out, manifest, checksums)
+
+
+def _load(entry: pathlib.Path, name: str) -> np.ndarray:
+  path = entry / f"{name}.npy"
+  return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _join_array(
+  out: pathlib.Path, name: str, entries: list[pathlib.Path]
+) -> int:
+  """Writes one array of the store and returns its checksum."""
+
+  def parts() -> Iterator[np.ndarray]:
+    # Not all open at once: the system limits the number of mapped files.
+    return (_load(entry, name) for entry in entries)
+
+  rows, dtype = sum(map(len, parts())), next(parts()).dtype
+  shape = min(part.shape[1:] for part in parts())
+  if name in _OFFSETS:
+    rows -= len(entries) - 1
+    chunks = _offsets(parts(), _OFFSETS[name])
+  else:  # the pen's speed is lost unless all parts have it
+    columns = (slice(None), *map(slice, shape))
+    chunks = (part[columns] for part in parts())
+  return cache.write_stream(out / f"{name}.npy", dtype, (rows, *shape), chunks)
+
+
+def _offsets(parts: Iterator[np.ndarray], unit: str) -> Iterator[np.ndarray]:
+  """Yields the offsets of the joined array."""
+  end = np.zeros(1, np.int64)
+  yield end
+  for part in parts:
+    offsets = end + part[1:]
+    end = offsets[-1:]
+    strokes.check_count(unit, int(end[0]))
+    yield offsets
 
 
 def open_store(
@@ -63,8 +207,7 @@ def open_store(
   try:
     mapped, manifest = cache.read_checked(directory, mmap_mode="r")
     arrays = {name: np.asarray(array) for name, array in mapped.items()}
-    names = tuple(manifest["classes"])
-    return to_dataset(arrays, manifest["kind"], names), manifest
+    return reader.to_dataset(arrays, manifest["classes"]), manifest
   except cache.UNREADABLE as error:
     text = f"{error}; delete it and prepare it again"
     raise UserError("damaged", directory, text) from error
@@ -106,22 +249,19 @@ def choose(
   names = choose_classes(known, classes)
   if recognized_only and "recognized" not in dataset.flags:
     raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
-  number = [known.index(name) for name in names]
   start = np.searchsorted(dataset.label, np.arange(len(known) + 1))
   parts = []
-  for name, label in zip(names, number, strict=True):
-    first, last = start[label : label + 2]
-    index = np.arange(first, last)
+  for label in map(known.index, names):
+    index = np.arange(*start[label : label + 2])
     if recognized_only:
-      index = index[dataset.flags["recognized"][first:last]]
-    index = index[: max_per_class or None]
+      index = index[dataset.flags["recognized"][index]]
+    parts.append(index[: max_per_class or None])
     if not len(index):
-      raise UserError("data", where, f"class {name!r} has no usable drawing")
-    parts.append(index)
-  chosen = np.concatenate(parts)
-  if len(chosen) == len(dataset.label):
+      text = f"class {known[label]!r} has no usable drawing"
+      raise UserError("data", where, text)
+  count = [len(part) for part in parts]
+  if sum(count) == len(dataset.label):
     return dataset
-  renumber = np.zeros(len(known), np.int32)
-  renumber[number] = np.arange(len(names))
-  part = take(dataset, chosen)
-  return part._replace(label=renumber[part.label], class_names=tuple(names))
+  label = np.repeat(np.arange(len(names), dtype=np.int32), count)
+  part = take(dataset, np.concatenate(parts))
+  return part._replace(label=label, class_names=tuple(names))

@@ -2,26 +2,38 @@
 
 They are <class>.ndjson, simplified or raw, <class>.bin, Kaggle's <class>.csv,
 or 28x28 bitmaps <class>.npy. Names of Google's bucket such as
-full_binary_<class>.bin are understood too. Files are read once, in parallel,
-then from the cache.
+full_binary_<class>.bin are understood too.
 """
 
+import collections
 import functools
+import itertools
 import pathlib
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.data import cache, parallel
+from alcurr.data import arrays, cache, parallel, strokes
 from alcurr.data.pool import Dataset, choose_classes, join_sources
-from alcurr.data.quickdraw import class_files, packed
-from alcurr.types import Strokes
+from alcurr.data.quickdraw import records
+from alcurr.types import Images, Strokes
 
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _VERSION = 5  # of the cache's content; another one is not read
+
+
+class ClassFile(NamedTuple):
+  """The n drawings of one class."""
+
+  source: Strokes | Images
+  key: np.ndarray  # [n] uint64
+  flags: dict[str, np.ndarray]  # recognized: [n] bool, but for bitmaps
+  skipped: dict[str, int]  # bad drawings by reason
 
 
 def load(
@@ -53,57 +65,51 @@ def load(
   Raises:
     UserError: nothing to read, an unknown class, a bad drawing or file.
   """
-  if on_error not in ("raise", "skip"):
-    text = f"expected raise or skip, got {on_error!r}"
-    raise UserError("unknown", "on_error", text)
-  if max_per_class < 0:
-    text = f"expected >= 0, got {max_per_class}"
-    raise UserError("range", "max_per_class", text)
+  specs.check_choice("on_error", on_error, ("raise", "skip"))
+  specs.check_range("max_per_class", max_per_class, 0)
   directory = pathlib.Path(directory)
   files = find(directory)
   names = choose_classes(list(files), classes)
   files = {name: files[name] for name in names}
   if recognized_only and files[names[0]].suffix == ".npy":
     raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
-  request = {
-    "version": _VERSION,
-    "directory": str(directory.resolve()),
-    "classes": names,
+  choice = {
     "max_per_class": max_per_class,
     "recognized_only": recognized_only,
     "on_error": on_error,
   }
-  entry = cached = None
-  if cache_dir is not None:
-    entry = pathlib.Path(cache_dir) / f"quickdraw-{cache.digest(request)}"
-    cached = _read_cache(entry, files)
+  request = {
+    "version": _VERSION,
+    "directory": str(directory.resolve()),
+    "classes": names,
+    **choice,
+  }
+  name = f"quickdraw-{cache.digest(request)}"
+  entry = cache_dir and pathlib.Path(cache_dir, name)
+  saved = entry and cache.read_arrays(entry)
+  cached = bool(saved) and cache.unchanged(files, saved[1]["files"])
   if cached:
-    dataset, skipped = cached
+    packed, manifest = saved
   else:
-    read = functools.partial(
-      class_files.read_class,
-      max_per_class=max_per_class,
-      recognized_only=recognized_only,
-      skip=on_error == "skip",
-    )
-    fingerprint = cache.fingerprint(files) if entry else {}
+    fingerprint = entry and cache.fingerprint(files)
+    read = functools.partial(read_class, **choice)
     parts = parallel.each_file(read, list(files.values()), "reading")
-    dataset = _join(names, parts)
-    skipped = class_files.add_counts(part.skipped for part in parts)
+    packed = _join(parts)
+    manifest = {
+      "request": request,
+      "files": fingerprint,
+      "drawings": len(packed["label"]),
+      "skipped": add_counts(part.skipped for part in parts),
+      "kind": type(parts[0].source).__name__,
+    }
     if entry:
-      manifest = {
-        "request": request,
-        "files": fingerprint,
-        "drawings": len(dataset.label),
-        "skipped": skipped,
-        "kind": type(dataset.source).__name__,
-      }
-      cache.write_arrays(entry, packed.to_arrays(dataset), manifest)
+      cache.write_arrays(entry, packed, manifest)
+  dataset = to_dataset(packed, names)
   count = np.bincount(dataset.label, minlength=len(names)).tolist()
   return dataset, {
     "classes": dict(zip(names, count, strict=True)),
-    "skipped": skipped,
-    "cached": bool(cached),
+    "skipped": manifest["skipped"],
+    "cached": cached,
   }
 
 
@@ -122,15 +128,13 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   if (directory / cache.MANIFEST) in paths:
     text = "holds prepared data; read it with data.source=prepared"
     raise UserError("conflict", directory, text)
-  endings = (*class_files.FORMATS, ".npy")
+  endings = (*records.FORMATS, ".npy")
   paths = sorted(path for path in paths if path.suffix in endings)
   formats = sorted({path.suffix for path in paths})
-  if not formats:
-    text = f"expected <class>{' or '.join(endings)} files"
-    raise UserError("missing", directory, text)
-  if len(formats) > 1:
-    text = f"expected one format, got {', '.join(formats)}"
-    raise UserError("conflict", directory, text)
+  if len(formats) != 1:
+    expected, got = " or ".join(endings), ", ".join(formats) or "none"
+    text = f"expected <class>{expected} files of one format, got {got}"
+    raise UserError("conflict" if formats else "missing", directory, text)
   files: dict[str, pathlib.Path] = {}
   for path in paths:
     name = _PREFIX.sub("", path.stem)
@@ -141,26 +145,73 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   return dict(sorted(files.items()))
 
 
-def _join(names: list[str], parts: list[class_files.ClassFile]) -> Dataset:
-  flags = {}
-  if isinstance(parts[0].source, Strokes):
-    flags["recognized"] = np.concatenate([part.recognized for part in parts])
+def read_class(
+  path: pathlib.Path,
+  max_per_class: int = 0,
+  recognized_only: bool = False,
+  on_error: str = "raise",
+) -> ClassFile:
+  """Reads the file of a class, of drawings or bitmaps.
+
+  The other arguments are those of `load`.
+
+  Memory: twice the packed drawings, of 2 bytes a point and 4 a stroke; 4,096
+  drawings of 200 bytes, and 8 a stroke and point; and that of
+  `records.read_file`. Bitmaps are mapped.
+
+  Raises:
+    UserError: a bad drawing unless it is skipped, or no good drawing.
+  """
+  if path.suffix == ".npy":
+    rows = np.asarray(arrays.load_bitmap(path)[: max_per_class or None])
+    image = rows.reshape(-1, 28, 28, 1)
+    return ClassFile(Images(image), arrays.content_keys(rows), {}, {})
+  keys, recognized = [], []
+  skipped: collections.Counter[str] = collections.Counter()
+
+  def good_drawings() -> Iterator[strokes.Drawing]:
+    remedy = "; fix it, or set data.on_error=skip"
+    for item in records.read_file(path, on_error == "skip", remedy):
+      if isinstance(item, strokes.BadDrawingError):
+        skipped[item.reason] += 1
+      elif item.recognized or not recognized_only:
+        keys.append(records.key_hash(item))
+        recognized.append(item.recognized)
+        yield item.drawing
+
+  chosen = itertools.islice(good_drawings(), max_per_class or None)
+  source = strokes.pack(chosen)
+  if not keys:
+    raise UserError("data", path, "the class has no usable drawing")
+  flags = {"recognized": np.array(recognized)}
+  return ClassFile(source, np.array(keys, np.uint64), flags, dict(skipped))
+
+
+def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+  """Returns the sums by key."""
+  return dict(sum(map(collections.Counter, counts), collections.Counter()))
+
+
+def _join(parts: list[ClassFile]) -> dict[str, np.ndarray]:
+  """Returns the arrays of a dataset by the names of their files."""
   count = [len(part.key) for part in parts]
+  rows = [{"key": part.key, **part.flags} for part in parts]
+  return {
+    **join_sources([part.source for part in parts])._asdict(),
+    "label": np.repeat(np.arange(len(parts), dtype=np.int32), count),
+    **jax.tree.map(lambda *x: np.concatenate(x), *rows),
+  }
+
+
+def to_dataset(
+  arrays: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> Dataset:
+  """Builds a dataset of the arrays of an entry, by name."""
+  kind = Strokes if "points" in arrays else Images
   return Dataset(
-    source=join_sources([part.source for part in parts]),
-    label=np.repeat(np.arange(len(parts), dtype=np.int32), count),
-    key=np.concatenate([part.key for part in parts]),
-    class_names=tuple(names),
-    flags=flags,
+    source=kind(*(arrays[field] for field in kind._fields)),
+    label=arrays["label"],
+    key=arrays["key"],
+    class_names=tuple(class_names),
+    flags={name: arrays[name] for name in arrays.keys() & {"recognized"}},
   )
-
-
-def _read_cache(
-  entry: pathlib.Path, files: dict[str, pathlib.Path]
-) -> tuple[Dataset, dict[str, int]] | None:
-  """Returns the saved dataset, if the files are still the same."""
-  arrays, manifest = cache.read_arrays(entry) or ({}, {})
-  if not arrays or not cache.unchanged(files, manifest["files"]):
-    return None
-  dataset = packed.to_dataset(arrays, manifest["kind"], tuple(files))
-  return dataset, manifest["skipped"]

@@ -17,14 +17,6 @@ _RDP_EPSILON = 2.0  # pixels of the 256 x 256 box
 _LONGEST_WAY = 10**5
 
 
-def is_raw(drawing: object) -> bool:
-  """Returns whether a decoded `drawing` has times, as the raw layout does."""
-  try:
-    return len(drawing[0]) == 3
-  except (TypeError, IndexError, KeyError):
-    return False
-
-
 def simplify(drawing: object) -> strokes.Drawing:
   """Simplifies a decoded `drawing` of the raw layout.
 
@@ -75,11 +67,11 @@ def _speeds(parts: Sequence[np.ndarray]) -> np.ndarray:
   """Returns the third column of `simplify` for strokes [n, 3] of (x, y, t)."""
   speeds = []
   with np.errstate(over="ignore", invalid="ignore"):
-    steps = [np.diff(stroke, axis=0) for stroke in parts]
-    ways = [np.hypot(step[:, 0], step[:, 1]) for step in steps]
-    times = [step[:, 2] for step in steps]
-    total_way, total_time = (np.concatenate(x).sum() for x in (ways, times))
-    for way, time in zip(ways, times, strict=True):
+    steps = [np.diff(stroke, axis=0).T for stroke in parts]
+    x, y, t = np.concatenate(steps, axis=1)
+    total_way, total_time = np.hypot(x, y).sum(), t.sum()
+    for x, y, time in steps:
+      way = np.hypot(x, y)
       # v / (v + v'), expanded by both times.
       above = way * total_time
       below = above + time * total_way

@@ -5,23 +5,12 @@ hand, in the packed format of real drawings. Given shares are scribbles,
 unfinished, or labelled wrongly; flags mark them.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
+from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.data import strokes
 from alcurr.data.pool import Dataset
 from alcurr.data.quickdraw.recipes import DOODLES, Style
-
-_SCRIBBLE_POINTS = 40
-
-
-class _Group(NamedTuple):
-  """Drawings of one style, of P points each."""
-
-  index: np.ndarray  # [n], their places in the dataset
-  points: np.ndarray  # [n, P, 2] float
-  stroke: np.ndarray  # [P] int, the stroke of each point, ascending
 
 
 def make_synthetic(
@@ -57,13 +46,11 @@ def make_synthetic(
     "unfinished": unfinished_fraction,
     "wrong_label": wrong_label_fraction,
   }
-  for name, value, low, high in (
-    ("num_classes", num_classes, 2, len(DOODLES)),
-    ("num_examples", num_examples, num_classes, np.inf),
-    *((f"{name}_fraction", x, 0, 1) for name, x in fractions.items()),
-  ):
-    if not low <= value <= high:
-      raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
+  most = len(DOODLES)
+  if not 2 <= num_classes <= most:
+    raise ValueError(f"num_classes must be in [2, {most}], got {num_classes}")
+  check_at_least(num_classes, num_examples=num_examples)
+  check_fraction(**{f"{name}_fraction": x for name, x in fractions.items()})
   # A stream for each purpose, so that no fault moves a label or another fault.
   streams = np.random.SeedSequence(seed).spawn(3 + len(fractions))
   rngs = [np.random.default_rng(stream) for stream in streams]
@@ -72,7 +59,7 @@ def make_synthetic(
     name: rng.random(num_examples) < fraction
     for rng, (name, fraction) in zip(rngs[3:], fractions.items(), strict=True)
   }
-  source = _draw(rngs[1], label, flags["scribble"], flags["unfinished"])
+  source = _draw(rngs[1], label, flags)
   other = rngs[2].integers(1, num_classes, num_examples)
   label = np.where(flags["wrong_label"], (label + other) % num_classes, label)
   return Dataset(
@@ -96,12 +83,9 @@ def _keys(seed: int, num_examples: int) -> np.ndarray:
 
 
 def _draw(
-  rng: np.random.Generator,
-  label: np.ndarray,
-  scribble: np.ndarray,
-  unfinished: np.ndarray,
+  rng: np.random.Generator, label: np.ndarray, flags: dict[str, np.ndarray]
 ) -> strokes.Strokes:
-  num_examples = len(label)
+  num_examples, scribble = len(label), flags["scribble"]
   # Most people draw well; a few do not at all.
   clumsiness = rng.beta(1.6, 3.5, num_examples)
   style = rng.integers(0, 2**16, num_examples)
@@ -113,25 +97,24 @@ def _draw(
       index = np.flatnonzero(
         (label == number) & ~scribble & (style % len(variants) == choice)
       )
-      groups.append(_deformed(rng, variant, index, clumsiness[index]))
-  groups.append(_scribbles(rng, np.flatnonzero(scribble)))
+      groups.append((index, *_deformed(rng, variant, clumsiness[index])))
+  index = np.flatnonzero(scribble)
+  groups.append((index, *_scribbles(rng, len(index))))
   # The share of points that are drawn.
-  share = np.where(unfinished, rng.uniform(0.25, 0.6, num_examples), 1.0)
-  parts = [_packed(group, share[group.index]) for group in groups]
-  place = np.concatenate([group.index for group in groups])
+  part = rng.uniform(0.25, 0.6, num_examples)
+  share = np.where(flags["unfinished"], part, 1.0)
+  parts = [_pack(share[index], *group) for index, *group in groups]
+  place = np.concatenate([index for index, *_ in groups])
   return strokes.take_strokes(strokes.concatenate(parts), np.argsort(place))
 
 
 def _deformed(
-  rng: np.random.Generator,
-  style: Style,
-  index: np.ndarray,
-  clumsiness: np.ndarray,
-) -> _Group:
-  """Deforms a style by clumsiness [n] in [0, 1]."""
+  rng: np.random.Generator, style: Style, clumsiness: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Deforms a style by clumsiness [n]: [n, P, 2], and each point's stroke."""
   template = np.concatenate(style) - 0.5  # [P, 2]
   stroke = np.repeat(np.arange(len(style)), [len(s) for s in style])
-  n, num_points = len(index), len(template)
+  n, num_points = len(clumsiness), len(template)
   messy = clumsiness[:, None]
 
   def normal(*shape: int) -> np.ndarray:
@@ -156,31 +139,32 @@ def _deformed(
     height = 0.1 * messy * normal(1, 2) / cycles
     points += height * np.sin(2 * np.pi * cycles * along + phase)
   points += 0.03 * (0.2 + messy) * normal(num_points, 2)
-  return _Group(index, points, stroke)
+  return points, stroke
 
 
-def _scribbles(rng: np.random.Generator, index: np.ndarray) -> _Group:
-  """Lets pens wander: the direction is a random walk."""
-  turn = rng.normal(0, 0.9, (len(index), _SCRIBBLE_POINTS))
-  direction = np.cumsum(turn, axis=1)
+def _scribbles(
+  rng: np.random.Generator, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Lets n pens wander: the direction is a random walk; as `_deformed`."""
+  num_points = 40
+  direction = np.cumsum(rng.normal(0, 0.9, (n, num_points)), axis=1)
   steps = np.stack([np.cos(direction), np.sin(direction)], axis=-1)
-  stroke = np.zeros(_SCRIBBLE_POINTS, int)
-  return _Group(index, np.cumsum(steps, axis=1), stroke)
+  return np.cumsum(steps, axis=1), np.zeros(num_points, int)
 
 
-def _packed(group: _Group, share: np.ndarray) -> strokes.Strokes:
+def _pack(
+  share: np.ndarray, points: np.ndarray, stroke: np.ndarray
+) -> strokes.Strokes:
   """Fits drawings to the box, each cut after a share [n] of its points."""
-  n, num_points, _ = group.points.shape
+  n, num_points, _ = points.shape
   drawn = np.arange(num_points) < np.ceil(share * num_points)[:, None]
   # Aligned to the top-left corner, with a longer side of 255, as Google's are.
   hidden = ~drawn[..., None]
-  low = np.where(hidden, np.inf, group.points).min(1, keepdims=True)
-  high = np.where(hidden, -np.inf, group.points).max(1, keepdims=True)
+  low = np.where(hidden, np.inf, points).min(1, keepdims=True)
+  high = np.where(hidden, -np.inf, points).max(1, keepdims=True)
   scale = 255 / np.maximum((high - low).max(2, keepdims=True), 1e-9)
-  points = np.rint(np.clip((group.points - low) * scale, 0, 255))
-  stroke_length = np.zeros((n, group.stroke[-1] + 1), int)
-  np.add.at(stroke_length.T, group.stroke, drawn.T)
+  points = np.rint(np.clip((points - low) * scale, 0, 255)).astype(np.uint8)
+  stroke_length = np.zeros((n, stroke[-1] + 1), int)
+  np.add.at(stroke_length.T, stroke, drawn.T)
   begun = stroke_length > 0
-  return strokes.from_lengths(
-    points.astype(np.uint8)[drawn], stroke_length[begun], begun.sum(1)
-  )
+  return strokes.from_lengths(points[drawn], stroke_length[begun], begun.sum(1))

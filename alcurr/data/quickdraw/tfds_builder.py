@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 
 from alcurr.core import paths
 from alcurr.core.errors import UserError
-from alcurr.data.quickdraw import class_files, reader, records
+from alcurr.data.quickdraw import reader, records
 
 
 class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
@@ -59,8 +59,20 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
     self, files: dict[str, pathlib.Path]
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, path in files.items():
-      for index, record in enumerate(class_files.read_records(path)):
-        yield f"{name}/{index}", _example(record, name, index)
+      for index, record in enumerate(records.read_file(path)):
+        points, lengths = record.drawing
+        last = np.zeros(len(points), np.uint8)
+        last[np.cumsum(lengths) - 1] = 1
+        example = {
+          "strokes": np.column_stack([points[:, :2], last]),
+          "label": name,
+          "recognized": record.recognized,
+          # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
+          "countrycode": record.country.encode(errors="surrogatepass"),
+          "key_id": (record.key_id or "").encode(errors="surrogatepass"),
+          "index": index,
+        }
+        yield f"{name}/{index}", example
 
 
 def _find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -69,21 +81,6 @@ def _find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     text = "expected .ndjson, .csv or .bin files, got bitmaps"
     raise UserError("unsupported", folder, text)
   return files
-
-
-def _example(record: records.Record, name: str, index: int) -> dict[str, Any]:
-  points, lengths = record.drawing
-  last = np.zeros(len(points), np.uint8)
-  last[np.cumsum(lengths) - 1] = 1
-  return {
-    "strokes": np.column_stack([points[:, :2], last]),
-    "label": name,
-    "recognized": record.recognized,
-    # JSON may escape half a surrogate pair, which UTF-8 cannot encode.
-    "countrycode": record.country.encode(errors="surrogatepass"),
-    "key_id": (record.key_id or "").encode(errors="surrogatepass"),
-    "index": index,
-  }
 
 
 def run(args: argparse.Namespace) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from alcurr.data import __main__ as cli
 from alcurr.data.quickdraw import download
-from alcurr.data.quickdraw import http as client
 
 CONTENT = {
   f"/simplified/{name}.ndjson": np.random.default_rng(i).bytes(300_000 + i)
@@ -80,7 +79,7 @@ def server():
 @pytest.fixture
 def waits(monkeypatch):
   waits = []
-  monkeypatch.setattr(client, "_wait", waits.append)
+  monkeypatch.setattr(download.time, "sleep", waits.append)
   return waits
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from alcurr.data import __main__ as cli
-from alcurr.data.quickdraw import inspection, preparation
+from alcurr.data.quickdraw import inspection, packed
 
 NAMES = ("cat", "The Eiffel Tower")
 
@@ -22,7 +22,7 @@ def folders(quickdraw_dir, tmp_path):
     (tmp_path / "files" / path.name).write_bytes(path.read_bytes())
   with (tmp_path / "files" / "cat.ndjson").open("a") as file:
     file.write("[\n")
-  preparation.prepare(tmp_path / "files", tmp_path / "store", "skip")
+  packed.prepare(tmp_path / "files", tmp_path / "store", "skip")
   return tmp_path / "files", tmp_path / "store"
 
 
@@ -32,16 +32,16 @@ def test_counts_lengths_and_skipped_drawings(folders, quickdraw_dir):
     assert sorted(found) == sorted(NAMES)
     for name in NAMES:
       rows = published.rows(quickdraw_dir / "simplified" / f"{name}.ndjson")
-      each = found[name]
-      assert each.recognized.tolist() == [row["recognized"] for row in rows]
-      assert each.strokes.tolist() == [len(row["drawing"]) for row in rows]
+      each = found[name].drawings
+      assert each["recognized"].tolist() == [row["recognized"] for row in rows]
+      assert each["strokes"].tolist() == [len(row["drawing"]) for row in rows]
       points = [sum(len(x) for x, _ in row["drawing"]) for row in rows]
-      assert each.points.tolist() == points
+      assert each["points"].tolist() == points
     assert found["cat"].skipped == {"broken JSON": 1}
     assert found["The Eiffel Tower"].skipped == {}
     table = inspection.make_table(found)
-    assert table.loc["cat", "drawings"] == len(found["cat"].key)
-    every = np.concatenate([found[name].points for name in NAMES])
+    assert table.loc["cat", "drawings"] == len(found["cat"].drawings)
+    every = np.concatenate([found[name].drawings["points"] for name in NAMES])
     assert table.loc["all", "points 50%"] == round(np.median(every))
 
 
@@ -60,7 +60,7 @@ def test_a_page_of_all_kinds(folders, quickdraw_dir, tmp_path, capsys):
   for name in ("apple", "cat"):
     file = f"full_numpy_bitmap_{name}.npy"
     (bitmaps / file).symlink_to(quickdraw_dir / "numpy_bitmap" / file)
-  preparation.prepare(bitmaps, tmp_path / "prepared")
+  packed.prepare(bitmaps, tmp_path / "prepared")
   for folder in (*folders, bitmaps, tmp_path / "prepared"):
     out.unlink(missing_ok=True)
     assert cli.main(["inspect", str(folder), f"--out={out}"]) == 0

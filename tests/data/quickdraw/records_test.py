@@ -10,7 +10,7 @@ import pytest
 from refusal import refused
 
 from alcurr.data import strokes
-from alcurr.data.quickdraw import class_files, kaggle, reader, records
+from alcurr.data.quickdraw import kaggle, reader, records
 
 SQUARE = [[[0, 9, 255], [0, 9, 3]]]
 
@@ -53,8 +53,8 @@ def test_all_forms_give_the_same(forms, form, options):
 def test_raw_drawings_in_csv(quickdraw_dir, tmp_path):
   path = max((quickdraw_dir / "raw").iterdir(), key=lambda p: p.stat().st_size)
   published.write_csv(tmp_path / "cat.csv", published.rows(path))
-  read = class_files.read_class(tmp_path / "cat.csv")
-  expected = class_files.read_class(path)
+  read = reader.read_class(tmp_path / "cat.csv")
+  expected = reader.read_class(path)
   for a, b in zip(expected.source, read.source, strict=True):
     np.testing.assert_array_equal(a, b)
 
@@ -87,11 +87,13 @@ def test_a_bad_record_is_named_or_counted(tmp_path, reason, bad):
   after = b"" if "short" in reason else GOOD
   path.write_bytes(GOOD + bad + after)
   with refused("data", f"{path}, record 2") as raised:
-    class_files.read_class(path)
+    reader.read_class(path)
   assert raised.value.text.startswith(reason)
-  read = class_files.read_class(path, skip=True)
+  read = reader.read_class(path, on_error="skip")
   assert read.skipped == {reason: 1}
-  assert len(read.key) == (2 if after else 1) and not read.recognized.any()
+  assert (
+    len(read.key) == (2 if after else 1) and not read.flags["recognized"].any()
+  )
   assert strokes.unpack(read.source, 0)[0].T.tolist() == SQUARE[0]
 
 
@@ -121,11 +123,11 @@ def test_a_bad_row_is_named_or_counted(tmp_path, reason, bad):
   path = tmp_path / "cat.csv"
   path.write_bytes(HEAD + _row() + bad + b"\n" + _row(recognized="False"))
   with refused("data", f"{path}:3") as raised:
-    class_files.read_class(path)
+    reader.read_class(path)
   assert raised.value.text.startswith(reason)
-  read = class_files.read_class(path, skip=True)
+  read = reader.read_class(path, on_error="skip")
   assert read.skipped == {reason: 1}
-  assert read.recognized.tolist() == [True, False]
+  assert read.flags["recognized"].tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_file_of_other_columns_is_refused(tmp_path, head):
   path = tmp_path / "cat.csv"
   path.write_bytes(head + _row())
   with refused("data", path):
-    class_files.read_class(path, skip=True)
+    reader.read_class(path, on_error="skip")
 
 
 def test_columns_in_another_order_and_a_byte_order_mark(tmp_path):
@@ -152,10 +154,12 @@ def test_columns_in_another_order_and_a_byte_order_mark(tmp_path):
   content = path.read_bytes()
   assert b"\r\n" in content
   path.write_bytes(b"\xef\xbb\xbf" + content)
-  read = class_files.read_class(path)
+  read = reader.read_class(path)
   path = tmp_path / "cat.ndjson"
   path.write_text(json.dumps({"drawing": SQUARE, "key_id": "5"}))
-  assert read.key == class_files.read_class(path).key and read.recognized.all()
+  assert (
+    read.key == reader.read_class(path).key and read.flags["recognized"].all()
+  )
 
 
 def test_a_test_file(quickdraw_dir, tmp_path, monkeypatch):
@@ -167,7 +171,7 @@ def test_a_test_file(quickdraw_dir, tmp_path, monkeypatch):
   read, key = kaggle.read_test(path)
   assert key.dtype == np.uint64
   assert key.tolist() == [int(row["key_id"]) for row in rows]
-  expected = class_files.read_class(source).source
+  expected = reader.read_class(source).source
   for a, b in zip(expected, read, strict=True):
     np.testing.assert_array_equal(a, b)
 

@@ -17,10 +17,10 @@ from refusal import refused
 
 from alcurr.data import __main__ as cli
 from alcurr.data import parallel, sources, strokes
-from alcurr.data.quickdraw import packed, preparation, reader
+from alcurr.data.quickdraw import packed, reader
 from configs import default
 
-ROOT = pathlib.Path(preparation.__file__).parents[3]
+ROOT = pathlib.Path(packed.__file__).parents[3]
 GOOD = '{"word":"cat","drawing":[[[0,9],[0,9]]]}'
 NO = '{"recognized":false,"drawing":[[[0,9],[0,8]],[[7],[7]]]}'
 
@@ -65,7 +65,7 @@ def test_raw_drawings_keep_their_speeds(quickdraw_dir, tmp_path):
     ("plain", plain, 2),
   ):
     folder = _write(tmp_path / name, **classes)
-    preparation.prepare(folder, tmp_path / f"{name}.out")
+    packed.prepare(folder, tmp_path / f"{name}.out")
     expected = reader.load(folder)[0]
     assert expected.source.points.shape[1] == columns
     _assert_same(packed.load(tmp_path / f"{name}.out"), expected)
@@ -77,7 +77,7 @@ def test_a_drawing_without_times_in_a_later_block(tmp_path, monkeypatch):
   folder = _write(
     tmp_path / "files", a=[*[timed] * 3, GOOD], b=[GOOD, *[timed] * 3]
   )
-  preparation.prepare(folder, tmp_path / "out")
+  packed.prepare(folder, tmp_path / "out")
   found = packed.load(tmp_path / "out")
   assert found.source.points.shape == (16, 2)
   _assert_same(found, reader.load(folder)[0])
@@ -121,7 +121,7 @@ def test_a_store_is_what_its_files_say(some_real, tmp_path, capsys):
 
 
 def test_choices_of_a_store_are_those_of_files(some_real, tmp_path):
-  preparation.prepare(some_real, tmp_path / "out")
+  packed.prepare(some_real, tmp_path / "out")
   for options in (
     {},
     {"classes": "zigzag, cat"},
@@ -140,7 +140,7 @@ def test_bitmaps(tmp_path):
   rows = np.random.default_rng(0).integers(0, 255, (5000, 784), np.uint8)
   np.save(folder / "full_numpy_bitmap_bee.npy", rows)
   np.save(folder / "ant.npy", rows[:3])
-  preparation.prepare(folder, tmp_path / "out")
+  packed.prepare(folder, tmp_path / "out")
   store = packed.load(tmp_path / "out")
   _assert_same(store, reader.load(folder)[0])
   assert store.class_names == ("ant", "bee") and store.flags == {}
@@ -151,9 +151,7 @@ def test_bitmaps(tmp_path):
 
 def test_an_experiment_reads_it(tmp_path):
   keyed = [GOOD.replace("{", f'{{"key_id":"{i}",', 1) for i in range(60)]
-  preparation.prepare(
-    _write(tmp_path / "d", ant=keyed, bee=keyed), tmp_path / "o"
-  )
+  packed.prepare(_write(tmp_path / "d", ant=keyed, bee=keyed), tmp_path / "o")
   data = default.get_config().data
   data.update({"source": "prepared", "dir": str(tmp_path / "o")})
   data.update({"classes": "all"})
@@ -177,7 +175,7 @@ def test_bad_drawings_are_refused_or_counted(tmp_path, capsys):
   assert manifest["classes"] == {"ant": 2, "bee": 1}
   assert packed.load(out, recognized_only=True).label.tolist() == [0, 1]
   _write(folder, ant=[NO])
-  preparation.prepare(folder, tmp_path / "other")
+  packed.prepare(folder, tmp_path / "other")
   with refused("data", tmp_path / "other"):
     packed.load(tmp_path / "other", recognized_only=True)
 
@@ -185,19 +183,19 @@ def test_bad_drawings_are_refused_or_counted(tmp_path, capsys):
 def test_existing_folders_are_kept_or_refused(tmp_path, monkeypatch):
   folder = _write(tmp_path / "d", ant=[GOOD], bee=[NO])
   out = tmp_path / "out"
-  first = preparation.prepare(folder, out)
+  first = packed.prepare(folder, out)
   before = _content(out)
-  monkeypatch.setattr(preparation, "_make_part", None)
-  assert preparation.prepare(folder, out) == first and _content(out) == before
+  monkeypatch.setattr(packed, "_make_part", None)
+  assert packed.prepare(folder, out) == first and _content(out) == before
   with refused("exists", "OUT"):
-    preparation.prepare(folder, out, "skip")
+    packed.prepare(folder, out, "skip")
   _write(folder, ant=[NO])
   with refused("exists", "OUT"):
-    preparation.prepare(folder, out)
+    packed.prepare(folder, out)
   with refused("exists", "OUT"):
-    preparation.prepare(folder, tmp_path)
+    packed.prepare(folder, tmp_path)
   with refused("conflict", "OUT"):
-    preparation.prepare(folder, folder)
+    packed.prepare(folder, folder)
   assert _content(out) == before
 
 
@@ -205,7 +203,7 @@ def test_damage_is_refused(tmp_path):
   folder = _write(tmp_path / "d", ant=[GOOD], bee=[NO])
   with refused("missing", folder):
     packed.load(folder)
-  preparation.prepare(folder, tmp_path / "out")
+  packed.prepare(folder, tmp_path / "out")
   path = tmp_path / "out" / "points.npy"
   content = path.read_bytes()
   for bad in (content[:-1], content[:-1] + b"\xff", b"", None):
@@ -216,14 +214,14 @@ def test_damage_is_refused(tmp_path):
 
 def test_damaged_parts_are_made_again(tmp_path):
   folder = _write(tmp_path / "d", ant=[GOOD, NO], bee=[NO])
-  preparation.prepare(folder, tmp_path / "good")
+  packed.prepare(folder, tmp_path / "good")
   request = json.loads((tmp_path / "good/manifest.json").read_text())["request"]
   for name in ("points.npy", "manifest.json"):
     out = tmp_path / name
-    part = preparation._make_part(out / "parts", request, folder / "ant.ndjson")
+    part = packed._make_part(out / "parts", request, folder / "ant.ndjson")
     content = (part / name).read_bytes()
     (part / name).write_bytes(content[:-1] + b"#")
-    preparation.prepare(folder, out)
+    packed.prepare(folder, out)
     assert _content(out) == _content(tmp_path / "good")
 
 
@@ -231,7 +229,7 @@ def test_damaged_parts_are_made_again(tmp_path):
 KILLED = """
 import os, pathlib, sys
 from alcurr.data import __main__ as cli, cache
-from alcurr.data.quickdraw import preparation
+from alcurr.data.quickdraw import packed
 left = [int(sys.argv.pop(1))]
 def dying(function):
   def call(*args, **named):
@@ -242,7 +240,7 @@ def dying(function):
   return call
 for module, name in (
   (pathlib.Path, "replace"), (pathlib.Path, "rename"), (cache.np, "save"),
-  (preparation, "_join"),
+  (packed, "_join"),
 ):
   setattr(module, name, dying(getattr(module, name)))
 write = cache.write_arrays
@@ -275,7 +273,7 @@ def _killed_and_resumed(some_real, tmp_path, places):
   made += [x for x in done.stdout.splitlines() if x.startswith("made")]
   assert done.returncode == 0, done.stderr
   assert sorted(made) == sorted(f"made {p.name}" for p in some_real.iterdir())
-  preparation.prepare(some_real, tmp_path / "undisturbed")
+  packed.prepare(some_real, tmp_path / "undisturbed")
   assert _content(out) == _content(tmp_path / "undisturbed")
 
 
@@ -313,7 +311,7 @@ def test_killed_at_ten_moments_with_workers(quickdraw_dir, tmp_path):
     if (out / "manifest.json").exists():
       break
   subprocess.run(command, env=environment, check=True, timeout=300)
-  preparation.prepare(source, tmp_path / "undisturbed")
+  packed.prepare(source, tmp_path / "undisturbed")
   assert _content(out) == _content(tmp_path / "undisturbed")
 
 
@@ -360,7 +358,6 @@ def _runs(pid):
 def test_memory_does_not_grow_with_the_classes(
   tmp_path, quickdraw_dir, monkeypatch
 ):
-  monkeypatch.setattr(preparation, "_ROWS", 2**10)
   lines = (quickdraw_dir / "simplified" / "cat.ndjson").read_bytes()
   rows = np.zeros((300, 784), np.uint8)
   peaks = collections.defaultdict(list)
@@ -374,7 +371,7 @@ def test_memory_does_not_grow_with_the_classes(
         else:
           (folder / f"{name}.ndjson").write_bytes(lines)
       tracemalloc.start()
-      preparation.prepare(folder, tmp_path / f"out-{form}{classes}")
+      packed.prepare(folder, tmp_path / f"out-{form}{classes}")
       peaks[form].append(tracemalloc.get_traced_memory()[1])
       tracemalloc.stop()
   for small, large in peaks.values():
@@ -382,9 +379,9 @@ def test_memory_does_not_grow_with_the_classes(
 
 
 def test_several_processes_make_the_same(some_real, tmp_path, monkeypatch):
-  preparation.prepare(some_real, tmp_path / "alone")
+  packed.prepare(some_real, tmp_path / "alone")
   monkeypatch.setattr(parallel, "_PARALLEL_BYTES", 0)
-  preparation.prepare(some_real, tmp_path / "together")
+  packed.prepare(some_real, tmp_path / "together")
   assert _content(tmp_path / "alone") == _content(tmp_path / "together")
   manifest = json.loads((tmp_path / "alone/manifest.json").read_text())
   assert manifest["versions"]["numpy"] == np.__version__

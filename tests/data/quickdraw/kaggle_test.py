@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from refusal import refused
 
-from alcurr.data.quickdraw import submission
+from alcurr.data.quickdraw import kaggle
 
 KEY = np.array([2**63 + 5, 7], np.uint64)
 NAMES = ["The Eiffel Tower", "ant", "bee", "cat"]
@@ -12,8 +12,8 @@ NAMES = ["The Eiffel Tower", "ant", "bee", "cat"]
 
 def test_the_file_by_hand(tmp_path):
   path = tmp_path / "out.csv"
-  words = submission.words_of(NAMES)
-  submission.write(path, KEY, np.array([[1, 0, 3], [2, 1, 0]]), words)
+  words = kaggle.words_of(NAMES)
+  kaggle.write_submission(path, KEY, np.array([[1, 0, 3], [2, 1, 0]]), words)
   assert path.read_bytes() == (
     b"key_id,word\n"
     b"9223372036854775813,ant The_Eiffel_Tower cat\n"
@@ -23,18 +23,21 @@ def test_the_file_by_hand(tmp_path):
 
 @pytest.mark.parametrize("best", [[[1, 1, 0], [0, 1, 2]], [[0, 1, 2, 3]] * 2])
 def test_what_kaggle_would_refuse(tmp_path, best):
-  words = submission.words_of(NAMES)
+  words = kaggle.words_of(NAMES)
   with pytest.raises(ValueError, match="different classes"):
-    submission.write(tmp_path / "out.csv", KEY, np.array(best), words)
+    kaggle.write_submission(tmp_path / "out.csv", KEY, np.array(best), words)
   assert not list(tmp_path.iterdir())
 
 
 def test_names_that_become_the_same():
   with refused("conflict", "classes"):
-    submission.words_of(["a b", "a_b"])
+    kaggle.words_of(["a b", "a_b"])
 
 
 def test_a_key_that_is_not_unique(tmp_path):
-  submission.check_keys(KEY, tmp_path)
-  with refused("data", tmp_path):
-    submission.check_keys(np.append(KEY, KEY[0]), tmp_path)
+  path, row = tmp_path / "test.csv", ',US,"[[[1],[2]]]"\n'
+  path.write_text("key_id,countrycode,drawing\n" + 2 * f"{KEY[0]}{row}")
+  with refused("data", path):
+    kaggle.read_test(path)
+  path.write_text(f"key_id,countrycode,drawing\n{KEY[0]}{row}{KEY[1]}{row}")
+  assert kaggle.read_test(path)[1].tolist() == KEY.tolist()
