@@ -22,6 +22,7 @@ from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
 from alcurr.data.pool import Dataset, check_class_names, choose_classes, take
 from alcurr.data.quickdraw import reader
+from alcurr.types import Images, Strokes
 
 _VERSION = 4  # of the content of parts and stores
 _PARTS = "parts"
