@@ -1,6 +1,5 @@
 """results.csv and summary.csv, and the statistics in them."""
 
-import csv
 import functools
 import math
 import pathlib
@@ -27,7 +26,6 @@ RUN_COLUMNS = (
 # escaped once more.
 _FORMULA = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
 _ESCAPED = re.compile("'" + _FORMULA.pattern)
-_SEPARATOR = re.compile(r"[;\t|]")
 
 
 class Interval(NamedTuple):
@@ -249,17 +247,8 @@ def write_csv(path: pathlib.Path, table: pd.DataFrame) -> None:
     return f"'{value}" if is_formula else value
 
   escaped = table.rename(columns=escape).map(escape)
-  text = escaped.to_csv(
-    index=False, float_format="%.6g", quoting=_quoting(table)
-  )
+  text = escaped.to_csv(index=False, float_format="%.6g")
   files.write_file(path, lambda file: file.write(text.encode()))
-
-
-def _quoting(table: pd.DataFrame) -> int:
-  """Quotes all texts if one holds what separates columns in some countries."""
-  texts = (v for v in (*table.columns, *table.to_numpy().flat))
-  risky = any(isinstance(v, str) and _SEPARATOR.search(v) for v in texts)
-  return csv.QUOTE_NONNUMERIC if risky else csv.QUOTE_MINIMAL
 
 
 def read_csv(path: pathlib.Path, texts: Sequence[str]) -> pd.DataFrame:
