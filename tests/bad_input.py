@@ -549,9 +549,10 @@ CASES = [
   Case(
     "data",
     "a file where a folder is meant",
-    (QUICKSTART, "--config.data.source=files", "--config.data.dir=README.md"),
+    (QUICKSTART, "--config.data.source=files", "--config.data.dir=DIR/f"),
     "missing",
-    "README.md",
+    "DIR/f",
+    lambda folder: (folder / "f").write_text(""),
   ),
   Case(
     "data",

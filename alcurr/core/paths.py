@@ -23,14 +23,16 @@ def absolute(path: str | os.PathLike[str], place: str = "path") -> pathlib.Path:
   """
   try:
     text = os.fspath(path)
-    expanded = pathlib.Path(text).expanduser()
-    if not text or "\0" in text:
-      raise ValueError(f"expected a path, got {text!r}")
+    is_home = text.startswith("~")
+    # Not by pathlib, which takes ./~ for ~.
+    expanded = pathlib.Path(os.path.expanduser(text) if is_home else text)
+    if not text or "\0" in text or (is_home and str(expanded) == text):
+      raise ValueError("expected a path, and the name of a user after ~")
     is_plain = ".." not in expanded.parts
     return expanded.absolute() if is_plain else expanded.resolve()
   except TypeError as error:
     raise UserError("type", place, f"expected a path, got {path!r}") from error
-  except (ValueError, RuntimeError, OSError) as error:  # no such user, a loop
+  except (ValueError, RuntimeError, OSError) as error:  # such as a loop
     raise UserError("syntax", place, f"{path!r}: {error}") from error
 
 

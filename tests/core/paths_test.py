@@ -29,8 +29,10 @@ def test_a_path_is_expanded_and_absolute(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
   ("path", "code"),
-  [("", "syntax"), ("a\0b", "syntax"), ("~no_such_user/x", "syntax")]
-  + [(3, "type"), (None, "type"), (b"x", "type")],
+  [
+    *(("", "syntax"), ("a\0b", "syntax"), ("~no_such_user/x", "syntax")),
+    *((3, "type"), (None, "type"), (b"x", "type")),
+  ],
 )
 def test_what_is_no_path_is_refused(path, code):
   with refused(code, "workdir"):
