@@ -26,7 +26,7 @@ from alcurr.types import Images, Strokes
 
 _VERSION = 4  # of the content of parts and stores
 _PARTS = "parts"
-# What a store consists of. All else in its folder is the user's.
+# What a store consists of.
 _ARRAYS = (*Strokes._fields, *Images._fields, "label", "key", "recognized")
 _FILES = {_PARTS, cache.MANIFEST, *(f"{name}.npy" for name in _ARRAYS)}
 _PART = re.compile(r"\.?[0-9a-f]{16}(\..*)?")  # the name of a cache entry
@@ -55,7 +55,7 @@ def prepare(
 
   Args:
     source: a directory as `reader.load` reads it.
-    out: a folder without such a store, or of a killed call.
+    out: a folder that is new, empty, or of a killed call.
     on_error: "raise" at the first bad drawing, or "skip" and count them.
 
   Returns:
@@ -90,12 +90,11 @@ def _is_made(
   out: pathlib.Path, request: dict[str, Any], sources: dict[str, pathlib.Path]
 ) -> bool:
   """Returns whether the requested store exists; refuses other content."""
-  own = list(files.walk(out, _FILES))
-  for path in own:
+  for path in files.walk(out, _FILES):
     is_part = path.parent != out / _PARTS or _PART.fullmatch(path.name)
     if path.is_symlink() or not is_part:
       raise UserError("exists", "OUT", f"{path} is not of prepared data")
-  names = {path.name for path in own if path.parent == out}
+  names = {path.name for path in out.iterdir()} - {lock.NAME}
   # A killed call may have written arrays too, but then there are parts.
   if cache.MANIFEST not in names and (not names or _PARTS in names):
     return False
