@@ -5,7 +5,7 @@ import pathlib
 import jax
 from absl import app, flags, logging
 
-from alcurr.core import cli
+from alcurr.core import cli, paths
 from alcurr.core.errors import FaultError
 from alcurr.experiments import experiment_runner, preemption
 from alcurr.experiments.config import build, loader
@@ -29,9 +29,10 @@ def _run(options: list[str]) -> None:
   signals = preemption.Signals()
   config = loader.load(_CONFIG.value, options)
   name = pathlib.Path(_CONFIG.value.split(":")[0]).stem
-  workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+  text = f"runs/{name}" if _WORKDIR.value is None else _WORKDIR.value
+  workdir = paths.absolute(text, "--workdir")
   if _COMPILATION_CACHE.value and not jax.config.jax_compilation_cache_dir:
-    cache_dir = build.cache_dir(config, workdir).absolute()
+    cache_dir = build.cache_dir(config, workdir)
     jax.config.update("jax_compilation_cache_dir", str(cache_dir / "programs"))
   if _PROFILE.value:
     # Cached programs may name their operations as older code did.

@@ -313,6 +313,16 @@ def _run_holds(name: str, content: str | bytes) -> Callable[..., None]:
   return make
 
 
+def _links(name: str) -> Callable[..., None]:
+  """Writes a link into the workdir."""
+
+  def make(folder: pathlib.Path) -> None:
+    (folder / "run").mkdir()
+    (folder / "run" / name).symlink_to(folder)
+
+  return make
+
+
 def _write_quickstart(folder: pathlib.Path) -> dict:
   from configs import quickstart
 
@@ -539,9 +549,10 @@ CASES = [
   Case(
     "data",
     "a file where a folder is meant",
-    (QUICKSTART, "--config.data.source=files", "--config.data.dir=README.md"),
+    (QUICKSTART, "--config.data.source=files", "--config.data.dir=DIR/f"),
     "missing",
-    "README.md",
+    "DIR/f",
+    lambda folder: (folder / "f").write_text(""),
   ),
   Case(
     "data",
@@ -989,10 +1000,39 @@ CASES = [
     f"DIR/{'x' * 300}",
   ),
   _workdir(
+    "disk",
+    "--workdir",
+    "a link to nothing",
+    lambda folder: (folder / "a").symlink_to(folder / "b"),
+    "DIR/a",
+  ),
+  _workdir(
+    "disk",
+    "--workdir",
+    "a name that Orbax reads as another",
+    lambda folder: None,
+    "DIR/back\\slash",
+  ),
+  _workdir("syntax", "--workdir", "no name", lambda folder: None, ""),
+  Case(
+    "workdir",
+    "a database in a folder that no URL can name",
+    (QUICKSTART, "--workdir=DIR/a?b", "--config.tracking=mlflow"),
+    "disk",
+    "tracking",
+  ),
+  _workdir(
     "exists",
     "--workdir",
-    "a folder of other files",
-    _run_holds("thesis.tex", "x"),
+    "figures that are a link",
+    _links("figures"),
+  ),
+  _workdir("exists", "--workdir", "a lock that is a link", _links(".lock")),
+  _workdir(
+    "exists",
+    "--workdir",
+    "a folder whose `runs` are not an experiment's",
+    _run_holds("runs/thesis.tex", "x"),
   ),
   _workdir(
     "damaged",

@@ -2,13 +2,15 @@
 
 import argparse
 import logging
+import pathlib
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 from absl import logging as absl_logging
 
+from alcurr.core import paths
 from alcurr.core.errors import FaultError, UserError
 
 
@@ -26,7 +28,14 @@ def set_up_logging() -> None:
 
 
 class Parser(argparse.ArgumentParser):
-  """Reports mistakes in the arguments like every other mistake."""
+  """Reports mistakes in the arguments like every other mistake.
+
+  Arguments of the type `pathlib.Path` become absolute; see `paths.absolute`.
+  """
+
+  def __init__(self, *args: Any, **options: Any):
+    super().__init__(*args, **options)
+    self.register("type", pathlib.Path, paths.absolute)
 
   def error(self, message: str) -> NoReturn:
     raise UserError("syntax", self.prog, f"{message}; see --help")

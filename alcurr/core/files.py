@@ -9,25 +9,50 @@ import math
 import os
 import pathlib
 import re
+import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import jax
 import numpy as np
 
-from alcurr.core.errors import MachineError
+from alcurr.core.errors import MachineError, UserError
+
+_TEMPORARY = re.compile(r"\.(.+)\.\d+")
+_MAX_JSON = 2**28  # bytes; the largest of ours hold a few numbers per class
+
+
+def check_regular(path: pathlib.Path, max_bytes: int | None = None) -> None:
+  """Refuses to read what is not a file, or is larger than such a file can be.
+
+  Call it before a file is opened that users may have put there. A FIFO or a
+  device would hang the reader. A link to a regular file is allowed.
+
+  Raises:
+    UserError: a folder, FIFO, socket or device, or more than `max_bytes`.
+    FileNotFoundError: nothing is there, or a broken link.
+  """
+  status = path.stat()
+  if not stat.S_ISREG(status.st_mode):
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a FIFO or a device"
+    raise UserError("data", path, f"expected a regular file, got {kind}")
+  if max_bytes is not None and status.st_size > max_bytes:
+    text = f"expected at most {max_bytes} bytes, got {status.st_size}"
+    raise UserError("data", path, text)
 
 
 def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
   """Calls `write` with a binary file of a temporary name, then renames it.
 
   A reader sees the complete file or none, even after a power failure. A folder
-  that the user deleted during a run is not created again.
+  that the user deleted during a run is not created again. What a link points
+  to is not touched.
   """
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  temporary.unlink(missing_ok=True)
   try:
-    with naming(path), temporary.open("wb") as file:
+    with naming(path), temporary.open("xb") as file:
       write(file)
       file.flush()
       os.fsync(file.fileno())
@@ -46,19 +71,41 @@ def rename(temporary: pathlib.Path, path: pathlib.Path) -> None:
     os.close(folder)
 
 
-def remove_temporary(folder: pathlib.Path) -> None:
-  """Removes files that killed processes were writing, at any depth.
+def make_folder(folder: pathlib.Path) -> None:
+  """Makes a folder, but not its parents; refuses one that is a link.
 
-  No other process may be writing in the folder.
+  What was written there would be elsewhere.
   """
-  for path in folder.rglob(".*"):
-    if is_temporary(path.name) and path.is_file():
+  if folder.is_symlink():
+    raise UserError("exists", folder, "expected a folder, got a link")
+  folder.mkdir(exist_ok=True)
+
+
+def walk(folder: pathlib.Path, names: Iterable[str]) -> Iterator[pathlib.Path]:
+  """Yields what is at some names in a folder, and below, but not beyond links.
+
+  Files that killed processes were writing are included.
+  """
+  for path in folder.iterdir():
+    temporary = _TEMPORARY.fullmatch(path.name)
+    if (temporary[1] if temporary else path.name) in names:
+      yield path
+      yield from () if path.is_symlink() else path.rglob("*")
+
+
+def remove_temporary(folder: pathlib.Path, names: Iterable[str]) -> None:
+  """Removes files that killed processes were writing; see `walk`.
+
+  No other process may be writing there.
+  """
+  for path in [*walk(folder, names)]:
+    if is_temporary(path.name) and not path.is_dir():
       path.unlink()
 
 
 def is_temporary(name: str) -> bool:
   """Returns whether `write_file` uses a name while it writes."""
-  return re.fullmatch(r"\..+\.\d+", name) is not None
+  return _TEMPORARY.fullmatch(name) is not None
 
 
 @contextlib.contextmanager
@@ -90,7 +137,14 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   write_file(path, lambda file: file.write(text.encode()))
 
 
+def read_bytes(path: pathlib.Path) -> bytes:
+  """Reads a file that `check_regular` admits."""
+  check_regular(path)
+  return path.read_bytes()
+
+
 def read_json(path: pathlib.Path) -> Any:
+  check_regular(path, _MAX_JSON)
   return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -114,7 +168,7 @@ class LogPosition(NamedTuple):
 def starts_with(path: pathlib.Path, position: LogPosition) -> bool:
   """Returns whether a file still has all that was before a position."""
   try:
-    content = path.read_bytes()[: position.bytes]
+    content = read_bytes(path)[: position.bytes]
   except FileNotFoundError:
     content = b""
   digest = hashlib.blake2b(content).hexdigest()
@@ -158,7 +212,7 @@ def json_lines(
   path: pathlib.Path, position: LogPosition | None = None
 ) -> Iterator[Lines]:
   """Opens a file of rows, empty or cut at a position that it `starts_with`."""
-  start = path.read_bytes()[: position.bytes] if position else b""
+  start = read_bytes(path)[: position.bytes] if position else b""
   write_file(path, lambda file: file.write(start))
   with path.open("ab") as file:
     yield Lines(path, file, start)

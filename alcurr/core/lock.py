@@ -3,6 +3,8 @@
 import contextlib
 import os
 import pathlib
+import re
+import stat
 from collections.abc import Iterator
 
 import filelock
@@ -20,11 +22,15 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
   A folder that was created here and is still empty at the end is removed.
 
   Raises:
-    UserError: about the command line's `option`, if another has locked it.
+    UserError: about the command line's `option`, if another has locked it, or
+      the place of the lock is taken.
   """
   is_new = not folder.exists()
   folder.mkdir(parents=True, exist_ok=True)
   path, owner = folder / NAME, f"{os.getpid()}\n"
+  if not _is_lock(path):
+    text = f"{path} is not a lock of alcurr; remove it"
+    raise UserError("exists", option, text)
   lock = filelock.FileLock(path)
   try:
     lock.acquire(blocking=False)
@@ -34,7 +40,10 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
       owner = f"process {int(path.read_text())}"
     text = f"{folder} is in use by {owner}; wait, or stop it"
     raise UserError("in_use", option, text) from None
-  path.write_text(owner)
+  # Never through a link that has come meanwhile.
+  file = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
+  with open(file, "w") as file:
+    file.write(owner)
   try:
     yield
   finally:
@@ -47,3 +56,19 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
     if is_new:
       with contextlib.suppress(OSError):  # not empty, or deleted
         folder.rmdir()
+
+
+def _is_lock(path: pathlib.Path) -> bool:
+  """Returns whether a file is a lock that may be written to, or absent.
+
+  Another file of this name, or one that is also elsewhere by a link, would be
+  overwritten.
+  """
+  try:
+    status = path.lstat()
+  except FileNotFoundError:
+    return True
+  is_own = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+  if not is_own or status.st_size > 32:
+    return False
+  return re.fullmatch(rb"\d*\n?", path.read_bytes()) is not None

@@ -198,6 +198,7 @@ def read_checked(
   manifest, arrays = read_manifest(folder), {}
   for name, checksum in manifest["checksums"].items():
     path = folder / f"{name}.npy"
+    files.check_regular(path)
     arrays[name] = np.load(path, mmap_mode, allow_pickle=False)
     if _checksum(arrays[name]) != checksum:
       raise ValueError(f"the checksum of {name} differs")

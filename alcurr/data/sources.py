@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from alcurr.core import specs
+from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
 from alcurr.data import arrays, image_folder
@@ -183,8 +183,12 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
 
 
 def _read(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+  config = {**config, "cache_dir": cache_dir}
+  # A name of TensorFlow Datasets is no path.
+  if config["source"] != "tfds" or config["dir"].startswith("~"):
+    config["dir"] = config["dir"] and str(paths.absolute(config["dir"], "dir"))
   try:
-    return SOURCES[config["source"]]({**config, "cache_dir": cache_dir})
+    return SOURCES[config["source"]](config)
   except MemoryError as error:
     text = f"more than memory holds ({error}); choose less of it"
     raise UserError("memory", "data", text) from error

@@ -20,7 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import specs
+from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.registry import Registry
 from alcurr.data import arrays
@@ -42,7 +42,7 @@ class Comparison:
     Raises:
       UserError: the folder has none.
     """
-    self.workdir = pathlib.Path(workdir)
+    self.workdir = paths.absolute(workdir, "workdir")
     page.check_experiment(self.workdir)
 
   @property
@@ -83,7 +83,7 @@ class Comparison:
 
   def report(self, path: str | pathlib.Path) -> None:
     """Writes the report: one HTML page, which works offline."""
-    page.write_report([self.workdir], pathlib.Path(path))
+    page.write_report([self.workdir], path)
 
   def __repr__(self) -> str:
     return f"Comparison({str(self.workdir)!r})"
@@ -128,9 +128,9 @@ def compare(
   Raises:
     UserError: a mistake in an argument, before anything is trained.
   """
-  workdir = pathlib.Path(
-    workdir or pathlib.Path(tempfile.mkdtemp(prefix="alcurr_")) / "experiment"
-  )
+  if workdir is None:
+    workdir = f"{tempfile.mkdtemp(prefix='alcurr_')}/experiment"
+  workdir = paths.absolute(workdir, "workdir")
   if (images is None) != (labels is None):
     missing = "images" if images is None else "labels"
     raise UserError("missing", missing, "give both images and labels, or none")

@@ -54,14 +54,14 @@ def run(
     Stopped: by a signal, while a run was trained.
   """
   experiment = build.build_experiment(config)
-  names = loggers.parse(config.tracking, config.tracking_uri)
+  names = loggers.parse(config.tracking, config.tracking_uri, workdir)
   setup.check_workdir(workdir, config)
   record = files.plain(config.to_dict())
   tracked = loggers.Experiment(workdir, record, config.tracking_uri)
   with lock.locked(workdir), loggers.LoggerGroup(tracked, names) as logger:
     # Another process may have used the folder until now.
     setup.check_workdir(workdir, config)
-    files.remove_temporary(workdir)
+    files.remove_temporary(workdir, setup.FILES)
     cache_dir = build.cache_dir(config, workdir)
     paths.check_can_make(cache_dir, "--config.cache_dir")
     context = setup.load_context(experiment, cache_dir, signals)
@@ -84,7 +84,7 @@ def _run(
   compiled = compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
   files.write_json(workdir / "config.json", experiment.config.to_dict())
-  (workdir / "runs").mkdir(exist_ok=True)
+  files.make_folder(workdir / "runs")
   pools, seconds = make_pools(context, workdir / "difficulty")
   class_names = context.parts["train"].class_names
   gallery.write_gallery(workdir, pools["train"], context.gather, class_names)

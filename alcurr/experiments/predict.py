@@ -23,7 +23,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
-from alcurr.core import cli, specs
+from alcurr.core import cli, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, sources, strokes
 from alcurr.data.pool import make_gather
@@ -117,7 +117,8 @@ def _load(
   folders: Sequence[str | pathlib.Path], trials: Sequence[int] | None
 ) -> list[_Member]:
   """Loads runs of the same classes, as they were after their last step."""
-  members = [_load_run(pathlib.Path(folder), trials) for folder in folders]
+  places = [paths.absolute(folder, "run") for folder in folders]
+  members = [_load_run(folder, trials) for folder in places]
   for member in members:
     if member.class_names != members[0].class_names:
       text = f"its classes differ from those of {members[0].folder}"
@@ -126,8 +127,7 @@ def _load(
 
 
 def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
-  place = folder.absolute()
-  workdir, name = place.parents[1], place.name
+  workdir, name = folder.parents[1], folder.name
   record = read_record(folder / "result.json", "steps", "trials")
   steps, results = record["steps"], record["trials"]
   config = ConfigDict(read_record(workdir / "config.json", "samplers"))

@@ -147,7 +147,7 @@ def run_sampler(
   Raises:
     Stopped: by a signal; a checkpoint is saved.
   """
-  folder.mkdir(exist_ok=True)
+  files.make_folder(folder)
   # Known before training, for figures of a run that is not finished.
   spec = run.sampler.spec
   files.write_json(folder / "sampler_spec.json", spec._asdict())

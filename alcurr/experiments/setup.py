@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import files, lock, paths, specs
+from alcurr.core import files, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import partitions, sources
 from alcurr.data.host_store import Lookup
@@ -23,6 +23,12 @@ from alcurr.training.run import RunSpec, Score, count_flops, make_score
 from alcurr.types import Array, Batch, Model, Pool
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
+# What an experiment writes to its folder. All else is the user's.
+FILES = {
+  *("config.json", "results.csv", "summary.csv", "report.html"),
+  *("gallery.json", "gallery.npz", "runs", "figures", "difficulty"),
+  *("tensorboard", "mlflow"),
+}
 
 
 class ExperimentContext(NamedTuple):
@@ -38,26 +44,30 @@ class ExperimentContext(NamedTuple):
 
 
 def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
-  """Refuses a folder that holds anything but this very experiment.
+  """Refuses a folder that holds another experiment, or files in its places.
 
   Raises:
-    UserError: it cannot be made, is damaged, or holds something else.
+    UserError: it cannot be made, is damaged, or holds what would be overwritten
+      here, or elsewhere through a link.
   """
   paths.check_can_make(workdir, "--workdir")
+  paths.check_can_checkpoint(workdir, "--workdir")
   path = workdir / "config.json"
-  if not path.exists():
+  own = list(files.walk(workdir, FILES)) if workdir.exists() else []
+  for other in own:
+    if other.is_symlink() or not (other.is_file() or other.is_dir()):
+      text = f"{other} is a link, FIFO or device; remove it"
+      raise UserError("exists", "--workdir", text)
     # A deleted experiment may have left folders that are empty but for
     # unfinished checkpoints: Orbax creates missing folders again.
-    if not all(
-      p.is_dir()
-      or p.name == lock.NAME
-      or files.is_temporary(p.name)
-      or any(part.endswith(_UNFINISHED) for part in p.parts)
-      for p in workdir.rglob("*")
+    if path not in own and not (
+      other.is_dir()
+      or files.is_temporary(other.name)
+      or any(part.endswith(_UNFINISHED) for part in other.parts)
     ):
-      expected = "an empty or new folder or an experiment's"
-      text = f"expected {expected}, got {workdir}"
+      text = f"{other} is not of this experiment; choose another folder"
       raise UserError("exists", "--workdir", text)
+  if path not in own:
     return
   saved = read_record(path, text="expected a config; choose another --workdir")
   for result in sorted(workdir.glob("runs/*/result.json")):

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from alcurr.core import paths
 from alcurr.core.arguments import check_choice
 from alcurr.models import adapters, layers, matching, weight_files
 from alcurr.models.matching import Source
@@ -100,6 +101,7 @@ def _from_weights(
   one_channel: str,
 ) -> Model:
   """Builds a model that starts from the file `weights` of one of `sources`."""
+  weights = str(paths.absolute(weights, "weights"))
   file = weight_files.read(weights)
   source = matching.source_of(file, sources)
   module = module.clone(**source.fields)

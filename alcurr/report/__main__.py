@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 
 from alcurr.core import cli
-from alcurr.core.errors import UserError
 from alcurr.report import page
 
 
@@ -29,11 +28,9 @@ def _report(argv: Sequence[str]) -> None:
     help="the page; by default DIR/report.html, or ./report.html for several",
   )
   args = parser.parse_args(argv)
-  folder = args.workdirs[0] if len(args.workdirs) == 1 else pathlib.Path()
+  folder = args.workdirs[0] if len(args.workdirs) == 1 else pathlib.Path.cwd()
   out = args.out or folder / "report.html"
-  if out.is_dir():
-    raise UserError("argument", "--out", f"expected a file, {out} is a folder")
-  page.write_report(args.workdirs, out)
+  page.write_report(args.workdirs, out, "--out")
   print(out)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.report import tables
 from alcurr.report.tables import METRICS
@@ -43,7 +44,7 @@ def read_metrics(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
   for result in tables.read_results(workdir):
     path = workdir / "runs" / result["sampler"] / "metrics.jsonl"
     try:
-      lines = path.read_text(encoding="utf-8").splitlines()
+      lines = files.read_bytes(path).decode().splitlines()
       rows = [json.loads(line) for line in lines]
     except (ValueError, RecursionError) as error:
       text = f"{error}; delete its folder to repeat the run"

@@ -110,6 +110,7 @@ def read_gallery(workdir: pathlib.Path) -> Gallery | None:
   arrays, info = workdir / "gallery.npz", workdir / "gallery.json"
   if not (arrays.exists() and info.exists()):
     return None
+  files.check_regular(arrays)
   with np.load(arrays, allow_pickle=False) as file:
     return Gallery(**file, info=files.read_json(info))
 

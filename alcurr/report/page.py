@@ -2,7 +2,7 @@
 
 import base64
 import contextlib
-import functools
+import io
 import json
 import os
 import pathlib
@@ -15,30 +15,40 @@ import pandas as pd
 import plotly.offline
 from markupsafe import Markup
 
-from alcurr.core import files
+from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 from alcurr.report import formatting, interactive, sections, tables
 from alcurr.report.gallery import read_gallery
 
 
-def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
+def write_report(
+  workdirs: Sequence[str | pathlib.Path],
+  out: str | pathlib.Path,
+  option: str = "path",
+) -> None:
   """Writes a page about one or more experiments, from their files alone.
 
-  Also writes the figures of each experiment to its figures/, as PNG and CSV.
-  The page `out` has relative links to them.
+  Also writes the figures of each experiment to its figures/, as PNG and CSV,
+  unless that cannot be written to. The page `out` has relative links to them.
 
   Raises:
-    UserError: a workdir that is not an experiment, or has no finished run.
+    UserError: a workdir that is not an experiment, or has no finished run; or
+      at `option`, a page that cannot be written.
   """
+  out = paths.absolute(out, option)
+  workdirs = [paths.absolute(workdir, "workdirs") for workdir in workdirs]
+  if out.is_dir():
+    raise UserError("argument", option, f"expected a file, {out} is a folder")
+  paths.check_can_make(out.parent, option)
   for workdir in workdirs:
     check_experiment(workdir)
   names = [workdir.resolve().name for workdir in workdirs]
   if len(set(names)) < len(names):
     names = [f"{i}: {workdir}" for i, workdir in enumerate(workdirs, start=1)]
   summaries = dict(zip(names, map(read_summary, workdirs), strict=True))
-  command = ["python", "-m", "alcurr.report", *map(str, workdirs)]
+  command = ["python", "-m", "alcurr.report", *map(_shown, workdirs)]
   if out != workdirs[0] / "report.html":
-    command += ["--out", str(out)]
+    command += ["--out", _shown(out)]
   template = jinja2.Template(
     pathlib.Path(__file__).with_name("page.html.j2").read_text("utf-8"),
     autoescape=True,
@@ -55,7 +65,15 @@ def write_report(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     ],
   )
   out.parent.mkdir(parents=True, exist_ok=True)
-  files.write_file(out, lambda file: file.write(text.encode()))
+  # A folder's name need not be text.
+  content = text.encode(errors="backslashreplace")
+  files.write_file(out, lambda file: file.write(content))
+
+
+def _shown(path: pathlib.Path) -> str:
+  """Returns a path as a reader of the page may use it, from the same folder."""
+  here = pathlib.Path.cwd()
+  return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def check_experiment(workdir: pathlib.Path) -> None:
@@ -88,16 +106,18 @@ def check_experiment(workdir: pathlib.Path) -> None:
 
 def read_summary(workdir: pathlib.Path) -> pd.DataFrame:
   """Returns summary.csv, rewritten if it does not match the finished runs."""
-  finished = [result["sampler"] for result in tables.read_results(workdir)]
-  names = {"sampler": str, "baseline": str}  # one may be called 1, or None
+  results = tables.read_results(workdir)
+  finished = [result["sampler"] for result in results]
   # Pandas' parser errors and UTF-8's are ValueErrors.
   with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
-    summary = pd.read_csv(
-      workdir / "summary.csv", dtype=names, keep_default_na=False, na_values=""
-    )
+    # A sampler may be called 1, or None.
+    names = ("sampler", "baseline")
+    summary = tables.read_csv(workdir / "summary.csv", names)
     if sorted(map(str, summary["sampler"])) == sorted(finished):
       return summary.astype({"trials_diverged": int})
-  return tables.write_tables(workdir)
+  if paths.can_write(workdir):
+    return tables.write_tables(workdir)
+  return tables.summary_table(workdir, results)
 
 
 def _view(
@@ -105,23 +125,30 @@ def _view(
 ) -> dict[str, Any]:
   """Writes an experiment's figures; returns what the template shows of it."""
   folder = workdir / "figures"
-  folder.mkdir(exist_ok=True)
+  # An experiment may be read from where nothing can be written.
+  writable = paths.can_write(folder)
+  if writable:
+    files.make_folder(folder)
   parts = []
   for i, section in enumerate(sections.make_sections(workdir, summary)):
-    figure, paths = "", [folder / f"{section.stem}.csv"]
-    tables.write_csv(paths[0], section.data)
+    figure, png, csv = "", io.BytesIO(), folder / f"{section.stem}.csv"
+    written = [csv]
+    if writable:
+      tables.write_csv(csv, section.data)
     if section.figure is not None:
-      png = folder / f"{section.stem}.png"
-      save = functools.partial(section.figure.savefig, format="png", dpi=120)
-      files.write_file(png, save)
-      source = base64.b64encode(png.read_bytes()).decode()
+      section.figure.savefig(png, format="png", dpi=120)
+      source = base64.b64encode(png.getvalue()).decode()
       image = Markup('<img alt="{}" src="data:image/png;base64,{}">')
       figure = image.format(section.title, source)
-      paths.insert(0, png)
+      written.insert(0, csv.with_suffix(".png"))
+      if writable:
+        content = png.getvalue()
+        files.write_file(written[0], lambda file, c=content: file.write(c))
     if section.chart is not None:
       figure = interactive.to_html(section.chart, f"{prefix}-{i}-figure")
     start = out.resolve().parent
-    links = {p.name: os.path.relpath(p.resolve(), start) for p in paths}
+    links = {p.name: os.path.relpath(p.resolve(), start) for p in written}
+    links = links if writable else {}
     parts.append({"section": section, "figure": figure, "links": links})
   config = files.read_json(workdir / "config.json")
   return {

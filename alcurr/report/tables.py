@@ -3,6 +3,8 @@
 import functools
 import math
 import pathlib
+import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +20,12 @@ RUN_COLUMNS = (
   *("flops_per_step", "coverage", "effective_sample_size"),
   *("skipped_updates", "diverged_step", "divergence_reason"),
 )
+
+
+# How a formula begins, in ASCII and in full width; quotes before it are ours or
+# escaped once more.
+_FORMULA = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
+_ESCAPED = re.compile("'" + _FORMULA.pattern)
 
 
 class Interval(NamedTuple):
@@ -135,6 +143,7 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
   Therefore differences between samplers are NaN where either diverged.
   """
   folder = workdir / "runs" / name
+  files.check_regular(folder / "test.npz")
   with np.load(folder / "test.npz", allow_pickle=False) as file:
     rank, loss = file["rank"], file["loss"]
   metrics = {
@@ -227,6 +236,30 @@ def write_tables(workdir: pathlib.Path) -> pd.DataFrame:
 
 
 def write_csv(path: pathlib.Path, table: pd.DataFrame) -> None:
-  """Writes a table, with numbers to six digits."""
-  text = table.to_csv(index=False, float_format="%.6g")
+  """Writes a table for `read_csv`, with numbers to six digits.
+
+  Spreadsheets take some texts for formulas, such as a class called "=1+1". They
+  get a leading quote, as OWASP ("CSV Injection") advises.
+  """
+
+  def escape(value: Any) -> Any:
+    is_formula = isinstance(value, str) and _FORMULA.match(value)
+    return f"'{value}" if is_formula else value
+
+  escaped = table.rename(columns=escape).map(escape)
+  text = escaped.to_csv(index=False, float_format="%.6g")
   files.write_file(path, lambda file: file.write(text.encode()))
+
+
+def read_csv(path: pathlib.Path, texts: Sequence[str]) -> pd.DataFrame:
+  """Reads a table of `write_csv`; the columns `texts` are never numbers."""
+
+  def plain(value: Any) -> Any:
+    is_escaped = isinstance(value, str) and _ESCAPED.match(value)
+    return value[1:] if is_escaped else value
+
+  files.check_regular(path)
+  table = pd.read_csv(
+    path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=""
+  )
+  return table.rename(columns=plain).map(plain)

@@ -5,11 +5,11 @@ of probabilities, each row of which serves an equal span of the run.
 """
 
 import json
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
 
+from alcurr.core import files, paths
 from alcurr.core.arguments import check_at_least, check_choice
 from alcurr.core.registry import Registry
 
@@ -90,12 +90,12 @@ def replay(*, run: str) -> Policy:
   Args:
     run: the folder of a finished run, `DIR/runs/<sampler>`.
   """
-  path = pathlib.Path(run) / "metrics.jsonl"
+  path = paths.absolute(run, "run") / "metrics.jsonl"
   if not path.exists():
     raise ValueError(f"no run to replay: {path} does not exist")
   by_step: dict[int, list[list[float]]] = {}
   try:
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in files.read_bytes(path).decode().splitlines():
       row = json.loads(line)
       by_step.setdefault(row["step"], []).append(row["policy"])
     # Of each chunk, the mean over trials: [P, K].

@@ -67,8 +67,8 @@ class CheckpointWriter(contextlib.AbstractContextManager):
       fingerprint: see `checkpoint.restore`.
       log_position: returns the current position in the metrics file.
     """
-    folder.mkdir(exist_ok=True)
-    self._folder, self._settings = folder.absolute(), settings
+    files.make_folder(folder)
+    self._folder, self._settings = folder, settings
     self._fingerprint, self._log_position = fingerprint, log_position
     self._remove_unfinished()
     self._manifests = {}  # by step, without damaged ones

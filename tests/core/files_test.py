@@ -2,15 +2,17 @@
 
 import errno
 import json
+import os
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from refusal import refused
 
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
-from alcurr.experiments.setup import check_workdir
+from alcurr.experiments.setup import FILES, check_workdir
 
 
 def test_arrays_and_nan_as_json(tmp_path):
@@ -53,9 +55,12 @@ def test_only_new_empty_or_matching_workdirs_are_accepted(tmp_path):
   config = ConfigDict({"a": {"b": 1}, "c": (2, "x")})
   check_workdir(tmp_path / "new", config)
   check_workdir(tmp_path, config)  # empty
-  (tmp_path / "thesis.tex").write_text("")
+  (tmp_path / "slurm-1.out").write_text("")
+  (tmp_path / ".config.swp").write_text("")
+  check_workdir(tmp_path, config)  # files that are not in its places
+  _assert_refused(tmp_path / "slurm-1.out", config)
+  (tmp_path / "report.html").write_text("")
   _assert_refused(tmp_path, config)
-  _assert_refused(tmp_path / "thesis.tex", config)
   files.write_json(tmp_path / "config.json", config.to_dict())
   check_workdir(tmp_path, config)
   config.a.b = 5
@@ -127,9 +132,10 @@ def test_files_of_killed_processes_are_removed(tmp_path):
   (tmp_path / "runs/.a.json.7").write_text("{")
   (tmp_path / "runs/.20").mkdir()
   check_workdir(tmp_path / "runs" / ".20", ConfigDict())
-  files.remove_temporary(tmp_path)
+  (tmp_path / ".notes.5").write_text("the user's")
+  files.remove_temporary(tmp_path, FILES)
   left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")}
-  assert left == {"runs", "runs/a.json", "runs/.20"}
+  assert left == {"runs", "runs/a.json", "runs/.20", ".notes.5"}
 
 
 def test_settings_that_change_no_result_may_change(tmp_path):
@@ -148,3 +154,61 @@ def test_a_folder_that_orbax_made_again_counts_as_empty(tmp_path):
   (tmp_path / "runs/a/thesis.tex").write_text("x")
   with pytest.raises(UserError):
     check_workdir(tmp_path, ConfigDict())
+
+
+def test_only_regular_files_of_a_bounded_size_are_read(tmp_path):
+  path = tmp_path / "a.json"
+  path.write_text("[1]")
+  files.check_regular(path, 3)
+  (tmp_path / "link.json").symlink_to(path)
+  assert files.read_json(tmp_path / "link.json") == [1]
+  with refused("data", path):
+    files.check_regular(path, 2)
+  os.mkfifo(tmp_path / "fifo")
+  (tmp_path / "folder").mkdir()
+  (tmp_path / "device").symlink_to("/dev/zero")
+  for name in ("fifo", "folder", "device"):
+    with refused("data", tmp_path / name):
+      files.read_json(tmp_path / name)
+  assert files.read_record(tmp_path / "fifo") is None
+  with pytest.raises(FileNotFoundError):
+    files.check_regular(tmp_path / "none")
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+  victim = tmp_path / "victim"
+  victim.write_text("precious")
+  folder = tmp_path / "folder"
+  folder.mkdir()
+  for name in ("a.json", f".a.json.{os.getpid()}"):
+    (folder / name).symlink_to(victim)
+  files.write_json(folder / "a.json", 1)
+  assert victim.read_text() == "precious"
+  assert not (folder / "a.json").is_symlink()
+  assert [path.name for path in folder.iterdir()] == ["a.json"]
+  (folder / "link").symlink_to(tmp_path)
+  with refused("exists", folder / "link"):
+    files.make_folder(folder / "link")
+
+
+@pytest.mark.parametrize("name", ["runs", "figures", "runs/a/metrics.jsonl"])
+@pytest.mark.parametrize("kind", ["folder", "file", "nothing", "fifo"])
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_workdir_with_links_or_fifos_is_refused(
+  tmp_path, name, kind, resumes
+):
+  workdir, config = tmp_path / "workdir", ConfigDict({"a": 1})
+  path = workdir / name
+  path.parent.mkdir(parents=True)
+  (tmp_path / "folder").mkdir()
+  (tmp_path / "file").write_text("")
+  if resumes:
+    files.write_json(workdir / "config.json", config.to_dict())
+  check_workdir(workdir, config)
+  (workdir / "notes").symlink_to(tmp_path / kind)  # not in our places
+  if kind == "fifo":
+    os.mkfifo(path)
+  else:
+    path.symlink_to(tmp_path / kind)
+  with refused("exists", "--workdir"):
+    check_workdir(workdir, config)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from refusal import refused
 
 from alcurr.core import lock
 from alcurr.core.errors import UserError
@@ -64,3 +65,28 @@ def test_a_crash_leaves_no_lock(tmp_path):
   with lock.locked(workdir):
     (workdir / "file").write_text("")
   assert [path.name for path in workdir.iterdir()] == ["file"]
+
+
+def test_what_is_no_lock_is_not_overwritten(tmp_path):
+  victim, path = tmp_path / "victim", tmp_path / "run" / lock.NAME
+  victim.write_text("7\n")
+  path.parent.mkdir()
+  makes = (
+    lambda: path.symlink_to(victim),
+    lambda: path.symlink_to(tmp_path / "new"),
+    lambda: path.hardlink_to(victim),
+    lambda: os.mkfifo(path),
+    lambda: path.write_text("of another program"),
+  )
+  for make in makes:
+    make()
+    before = path.lstat()
+    with refused("exists", "--out"), lock.locked(path.parent, "--out"):
+      pass
+    assert path.lstat() == before
+    path.unlink()
+  assert victim.read_text() == "7\n"
+  assert not (tmp_path / "new").exists()
+  path.write_text("12\n")  # of a process that was killed
+  with lock.locked(path.parent, "--out"):
+    assert path.read_text() == f"{os.getpid()}\n"

@@ -3,6 +3,7 @@
 import base64
 import html.parser
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -11,9 +12,11 @@ import urllib.parse
 
 import pandas as pd
 import pytest
+from refusal import refused
 from toy_report import BANDIT, EVIL
 
 from alcurr.core.errors import UserError
+from alcurr.experiments.comparison import Comparison
 from alcurr.report import __main__ as main__
 from alcurr.report import page, sections
 
@@ -292,3 +295,52 @@ def test_a_config_is_shown_whole(written):
   config = json.loads((workdir / "config.json").read_text())
   shown = [text for text in read.texts if '"thresholds"' in text]
   assert [json.loads(text) for text in shown] == [config]
+
+
+def test_a_folder_that_cannot_be_written_to(
+  make_experiment, tmp_path, monkeypatch
+):
+  """As root, who may write anywhere, tests see it by `os.access` alone."""
+  workdir, access = make_experiment(), os.access
+  before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
+
+  def on_read_only_disk(path, mode):
+    is_there = pathlib.Path(path).is_relative_to(workdir)
+    return access(path, mode) and not (is_there and mode & os.W_OK)
+
+  monkeypatch.setattr(os, "access", on_read_only_disk)
+  result = Comparison(workdir)
+  assert set(result.summary["sampler"]) == {"uniform", BANDIT}
+  result.report(tmp_path / "page.html")
+  read = _Page((tmp_path / "page.html").read_text())
+  assert "Summary" in read.texts and read.values("img", "src")
+  assert all(href.startswith("#") for href in read.values("a", "href"))
+  assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*")} == before
+  with refused("disk", "--out"):
+    page.write_report([workdir], workdir / "report.html", "--out")
+
+
+def test_figures_elsewhere_are_not_overwritten(make_experiment, tmp_path):
+  workdir = make_experiment()
+  (tmp_path / "elsewhere").mkdir()
+  (workdir / "figures").symlink_to(tmp_path / "elsewhere")
+  with refused("exists", workdir / "figures"):
+    page.write_report([workdir], tmp_path / "page.html")
+  assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("name", ["gallery.npz", f"runs/{BANDIT}/test.npz"])
+def test_a_fifo_is_not_opened(make_experiment, tmp_path, name):
+  workdir = make_experiment()
+  (workdir / name).unlink()
+  os.mkfifo(workdir / name)
+  with refused("data", workdir / name):
+    page.write_report([workdir], tmp_path / "page.html")
+
+
+def test_an_experiment_stays_where_it_was(make_experiment, monkeypatch):
+  workdir = make_experiment()
+  monkeypatch.chdir(workdir.parent)
+  result = Comparison(workdir.name)
+  monkeypatch.chdir("/")
+  assert result.workdir == workdir and len(result.summary)

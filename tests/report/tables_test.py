@@ -1,6 +1,9 @@
 """The bootstrap against SciPy and closed forms, and results.csv."""
 
+import csv
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -56,3 +59,26 @@ def test_a_row_per_trial_and_a_column_for_scored_examples_if_any():
   trials[0]["examples_scored"] = 640
   table = tables.runs_table(results)
   assert table["examples_scored"].dropna().tolist() == [640]
+
+
+TEXTS = (
+  *('=HYPERLINK("x")', "+1", "-1", "@a", "\tx", "\nx", " =1", "\uff1d1"),
+  *("'=1", "''=1", "'a", "a=1", "a,=1", 'a",=1', "1", "NaN", "", "cat"),
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_no_formula_and_is_read_back(text, tmp_path):
+  path = tmp_path / "a.csv"
+  table = pd.DataFrame({"name": [text], "x": [-0.5], text + "=": [2]})
+  tables.write_csv(path, table)
+  with path.open(newline="") as file:
+    header, row = csv.reader(file)
+  assert row[1:] == ["-0.5", "2"]
+  for cell in (*header, row[0]):
+    assert not cell.lstrip(" ").startswith(tuple("=+-@\t\r\n\uff1d"))
+  again = tables.read_csv(path, ["name"])
+  assert list(again.columns) == list(table.columns)
+  assert again["x"].tolist() == [-0.5]
+  if text:  # an empty text is a missing one
+    assert again["name"].tolist() == [text]

@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> None:
 def _class_names(args: argparse.Namespace) -> list[str]:
   option, names = "--classes", (args.classes or "").split(",")
   if args.classes is None and args.categories is not None:
-    option, path = "--categories", pathlib.Path(args.categories)
+    option = "--categories"
+    path = paths.absolute(args.categories, option)
     if args.categories == "all":
       path = next(path for path in _CATEGORIES if path.is_file())
     try:
@@ -105,7 +106,7 @@ def _class_names(args: argparse.Namespace) -> list[str]:
 
 def _ask(args: argparse.Namespace, count: int, size: int, missing: int) -> None:
   """Prints the size; raises UserError unless the user agrees."""
-  folders = (args.out, *args.out.absolute().parents)
+  folders = (args.out, *args.out.parents)
   free = shutil.disk_usage(next(f for f in folders if f.exists())).free
   print(
     f"{count} files of {size / 1e6:,.1f} MB, {missing / 1e6:,.1f} MB of them "

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import functools
 import pathlib
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,9 +22,14 @@ from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
 from alcurr.data.pool import Dataset, check_class_names, choose_classes, take
 from alcurr.data.quickdraw import reader
+from alcurr.types import Images, Strokes
 
 _VERSION = 4  # of the content of parts and stores
 _PARTS = "parts"
+# What a store consists of.
+_ARRAYS = (*Strokes._fields, *Images._fields, "label", "key", "recognized")
+_FILES = {_PARTS, cache.MANIFEST, *(f"{name}.npy" for name in _ARRAYS)}
+_PART = re.compile(r"\.?[0-9a-f]{16}(\..*)?")  # the name of a cache entry
 # Arrays of offsets, and their units.
 _OFFSETS = {"stroke_start": "points", "drawing_start": "strokes"}
 
@@ -72,7 +78,7 @@ def prepare(
   folder = out / _PARTS
   with lock.locked(out, "OUT"):
     if not _is_made(out, request, sources):
-      files.remove_temporary(out)
+      files.remove_temporary(out, _FILES)
       make = functools.partial(_make_part, folder, request)
       entries = parallel.each_file(make, list(sources.values()), "preparing")
       _join(out, request, dict(zip(sources, entries, strict=True)))
@@ -84,6 +90,10 @@ def _is_made(
   out: pathlib.Path, request: dict[str, Any], sources: dict[str, pathlib.Path]
 ) -> bool:
   """Returns whether the requested store exists; refuses other content."""
+  for path in files.walk(out, _FILES):
+    is_part = path.parent != out / _PARTS or _PART.fullmatch(path.name)
+    if path.is_symlink() or not is_part:
+      raise UserError("exists", "OUT", f"{path} is not of prepared data")
   names = {path.name for path in out.iterdir()} - {lock.NAME}
   # A killed call may have written arrays too, but then there are parts.
   if cache.MANIFEST not in names and (not names or _PARTS in names):

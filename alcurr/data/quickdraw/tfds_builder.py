@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
     tfds.disable_progress_bar()
   builder.download_and_prepare(
     download_config=tfds.download.DownloadConfig(
-      manual_dir=args.source.absolute(), try_download_gcs=False
+      manual_dir=args.source, try_download_gcs=False
     )
   )
   print(

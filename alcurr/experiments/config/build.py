@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import optax
 from ml_collections import ConfigDict
 
-from alcurr.core import specs
+from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.augment import AUGMENTS
@@ -212,4 +212,6 @@ def make_model(
 
 def cache_dir(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
   """Returns the folder of what the next experiment can reuse."""
-  return pathlib.Path(config.cache_dir or workdir.parent / "cache")
+  if config.cache_dir:
+    return paths.absolute(config.cache_dir, "cache_dir")
+  return workdir.parent / "cache"

@@ -2,6 +2,7 @@
 
 import difflib
 import operator
+import os
 import pathlib
 import re
 import runpy
@@ -47,7 +48,7 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
   if not text:
     expected = "name an experiment: --config=configs/quickstart.py"
     raise UserError("missing", "--config", expected)
-  path, colon, argument = text.partition(":")
+  path, colon, argument = os.path.expanduser(text).partition(":")
   place, file = f"--config={path}", pathlib.Path(path)
   if not file.is_file():
     siblings = {p.stem: str(p) for p in file.parent.glob("*.py")}

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import importlib.util
 import json
+import os
 import pathlib
 import pkgutil
 import re
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from alcurr.core import files, specs
+from alcurr.core import files, paths, specs
 from alcurr.core.errors import FaultError, UserError
 from alcurr.experiments.loggers import pictures, points
 from alcurr.report.gallery import read_gallery
@@ -171,18 +172,20 @@ def describe(error: Exception) -> str:
 
 def read_rows(path: pathlib.Path) -> list[Row]:
   """Reads the complete lines of a metrics.jsonl."""
-  content = path.read_bytes()
+  content = files.read_bytes(path)
   # A killed run may have written half a line.
   complete = content[: content.rfind(b"\n") + 1]
   return [json.loads(line) for line in complete.splitlines()]
 
 
-def parse(text: str, uri: str = "") -> list[str]:
+def parse(
+  text: str, uri: str = "", workdir: pathlib.Path | None = None
+) -> list[str]:
   """Returns the loggers of `config.tracking`: "none", or names with commas.
 
   Raises:
-    UserError: a logger is unknown, repeated or not installed, or the
-      `config.tracking_uri` is none or of no use.
+    UserError: a logger is unknown, repeated or not installed, cannot write to
+      the workdir, or the `config.tracking_uri` is none or of no use.
   """
   names = [name.strip() for name in text.split(",")]
   for name in names:
@@ -196,6 +199,9 @@ def parse(text: str, uri: str = "") -> list[str]:
     if importlib.util.find_spec(package) is None:
       problem = f"{name} needs {package}: pip install '{install}'"
       raise UserError("package", "tracking", problem)
+  uses_server = uri or os.environ.get("MLFLOW_TRACKING_URI")
+  if workdir and "mlflow" in names and not uses_server:
+    paths.sqlite_url(workdir, "tracking")
   if uri and "mlflow" not in names:
     problem = "only mlflow uses it; add --config.tracking=mlflow, or clear it"
     raise UserError("conflict", "tracking_uri", problem)

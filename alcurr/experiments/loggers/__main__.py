@@ -4,7 +4,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from alcurr.core import cli, lock
+from alcurr.core import cli, lock, paths
 from alcurr.core.errors import FaultError
 from alcurr.experiments import loggers, setup
 from alcurr.report import tables
@@ -22,7 +22,8 @@ def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
     UserError: no experiment, a running one, or a tracker that is not installed.
     FaultError: the tracker failed.
   """
-  loggers.parse(to, uri)
+  loggers.parse(to, uri, workdir)
+  paths.check_can_make(workdir, "DIR")
   fields = ("samplers", "baseline", "trials")
   config = setup.read_record(workdir / "config.json", *fields)
   names = tables.sampler_names(workdir)

@@ -31,12 +31,13 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from alcurr.core import files
+from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 from alcurr.experiments.loggers import Experiment, Logger, pictures, points
 from alcurr.report.style import styles
 
 FOLDER = "mlflow"
+_SQLITE = "sqlite:///"
 # MLflow's limits: 1000 metrics a request, parameters a request, their text.
 _MAX_ROWS = 1000 // len(points.CURVES)
 _MAX_PARAMS = 100
@@ -60,12 +61,15 @@ class MLflow(Logger):
     for name in ("alembic", "mlflow.store.db"):
       std_logging.getLogger(name).setLevel(std_logging.WARNING)
     super().__init__(experiment)
-    self._workdir = self._workdir.absolute()
     folder = self._workdir / FOLDER
-    folder.mkdir(exist_ok=True)
     uri = experiment.uri or os.environ.get("MLFLOW_TRACKING_URI")
     self._in_workdir = not uri
-    uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
+    if self._in_workdir:
+      uri = paths.sqlite_url(folder / "mlflow.db", "tracking")
+    elif uri.startswith(_SQLITE):
+      path = uri.removeprefix(_SQLITE)
+      uri = f"{_SQLITE}{paths.absolute(path, 'tracking_uri')}"
+    files.make_folder(folder)
     self._artifacts = _artifact_uri(uri, folder)
     self._client = MlflowClient(tracking_uri=uri)
     self._id = self._get_experiment(self._workdir.name)
@@ -194,8 +198,8 @@ def _artifact_uri(uri: str, folder: pathlib.Path) -> str | None:
   With a database, MLflow would store them in the current folder. They go next
   to its file instead, or to the workdir.
   """
-  if uri.startswith("sqlite:///"):
-    folder = pathlib.Path(uri.removeprefix("sqlite:///")).absolute().parent
+  if uri.startswith(_SQLITE):
+    folder = pathlib.Path(uri.removeprefix(_SQLITE)).parent
   elif uri.startswith(("http", "file", "databricks")):
     return None
   return (folder / "artifacts").as_uri()

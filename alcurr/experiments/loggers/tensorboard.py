@@ -19,6 +19,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from alcurr.core import files
 from alcurr.experiments.loggers import Experiment, Logger, pictures, points
 from alcurr.report.gallery import read_gallery
 
@@ -67,7 +68,7 @@ def _make_folder(workdir: pathlib.Path, *names: str) -> pathlib.Path:
   folder = workdir
   for name in (FOLDER, *names):
     folder = folder / name
-    folder.mkdir(exist_ok=True)
+    files.make_folder(folder)
   return folder
 
 

@@ -24,8 +24,8 @@ def tune(argv: Sequence[str]) -> None:
       "--sampler": {"help": "one of the config's; default its baseline"},
       "--out": {
         "type": pathlib.Path,
-        "default": pathlib.Path(f"runs/tune_{name}"),
-        "help": "a new or empty folder for table and plot; default %(default)s",
+        "default": f"runs/tune_{name}",
+        "help": "the folder of table and plot; default %(default)s",
       },
       **module.ARGUMENTS,
     }.items():

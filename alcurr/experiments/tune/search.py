@@ -20,7 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import files, lock, specs
+from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
 from alcurr.data import cache
@@ -115,9 +115,10 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
     "config": files.plain(config.to_dict()),
     "ranges": {field: str(allowed) for field, allowed in ranges.items()},
   }
+  storage = paths.sqlite_url(args.out / STUDY, "--out")
   with lock.locked(args.out, "--out"):
     study = optuna.create_study(
-      storage=f"sqlite:///{(args.out / STUDY).absolute()}",
+      storage=storage,
       study_name="search",
       direction="maximize",
       load_if_exists=True,

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import files, lock, paths, specs
+from alcurr.core import files, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import make_pool
@@ -28,6 +28,9 @@ from alcurr.training.run import RunSpec, compile_chunks
 from alcurr.types import Pool, TrainState
 
 RATE = "optimizer.learning_rate"
+# What the commands write.
+_STEMS = ("range", "grid", "noise_scale", "search")
+_FILES = {"difficulty", *(f"{s}.{e}" for s in _STEMS for e in ("csv", "png"))}
 
 
 class TrainedChunk(NamedTuple):
@@ -70,8 +73,8 @@ def train_chunks(
 def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
   """Loads the config of one sampler, whose `run` fields replace the shared.
 
-  Nothing is written. `args` are of the command line. The folder `args.out` need
-  not be empty if it has the file `args.resumes`.
+  Nothing is written. `args` are of the command line. The folder `args.out` may
+  hold results only if it has the file `args.resumes`.
 
   Raises:
     UserError: a mistake in the arguments, or a folder that cannot be used.
@@ -81,10 +84,11 @@ def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
   name = args.sampler or config.baseline
   specs.check_choice("--sampler", name, config.samplers)
   paths.check_can_make(args.out, "--out")
-  names = {p.name for p in args.out.iterdir()} if args.out.exists() else set()
-  if names - {lock.NAME} and args.resumes not in names:
-    text = f"expected an empty folder, {args.out} holds files"
-    raise UserError("exists", "--out", text)
+  paths.check_can_checkpoint(args.out, "--out")
+  taken = [p for p in args.out.glob("*") if p.name in (*_FILES, args.resumes)]
+  resumes = args.resumes in [p.name for p in taken if not p.is_symlink()]
+  if taken and not resumes:
+    raise UserError("exists", "--out", f"{taken[0]} is not overwritten")
   config = build.run_config(config, name)
   sampler = {k: v for k, v in config.samplers[name].items() if k != "run"}
   with config.unlocked():
