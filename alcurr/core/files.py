@@ -91,7 +91,8 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
-  return json.loads(path.read_text(encoding="utf-8"))
+  # An editor may have put a byte order mark before it.
+  return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
 def read_record(path: pathlib.Path) -> dict[str, Any] | None:
