@@ -458,10 +458,10 @@ unknown  | samplers.bandit.epsilon | --config.samplers.bandit.epsilon=linear(val
 unknown  | optimizer.schedule | --config.optimizer.schedule=constant(value=0.1)
 argument | samplers.bandit | --config.budget=24 steps --config.samplers.bandit.warmup=24 FEW
 argument | samplers.bandit | --config.samplers.bandit.interval=2000 FEW
-argument | data | --config.data.num_examples=60
+argument | data | --config.data.num_examples=2 --config.data.classes=2
 range    | data.train_examples | --config.data.train_examples=14000
 range    | data.train_examples | --config.data.train_examples=20
-argument | difficulty.num_arms | --config.difficulty.num_arms=5000
+argument | difficulty.num_arms | --config.difficulty.num_arms=50000
 argument | samplers.bandit | --config.batch_size=2000 --config.samplers.bandit.warmup=0 --config.samplers.bandit_mean.warmup=0
 range    | difficulty.budget | --config.batch_size=20000 FEW
 missing  | samplers.uniform.policy.run | --config.samplers.uniform.name=fixed_policy(policy='replay')

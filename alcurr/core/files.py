@@ -91,8 +91,8 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
-  # An editor may have put a byte order mark before it.
-  return json.loads(path.read_text(encoding="utf-8-sig"))
+  # As bytes, which may begin with the byte order mark of an editor.
+  return json.loads(path.read_bytes())
 
 
 def read_record(path: pathlib.Path) -> dict[str, Any] | None:

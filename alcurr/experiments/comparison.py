@@ -121,7 +121,8 @@ def compare(
     trials: of each sampler; the i-th trials start from the same parameters.
     config: other fields, such as {"batch_size": 64, "optimizer.learning_rate":
       3e-3} or {"optimizer": {"learning_rate": 3e-3}}; see
-      alcurr/experiments/config/defaults.py.
+      alcurr/experiments/config/defaults.py. The batch_size is 32, and a
+      twentieth of fewer than 640 images.
     workdir: the experiment's folder. The same call resumes there and skips
       finished samplers. None: a new temporary folder.
 
@@ -134,7 +135,10 @@ def compare(
   if (images is None) != (labels is None):
     missing = "images" if images is None else "labels"
     raise UserError("missing", missing, "give both images and labels, or none")
-  changes = {"budget": budget, "trials": trials, **(config or {})}
+  changes = {"budget": budget, "trials": trials}
+  if images is not None:
+    changes["batch_size"] = min(32, max(1, len(images) // 20))
+  changes |= dict(config or {})
   with _config(samplers, model, changes) as full:
     if images is not None:
       folder = build.cache_dir(full, workdir)

@@ -148,3 +148,15 @@ def test_a_folder_that_orbax_made_again_counts_as_empty(tmp_path):
   (tmp_path / "runs/a/thesis.tex").write_text("x")
   with pytest.raises(UserError):
     check_workdir(tmp_path, ConfigDict())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_config_that_an_editor_saved(tmp_path, encoding, newline):
+  config = ConfigDict({"seed": 1, "name": "Katze \U0001f431"})
+  text = json.dumps(config.to_dict(), ensure_ascii=False, indent=2)
+  text = text.replace("\n", newline)
+  (tmp_path / "config.json").write_bytes(text.encode(encoding))
+  check_workdir(tmp_path, config)
+  config.seed = 2
+  _assert_refused(tmp_path, config)
