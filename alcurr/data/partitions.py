@@ -124,7 +124,8 @@ def fit_num_arms(
 ) -> int:
   """Returns the largest K up to `num_arms` that leaves no quantile empty.
 
-  Quantiles within the classes are as many as the largest class can fill.
+  Quantiles within the classes are as many as the classes of half of the
+  examples can fill.
 
   Raises:
     ValueError: more quantiles than examples, or, for "label_difficulty", than
@@ -141,7 +142,7 @@ def fit_num_arms(
       f"the partition {name!r}, got {num_arms}"
     )
   if name in ("difficulty", "shuffled"):
-    return min(num_arms, int(size.max()))
+    return min(num_arms, int(np.median(size[label])))
   return num_arms
 
 

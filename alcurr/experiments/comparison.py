@@ -122,7 +122,7 @@ def compare(
     config: other fields, such as {"batch_size": 64, "optimizer.learning_rate":
       3e-3} or {"optimizer": {"learning_rate": 3e-3}}; see
       alcurr/experiments/config/defaults.py. The batch_size is 32, and a
-      twentieth of fewer than 640 images.
+      fortieth of fewer than 1280 images.
     workdir: the experiment's folder. The same call resumes there and skips
       finished samplers. None: a new temporary folder.
 
@@ -137,7 +137,7 @@ def compare(
     raise UserError("missing", missing, "give both images and labels, or none")
   changes = {"budget": budget, "trials": trials}
   if images is not None:
-    changes["batch_size"] = min(32, max(1, len(images) // 20))
+    changes["batch_size"] = min(32, max(1, len(images) // 40))
   changes |= dict(config or {})
   with _config(samplers, model, changes) as full:
     if images is not None:

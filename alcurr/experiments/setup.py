@@ -153,7 +153,7 @@ def host_pools(
         kind, train.label, asked, train.class_names
       )
     if num_arms[kind] < asked and difficulty is None:
-      text = "The partition %s has %d arms, not %d: all classes are rare."
+      text = "The partition %s has %d arms, not %d: most classes are rare."
       logging.warning(text, kind, num_arms[kind], asked)
   parts, difficulty = dict(context.parts), dict(difficulty or {})
   joint = "train_and_probe"

@@ -23,7 +23,7 @@ def pool_info(
       for samplers that need no classes.
     difficulty: [N], larger is harder, such as each example's loss under an
       earlier model; None for samplers that need none.
-    num_arms: K, for partitions by difficulty; the largest class limits it.
+    num_arms: K, for partitions by difficulty; fewer if most classes are rare.
 
   Returns:
     A pool without images, whose indices refer to the loop's own examples.
