@@ -188,6 +188,21 @@ def parse_simplified(drawing: object) -> Drawing:
   return Drawing(packed, lengths)
 
 
+def pack_any(drawings: Iterable[Any], place: str) -> Strokes:
+  """Packs drawings in the simplified layout, in any form of `to_lists`.
+
+  Raises:
+    UserError: at `place[n]`, about the n-th drawing.
+  """
+  parsed = []
+  for number, drawing in enumerate(to_lists(drawings)):
+    try:
+      parsed.append(parse_simplified(drawing))
+    except BadDrawingError as error:
+      raise UserError("data", f"{place}[{number}]", str(error)) from error
+  return pack(parsed)
+
+
 def to_lists(drawings: Iterable[Any]) -> list:
   """Returns drawings as lists of strokes [[x...], [y...]] of Python's numbers.
 

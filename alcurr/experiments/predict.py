@@ -174,16 +174,10 @@ def _as_source(inputs: Any, image_shape: tuple[int, ...]) -> Strokes | Images:
       shapes = {getattr(image, "shape", None) for image in inputs}
       if shapes in ({image_shape}, {image_shape[:2]}):
         inputs = np.stack(inputs)
-    if getattr(inputs, "dtype", object) != object:
+    if hasattr(inputs, "dtype") and inputs.dtype != np.dtype(object):
       alone = inputs.shape in (image_shape, image_shape[:2])
       return Images(arrays.check_images(inputs[None] if alone else inputs))
-    drawings = []
-    for number, drawing in enumerate(strokes.to_lists(inputs)):
-      try:
-        drawings.append(strokes.parse_simplified(drawing))
-      except strokes.BadDrawingError as error:
-        raise UserError("data", f"inputs[{number}]", str(error)) from error
-    inputs = strokes.pack(drawings)
+    inputs = strokes.pack_any(inputs, "inputs")
   if len(inputs.drawing_start) < 2:
     raise UserError("data", "inputs", "expected at least one, got none")
   return inputs

@@ -196,12 +196,9 @@ def test_rare_classes_leave_no_arm_empty(sizes, num_arms, name):
   names = tuple(map(str, range(len(sizes))))
   num_arms = min(num_arms, len(label))
   count = partitions.fit_num_arms(name, label, num_arms, names)
-  most = (
-    num_arms
-    if name == "difficulty_in_pool"
-    else np.median(np.repeat(sizes, sizes))
-  )
-  assert count == min(num_arms, int(most))
+  typical = int(np.median(np.repeat(sizes, sizes)))
+  most = num_arms if name == "difficulty_in_pool" else typical
+  assert count == min(num_arms, most)
   difficulty = np.random.default_rng(0).random(len(label))
   made = partitions.PARTITIONS[name](label, difficulty, count)
   assert len(made.size) == count and made.size.min() > 0
