@@ -28,7 +28,7 @@ _PROFILE = flags.DEFINE_boolean(
 def _run(options: list[str]) -> None:
   signals = preemption.Signals()
   config = loader.load(_CONFIG.value, options)
-  name = pathlib.Path(_CONFIG.value.split(":")[0]).stem
+  name = pathlib.Path(loader.split(_CONFIG.value)[0]).stem
   text = f"runs/{name}" if _WORKDIR.value is None else _WORKDIR.value
   workdir = paths.absolute(text, "--workdir")
   if _COMPILATION_CACHE.value and not jax.config.jax_compilation_cache_dir:

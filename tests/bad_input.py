@@ -466,12 +466,12 @@ argument | model | --config.model.name=resnet50 --config.data.image_size=16
 argument | samplers.bandit | --config.samplers.bandit.arms_per_batch=5
 unknown  | samplers.bandit.epsilon | --config.samplers.bandit.epsilon=linear(value=1.0, num_steps=9)
 unknown  | optimizer.schedule | --config.optimizer.schedule=constant(value=0.1)
-argument | samplers.bandit | --config.budget=24 steps FEW
+argument | samplers.bandit | --config.budget=24 steps --config.samplers.bandit.warmup=24 FEW
 argument | samplers.bandit | --config.samplers.bandit.interval=2000 FEW
-argument | data | --config.data.num_examples=60
+argument | data | --config.data.num_examples=2 --config.data.classes=2
 range    | data.train_examples | --config.data.train_examples=14000
 range    | data.train_examples | --config.data.train_examples=20
-argument | difficulty.num_arms | --config.difficulty.num_arms=5000
+argument | difficulty.num_arms | --config.difficulty.num_arms=50000
 argument | samplers.bandit | --config.batch_size=2000 --config.samplers.bandit.warmup=0 --config.samplers.bandit_mean.warmup=0
 range    | difficulty.budget | --config.batch_size=20000 FEW
 missing  | samplers.uniform.policy.run | --config.samplers.uniform.name=fixed_policy(policy='replay')
@@ -501,11 +501,11 @@ missing  | budget | del config.budget
 unknown  | optimizer.momentum | config.optimizer.momentum = 0.9
 syntax   | samplers | config.samplers['/tmp/x'] = config.samplers.uniform
 unknown  | samplers.uniform.run | config.samplers.uniform.run = {'batchsize': 4}
-syntax   | --config=DIR/x.py, line 4 | config.trials = '3'
+type     | trials | config.trials = '3'
 type     | trials | config.trials = True
-syntax   | --config=DIR/x.py, line 4 | config.data = 5
+type     | data | config.data = 5
 missing  | samplers | config.samplers = {}
-syntax   | --config=DIR/x.py, line 4 | config.samplers.uniform = 'uniform'
+type     | samplers.uniform | config.samplers.uniform = 'uniform'
 missing  | samplers.uniform.name | del config.samplers.uniform.name
 type     | samplers.uniform.run | config.samplers.uniform.run = 5
 type     | samplers.uniform.run.model | config.samplers.uniform.run = {'model': 'cnn'}

@@ -4,7 +4,7 @@ import pytest
 
 from alcurr.data.partitions import PARTITIONS
 from alcurr.experiments import experiment_runner, predict
-from alcurr.experiments.config import build
+from alcurr.experiments.config import build, plain
 from alcurr.models import MODELS
 from configs import (
   ablation,
@@ -85,7 +85,7 @@ def test_the_kaggle_config_trains_and_predicts(quickdraw_dir, tmp_path):
   with pytest.MonkeyPatch.context() as patch:
     # Writing the page takes longest, and other tests cover it.
     patch.setattr(experiment_runner.page, "write_report", lambda *args: None)
-    summary = experiment_runner.run(build.changed(config, tiny), workdir)
+    summary = experiment_runner.run(plain.merge(config, tiny), workdir)
   assert summary["sampler"].tolist() == ["uniform", "bandit", "influence"]
   assert (summary["top1"] <= summary["map3"]).all()
   assert (summary["map3"] <= summary["top3"]).all()

@@ -145,7 +145,8 @@ def read_bytes(path: pathlib.Path) -> bytes:
 
 def read_json(path: pathlib.Path) -> Any:
   check_regular(path, _MAX_JSON)
-  return json.loads(path.read_text(encoding="utf-8"))
+  # As bytes, which may begin with the byte order mark of an editor.
+  return json.loads(path.read_bytes())
 
 
 def read_record(path: pathlib.Path) -> dict[str, Any] | None:

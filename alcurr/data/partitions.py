@@ -52,7 +52,8 @@ def difficulty_in_class(
   An arm holds equal shares of all classes, up to an example ("Data Sampling
   Algorithms for Active Learning"). The order is by the rank within the class,
   divided by its size. A prefix holds equal shares too: the class-balanced order
-  of Wu et al., 2021, "When do curricula work?".
+  of Wu et al., 2021, "When do curricula work?". A class of fewer than K
+  examples is in the first arm and some others.
 
   Args:
     label: [N] int32.
@@ -117,17 +118,36 @@ PARTITIONS: dict[str, PartitionFn] = {
 # Partitions that need no scores, and so no reference model.
 UNSCORED = frozenset({"label", "shuffled"})
 
-# Partitions into quantiles of each class, to be checked by `check_num_arms`.
-IN_CLASS = frozenset({"difficulty", "label_difficulty", "shuffled"})
 
+def fit_num_arms(
+  name: str, label: np.ndarray, num_arms: int, class_names: tuple[str, ...]
+) -> int:
+  """Returns the largest K up to `num_arms` that leaves no quantile empty.
 
-def check_num_arms(
-  label: np.ndarray, num_arms: int, class_names: tuple[str, ...]
-) -> None:
-  """Raises ValueError if a class has fewer examples than `num_arms`."""
+  Quantiles within the classes are as many as the classes of half of the
+  examples can fill.
+
+  Raises:
+    ValueError: more quantiles than examples, or, for "label_difficulty", than
+      the smallest class has.
+  """
   size = np.bincount(label, minlength=len(class_names))
-  if num_arms > size.min():
+  most, whose = len(label), "the pool"
+  if name == "label_difficulty":
+    most = size.min()
+    whose = f"the smallest class {class_names[size.argmin()]!r}"
+  if name != "label" and num_arms > most:
     raise ValueError(
-      f"num_arms must be at most {size.min()}, the training examples of the "
-      f"smallest class {class_names[size.argmin()]!r}, got {num_arms}"
+      f"num_arms must be at most {most}, the training examples of {whose}, for "
+      f"the partition {name!r}, got {num_arms}"
     )
+  if name in ("difficulty", "shuffled"):
+    return min(num_arms, int(np.median(size[label])))
+  return num_arms
+
+
+def pad_arms(partition: Partition, num_arms: int) -> Partition:
+  """Appends empty arms, as of classes that a pool lacks, until there are K."""
+  more = (0, num_arms - len(partition.size))
+  start = np.pad(partition.start, more, constant_values=len(partition.order))
+  return partition._replace(start=start, size=np.pad(partition.size, more))

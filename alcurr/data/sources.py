@@ -136,14 +136,12 @@ def first_by_key(part: Dataset, count: int) -> Dataset:
 
 
 def _first_to_train_on(part: Dataset, count: int) -> Dataset:
-  specs.check_range("data.train_examples", count, 0, len(part.label))
-  first = first_by_key(part, count)
-  size = np.bincount(first.label, minlength=len(part.class_names))
-  if size.min() == 0:
-    name = part.class_names[size.argmin()]
-    text = f"class {name!r} has none of the first {count}"
-    raise UserError("range", "data.train_examples", text)
-  return first
+  order = np.argsort(part.key)
+  # One of each class, then those of the smallest keys.
+  _, first = np.unique(part.label[order], return_index=True)
+  specs.check_range("data.train_examples", count, len(first), len(part.label))
+  order = np.concatenate([order[first], np.delete(order, first)])
+  return take(part, np.sort(order[:count]))
 
 
 class LoadedData(NamedTuple):

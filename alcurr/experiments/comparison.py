@@ -13,7 +13,7 @@ import inspect
 import pathlib
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,7 +25,7 @@ from alcurr.core.errors import UserError
 from alcurr.core.registry import Registry
 from alcurr.data import arrays
 from alcurr.experiments import experiment_runner
-from alcurr.experiments.config import build, defaults
+from alcurr.experiments.config import build, defaults, plain
 from alcurr.models import MODELS
 from alcurr.report import curves, figures, page, tables
 from alcurr.report.gallery import read_gallery
@@ -119,9 +119,10 @@ def compare(
       modules of Linen and NNX see `alcurr.models.adapters`.
     budget: of each trial, such as "3 epochs", "50000 examples", "2000 steps".
     trials: of each sampler; the i-th trials start from the same parameters.
-    config: other fields by their dotted names, such as {"batch_size": 64,
-      "optimizer.learning_rate": 3e-3}; see
-      alcurr/experiments/config/defaults.py.
+    config: other fields, such as {"batch_size": 64, "optimizer.learning_rate":
+      3e-3} or {"optimizer": {"learning_rate": 3e-3}}; see
+      alcurr/experiments/config/defaults.py. The batch_size is 32, and a
+      fortieth of fewer than 1280 images.
     workdir: the experiment's folder. The same call resumes there and skips
       finished samplers. None: a new temporary folder.
 
@@ -134,7 +135,10 @@ def compare(
   if (images is None) != (labels is None):
     missing = "images" if images is None else "labels"
     raise UserError("missing", missing, "give both images and labels, or none")
-  changes = {"budget": budget, "trials": trials, **(config or {})}
+  changes = {"budget": budget, "trials": trials}
+  if images is not None:
+    changes["batch_size"] = min(32, max(1, len(images) // 40))
+  changes |= dict(config or {})
   with _config(samplers, model, changes) as full:
     if images is not None:
       folder = build.cache_dir(full, workdir)
@@ -151,25 +155,41 @@ def _config(
   changes: Mapping[str, Any],
 ) -> Iterator[ConfigDict]:
   """Yields the config of the arguments, whose objects are then registered."""
-  if not isinstance(samplers, Mapping):
-    named = {}
-    for spec in [samplers] if isinstance(samplers, str) else samplers:
-      name, number = _name_of(spec), 1
-      while (unique := name if number == 1 else f"{name}_{number}") in named:
-        number += 1
-      named[unique] = spec
-    samplers = named
+  samplers = _named(samplers)
   with contextlib.ExitStack() as stack:
     config = defaults.get_config()
     config.model = {"weights": ""} | _register(stack, model, MODELS, "model")
-    config.samplers = ConfigDict(
+    config.samplers = plain.to_config(
       {
         name: _register(stack, spec, SAMPLERS, f"samplers.{name}")
         for name, spec in samplers.items()
       }
     )
     config.baseline = next(iter(samplers))
-    yield build.changed(config, dict(changes))
+    yield plain.merge(config, changes)
+
+
+def _named(samplers: Any) -> dict[str, Any]:
+  """Returns the samplers by the user's names, or by names made for them."""
+  if isinstance(samplers, ConfigDict):
+    samplers = samplers.to_dict()
+  if isinstance(samplers, Mapping):
+    named = {str(name): spec for name, spec in samplers.items()}
+  else:
+    if isinstance(samplers, str) or _is_object(samplers):
+      samplers = [samplers]
+    if not isinstance(samplers, Iterable):
+      text = f"expected names, or a dict of samplers, got {samplers!r}"
+      raise UserError("type", "samplers", text)
+    named = {}
+    for spec in samplers:
+      name, number = _name_of(spec), 1
+      while (unique := name if number == 1 else f"{name}_{number}") in named:
+        number += 1
+      named[unique] = spec
+  if not named:
+    raise UserError("missing", "samplers", "expected at least one sampler")
+  return named
 
 
 def _register(

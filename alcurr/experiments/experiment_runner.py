@@ -54,6 +54,7 @@ def run(
     Stopped: by a signal, while a run was trained.
   """
   experiment = build.build_experiment(config)
+  config = experiment.config
   names = loggers.parse(config.tracking, config.tracking_uri, workdir)
   setup.check_workdir(workdir, config)
   record = files.plain(config.to_dict())

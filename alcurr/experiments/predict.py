@@ -29,6 +29,7 @@ from alcurr.data import arrays, sources, strokes
 from alcurr.data.pool import make_gather
 from alcurr.data.quickdraw import kaggle
 from alcurr.experiments.config import build, schema
+from alcurr.experiments.config.plain import to_config
 from alcurr.experiments.setup import read_record
 from alcurr.training import checkpoint, chunks, compilation
 from alcurr.types import Array, Images, Model, Pool, PyTree, Strokes
@@ -44,17 +45,19 @@ class Prediction(NamedTuple):
 def predict_probabilities(
   run: str | pathlib.Path | Sequence[str | pathlib.Path],
   inputs: Strokes | Sequence[list] | Any,
-  trials: Sequence[int] | None = None,
+  trials: Sequence[int] | int | None = None,
   flips: bool = False,
 ) -> Prediction:
   """Returns the probabilities of the classes by finished runs.
 
   Args:
     run: a folder `<workdir>/runs/<sampler>`, or several, which are averaged.
-    inputs: an array of images of the shape that the run was trained on,
-      [N, H, W] or [N, H, W, C], uint8 or floats in [0, 1]. For runs on drawings
-      also a list of N drawings in Google's simplified form, lists of strokes
-      [[x...], [y...]] of integers from 0 to 255; or packed strokes.
+    inputs: images of the shape that the run was trained on, [N, H, W] or
+      [N, H, W, C], uint8 or floats in [0, 1]. For runs on drawings also N
+      drawings in Google's simplified form, strokes [[x...], [y...]] of integers
+      from 0 to 255, or of points, [(x, y), ...], in all drawings; or packed
+      strokes. They may be lists, tuples or arrays. An image or a drawing by
+      itself is one input.
     trials: of each run, from 0; None for all that did not diverge.
     flips: average with the mirror images, left for right.
 
@@ -63,7 +66,8 @@ def predict_probabilities(
   """
   folders = [run] if isinstance(run, str | pathlib.Path) else list(run)
   members = _load(folders, trials)
-  batches = _probabilities(members, _as_source(inputs), flips)
+  source = _as_source(inputs, members[0].image_shape)
+  batches = _probabilities(members, source, flips)
   return Prediction(members[0].class_names, np.concatenate(list(batches)))
 
 
@@ -114,9 +118,13 @@ class _Member(NamedTuple):
 
 
 def _load(
-  folders: Sequence[str | pathlib.Path], trials: Sequence[int] | None
+  folders: Sequence[str | pathlib.Path], trials: Sequence[int] | int | None
 ) -> list[_Member]:
   """Loads runs of the same classes, as they were after their last step."""
+  if not folders:
+    raise UserError("missing", "run", "expected at least one, got none")
+  if trials is not None:
+    trials = np.atleast_1d(trials).tolist()
   places = [paths.absolute(folder, "run") for folder in folders]
   members = [_load_run(folder, trials) for folder in places]
   for member in members:
@@ -128,9 +136,13 @@ def _load(
 
 def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   workdir, name = folder.parents[1], folder.name
+  runs = [path.parent for path in sorted(folder.glob("runs/*/result.json"))]
+  if runs and not (folder / "result.json").exists():
+    text = f"expected a run, such as {', '.join(map(str, runs))}"
+    raise UserError("missing", str(folder / "result.json"), text)
   record = read_record(folder / "result.json", "steps", "trials")
   steps, results = record["steps"], record["trials"]
-  config = ConfigDict(read_record(workdir / "config.json", "samplers"))
+  config = to_config(read_record(workdir / "config.json", "samplers"))
   schema.check(config, finished=True)
   specs.check_choice(str(workdir / "config.json"), name, config.samplers)
   fields = ("class_names", "image_shape")
@@ -154,17 +166,17 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   return _Member(folder, config, class_names, shape, model, variables)
 
 
-def _as_source(inputs: Any) -> Strokes | Images:
-  if hasattr(inputs, "ndim"):
-    return Images(arrays.check_images(inputs))
+def _as_source(inputs: Any, image_shape: tuple[int, ...]) -> Strokes | Images:
   if not isinstance(inputs, Strokes):
-    drawings = []
-    for number, drawing in enumerate(inputs):
-      try:
-        drawings.append(strokes.parse_simplified(drawing))
-      except strokes.BadDrawingError as error:
-        raise UserError("data", f"inputs[{number}]", str(error)) from error
-    inputs = strokes.pack(drawings)
+    if not hasattr(inputs, "dtype"):
+      inputs = [*inputs]
+      shapes = {getattr(image, "shape", None) for image in inputs}
+      if shapes in ({image_shape}, {image_shape[:2]}):
+        inputs = np.stack(inputs)
+    if hasattr(inputs, "dtype") and inputs.dtype != np.dtype(object):
+      alone = inputs.shape in (image_shape, image_shape[:2])
+      return Images(arrays.check_images(inputs[None] if alone else inputs))
+    inputs = strokes.pack_any(inputs, "inputs")
   if len(inputs.drawing_start) < 2:
     raise UserError("data", "inputs", "expected at least one, got none")
   return inputs

@@ -152,14 +152,19 @@ def host_pools(
   that of the examples of each part, [N]; None: not yet known.
 
   Raises:
-    UserError: more arms than the smallest class has examples.
+    UserError: more arms than the training examples can fill.
   """
   experiment = context.experiment
-  num_arms = experiment.config.difficulty.num_arms
-  if experiment.partitions & partitions.IN_CLASS:
-    train = context.parts["train"]
+  train, num_arms = context.parts["train"], {}
+  asked = experiment.config.difficulty.num_arms
+  for kind in sorted(experiment.partitions):
     with specs.errors_in("difficulty.num_arms"):
-      partitions.check_num_arms(train.label, num_arms, train.class_names)
+      num_arms[kind] = partitions.fit_num_arms(
+        kind, train.label, asked, train.class_names
+      )
+    if num_arms[kind] < asked and difficulty is None:
+      text = "The partition %s has %d arms, not %d: most classes are rare."
+      logging.warning(text, kind, num_arms[kind], asked)
   parts, difficulty = dict(context.parts), dict(difficulty or {})
   joint = "train_and_probe"
   if any(run.config.train_on == joint for run in experiment.runs.values()):
@@ -171,10 +176,16 @@ def host_pools(
   for name, part in parts.items():
     score = difficulty.get(name, np.zeros(len(part.label), np.float32))
     by_name = {
-      kind: partitions.PARTITIONS[kind](part.label, score, num_arms)
+      kind: partitions.PARTITIONS[kind](part.label, score, num_arms[kind])
       for kind in experiment.partitions
     }
     pools[name] = host_pool(part, score, by_name)
+  for kind in experiment.partitions:
+    # A split may lack a rare class.
+    most = max(len(pool.partitions[kind].size) for pool in pools.values())
+    for pool in pools.values():
+      arms = partitions.pad_arms(pool.partitions[kind], most)
+      pool.partitions[kind] = arms
   return {"probe": pools["valid"]} | pools
 
 

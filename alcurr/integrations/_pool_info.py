@@ -23,7 +23,7 @@ def pool_info(
       for samplers that need no classes.
     difficulty: [N], larger is harder, such as each example's loss under an
       earlier model; None for samplers that need none.
-    num_arms: K, for partitions by difficulty.
+    num_arms: K, for partitions by difficulty; fewer if most classes are rare.
 
   Returns:
     A pool without images, whose indices refer to the loop's own examples.
@@ -54,9 +54,8 @@ def pool_info(
       text = f"the partition {name!r} needs them; 'difficulty_in_pool' does not"
       raise UserError("missing", "labels", text)
     with specs.errors_in("pool_info"):
-      if name in partitions.IN_CLASS:
-        partitions.check_num_arms(label, num_arms, class_names)
-      built[name] = partitions.PARTITIONS[name](label, scores, num_arms)
+      count = partitions.fit_num_arms(name, label, num_arms, class_names)
+      built[name] = partitions.PARTITIONS[name](label, scores, count)
   row = np.arange(size, dtype=np.int32)
   return Pool(Stored(row), label, {"difficulty": scores}, built)
 

@@ -91,7 +91,7 @@ def active_bandit(
   gain: Gain = _PREDICTION_GAIN,
   reward: Reward | None = None,
   epsilon: float | Schedule = 0.2,
-  warmup: int = 100,
+  warmup: int | None = None,
   partition: str = "difficulty",
   arms_per_batch: int = 1,
   replacement: bool = False,
@@ -111,6 +111,7 @@ def active_bandit(
     epsilon: share of uniform exploration, in [0, 1]; or a schedule, a
       function of the step whose values are clipped to [0, 1].
     warmup: H, the first steps, whose gains are ranked but not learned from.
+      None: 100, and at most a tenth of the run.
     partition: the name of the arms in `pool.partitions`.
     arms_per_batch: m, a divisor of B: the batch is m equal groups, each from
       an arm drawn for it. 1 as in the paper; B to draw an arm for every
@@ -132,6 +133,8 @@ def active_bandit(
     reward = rank(num_steps=num_steps)
   first_epsilon = epsilon(0) if callable(epsilon) else epsilon
   check_fraction(epsilon=first_epsilon)
+  if warmup is None:
+    warmup = 100 if num_steps is None else min(100, num_steps // 10)
   check_at_least(0, warmup=warmup)
   check_at_least(1, interval=interval)
   if num_steps is not None and warmup + interval > num_steps:

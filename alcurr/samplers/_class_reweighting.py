@@ -80,7 +80,9 @@ def class_reweighting(
     arm = jnp.repeat(jnp.arange(classes.size.shape[0]), per_class)
     batch = info.gather(info.probe, draw_from_arms(key, classes, arm))
     mistake = info.predict(batch).argmax(1) != batch.label
-    return mistake.reshape(-1, per_class).sum(1).astype(jnp.float32)
+    # A class of which the probe has no example counts no mistakes.
+    mistakes = mistake.reshape(-1, per_class).sum(1).astype(jnp.float32)
+    return jnp.where(classes.size > 0, mistakes, 0)
 
   def update(
     state: ClassReweightingState, draw: Draw, feedback: Array | tuple[()]

@@ -212,3 +212,15 @@ def test_a_workdir_with_links_or_fifos_is_refused(
     path.symlink_to(tmp_path / kind)
   with refused("exists", "--workdir"):
     check_workdir(workdir, config)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_config_that_an_editor_saved(tmp_path, encoding, newline):
+  config = ConfigDict({"seed": 1, "name": "Katze \U0001f431"})
+  text = json.dumps(config.to_dict(), ensure_ascii=False, indent=2)
+  text = text.replace("\n", newline)
+  (tmp_path / "config.json").write_bytes(text.encode(encoding))
+  check_workdir(tmp_path, config)
+  config.seed = 2
+  _assert_refused(tmp_path, config)

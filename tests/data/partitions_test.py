@@ -166,11 +166,51 @@ def test_partitions_without_scores_need_none():
     np.testing.assert_array_equal(first, second)
 
 
-def test_more_arms_than_the_smallest_class_is_refused():
-  label = np.array([0, 0, 0, 1, 1])
-  partitions.check_num_arms(label, 2, ("cat", "dog"))
-  with pytest.raises(ValueError, match="num_arms"):
-    partitions.check_num_arms(label, 3, ("cat", "dog"))
+@pytest.mark.parametrize(
+  ("name", "most"),
+  [
+    ("difficulty", 5),
+    ("difficulty_in_pool", 5),
+    ("shuffled", 5),
+    ("label", 9),
+    ("label_difficulty", 2),
+  ],
+)
+def test_more_arms_than_there_are_examples_are_refused(name, most):
+  label, names = np.array([0, 0, 0, 1, 1]), ("cat", "dog")
+  count = partitions.fit_num_arms(name, label, most, names)
+  made = partitions.PARTITIONS[name](label, np.arange(5.0), count)
+  assert made.size.min() > 0
+  if name != "label":
+    with pytest.raises(ValueError, match="num_arms"):
+      partitions.fit_num_arms(name, label, most + 1, names)
+
+
+@given(
+  st.lists(st.integers(1, 30), min_size=1, max_size=6),
+  st.integers(1, 20),
+  st.sampled_from(["difficulty", "shuffled", "difficulty_in_pool"]),
+)
+def test_rare_classes_leave_no_arm_empty(sizes, num_arms, name):
+  label = np.repeat(np.arange(len(sizes)), sizes)
+  names = tuple(map(str, range(len(sizes))))
+  num_arms = min(num_arms, len(label))
+  count = partitions.fit_num_arms(name, label, num_arms, names)
+  typical = int(np.median(np.repeat(sizes, sizes)))
+  most = num_arms if name == "difficulty_in_pool" else typical
+  assert count == min(num_arms, most)
+  difficulty = np.random.default_rng(0).random(len(label))
+  made = partitions.PARTITIONS[name](label, difficulty, count)
+  assert len(made.size) == count and made.size.min() > 0
+
+
+def test_empty_arms_may_be_appended():
+  made = partitions.make_partition(np.array([1, 0, 1]), 2)
+  padded = partitions.pad_arms(made, 4)
+  assert padded.size.tolist() == [1, 2, 0, 0]
+  assert padded.start.tolist() == [0, 1, 3, 3]
+  assert {a.dtype for a in padded} == {np.dtype(np.int32)}
+  assert partitions.pad_arms(made, 2).size.tolist() == made.size.tolist()
 
 
 def test_arms_out_of_range_are_refused():

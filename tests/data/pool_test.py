@@ -46,10 +46,93 @@ def test_fractions_must_leave_something_everywhere(fractions):
     pool.split(synthetic.make_synthetic(100), *fractions)
 
 
-def test_a_class_missing_in_a_split_is_named():
-  dataset = synthetic.make_synthetic(40, num_classes=20)
-  with pytest.raises(ValueError, match="class '"):
-    pool.split(dataset, 0.1, 0.1)
+def _labelled(*counts, seed=0):
+  """Makes a dataset of random images with a number of examples per class."""
+  label = np.repeat(np.arange(len(counts)), counts)
+  rng = np.random.default_rng(seed)
+  image = rng.integers(0, 255, (len(label), 4, 4), np.uint8)
+  return from_arrays(image, label)
+
+
+def _counts(parts):
+  """Returns the examples of each class in each split."""
+  size = {n: np.bincount(p.label, minlength=99) for n, p in parts.items()}
+  return {name: count.tolist() for name, count in size.items()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("probe", [0.0, 0.05])
+def test_rare_classes_have_examples_wherever_they_can(seed, probe):
+  rare = range(1, 13)
+  dataset = _labelled(*rare, 500, seed=seed)
+  parts = pool.split(dataset, 0.05, 0.2, probe)
+  counts = _counts(parts)
+  assert sum(map(sum, counts.values())) == len(dataset.label)
+  names = ["train", "test", "valid", *(["probe"] if probe else [])]
+  for label, size in enumerate(rare):
+    for name in names[:size]:
+      assert counts[name][label] > 0
+
+
+def test_splits_that_have_every_class_are_by_the_hash_alone():
+  dataset = synthetic.make_synthetic(3000, num_classes=3)
+  share = (dataset.key >> np.uint64(11)) * 2.0**-53
+  parts = pool.split(dataset, 0.1, 0.2, 0.1)
+  for name, low, high in (
+    ("valid", 0, 0.1),
+    ("test", 0.1, 0.3),
+    ("train", 0.3, 0.9),
+    ("probe", 0.9, 1),
+  ):
+    expected = dataset.key[(low <= share) & (share < high)]
+    np.testing.assert_array_equal(parts[name].key, expected)
+
+
+def test_a_split_with_rare_classes_ignores_the_order():
+  dataset = _labelled(2, 3, 5, 100)
+  order = np.random.default_rng(1).permutation(len(dataset.label))
+  first, second = (
+    pool.split(d, 0.1, 0.2) for d in (dataset, pool.take(dataset, order))
+  )
+  for name in first:
+    assert set(first[name].key) == set(second[name].key)
+
+
+def test_common_classes_do_not_move_when_a_rare_one_is_added():
+  dataset = _labelled(300, 300, 3)
+  before = pool.split(pool.take(dataset, np.arange(600)), 0.1, 0.2)
+  after = pool.split(dataset, 0.1, 0.2)
+  for name in before:
+    assert set(before[name].key) <= set(after[name].key)
+
+
+def test_alike_images_of_a_class_are_trained_on(caplog):
+  dataset = _labelled(200, 50)
+  image = dataset.source.image.copy()
+  image[200:] = 7
+  dataset = from_arrays(image, dataset.label)
+  with caplog.at_level("WARNING"):
+    counts = _counts(pool.split(dataset, 0.1, 0.2))
+  assert [counts[n][1] for n in ("train", "valid", "test")] == [50, 0, 0]
+  told = " ".join(record.getMessage() for record in caplog.records)
+  assert "split valid" in told and "split test" in told and "'1'" in told
+
+
+def test_an_image_of_two_classes_stays_on_one_side():
+  """Its classes are rare, or one of them is."""
+  for sizes in ((3, 3), (3, 300)):
+    dataset = _labelled(*sizes, 300)
+    image = dataset.source.image.copy()
+    image[sizes[0]] = image[0]
+    dataset = from_arrays(image, dataset.label)
+    parts = pool.split(dataset, 0.1, 0.2)
+    keys = [set(part.key.tolist()) for part in parts.values()]
+    assert sum(map(len, keys)) == len(set.union(*keys))
+
+
+def test_an_empty_split_is_refused():
+  with pytest.raises(ValueError, match="is empty"):
+    pool.split(_labelled(1, 1), 0.1, 0.1)
 
 
 def test_batches_of_images_and_of_strokes_are_the_same():

@@ -174,6 +174,10 @@ def test_the_active_bandit_is_the_papers(tmp_path):
   [
     ({"samplers": ["unifrom"]}, "unknown", "samplers.unifrom"),
     ({"samplers": [3]}, "type", "samplers.int"),
+    ({"samplers": []}, "missing", "samplers"),
+    ({"samplers": {}}, "missing", "samplers"),
+    ({"samplers": 3}, "type", "samplers"),
+    ({"config": {"optimizer": "adam"}}, "type", "optimizer"),
     ({"samplers": {"x": {"partition": "label"}}}, "missing", "samplers.x.name"),
     ({"config": {"bach_size": 3}}, "unknown", "bach_size"),
     ({"budget": "soon"}, "syntax", "budget"),

@@ -346,6 +346,62 @@ def test_wrong_inputs(finished, inputs, code, place):
   assert (mistake.value.code, mistake.value.place) == (code, place)
 
 
+def _tuples(value):
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _points(drawing):
+  """Returns strokes as the quickdraw package has them: lists of tuples."""
+  return [[*zip(*stroke, strict=True)] for stroke in drawing]
+
+
+def test_drawings_in_other_containers(finished):
+  folder, dataset = finished
+  drawings = [_lists(dataset.source, n) for n in range(20)]
+  expected = predict.predict_probabilities(folder, drawings).probability
+  array = np.empty(20, object)
+  array[:] = drawings
+  for inputs in (
+    _tuples(drawings),
+    array,
+    [[np.array(stroke) for stroke in drawing] for drawing in drawings],
+    [[[[*map(np.uint8, x)], y] for x, y in d] for d in drawings],
+    [_points(drawing) for drawing in drawings],
+  ):
+    found = predict.predict_probabilities(folder, inputs).probability
+    np.testing.assert_array_equal(found, expected)
+  found = predict.predict_probabilities(folder, drawings[3]).probability
+  np.testing.assert_allclose(found, expected[3:4], rtol=1e-4)
+
+
+def test_one_image_and_a_list_of_images(on_images):
+  folder, dataset = on_images
+  image = dataset.source.image[:5]
+  expected = predict.predict_probabilities(folder, image).probability
+  found = predict.predict_probabilities(folder, [*image]).probability
+  np.testing.assert_array_equal(found, expected)
+  found = predict.predict_probabilities(folder, image[2]).probability
+  np.testing.assert_allclose(found, expected[2:3], rtol=1e-4)
+
+
+def test_a_number_of_numpy_chooses_a_trial(finished):
+  folder, dataset = finished
+  some = strokes.take_strokes(dataset.source, np.arange(3))
+  expected = predict.predict_probabilities(folder, some, trials=[1])
+  found = predict.predict_probabilities(folder, some, trials=np.int64(1))
+  np.testing.assert_array_equal(found.probability, expected.probability)
+
+
+def test_an_experiment_names_its_runs(finished):
+  folder = finished[0]
+  with pytest.raises(UserError) as mistake:
+    predict.predict_probabilities(folder.parents[1], [[[[1], [2]]]])
+  assert mistake.value.code == "missing" and str(folder) in mistake.value.text
+  with pytest.raises(UserError) as mistake:
+    predict.predict_probabilities([], [[[[1], [2]]]])
+  assert (mistake.value.code, mistake.value.place) == ("missing", "run")
+
+
 @pytest.mark.parametrize("value", [-1.0, 2.0, np.nan])
 def test_images_out_of_range_are_refused(finished, value):
   with pytest.raises(UserError):

@@ -12,7 +12,7 @@ from alcurr.experiments import (
   experiment_runner,
   setup,
 )
-from alcurr.experiments.config import build
+from alcurr.experiments.config import build, plain
 from alcurr.training.run import count_flops
 from configs import default
 
@@ -74,7 +74,7 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
   built,
 ):
   context, pools = built
-  config = build.changed(context.experiment.config, {"budget_basis": "flops"})
+  config = plain.merge(context.experiment.config, {"budget_basis": "flops"})
   context = context._replace(experiment=build.build_experiment(config))
   uniform = setup.make_run(context, "uniform", pools)
   bandit = setup.make_run(context, "bandit", pools)

@@ -1,3 +1,3 @@
 """Configs: defaults, validation, loading, and the records they describe."""
 
-__all__ = ["build", "defaults", "loader", "schema"]
+__all__ = ["build", "defaults", "loader", "plain", "schema"]

@@ -19,7 +19,7 @@ from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.augment import AUGMENTS
 from alcurr.data.partitions import PARTITIONS
-from alcurr.experiments.config import budgets, schema
+from alcurr.experiments.config import budgets, plain, schema
 from alcurr.models import MODELS
 from alcurr.samplers import SAMPLERS, uniform
 from alcurr.samplers.scores import SCORERS
@@ -69,6 +69,7 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   Raises:
     UserError: at the first field that is wrong.
   """
+  config = plain.normalize(config, schema.FIELDS)
   schema.check(config)
   schema.check_values(config)
   sources.check(config.data)
@@ -76,7 +77,9 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   difficulty = config.difficulty
   reference = _make_run(
     REFERENCE,
-    changed(config, {"budget": difficulty.budget, "budget_basis": "examples"}),
+    plain.merge(
+      config, {"budget": difficulty.budget, "budget_basis": "examples"}
+    ),
     (difficulty.seed,),
     "difficulty.budget",
     lambda num_steps: uniform(batch_size=config.batch_size),
@@ -178,18 +181,7 @@ def _make_run(
 
 def run_config(config: ConfigDict, name: str) -> ConfigDict:
   """Returns the config with the fields of a sampler's `run` replaced."""
-  merged = config.copy_and_resolve_references()
-  with merged.unlocked():
-    merged.update(config.samplers[name].get("run", {}))
-  return merged
-
-
-def changed(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
-  """Returns the config with other values of fields, by dotted names."""
-  other = config.copy_and_resolve_references()
-  with other.unlocked():
-    other.update_from_flattened_dict(values)
-  return other
+  return plain.merge(config, config.samplers[name].get("run", {}))
 
 
 def _check_model(config: ConfigDict) -> None:

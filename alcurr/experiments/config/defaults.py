@@ -8,6 +8,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from alcurr.experiments.config import plain
+
 # The active bandit of the paper.
 _BANDIT = {
   "name": "active_bandit",
@@ -25,8 +27,9 @@ _BANDIT = {
   # schedule over the run such as linear(value=1.0, end=0.1),
   # cosine(value=1.0) or exponential(value=1.0, end=0.01).
   "epsilon": "0.2",
-  # H: the first steps, whose gains are ranked but not learned from.
-  "warmup": 100,
+  # H: the first steps, whose gains are ranked but not learned from. None: 100,
+  # and at most a tenth of the run.
+  "warmup": None,
   # The arms: difficulty (quantiles within each class), difficulty_in_pool
   # (quantiles over the pool), label, label_difficulty (quantiles of each class
   # apart), or shuffled (the control: like difficulty, but at random).
@@ -178,12 +181,12 @@ _DEFAULTS = {
 
 def get_config() -> ConfigDict:
   """Returns the default config."""
-  return ConfigDict(_DEFAULTS)
+  return plain.to_config(_DEFAULTS)
 
 
 def bandit(**changes: Any) -> ConfigDict:
   """Returns the config of the active bandit: the paper's, but for `changes`."""
-  config = ConfigDict(_BANDIT)
+  config = plain.to_config(_BANDIT)
   config.update(changes)
   return config
 

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from alcurr.core import cli
 from alcurr.core.errors import UserError
 from alcurr.core.specs import TYPE_NAMES, did_you_mean
+from alcurr.experiments.config import plain, schema
 
 _EXPECTED = "an ml_collections.ConfigDict, as configs/default.py returns"
 
@@ -48,7 +49,7 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
   if not text:
     expected = "name an experiment: --config=configs/quickstart.py"
     raise UserError("missing", "--config", expected)
-  path, colon, argument = os.path.expanduser(text).partition(":")
+  path, argument = split(os.path.expanduser(text))
   place, file = f"--config={path}", pathlib.Path(path)
   if not file.is_file():
     siblings = {p.stem: str(p) for p in file.parent.glob("*.py")}
@@ -59,7 +60,7 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
     get_config = runpy.run_path(path).get("get_config")
     if not callable(get_config):
       raise UserError("missing", place, f"get_config() must return {_EXPECTED}")
-    config = get_config(*([argument] if colon else []))
+    config = get_config(*([] if argument is None else [argument]))
   except UserError:
     raise
   except Exception as error:  # the file is a program of the user's
@@ -67,7 +68,15 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
   if not isinstance(config, ConfigDict):
     problem = f"{_EXPECTED}, got {type(config).__name__}"
     raise UserError("type", place, f"get_config() must return {problem}")
-  return with_options(config, options)
+  return with_options(plain.normalize(config, schema.FIELDS), options)
+
+
+def split(text: str) -> tuple[str, str | None]:
+  """Splits `configs/x.py:argument` at its first colon after a file's path."""
+  colons = [match.start() for match in re.finditer(":", text)]
+  ends = [*colons, len(text)]
+  end = next((n for n in ends if pathlib.Path(text[:n]).is_file()), ends[0])
+  return text[:end], text[end + 1 :] if end < len(text) else None
 
 
 def with_options(config: ConfigDict, options: Sequence[str]) -> ConfigDict:
@@ -82,7 +91,7 @@ def with_options(config: ConfigDict, options: Sequence[str]) -> ConfigDict:
   try:
     config_flags.DEFINE_config_dict(
       "config",
-      config.copy_and_resolve_references(),
+      plain.to_config(config.to_dict()).lock(),
       flag_values=values,
       sys_argv=argv,
     )

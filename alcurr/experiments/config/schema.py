@@ -66,6 +66,10 @@ def check(config: ConfigDict, finished: bool = False) -> None:
     if name not in flat and not (finished and is_free(name)):
       text = "start from configs/default.py, which has every field"
       raise UserError("missing", name, text)
+  for name in {name.rpartition(".")[0] for name in FIELDS} - {""}:
+    if not isinstance(config.get(name), ConfigDict):
+      text = f"expected a ConfigDict of its fields, got {config[name]!r}"
+      raise UserError("type", name, text)
   samplers = config.get("samplers")
   if not isinstance(samplers, ConfigDict) or not samplers:
     raise UserError("missing", "samplers", "expected at least one sampler")
@@ -115,7 +119,8 @@ def check_values(config: ConfigDict) -> None:
   specs.check_choice("on_nonfinite", config.on_nonfinite, ON_NONFINITE)
   specs.check_choice("budget_basis", config.budget_basis, ("examples", "flops"))
   try:
-    thresholds = [float(number) for number in config.thresholds.split()]
+    words = config.thresholds.replace(",", " ").split()
+    thresholds = [float(word) for word in words]
   except ValueError:
     thresholds = [math.nan]
   if not all(0 < threshold < 1 for threshold in thresholds):

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
 from alcurr.experiments import sampler_trials
-from alcurr.experiments.config import build, loader
+from alcurr.experiments.config import build, loader, plain
 from alcurr.experiments.tune import noise_scale, trials
 from alcurr.experiments.tune.trials import RATE
 from alcurr.training import evaluation, exposure, optimizers
@@ -162,11 +162,11 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
   )
   settings = combinations({f: v for f, v in fields.items() if f != RATE})
   for setting, rate in itertools.product(settings, rates):
-    build.build_experiment(build.changed(config, setting | {RATE: rate}))
+    build.build_experiment(plain.merge(config, setting | {RATE: rate}))
   rows, noise_rows = [], []
   measures_noise = len(fields.get("batch_size", [])) > 1
   for setting in settings:
-    variant = build.changed(config, setting)
+    variant = plain.merge(config, setting)
     norms = [] if measures_noise else None
     name = ", ".join(f"{f}={v}" for f, v in setting.items()) or config.baseline
     new = try_rates(variant, name, rates, args.out, norms)

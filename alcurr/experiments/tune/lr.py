@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.experiments.config import build
+from alcurr.experiments.config import build, plain
 from alcurr.experiments.tune import trials
 from alcurr.report.style import COLORS
 from alcurr.training import compilation
@@ -222,7 +222,7 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
   if not 0 <= args.beta < 1:
     raise UserError("range", "--beta", f"expected 0 <= β < 1, got {args.beta}")
   specs.check_range("--steps", args.steps, MEASUREMENTS)
-  config = build.changed(
+  config = plain.merge(
     config,
     {
       "budget": f"{args.steps} steps",

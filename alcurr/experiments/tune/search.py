@@ -24,7 +24,7 @@ from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
 from alcurr.data import cache
-from alcurr.experiments.config import build, loader
+from alcurr.experiments.config import build, loader, plain
 from alcurr.experiments.tune import grid, trials
 
 STUDY = "study.db"
@@ -110,7 +110,7 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
     # The choices, or the two ends of a range.
     ends = getattr(allowed, "choices", None) or (allowed.low, allowed.high)
     for value in ends:
-      build.build_experiment(build.changed(config, {field: value}))
+      build.build_experiment(plain.merge(config, {field: value}))
   settings = {
     "config": files.plain(config.to_dict()),
     "ranges": {field: str(allowed) for field, allowed in ranges.items()},
@@ -136,7 +136,7 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
       # A seed for each proposal, so that a resumed search repeats them.
       study.sampler = optuna.samplers.TPESampler(seed=config.seed + number)
       trial = study.ask(ranges)
-      variant = build.changed(config, trial.params)
+      variant = plain.merge(config, trial.params)
       rates = [variant.optimizer.learning_rate]
       name = f"{number + 1} of {args.count}"
       (row,) = grid.try_rates(variant, name, rates, args.out)

@@ -21,6 +21,7 @@ from alcurr.data import sources
 from alcurr.data.pool import make_pool
 from alcurr.experiments import experiment_runner, setup
 from alcurr.experiments.config import build, loader
+from alcurr.experiments.config.plain import to_config
 from alcurr.report import tables
 from alcurr.report.style import plain, styles
 from alcurr.training import exposure, prefetch, step
@@ -92,7 +93,7 @@ def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
   config = build.run_config(config, name)
   sampler = {k: v for k, v in config.samplers[name].items() if k != "run"}
   with config.unlocked():
-    config.samplers = ConfigDict({name: sampler})
+    config.samplers = to_config({name: sampler})
     config.update(baseline=name, budget_basis="examples")
   return config
 
