@@ -1,5 +1,7 @@
 """Writes and prints the tables of benchmarks."""
 
+import datetime
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alcurr.core import cpu, files
+from alcurr.core import environment, files
 from benchmarks import timing
 
 
@@ -21,8 +23,11 @@ def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
   Returns:
     The table as written.
   """
-  environment = files.environment() | {"cores": cpu.cores()}
-  table = pd.DataFrame([{**row, **(environment | row)} for row in rows])
+  known, names = environment.current(), (*environment.VERSIONS, "device")
+  common = {name: known[name] for name in names}
+  cores = len(os.sched_getaffinity(0))
+  common |= {"date": datetime.date.today().isoformat(), "cores": cores}
+  table = pd.DataFrame([{**row, **(common | row)} for row in rows])
   text = table.to_csv(index=False, float_format="%.4g")
   path.parent.mkdir(parents=True, exist_ok=True)
   files.write_file(path, lambda file: file.write(text.encode()))

@@ -12,7 +12,7 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import cpu, files, lock, paths
+from alcurr.core import cpu, environment, files, lock, paths
 from alcurr.core.errors import UserError
 from alcurr.data.pool import on_device
 from alcurr.experiments import (
@@ -24,7 +24,7 @@ from alcurr.experiments import (
 )
 from alcurr.experiments.config import build
 from alcurr.report import gallery, page, tables
-from alcurr.training import checkpoint_writer, memory
+from alcurr.training import checkpoint, checkpoint_writer, memory
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.types import Pool
 
@@ -80,6 +80,7 @@ def _run(
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
   if reference_model.lacks_scores(context):
     names.insert(0, build.REFERENCE)
+  _check_resumable(context, workdir, names)
   compiled = compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
   files.write_json(workdir / "config.json", experiment.config.to_dict())
@@ -102,6 +103,34 @@ def _run(
   page.write_report([workdir], workdir / "report.html")
   logger.report()
   return summary
+
+
+def _check_resumable(
+  context: setup.ExperimentContext, workdir: pathlib.Path, names: list[str]
+) -> None:
+  """Refuses a workdir whose runs began with other data or elsewhere.
+
+  Only the named runs will be trained. If there are none, the environment does
+  not matter.
+  """
+  now = {"data": context.content}
+  if names:
+    now["environment"] = environment.current()
+  for name in dict.fromkeys((*names, *context.experiment.runs)):
+    folder = workdir / "runs" / name
+    checkpoints = folder / "checkpoints"
+    if name == build.REFERENCE:
+      folder = checkpoints = workdir / "difficulty"
+    if name not in names:
+      saved = files.read_record(folder / "result.json")
+    elif manifest := checkpoint.latest_manifest(checkpoints):
+      saved = manifest["fingerprint"] | manifest
+    else:
+      continue
+    saved = {field: saved.get(field) for field in now}
+    if isinstance(saved.get("environment"), dict):
+      saved["environment"].pop("date", None)
+    checkpoint.check_same(folder, saved, now)
 
 
 def compile_runs(
