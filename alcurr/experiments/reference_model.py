@@ -131,4 +131,6 @@ def _read_scores(
   """Returns the saved scores of a request and their manifest, if any."""
   saved = cache.read_arrays(folder)
   # A folder may have been renamed.
-  return saved if saved and saved[1]["request"] == files.plain(request) else None
+  return (
+    saved if saved and saved[1]["request"] == files.plain(request) else None
+  )

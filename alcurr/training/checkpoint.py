@@ -156,13 +156,13 @@ def read_variables(
 def check_same(
   place: pathlib.Path, saved: Mapping[str, Any], now: Mapping[str, Any]
 ) -> None:
-  """Refuses to resume with another fingerprint or environment than saved."""
+  """Raises UserError if a fingerprint or an environment is not the saved."""
   if text := environment.differences(saved, now):
     raise UserError(
       "mismatch",
       str(place),
-      f"its run would have other numbers if it resumed: {text}; restore that, "
-      "or choose another --workdir",
+      f"resuming would change its numbers: {text}; rerun with the same as "
+      "before, or choose another --workdir",
     )
 
 
