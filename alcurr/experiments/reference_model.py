@@ -130,7 +130,6 @@ def _read_scores(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
   """Returns the saved scores of a request and their manifest, if any."""
   saved = cache.read_arrays(folder)
-  # A folder may have been renamed.
-  return (
-    saved if saved and saved[1]["request"] == files.plain(request) else None
-  )
+  if saved and saved[1].get("request") != files.plain(request):
+    return None  # a folder that was renamed
+  return saved

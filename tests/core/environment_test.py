@@ -77,9 +77,8 @@ def test_the_flags_may_be_in_a_file(before, monkeypatch, tmp_path):
 def test_threads_are_the_cores_that_the_process_may_use(before, monkeypatch):
   cores = {0, 1, 2, 3, 4}
   monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
-  text = environment.differences(
-    before | {"threads": "2"}, environment.current()
-  )
+  now, then = environment.current(), before | {"threads": "2"}
+  text = environment.differences(then, now)
   assert text == "threads was 2 and is 5 (NPROC=2 restores it)"
 
 
