@@ -42,7 +42,7 @@ def current() -> dict[str, str]:
   else:
     found["runtime"] = " ".join(device.client.platform_version.split())
     for package in importlib.metadata.distributions():
-      if package.name.startswith("nvidia-"):
+      if str(package.name).startswith("nvidia-"):
         found[package.name] = package.version
   for name, value in jax.config.values.items():
     if value and not _HARMLESS.search(name):

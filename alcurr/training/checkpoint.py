@@ -9,6 +9,8 @@ one before it is used.
 
 import contextlib
 import hashlib
+import json
+import math
 import pathlib
 import re
 import shutil
@@ -91,8 +93,7 @@ def restore(
       check_same(folder, manifest["environment"], environment.current())
       position = manifest["log_position"]
       position = position and files.LogPosition(**position)
-      if position and not files.starts_with(metrics, position):
-        raise ValueError(f"{metrics.name} has lost rows")
+      _check_rows(metrics, position, step)
       run_state = _from_names(template, _read_arrays(path, manifest, expected))
       active = len(active_trials(run_state.exposure))
       if active != manifest["active_trials"]:
@@ -118,6 +119,20 @@ def restore(
       "delete the run's folder to start it from step 0",
     )
   return None
+
+
+def _check_rows(
+  metrics: pathlib.Path | None, position: files.LogPosition | None, step: int
+) -> None:
+  """Raises UNREADABLE unless the last row before the position is the step's."""
+  if (metrics is None) != (position is None):
+    raise ValueError("it does not say where its rows end")
+  if metrics:
+    if not files.starts_with(metrics, position):
+      raise ValueError(f"{metrics.name} has lost rows")
+    before = metrics.read_bytes()[: position.bytes]
+    if json.loads(before.splitlines()[-1])["step"] != step:
+      raise ValueError(f"its last row in {metrics.name} is of another step")
 
 
 def read_variables(
@@ -181,6 +196,8 @@ def read_manifest(path: pathlib.Path) -> dict[str, Any]:
   for name, kind in _FIELDS.items():
     if not isinstance(manifest.get(name), kind):
       raise ValueError(f"its manifest has no valid {name}")
+  if not 0 <= manifest["seconds"] < math.inf:
+    raise ValueError("its seconds are not a duration")
   if str(manifest["step"]) != path.name:
     raise ValueError(f"it is of step {manifest['step']}")
   return manifest

@@ -357,6 +357,13 @@ FORGERIES = {
   "another type": lambda path: _change_array(
     path, "exposure/count", dtype="<i4"
   ),
+  "without a position": lambda path: _forge(path, log_position=None),
+  "at the rows of another step": lambda path: _forge(
+    path,
+    log_position=files.read_json(path.with_name("12") / "manifest.json")[
+      "log_position"
+    ],
+  ),
   "more active trials": lambda path: _forge(path, active_trials=1),
   **{
     f"{name} {value}": lambda path, name=name, value=value: _forge(
