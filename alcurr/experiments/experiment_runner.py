@@ -4,6 +4,7 @@ Everything is checked before anything is trained. A finished run is on disk
 before the next one begins.
 """
 
+import contextlib
 import pathlib
 import time
 from concurrent import futures
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import cpu, environment, files, lock, paths
 from alcurr.core.errors import UserError
+from alcurr.data import cache
 from alcurr.data.pool import on_device
 from alcurr.experiments import (
   loggers,
@@ -78,16 +80,18 @@ def _run(
   setup.check_fit(context, unscored)
   folders = {name: workdir / "runs" / name for name in experiment.runs}
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
-  if reference_model.lacks_scores(context):
+  is_shown = not names and _has_gallery(workdir)
+  if not is_shown and reference_model.lacks_scores(context):
     names.insert(0, build.REFERENCE)
   _check_resumable(context, workdir, names)
   compiled = compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
   files.write_json(workdir / "config.json", experiment.config.to_dict())
   (workdir / "runs").mkdir(exist_ok=True)
-  pools, seconds = make_pools(context, workdir / "difficulty")
-  class_names = context.parts["train"].class_names
-  gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
+  if not is_shown:
+    pools, seconds = make_pools(context, workdir / "difficulty")
+    class_names = context.parts["train"].class_names
+    gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
   for name, folder in folders.items():
     if name in compiled:
       spec, programs = compiled.pop(name)
@@ -103,6 +107,13 @@ def _run(
   page.write_report([workdir], workdir / "report.html")
   logger.report()
   return summary
+
+
+def _has_gallery(workdir: pathlib.Path) -> bool:
+  """Returns whether an experiment has a gallery that is not damaged."""
+  with contextlib.suppress(*cache.UNREADABLE):
+    return gallery.read_gallery(workdir) is not None
+  return False
 
 
 def _check_resumable(

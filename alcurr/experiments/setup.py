@@ -66,8 +66,8 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
   # JSON has no tuples: both sides are compared as JSON has them.
   new = files.plain(config.to_dict())
   # More samplers may be added, but none changed.
-  added = new["samplers"].keys() - saved.get("samplers", {}).keys()
-  new["samplers"] = {k: v for k, v in new["samplers"].items() if k not in added}
+  if isinstance(known := saved.get("samplers"), dict) and known:
+    new["samplers"] = {k: v for k, v in new["samplers"].items() if k in known}
   old, new = flatten(saved), flatten(new)
   for field in sorted(old.keys() | new.keys()):
     if not is_free(field) and old.get(field) != new.get(field):

@@ -150,6 +150,15 @@ def test_a_sampler_is_added_to_a_finished_experiment(finished):
   assert "bandit" in page
 
 
+def test_a_finished_experiment_needs_no_scores_again(finished, monkeypatch):
+  _compare(finished, "uniform", "class_reweighting", "bandit")
+  shutil.rmtree(finished / "cache")
+  other = environment.current() | {"jax": "99"}
+  monkeypatch.setattr(environment, "current", lambda: other)
+  _compare(finished, "uniform", "class_reweighting", "bandit")
+  assert not list(finished.glob("cache/difficulty-*"))
+
+
 def test_a_sampler_that_is_taken_away_is_refused(finished):
   assert "class_reweighting" in _refuses(finished, "uniform")
 
