@@ -92,14 +92,21 @@ def _refuses(folder, *samplers):
   with pytest.raises(UserError) as raised:
     _compare(folder, *samplers)
   assert raised.value.code == "mismatch"
-  assert raised.value.place.startswith(str(folder / "experiment"))
   assert _contents(runs) == before
+  if raised.value.place != "--workdir":
+    assert raised.value.place.startswith(str(runs))
   return raised.value.text
 
 
-@pytest.mark.parametrize("unfinished", ["uniform", "class_reweighting", None])
-@pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize("change", [{"seed": 1}, {"count": 330}])
+@pytest.mark.parametrize(
+  ("unfinished", "keep", "change"),
+  [
+    ("uniform", True, {"seed": 1}),
+    ("class_reweighting", False, {"seed": 1}),
+    ("class_reweighting", True, {"count": 330}),
+    (None, True, {"count": 330}),
+  ],
+)
 def test_other_data_are_refused(change, keep, unfinished, finished):
   """Even if only a finished run shows it."""
   if unfinished:
