@@ -177,7 +177,7 @@ def check_same(
       "mismatch",
       str(place),
       f"resuming would change its numbers: {text}; rerun with the same as "
-      "before, or choose another --workdir",
+      "before, or choose another folder",
     )
 
 
