@@ -119,7 +119,7 @@ def _has_gallery(workdir: pathlib.Path) -> bool:
 def _check_resumable(
   context: setup.ExperimentContext, workdir: pathlib.Path, names: list[str]
 ) -> None:
-  """Refuses a workdir whose runs began with other data or elsewhere.
+  """Refuses a workdir whose runs began with other files or elsewhere.
 
   Only the named runs will be trained. If there are none, the environment does
   not matter.
@@ -128,6 +128,8 @@ def _check_resumable(
   if names:
     now["environment"] = environment.current()
   for name in dict.fromkeys((*names, *context.experiment.runs)):
+    run = context.experiment.runs.get(name, context.experiment.reference)
+    now["weights"] = context.networks[str(run.config.model)][0].fingerprint
     folder = workdir / "runs" / name
     checkpoints = folder / "checkpoints"
     if name == build.REFERENCE:

@@ -79,6 +79,7 @@ def fingerprint(
     "chunk_steps": compiled.chunks.lengths[0],
     "trials_by": run.trials_by,
     "data": content,
+    "weights": run.model.fingerprint,
     "difficulty": hashlib.blake2b(difficulty, digest_size=16).hexdigest(),
     # Each has columns of its own among the metrics.
     "partitions": sorted(pool.partitions),
@@ -188,6 +189,7 @@ def run_sampler(
     "flops_per_step": compiled.flops_per_step,
     "trials": trials,
     "data": context.content,
+    "weights": run.model.fingerprint,
     "environment": environment.current() | {"date": today},
   }
   # Its presence says that the run is finished.

@@ -124,6 +124,18 @@ def test_another_environment_is_refused(keep, finished, monkeypatch):
   assert "is 99 (NPROC=" in text
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_other_weights_are_refused(keep, finished):
+  """The file's name is in the config, its content is not."""
+  _cut(finished, "uniform", keep)
+  path = finished / "experiment/runs/class_reweighting/result.json"
+  result = json.loads(path.read_text()) | {"weights": "other"}
+  path.write_text(json.dumps(result))
+  assert "weights was other" in _refuses(
+    finished, "uniform", "class_reweighting"
+  )
+
+
 def test_a_finished_experiment_is_shown_in_any_environment(
   finished, monkeypatch
 ):
