@@ -54,7 +54,9 @@ def make_run(
   pools = on_device(setup.host_pools(context))
   (prepared,) = experiment_runner.compile_runs(context, pools, [name]).values()
   run, compiled = prepared
-  fingerprint = sampler_trials.fingerprint(run, compiled, pools)
+  fingerprint = sampler_trials.fingerprint(
+    context.content, run, compiled, pools
+  )
 
   def do_run(settings: ConfigDict | None) -> None:
     with (

@@ -1,5 +1,6 @@
 """Writes and prints the tables of benchmarks."""
 
+import datetime
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alcurr.core import files
+from alcurr.core import environment, files
 from alcurr.data import parallel
 from benchmarks import timing
 
@@ -22,8 +23,11 @@ def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
   Returns:
     The table as written.
   """
-  environment = files.environment() | {"cores": parallel.cores()}
-  table = pd.DataFrame([{**row, **(environment | row)} for row in rows])
+  known, names = environment.current(), (*environment.VERSIONS, "device")
+  common = {name: known[name] for name in names}
+  date = datetime.date.today().isoformat()
+  common |= {"date": date, "cores": parallel.cores()}
+  table = pd.DataFrame([{**row, **(common | row)} for row in rows])
   text = table.to_csv(index=False, float_format="%.4g")
   path.parent.mkdir(parents=True, exist_ok=True)
   files.write_file(path, lambda file: file.write(text.encode()))

@@ -1,20 +1,16 @@
 """Files that runs write: complete files, JSON, and lines of JSON."""
 
 import contextlib
-import datetime
 import hashlib
-import importlib.metadata
 import json
 import math
 import os
 import pathlib
 import re
 import stat
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-import jax
 import numpy as np
 
 from alcurr.core.errors import MachineError, UserError
@@ -217,14 +213,3 @@ def json_lines(
   write_file(path, lambda file: file.write(start))
   with path.open("ab") as file:
     yield Lines(path, file, start)
-
-
-def environment() -> dict[str, str]:
-  """Returns the versions and the device that results depend on."""
-  packages = ("alcurr", "jax", "jaxlib", "flax", "optax", "numpy")
-  return {
-    **{name: importlib.metadata.version(name) for name in packages},
-    "python": sys.version.split()[0],
-    "device": jax.devices()[0].device_kind,
-    "date": datetime.date.today().isoformat(),
-  }

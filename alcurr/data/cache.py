@@ -29,8 +29,8 @@ from alcurr.core.errors import MachineError, UserError
 # Errors that NumPy and JSON raise for damaged files. Memory runs out where a
 # header claims more than there is. A RuntimeError comes from an encrypted entry
 # of an archive, or from a header that is nested too deep.
-_BUILTIN = (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError)
-_RARE = (SyntaxError, RuntimeError, OverflowError, MemoryError)
+_BUILTIN = (OSError, ValueError, TypeError, LookupError, AttributeError)
+_RARE = (SyntaxError, RuntimeError, OverflowError, MemoryError, EOFError)
 _FORMATS = (tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error)
 UNREADABLE = (*_BUILTIN, *_RARE, *_FORMATS)
 MANIFEST = "manifest.json"

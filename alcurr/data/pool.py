@@ -1,5 +1,6 @@
 """Datasets on the host, their splits, and pools on the device."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -34,6 +35,18 @@ class Dataset(NamedTuple):
   key: np.ndarray  # [N] uint64, hash of an example's own key or content
   class_names: tuple[str, ...]  # [V]
   flags: dict[str, np.ndarray]  # by name, [N] bool, known facts of an example
+  content: str = ""  # a hash of it, if one is known
+
+
+def content_hash(dataset: Dataset) -> str:
+  """Returns a hash of the examples, their labels, keys and class names."""
+  if dataset.content:
+    return dataset.content
+  content = hashlib.blake2b(repr(dataset.class_names).encode(), digest_size=16)
+  for array in (*dataset.source, dataset.label, dataset.key):
+    content.update(f"{array.dtype.str} {array.shape}".encode())
+    content.update(np.ascontiguousarray(array))
+  return content.hexdigest()
 
 
 def check_class_names(names: Sequence[str]) -> None:

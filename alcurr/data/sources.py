@@ -14,7 +14,14 @@ from alcurr.core.extras import import_extra
 from alcurr.data import arrays, image_folder
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.label_noise import add_label_noise
-from alcurr.data.pool import Dataset, check_fractions, make_gather, split, take
+from alcurr.data.pool import (
+  Dataset,
+  check_fractions,
+  content_hash,
+  make_gather,
+  split,
+  take,
+)
 from alcurr.data.quickdraw import packed, reader, synthetic
 from alcurr.data.render import Render, make_render, render_all
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
@@ -150,6 +157,7 @@ class LoadedData(NamedTuple):
   parts: dict[str, Dataset]  # by the name of the split
   gather: Callable[[Pool, Array], Batch]  # for pools of the parts
   lookup: Lookup | None  # of the store on the host, if data.pool is host
+  content: str  # a hash of all that was read
 
 
 def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
@@ -162,6 +170,7 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
   precompute = config["render"] == "precompute"
   with specs.errors_in("data"):
     dataset = _read(config, cache_dir)
+    content = content_hash(dataset)
     source = with_channels(dataset.source, get_channels(config))
     dataset = dataset._replace(source=source)
     lookup = fetch = None
@@ -177,7 +186,7 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
   if count := config["train_examples"]:
     parts["train"] = _first_to_train_on(parts["train"], count)
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
-  return LoadedData(parts, make_gather(render, fetch), lookup)
+  return LoadedData(parts, make_gather(render, fetch), lookup, content)
 
 
 def _read(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:

@@ -4,6 +4,7 @@ Everything is checked before anything is trained. A finished run is on disk
 before the next one begins.
 """
 
+import contextlib
 import pathlib
 import time
 from concurrent import futures
@@ -12,9 +13,9 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import files, lock, paths
+from alcurr.core import environment, files, lock, paths
 from alcurr.core.errors import UserError
-from alcurr.data import parallel
+from alcurr.data import cache, parallel
 from alcurr.data.pool import on_device
 from alcurr.experiments import (
   loggers,
@@ -25,7 +26,7 @@ from alcurr.experiments import (
 )
 from alcurr.experiments.config import build
 from alcurr.report import gallery, page, tables
-from alcurr.training import checkpoint_writer, memory
+from alcurr.training import checkpoint, checkpoint_writer, memory
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.types import Pool
 
@@ -80,15 +81,18 @@ def _run(
   setup.check_fit(context, unscored)
   folders = {name: workdir / "runs" / name for name in experiment.runs}
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
-  if reference_model.lacks_scores(context):
+  is_shown = not names and _has_gallery(workdir)
+  if not is_shown and reference_model.lacks_scores(context):
     names.insert(0, build.REFERENCE)
+  _check_resumable(context, workdir, names)
   compiled = compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
   files.write_json(workdir / "config.json", experiment.config.to_dict())
   files.make_folder(workdir / "runs")
-  pools, seconds = make_pools(context, workdir / "difficulty")
-  class_names = context.parts["train"].class_names
-  gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
+  if not is_shown:
+    pools, seconds = make_pools(context, workdir / "difficulty")
+    class_names = context.parts["train"].class_names
+    gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
   for name, folder in folders.items():
     if name in compiled:
       spec, programs = compiled.pop(name)
@@ -104,6 +108,43 @@ def _run(
   page.write_report([workdir], workdir / "report.html")
   logger.report()
   return summary
+
+
+def _has_gallery(workdir: pathlib.Path) -> bool:
+  """Returns whether an experiment has a gallery that is not damaged."""
+  with contextlib.suppress(*cache.UNREADABLE):
+    return gallery.read_gallery(workdir) is not None
+  return False
+
+
+def _check_resumable(
+  context: setup.ExperimentContext, workdir: pathlib.Path, names: list[str]
+) -> None:
+  """Refuses a workdir whose runs began with other files or elsewhere.
+
+  Only the named runs will be trained. If there are none, the environment does
+  not matter.
+  """
+  now = {"data": context.content}
+  if names:
+    now["environment"] = environment.current()
+  for name in dict.fromkeys((*names, *context.experiment.runs)):
+    run = context.experiment.runs.get(name, context.experiment.reference)
+    now["weights"] = context.networks[str(run.config.model)][0].fingerprint
+    folder = workdir / "runs" / name
+    checkpoints = folder / "checkpoints"
+    if name == build.REFERENCE:
+      folder = checkpoints = workdir / "difficulty"
+    if name not in names:
+      saved = files.read_record(folder / "result.json")
+    elif manifest := checkpoint.latest_manifest(checkpoints):
+      saved = manifest["fingerprint"] | manifest
+    else:
+      continue
+    saved = {field: saved.get(field) for field in now}
+    if isinstance(saved.get("environment"), dict):
+      saved["environment"].pop("date", None)
+    checkpoint.check_same(folder, saved, now)
 
 
 def compile_runs(

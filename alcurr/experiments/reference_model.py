@@ -1,6 +1,5 @@
 """The reference model, whose scores of the examples are their difficulty."""
 
-import hashlib
 import pathlib
 import shutil
 import time
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 from absl import logging
 
+from alcurr.core import environment, files
 from alcurr.core.errors import FaultError
 from alcurr.data import cache
 from alcurr.data.pool import host_pool, on_device
@@ -63,7 +63,7 @@ def difficulty_of(
 def lacks_scores(context: setup.ExperimentContext) -> bool:
   """Returns whether the reference model has to be trained."""
   needed = setup.needs_scores(context.experiment)
-  return needed and cache.read_arrays(_scores_request(context)[0]) is None
+  return needed and _read_scores(*_scores_request(context)) is None
 
 
 def get_difficulty(
@@ -74,7 +74,7 @@ def get_difficulty(
   Its checkpoints are in their folder until it has scored.
   """
   folder, request = _scores_request(context)
-  if cached := cache.read_arrays(folder):
+  if cached := _read_scores(folder, request):
     score, manifest = cached
     logging.info("Difficulty scores from %s.", folder)
     # A kill may have come between the scores and this.
@@ -113,9 +113,6 @@ def _scores_request(
 ) -> tuple[pathlib.Path, dict[str, Any]]:
   """Returns the folder of the scores, and all that they depend on."""
   config = context.experiment.config
-  content = hashlib.blake2b()
-  for part in context.parts.values():
-    content.update(part.label.tobytes() + part.key.tobytes())
   fields = "model optimizer difficulty data batch_size augment loss"
   request = {field: config.to_dict()[field] for field in fields.split()}
   # The scores do not depend on the number of arms, or on where the data is.
@@ -123,5 +120,16 @@ def _scores_request(
   del request["data"]["dir"], request["data"]["pool"]
   # The config names a weights file, but not its content.
   weights = context.networks[str(config.model)][0].fingerprint
-  request |= {"examples": content.hexdigest(), "weights": weights, "version": 1}
+  request |= {"examples": context.content, "weights": weights}
+  request["environment"] = environment.current()
   return context.cache_dir / f"difficulty-{cache.digest(request)}", request
+
+
+def _read_scores(
+  folder: pathlib.Path, request: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+  """Returns the saved scores of a request and their manifest, if any."""
+  saved = cache.read_arrays(folder)
+  if saved and saved[1].get("request") != files.plain(request):
+    return None  # a folder that was renamed
+  return saved

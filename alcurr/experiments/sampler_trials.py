@@ -1,6 +1,7 @@
 """All trials of one sampler, trained with checkpoints, logs and result.json."""
 
 import contextlib
+import datetime
 import functools
 import hashlib
 import io
@@ -14,7 +15,7 @@ from absl import logging
 from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 
-from alcurr.core import files
+from alcurr.core import environment, files
 from alcurr.data import partitions
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
@@ -64,20 +65,24 @@ def progress_bar(
 
 
 def fingerprint(
-  run: RunSpec, compiled: CompiledRun, pools: Mapping[str, Pool]
+  content: str, run: RunSpec, compiled: CompiledRun, pools: Mapping[str, Pool]
 ) -> dict[str, Any]:
   """Returns what a resumed run must have in common with its checkpoint.
 
-  The workdir's config is compared elsewhere; this is what the data decides.
+  The workdir's config is compared elsewhere; this is what the data decides,
+  given the hash of its content.
   """
-  content = hashlib.blake2b(digest_size=16)
-  for array in (pools["train"].label, pools["train"].scores["difficulty"]):
-    content.update(np.asarray(array).tobytes())
+  pool = pools["train"]
+  difficulty = np.asarray(pool.scores["difficulty"]).tobytes()
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],
     "trials_by": run.trials_by,
-    "examples": content.hexdigest(),
+    "data": content,
+    "weights": run.model.fingerprint,
+    "difficulty": hashlib.blake2b(difficulty, digest_size=16).hexdigest(),
+    # Each has columns of its own among the metrics.
+    "partitions": sorted(pool.partitions),
   }
 
 
@@ -100,7 +105,7 @@ def train(
   Raises:
     Stopped: by a signal; a checkpoint is saved.
   """
-  common = fingerprint(run, compiled, pools)
+  common = fingerprint(context.content, run, compiled, pools)
   template = loop.abstract_run_state(run, compiled, pools["train"])
   start = checkpoint.restore(checkpoints, template, common, metrics)
   log = contextlib.nullcontext()
@@ -170,6 +175,7 @@ def run_sampler(
     _trial_metrics(result.exposure, trial, test, pools["test"])
     for trial in range(len(run.seeds))
   ]
+  today = datetime.date.today().isoformat()
   scored = set(spec.partitions) - partitions.UNSCORED
   record = {
     "sampler": run.name,
@@ -182,7 +188,9 @@ def run_sampler(
     "scoring_seconds": scoring_seconds if scored else 0.0,
     "flops_per_step": compiled.flops_per_step,
     "trials": trials,
-    "environment": files.environment(),
+    "data": context.content,
+    "weights": run.model.fingerprint,
+    "environment": environment.current() | {"date": today},
   }
   # Its presence says that the run is finished.
   files.write_json(folder / "result.json", record)

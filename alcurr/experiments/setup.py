@@ -41,6 +41,7 @@ class ExperimentContext(NamedTuple):
   networks: dict[str, tuple[Model, Score]]  # by the text of `config.model`
   lookup: Lookup | None  # of pools in CPU memory
   signals: preemption.Signals  # stop a run with a checkpoint
+  content: str  # a hash of the data that was read
 
 
 def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
@@ -73,7 +74,11 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
   for result in sorted(workdir.glob("runs/*/result.json")):
     read_record(result, text="expected a result; delete it to rerun the run")
   # JSON has no tuples: both sides are compared as JSON has them.
-  old, new = flatten(saved), flatten(files.plain(config.to_dict()))
+  new = files.plain(config.to_dict())
+  # More samplers may be added, but none changed.
+  if isinstance(known := saved.get("samplers"), dict) and known:
+    new["samplers"] = {k: v for k, v in new["samplers"].items() if k in known}
+  old, new = flatten(saved), flatten(new)
   for field in sorted(old.keys() | new.keys()):
     if not is_free(field) and old.get(field) != new.get(field):
       text = (
@@ -111,7 +116,7 @@ def load_context(
 ) -> ExperimentContext:
   """Loads the data, and builds the networks for it."""
   config = experiment.config
-  parts, gather, lookup = sources.load(config.data, cache_dir)
+  parts, gather, lookup, content = sources.load(config.data, cache_dir)
   batch = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
@@ -134,7 +139,7 @@ def load_context(
   )
   signals = signals or preemption.Signals()
   return ExperimentContext(
-    experiment, cache_dir, parts, gather, networks, lookup, signals
+    experiment, cache_dir, parts, gather, networks, lookup, signals, content
   )
 
 

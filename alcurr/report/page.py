@@ -15,7 +15,7 @@ import pandas as pd
 import plotly.offline
 from markupsafe import Markup
 
-from alcurr.core import files, paths
+from alcurr.core import environment, files, paths
 from alcurr.core.errors import UserError
 from alcurr.report import formatting, interactive, sections, tables
 from alcurr.report.gallery import read_gallery
@@ -187,13 +187,13 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
       " ".join(filter(None, (config["data"][k] for k in ("source", "dir")))),
       gallery and f"{len(gallery.info['class_names'])} classes",
     ],
-    "device": [environment.get("device") for environment in environments],
-    "date": [environment.get("date") for environment in environments],
+    "device": [record.get("device") for record in environments],
+    "date": [record.get("date") for record in environments],
     "versions": [
       f"{package} {version}"
-      for environment in environments
-      for package, version in environment.items()
-      if package not in ("device", "date")
+      for record in environments
+      for package, version in record.items()
+      if package in environment.VERSIONS
     ],
     "diverged": diverged,
     "skipped updates": skipped,

@@ -7,8 +7,12 @@ Every hash is verified before a file is parsed. If a checkpoint is damaged, the
 one before it is used.
 """
 
+import contextlib
 import hashlib
+import json
+import math
 import pathlib
+import re
 import shutil
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,15 +22,25 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
-from alcurr.core import files
+from alcurr.core import environment, files
 from alcurr.core.errors import MachineError, UserError
 from alcurr.data import cache
-from alcurr.training.exposure import Exposure
+from alcurr.training.exposure import Exposure, active_trials
 from alcurr.types import Array, PyTree, TrainState
 
 _STATE = "state"
-# Errors that damaged files raise.
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+_TRAINED = "state/step"  # the array of the trials' steps
+_STEP = re.compile(r"0|[1-9][0-9]{0,15}")
+_FIELDS = {
+  "step": int,
+  "seconds": float,
+  "valid": float | None,
+  "active_trials": int,
+  "log_position": dict | None,
+  "fingerprint": dict,
+  "environment": dict,
+  "files": dict,
+}
 
 
 class RunState(NamedTuple):
@@ -65,25 +79,31 @@ def restore(
       file lacks rows that were written before it.
 
   Raises:
-    UserError: the checkpoints belong to another run.
+    UserError: the checkpoints belong to another run or environment.
     MachineError: all are damaged; nothing is deleted.
   """
   damaged: dict[pathlib.Path, Exception] = {}  # the latest first
+  expected = shapes(by_name(template))
   for step in reversed(steps(folder)):
     path = folder / str(step)
     try:
-      manifest, arrays = _read(path)
+      manifest = read_manifest(path)
+      now = {**fingerprint, "arrays": expected}
+      check_same(folder, manifest["fingerprint"], now)
+      check_same(folder, manifest["environment"], environment.current())
       position = manifest["log_position"]
       position = position and files.LogPosition(**position)
-      if position and not files.starts_with(metrics, position):
-        raise ValueError(f"{metrics.name} has lost rows")
-    except _DAMAGED as error:
+      _check_rows(metrics, position, step)
+      run_state = _from_names(template, _read_arrays(path, manifest, expected))
+      active = len(active_trials(run_state.exposure))
+      if active != manifest["active_trials"]:
+        raise ValueError(f"it has {active} active trials")
+    except UserError:
+      raise
+    except cache.UNREADABLE as error:
       damaged[path] = error
       logging.warning("%s is damaged: %s.", path, error)
       continue
-    expected = {**fingerprint, "arrays": shapes(by_name(template))}
-    _check_same_run(folder, manifest, expected)
-    run_state = _from_names(template, arrays)
     for later in damaged:
       shutil.rmtree(later)
     if damaged:
@@ -101,38 +121,94 @@ def restore(
   return None
 
 
+def _check_rows(
+  metrics: pathlib.Path | None, position: files.LogPosition | None, step: int
+) -> None:
+  """Raises UNREADABLE unless the last row before the position is the step's."""
+  if (metrics is None) != (position is None):
+    raise ValueError("it does not say where its rows end")
+  if metrics:
+    if not files.starts_with(metrics, position):
+      raise ValueError(f"{metrics.name} has lost rows")
+    before = metrics.read_bytes()[: position.bytes]
+    if json.loads(before.splitlines()[-1])["step"] != step:
+      raise ValueError(f"its last row in {metrics.name} is of another step")
+
+
 def read_variables(
   folder: pathlib.Path, step: int, variables: tuple[PyTree, PyTree]
 ) -> tuple[PyTree, PyTree]:
   """Returns params and model_state of all trials at a step.
 
-  Their shapes, [S], are those of `variables`.
+  Their shapes, [S], are those of `variables`. Nothing else is read.
 
   Raises:
     UserError: the checkpoint is missing, damaged, or of another model.
   """
   path = folder / str(step)
+  template = RunState(TrainState((), (), *variables, (), ()), ())
+  expected = shapes(by_name(template))
   try:
-    manifest, arrays = _read(path)
-  except _DAMAGED as error:
+    manifest = read_manifest(path)
+    known = manifest["fingerprint"]["arrays"]
+    if not expected.items() <= known.items():
+      text = "its model is not the one that config.json has"
+      raise UserError("mismatch", str(path), text)
+    arrays = _read_arrays(path, manifest, expected)
+  except UserError:
+    raise
+  except cache.UNREADABLE as error:
     raise UserError(
       "damaged",
       str(path),
       f"the checkpoint is damaged or missing ({error}); restore it, or delete "
       "the run's folder and rerun its experiment",
     ) from error
-  template = RunState(TrainState((), (), *variables, (), ()), ())
-  known = manifest["fingerprint"]["arrays"]
-  if not shapes(by_name(template)).items() <= known.items():
-    text = "its model is not the one that config.json has"
-    raise UserError("mismatch", str(path), text)
   state = _from_names(template, arrays).state
   return state.params, state.model_state
 
 
+def check_same(
+  place: pathlib.Path, saved: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+  """Raises UserError if a fingerprint or an environment is not the saved."""
+  if text := environment.differences(saved, now):
+    raise UserError(
+      "mismatch",
+      str(place),
+      f"resuming would change its numbers: {text}; rerun with the same as "
+      "before, or choose another folder",
+    )
+
+
 def steps(folder: pathlib.Path) -> list[int]:
   """Returns the steps of the complete checkpoints, in order."""
-  return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal())
+  return sorted(
+    int(p.name)
+    for p in folder.glob("*")
+    if _STEP.fullmatch(p.name) and p.is_dir() and not p.is_symlink()
+  )
+
+
+def read_manifest(path: pathlib.Path) -> dict[str, Any]:
+  """Returns the manifest of a checkpoint; raises UNREADABLE."""
+  manifest = cache.read_manifest(path)
+  for name, kind in _FIELDS.items():
+    if not isinstance(manifest.get(name), kind):
+      raise ValueError(f"its manifest has no valid {name}")
+  if not 0 <= manifest["seconds"] < math.inf:
+    raise ValueError("its seconds are not a duration")
+  if str(manifest["step"]) != path.name:
+    raise ValueError(f"it is of step {manifest['step']}")
+  return manifest
+
+
+def latest_manifest(folder: pathlib.Path) -> dict[str, Any] | None:
+  """Returns the manifest of the latest checkpoint that has a good one."""
+  for step in reversed(steps(folder)):
+    with contextlib.suppress(*cache.UNREADABLE):
+      return read_manifest(folder / str(step))
+  return None
 
 
 def write_manifest(path: pathlib.Path, manifest: Mapping[str, Any]) -> None:
@@ -142,45 +218,46 @@ def write_manifest(path: pathlib.Path, manifest: Mapping[str, Any]) -> None:
   files.write_json(path / cache.MANIFEST, {**sealed, "digest": digest})
 
 
-def _read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-  """Returns the manifest and the arrays; raises _DAMAGED."""
-  manifest = cache.read_manifest(path)
+def _read_arrays(
+  path: pathlib.Path, manifest: Mapping[str, Any], expected: Mapping[str, str]
+) -> dict[str, np.ndarray]:
+  """Returns the arrays of some `shapes` by name; raises UNREADABLE."""
   if changed := manifest["files"].items() ^ _hashes(path).items():
     raise ValueError(f"{min(changed)[0]} was changed")
-  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as orbax:
-    return manifest, orbax.restore((path / _STATE).absolute())
+  folder = (path / _STATE).absolute()
+  handler = ocp.PyTreeCheckpointHandler()
+  with ocp.Checkpointer(handler) as orbax:
+    # Hashes do not vouch for a small file that claims to be a large array.
+    claimed = handler.metadata(folder)
+    for name, text in expected.items():
+      array = claimed[name]
+      got, chunk = shapes({name: array})[name], array.storage.chunk_shape
+      if got != text or tuple(chunk) != tuple(array.shape):
+        raise ValueError(f"{name} is {got} in chunks of {list(chunk)}")
+    arrays = orbax.restore(
+      folder,
+      args=ocp.args.PyTreeRestore(
+        item=dict.fromkeys(expected, 0), partial_restore=True
+      ),
+    )
+  if (step := arrays.get(_TRAINED)) is not None and (
+    step != manifest["step"]
+  ).any():
+    raise ValueError(f"its arrays are of step {step.tolist()}")
+  return arrays
 
 
 def _hashes(path: pathlib.Path) -> dict[str, str]:
   """Returns the hash of each file of the arrays, by name."""
   hashes = {}
   for content in sorted((path / _STATE).rglob("*")):
+    if content.is_symlink() or not (content.is_file() or content.is_dir()):
+      raise ValueError(f"{content.name} is not a file")
     if content.is_file():
       with content.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b")
       hashes[str(content.relative_to(path))] = digest.hexdigest()
   return hashes
-
-
-def _check_same_run(
-  folder: pathlib.Path, manifest: Mapping[str, Any], expected: Mapping[str, Any]
-) -> None:
-  """Refuses the checkpoints of another run; warns of another environment."""
-  for name, value in manifest["fingerprint"].items():
-    if expected.get(name) != value:
-      raise UserError(
-        "mismatch",
-        str(folder),
-        f"the checkpoints are of a run with other {name}: the data or the "
-        "program has changed since; choose another --workdir",
-      )
-  now = files.environment()
-  for name, before in manifest["environment"].items():
-    if name != "date" and now.get(name) != before:
-      logging.warning(
-        f"The run was saved with {name} {before} and resumes with "
-        f"{now.get(name)}: its results may differ in the last bits."
-      )
 
 
 def by_name(run_state: RunState) -> dict[str, Array | np.ndarray]:

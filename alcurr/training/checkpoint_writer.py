@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import files
+from alcurr.core import environment, files
 from alcurr.core.errors import MachineError
 from alcurr.data import cache
 from alcurr.training import checkpoint
@@ -74,7 +74,7 @@ class CheckpointWriter(contextlib.AbstractContextManager):
     self._manifests = {}  # by step, without damaged ones
     for step in checkpoint.steps(folder):
       with contextlib.suppress(*cache.UNREADABLE):
-        self._manifests[step] = cache.read_manifest(folder / str(step))
+        self._manifests[step] = checkpoint.read_manifest(folder / str(step))
     self._last_step = max(checkpoint.steps(folder), default=0)
     self._last_time = time.monotonic()
     self._best: Checkpoint | None = None  # not written yet
@@ -169,7 +169,7 @@ class CheckpointWriter(contextlib.AbstractContextManager):
     manifest = state._asdict() | {
       "log_position": position and position._asdict(),
       "fingerprint": {**self._fingerprint, "arrays": checkpoint.shapes(arrays)},
-      "environment": files.environment(),
+      "environment": environment.current(),
     }
     del manifest["run_state"]
     with self._failures():

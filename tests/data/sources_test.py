@@ -19,7 +19,7 @@ def _config(**changes):
 
 def _batch(data, tmp_path):
   sources.check(data)
-  parts, gather, _ = sources.load(data, tmp_path / "cache")
+  parts, gather, *_ = sources.load(data, tmp_path / "cache")
   return parts, gather(pool.make_pool(parts["train"]), jnp.arange(3))
 
 

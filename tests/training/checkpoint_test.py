@@ -13,13 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tensorstore as ts
 import toy
 from absl import logging
 from ml_collections import ConfigDict
 from sampler_table import SAMPLERS
 
-from alcurr.core import files
+from alcurr.core import environment, files
 from alcurr.core.errors import MachineError, UserError
+from alcurr.data import cache
 from alcurr.training import checkpoint, checkpoint_writer, exposure, loop
 from alcurr.training.checkpoint import Checkpoint, RunState
 from alcurr.training.checkpoint_writer import CheckpointWriter
@@ -272,6 +274,128 @@ def test_checkpoints_of_another_run_are_refused(
   with pytest.raises(UserError) as raised:
     checkpoint.restore(folder, template, fingerprint, rows)
   assert (raised.value.code, raised.value.place) == ("mismatch", str(folder))
+
+
+@pytest.mark.parametrize("name", ["numerics", "threads"])
+def test_another_environment_is_refused(
+  name, compiled_run, finished, monkeypatch
+):
+  other = environment.current() | {name: "other"}
+  monkeypatch.setattr(environment, "current", lambda: other)
+  folder, before = finished / "checkpoints", _steps(finished)
+  with pytest.raises(UserError) as raised:
+    _train(*compiled_run, finished)
+  assert (raised.value.code, raised.value.place) == ("mismatch", str(folder))
+  assert name in raised.value.text and _steps(finished) == before
+
+
+def _forge(path, **changes):
+  """Changes the manifest of a checkpoint and seals it again."""
+  manifest = files.read_json(path / "manifest.json") | changes
+  del manifest["digest"]
+  kept = {k: v for k, v in manifest.items() if v != "dropped"}
+  digest = cache.digest(kept)
+  files.write_json(path / "manifest.json", {**kept, "digest": digest})
+
+
+def _reseal(path):
+  _forge(path, files=checkpoint._hashes(path))
+
+
+def _rename(path):
+  path.rename(path.with_name("20"))
+
+
+def _no_arrays(path):
+  shutil.rmtree(path / "state")
+  (path / "state").mkdir()
+  _reseal(path)
+
+
+def _of_an_earlier_step(path):
+  """The arrays, and all that their manifest says, but for the step."""
+  shutil.rmtree(path / "state")
+  shutil.copytree(path.with_name("12") / "state", path / "state")
+  _reseal(path)
+
+
+def _links(path):
+  away = path.parents[1] / "away"
+  shutil.rmtree(away, ignore_errors=True)
+  (path / "state").rename(away)
+  (path / "state").mkdir()
+  for part in away.iterdir():
+    (path / "state" / part.name).symlink_to(part)
+  manifest = files.read_json(path / "manifest.json")["files"]
+  _forge(path, files={n: h for n, h in manifest.items() if n.count("/") == 1})
+
+
+def _change_array(path, name, **changes):
+  """Changes what the store says of an array, not the array."""
+  base = f"file://{path / 'state'}/"
+  store = ts.KvStore.open({"driver": "ocdbt", "base": base}).result()
+  key = f"{name}/.zarray"
+  about = json.loads(store.read(key).result().value)
+  store.write(key, json.dumps(about | changes)).result()
+  _reseal(path)
+
+
+HUGE = [2, 2**40]
+FORGERIES = {
+  "renamed": _rename,
+  "of another step": lambda path: _forge(path, step=20),
+  "without files": lambda path: _forge(path, files={}),
+  "without arrays": _no_arrays,
+  "with arrays of another step": _of_an_earlier_step,
+  "made of links": _links,
+  "a huge array": lambda path: _change_array(
+    path, "exposure/count", shape=HUGE, chunks=HUGE
+  ),
+  "a huge chunk": lambda path: _change_array(
+    path, "exposure/count", chunks=HUGE
+  ),
+  "another type": lambda path: _change_array(
+    path, "exposure/count", dtype="<i4"
+  ),
+  "without a position": lambda path: _forge(path, log_position=None),
+  "at the rows of another step": lambda path: _forge(
+    path,
+    log_position=files.read_json(path.with_name("12") / "manifest.json")[
+      "log_position"
+    ],
+  ),
+  "more active trials": lambda path: _forge(path, active_trials=1),
+  **{
+    f"{name} {value}": lambda path, name=name, value=value: _forge(
+      path, **{name: value}
+    )
+    for name in ("seconds", "log_position", "fingerprint", "environment")
+    for value in ("dropped", [1])
+  },
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_checkpoint_is_a_damaged_one(
+  forgery, compiled_run, _finished, finished
+):
+  """Its manifest is sealed, so that its contents must give it away."""
+  FORGERIES[forgery](finished / "checkpoints/16")
+  template = _template(compiled_run[1].state)
+  saved = checkpoint.restore(
+    finished / "checkpoints", template, FINGERPRINT, finished / "rows.jsonl"
+  )
+  assert saved.step == 12 and _steps(finished) == {"12"}
+
+
+@pytest.mark.parametrize("name", ["016", "1_6", "٣", "file"])
+def test_other_names_are_no_checkpoints(name, compiled_run, finished):
+  folder = finished / "checkpoints"
+  if name == "file":
+    (folder / "20").write_text("")
+  else:
+    (folder / name).mkdir()
+  assert checkpoint.steps(folder) == [12, 16]
 
 
 STATE = {

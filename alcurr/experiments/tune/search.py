@@ -20,12 +20,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import files, lock, paths, specs
+from alcurr.core import environment, files, lock, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
-from alcurr.data import cache
+from alcurr.data import cache, sources
 from alcurr.experiments.config import build, loader, plain
 from alcurr.experiments.tune import grid, trials
+from alcurr.training import checkpoint
 
 STUDY = "study.db"
 ARGUMENTS = {
@@ -128,6 +129,14 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
       text = f"{args.out} holds a search with other settings"
       raise UserError("mismatch", "--out", text)
     study.set_user_attr("settings", digest)
+    finished = len(_table(study, ranges))
+    if finished < args.count:
+      data = sources.load(config.data, build.cache_dir(config, args.out))
+      began = {"data": data.content, "environment": environment.current()}
+      if finished:
+        known = study.user_attrs.get("began", {})
+        checkpoint.check_same(args.out, known, began)
+      study.set_user_attr("began", began)
     # Combinations of an interrupted process are proposed again.
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
       study.tell(trial.number, state=optuna.trial.TrialState.FAIL)

@@ -9,6 +9,7 @@ import pytest
 import tiny
 from matplotlib.figure import Figure
 
+from alcurr.core import environment
 from alcurr.core.errors import UserError
 from alcurr.experiments.tune import __main__ as command
 from alcurr.experiments.tune import grid, search
@@ -142,6 +143,18 @@ def test_it_searches_and_resumes(command_line, oracle, tmp_path, capsys):
   other = [*command_line, f"--out={parts}", "--config.seed=4"]
   assert command.main(other) == 2
   assert f"{parts} holds a search" in capsys.readouterr().err
+
+
+def test_a_search_is_not_resumed_elsewhere(
+  command_line, oracle, tmp_path, monkeypatch, capsys
+):
+  line = [*command_line, f"--out={tmp_path / 'out'}"]
+  assert command.main([*line, "--count=2"]) == 0
+  other = environment.current() | {"threads": "99"}
+  monkeypatch.setattr(environment, "current", lambda: other)
+  assert command.main([*line, "--count=2"]) == 0  # it is finished
+  assert command.main([*line, "--count=3"]) == 2
+  assert "threads was" in capsys.readouterr().err and len(oracle) == 2
 
 
 def test_an_interrupted_combination_is_proposed_again(
