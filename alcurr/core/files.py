@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
@@ -16,7 +17,28 @@ from typing import Any, BinaryIO, NamedTuple
 import jax
 import numpy as np
 
-from alcurr.core.errors import MachineError
+from alcurr.core.errors import MachineError, UserError
+
+_MAX_JSON = 2**28  # bytes; the largest of ours hold a few numbers per class
+
+
+def check_regular(path: pathlib.Path, max_bytes: int | None = None) -> None:
+  """Refuses to read what is not a file, or is larger than such a file can be.
+
+  Call it before a file is opened that users may have put there. A FIFO or a
+  device would hang the reader. A link to a regular file is allowed.
+
+  Raises:
+    UserError: a folder, FIFO, socket or device, or more than `max_bytes`.
+    FileNotFoundError: nothing is there, or a broken link.
+  """
+  status = path.stat()
+  if not stat.S_ISREG(status.st_mode):
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a FIFO or a device"
+    raise UserError("data", path, f"expected a regular file, got {kind}")
+  if max_bytes is not None and status.st_size > max_bytes:
+    text = f"expected at most {max_bytes} bytes, got {status.st_size}"
+    raise UserError("data", path, text)
 
 
 def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:
@@ -91,6 +113,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
+  check_regular(path, _MAX_JSON)
   return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -2,11 +2,13 @@
 
 import errno
 import json
+import os
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from refusal import refused
 
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
@@ -148,3 +150,22 @@ def test_a_folder_that_orbax_made_again_counts_as_empty(tmp_path):
   (tmp_path / "runs/a/thesis.tex").write_text("x")
   with pytest.raises(UserError):
     check_workdir(tmp_path, ConfigDict())
+
+
+def test_only_regular_files_of_a_bounded_size_are_read(tmp_path):
+  path = tmp_path / "a.json"
+  path.write_text("[1]")
+  files.check_regular(path, 3)
+  (tmp_path / "link.json").symlink_to(path)
+  assert files.read_json(tmp_path / "link.json") == [1]
+  with refused("data", path):
+    files.check_regular(path, 2)
+  os.mkfifo(tmp_path / "fifo")
+  (tmp_path / "folder").mkdir()
+  (tmp_path / "device").symlink_to("/dev/zero")
+  for name in ("fifo", "folder", "device"):
+    with refused("data", tmp_path / name):
+      files.read_json(tmp_path / name)
+  assert files.read_record(tmp_path / "fifo") is None
+  with pytest.raises(FileNotFoundError):
+    files.check_regular(tmp_path / "none")
