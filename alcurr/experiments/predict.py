@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from alcurr.core import cli
 from alcurr.core.errors import UserError
-from alcurr.data import arrays, strokes
+from alcurr.data import image_values, strokes
 from alcurr.data.quickdraw import kaggle, submission
 from alcurr.experiments import ensemble
 from alcurr.types import Images, Strokes
@@ -58,7 +58,7 @@ def predict_probabilities(
 
 def _as_source(inputs: Any) -> Strokes | Images:
   if hasattr(inputs, "ndim"):
-    return Images(arrays.check_images(inputs))
+    return Images(image_values.check_images(inputs))
   if not isinstance(inputs, Strokes):
     drawings = []
     for number, drawing in enumerate(inputs):
