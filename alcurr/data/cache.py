@@ -75,6 +75,7 @@ def _stat(path: pathlib.Path) -> dict[str, int]:
 
 
 def _content_hash(path: pathlib.Path) -> str:
+  files.check_regular(path)
   with path.open("rb") as file:
     return hashlib.file_digest(file, "blake2b").hexdigest()
 
@@ -198,6 +199,7 @@ def read_checked(
   manifest, arrays = read_manifest(folder), {}
   for name, checksum in manifest["checksums"].items():
     path = folder / f"{name}.npy"
+    files.check_regular(path)
     arrays[name] = np.load(path, mmap_mode, allow_pickle=False)
     if _checksum(arrays[name]) != checksum:
       raise ValueError(f"the checksum of {name} differs")

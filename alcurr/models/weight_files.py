@@ -59,8 +59,8 @@ def read(path: str) -> WeightFile:
   h5py, safetensors = _import("h5py"), _import("safetensors")
   if not os.path.exists(path):
     raise ValueError(f"there is no file {path}")
-  if os.path.isdir(path):
-    raise ValueError(f"{path} is a folder: {_READABLE}")
+  if not os.path.isfile(path):  # a FIFO would hang
+    raise ValueError(f"{path} is no regular file: {_READABLE}")
   try:
     if h5py.is_hdf5(path):
       with h5py.File(path, "r") as file:

@@ -154,6 +154,17 @@ def get_config() -> ConfigDict:
   data.max_per_class = 0  # 0: no limit
   data.recognized_only = False  # skip drawings that Google did not recognize
   data.on_error = "raise"  # or skip, which counts bad drawings by reason
+  # Images of a .npz: whether they are [N, C, H, W], and the values of black and
+  # white, such as "0,65535" or "-1,1"; "": whole numbers from 0 to 255, or
+  # floats from 0 to 1. The limit of all its arrays together, unless the file
+  # itself is larger.
+  data.channels_first = False
+  data.value_range = ""
+  data.max_bytes = 2**31
+  # Images of a folder: the colour behind transparent ones, and the limit of an
+  # image's width times its height.
+  data.background = "white"
+  data.max_pixels = 50_000_000
   # The synthetic source: the number of examples, and the shares of its faults.
   data.num_examples = 20_000
   data.seed = 0
