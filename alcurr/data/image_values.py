@@ -31,13 +31,16 @@ def check_images(
       channels were first, unless `channels_first`.
   """
   images = plain_images(images)
-  if channels_first and images.ndim == 4:
-    images = np.moveaxis(images, 1, 3)
-  elif images.ndim == 4:
-    _, height, width, channels = images.shape
-    expected = "[N, H, W, C], or channels_first=True"
-    ok = height >= min(width, channels)
-    require(ok, "images", expected, list(images.shape))
+  if images.ndim == 4:
+    got = list(images.shape)
+    _, first, middle, last = got
+    # No image is smaller than the number of its channels.
+    if channels_first:
+      images = np.moveaxis(images, 1, 3)
+      require(last >= min(first, middle), "images", "[N, C, H, W]", got)
+    else:
+      expected = "[N, H, W, C], or channels_first=True"
+      require(first >= min(middle, last), "images", expected, got)
   if images.ndim == 3:
     images = images[..., None]
   ok, shape = images.ndim == 4 and images.size > 0, list(images.shape)
@@ -68,8 +71,12 @@ def check_images(
 def plain_images(images: Any) -> np.ndarray:
   """Returns an array of numbers or bools, of any shape and range."""
   images = plain_array(images, "images")
-  if images.dtype == object and images.size:
-    rows = [plain_array(image, "images") for image in images]
+  if images.dtype == object and images.ndim and images.size:
+    # A row may be of Python's numbers, as images of a table's columns are.
+    is_table = images.ndim > 1
+    rows = [
+      plain_array(row.tolist() if is_table else row, "images") for row in images
+    ]
     shapes = sorted({row.shape for row in rows})
     require(len(shapes) == 1, "images", "one shape for all", shapes[:3])
     images = np.stack(rows)

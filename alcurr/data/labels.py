@@ -42,6 +42,8 @@ def plain_array(value: Any, place: str, lists_as: Any = None) -> np.ndarray:
     masked = any(map(np.ma.is_masked, value))
   require(not masked, place, "values that are not masked", "masked ones")
   try:
+    if hasattr(value, "detach"):  # a tensor that requires a gradient
+      value = value.detach().cpu()
     return np.asarray(value, lists_as if is_list else None)
   # PyTorch's, of tensors that NumPy cannot have, are of the last two types.
   except (ValueError, TypeError, RuntimeError) as error:
@@ -69,9 +71,11 @@ def read_labels(
   expected = f"[{count}]"
   if labels.shape[:1] == (count,) and _is_one_hot(labels):
     expected += "; of one-hot labels, labels.argmax(1)"
-  shape = list(labels.shape)
+  shape, kind = list(labels.shape), labels.dtype.kind
   require(labels.shape == (count,), "labels", expected, shape)
-  if labels.dtype.kind in "biuf":
+  # Not dates, which become numbers.
+  require(kind in "biufOTUS", "labels", "strings or numbers", labels.dtype)
+  if kind in "biuf":
     values, place = np.unique(labels, return_inverse=True)
     values = _of_one_kind(values.tolist())
   else:

@@ -31,6 +31,7 @@ class Member(NamedTuple):
   class_names: tuple[str, ...]  # [V]
   image_shape: tuple[int, ...]  # (H, W, C)
   channels: tuple[str, ...] | None  # of rendered drawings; None: images only
+  image_options: dict[str, Any]  # of check_images, for the data's images
   model: Model
   variables: tuple[PyTree, PyTree]  # params and model_state, [S]
   gather: Callable[[Pool, Array], Batch]
@@ -55,6 +56,9 @@ def load(
   for member in members:
     if member.class_names != members[0].class_names:
       text = f"its classes differ from those of {members[0].folder}"
+      raise UserError("mismatch", str(member.folder), text)
+    if member.image_options != members[0].image_options:
+      text = f"its images are read unlike those of {members[0].folder}"
       raise UserError("mismatch", str(member.folder), text)
   return members
 
@@ -160,12 +164,14 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> Member:
   chosen = np.array(_choose_trials(folder, result["trials"], trials))
   channels = sources.get_channels(config.data)
   side = config.data.image_size
+  options = ("value_range", "channels_first")
   drawn = config.data.source != "npz" and shape == (side, side, len(channels))
   return Member(
     folder=folder,
     class_names=class_names,
     image_shape=shape,
     channels=channels if drawn else None,
+    image_options={name: config.data[name] for name in options},
     model=model,
     variables=jax.tree.map(lambda leaf: leaf[chosen], variables),
     gather=make_gather(sources.get_render(config.data)),

@@ -9,7 +9,7 @@ import argparse
 import contextlib
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,10 +40,10 @@ def predict_probabilities(
 
   Args:
     run: a folder `<workdir>/runs/<sampler>`, or several, which are averaged.
-    inputs: an array of images of the shape that the run was trained on,
-      [N, H, W] or [N, H, W, C], uint8 or floats in [0, 1]. For runs on drawings
-      also a list of N drawings in Google's simplified form, lists of strokes
-      [[x...], [y...]] of integers from 0 to 255; or packed strokes.
+    inputs: an array of images of the shape and range that the run was trained
+      on. For runs on drawings also a list of N drawings in Google's
+      simplified form, lists of strokes [[x...], [y...]] of integers from 0 to
+      255; or packed strokes.
     trials: of each run, from 0; None for all that did not diverge.
     flips: average with the mirror images, left for right.
 
@@ -52,13 +52,16 @@ def predict_probabilities(
   """
   folders = [run] if isinstance(run, str | pathlib.Path) else list(run)
   members = ensemble.load(folders, trials)
-  batches = ensemble.probabilities(members, _as_source(inputs), flips)
+  source = _as_source(inputs, members[0].image_options)
+  batches = ensemble.probabilities(members, source, flips)
   return Prediction(members[0].class_names, np.concatenate(list(batches)))
 
 
-def _as_source(inputs: Any) -> Strokes | Images:
+def _as_source(
+  inputs: Any, image_options: Mapping[str, Any]
+) -> Strokes | Images:
   if hasattr(inputs, "ndim"):
-    return Images(image_values.check_images(inputs))
+    return Images(image_values.check_images(inputs, **image_options))
   if not isinstance(inputs, Strokes):
     drawings = []
     for number, drawing in enumerate(inputs):
