@@ -907,9 +907,7 @@ CASES = [
     ),
   ),
   _npz_file("damaged", "an empty .npz", _bytes(b"")),
-  _npz_file(
-    "damaged", "a folder in place of a .npz", lambda path: path.mkdir()
-  ),
+  _npz_file("data", "a folder in place of a .npz", lambda path: path.mkdir()),
   _npz_file(
     "damaged", "a .npy called .npz", _bytes(_header("(1, 784)", bytes(784)))
   ),
@@ -931,7 +929,7 @@ CASES = [
   _npz_file("data", "images of 16 bits", _npz(IMAGES * np.uint16(257), LABELS)),
   _npz_file("data", "images of 0 and 1", _npz(IMAGES % 2, LABELS)),
   _npz_file("data", "channels first", _npz(IMAGES[:, None], LABELS)),
-  _npz_file("damaged", "a FIFO in place of a .npz", os.mkfifo),
+  _npz_file("data", "a FIFO in place of a .npz", os.mkfifo),
   _npz_file(
     "data",
     "a small .npz that expands to 3 GB",

@@ -214,6 +214,8 @@ def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
     with path.open("rb") as file:
       _check_size(file, path.stat().st_size, path.name)
     rows = np.lib.format.open_memmap(path, mode="r")
+  except UserError:
+    raise
   except cache.UNREADABLE as error:
     text = f"not a complete .npy file of plain numbers ({error})"
     raise UserError("damaged", path, text) from error

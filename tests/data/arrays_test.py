@@ -182,7 +182,7 @@ def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / name)
     (tmp_path / f"zero_{name}").symlink_to("/dev/zero")
     for path in (tmp_path / name, tmp_path / f"zero_{name}"):
-      with refused("damaged", path):
+      with refused("data", path):
         read(path)
 
 
