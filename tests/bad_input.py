@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import pathlib
 import re
 import struct
@@ -249,6 +250,15 @@ def _zip(images: bytes) -> Callable[..., None]:
   return write
 
 
+def _bomb(path: pathlib.Path, size: int) -> None:
+  """Writes an archive whose images are claimed to have so many bytes."""
+  np.savez_compressed(path, images=IMAGES, labels=LABELS)
+  content = bytearray(path.read_bytes())
+  place = content.find(b"PK\x01\x02")
+  content[place + 24 : place + 28] = size.to_bytes(4, "little")
+  path.write_bytes(content)
+
+
 def _encrypted(path: pathlib.Path) -> None:
   """Writes an archive whose entries claim to be encrypted."""
   np.savez(path, images=IMAGES, labels=LABELS)
@@ -442,6 +452,11 @@ type     | data.classes | --config.data.classes=cat
 argument | data | --config.data.num_examples=5
 memory   | data | --config.data.num_examples=99999999999999
 unknown  | data.on_error | --config.data.on_error=ignore
+range    | data.max_bytes | --config.data.max_bytes=0
+range    | data.max_pixels | --config.data.max_pixels=0
+range    | data.value_range | --config.data.value_range=255
+range    | data.value_range | --config.data.value_range=1,0
+syntax   | data.background | --config.data.background=paper
 range    | data.max_per_class | --config.data.max_per_class=-1
 argument | data | --config.data.scribble_fraction=2.0
 range    | data.label_noise | --config.data.label_noise=1.0
@@ -902,9 +917,7 @@ CASES = [
     ),
   ),
   _npz_file("damaged", "an empty .npz", _bytes(b"")),
-  _npz_file(
-    "damaged", "a folder in place of a .npz", lambda path: path.mkdir()
-  ),
+  _npz_file("data", "a folder in place of a .npz", lambda path: path.mkdir()),
   _npz_file(
     "damaged", "a .npy called .npz", _bytes(_header("(1, 784)", bytes(784)))
   ),
@@ -923,7 +936,15 @@ CASES = [
     "images whose header claims a billion rows",
     _zip(_header("(1000000000, 5, 5)", bytes(9))),
   ),
-  _npz_file("data", "images of int32", _npz(IMAGES.astype(np.int32), LABELS)),
+  _npz_file("data", "images of 16 bits", _npz(IMAGES * np.uint16(257), LABELS)),
+  _npz_file("data", "images of 0 and 1", _npz(IMAGES % 2, LABELS)),
+  _npz_file("data", "channels first", _npz(IMAGES[:, None], LABELS)),
+  _npz_file("data", "a FIFO in place of a .npz", os.mkfifo),
+  _npz_file(
+    "data",
+    "a small .npz that expands to 3 GB",
+    lambda path: _bomb(path, 3 * 2**30),
+  ),
   _npz_file(
     "data", "images of floats to 255", _npz(IMAGES.astype(float), LABELS)
   ),
@@ -942,21 +963,22 @@ CASES = [
   ),
   _npz_file("data", "no images", _npz(IMAGES[:0], LABELS[:0])),
   _npz_file("data", "fewer labels than images", _npz(IMAGES, LABELS[:3])),
-  _npz_file("data", "labels of floats", _npz(IMAGES, LABELS.astype(float))),
+  _npz_file("data", "labels with halves", _npz(IMAGES, LABELS / 2)),
   _npz_file("data", "a label of -1", _npz(IMAGES, LABELS - 1)),
-  _npz_file("data", "a label of a million", _npz(IMAGES, LABELS * 10**6)),
+  _npz_file("data", "a label that is NaN", _npz(IMAGES, LABELS * np.nan)),
+  _npz_file("data", "one-hot labels", _npz(IMAGES, np.eye(2)[LABELS])),
+  _npz_file(
+    "data",
+    "labels that differ in a blank",
+    _npz(IMAGES, np.array(["a", "a ", "b", "b"] * 2)),
+  ),
   _npz_file("data", "one label", _npz(IMAGES, LABELS * 0)),
   _npz_file(
     "data",
     "a label that is no text",
     _npz(IMAGES, np.array(["a", "\ud800"] * 4)),
   ),
-  _npz_file(
-    "argument",
-    "the same image eight times",
-    _npz(IMAGES * 0, LABELS),
-    place="data",
-  ),
+  _npz_file("data", "the same image eight times", _npz(IMAGES * 0, LABELS)),
   _weights("a folder", lambda path: path.mkdir()),
   _weights("an empty file", _bytes(b"")),
   _weights("a pickle of PyTorch", _bytes(b"PK\x03\x04" + bytes(99))),

@@ -16,6 +16,13 @@ import numpy as np
 from alcurr.core.errors import MachineError, UserError
 
 _TEMPORARY = re.compile(r"\.(.+)\.\d+")
+# What archivers, file managers and network drives put among data.
+_TOOLS = (
+  *("__MACOSX", "__pycache__", "Icon\r"),
+  *("Thumbs.db", "ehthumbs.db", "desktop.ini"),
+  *("$RECYCLE.BIN", "System Volume Information", "lost+found"),
+  *("@eaDir", "@Recycle", "#recycle"),
+)
 _MAX_JSON = 2**28  # bytes; the largest of ours hold a few numbers per class
 
 
@@ -36,6 +43,11 @@ def check_regular(path: pathlib.Path, max_bytes: int | None = None) -> None:
   if max_bytes is not None and status.st_size > max_bytes:
     text = f"expected at most {max_bytes} bytes, got {status.st_size}"
     raise UserError("data", path, text)
+
+
+def is_left_by_tools(name: str) -> bool:
+  """Returns whether a file or folder is hidden, or an archiver's or a NAS's."""
+  return name.startswith((".", "~$")) or name in _TOOLS
 
 
 def write_file(path: pathlib.Path, write: Callable[[Any], None]) -> None:

@@ -5,17 +5,32 @@ import hashlib
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
+from absl import logging
 
 from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import cache
-from alcurr.data.pool import Dataset, check_class_names
+from alcurr.data.image_values import (
+  Range,
+  check_images,
+  parse_range,
+  plain_images,
+)
+from alcurr.data.labels import read_labels, require
+from alcurr.data.pool import Dataset
 from alcurr.types import Images
 
-_NAMES = (("images", "image", "x"), ("labels", "label", "y"))
+# Of Keras's and MedMNIST's archives the training part.
+_NAMES = (
+  ("images", "image", "x", "x_train", "train_images", "data"),
+  ("labels", "label", "y", "y_train", "train_labels", "target"),
+)
+# Images whose brightest value is at most this share of white, unless a range
+# was given, may be masks of 0 and 1, or scikit-learn's digits to 16.
+_DARK = 16 / 255
 
 
 def content_keys(rows: np.ndarray) -> np.ndarray:
@@ -26,125 +41,146 @@ def content_keys(rows: np.ndarray) -> np.ndarray:
 
 
 def from_arrays(
-  images: np.ndarray,
-  labels: np.ndarray,
+  images: Any,
+  labels: Any,
   class_names: Sequence[str] | None = None,
+  *,
+  value_range: Range = None,
+  channels_first: bool = False,
 ) -> Dataset:
   """Builds a dataset of labelled images.
 
   Args:
-    images: [N, H, W] or [N, H, W, C]; uint8, or floats in [0, 1].
-    labels: [N] integers from 0, or strings.
-    class_names: a name for each label; for string labels, their order.
+    images: see `check_images`.
+    labels: [N] or [N, 1]; strings, bools, or whole numbers of any type.
+    class_names: for strings, their order; for numbers, the names of 0, 1, ...
+      None: the labels are the names, sorted.
+    value_range: see `check_images`.
+    channels_first: see `check_images`.
 
   Raises:
-    UserError: another shape, type or range, or a class without examples.
+    UserError: another shape, type or range, missing labels, a class without
+      examples, or images that are all equal.
   """
-  images = check_images(images)
-  labels = np.asarray(labels)
-  shape, kind = list(labels.shape), labels.dtype.kind
-  _require(shape == [len(images)], "labels", f"[{len(images)}]", shape)
-  _require(kind in "iuUS", "labels", "integers or strings", labels.dtype)
-  if kind == "S":
-    labels = np.strings.decode(labels, "utf-8", "backslashreplace")
-  present, place = np.unique(labels, return_inverse=True)
-  present = present.tolist()
-  # Not up to the largest label, which may be huge.
-  names = list(map(str, present if class_names is None else class_names))
-  _require(len({*names}) == len(names), "class_names", "unique names", names)
-  index = {label: i for i, label in enumerate(names)}
-  expected = "one of class_names"
-  if kind in "iu":
-    index = {i: i for i in range(len(names))}
-    expected = f"0 to {len(names) - 1}"
-  for label in present:
-    _require(label in index, "labels", expected, repr(label))
-  unused = sorted({*index} - {*present})
-  _require(not unused, "labels", "examples of all classes", f"none of {unused}")
-  label = np.array([index[label] for label in present], np.int32)[place]
-  check_class_names(names)
-  return Dataset(Images(images), label, content_keys(images), tuple(names), {})
+  value_range = parse_range(value_range)
+  images = check_images(images, value_range, channels_first)
+  label, names = read_labels(labels, len(images), class_names)
+  keys = content_keys(images)
+  got = f"{len(images)} equal ones"
+  require((keys != keys[0]).any(), "images", "different images", got)
+  if not value_range:
+    white = 255 if images.dtype == np.uint8 else 1
+    brightest = images.max()
+    ok = brightest > _DARK * white
+    expected = f"values up to {white}, or value_range=(black, white)"
+    require(ok, "images", expected, f"at most {brightest:g}")
+  return Dataset(Images(images), label, keys, names, {})
 
 
-def _require(ok: bool, place: str, expected: str, got: object) -> None:
-  if not ok:
-    raise UserError("data", place, f"expected {expected}, got {got}")
-
-
-def check_images(images: np.ndarray) -> np.ndarray:
-  """Returns [N, H, W, C] uint8 or float32."""
-  try:
-    images = np.asarray(images)
-  except ValueError as error:  # lists of unequal lengths
-    raise UserError("data", "images", "expected one shape for all") from error
-  if images.ndim == 3:
-    images = images[..., None]
-  good, shape = images.ndim == 4 and images.size > 0, list(images.shape)
-  _require(good, "images", "[N, H, W] or [N, H, W, C], not empty", shape)
-  if images.dtype == np.uint8:
-    return images
-  good = images.dtype.kind == "f"
-  _require(good, "images", "uint8 or floats", images.dtype)
-  # Checked before float32 rounds the next number above 1 to 1; NaN fails too.
-  low, high = images.min(), images.max()
-  good = low >= 0 and high <= 1
-  _require(good, "images", "floats in [0, 1], or uint8", f"{low:g} to {high:g}")
-  return images.astype(np.float32)
-
-
-def load_npz(path: str | pathlib.Path) -> Dataset:
+def load_npz(
+  path: str | pathlib.Path,
+  *,
+  value_range: Range = None,
+  channels_first: bool = False,
+  max_bytes: int = 2**31,
+) -> Dataset:
   """Reads a .npz file of images and labels; see `from_arrays`.
 
-  The arrays are `images`, `image` or `x`, and `labels`, `label` or `y`.
+  The arrays are called `images`, `image`, `x`, `x_train`, `train_images` or
+  `data`, and `labels`, `label`, `y`, `y_train`, `train_labels` or `target`, in
+  upper or lower case. An array `class_names` is optional.
 
-  Memory: those two arrays and, for floats, a float32 copy.
+  Memory: those arrays and, for floats, a float32 copy.
+
+  Args:
+    path: the file.
+    value_range: see `check_images`.
+    channels_first: see `check_images`.
+    max_bytes: limit of the arrays together, unless the file itself is larger.
 
   Raises:
-    UserError: a missing, damaged or pickled file, or unusable arrays.
+    UserError: a missing, damaged, pickled or oversized file, or unusable
+      arrays.
   """
+  path, value_range = pathlib.Path(path), parse_range(value_range)
   try:
-    file = np.load(path, allow_pickle=False)
+    files.check_regular(path)
+    # A single array, which it must not be, would be read without a map.
+    file = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(file, np.lib.npyio.NpzFile):
       raise ValueError("it is one array, not an archive of them")
     with file:
-      # Before an array is allocated, which its header may claim to be huge.
+      # Before anything is decompressed, or allocated as a header claims.
+      size = sum(entry.file_size for entry in file.zip.infolist())
+      limit = max(max_bytes, path.stat().st_size)
+      expected = f"at most {limit} bytes, or a larger max_bytes"
+      require(size <= limit, path, expected, size)
       for entry in file.zip.infolist():
         with file.zip.open(entry) as content:
           _check_size(content, entry.file_size, entry.filename)
-      arrays = [
-        next((file[name] for name in names if name in file), None)
-        for names in _NAMES
-      ]
-      got = ", ".join(file.files) or "none"
+      names = [_one_of(file.files, names, path) for names in _NAMES]
+      images, labels = (file[name] for name in names)
+      class_names = file.get("class_names")
+      unused = sorted({*file.files} - {*names, "class_names"})
   except FileNotFoundError as error:
     raise UserError("missing", path, "no such file") from error
+  except UserError:
+    raise
   except cache.UNREADABLE as error:
     text = f"not a complete .npz file of plain arrays ({error})"
     raise UserError("damaged", path, text) from error
-  complete = all(array is not None for array in arrays)
-  _require(complete, path, "arrays images and labels, or x and y", got)
+  if unused:
+    logging.warning("%s: not used: %s.", path, ", ".join(unused))
   try:
-    return from_arrays(*arrays)
+    return from_arrays(
+      images,
+      labels,
+      class_names,
+      value_range=value_range,
+      channels_first=channels_first,
+    )
   except UserError as error:
     raise UserError(error.code, path, str(error)) from error
 
 
+def _one_of(
+  present: Sequence[str], names: Sequence[str], path: pathlib.Path
+) -> str:
+  """Returns the only array of an archive that has one of the names."""
+  found = [name for name in present if name.lower() in names]
+  got = ", ".join(present) or "none"
+  require(len(found) == 1, path, f"one array of {', '.join(names)}", got)
+  return found[0]
+
+
 def save_npz(
-  images: np.ndarray, labels: np.ndarray, folder: pathlib.Path
+  images: Any,
+  labels: Any,
+  folder: pathlib.Path,
+  *,
+  value_range: Range = None,
+  channels_first: bool = False,
 ) -> pathlib.Path:
   """Writes a file for `load_npz`, named by its content, and returns its path.
 
-  Creates the folder if necessary. Images, labels and errors are those of
+  The file has the images as they are given: `load_npz` takes the same options.
+  Creates the folder if necessary. The arguments and errors are those of
   `from_arrays`.
   """
-  dataset, labels = from_arrays(images, labels), np.asarray(labels)
-  image = dataset.source.image
+  images = plain_images(images)
+  dataset = from_arrays(
+    images, labels, value_range=value_range, channels_first=channels_first
+  )
+  names = np.array(dataset.class_names)
   content = hashlib.blake2b(dataset.key.tobytes(), digest_size=8)
-  content.update(f"{image.shape} {labels.dtype}".encode() + labels.tobytes())
+  text = f"{images.shape} {images.dtype} {value_range} {dataset.class_names}"
+  content.update(text.encode() + dataset.label.tobytes())
   path = folder / f"arrays_{content.hexdigest()}.npz"
   if not path.exists():
     folder.mkdir(parents=True, exist_ok=True)
-    write = functools.partial(np.savez, images=image, labels=labels)
+    write = functools.partial(
+      np.savez, images=images, labels=dataset.label, class_names=names
+    )
     files.write_file(path, write)
   return path
 
@@ -157,7 +193,8 @@ def _check_size(file: BinaryIO, size: int, name: str) -> None:
   shape, _, dtype = read_header(file)
   actual = size - file.tell()
   if dtype.hasobject:
-    raise ValueError(f"{name} holds Python objects")
+    text = "holds Python objects, a pickle; save it as text, .astype(str)"
+    raise ValueError(f"{name} {text}")
   if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != actual:
     claim = f"{list(shape)} {dtype}"
     raise ValueError(f"{name} claims {claim}, but holds {actual} bytes")
@@ -173,13 +210,16 @@ def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
   """
   path = pathlib.Path(path)
   try:
+    files.check_regular(path)
     with path.open("rb") as file:
       _check_size(file, path.stat().st_size, path.name)
     rows = np.lib.format.open_memmap(path, mode="r")
+  except UserError:
+    raise
   except cache.UNREADABLE as error:
     text = f"not a complete .npy file of plain numbers ({error})"
     raise UserError("damaged", path, text) from error
   good = rows.dtype == np.uint8 and rows.shape[1:] == (784,) and len(rows) > 0
   got = f"{list(rows.shape)} {rows.dtype}"
-  _require(good, path, "bitmaps of [N, 784] uint8", got)
+  require(good, path, "bitmaps of [N, 784] uint8", got)
   return rows

@@ -75,6 +75,7 @@ def _stat(path: pathlib.Path) -> dict[str, int]:
 
 
 def _content_hash(path: pathlib.Path) -> str:
+  files.check_regular(path)
   with path.open("rb") as file:
     return hashlib.file_digest(file, "blake2b").hexdigest()
 

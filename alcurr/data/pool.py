@@ -1,6 +1,7 @@
 """Datasets on the host, their splits, and pools on the device."""
 
 import hashlib
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -50,7 +51,9 @@ def content_hash(dataset: Dataset) -> str:
 
 
 def check_class_names(names: Sequence[str]) -> None:
-  """Raises UserError for fewer than two names, or a blank or unprintable one.
+  """Raises UserError for fewer than two names, or one that is not usable.
+
+  A blank or unprintable name is refused, and two that look the same.
 
   Any printable text is allowed: pages escape it, and no file is named by it.
   """
@@ -60,6 +63,12 @@ def check_class_names(names: Sequence[str]) -> None:
   for name in names:
     if not name.strip() or not name.isprintable():
       raise UserError("data", "classes", f"a name is not printable: {name!a}")
+  by_look: dict[str, str] = {}
+  for name in names:
+    look = unicodedata.normalize("NFC", " ".join(name.split()))
+    if (other := by_look.setdefault(look, name)) != name:
+      text = f"two names look the same: {other!a} and {name!a}"
+      raise UserError("data", "classes", text)
 
 
 def choose_classes(

@@ -13,6 +13,7 @@ from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
 from alcurr.data import arrays, image_folder
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
+from alcurr.data.image_values import parse_range
 from alcurr.data.label_noise import add_label_noise
 from alcurr.data.pool import (
   Dataset,
@@ -62,7 +63,7 @@ SOURCES: Mapping[str, Source] = {
   "synthetic": _synthetic,
   "files": _files,
   "prepared": lambda config: _call(packed.load, config, config["dir"]),
-  "npz": lambda config: arrays.load_npz(config["dir"]),
+  "npz": lambda config: _call(arrays.load_npz, config, config["dir"]),
   "folder": lambda config: _call(image_folder.load, config, config["dir"]),
   "tfds": _tfds,
 }
@@ -87,6 +88,10 @@ def check(config: Mapping[str, Any]) -> None:
     raise UserError("conflict", "data.dir", text)
   for name in ("max_per_class", "train_examples"):
     specs.check_range(f"data.{name}", config[name], 0)
+  for name in ("max_bytes", "max_pixels"):
+    specs.check_range(f"data.{name}", config[name], 1)
+  parse_range(config["value_range"], "data.value_range")
+  image_folder.check_background(config["background"], "data.background")
   noisy = config["label_noise_in"].split(",")
   for name in noisy:
     specs.check_choice("data.label_noise_in", name, ("train", "probe", "valid"))

@@ -84,7 +84,9 @@ def load(
   if not min(count):
     name = names[count.index(0)]
     raise UserError("data", where, f"class {name!r} has no image")
-  return arrays.from_arrays(np.stack(images), np.array(labels), names)
+  return arrays.from_arrays(
+    np.stack(images), np.array(labels), names, value_range=(0, 255)
+  )
 
 
 def _open(where: str) -> DatasetBuilder:

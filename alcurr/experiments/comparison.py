@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.registry import Registry
-from alcurr.data import arrays
+from alcurr.data import arrays, image_values
 from alcurr.experiments import experiment_runner
 from alcurr.experiments.config import build, defaults, plain
 from alcurr.models import MODELS
@@ -101,16 +101,18 @@ def compare(
   budget: str = "1 epoch",
   trials: int = 3,
   config: Mapping[str, Any] | None = None,
+  value_range: Sequence[float] | None = None,
+  channels_first: bool = False,
   workdir: str | pathlib.Path | None = None,
 ) -> Comparison:
   """Trains a model with each sampler and compares them.
 
   Args:
-    images: [N, H, W] or [N, H, W, C], uint8 or floats in [0, 1]. Parts are
-      held out to validate and to test (data.valid_fraction and
-      data.test_fraction). None: the data that `config` describes, by default
-      generated doodles.
-    labels: [N] integers from 0, or strings.
+    images: [N, H, W] or [N, H, W, C], whole numbers from 0 to 255 or floats in
+      [0, 1]; an array, or a column of arrays. Parts are held out to validate
+      and to test (data.valid_fraction and data.test_fraction). None: the data
+      that `config` describes, by default generated doodles.
+    labels: [N] strings, bools or whole numbers.
     samplers: names, calls such as "curriculum(descending=True)", config dicts,
       factories or `Sampler` records; or a dict of these by your own names.
       The first is the baseline.
@@ -123,6 +125,9 @@ def compare(
       3e-3} or {"optimizer": {"learning_rate": 3e-3}}; see
       alcurr/experiments/config/defaults.py. The batch_size is 32, and a
       fortieth of fewer than 1280 images.
+    value_range: (black, white) of images of another range, such as (0, 65535);
+      data.value_range.
+    channels_first: whether images are [N, C, H, W]; data.channels_first.
     workdir: the experiment's folder. The same call resumes there and skips
       finished samplers. None: a new temporary folder.
 
@@ -139,11 +144,22 @@ def compare(
   if images is not None:
     changes["batch_size"] = min(32, max(1, len(images) // 40))
   changes |= dict(config or {})
+  if bounds := image_values.parse_range(value_range):
+    changes["data.value_range"] = f"{bounds[0]!r},{bounds[1]!r}"
+  if channels_first:
+    changes["data.channels_first"] = True
   with _config(samplers, model, changes) as full:
     if images is not None:
       folder = build.cache_dir(full, workdir)
       full.data.source = "npz"
-      full.data.dir = str(arrays.save_npz(images, labels, folder))
+      path = arrays.save_npz(
+        images,
+        labels,
+        folder,
+        value_range=full.data.value_range,
+        channels_first=full.data.channels_first,
+      )
+      full.data.dir = str(path)
     experiment_runner.run(full, workdir)
   return Comparison(workdir)
 

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from alcurr.core import cli, paths, specs
 from alcurr.core.errors import UserError
-from alcurr.data import arrays, sources, strokes
+from alcurr.data import image_values, sources, strokes
 from alcurr.data.pool import make_gather
 from alcurr.data.quickdraw import kaggle
 from alcurr.experiments.config import build, schema
@@ -52,12 +52,12 @@ def predict_probabilities(
 
   Args:
     run: a folder `<workdir>/runs/<sampler>`, or several, which are averaged.
-    inputs: images of the shape that the run was trained on, [N, H, W] or
-      [N, H, W, C], uint8 or floats in [0, 1]. For runs on drawings also N
-      drawings in Google's simplified form, strokes [[x...], [y...]] of integers
-      from 0 to 255, or of points, [(x, y), ...], in all drawings; or packed
-      strokes. They may be lists, tuples or arrays. An image or a drawing by
-      itself is one input.
+    inputs: images of the shape and range that the run was trained on,
+      [N, H, W] or [N, H, W, C]. For runs on drawings also N drawings in
+      Google's simplified form, strokes [[x...], [y...]] of integers from 0 to
+      255, or of points, [(x, y), ...], in all drawings; or packed strokes. They
+      may be lists, tuples or arrays. An image or a drawing by itself is one
+      input.
     trials: of each run, from 0; None for all that did not diverge.
     flips: average with the mirror images, left for right.
 
@@ -66,7 +66,7 @@ def predict_probabilities(
   """
   folders = [run] if isinstance(run, str | pathlib.Path) else list(run)
   members = _load(folders, trials)
-  source = _as_source(inputs, members[0].image_shape)
+  source = _as_source(inputs, members[0])
   batches = _probabilities(members, source, flips)
   return Prediction(members[0].class_names, np.concatenate(list(batches)))
 
@@ -131,6 +131,9 @@ def _load(
     if member.class_names != members[0].class_names:
       text = f"its classes differ from those of {members[0].folder}"
       raise UserError("mismatch", str(member.folder), text)
+    if _image_options(member) != _image_options(members[0]):
+      text = f"its images are read unlike those of {members[0].folder}"
+      raise UserError("mismatch", str(member.folder), text)
   return members
 
 
@@ -166,7 +169,14 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   return _Member(folder, config, class_names, shape, model, variables)
 
 
-def _as_source(inputs: Any, image_shape: tuple[int, ...]) -> Strokes | Images:
+def _image_options(member: _Member) -> dict[str, Any]:
+  """Returns the arguments of `check_images` for the images of a run."""
+  data = member.config.data
+  return {name: data[name] for name in ("value_range", "channels_first")}
+
+
+def _as_source(inputs: Any, member: _Member) -> Strokes | Images:
+  image_shape, options = member.image_shape, _image_options(member)
   if not isinstance(inputs, Strokes):
     if not hasattr(inputs, "dtype"):
       inputs = [*inputs]
@@ -175,7 +185,8 @@ def _as_source(inputs: Any, image_shape: tuple[int, ...]) -> Strokes | Images:
         inputs = np.stack(inputs)
     if hasattr(inputs, "dtype") and inputs.dtype != np.dtype(object):
       alone = inputs.shape in (image_shape, image_shape[:2])
-      return Images(arrays.check_images(inputs[None] if alone else inputs))
+      images = inputs[None] if alone else inputs
+      return Images(image_values.check_images(images, **options))
     inputs = strokes.pack_any(inputs, "inputs")
   if len(inputs.drawing_start) < 2:
     raise UserError("data", "inputs", "expected at least one, got none")

@@ -1,6 +1,7 @@
 """Arrays of images: what is accepted, and where each mismatch is found."""
 
 import hashlib
+import os
 import tracemalloc
 
 import numpy as np
@@ -37,16 +38,16 @@ def test_floats_stay_floats():
     (IMAGES[0], [0], "images"),
     (IMAGES[:0], [], "images"),
     (IMAGES, [0, 1], "labels"),
-    (IMAGES, [[0], [1], [0], [1]], "labels"),
-    (IMAGES.astype(np.int32), [0, 1, 0, 1], "images"),
+    (IMAGES, [[0, 1], [1, 1], [0, 1], [1, 0]], "labels"),
+    (IMAGES + np.int32(256), [0, 1, 0, 1], "images"),
     (IMAGES.astype(float), [0, 1, 0, 1], "images"),
     (np.full((4, 3, 3), np.nan), [0, 1, 0, 1], "images"),
     (np.full((4, 3, 3), np.inf), [0, 1, 0, 1], "images"),
     (np.full((4, 3, 3), 1 + 1e-12), [0, 1, 0, 1], "images"),
     ([[[1, 2]], [[1]]], [0, 1], "images"),
     (IMAGES, [0, 1, 0, -1], "labels"),
-    (IMAGES, [0.0, 1.0, 0.0, 1.0], "labels"),
-    (IMAGES, [0, 2, 0, 2], "labels"),
+    (IMAGES, [0.0, 0.5, 0.0, 1.0], "labels"),
+    (IMAGES, [0, np.nan, 0, 1], "labels"),
     (IMAGES, [0, 0, 0, 0], "classes"),
     (IMAGES, ["a", "a\n", "a", "a"], "classes"),
   ],
@@ -72,10 +73,10 @@ def test_class_names_must_cover_the_labels(labels, names, place):
 
 def test_a_stray_large_label_costs_no_memory():
   tracemalloc.start()
-  with refused("data", "labels"):
-    arrays.from_arrays(IMAGES, [0, 1, 0, 10**6])
+  dataset = arrays.from_arrays(IMAGES, [0, 1, 0, 10**6])
   peak = tracemalloc.get_traced_memory()[1]
   tracemalloc.stop()
+  assert dataset.class_names == ("0", "1", "1000000")
   assert peak < 1e6  # a name for each class up to it would be 50 MB
 
 
@@ -106,7 +107,7 @@ def test_npz_files(tmp_path):
     dataset = arrays.load_npz(path)
     np.testing.assert_array_equal(dataset.source.image[..., 0], IMAGES)
     assert dataset.label.tolist() == [0, 1, 1, 0]
-  np.savez(path, images=IMAGES, target=[0, 1, 1, 0])
+  np.savez(path, images=IMAGES, classes=[0, 1, 1, 0])
   with refused("data", path):
     arrays.load_npz(path)
   np.savez(path, images=IMAGES, labels=np.array([0, 1, None, 1], object))
@@ -122,6 +123,82 @@ def test_npz_files(tmp_path):
   np.save(tmp_path / "one.npy", IMAGES)
   with refused("damaged", tmp_path / "one.npy"):
     arrays.load_npz(tmp_path / "one.npy")
+
+
+@pytest.mark.parametrize(
+  "names",
+  [
+    ("x_train", "y_train", "x_test", "y_test"),  # Keras
+    ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
+    ("X", "y", "X_more", "y_more"),
+  ],
+)
+def test_the_training_part_of_an_archive_is_read(tmp_path, names):
+  path = tmp_path / "data.npz"
+  labels = np.array([[5], [7], [5], [7]])
+  values = (IMAGES, labels, IMAGES[::-1], labels)
+  np.savez_compressed(path, **dict(zip(names, values, strict=True)))
+  dataset = arrays.load_npz(path)
+  np.testing.assert_array_equal(dataset.source.image[..., 0], IMAGES)
+  assert dataset.class_names == ("5", "7")
+  assert dataset.label.tolist() == [0, 1, 0, 1]
+  # Two arrays that may be the images.
+  np.savez(path, images=IMAGES, **dict(zip(names, values, strict=True)))
+  with refused("data", path):
+    arrays.load_npz(path)
+
+
+def test_class_names_of_an_archive(tmp_path):
+  path = tmp_path / "data.npz"
+  names = np.array(["dog", "cat"])
+  np.savez(path, images=IMAGES, labels=[0, 1, 1, 0], class_names=names)
+  assert arrays.load_npz(path).class_names == ("dog", "cat")
+
+
+def test_the_size_of_an_archive_is_read_from_its_headers(tmp_path):
+  path = tmp_path / "data.npz"
+  images = np.zeros((2048, 64, 64), np.uint8)
+  images[0] = 255
+  labels = np.arange(2048) % 2
+  np.savez_compressed(path, images=images, labels=labels)
+  assert path.stat().st_size < images.nbytes / 100
+  tracemalloc.start()
+  with refused("data", path):
+    arrays.load_npz(path, max_bytes=images.nbytes)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < images.nbytes / 8
+  arrays.load_npz(path, max_bytes=images.nbytes + labels.nbytes + 1000)
+  # What takes as much on disk is no surprise in memory.
+  np.savez(path, images=images, labels=labels)
+  arrays.load_npz(path, max_bytes=1)
+
+
+def test_only_regular_files_are_opened(tmp_path):
+  for name, read in (
+    ("a.npz", arrays.load_npz),
+    ("full_numpy_bitmap_a.npy", arrays.load_bitmap),
+  ):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / f"zero_{name}").symlink_to("/dev/zero")
+    for path in (tmp_path / name, tmp_path / f"zero_{name}"):
+      with refused("data", path):
+        read(path)
+
+
+def test_images_that_are_equal_or_dark_are_refused(tmp_path):
+  same = np.repeat(IMAGES[:1], 4, 0)
+  dark = (IMAGES % 2, IMAGES % 17, IMAGES / 255**2)
+  for images in (same, same * 0, same / 255, *dark):
+    with refused("data", "images"):
+      arrays.from_arrays(images, [0, 1, 0, 1])
+  for images, white in zip(dark, (1, 16, 1), strict=True):
+    options = {"value_range": (0, white)}
+    image = arrays.from_arrays(images, [0, 1, 0, 1], **options).source.image
+    np.testing.assert_allclose(image[..., 0], images / white, rtol=1e-6)
+    path = arrays.save_npz(images, [0, 1, 0, 1], tmp_path, **options)
+    loaded = arrays.load_npz(path, **options).source.image
+    np.testing.assert_array_equal(loaded, image)
 
 
 def test_a_damaged_npz_is_refused_or_whole(tmp_path):

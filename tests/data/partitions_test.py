@@ -148,7 +148,8 @@ def test_shuffled_arms_are_uncorrelated_with_the_scores_and_the_order():
 def test_shuffled_arms_are_uncorrelated_with_label_noise():
   """Both are random, for pools of the same size."""
   label = np.repeat(np.arange(4), 1000)
-  dataset = from_arrays(np.zeros((4000, 2, 2), np.uint8), label)
+  images = np.arange(16_000).reshape(4000, 2, 2) / 16_000
+  dataset = from_arrays(images, label)
   arm = partitions.shuffled(label, np.zeros(4000), 10).arm
   for seed in range(5):
     planted = label_noise.add_label_noise(dataset, 0.3, seed).flags["planted"]

@@ -96,7 +96,7 @@ def test_channels_of_raw_drawings(raw, tmp_path):
 def test_channels_that_are_not_there(tmp_path):
   np.savez(
     tmp_path / "a.npz",
-    images=np.zeros((300, 6, 6), np.uint8),
+    images=np.arange(300 * 36).reshape(300, 6, 6) % 256,
     labels=np.arange(300) % 3,
   )
   data = _config(

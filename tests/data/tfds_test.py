@@ -200,8 +200,11 @@ def test_images_of_an_open_size_are_scaled(tmp_path):
 
 
 def _examples(**more):
-  image = np.zeros((4, 4, 3), np.uint8)
-  return [{"image": _png(image), "label": i % 2, **more} for i in range(4)]
+  images = np.repeat(np.arange(4, dtype=np.uint8), 48).reshape(4, 4, 4, 3)
+  return [
+    {"image": _png(image), "label": i % 2, **more}
+    for i, image in enumerate(images)
+  ]
 
 
 def test_sets_of_other_kinds(tmp_path):

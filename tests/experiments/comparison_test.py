@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 import alcurr
 from alcurr import models, samplers
 from alcurr.core.errors import UserError
-from alcurr.experiments import experiment_runner
+from alcurr.data import arrays
+from alcurr.experiments import comparison, experiment_runner
 from alcurr.experiments.config import defaults
 from alcurr.samplers import uniform
 
@@ -182,6 +183,9 @@ def test_the_active_bandit_is_the_papers(tmp_path):
     ({"config": {"bach_size": 3}}, "unknown", "bach_size"),
     ({"budget": "soon"}, "syntax", "budget"),
     ({"samplers": [uniform(batch_size=16)]}, "conflict", "samplers.Sampler"),
+    ({"value_range": (255, 0)}, "range", "value_range"),
+    ({"value_range": (0, 100)}, "data", "images"),
+    ({"config": {"data.value_range": "0"}}, "range", "value_range"),
   ],
 )
 def test_mistakes(tmp_path, changes, code, place):
@@ -189,6 +193,33 @@ def test_mistakes(tmp_path, changes, code, place):
     _compare(tmp_path / "x", **changes)
   assert (raised.value.code, raised.value.place) == (code, place)
   assert not (tmp_path / "x" / "config.json").exists()
+
+
+def test_the_config_says_how_images_are_read(tmp_path, monkeypatch):
+  """What is refused, or asked about, in memory is so on the command line."""
+  configs = []
+  run = lambda config, _: configs.append(config)  # noqa: E731
+  monkeypatch.setattr(experiment_runner, "run", run)
+  monkeypatch.setattr(comparison, "Comparison", lambda _: None)
+  images, labels = _data()
+  expected = np.stack([images] * 3, -1) / 255
+  signed = np.moveaxis(expected * 2 - 1, -1, 1)
+  alcurr.compare(
+    signed,
+    labels + 1,
+    workdir=tmp_path / "x",
+    value_range=(-1, 1),
+    channels_first=True,
+  )
+  data = configs[0].data
+  assert (data.value_range, data.channels_first) == ("-1.0,1.0", True)
+  dataset = arrays.load_npz(
+    data.dir,
+    value_range=data.value_range,
+    channels_first=data.channels_first,
+  )
+  np.testing.assert_allclose(dataset.source.image, expected, atol=1e-6)
+  assert dataset.class_names == ("1", "2", "3")
 
 
 def test_images_without_labels(tmp_path):

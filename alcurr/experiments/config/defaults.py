@@ -114,6 +114,17 @@ _DEFAULTS = {
     "max_per_class": 0,  # 0: no limit
     "recognized_only": False,  # skip drawings that Google did not recognize
     "on_error": "raise",  # or skip, which counts bad drawings by reason
+    # Images of a .npz: whether they are [N, C, H, W], and the values of black
+    # and white, such as "0,65535" or "-1,1"; "": whole numbers from 0 to 255,
+    # or floats from 0 to 1. The limit of all its arrays together, unless the
+    # file itself is larger.
+    "channels_first": False,
+    "value_range": "",
+    "max_bytes": 2**31,
+    # Images of a folder: the colour behind transparent ones, and the limit of
+    # an image's width times its height.
+    "background": "white",
+    "max_pixels": 50_000_000,
     # The synthetic source: the number of examples, and shares of its faults.
     "num_examples": 20_000,
     "seed": 0,

@@ -1,0 +1,148 @@
+"""Labels as people have them: numbers or names, of NumPy, pandas or lists."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from alcurr.core.errors import UserError
+from alcurr.data.pool import check_class_names
+
+_KINDS = {
+  bool: "True or False",
+  int: "numbers",
+  float: "numbers",
+  str: "strings",
+  bytes: "bytes",
+}
+# Python's texts of missing values, which NumPy makes strings among strings.
+_MISSING = frozenset({"nan", "NaN", "None", "<NA>", "NaT"})
+
+
+def require(ok: bool, place: Any, expected: str, got: object) -> None:
+  """Raises a UserError of data unless `ok`."""
+  if not ok:
+    raise UserError("data", place, f"expected {expected}, got {got}")
+
+
+def plain_array(value: Any, place: str, lists_as: Any = None) -> np.ndarray:
+  """Returns an array of NumPy, pandas, JAX or PyTorch, or of nested lists.
+
+  Args:
+    value: the array.
+    place: the argument's name, for errors.
+    lists_as: the dtype of lists, which have none of their own.
+
+  Raises:
+    UserError: masked values, lists of unequal lengths, or no array at all.
+  """
+  is_list = isinstance(value, list | tuple)
+  masked = np.ma.is_masked(value)
+  if is_list or str(getattr(value, "dtype", "")) == "object":
+    masked = any(map(np.ma.is_masked, value))
+  require(not masked, place, "values that are not masked", "masked ones")
+  try:
+    if hasattr(value, "detach"):  # a tensor that requires a gradient
+      value = value.detach().cpu()
+    return np.asarray(value, lists_as if is_list else None)
+  # PyTorch's, of tensors that NumPy cannot have, are of the last two types.
+  except (ValueError, TypeError, RuntimeError) as error:
+    raise UserError("data", place, f"expected an array ({error})") from error
+
+
+def read_labels(
+  labels: Any, count: int, class_names: Sequence[str] | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Returns a class of each example, [N] int32, and the classes' names.
+
+  Args:
+    labels: [N] or [N, 1]; strings, bools, or whole numbers of any type.
+    count: N.
+    class_names: for strings, their order; for numbers, the names of 0, 1, ...
+      None: the labels are the names, sorted.
+
+  Raises:
+    UserError: labels that are missing, mixed, or of another shape or type; or
+      classes without examples, or with names that are not told apart.
+  """
+  labels = plain_array(labels, "labels", object)
+  if labels.ndim > 1 and labels.size == len(labels):
+    labels = labels.reshape(-1)
+  expected = f"[{count}]"
+  if labels.shape[:1] == (count,) and _is_one_hot(labels):
+    expected += "; of one-hot labels, labels.argmax(1)"
+  shape, kind = list(labels.shape), labels.dtype.kind
+  require(labels.shape == (count,), "labels", expected, shape)
+  # Not dates, which become numbers.
+  require(kind in "biufOTUS", "labels", "strings or numbers", labels.dtype)
+  if kind in "biuf":
+    values, place = np.unique(labels, return_inverse=True)
+    values = _of_one_kind(values.tolist())
+  else:
+    every = _of_one_kind(labels.tolist())
+    values = sorted({*every})
+    index = {value: i for i, value in enumerate(values)}
+    place = np.array([index[value] for value in every])
+  names = tuple(map(str, values if class_names is None else class_names))
+  unique = len({*names}) == len(names)
+  require(unique, "class_names", "unique names", names)
+  if class_names is None:
+    _check_plausible(values)
+  elif isinstance(values[0], str):
+    place = _positions(values, names, "one of class_names")[place]
+  else:
+    numbers = range(len(names))
+    place = _positions(values, numbers, f"0 to {len(names) - 1}")[place]
+  check_class_names(names)
+  return place.astype(np.int32), names
+
+
+def _is_one_hot(labels: np.ndarray) -> bool:
+  if labels.ndim != 2 or labels.dtype.kind not in "biufO":
+    return False
+  ones = labels == 1
+  return bool((ones | (labels == 0)).all() and (ones.sum(1) == 1).all())
+
+
+def _of_one_kind(values: list) -> list:
+  """Returns strings, bools or integers; refuses a mixture."""
+  values = [v.item() if hasattr(v, "item") else v for v in values]
+  kinds = {*map(_kind, values)}
+  ok = len(kinds) == 1 and kinds <= {*_KINDS.values()}
+  got = " and ".join(sorted(kinds))
+  require(ok, "labels", "strings or whole numbers, of one kind", got)
+  if kinds == {"bytes"}:
+    return [value.decode("utf-8", "backslashreplace") for value in values]
+  if kinds == {"numbers"}:
+    fractions = [v for v in values if isinstance(v, float) and v % 1]
+    require(not fractions, "labels", "whole numbers", fractions[:1])
+    return [int(value) for value in values]
+  return values
+
+
+def _kind(value: Any) -> str:
+  name = type(value).__name__
+  if name in ("NoneType", "NAType", "NaTType") or value != value:
+    return "missing values"
+  return _KINDS.get(type(value), name)
+
+
+def _check_plausible(values: list) -> None:
+  """Refuses names that mark missing labels, unless `class_names` has them."""
+  if isinstance(values[0], str):
+    missing = sorted(_MISSING & {*values})
+    text = "a label for each; rename a class of this name"
+    require(not missing, "labels", text, missing)
+  else:
+    text = "0 or more; if it is a class, not a mark, give strings"
+    require(values[0] >= 0, "labels", text, values[0])
+
+
+def _positions(values: list, names: Sequence[Any], expected: str) -> np.ndarray:
+  """Returns the position in `names` of each value; each name must be used."""
+  index = {name: i for i, name in enumerate(names)}
+  for value in values:
+    require(value in index, "labels", expected, repr(value))
+  unused = sorted({*index} - {*values})
+  require(not unused, "labels", "examples of all classes", f"none of {unused}")
+  return np.array([index[value] for value in values])
