@@ -55,7 +55,7 @@ def run(
   experiment = build.build_experiment(config)
   names = loggers.parse(config.tracking, config.tracking_uri)
   setup.check_workdir(workdir, config)
-  record = files.plain(config.to_dict())
+  record = setup.make_record(config)
   tracked = loggers.Experiment(workdir, record, config.tracking_uri)
   with lock.locked(workdir), loggers.LoggerGroup(tracked, names) as logger:
     # Another process may have used the folder until now.
@@ -82,7 +82,8 @@ def _run(
     names.insert(0, build.REFERENCE)
   compiled = compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
-  files.write_json(workdir / "config.json", experiment.config.to_dict())
+  record = setup.make_record(experiment.config)
+  files.write_json(workdir / "config.json", record)
   (workdir / "runs").mkdir(exist_ok=True)
   pools, seconds = make_pools(context, workdir / "difficulty")
   class_names = context.parts["train"].class_names

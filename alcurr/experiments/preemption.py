@@ -4,18 +4,16 @@ Python delivers a signal to its main thread, which may be in a compiler for
 minutes. So a thread listens for signals: see `signal.set_wakeup_fd`.
 """
 
+import atexit
 import contextlib
-import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from absl import logging
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STDERR = 2
 
 
 class Stopped(Exception):  # noqa: N818
@@ -42,22 +40,22 @@ class Signals:
   @contextlib.contextmanager
   def watched(self) -> Iterator[None]:
     """Handles the signals inside; for the main thread only."""
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)  # as `set_wakeup_fd` requires
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # as `set_wakeup_fd` requires
     thread = threading.Thread(target=self._listen, args=(reader,), daemon=True)
-    with reader, writer:
-      thread.start()
-      previous_fd = signal.set_wakeup_fd(writer.fileno())
-      # Ignored signals and those without a Python handler reach no wakeup fd.
-      previous = {n: signal.signal(n, lambda *_: None) for n in SIGNALS}
-      try:
-        yield
-      finally:
-        for number, handler in previous.items():
-          signal.signal(number, handler)
-        signal.set_wakeup_fd(previous_fd)
-        writer.shutdown(socket.SHUT_WR)  # which ends the thread
-        thread.join()
+    thread.start()
+    previous_fd = signal.set_wakeup_fd(writer)
+    # Ignored signals and those without a Python handler reach no wakeup fd.
+    previous = {n: signal.signal(n, lambda *_: None) for n in SIGNALS}
+    try:
+      yield
+    finally:
+      for number, handler in previous.items():
+        signal.signal(number, handler)
+      signal.set_wakeup_fd(previous_fd)
+      os.close(writer)  # which ends the thread
+      thread.join()
+      os.close(reader)
 
   @contextlib.contextmanager
   def held(self) -> Iterator[Callable[[], bool]]:
@@ -79,8 +77,8 @@ class Signals:
     if self._received is not None:
       raise Stopped(self._received)
 
-  def _listen(self, reader: socket.socket) -> None:
-    while numbers := reader.recv(64):
+  def _listen(self, reader: int) -> None:
+    while numbers := os.read(reader, 64):
       for number in numbers:
         if number in SIGNALS:
           self._receive(number)
@@ -89,15 +87,32 @@ class Signals:
     with self._lock:
       if self._is_held and self._received is None:
         self._received = number
+        # Not at the start of a process, which is to be watched soon.
+        from absl import logging
+
         logging.info(
           "%s: stopping after this chunk, with a checkpoint; send it again to "
           "quit immediately.",
           signal.Signals(number).name,
         )
         return
-    for child in multiprocessing.active_children():
-      child.terminate()
-    # Not through buffers, whose locks the main thread may hold.
+    if "multiprocessing" in sys.modules:
+      for child in sys.modules["multiprocessing"].active_children():
+        child.terminate()
     stopped = Stopped(number)
-    os.write(sys.__stderr__.fileno(), f"\nalcurr: {stopped}\n".encode())
+    with contextlib.suppress(OSError):  # nobody reads it
+      # Not through buffers, whose locks the main thread may hold.
+      os.write(_STDERR, f"\nalcurr: {stopped}\n".encode())
     os._exit(stopped.status)
+
+
+def watch_process() -> None:
+  """Handles the signals until the process ends, in any part of a command.
+
+  A part that can be stopped with a checkpoint has its own `Signals.watched`.
+  """
+  # While Python exits, when no thread runs, a signal just ends the process.
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  stack = contextlib.ExitStack()
+  stack.enter_context(Signals().watched())
+  atexit.register(stack.close)
