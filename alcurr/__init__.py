@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 # `python -m alcurr...` starts: the imports of a command take seconds, in which
 # signals come too.
 if sys.argv[:1] == ["-m"]:
-  from alcurr.core import streams
+  from alcurr.core import startup
   from alcurr.experiments import preemption
 
-  streams.prepare()
+  startup.prepare()
   preemption.watch_process()
 
 __version__ = "0.1.0"

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from alcurr.core import files
 from alcurr.core.errors import UserError
-from alcurr.report import formatting, interactive, sections, tables
+from alcurr.report import formatting, interactive, sections, style, tables
 from alcurr.report.gallery import read_gallery
 
 
@@ -112,8 +112,7 @@ def _view(
     tables.write_csv(paths[0], section.data)
     if section.figure is not None:
       png = folder / f"{section.stem}.png"
-      save = functools.partial(section.figure.savefig, format="png", dpi=120)
-      files.write_file(png, save)
+      files.write_file(png, functools.partial(style.save, section.figure))
       source = base64.b64encode(png.read_bytes()).decode()
       image = Markup('<img alt="{}" src="data:image/png;base64,{}">')
       figure = image.format(section.title, source)

@@ -17,7 +17,10 @@ from alcurr.core import cli
 from alcurr.core.errors import UserError
 from alcurr.core.specs import TYPE_NAMES, did_you_mean
 
-_EXPECTED = "an ml_collections.ConfigDict, as configs/default.py returns"
+_EXPECTED = (
+  "an ml_collections.ConfigDict, as "
+  "alcurr.experiments.config.defaults.get_config() does"
+)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -45,7 +48,9 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
       see `with_options`.
   """
   if not text:
-    expected = "name an experiment: --config=configs/quickstart.py"
+    # The configs are not installed with the package.
+    expected = "expected a Python file with get_config(), such as "
+    expected += "configs/quickstart.py of alcurr's repository"
     raise UserError("missing", "--config", expected)
   path, colon, argument = text.partition(":")
   place, file = f"--config={path}", pathlib.Path(path)

@@ -1,8 +1,12 @@
-"""Standard streams that are closed, full or not read, or lack a character."""
+"""The start of a command: its standard streams, and errors of its imports.
+
+The streams may be closed, full or not read, or lack a character.
+"""
 
 import io
 import os
 import sys
+from types import TracebackType
 from typing import TextIO
 
 
@@ -47,7 +51,8 @@ class _Output(io.TextIOWrapper):
 
 
 def prepare() -> None:
-  """Prepares the standard streams of a command, before anything is opened."""
+  """Prepares the process of a command, before anything is opened."""
+  sys.excepthook = report_uncaught
   for number, name in enumerate(("stdin", "stdout", "stderr")):
     try:
       os.fstat(number)
@@ -58,3 +63,19 @@ def prepare() -> None:
       stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115
       setattr(sys, name, stream)
   sys.stdout, sys.stderr = _Output(sys.stdout), _Output(sys.stderr)
+
+
+def report_uncaught(
+  kind: type[BaseException],
+  error: BaseException,
+  traceback: TracebackType | None,
+) -> None:
+  """Reports in one line what the machine denies to imports; a `sys.excepthook`.
+
+  Matplotlib, for one, needs a folder that it can write to.
+  """
+  if issubclass(kind, OSError | MemoryError):
+    text = " ".join(f"{kind.__name__}: {error}".split())
+    print(f"alcurr: {text}", file=sys.stderr)
+  else:
+    sys.__excepthook__(kind, error, traceback)
