@@ -8,6 +8,7 @@ numpy and optax alone.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
   from alcurr.core.errors import UserError
   from alcurr.experiments.comparison import Comparison, compare
   from alcurr.types import Bandit, Gain, Pool, Sampler
+
+# `python -m alcurr...` starts: the imports of a command take seconds, in which
+# signals come too.
+if sys.argv[:1] == ["-m"]:
+  from alcurr.core import startup
+  from alcurr.experiments import preemption
+
+  startup.prepare()
+  preemption.watch_process()
 
 __version__ = "0.1.0"
 

@@ -45,7 +45,8 @@ MESSAGES = {
 FILES = {
   "--config=configs/quikstart.py": "--config=configs/quikstart.py: no such "
   "file. Did you mean configs/quickstart.py?",
-  "--config=": "--config: name an experiment: --config=configs/quickstart.py",
+  "--config=": "--config: expected a Python file with get_config(), such "
+  "as configs/quickstart.py of alcurr's repository",
   "a config that raises": "--config=DIR/x.py, line 2: ZeroDivisionError: "
   "division by zero",
   "a folder of other files": "--workdir: expected an empty or new folder or an "

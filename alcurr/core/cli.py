@@ -11,12 +11,14 @@ import jax
 from absl import logging as absl_logging
 
 from alcurr.core import paths
-from alcurr.core.errors import FaultError, UserError
+from alcurr.core.errors import FaultError, MachineError, UserError
+from alcurr.core.redaction import redact, redact_record
 
 
 def set_up_logging() -> None:
   """Logs from the level INFO on, without the chatter of other libraries."""
   absl_logging.set_verbosity(absl_logging.INFO)
+  absl_logging.get_absl_handler().addFilter(redact_record)
   # JAX reports accelerators that the machine does not have.
   logging.getLogger("jax").setLevel(logging.WARNING)
   # Orbax reports every step of every checkpoint.
@@ -49,14 +51,19 @@ def status(command: Callable[[], None]) -> int:
   """
   try:
     command()
+    print(end="", flush=True)
     return 0
   except UserError as error:
     return say(error, 2)
+  except MachineError as error:
+    return say(f"{error}; rerun the same command to resume", 1)
   except FaultError as error:
     return say(error, 1)
   except OSError as error:
     place = error.filename or "the machine"
     text = error.strerror or str(error)
+  except KeyboardInterrupt:
+    return say("stopped; rerun the same command to resume", 130)
   except MemoryError:
     place, text = "CPU memory", "ran out"
   except jax.errors.JaxRuntimeError as error:
@@ -71,7 +78,7 @@ def status(command: Callable[[], None]) -> int:
 def say(message: object, exit_status: int) -> int:
   """Prints a message in one line on stderr; returns the exit status."""
   # A file name may hold what no terminal can show.
-  text = " ".join(str(message).split())
+  text = " ".join(redact(str(message)).split())
   text = text.encode(errors="backslashreplace").decode()
   print(f"alcurr: {text}", file=sys.stderr)
   return exit_status

@@ -1,5 +1,7 @@
 """Exceptions that are reported in one sentence instead of a traceback."""
 
+from alcurr.core.redaction import redact
+
 # Each code with its meaning; the documentation's page of errors lists them.
 ERROR_CODES = {
   "argument": "A factory refused an argument.",
@@ -35,9 +37,10 @@ class _CodedError(Exception):
   """
 
   def __init__(self, code: str, place: str, text: str):
+    place, text = redact(str(place)), redact(text)
     # The arguments themselves, so that an error can be pickled by a worker.
     super().__init__(code, place, text)
-    self.code, self.place, self.text = code, str(place), text
+    self.code, self.place, self.text = code, place, text
 
   def __str__(self) -> str:
     return f"{self.place}: {self.text}"

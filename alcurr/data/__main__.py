@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 
 from alcurr.core import cli
-from alcurr.core.errors import FaultError, UserError
 from alcurr.core.extras import import_extra
 
 _BUCKET = "https://storage.googleapis.com/quickdraw_dataset/full"
@@ -61,20 +60,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   return parser.parse_args(argv)
 
 
+def _run(argv: Sequence[str]) -> None:
+  args = parse(argv)
+  module, _ = _COMMANDS[args.command]
+  module = f"alcurr.data.quickdraw.{module}"
+  import_extra(module, extra="tfds", place=args.command).run(args)
+
+
 def main(argv: Sequence[str]) -> int:
   """Returns the exit status: 0, 1 after a fault, 2 after a user's mistake."""
-  try:
-    args = parse(argv)
-    module, _ = _COMMANDS[args.command]
-    module = f"alcurr.data.quickdraw.{module}"
-    import_extra(module, extra="tfds", place=args.command).run(args)
-  except UserError as error:
-    return cli.say(error, 2)
-  except (FaultError, MemoryError, OSError) as error:
-    return cli.say(f"{error}; rerun the command to resume", 1)
-  except KeyboardInterrupt:
-    return cli.say("stopped; rerun the command to resume", 130)
-  return 0
+  return cli.status(lambda: _run(argv))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import multiprocessing.connection
 import os
 import pathlib
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -45,8 +44,7 @@ def each_file(
   """
   size = sum(path.stat().st_size for path in paths)
   workers = min(cores(), len(paths))
-  hidden = not sys.stderr.isatty()
-  progress = functools.partial(tqdm, unit=" classes", disable=hidden)
+  progress = functools.partial(tqdm, unit=" classes", disable=None)
   if workers == 1 or size < _PARALLEL_BYTES:
     return list(progress(map(function, paths), description, len(paths)))
   spawn = multiprocessing.get_context("spawn")  # JAX's threads rule out fork

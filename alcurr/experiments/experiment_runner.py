@@ -58,7 +58,7 @@ def run(
   config = experiment.config
   names = loggers.parse(config.tracking, config.tracking_uri, workdir)
   setup.check_workdir(workdir, config)
-  record = files.plain(config.to_dict())
+  record = setup.make_record(config)
   tracked = loggers.Experiment(workdir, record, config.tracking_uri)
   with lock.locked(workdir), loggers.LoggerGroup(tracked, names) as logger:
     # Another process may have used the folder until now.
@@ -87,7 +87,8 @@ def _run(
   _check_resumable(context, workdir, names)
   compiled = compile_runs(context, unscored, names)
   # Nothing is refused from here on, so the workdir may be written to.
-  files.write_json(workdir / "config.json", experiment.config.to_dict())
+  record = setup.make_record(experiment.config)
+  files.write_json(workdir / "config.json", record)
   files.make_folder(workdir / "runs")
   if not is_shown:
     pools, seconds = make_pools(context, workdir / "difficulty")

@@ -4,17 +4,16 @@ Python delivers a signal to its main thread, which may be in a compiler for
 minutes. So a thread listens for signals: see `signal.set_wakeup_fd`.
 """
 
+import atexit
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from absl import logging
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_STDERR = 2
 
 
 class Stopped(Exception):  # noqa: N818
@@ -88,15 +87,32 @@ class Signals:
     with self._lock:
       if self._is_held and self._received is None:
         self._received = number
+        # Not at the start of a process, which is to be watched soon.
+        from absl import logging
+
         logging.info(
           "%s: stopping after this chunk, with a checkpoint; send it again to "
           "quit immediately.",
           signal.Signals(number).name,
         )
         return
-    for child in multiprocessing.active_children():
-      child.terminate()
-    # Not through buffers, whose locks the main thread may hold.
+    if "multiprocessing" in sys.modules:
+      for child in sys.modules["multiprocessing"].active_children():
+        child.terminate()
     stopped = Stopped(number)
-    os.write(sys.__stderr__.fileno(), f"\nalcurr: {stopped}\n".encode())
+    with contextlib.suppress(OSError):  # nobody reads it
+      # Not through buffers, whose locks the main thread may hold.
+      os.write(_STDERR, f"\nalcurr: {stopped}\n".encode())
     os._exit(stopped.status)
+
+
+def watch_process() -> None:
+  """Handles the signals until the process ends, in any part of a command.
+
+  A part that can be stopped with a checkpoint has its own `Signals.watched`.
+  """
+  # While Python exits, when no thread runs, a signal just ends the process.
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  stack = contextlib.ExitStack()
+  stack.enter_context(Signals().watched())
+  atexit.register(stack.close)

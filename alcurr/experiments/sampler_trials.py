@@ -43,7 +43,9 @@ def progress_bar(
   per_step = run.batch_size * len(run.seeds)
   total = run.num_steps * per_step
   # In a notebook tqdm draws a bar of the notebook's own.
-  interactive = sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)
+  # Without a console, as with pythonw, there is no stderr.
+  has_terminal = sys.stderr is not None and sys.stderr.isatty()
+  interactive = has_terminal or issubclass(tqdm, tqdm_notebook)
   with tqdm(
     total=total,
     initial=start * per_step,

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import files, paths, specs
 from alcurr.core.errors import UserError
+from alcurr.core.redaction import redact
 from alcurr.data import partitions, sources
 from alcurr.data.host_store import Lookup
 from alcurr.data.pool import Dataset, concatenate, host_pool
@@ -86,6 +87,15 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
         f"{old.get(field)!r} there, {new.get(field)!r} here)"
       )
       raise UserError("mismatch", "--workdir", text)
+
+
+def make_record(config: ConfigDict) -> dict[str, Any]:
+  """Returns a config as config.json and trackers have it: without a password.
+
+  Nothing reads the address of the trackers from there.
+  """
+  record = files.plain(config.to_dict())
+  return record | {"tracking_uri": redact(config.tracking_uri)}
 
 
 def read_record(

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from alcurr.core import environment, files, paths
 from alcurr.core.errors import UserError
-from alcurr.report import formatting, interactive, sections, tables
+from alcurr.report import formatting, interactive, sections, style, tables
 from alcurr.report.gallery import read_gallery
 
 
@@ -136,7 +136,7 @@ def _view(
     if writable:
       tables.write_csv(csv, section.data)
     if section.figure is not None:
-      section.figure.savefig(png, format="png", dpi=120)
+      style.save(section.figure, png)
       source = base64.b64encode(png.getvalue()).decode()
       image = Markup('<img alt="{}" src="data:image/png;base64,{}">')
       figure = image.format(section.title, source)

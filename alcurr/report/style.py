@@ -1,14 +1,32 @@
 """The same look for a sampler in every figure, static or interactive."""
 
+import functools
+import re
+import warnings
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
+import matplotlib
+from absl import logging
+from matplotlib import font_manager
 from matplotlib.colors import TABLEAU_COLORS
+from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font
+from matplotlib.text import Text
 
 # Ten colors "#rrggbb"; the eleventh sampler has the first color, dashed.
 COLORS = tuple(TABLEAU_COLORS.values())
 # (matplotlib's name, plotly's name)
 DASHES = (("-", "solid"), ("--", "dash"), (":", "dot"), ("-.", "dashdot"))
+# Families, not in color, of scripts that Matplotlib's own font lacks.
+_OTHER_SCRIPTS = re.compile(
+  r"(Noto Sans|Noto Emoji|Source Han Sans|WenQuanYi|Droid Sans Fallback|IPA"
+  r"|Microsoft YaHei|Malgun|Meiryo|PingFang|Hiragino|Arial Unicode|Segoe UI"
+  r"|Unifont|Nanum|Symbola)(?!.*Color)"
+)
+_FIRST_RARE = 0x250  # every font has the letters before
+_MAX_CHARACTERS = 40  # of a name; longer ones would leave no room for axes
+_reported: set[str] = set()
 BAND_ALPHA = 0.1  # opacity of bands, which overlap
 
 
@@ -29,10 +47,47 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
   return looks
 
 
+@functools.cache
+def _font_families() -> list[str]:
+  """Returns matplotlib's family, then those here that have other scripts."""
+  names = sorted(set(font_manager.get_font_names()))
+  return ["sans-serif", *filter(_OTHER_SCRIPTS.match, names)]
+
+
+def save(figure: Figure, file: BinaryIO) -> None:
+  """Writes a PNG; logs one warning for characters that no font here has."""
+  for text in figure.findobj(Text):
+    text.set_fontfamily(_font_families())
+  with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Glyph .* missing from")
+    figure.savefig(file, format="png", dpi=120)
+  _warn_of_missing("".join(text.get_text() for text in figure.findobj(Text)))
+
+
+def _warn_of_missing(text: str) -> None:
+  rare = {c for c in text if ord(c) >= _FIRST_RARE} - _reported
+  if not rare:
+    return
+  families = [font_manager.FontProperties(family=[n]) for n in _font_families()]
+  paths = map(font_manager.findfont, families)
+  known = set().union(*(get_font(path).get_charmap() for path in paths))
+  if missing := {c for c in rare if ord(c) not in known}:
+    _reported.update(missing)
+    logging.warning(
+      "No font here has %r: figures show boxes. Install one, such as Noto Sans "
+      "CJK, and delete Matplotlib's list of fonts in %s.",
+      "".join(sorted(missing)[:10]),
+      matplotlib.get_cachedir(),
+    )
+
+
 def plain(text: str) -> str:
-  """Escapes a name for matplotlib.
+  """Shortens and escapes a name for matplotlib.
 
   Dollars would begin a formula, and legends skip names that begin with _.
   """
+  text = " ".join(text.split())
+  if len(text) > _MAX_CHARACTERS:
+    text = f"{text[: _MAX_CHARACTERS - 12]}…{text[-11:]}"
   text = text.replace("$", r"\$")
   return f" {text}" if text.startswith("_") else text

@@ -209,8 +209,7 @@ class CheckpointWriter(contextlib.AbstractContextManager):
       raise MachineError(
         "disk",
         str(self._folder / str(self._writing)),
-        f"the checkpoint was not written: {text}; after fixing that, rerun the "
-        "same command to resume",
+        f"the checkpoint was not written: {text}",
       ) from error
 
   def _report_unraisable(self, unraisable: Any) -> None:

@@ -1,11 +1,13 @@
 """Figures show the numbers of their tables."""
 
+import io
 import json
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from alcurr.report import curves, drawings, figures, page, sections
+from alcurr.report import curves, drawings, figures, page, sections, style
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 
@@ -164,3 +166,20 @@ def test_runs_evaluated_once_have_no_accuracy_curves(make_experiment):
         row.pop("valid", None)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
   assert stems(workdir) == before - accuracies
+
+
+def test_characters_without_a_font_are_told_of_once(caplog):
+  figure = Figure()
+  figure.suptitle(style.plain("cat \u2603 \U000e0041"))
+  for _ in range(2):
+    style.save(figure, io.BytesIO())
+  (record,) = caplog.records
+  assert "\\U000e0041" in record.getMessage()
+  assert "\u2603" not in record.getMessage()  # matplotlib's own font has it
+
+
+def test_names_are_short_and_plain():
+  assert style.plain("_base") == " _base"
+  assert style.plain("a\nb$") == r"a b\$"
+  short = style.plain("a" * 300 + "b")
+  assert len(short) == 40 and short[0] == "a" and short[-1] == "b"

@@ -70,10 +70,9 @@ def run(args: argparse.Namespace) -> None:
   missing = total - sum(_size(p) or _size(_partial(p)) for p in places)
   if missing > 0:
     _ask(args, len(names), total, missing)
-  quiet = not sys.stderr.isatty()
   with (
     lock.locked(args.out, "OUT"),
-    tqdm(total=total, unit="B", unit_scale=True, disable=quiet) as bar,
+    tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar,
   ):
     for name, remote in remotes.items():
       bar.set_description(name)

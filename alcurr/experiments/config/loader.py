@@ -19,7 +19,10 @@ from alcurr.core.errors import UserError
 from alcurr.core.specs import TYPE_NAMES, did_you_mean
 from alcurr.experiments.config import plain, schema
 
-_EXPECTED = "an ml_collections.ConfigDict, as configs/default.py returns"
+_EXPECTED = (
+  "an ml_collections.ConfigDict, as "
+  "alcurr.experiments.config.defaults.get_config() does"
+)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -47,7 +50,9 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
       see `with_options`.
   """
   if not text:
-    expected = "name an experiment: --config=configs/quickstart.py"
+    # The configs are not installed with the package.
+    expected = "expected a Python file with get_config(), such as "
+    expected += "configs/quickstart.py of alcurr's repository"
     raise UserError("missing", "--config", expected)
   path, argument = split(os.path.expanduser(text))
   place, file = f"--config={path}", pathlib.Path(path)

@@ -64,7 +64,7 @@ def check(config: ConfigDict, finished: bool = False) -> None:
   check_fields(flat)
   for name in FIELDS:
     if name not in flat and not (finished and is_free(name)):
-      text = "start from configs/default.py, which has every field"
+      text = "start from alcurr.experiments.config.defaults, which has all"
       raise UserError("missing", name, text)
   for name in {name.rpartition(".")[0] for name in FIELDS} - {""}:
     if not isinstance(config.get(name), ConfigDict):

@@ -20,6 +20,7 @@ from absl import logging
 
 from alcurr.core import files, paths, specs
 from alcurr.core.errors import FaultError, UserError
+from alcurr.core.redaction import redact
 from alcurr.experiments.loggers import pictures, points
 from alcurr.report.gallery import read_gallery
 
@@ -148,7 +149,8 @@ class LoggerGroup(contextlib.AbstractContextManager):
         logging.warning(
           "%s: %s. Nothing more is sent to it; to send everything later: "
           "python -m alcurr.experiments.loggers %s --to=%s",
-          *(name, describe(error), self._experiment.workdir, name),
+          *(name, describe(error, self._experiment.uri)),
+          *(self._experiment.workdir, name),
         )
 
   begin = functools.partialmethod(_send, "begin")
@@ -162,9 +164,12 @@ class LoggerGroup(contextlib.AbstractContextManager):
     self._send("close")
 
 
-def describe(error: Exception) -> str:
-  """Returns an error in one line, with its type if another library raised."""
-  lines = str(error).strip().splitlines() or [""]
+def describe(error: Exception, uri: str = "") -> str:
+  """Returns an error in one line, with its type if another library raised.
+
+  Without a password, which libraries repeat from the tracker's `uri`.
+  """
+  lines = redact(str(error), uri).strip().splitlines() or [""]
   ours = isinstance(error, UserError | FaultError)
   kind = "" if ours else f"{type(error).__name__}: "
   return f"{kind}{lines[0].rstrip('.')}".rstrip(": ")

@@ -39,7 +39,7 @@ def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
       logger.close()
       return logger.how_to_view
     except Exception as error:  # of any library
-      raise FaultError("tracker", to, loggers.describe(error)) from error
+      raise FaultError("tracker", to, loggers.describe(error, uri)) from error
 
 
 def _send(argv: Sequence[str]) -> None:

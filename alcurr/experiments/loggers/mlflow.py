@@ -15,7 +15,6 @@ import itertools
 import logging as std_logging
 import os
 import pathlib
-import re
 import shlex
 import uuid
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from alcurr.core import files, paths
 from alcurr.core.errors import UserError
+from alcurr.core.redaction import redact, redact_record
 from alcurr.experiments.loggers import Experiment, Logger, pictures, points
 from alcurr.report.style import styles
 
@@ -60,6 +60,8 @@ class MLflow(Logger):
     # They list each table of a new database.
     for name in ("alembic", "mlflow.store.db"):
       std_logging.getLogger(name).setLevel(std_logging.WARNING)
+    for handler in std_logging.getLogger("mlflow").handlers:
+      handler.addFilter(redact_record)
     super().__init__(experiment)
     folder = self._workdir / FOLDER
     uri = experiment.uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -210,7 +212,7 @@ def _how_to_view(uri: str, experiment: str) -> str:
 
   The first page of MLflow is one for language models.
   """
-  uri = re.sub(r"//[^/@]*@", "//...@", uri)
+  uri = redact(uri)
   page = (
     f"#/experiments/{experiment}/runs?compareRunsMode=CHART"
     "&workflowType=machine_learning"

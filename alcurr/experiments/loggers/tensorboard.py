@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tensorboardX import summary
+from tensorboardX import record_writer, summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
@@ -24,6 +24,7 @@ from alcurr.experiments.loggers import Experiment, Logger, pictures, points
 from alcurr.report.gallery import read_gallery
 
 FOLDER = "tensorboard"
+_SCHEME = "appended"  # of addresses, for tensorboardX
 # Besides the arguments of the sampler.
 _HYPERPARAMETERS = {
   *("trial", "batch_size", "budget", "budget_basis", "train_on"),
@@ -72,6 +73,33 @@ def _make_folder(workdir: pathlib.Path, *names: str) -> pathlib.Path:
   return folder
 
 
+class _Appended:
+  """A file of tensorboardX that is open only while it is flushed.
+
+  Trials may outnumber the files that a process may open.
+  """
+
+  def __init__(self, address: str) -> None:
+    self._path = address.removeprefix(f"{_SCHEME}:")
+    self._waiting = bytearray()
+    self.write = self._waiting.extend
+
+  @classmethod
+  def open(cls, address: str) -> "_Appended":
+    return cls(address)
+
+  def flush(self) -> None:
+    with open(self._path, "ab") as file:
+      file.write(self._waiting)
+    self._waiting.clear()
+
+  def close(self) -> None:
+    self.flush()
+
+
+record_writer.register_writer_factory(_SCHEME, _Appended)
+
+
 class _Run:
   """The event file of what TensorBoard calls a run."""
 
@@ -86,7 +114,7 @@ class _Run:
     for old in folder.glob("events.out.tfevents.*"):
       old.unlink()
     # Not SummaryWriter: on a full disk its thread dies, and the caller hangs.
-    self._file = EventsWriter(str(folder / "events"))
+    self._file = EventsWriter(f"{_SCHEME}:{folder / 'events'}")
     # Readers that know the old file drop its points.
     self._event(session_log=SessionLog(status=SessionLog.START))
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 
 import matplotlib
@@ -48,6 +49,19 @@ def test_every_number_is_a_point_and_repeating_changes_nothing(workdir, capsys):
   output = capsys.readouterr()
   assert output.out == 2 * f"tensorboard --logdir={workdir}/tensorboard\n"
   assert not output.err
+
+
+def test_trials_may_outnumber_the_open_files(workdir):
+  before = len(os.listdir("/proc/self/fd"))
+  config = json.loads((workdir / "config.json").read_text())
+  config["trials"] = 50
+  experiment = loggers.Experiment(workdir, config)
+  logger = loggers.LOGGERS["tensorboard"].make(experiment)
+  logger.begin("bandit", saved.rows("bandit"))
+  assert len(os.listdir("/proc/self/fd")) <= before
+  logger.close()
+  folder = workdir / "tensorboard/bandit/1"
+  assert saved.points(folder)["loss/valid"]
 
 
 def test_tensorboard_reads_them(workdir):
