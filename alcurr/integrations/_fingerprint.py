@@ -54,17 +54,19 @@ def _program_texts(
   number = np.int32(0)
   # Shapes and dtypes alone, so that the texts never depend on the state.
   pool, key = _abstract((pool, key))
-  init = jax.jit(sampler.init).lower(key, pool)
+  init = _lower(jax.jit(sampler.init), key, pool)
   yield init.as_text()
   state = _abstract(init.out_info)
-  sample = _programs.sample.lower(sampler, key, number, state, pool, None, 0)
+  sample = _lower(
+    _programs.sample, sampler, key, number, state, pool, None, number
+  )
   yield sample.as_text()
   draw: Draw = _abstract(sample.out_info[0])
-  yield _programs.update.lower(sampler, state, draw, ()).as_text()
+  yield _lower(_programs.update, sampler, state, draw, ()).as_text()
   candidates = None
   if sampler.select is not None:
     score = jax.ShapeDtypeStruct(draw.index.shape, np.float32)
-    select = _programs.select.lower(sampler, key, number, state, draw, score)
+    select = _lower(_programs.select, sampler, key, number, state, draw, score)
     yield select.as_text()
     candidates = Candidates(draw, score, _abstract(select.out_info))
   if signal is None:
@@ -72,12 +74,25 @@ def _program_texts(
   # A signal that needs the model is measured by the loop.
   with contextlib.suppress(UserError):
     loss = jax.ShapeDtypeStruct((batch_size,), np.float32)
-    measure = _programs.measure.lower(
-      sampler, key, number, draw, candidates, loss, loss, pool
+    measure = _lower(
+      _programs.measure,
+      sampler,
+      key,
+      number,
+      draw,
+      candidates,
+      loss,
+      loss,
+      pool,
     )
     yield measure.as_text()
     feedback = _abstract(measure.out_info)
-    yield _programs.update.lower(sampler, state, draw, feedback).as_text()
+    yield _lower(_programs.update, sampler, state, draw, feedback).as_text()
+
+
+def _lower(program: jax.stages.Wrapped, *args: PyTree) -> jax.stages.Lowered:
+  """Lowers a program to the same text on every machine."""
+  return program.trace(*args).lower(lowering_platforms=("cpu",))
 
 
 def _abstract(tree: PyTree) -> PyTree:
