@@ -109,8 +109,8 @@ class DrawQueue:
   def find_all(self, index: np.ndarray) -> list[PendingDraw]:
     """Returns the draws, without an update, of a loop's examples."""
     awaited, found = [p for p in self.pending if p.awaited], []
-    size = index.size if index.size % self.batch_size else self.batch_size
-    for part in index.reshape(-1, max(size, 1)):
+    whole = index.size and index.size % self.batch_size == 0
+    for part in index.reshape(-1, self.batch_size) if whole else [index]:
       matches = (p for p in awaited if np.array_equal(p.trained_on, part))
       pending = next(matches, None)
       if pending is None:
@@ -195,6 +195,9 @@ class DrawQueue:
 
   def from_arrays(self, arrays: Mapping[str, Any]) -> None:
     """Resumes from the arrays of `to_arrays`, or as many lists."""
+    if not isinstance(arrays, Mapping):
+      text = f"expected the result of state_dict, got {type(arrays).__name__}"
+      raise UserError("type", "load_state_dict", text)
     arrays = {name: np.asarray(to_numpy(x)) for name, x in arrays.items()}
     for name, here in self.fingerprint.items():
       saved = arrays.get(f"stream.{name}")

@@ -18,6 +18,7 @@ from typing import Any
 
 import grain
 import numpy as np
+from absl import flags
 
 from alcurr.integrations._position import get_position, set_position
 from alcurr.integrations._stream import IndexStream
@@ -33,6 +34,10 @@ class IndexDataset(grain.IterDataset[np.ndarray]):
   def __init__(self, stream: IndexStream):
     super().__init__()
     self._stream = stream
+    # So that `mp_prefetch` tells why it cannot be, in a program without
+    # absl's flags: grain reads its own before it copies the dataset.
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
 
   def __iter__(self) -> grain.DatasetIterator[np.ndarray]:
     return IndexIterator(self._stream)
