@@ -1,6 +1,7 @@
 """What a stream and the one that resumes it must have in common."""
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator
 
@@ -28,32 +29,49 @@ def fingerprint(
 
   The sampler's are a hash of its programs, in which its arguments stand.
   """
-  content, programs = (hashlib.blake2b(digest_size=16) for _ in range(2))
+  content = hashlib.blake2b(digest_size=16)
   for path, leaf in jax.tree.leaves_with_path(pool):
     array = np.asarray(leaf)
     head = f"{path}{array.shape}{array.dtype}"
     content.update(head.encode() + array.tobytes())
-  for text in _program_texts(sampler, pool, key, batch_size):
-    programs.update(text.encode())
+  leaves, treedef = jax.tree.flatten(_abstract((pool, key)))
+  programs = _hash_programs(sampler, tuple(leaves), treedef, batch_size)
   return {
     "examples": np.int64(pool.label.shape[0]),
     "pool": np.frombuffer(content.digest(), np.uint8),
     "batch_size": np.int64(batch_size),
-    "sampler": np.frombuffer(programs.digest(), np.uint8),
+    "sampler": np.frombuffer(programs, np.uint8),
     # Without a signal, no draw depends on when another is updated.
     "delay": np.int64(delay if sampler.signal else 0),
   }
 
 
+@functools.lru_cache(maxsize=64)
+def _hash_programs(
+  sampler: Sampler,
+  leaves: tuple[jax.ShapeDtypeStruct, ...],
+  treedef: jax.tree_util.PyTreeDef,
+  batch_size: int,
+) -> bytes:
+  """Hashes a sampler's programs for a pool and a key of these shapes."""
+  content = hashlib.blake2b(digest_size=16)
+  pool, key = jax.tree.unflatten(treedef, leaves)
+  for text in _program_texts(sampler, pool, key, batch_size):
+    content.update(text.encode())
+  return content.digest()
+
+
 def _program_texts(
   sampler: Sampler, pool: Pool, key: Array, batch_size: int
 ) -> Iterator[str]:
-  """Yields the programs of everything that the draws come from."""
+  """Yields the programs of everything that the draws come from.
+
+  The pool and the key are shapes and dtypes alone, so that no text depends on
+  the state.
+  """
   signal = sampler.signal
   yield f"{sampler.spec} {signal and signal.interval}"
   number = np.int32(0)
-  # Shapes and dtypes alone, so that the texts never depend on the state.
-  pool, key = _abstract((pool, key))
   init = _lower(jax.jit(sampler.init), key, pool)
   yield init.as_text()
   state = _abstract(init.out_info)

@@ -287,9 +287,14 @@ def test_a_state_is_of_one_sampler_pool_and_delay(change):
 
 def test_a_sampler_made_again_resumes():
   """Equal arguments make an equal sampler, as in another process."""
-  stream = _of_pool()
+  stream, again = (
+    IndexStream(sampler, pool_info(sampler, POOL.label), seed)
+    for sampler, seed in (
+      (samplers.uniform(batch_size=BATCH_SIZE), 5),
+      (samplers.uniform(batch_size=BATCH_SIZE), 0),
+    )
+  )
   _drive(stream, 3)
-  again = _of_pool(seed=0)
   again.load_state_dict(stream.state_dict())
   np.testing.assert_array_equal(_drive(again, 3), _drive(stream, 3))
 
