@@ -123,7 +123,8 @@ def run_search(args: argparse.Namespace, options: Sequence[str]) -> None:
     study = _open_study(optuna, config, ranges, args.out)
     for number in range(len(_finished(study)), args.count):
       # A seed for each proposal, so that a resumed search repeats them.
-      study.sampler = optuna.samplers.TPESampler(seed=config.seed + number)
+      seed = (config.seed + number) % 2**32  # NumPy's limit
+      study.sampler = optuna.samplers.TPESampler(seed=seed)
       trial = study.ask(ranges)
       variant = build.changed(config, trial.params)
       rates = [variant.optimizer.learning_rate]
