@@ -258,9 +258,10 @@ def _read(arrays: Mapping[str, Any], prefix: str, like: PyTree) -> PyTree:
     raw = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
     value = arrays.get(name, np.zeros(0, bool))
     with np.errstate(invalid="ignore", over="ignore"):
-      cast = value.astype(raw.dtype) if value.dtype.kind in "biuf" else None
+      cast = value.astype(raw.dtype) if value.dtype.kind in "biuf" else value
     # JSON has lost the dtype; the numbers must be the same.
-    if value.shape != raw.shape or not np.array_equal(value, cast, True):
+    same = cast.dtype == raw.dtype and np.array_equal(value, cast, True)
+    if value.shape != raw.shape or not same:
       _refuse(f"expected {name!r} as {raw.dtype} {list(raw.shape)}")
     value = cast
     if not _is_key(leaf):

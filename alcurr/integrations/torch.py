@@ -71,12 +71,13 @@ class BatchSampler:
     Batches that an earlier loader prefetched and no loop updated come first.
 
     Raises:
-      UserError: workers were forked, or no batch of the last epoch was updated.
+      UserError: no batch of the last epoch was updated.
     """
-    if self._epoch is not None:
-      self._epoch.check()
+    last = self._epoch
+    if last is not None:
+      last.check_end()
     self.stream.rewind()
-    self._epoch = _Epoch(self)
+    self._epoch = _Epoch(self, forked=last is not None and last.was_forked())
     return self._epoch
 
   def update(self, **measured: Any) -> None:
@@ -113,8 +114,9 @@ class _Epoch:
   which resumes after the batches that its workers were given.
   """
 
-  def __init__(self, batches: BatchSampler):
+  def __init__(self, batches: BatchSampler, forked: bool):
     self._batches, self._stream = batches, batches.stream
+    self._forked = forked  # the workers that wait for these batches
     self._left: int | None = None  # until the first batch
     self._start = self._stream.updates
     self._children = multiprocessing.active_children()
@@ -127,6 +129,10 @@ class _Epoch:
     if self._batches._epoch is not self:
       text = "another iteration began, or a state was loaded"
       raise UserError("conflict", "BatchSampler", text)
+    if self._forked:
+      text = 'expected "forkserver" or "spawn", got workers that were forked '
+      text += "after JAX had started, and may hang"
+      raise UserError("unsupported", "multiprocessing_context", text)
     if self._left is None:
       length = len(self._batches)
       self._left = length - self._stream.updates % length
@@ -136,16 +142,19 @@ class _Epoch:
     self._left -= 1
     return index
 
-  def check(self) -> None:
-    """Checks the last iterator when the next one is made."""
-    # A loader makes its iterator once before it starts its workers, and again.
-    if self._left is None:
-      started = set(multiprocessing.active_children()) - set(self._children)
-      if any(child._popen.method == "fork" for child in started):
-        text = 'expected "forkserver" or "spawn", got workers that were forked '
-        text += "after JAX had started, and may hang"
-        raise UserError("unsupported", "multiprocessing_context", text)
-    elif not self._left and self._stream.updates == self._start:
+  def was_forked(self) -> bool:
+    """Returns whether processes were forked before the first batch.
+
+    A loader makes an iterator, starts its workers, and makes another.
+    """
+    if self._left is not None:
+      return False
+    started = set(multiprocessing.active_children()) - set(self._children)
+    return any(child._popen.method == "fork" for child in started)
+
+  def check_end(self) -> None:
+    """Checks that an epoch that ended had an update."""
+    if self._left == 0 and self._stream.updates == self._start:
       text = "no batch of the last epoch was updated; call update() for each, "
       text += "and with n processes take num_batches divisible by n"
       raise UserError("missing", "update", text)
