@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import partitions
+from alcurr.integrations._arrays import read_floats, to_numpy
 from alcurr.types import Pool, Sampler, Stored
 
 
@@ -33,16 +34,17 @@ def pool_info(
   """
   if labels is None and difficulty is None:
     raise UserError("missing", "pool_info", "expected labels or difficulty")
+  labels, difficulty = to_numpy((labels, difficulty))
   size = len(np.asarray(difficulty if labels is None else labels))
   class_names, label = ("all",), np.zeros(size, np.int32)
   if labels is not None:
     class_names, label = _read_labels(labels)
   scores = np.zeros(size, np.float32)
   if difficulty is not None:
-    scores = np.asarray(difficulty, np.float32)
-    if scores.shape != (size,) or not np.isfinite(scores).all():
-      text = f"expected {size} finite numbers, one for each example, got shape "
-      raise UserError("data", "difficulty", text + str(list(scores.shape)))
+    try:
+      scores = read_floats(difficulty, (size,), "difficulty")
+    except UserError as error:
+      raise UserError("data", "difficulty", error.text) from error
   specs.check_range("num_arms", num_arms, 1)
   built = {}
   for name in sampler.spec.partitions:
@@ -62,10 +64,11 @@ def pool_info(
 
 def _read_labels(labels: ArrayLike) -> tuple[tuple[str, ...], np.ndarray]:
   """Returns the classes' names and [N] int32."""
+  masked = np.ma.is_masked(labels)
   labels = np.asarray(labels)
   kind = labels.dtype.kind
-  if labels.ndim != 1 or not len(labels) or kind not in "iuUS":
-    text = "expected [N] integers or strings, got "
+  if labels.ndim != 1 or not len(labels) or kind not in "iuUS" or masked:
+    text = "expected [N] integers or strings, none masked, got "
     raise UserError("type", "labels", f"{text}{labels.shape} {labels.dtype}")
   names, label = np.unique(labels, return_inverse=True)
   if kind in "iu" and not np.array_equal(names, np.arange(len(names))):

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import types
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -12,8 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr
 
-from alcurr.core.errors import UserError
-from alcurr.training.step import run_keys, selected_draw, step_keys
+from alcurr.core.errors import FaultError, UserError
+from alcurr.integrations import _programs
+from alcurr.integrations._arrays import to_numpy
+from alcurr.integrations._fingerprint import PARTS, fingerprint
+from alcurr.training import invariants
+from alcurr.training.keys import run_keys
 from alcurr.types import (
   Array,
   Candidates,
@@ -25,8 +28,10 @@ from alcurr.types import (
   Selection,
 )
 
+_MAX_DRAWS = 2**31 - 1
 
-@dataclasses.dataclass
+
+@dataclasses.dataclass(eq=False)
 class PendingDraw:
   """A draw that is not yet part of the sampler's state."""
 
@@ -36,65 +41,18 @@ class PendingDraw:
   candidates: Candidates | None = None  # once some were selected
   feedback: PyTree | None = None  # None until it is updated
 
+  @property
+  def awaited(self) -> bool:
+    """True if a loop has the batch and did not update it."""
+    return self.handed_out and self.feedback is None
 
-class _Known(types.SimpleNamespace):
-  """The part of a StepInfo that is known; any other use raises UserError."""
-
-  def __getattr__(self, name: str) -> NoReturn:
-    text = f"the sampler's signal reads {name}, but only losses are known; "
-    text += "measure it in the loop and call update(feedback=...), or make "
-    text += "the sampler with gain=gains.prediction_gain()"
-    raise UserError("unsupported", "update", text)
-
-
-# A sampler's functions, each compiled once for all streams.
-@functools.partial(jax.jit, static_argnums=0)
-def _sample(sampler, key, number, state, pool, ahead, num_ahead) -> Draw:
-  """Draws after the first `num_ahead` draws of `ahead`, without feedback."""
-
-  def skip(i: Array, state: PyTree) -> PyTree:
-    return sampler.update(state, jax.tree.map(lambda x: x[i], ahead), ())
-
-  if ahead is not None:
-    state = jax.lax.fori_loop(0, num_ahead, skip, state)
-  return sampler.sample(step_keys(key, number).draw, state, pool)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _select(sampler, key, number, state, draw, score) -> Selection:
-  return sampler.select(step_keys(key, number).select, state, draw, score)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _update(sampler, state, draw, feedback) -> PyTree:
-  return sampler.update(state, draw, feedback)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _measure(sampler, key, number, draw, candidates, before, after, pool):
-  """Returns the signal for losses [B]; the draw may be of M candidates."""
-  new_params, batch = _Known(), _Known()
-
-  def loss_fn(of: PyTree, examples: PyTree) -> Array:
-    if examples is not batch:
-      return _Known().losses_of_other_examples  # raises
-    return after if of is new_params else before
-
-  info = _Known(
-    draw=selected_draw(candidates) if candidates else draw,
-    candidates=candidates,
-    batch=batch,
-    loss=before,
-    params=_Known(),
-    new_params=new_params,
-    pool=pool,
-    loss_fn=loss_fn,
-  )
-  signal = sampler.signal.measure(step_keys(key, number).signal, info)
-  if not isinstance(signal, Feedback | jax.Array):
-    text = f"expected a Feedback or an array, got {type(signal).__name__}"
-    raise UserError("unsupported", "signal", text)
-  return signal
+  @property
+  def trained_on(self) -> np.ndarray:
+    """The examples that the loop trains on: [B], into the pool."""
+    index = np.asarray(self.draw.index)
+    if self.candidates is None:
+      return index
+    return index[np.asarray(self.candidates.selection.slots)]
 
 
 class DrawQueue:
@@ -117,6 +75,13 @@ class DrawQueue:
       ).slots.shape
     self.batch_size: int = shape[0]
 
+  @functools.cached_property
+  def fingerprint(self) -> dict[str, np.ndarray]:
+    """Returns what a stream that resumes this one must have in common."""
+    return fingerprint(
+      self.sampler, self.pool, self.key, self.batch_size, self.delay
+    )
+
   def is_measured(self, pending: PendingDraw) -> bool:
     """Returns whether the sampler learns from a draw."""
     signal = self.sampler.signal
@@ -128,19 +93,32 @@ class DrawQueue:
     """Returns the sampler's signal, if losses [B] are all that it needs."""
     sampler, key, number = self.sampler, self.key, np.int32(pending.number)
     draw, candidates = pending.draw, pending.candidates
-    return _measure(
+    return _programs.measure(
       sampler, key, number, draw, candidates, before, after, self.pool
     )
 
   def find(self, number: int | None) -> PendingDraw:
     """Returns the draw of that number, or the oldest, without an update."""
     for pending in self.pending:
-      awaited = pending.handed_out and pending.feedback is None
-      if awaited and number in (None, pending.number):
+      if pending.awaited and number in (None, pending.number):
         return pending
     draw = "a draw" if number is None else f"draw {number}"
     text = f"expected {draw} to await an update; call next() first, then "
     raise UserError("missing", "update", text + "update() once for each batch")
+
+  def find_all(self, index: np.ndarray) -> list[PendingDraw]:
+    """Returns the draws, without an update, of a loop's examples."""
+    awaited, found = [p for p in self.pending if p.awaited], []
+    whole = index.size and index.size % self.batch_size == 0
+    for part in index.reshape(-1, self.batch_size) if whole else [index]:
+      matches = (p for p in awaited if np.array_equal(p.trained_on, part))
+      pending = next(matches, None)
+      if pending is None:
+        text = "expected the examples of whole batches that await an update, "
+        raise UserError("missing", "index", text + "in the order of each batch")
+      awaited.remove(pending)
+      found.append(pending)
+    return found
 
   def draw(self) -> PendingDraw:
     """Makes the next draw, without the feedback of the last `delay` draws."""
@@ -159,7 +137,10 @@ class DrawQueue:
       ahead = jax.tree.map(lambda *x: np.stack(x), *draws)
     key, state, pool = self.key, self.state, self.pool
     count, step = np.int32(len(self.pending)), np.int32(number)
-    draw = _sample(self.sampler, key, step, state, pool, ahead, count)
+    draw, violations = _programs.sample(
+      self.sampler, key, step, state, pool, ahead, count
+    )
+    _check(int(violations), number)
     self.pending.append(PendingDraw(number, draw))
     self.next_number += 1
     return self.pending[-1]
@@ -170,7 +151,9 @@ class DrawQueue:
       if self.pending[0].feedback is None:
         return
       known = self.pending.popleft()
-      self.state = _update(self.sampler, self.state, known.draw, known.feedback)
+      self.state = _programs.update(
+        self.sampler, self.state, known.draw, known.feedback
+      )
 
   def select(self, pending: PendingDraw, score: np.ndarray) -> Selection:
     """Selects from a draw's candidates, after all feedback before it."""
@@ -179,9 +162,11 @@ class DrawQueue:
       if earlier is pending:
         break
       feedback = () if earlier.feedback is None else earlier.feedback
-      state = _update(self.sampler, state, earlier.draw, feedback)
+      state = _programs.update(self.sampler, state, earlier.draw, feedback)
     number, draw = np.int32(pending.number), pending.draw
-    selection = _select(self.sampler, self.key, number, state, draw, score)
+    selection = _programs.select(
+      self.sampler, self.key, number, state, draw, score
+    )
     pending.candidates = Candidates(draw, score, selection)
     return selection
 
@@ -195,6 +180,7 @@ class DrawQueue:
       "sampler": self.state,
       "pending.updated": updated,
       **{f"feedback.{i}": draw.feedback for i, draw in enumerate(pending)},
+      **{f"stream.{name}": x for name, x in self.fingerprint.items()},
     }
     if pending:
       draws = (draw.draw for draw in pending)
@@ -209,7 +195,15 @@ class DrawQueue:
 
   def from_arrays(self, arrays: Mapping[str, Any]) -> None:
     """Resumes from the arrays of `to_arrays`, or as many lists."""
-    count = len(arrays.get("pending.updated", ()))
+    if not isinstance(arrays, Mapping):
+      text = f"expected the result of state_dict, got {type(arrays).__name__}"
+      raise UserError("type", "load_state_dict", text)
+    arrays = {name: np.asarray(to_numpy(x)) for name, x in arrays.items()}
+    for name, here in self.fingerprint.items():
+      saved = arrays.get(f"stream.{name}")
+      if saved is None or not np.array_equal(saved, here):
+        _refuse(f"{PARTS[name]} differs, or is not in the state")
+    count = arrays.get("pending.updated", np.zeros(0)).size
     if count > self.delay + 1:
       _refuse(f"the state has {count} pending draws, too many for the delay")
     like = {
@@ -224,6 +218,8 @@ class DrawQueue:
       )
     # Complete before anything is replaced.
     loaded = {name: _read(arrays, name, tree) for name, tree in like.items()}
+    if not count <= loaded["next_number"] <= _MAX_DRAWS:
+      _refuse(f"the state's next draw is {loaded['next_number']}")
     feedback = [
       _read_feedback(arrays, f"feedback.{i}") if updated else None
       for i, updated in enumerate(loaded["pending.updated"])
@@ -239,6 +235,17 @@ class DrawQueue:
       self.pending.append(pending)
 
 
+def _check(violations: int, number: int) -> None:
+  """Raises FaultError for a draw that is not one."""
+  if violations & invariants.Violation.POLICY:
+    text = f"the policy of draw {number} is not finite; take a smaller learning"
+    raise FaultError("diverged", "next", text + " rate, or look at the gains")
+  if violations:
+    text = f"draw {number} violates an invariant, most likely by a bug in the "
+    text += f"sampler: {invariants.describe_violation(violations)}"
+    raise FaultError("invariant", "next", text)
+
+
 def _is_key(leaf: Any) -> bool:
   return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
@@ -249,10 +256,14 @@ def _read(arrays: Mapping[str, Any], prefix: str, like: PyTree) -> PyTree:
   def read_leaf(path: Any, leaf: Any) -> Any:
     name = prefix + keystr(path)
     raw = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    value = np.asarray(arrays.get(name, []), raw.dtype)
-    if value.shape != raw.shape:
-      got = list(value.shape) if name in arrays else "nothing"
-      _refuse(f"expected {name!r} of shape {list(raw.shape)}, got {got}")
+    value = arrays.get(name, np.zeros(0, bool))
+    with np.errstate(invalid="ignore", over="ignore"):
+      cast = value.astype(raw.dtype) if value.dtype.kind in "biuf" else value
+    # JSON has lost the dtype; the numbers must be the same.
+    same = cast.dtype == raw.dtype and np.array_equal(value, cast, True)
+    if value.shape != raw.shape or not same:
+      _refuse(f"expected {name!r} as {raw.dtype} {list(raw.shape)}")
+    value = cast
     if not _is_key(leaf):
       return value
     return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))

@@ -9,8 +9,8 @@ prefetch up to `delay` batches, with any number of workers, and the sequence
 stays the same.
 """
 
-import math
-import numbers
+import contextlib
+import operator
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -21,8 +21,11 @@ from numpy.typing import ArrayLike
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
+from alcurr.integrations._arrays import to_numpy
+from alcurr.integrations._measured import read_update
 from alcurr.integrations._queue import DrawQueue, PendingDraw
-from alcurr.types import Array, Draw, Feedback, Pool, PyTree, Sampler
+from alcurr.training.keys import seed_key
+from alcurr.types import Array, Feedback, Pool, Sampler
 
 
 class Drawn(NamedTuple):
@@ -63,7 +66,7 @@ class IndexStream:
       sampler: any; if its signal needs more than the losses or gains of a
         batch, use `update(feedback=...)`.
       pool: with the sampler's partitions, see `pool_info`; images are ignored.
-      key: of the whole sequence; an int is a seed.
+      key: of the whole sequence; any integer is a seed.
       delay: draws that may await their update when the next one is made, at
         least the batches that a loader prefetches. A draw depends only on the
         feedback of draws more than `delay` before it. 0: `next` and `update`
@@ -80,9 +83,7 @@ class IndexStream:
     self._sampler = sampler
     self.num_examples: int = pool.label.shape[0]  # N
     with jax.default_device(cpu), specs.errors_in("IndexStream"):
-      if isinstance(key, numbers.Integral):
-        key = jax.random.key(key)
-      pool, key = jax.device_put((pool, key), cpu)
+      pool, key = jax.device_put((pool, _read_key(key)), cpu)
       self._queue = DrawQueue(sampler, pool, key, delay)
     self.batch_size: int = self._queue.batch_size
     self._lock = threading.Lock()
@@ -144,7 +145,7 @@ class IndexStream:
     if self._sampler.select is None:
       text = "the sampler draws no candidates"
       raise UserError("unsupported", "select", text)
-    score = np.asarray(score, np.float32)
+    score = np.asarray(to_numpy(score), np.float32)
     shape = self._queue.shapes.index.shape
     if score.shape != shape or np.isnan(score).any():
       text = f"expected {shape[0]} numbers, one for each candidate, got shape "
@@ -162,6 +163,7 @@ class IndexStream:
     gains: ArrayLike | None = None,
     feedback: Feedback | ArrayLike | tuple[()] | None = None,
     number: int | None = None,
+    index: ArrayLike | None = None,
   ) -> None:
     """Reports what the loop measured; call it once for each draw.
 
@@ -175,17 +177,27 @@ class IndexStream:
         Feedback for bandits, the mistakes on each class [V] for
         class_reweighting; () for none.
       number: of the draw; None for the oldest without an update.
+      index: instead of number, the examples trained on: [B], or [n B] of n
+        draws, such as those of n processes. Losses or gains are as many.
 
     Raises:
       UserError: all three are None although the sampler learns from the draw,
         or they do not fit it.
     """
     given = {"losses": losses, "gains": gains, "feedback": feedback}
+    if number is not None and index is not None:
+      raise UserError("conflict", "update", "expected one of number and index")
     with self._lock:
-      pending = self._queue.find(number)
-      if self._sampler.select is not None and pending.candidates is None:
+      if index is None:
+        draws = [self._queue.find(number)]
+      else:
+        draws = self._queue.find_all(np.asarray(to_numpy(index)))
+      if self._sampler.select and any(d.candidates is None for d in draws):
         raise UserError("missing", "update", "call select() before update()")
-      pending.feedback = _read_update(self._queue, pending, given)
+      # Complete before anything is updated.
+      read = read_update(self._queue, draws, given)
+      for draw, feedback in zip(draws, read, strict=True):
+        draw.feedback = feedback
       self._queue.advance()
 
   def rewind(self) -> None:
@@ -227,56 +239,14 @@ class IndexStream:
       return next(matching, self._queue.next_number)
 
 
-def _read_update(
-  queue: DrawQueue, pending: PendingDraw, given: dict[str, Any]
-) -> PyTree:
-  """Returns a draw's feedback from the arguments of `update`; () if unused."""
-  given = {name: x for name, x in given.items() if x is not None}
-  if len(given) > 1:
-    text = "expected one of losses, gains and feedback"
-    raise UserError("conflict", "update", text)
-  if not queue.is_measured(pending):
-    return ()
-  if not given:
-    text = f"the sampler learns from draw {pending.number}; expected losses="
-    text += "(before, after), gains, or feedback, which may be ()"
-    raise UserError("missing", "update", text)
-  ((name, values),) = given.items()
-  if name == "feedback":
-    return _read_feedback(values, pending.draw)
-  if name == "gains":  # any losses with these differences do
-    values = values, np.zeros(queue.batch_size)
-  if not isinstance(values, tuple | list) or len(values) != 2:
-    raise UserError("type", "losses", "expected a pair, (before, after)")
-  shape = (queue.batch_size,)
-  before, after = (_read_floats(x, shape, name) for x in values)
-  return queue.measure(pending, before, after)
-
-
-def _read_floats(
-  values: ArrayLike, shape: tuple[int, ...] | None, name: str
-) -> np.ndarray:
-  """Returns finite numbers as float32, of that shape if one is given."""
-  values = np.asarray(values, np.float32)
-  if shape is not None and values.shape != shape:
-    text = f"expected a number for each of {list(shape)}, got shape "
-    raise UserError("type", name, text + str(list(values.shape)))
-  if not np.isfinite(values).all():
-    text = "expected finite numbers; give feedback=() for a batch without any"
-    raise UserError("range", name, text)
-  return values
-
-
-def _read_feedback(feedback: Any, draw: Draw) -> PyTree:
-  """Returns (), a Feedback or an array of finite numbers."""
-  if isinstance(feedback, tuple) and not feedback:
-    return ()
-  if not isinstance(feedback, Feedback):
-    return _read_floats(feedback, None, "feedback")
-  arm = np.asarray(feedback.arm, np.int32)
-  gain = _read_floats(feedback.gain, arm.shape, "feedback")
-  num_arms = math.inf if draw.policy is None else draw.policy.shape[0]
-  if arm.size and not 0 <= arm.min() <= arm.max() < num_arms:
-    text = f"expected [0, {num_arms}), got {arm.min()} to {arm.max()}"
-    raise UserError("range", "feedback.arm", text)
-  return Feedback(gain, arm)
+def _read_key(key: Array | int) -> Array:
+  """Returns the key of a seed, or the key itself."""
+  dtype = getattr(key, "dtype", None)
+  if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if key.ndim == 0:
+      return key
+  elif not isinstance(key, bool):
+    with contextlib.suppress(TypeError):
+      return seed_key(operator.index(key))
+  text = "expected an integer or one key of jax.random, got "
+  raise UserError("type", "key", text + specs.quoted(repr(key)))

@@ -18,8 +18,9 @@ from typing import Any
 
 import grain
 import numpy as np
+from absl import flags
 
-from alcurr.core.errors import UserError
+from alcurr.integrations._position import get_position, set_position
 from alcurr.integrations._stream import IndexStream
 
 
@@ -33,6 +34,10 @@ class IndexDataset(grain.IterDataset[np.ndarray]):
   def __init__(self, stream: IndexStream):
     super().__init__()
     self._stream = stream
+    # So that `mp_prefetch` tells why it cannot be, in a program without
+    # absl's flags: grain reads its own before it copies the dataset.
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()
 
   def __iter__(self) -> grain.DatasetIterator[np.ndarray]:
     return IndexIterator(self._stream)
@@ -51,10 +56,9 @@ class IndexIterator(grain.DatasetIterator[np.ndarray]):
 
   def get_state(self) -> dict[str, Any]:
     """Returns the stream's state as numbers and lists, for grain's JSON."""
-    handed_out = self._stream.handed_out
-    state = self._stream.state_dict()
-    lists = {name: array.tolist() for name, array in state.items()}
-    return {"handed_out": handed_out, "stream": lists}
+    position = get_position(self._stream)
+    lists = {name: x.tolist() for name, x in position["stream"].items()}
+    return position | {"stream": lists}
 
   def set_state(self, state: dict[str, Any]) -> None:
     """Resumes after the batches that were handed out.
@@ -62,12 +66,4 @@ class IndexIterator(grain.DatasetIterator[np.ndarray]):
     Raises:
       UserError: the sampler learns, and some of them had no update.
     """
-    self._stream.load_state_dict(state["stream"])
-    missing = state["handed_out"] - self._stream.updates
-    if missing and self._stream.learns:
-      text = f"the sampler learns from {missing} batches that had no update; "
-      text += "take the state after update(), or save stream.state_dict()"
-      raise UserError("conflict", "set_state", text)
-    for _ in range(missing):
-      self._stream.next()
-      self._stream.update()
+    set_position(self._stream, state, "set_state")

@@ -6,25 +6,40 @@ The loader draws in the loop's own process and gives its workers only indices.
 With `num_workers` it draws `num_workers * prefetch_factor` batches ahead of
 the loop: make the stream with at least that `delay`. Batches come in the order
 of their draws, so an `update` without a number belongs to the current batch;
-with `in_order=False` find the draw by its indices and pass `number`.
+with `in_order=False` give it the examples, as `update(index=...)`.
 
 Workers forked from the loop's own process, the default on Linux before Python
-3.14, inherit locks held by JAX's threads: pass
-`multiprocessing_context="forkserver"` or "spawn".
+3.14, inherit locks held by JAX's threads and may wait for them forever. They
+are refused: pass `multiprocessing_context="forkserver"` or "spawn".
+
+In several processes, every process has the same stream, and all streams must
+get the same updates. Let the dataset return each example's index, and gather:
+
+    index, before, after = accelerator.gather((index, before, after))
+    batches.update(index=index, losses=(before, after))
+
+Accelerate deals out whole batches, one to each process, and prepares one more:
+make the stream with a `delay` of 2 n - 1 for n processes, and n a divisor of
+`num_batches`. A state that was loaded needs no `skip_first_batches`.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import jax
-import numpy as np
+import multiprocessing
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from alcurr.core import specs
+from alcurr.core.errors import UserError
+from alcurr.integrations._position import get_position, set_position
 from alcurr.integrations._stream import IndexStream
+
+if TYPE_CHECKING:
+  import torch
 
 
 class BatchSampler:
   """The batches of a stream, in epochs of equal length."""
+
+  drop_last = True  # every batch is whole; accelerate asks
 
   def __init__(self, stream: IndexStream, num_batches: int | None = None):
     """Wraps a stream that nothing else draws from.
@@ -41,35 +56,119 @@ class BatchSampler:
       num_batches = max(stream.num_examples // stream.batch_size, 1)
     specs.check_range("num_batches", num_batches, 1)
     self.stream, self._num_batches = stream, num_batches
+    self._epoch: _Epoch | None = None  # the iterator in use
+
+  @property
+  def batch_size(self) -> int:
+    return self.stream.batch_size
 
   def __len__(self) -> int:
     return self._num_batches
 
-  def __iter__(self) -> Iterator[list[int]]:
-    """Yields the remaining batches of the epoch.
+  def __iter__(self) -> "_Epoch":
+    """Returns an iterator over the remaining batches of the epoch.
 
     Batches that an earlier loader prefetched and no loop updated come first.
+
+    Raises:
+      UserError: no batch of the last epoch was updated.
     """
+    last = self._epoch
+    if last is not None:
+      last.check_end()
     self.stream.rewind()
-    for _ in range(len(self) - self.stream.updates % len(self)):
-      yield self.stream.next().tolist()
+    self._epoch = _Epoch(self, forked=last is not None and last.was_forked())
+    return self._epoch
 
   def update(self, **measured: Any) -> None:
-    """Calls `IndexStream.update`; tensors of any device are accepted."""
-    # Over the whole tree: a Feedback is a record of two arrays.
-    self.stream.update(**jax.tree.map(_on_host, measured))
+    """Calls `IndexStream.update`; tensors of any device are accepted.
 
-  def state_dict(self) -> dict[str, np.ndarray]:
+    Raises:
+      UserError: more than a batch came since the last update. Name the draws
+        by `index`, the examples trained on, or `number`.
+    """
+    ahead = self.stream.handed_out - self.stream.updates
+    if self._epoch is not None and not measured.keys() & {"index", "number"}:
+      most = self._epoch.ahead = self._epoch.ahead or ahead
+      if ahead > most:
+        text = f"{ahead - most + 1} batches came since the last update, of "
+        text += "which some may have been skipped or be another process's; "
+        text += "pass the examples trained on"
+        raise UserError("missing", "index", text)
+    self.stream.update(**measured)
+
+  def state_dict(self) -> "dict[str, torch.Tensor]":
     """Returns the stream's state, whatever the loader has prefetched."""
-    return self.stream.state_dict()
+    return _tensors(self.stream.state_dict())
 
   def load_state_dict(self, state: Mapping[str, Any]) -> None:
     """Resumes from a state in the loader's next iteration."""
     self.stream.load_state_dict(state)
+    self._epoch = None
 
 
-def _on_host(values: Any) -> Any:
-  """Returns a tensor as a NumPy array, and anything else as it is."""
-  if not hasattr(values, "detach"):
-    return values
-  return values.detach().float().cpu().numpy()
+class _Epoch:
+  """An iterator over the batches that an epoch has left.
+
+  `state_dict` and `load_state_dict` are for torchdata's StatefulDataLoader,
+  which resumes after the batches that its workers were given.
+  """
+
+  def __init__(self, batches: BatchSampler, forked: bool):
+    self._batches, self._stream = batches, batches.stream
+    self._forked = forked  # the workers that wait for these batches
+    self._left: int | None = None  # until the first batch
+    self._start = self._stream.updates
+    self._children = multiprocessing.active_children()
+    self.ahead = 0  # batches without an update at the first update
+
+  def __iter__(self) -> "_Epoch":
+    return self
+
+  def __next__(self) -> list[int]:
+    if self._batches._epoch is not self:
+      text = "another iteration began, or a state was loaded"
+      raise UserError("conflict", "BatchSampler", text)
+    if self._forked:
+      text = 'expected "forkserver" or "spawn", got workers that were forked '
+      text += "after JAX had started, and may hang"
+      raise UserError("unsupported", "multiprocessing_context", text)
+    if self._left is None:
+      length = len(self._batches)
+      self._left = length - self._stream.updates % length
+    if not self._left:
+      raise StopIteration
+    index = self._stream.next().tolist()
+    self._left -= 1
+    return index
+
+  def was_forked(self) -> bool:
+    """Returns whether processes were forked before the first batch.
+
+    A loader makes an iterator, starts its workers, and makes another.
+    """
+    if self._left is not None:
+      return False
+    started = set(multiprocessing.active_children()) - set(self._children)
+    return any(child._popen.method == "fork" for child in started)
+
+  def check_end(self) -> None:
+    """Checks that an epoch that ended had an update."""
+    if self._left == 0 and self._stream.updates == self._start:
+      text = "no batch of the last epoch was updated; call update() for each, "
+      text += "and with n processes take num_batches divisible by n"
+      raise UserError("missing", "update", text)
+
+  def state_dict(self) -> dict[str, Any]:
+    position = get_position(self._stream)
+    return position | {"stream": _tensors(position["stream"])}
+
+  def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    set_position(self._stream, state, "load_state_dict")
+
+
+def _tensors(state: Mapping[str, Any]) -> "dict[str, torch.Tensor]":
+  """Returns arrays as tensors, which `torch.load` reads by default."""
+  import torch
+
+  return {name: torch.tensor(array) for name, array in state.items()}

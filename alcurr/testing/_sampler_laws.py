@@ -13,8 +13,8 @@ import pandas as pd
 from alcurr.testing import _toys
 from alcurr.testing._toys import BATCH_SIZE, STEPS, Case, require
 from alcurr.training import chunks, invariants
+from alcurr.training.keys import step_keys
 from alcurr.training.memory import num_bytes
-from alcurr.training.step import step_keys
 from alcurr.types import Sampler
 
 NUM_KEYS = 20_000  # draws that frequencies are taken over

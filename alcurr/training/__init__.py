@@ -6,15 +6,9 @@ checkpointed and evaluated, is in the modules `run` and `loop`.
 
 from alcurr.training.chunks import make_train_chunk, over_trials
 from alcurr.training.invariants import Violation
+from alcurr.training.keys import run_keys, seed_key, step_keys
 from alcurr.training.losses import LOSSES, softmax_cross_entropy
-from alcurr.training.step import (
-  Metrics,
-  Steps,
-  make_init,
-  make_steps,
-  run_keys,
-  step_keys,
-)
+from alcurr.training.step import Metrics, Steps, make_init, make_steps
 
 __all__ = [
   "LOSSES",
@@ -26,6 +20,7 @@ __all__ = [
   "make_train_chunk",
   "over_trials",
   "run_keys",
+  "seed_key",
   "softmax_cross_entropy",
   "step_keys",
 ]

@@ -16,7 +16,8 @@ import numpy as np
 
 from alcurr.data.host_store import Lookup
 from alcurr.training import chunks, compilation
-from alcurr.training.step import Steps, step_keys
+from alcurr.training.keys import step_keys
+from alcurr.training.step import Steps
 from alcurr.types import Array, Fetched, Pool, Sampler, Stored, TrainState
 
 # Chunks whose examples are on the device at once, at most: the chunk being

@@ -11,6 +11,7 @@ import optax
 
 from alcurr.data.host_store import Lookup
 from alcurr.training import chunks, compilation, evaluation, prefetch, step
+from alcurr.training.keys import seed_key
 from alcurr.training.losses import are_classes, softmax_cross_entropy
 from alcurr.types import (
   Array,
@@ -199,7 +200,7 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
 def init_trials(run: RunSpec, pool: Pool) -> TrainState:
   """Returns all trials of a run at step 0: a state with a leading axis [S]."""
   init = step.make_init(run.model, run.tx, run.sampler)
-  keys = jnp.stack([jax.random.key(seed) for seed in run.seeds])
+  keys = jnp.stack([seed_key(seed) for seed in run.seeds])
   # Not jitted: single operations are compiled once for all samplers, but a
   # program for each sampler takes longer than the initialisation itself.
   return jax.vmap(init, (0, None))(keys, pool)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from alcurr.training import invariants
+from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
@@ -64,17 +65,6 @@ class Steps(NamedTuple):
   plain: Callable[..., tuple[TrainState, Metrics]]
   interval: int  # steps from one signal to the next
   cycle: int  # steps that one `prepare` serves, a multiple of `interval`
-
-
-def run_keys(key: Array) -> Array:
-  """Splits a run's key: initial parameters, initial sampler state, steps."""
-  return jax.random.split(key, 3)
-
-
-def step_keys(key: Array, step: Array | int) -> StepKeys:
-  """Returns the keys of a step, from 0, for the key of the run's steps."""
-  keys = jax.random.split(jax.random.fold_in(key, step), len(StepKeys._fields))
-  return StepKeys(*keys)
 
 
 def make_init(

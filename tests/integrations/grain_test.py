@@ -87,8 +87,9 @@ def test_the_streams_own_state_resumes_with_threads():
 
 
 def test_worker_processes_are_refused():
+  """Also in a program without flags, where grain itself fails earlier."""
+  flags.FLAGS.unparse_flags()
   dataset = _dataset(make_stream(UNIFORM), 0)
-  flags.FLAGS.mark_as_parsed()  # as grain's workers ask for
   options = grain.MultiprocessingOptions(num_workers=1)
   with refused("unsupported", "IndexStream"):
     next(iter(dataset.mp_prefetch(options)))

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from streams import (
   trained,
 )
 
+from alcurr import samplers
+from alcurr.core.errors import FaultError
 from alcurr.integrations import IndexStream, pool_info
 from alcurr.types import Feedback, Signal
 
@@ -189,6 +192,11 @@ def test_class_reweighting_needs_the_models_answers():
     ({"losses": 1.0}, "type", "losses"),
     ({"gains": [1.0]}, "type", "gains"),
     ({"gains": [np.nan] * 8}, "range", "gains"),
+    ({"gains": [1e300] * 8}, "range", "gains"),
+    ({"gains": ["1"] * 8}, "type", "gains"),
+    ({"gains": [1j] * 8}, "type", "gains"),
+    ({"gains": [[1], [1, 2]]}, "type", "gains"),
+    ({"gains": np.ma.masked_less(np.arange(8), 3)}, "type", "gains"),
     ({"gains": np.ones(8), "feedback": ()}, "conflict", "update"),
     ({"gains": np.ones(8), "number": 3}, "missing", "update"),
     (
@@ -196,6 +204,10 @@ def test_class_reweighting_needs_the_models_answers():
       *("range", "feedback.arm"),
     ),
     ({"feedback": Feedback(np.ones(2), [0])}, "type", "feedback"),
+    (
+      {"feedback": Feedback(np.ones(2), [0.5, 1])},
+      *("type", "feedback.arm"),
+    ),
   ],
   ids=str,
 )
@@ -234,6 +246,184 @@ def test_a_state_of_another_sampler_pool_or_delay_isrefused():
   with refused("mismatch", "load_state_dict"):
     stream.load_state_dict(ahead.state_dict())
   assert stream.next().shape == (BATCH_SIZE,)
+
+
+def _of_pool(spec=BANDIT, batch_size=BATCH_SIZE, delay=0, seed=5, **changes):
+  """Returns a stream of a pool in which some examples may have changed."""
+  labels = np.asarray(POOL.label)
+  arrays = {"labels": labels, "difficulty": POOL.scores["difficulty"]} | changes
+  sampler = samplers.get_sampler(spec, "x", batch_size=batch_size, num_steps=40)
+  info = pool_info(sampler, num_arms=5, **arrays)
+  return IndexStream(sampler, info, seed, delay)
+
+
+_OTHER = {
+  "other_difficulties": {"difficulty": POOL.scores["difficulty"][::-1]},
+  "one_label": {"labels": np.roll(POOL.label, 1)},
+  "half_the_pool": {
+    "labels": POOL.label[:320],
+    "difficulty": POOL.scores["difficulty"][:320],
+  },
+  "batch_size": {"batch_size": 4},
+  "delay": {"delay": 1},
+  "epsilon": {"spec": BANDIT | {"epsilon": 0.5}},
+  "learning_rate": {"spec": BANDIT | {"bandit": "softmax(learning_rate=0.5)"}},
+  "gain": {"spec": BANDIT | {"gain": "random_gain"}},
+  "interval": {"spec": BANDIT | {"interval": 2}},
+}
+
+
+@pytest.mark.parametrize("change", _OTHER.values(), ids=_OTHER)
+def test_a_state_is_of_one_sampler_pool_and_delay(change):
+  """Arrays of the same shapes do not make it the same stream."""
+  state = _of_pool().state_dict()
+  other = _of_pool(**change)
+  before = other.state_dict()
+  with refused("mismatch", "load_state_dict"):
+    other.load_state_dict(state)
+  for name, array in other.state_dict().items():
+    np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_sampler_made_again_resumes():
+  """Equal arguments make an equal sampler, as in another process."""
+  stream, again = (
+    IndexStream(sampler, pool_info(sampler, POOL.label), seed)
+    for sampler, seed in (
+      (samplers.uniform(batch_size=BATCH_SIZE), 5),
+      (samplers.uniform(batch_size=BATCH_SIZE), 0),
+    )
+  )
+  _drive(stream, 3)
+  again.load_state_dict(stream.state_dict())
+  np.testing.assert_array_equal(_drive(again, 3), _drive(stream, 3))
+
+
+def test_without_a_signal_the_delay_may_change():
+  stream = make_stream({"name": "uniform"})
+  _drive(stream, 3)
+  ahead = make_stream({"name": "uniform"}, seed=0, delay=2)
+  ahead.load_state_dict(stream.state_dict())
+  np.testing.assert_array_equal(_drive(ahead, 3), _drive(stream, 3))
+
+
+@pytest.mark.parametrize(
+  ("name", "value"),
+  [
+    ("stream.pool", None),
+    ("stream.examples", None),
+    ("sampler.step", None),
+    ("sampler.step", 0.5),
+    ("sampler.step", 2**40),
+    ("sampler.step", "0"),
+    ("sampler.epsilon", 1e300),
+    ("next_number", -1),
+    ("next_number", 2**31),
+    ("key", [0, -1]),
+  ],
+)
+def test_a_forged_state_is_refused(name, value):
+  stream = make_stream(BANDIT)
+  state = stream.state_dict()
+  assert name in state
+  del state[name]
+  with refused("mismatch", "load_state_dict"):
+    stream.load_state_dict(state if value is None else state | {name: value})
+
+
+@pytest.mark.parametrize("state", [None, [], "state.npz"])
+def test_a_state_is_a_mapping(state):
+  with refused("type", "load_state_dict"):
+    make_stream({"name": "uniform"}).load_state_dict(state)
+
+
+@pytest.mark.parametrize("seed", [2**32, -5, 2**64 + 5, np.int64(2**40)])
+def test_a_seed_is_taken_whole(seed):
+  spec = {"name": "uniform"}
+  found = make_stream(spec, seed=seed).next()
+  np.testing.assert_array_equal(found, make_stream(spec, seed=seed).next())
+  cut = make_stream(spec, seed=int(seed) % 2**32).next()
+  assert not np.array_equal(found, cut)
+
+
+@pytest.mark.parametrize(
+  "key",
+  [
+    True,
+    1.0,
+    "1",
+    None,
+    [0, 1],
+    np.zeros(2),
+    jax.random.split(jax.random.key(0)),
+  ],
+)
+def test_a_key_is_an_integer_or_one_key(key):
+  with refused("type", "key"):
+    make_stream({"name": "uniform"}, seed=key)
+
+
+def test_a_batch_of_keys_is_refused():
+  with refused("type", "key"):
+    make_stream({"name": "uniform"}, seed=jax.random.split(jax.random.key(0)))
+
+
+@pytest.mark.parametrize("rate", [3e38, 1e39])
+def test_a_policy_that_is_not_finite_stops_the_stream(rate):
+  bandit = f"softmax(learning_rate={rate})"
+  stream = _of_pool(BANDIT | {"bandit": bandit, "warmup": 0})
+  with pytest.raises(FaultError) as error:
+    _drive(stream, 12)
+  assert (error.value.code, error.value.place) == ("diverged", "next")
+  state = stream.state_dict()
+  with pytest.raises(FaultError):
+    stream.next()
+  np.testing.assert_array_equal(
+    state["next_number"], stream.state_dict()["next_number"]
+  )
+
+
+def test_an_example_beyond_the_pool_stops_the_stream():
+  uniform = samplers.uniform(batch_size=BATCH_SIZE)
+
+  def sample(key, state, pool):
+    draw = uniform.sample(key, state, pool)
+    return draw._replace(index=draw.index + len(POOL.label))
+
+  sampler = uniform._replace(sample=sample)
+  with pytest.raises(FaultError) as error:
+    IndexStream(sampler, pool_info(sampler, POOL.label)).next()
+  assert (error.value.code, error.value.place) == ("invariant", "next")
+
+
+def test_draws_are_named_by_the_examples_trained_on():
+  """One or several at once, in any order, as other processes train on them."""
+  expected = pure(BANDIT, 10, delay=3)
+  stream = make_stream(BANDIT, delay=3)
+  found = [stream.next() for _ in range(4)]
+  for numbers in ((2, 0), (1,), (3,)):
+    index = np.concatenate([found[n] for n in numbers])
+    stream.update(index=index, losses=losses_of(index))
+  found += _drive(stream, 6)
+  np.testing.assert_array_equal(found, expected)
+
+
+def test_mistakes_of_an_index():
+  stream = make_stream(BANDIT, delay=2)
+  found = np.concatenate([stream.next(), stream.next()])
+  gains = np.ones(len(found))
+  for index in (found[::-1], found[:4], found[:12], [], [[0.5]], found + 1):
+    with refused("missing", "index"):
+      stream.update(index=index, gains=gains)
+  with refused("type", "gains"):
+    stream.update(index=found, gains=gains[:8])
+  with refused("conflict", "feedback"):
+    stream.update(index=found, feedback=Feedback(np.ones(1), [0]))
+  with refused("conflict", "update"):
+    stream.update(index=found, number=0, gains=gains)
+  assert stream.updates == 0
+  stream.update(index=found, feedback=())
+  assert stream.updates == 2
 
 
 def test_a_stream_is_not_copied():
@@ -285,6 +475,11 @@ def test_without_classes_arms_are_quantiles_of_the_pool():
     ({"labels": [0, 2], "difficulty": [0, 1]}, "range", "labels"),
     ({"labels": [0.5], "difficulty": [0]}, "type", "labels"),
     ({"labels": [0, 1], "difficulty": [0]}, "data", "difficulty"),
+    ({"labels": [0, 1], "difficulty": ["a", "b"]}, "data", "difficulty"),
+    (
+      {"labels": np.ma.masked_equal([0, 1], 1), "difficulty": [0, 1]},
+      *("type", "labels"),
+    ),
     ({"labels": [0, 1], "difficulty": [0, np.nan]}, "data", "difficulty"),
     ({"labels": [0, 1], "difficulty": [0, 1]}, "argument", "pool_info"),
   ],

@@ -37,15 +37,15 @@ BANDIT = {
 }
 
 
-def make_sampler(spec) -> Sampler:
+def make_sampler(spec, batch_size=BATCH_SIZE) -> Sampler:
   """Returns the same sampler for equal specs, which is compiled once."""
-  return _make_sampler(json.dumps(spec))
+  return _make_sampler(json.dumps(spec), batch_size)
 
 
 @functools.cache
-def _make_sampler(spec) -> Sampler:
+def _make_sampler(spec, batch_size=BATCH_SIZE) -> Sampler:
   return toy.make_sampler(
-    json.loads(spec), "x", batch_size=BATCH_SIZE, num_steps=40
+    json.loads(spec), "x", batch_size=batch_size, num_steps=40
   )
 
 

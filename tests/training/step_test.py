@@ -12,7 +12,7 @@ from alcurr import models
 from alcurr.bandits.gains import GAINS
 from alcurr.data.pool import make_gather
 from alcurr.training import chunks, compilation, step
-from alcurr.training.step import step_keys
+from alcurr.training.keys import step_keys
 from alcurr.types import Feedback, Images, Sampler, SamplerSpec, Signal
 
 POOL = toy.make_pool()

@@ -143,7 +143,8 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
     table = _table(study, ranges)
     for number in range(len(table), args.count):
       # A seed for each proposal, so that a resumed search repeats them.
-      study.sampler = optuna.samplers.TPESampler(seed=config.seed + number)
+      seed = (config.seed + number) % 2**32  # NumPy's limit
+      study.sampler = optuna.samplers.TPESampler(seed=seed)
       trial = study.ask(ranges)
       variant = plain.merge(config, trial.params)
       rates = [variant.optimizer.learning_rate]
