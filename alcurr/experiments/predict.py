@@ -55,9 +55,8 @@ def predict_probabilities(
     inputs: images of the shape that the run was trained on, [N, H, W] or
       [N, H, W, C], uint8 or floats in [0, 1]. For runs on drawings also N
       drawings in Google's simplified form, strokes [[x...], [y...]] of integers
-      from 0 to 255, or of points, [(x, y), ...], in all drawings; or packed
-      strokes. They may be lists, tuples or arrays. An image or a drawing by
-      itself is one input.
+      from 0 to 255, or all of points, [(x, y), ...]; or packed strokes. They
+      may be lists, tuples or arrays; an image or a drawing by itself is one.
     trials: of each run, from 0; None for all that did not diverge.
     flips: average with the mirror images, left for right.
 
@@ -124,8 +123,6 @@ def _load(
   """Loads runs of the same classes, as they were after their last step."""
   if not folders:
     raise UserError("missing", "run", "expected at least one, got none")
-  if trials is not None:
-    trials = np.atleast_1d(trials).tolist()
   members = [_load_run(pathlib.Path(folder), trials) for folder in folders]
   for member in members:
     if member.class_names != members[0].class_names:
@@ -146,9 +143,10 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   config = to_config(read_record(workdir / "config.json", "samplers"))
   schema.check(config, finished=True)
   specs.check_choice(str(workdir / "config.json"), name, config.samplers)
-  fields = ("class_names", "image_shape")
-  gallery = read_record(workdir / "gallery.json", *fields)
-  class_names, shape = (tuple(gallery[field]) for field in fields)
+  gallery = read_record(workdir / "gallery.json", "class_names", "image_shape")
+  class_names, shape = map(
+    tuple, (gallery["class_names"], gallery["image_shape"])
+  )
   merged = build.run_config(config, name)
   model = build.make_model(merged, shape, len(class_names))
   keys = jax.random.split(jax.random.key(0), len(results))
@@ -156,7 +154,7 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   checkpoints = folder / "checkpoints"
   variables = checkpoint.read_variables(checkpoints, steps, template)
   good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
-  chosen = good if trials is None else list(trials)
+  chosen = good if trials is None else np.atleast_1d(trials).tolist()
   if not chosen or not set(chosen) <= set(good):
     got = ", ".join(f"trial {trial}" for trial in chosen) or "none"
     text = f"expected some of {good}, which did not diverge, got {got}"
