@@ -132,11 +132,10 @@ def _load(
 
 
 def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
-  place = folder.absolute()
-  workdir, name = place.parents[1], place.name
-  runs = [path.parent for path in sorted(folder.glob("runs/*/result.json"))]
+  workdir, name = folder.absolute().parents[1], folder.absolute().name
+  runs = sorted(str(path.parent) for path in folder.glob("runs/*/result.json"))
   if runs and not (folder / "result.json").exists():
-    text = f"expected a run, such as {', '.join(map(str, runs))}"
+    text = f"expected a run, such as {', '.join(runs)}"
     raise UserError("missing", str(folder / "result.json"), text)
   record = read_record(folder / "result.json", "steps", "trials")
   steps, results = record["steps"], record["trials"]
@@ -144,9 +143,8 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   schema.check(config, finished=True)
   specs.check_choice(str(workdir / "config.json"), name, config.samplers)
   gallery = read_record(workdir / "gallery.json", "class_names", "image_shape")
-  class_names, shape = map(
-    tuple, (gallery["class_names"], gallery["image_shape"])
-  )
+  class_names = tuple(gallery["class_names"])
+  shape = tuple(gallery["image_shape"])
   merged = build.run_config(config, name)
   model = build.make_model(merged, shape, len(class_names))
   keys = jax.random.split(jax.random.key(0), len(results))
