@@ -55,9 +55,8 @@ def predict_probabilities(
     inputs: images of the shape and range that the run was trained on,
       [N, H, W] or [N, H, W, C]. For runs on drawings also N drawings in
       Google's simplified form, strokes [[x...], [y...]] of integers from 0 to
-      255, or of points, [(x, y), ...], in all drawings; or packed strokes. They
-      may be lists, tuples or arrays. An image or a drawing by itself is one
-      input.
+      255, or all of points, [(x, y), ...]; or packed strokes. They may be
+      lists, tuples or arrays; an image or a drawing by itself is one.
     trials: of each run, from 0; None for all that did not diverge.
     flips: average with the mirror images, left for right.
 
@@ -123,8 +122,6 @@ def _load(
   """Loads runs of the same classes, as they were after their last step."""
   if not folders:
     raise UserError("missing", "run", "expected at least one, got none")
-  if trials is not None:
-    trials = np.atleast_1d(trials).tolist()
   places = [paths.absolute(folder, "run") for folder in folders]
   members = [_load_run(folder, trials) for folder in places]
   for member in members:
@@ -139,18 +136,18 @@ def _load(
 
 def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   workdir, name = folder.parents[1], folder.name
-  runs = [path.parent for path in sorted(folder.glob("runs/*/result.json"))]
+  runs = sorted(str(path.parent) for path in folder.glob("runs/*/result.json"))
   if runs and not (folder / "result.json").exists():
-    text = f"expected a run, such as {', '.join(map(str, runs))}"
+    text = f"expected a run, such as {', '.join(runs)}"
     raise UserError("missing", str(folder / "result.json"), text)
   record = read_record(folder / "result.json", "steps", "trials")
   steps, results = record["steps"], record["trials"]
   config = to_config(read_record(workdir / "config.json", "samplers"))
   schema.check(config, finished=True)
   specs.check_choice(str(workdir / "config.json"), name, config.samplers)
-  fields = ("class_names", "image_shape")
-  gallery = read_record(workdir / "gallery.json", *fields)
-  class_names, shape = (tuple(gallery[field]) for field in fields)
+  gallery = read_record(workdir / "gallery.json", "class_names", "image_shape")
+  class_names = tuple(gallery["class_names"])
+  shape = tuple(gallery["image_shape"])
   merged = build.run_config(config, name)
   model = build.make_model(merged, shape, len(class_names))
   keys = jax.random.split(jax.random.key(0), len(results))
@@ -158,7 +155,7 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   checkpoints = folder / "checkpoints"
   variables = checkpoint.read_variables(checkpoints, steps, template)
   good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
-  chosen = good if trials is None else list(trials)
+  chosen = good if trials is None else np.atleast_1d(trials).tolist()
   if not chosen or not set(chosen) <= set(good):
     got = ", ".join(f"trial {trial}" for trial in chosen) or "none"
     text = f"expected some of {good}, which did not diverge, got {got}"

@@ -1,4 +1,4 @@
-"""What a loop hands to a stream, as NumPy arrays."""
+"""Conversion of what a loop hands to a stream to NumPy arrays."""
 
 from typing import Any
 

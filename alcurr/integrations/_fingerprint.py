@@ -1,4 +1,4 @@
-"""What a stream and the one that resumes it must have in common."""
+"""The parts that a stream and the one that resumes it have in common."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""What a run's numbers depend on is recorded by name, and nothing else."""
+"""The record of all that a run's numbers depend on, and of nothing else."""
 
 import os
 

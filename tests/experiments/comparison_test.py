@@ -196,7 +196,7 @@ def test_mistakes(tmp_path, changes, code, place):
 
 
 def test_the_config_says_how_images_are_read(tmp_path, monkeypatch):
-  """What is refused, or asked about, in memory is so on the command line."""
+  """The command line refuses and asks about the same images as memory."""
   configs = []
   run = lambda config, _: configs.append(config)  # noqa: E731
   monkeypatch.setattr(experiment_runner, "run", run)

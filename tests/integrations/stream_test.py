@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
 import toy_samplers
 from streams import (
   BANDIT,
@@ -252,7 +253,7 @@ def _of_pool(spec=BANDIT, batch_size=BATCH_SIZE, delay=0, seed=5, **changes):
   """Returns a stream of a pool in which some examples may have changed."""
   labels = np.asarray(POOL.label)
   arrays = {"labels": labels, "difficulty": POOL.scores["difficulty"]} | changes
-  sampler = samplers.get_sampler(spec, "x", batch_size=batch_size, num_steps=40)
+  sampler = toy.make_sampler(spec, "x", batch_size=batch_size, num_steps=40)
   info = pool_info(sampler, num_arms=5, **arrays)
   return IndexStream(sampler, info, seed, delay)
 
