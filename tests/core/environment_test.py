@@ -1,4 +1,4 @@
-"""What a run's numbers depend on is recorded by name, and nothing else."""
+"""The record of what numbers depend on names that, and nothing else."""
 
 import os
 
