@@ -149,6 +149,34 @@ def first_order_gain() -> Gain:
   return Gain(measure)
 
 
+def l2_gain() -> Gain:
+  """Measures ||θ'||² - ||θ||²: how much more complex the model became.
+
+  The L2 gain of Graves et al., for a loss with weight decay. The parameters
+  that the model starts from count as simple only if they are small.
+  """
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    # As <θ' - θ, θ' + θ>: a difference of two large norms would cancel.
+    both = jax.tree.map(jnp.add, info.params, info.new_params)
+    return _credit_all(info, _inner(info.updates, both))
+
+  return Gain(measure)
+
+
+def gradient_l2_gain() -> Gain:
+  """Measures -<θ, ∇L(x, θ)>, the first-order L2 gain of a gradient step.
+
+  Graves et al. print it without the minus. A step of descent is -η ∇L, which
+  changes ||θ||² by -2 η <θ, ∇L> to first order. No further forward pass.
+  """
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    return _credit_all(info, -_inner(info.params, info.grads))
+
+  return Gain(measure)
+
+
 def influence(
   *, probe_size: int = 64, prepare_interval: int = 1, shuffled: bool = False
 ) -> Gain:
@@ -207,7 +235,9 @@ GAINS = Registry(
     "target_prediction_gain": target_prediction_gain,
     "gradient_prediction_gain": gradient_prediction_gain,
     "first_order_gain": first_order_gain,
+    "gradient_l2_gain": gradient_l2_gain,
     "influence": influence,
+    "l2_gain": l2_gain,
     "random_gain": random_gain,
   },
   record=Gain,

@@ -15,6 +15,18 @@ def check_fraction(**arguments: float) -> None:
       raise ValueError(f"{name} must be in [0, 1], got {value}")
 
 
+def check_positive(**arguments: float) -> None:
+  for name, value in arguments.items():
+    if not 0 < value < float("inf"):
+      raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def check_positive_fraction(**arguments: float) -> None:
+  for name, value in arguments.items():
+    if not 0 < value <= 1:
+      raise ValueError(f"{name} must be in (0, 1], got {value}")
+
+
 def check_choice(choices: Collection[str], **arguments: str) -> None:
   for name, value in arguments.items():
     if value not in choices:

@@ -148,7 +148,9 @@ def active_bandit(
       epsilon=jnp.float32(first_epsilon),
       warmup=jnp.int32(warmup),
       bandit=bandit.init(num_arms),
-      reward=reward.init(min(arms_per_batch, num_arms)),
+      reward=reward.init(
+        jax.random.fold_in(key, 1), min(arms_per_batch, num_arms)
+      ),
       passes=passes,
     )
 
