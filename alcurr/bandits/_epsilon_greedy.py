@@ -45,7 +45,7 @@ def epsilon_greedy(
     state: EpsilonGreedyState, outcome: ArmOutcome
   ) -> EpsilonGreedyState:
     paid = outcome.count > 0
-    count = state.count + paid
+    count = state.count + paid.astype(jnp.float32)
     rate = 1 / jnp.maximum(count, 1) if step_size is None else step_size
     moved = state.value + rate * (outcome.reward - state.value)
     value = jnp.where(paid, moved, state.value)

@@ -11,6 +11,7 @@ Neural Networks", section 2.1), for a best arm that changes with time.
 to the largest weight: alone, they overflow at a weight of 89.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 
 from alcurr.bandits._estimates import credit_share
 from alcurr.core.arguments import check_fraction, check_positive
+from alcurr.core.counters import count_up
 from alcurr.types import ArmOutcome, Array, Bandit
 
 
@@ -50,7 +52,7 @@ def exp3s(
   def init(num_arms: int) -> Exp3SState:
     return Exp3SState(
       step=jnp.int32(0),
-      log_weight=jnp.full(num_arms, -jnp.log(num_arms), jnp.float32),
+      log_weight=jnp.full(num_arms, -math.log(num_arms), jnp.float32),
       learning_rate=jnp.float32(learning_rate),
       exploration=jnp.float32(exploration),
       bonus=jnp.float32(bonus),
@@ -72,8 +74,8 @@ def exp3s(
     credited = state.log_weight + state.learning_rate * jnp.where(
       possible, reward, 0
     )
-    step = state.step + 1
-    mix = jnp.minimum(1 / step, (num_arms - 1) / num_arms)
+    step = count_up(state.step)
+    mix = jnp.minimum(1 / step.astype(jnp.float32), (num_arms - 1) / num_arms)
     weight = jnp.exp(credited - credited.max())
     others = (weight.sum() - weight) / max(num_arms - 1, 1)
     mixed = (1 - mix) * weight + mix * others

@@ -54,9 +54,8 @@ def thompson(
     noise = jax.random.normal(key, (num_samples, num_arms), jnp.float32)
     precision = state.count + 1
     # The posterior of a prior N(0, σ²).
-    sampled = state.total / precision + state.scale * noise / jnp.sqrt(
-      precision
-    )
+    mean, root = state.total / precision, jnp.sqrt(precision)
+    sampled = mean[None] + state.scale * noise / root[None]
     best = jax.nn.one_hot(sampled.argmax(-1), num_arms, dtype=jnp.float32)
     return best.mean(0)
 

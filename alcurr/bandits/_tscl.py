@@ -26,6 +26,7 @@ from alcurr.core.arguments import (
   check_positive,
   check_positive_fraction,
 )
+from alcurr.core.counters import count_in_ring
 from alcurr.types import ArmOutcome, Array, Bandit
 
 
@@ -46,13 +47,13 @@ class WindowState(NamedTuple):
   score: Array  # [K] float32, sum of the arm's rewards
   curve: Array  # [K, W] float32, the last points of each arm, as a ring
   at: Array  # [K, W] int32, the steps of those points
-  count: Array  # [K] int32, points so far
+  count: Array  # [K] int32, points so far, see `count_in_ring`
   step: Array  # [] int32, updates so far
 
 
 class SamplingState(NamedTuple):
   rewards: Array  # [K, W] float32, the last rewards of each arm, as a ring
-  count: Array  # [K] int32, rewards so far
+  count: Array  # [K] int32, rewards so far, see `count_in_ring`
 
 
 def _slope(x: Array, y: Array, known: Array) -> Array:
@@ -60,7 +61,8 @@ def _slope(x: Array, y: Array, known: Array) -> Array:
 
   Points that are not `known` are ignored; without two points it is 0.
   """
-  number = jnp.maximum(known.sum(-1, keepdims=True), 1)
+  total = known.sum(-1, keepdims=True, dtype=jnp.float32)
+  number = jnp.maximum(total, 1)
 
   def centred(z: Array) -> Array:
     z = jnp.where(known, z, 0)
@@ -76,7 +78,9 @@ def _slope(x: Array, y: Array, known: Array) -> Array:
 def _push(ring: Array, count: Array, value: Array, paid: Array) -> Array:
   """Puts value [K] into the rings [K, W] of the arms that were paid."""
   place = jnp.where(paid, count % ring.shape[1], ring.shape[1])
-  return ring.at[jnp.arange(ring.shape[0]), place].set(value, mode="drop")
+  return ring.at[jnp.arange(ring.shape[0], dtype=jnp.int32), place].set(
+    value, mode="drop"
+  )
 
 
 def _online(step_size: float, window: int, choose) -> Bandit:
@@ -119,10 +123,10 @@ def _naive(step_size: float, window: int, choose) -> Bandit:
     score = jnp.where(state.length > 0, last, 0) + reward
     place = jnp.where(paid, state.length, window)
     curve = state.curve.at[place].set(score, mode="drop")
-    length = state.length + paid
+    length = state.length + paid.astype(jnp.int32)
     full = length == window
-    x = jnp.arange(window)
-    slope = _slope(x, curve, x < length)
+    x = jnp.arange(window, dtype=jnp.int32)
+    slope = _slope(x.astype(jnp.float32), curve, x < length)
     old = state.value.at[arm].get(mode="fill", fill_value=0)
     learned = state.value.at[arm].set(
       old + state.step_size * (slope - old), mode="drop"
@@ -148,7 +152,8 @@ def _window(step_size: float, window: int, choose) -> Bandit:
     )
 
   def policy(key: Array, state: WindowState) -> Array:
-    known = jnp.arange(window) < state.count[:, None]
+    place = jnp.arange(window, dtype=jnp.int32)[None]
+    known = place < state.count[:, None]
     # Differences of steps: float32 has no room for the steps of a long run.
     x = (state.at - state.step).astype(jnp.float32)
     y = state.curve - state.score[:, None]
@@ -162,7 +167,7 @@ def _window(step_size: float, window: int, choose) -> Bandit:
       score=score,
       curve=_push(state.curve, state.count, score, paid),
       at=_push(state.at, state.count, step, paid),
-      count=state.count + paid,
+      count=count_in_ring(state.count, paid, window),
       step=state.step + 1,
     )
 
@@ -178,7 +183,7 @@ def _sampling(step_size: float, window: int, choose) -> Bandit:
 
   def policy(key: Array, state: SamplingState) -> Array:
     known = jnp.clip(state.count, 1, window)
-    place = jax.random.randint(key, known.shape, 0, known)
+    place = jax.random.randint(key, known.shape, 0, known, jnp.int32)
     reward = jnp.take_along_axis(state.rewards, place[:, None], 1)[:, 0]
     # As in the paper, an arm without rewards counts as the best possible.
     return choose(jnp.where(state.count > 0, reward, 1))
@@ -187,7 +192,7 @@ def _sampling(step_size: float, window: int, choose) -> Bandit:
     paid = outcome.count > 0
     return SamplingState(
       _push(state.rewards, state.count, outcome.reward, paid),
-      state.count + paid,
+      count_in_ring(state.count, paid, window),
     )
 
   return Bandit(init, policy, update)

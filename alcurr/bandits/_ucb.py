@@ -28,11 +28,11 @@ class UCBState(NamedTuple):
   count: Array  # [K] float32, number of steps that paid the arm
   discount: Array  # [] float32
   exploration: Array  # [] float32
-  step: Array  # [] int32, updates so far
   # [W, K] float32 each, the terms of the last W steps as a ring; W is 0
   # without a window.
   recent_total: Array
   recent_count: Array
+  place: Array  # [] int32, of the next step in the ring
 
 
 def ucb(
@@ -66,9 +66,9 @@ def ucb(
       count=zeros,
       discount=jnp.float32(discount),
       exploration=jnp.float32(exploration),
-      step=jnp.int32(0),
       recent_total=ring,
       recent_count=ring,
+      place=jnp.int32(0),
     )
 
   def policy(key: Array, state: UCBState) -> Array:
@@ -87,15 +87,14 @@ def ucb(
       return state._replace(
         total=state.discount * state.total + reward,
         count=state.discount * state.count + paid,
-        step=state.step + 1,
       )
-    place = state.step % window
+    place = state.place
     recent_total = state.recent_total.at[place].set(reward)
     recent_count = state.recent_count.at[place].set(paid)
     return state._replace(
       total=recent_total.sum(0),
       count=recent_count.sum(0),
-      step=state.step + 1,
+      place=(place + 1) % window,
       recent_total=recent_total,
       recent_count=recent_count,
     )

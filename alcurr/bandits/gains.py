@@ -44,7 +44,7 @@ def prediction_gain() -> Gain:
 
 def draw_from_arms(key: Array, partition: Partition, arm: Array) -> Array:
   """Draws an example of each arm [b], with replacement: index [b]."""
-  slot = jax.random.randint(key, arm.shape, 0, partition.size[arm])
+  slot = jax.random.randint(key, arm.shape, 0, partition.size[arm], jnp.int32)
   return partition.order[partition.start[arm] + slot]
 
 
@@ -97,7 +97,7 @@ def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     key_arm, key_probe = jax.random.split(key)
     num_probes = probe_size or info.draw.arm.shape[0]
-    arm = jax.random.randint(key_arm, (), 0, partition.size.shape[0])
+    arm = jax.random.randint(key_arm, (), 0, partition.size.shape[0], jnp.int32)
     index = draw_from_arms(key_probe, partition, jnp.full(num_probes, arm))
     return _credit_all(info, _gain_on(info, info.pool, index).mean())
 
@@ -114,7 +114,9 @@ def target_prediction_gain(*, probe_size: int | None = None) -> Gain:
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     num_probes = probe_size or info.draw.arm.shape[0]
     probe = info.probe
-    index = jax.random.randint(key, (num_probes,), 0, probe.label.shape[0])
+    index = jax.random.randint(
+      key, (num_probes,), 0, probe.label.shape[0], jnp.int32
+    )
     return _credit_all(info, _gain_on(info, probe, index).mean())
 
   return Gain(measure)
@@ -202,7 +204,7 @@ def influence(
 
   def prepare(key: Array, context: StepContext) -> PyTree:
     num_examples = context.probe.label.shape[0]
-    index = jax.random.randint(key, (probe_size,), 0, num_examples)
+    index = jax.random.randint(key, (probe_size,), 0, num_examples, jnp.int32)
     probe = context.gather(context.probe, index)
     return jax.grad(lambda params: context.loss_fn(params, probe).mean())(
       context.params
@@ -221,7 +223,7 @@ def random_gain() -> Gain:
   """Draws normal noise, the control: a bandit without a signal."""
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    return _credit_all(info, jax.random.normal(key))
+    return _credit_all(info, jax.random.normal(key, dtype=jnp.float32))
 
   return Gain(measure)
 

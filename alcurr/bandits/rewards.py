@@ -11,13 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from alcurr.core.arguments import check_at_least, check_fraction, check_positive
+from alcurr.core.counters import count_in_ring, count_up
 from alcurr.core.registry import Registry
 from alcurr.types import Array, Reward
+
+_MOST = 2**31 - 2  # whose successor is an int32
 
 
 class RankState(NamedTuple):
   history: Array  # [window] float32, a ring of the last gains
-  count: Array  # [] int32, gains ever seen
+  count: Array  # [] int32, gains seen, see `count_in_ring`
 
 
 def rank(*, window: int | None = None, num_steps: int | None = None) -> Reward:
@@ -50,15 +53,16 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Reward:
     size = state.history.shape[0]
     # The gains of a step enter the history together: the j-th valid one takes
     # the j-th free place, the others none (`size` is out of range).
-    place = state.count + jnp.cumsum(valid) - 1
+    place = state.count + jnp.cumsum(valid, dtype=jnp.int32) - 1
     place = jnp.where(valid, place % size, size)
     history = state.history.at[place].set(gain, mode="drop")
-    count = state.count + valid.sum()
-    known = jnp.arange(size) < count
-    below = ((history < gain[:, None]) & known).sum(1)
-    equal = ((history == gain[:, None]) & known).sum(1)
+    num_valid = valid.sum(dtype=jnp.int32)
+    count = count_in_ring(state.count, num_valid, size)
+    known = (jnp.arange(size, dtype=jnp.int32) < count)[None]
+    below = ((history[None] < gain[:, None]) & known).sum(1, dtype=jnp.float32)
+    equal = ((history[None] == gain[:, None]) & known).sum(1, dtype=jnp.float32)
     position = below + (equal + 1) / 2  # [m], the mean rank of the ties
-    total = jnp.maximum(jnp.minimum(count, size), 1)
+    total = jnp.clip(count, 1, size).astype(jnp.float32)
     reward = jnp.where(valid, (2 * position - total) / total, 0)
     return reward, RankState(history, count)
 
@@ -68,7 +72,7 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Reward:
 class QuantileState(NamedTuple):
   key: Array  # [] PRNG key
   reservoir: Array  # [R] float32
-  count: Array  # [] int32, gains ever seen
+  count: Array  # [] int32, gains ever seen, at most 2^31 - 2
   low: Array  # [] float32
   high: Array  # [] float32
 
@@ -106,12 +110,12 @@ def quantile(
   def insert(state: QuantileState, item: tuple) -> tuple[QuantileState, tuple]:
     gain, valid = item
     key = jax.random.fold_in(state.key, state.count)
-    chosen = jax.random.randint(key, (), 0, state.count + 1)
+    chosen = jax.random.randint(key, (), 0, state.count + 1, jnp.int32)
     place = jnp.where(state.count < reservoir, state.count, chosen)
     place = jnp.where(valid, place, reservoir)  # out of range: dropped
     return state._replace(
       reservoir=state.reservoir.at[place].set(gain, mode="drop"),
-      count=state.count + valid,
+      count=jnp.minimum(count_up(state.count, valid), _MOST),
     ), ()
 
   def apply(
@@ -119,12 +123,14 @@ def quantile(
   ) -> tuple[Array, QuantileState]:
     state, _ = jax.lax.scan(insert, state, (gain, valid))
     size = jnp.minimum(state.count, reservoir)
-    known = jnp.arange(reservoir) < size
+    known = jnp.arange(reservoir, dtype=jnp.int32) < size
     ordered = jnp.sort(jnp.where(known, state.reservoir, jnp.inf))
     bounds = _interpolate(ordered, size, jnp.stack([state.low, state.high]))
-    width = bounds[1] - bounds[0]
-    scaled = 2 * (gain - bounds[0]) / jnp.where(width > 0, width, 1) - 1
-    reward = jnp.where(width > 0, scaled, jnp.sign(gain - bounds[0]))
+    # Half of each: the distance of finite numbers may be infinite.
+    width = bounds[1] / 2 - bounds[0] / 2
+    offset = gain / 2 - bounds[0] / 2
+    scaled = 2 * (offset / jnp.where(width > 0, width, 1)) - 1
+    reward = jnp.where(width > 0, scaled, jnp.sign(offset))
     return jnp.where(valid, jnp.clip(reward, -1, 1), 0), state
 
   return Reward(init, apply)
@@ -132,11 +138,16 @@ def quantile(
 
 def _interpolate(ordered: Array, size: Array, fraction: Array) -> Array:
   """Returns the quantiles of the first `size` of sorted numbers."""
-  position = fraction * jnp.maximum(size - 1, 0)
+  position = fraction * jnp.maximum(size - 1, 0).astype(jnp.float32)
   below = jnp.floor(position).astype(jnp.int32)
   above = jnp.minimum(below + 1, jnp.maximum(size - 1, 0))
-  share = position - below
+  share = position - below.astype(jnp.float32)
   return (1 - share) * ordered[below] + share * ordered[above]
+
+
+def _bounded(gain: Array) -> Array:
+  """Returns gains whose squares, and sums of them, are finite."""
+  return jnp.clip(gain, -1e15, 1e15)
 
 
 class ZScoreState(NamedTuple):
@@ -169,18 +180,18 @@ def z_score(*, decay: float = 0.99, limit: float = 2.0) -> Reward:
   def apply(
     state: ZScoreState, gain: Array, valid: Array
   ) -> tuple[Array, ZScoreState]:
-    old, new = state.decay * state.weight, valid.sum()
+    old, new = state.decay * state.weight, valid.sum(dtype=jnp.float32)
     weight = old + new
     total = jnp.maximum(weight, 1)
     # Differences from the old mean: sums of squares would cancel.
-    offset = jnp.where(valid, gain - state.mean, 0)
+    offset = jnp.where(valid, _bounded(gain) - state.mean, 0)
     shift = offset.sum() / total
     mean = state.mean + shift
     squares = (offset**2).sum() / total
     variance = old / total * state.variance + squares - shift**2
     variance = jnp.maximum(variance, 0)
     deviation = jnp.sqrt(variance)
-    reward = (gain - mean) / jnp.where(
+    reward = (_bounded(gain) - mean) / jnp.where(
       deviation > 0, state.limit * deviation, 1
     )
     reward = jnp.where(valid & (deviation > 0), jnp.clip(reward, -1, 1), 0)

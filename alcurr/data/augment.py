@@ -55,7 +55,7 @@ def affine(
 
 
 def _within(key: Array, shape: tuple[int, ...], bound: float | Array) -> Array:
-  return jax.random.uniform(key, shape, minval=-1.0) * bound
+  return jax.random.uniform(key, shape, jnp.float32, -1.0) * bound
 
 
 def _resample(image: Array, angle: Array, size: Array, move: Array) -> Array:
