@@ -374,8 +374,13 @@ def test_a_draws_own_labels_are_trained_on():
 
 
 def test_any_feedback_is_logged_by_its_mean():
-  assert step.mean_feedback(()) is None
-  gains = Feedback(jnp.array([1.0, 2.0]), jnp.array([5, 6]))
-  assert float(step.mean_feedback(gains)) == 1.5
-  tree = {"a": jnp.array([[1.0, 2.0]]), "b": jnp.int32(6)}
-  assert float(step.mean_feedback(tree)) == 3
+  """And by how many of its numbers are finite, and how many are not."""
+
+  def summary(feedback):
+    return [float(x) for x in step.summarize_feedback(feedback)]
+
+  assert summary(()) == [0, 0, 0]
+  gains = Feedback(jnp.array([1.0, jnp.nan, 2.0]), jnp.array([5, 6, 7]))
+  assert summary(gains) == [1.5, 2, 1]
+  tree = {"a": jnp.array([[1.0, 2.0, -jnp.inf]]), "b": jnp.int32(6)}
+  assert summary(tree) == [3, 3, 1]
