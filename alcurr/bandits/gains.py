@@ -13,6 +13,7 @@ and the control at the end.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from alcurr.core.arguments import check_at_least
 from alcurr.core.registry import Registry
@@ -80,7 +81,7 @@ def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
     arm = info.draw.arm
     if probe_size is not None:
       # Evenly over the batch, whose slots are grouped by arm.
-      arm = arm[jnp.arange(probe_size) * arm.shape[0] // probe_size]
+      arm = arm[np.arange(probe_size) * arm.shape[0] // probe_size]
     index = draw_from_arms(key, partition, arm)
     return Feedback(_gain_on(info, info.pool, index), arm)
 

@@ -53,7 +53,7 @@ def _take_points(
 
   A drawing repeats its last point past its end.
   """
-  j = first + jnp.arange(count)
+  j = first + jnp.arange(count, dtype=jnp.int32)
   within = jnp.minimum(j, span.num_points[:, None] - 1).astype(jnp.uint32)
   place = span.first_point[:, None] + within  # [B, J]
   # NumPy's indexing would cast places beyond 2^31 to int32.
@@ -99,14 +99,16 @@ def next_segments(
   values = values.astype(jnp.float32)
   point = scale * values[..., :2] + offset[:, None]
   # Every stroke has a point, so J points begin J strokes at most.
-  ahead = stroke[:, None] + 1 + jnp.arange(count)
+  ahead = stroke[:, None] + 1 + jnp.arange(count, dtype=jnp.int32)
   # The entry after the pool's last stroke is the end of its points.
   ahead = jnp.minimum(ahead, strokes.stroke_start.shape[0] - 1)
   starts = strokes.stroke_start[ahead]  # [B, J]
   passed = (starts[:, None, :] <= place[:, :, None]).sum(-1)
   strokes_here = stroke[:, None] + passed  # [B, J]
   before = jnp.concatenate([stroke[:, None], strokes_here[:, :-1]], axis=1)
-  lifted = (strokes_here > before) | (first + jnp.arange(count) == 0)
+  lifted = (strokes_here > before) | (
+    first + jnp.arange(count, dtype=jnp.int32) == 0
+  )
   previous = jnp.concatenate([last[:, None], point[:, :-1]], axis=1)
   start = jnp.where(lifted[..., None], point, previous)
   step = point - start

@@ -110,7 +110,7 @@ def _apply(
   if lowering == "shift":
     pairs = zip(slices, taps, strict=True)
     if depthwise:
-      return sum(cell * tap[0] for cell, tap in pairs)
+      return sum(cell * tap[None, None] for cell, tap in pairs)
     return sum(cell @ tap for cell, tap in pairs)
   patches = jnp.stack(slices, -2)  # [B, H', W', kh * kw, C]
   if depthwise:

@@ -49,7 +49,7 @@ def from_linen(
     return {name: train == value for name, value in modes.items()}
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
-    image = jnp.zeros((1, *image_shape))
+    image = jnp.zeros((1, *image_shape), jnp.float32)
     variables = dict(module.init({"params": key}, image, **mode(False)))
     return variables.pop("params", {}), variables
 

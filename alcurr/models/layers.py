@@ -26,9 +26,12 @@ NORMS = ("batch", "group")
 HEAD = "logits"
 
 # Normal with variance 2 / fan_in (He et al. 2015), for inputs of a ReLU.
-he_normal = nn.initializers.he_normal()
+he_normal = nn.initializers.he_normal(dtype=jnp.float32)
 # Uniform with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010).
-glorot_uniform = nn.initializers.glorot_uniform()
+glorot_uniform = nn.initializers.glorot_uniform(dtype=jnp.float32)
+
+_zeros = nn.initializers.constant(0, dtype=jnp.float32)
+_ones = nn.initializers.constant(1, dtype=jnp.float32)
 
 
 def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -96,8 +99,8 @@ class Conv(nn.Module):
       lowering=self.lowering,
     )
     if self.use_bias:
-      bias = self.param("bias", nn.initializers.zeros, (self.features,))
-      x += bias.astype(x.dtype)
+      bias = self.param("bias", _zeros, (self.features,))
+      x += bias.astype(x.dtype)[None, None, None]
     return x
 
 
@@ -138,9 +141,10 @@ class BatchNorm(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     shape = (x.shape[-1],)
-    zeros, ones = nn.initializers.zeros, nn.initializers.ones
-    running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-    running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+    running_mean, running_var = (
+      self.variable("batch_stats", name, jnp.full, shape, value, jnp.float32)
+      for name, value in (("mean", 0), ("var", 1))
+    )
     if self.train:
       wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
       mean = wide.mean((0, 1, 2))
@@ -152,9 +156,10 @@ class BatchNorm(nn.Module):
       mean, var = running_mean.value, running_var.value
     a = jax.lax.rsqrt(var + self.epsilon)
     if self.use_scale:
-      a *= self.param("scale", ones, shape)
-    b = self.param("bias", zeros, shape) - mean * a
-    return x * a.astype(x.dtype) + b.astype(x.dtype)
+      a *= self.param("scale", _ones, shape)
+    b = self.param("bias", _zeros, shape) - mean * a
+    a, b = (c.astype(x.dtype)[None, None, None] for c in (a, b))
+    return x * a + b
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,7 +86,7 @@ def layers_of(module: nn.Module, image_shape: tuple[int, int, int]) -> Layers:
   network = {}
 
   def init(key: Array) -> None:
-    image = jnp.zeros((1, *image_shape[:2], 3))
+    image = jnp.zeros((1, *image_shape[:2], 3), jnp.float32)
     variables = plain.init({"params": key}, image, train=False)
     for path, x in traverse_util.flatten_dict(dict(variables)).items():
       *layer, name = path[1:]

@@ -25,6 +25,7 @@ from alcurr.bandits.gains import prediction_gain
 from alcurr.bandits.rewards import rank
 from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.core.counters import count_up
+from alcurr.core.promotion import standard_promotion
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.types import (
   ArmOutcome,
@@ -192,7 +193,8 @@ def active_bandit(
       state = _learn(bandit, reward, state, draw.policy, feedback, most_paid)
     step = count_up(state.step)
     if callable(epsilon):
-      next_epsilon = jnp.clip(epsilon(step), 0, 1).astype(jnp.float32)
+      with standard_promotion():  # schedules of optax need it
+        next_epsilon = jnp.clip(epsilon(step), 0, 1).astype(jnp.float32)
       state = state._replace(epsilon=next_epsilon)
     return state._replace(
       step=step, passes=arm_draw.advance(state.passes, draw)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.stats import binom
 
 from alcurr.core.arguments import check_at_least
@@ -28,7 +29,7 @@ def _count_before(arm: Array, num_arms: int) -> Array:
   """Returns how many earlier entries of `arm` [m] are the same: [m] int32."""
   chosen = jax.nn.one_hot(arm, num_arms, dtype=jnp.int32)
   before = jnp.cumsum(chosen, axis=0, dtype=jnp.int32) - chosen
-  return before[jnp.arange(arm.shape[0]), arm]
+  return before[np.arange(arm.shape[0]), arm]
 
 
 def check_partition(pool: Pool, name: str) -> None:

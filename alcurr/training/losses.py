@@ -31,7 +31,7 @@ def softmax_cross_entropy(logits: Array, label: Array) -> Array:
 
 def _mean_squared_error(logits: Array, label: Array) -> Array:
   if are_classes(label):
-    target = jax.nn.one_hot(label, logits.shape[1])
+    target = jax.nn.one_hot(label, logits.shape[1], dtype=logits.dtype)
   else:
     target = label.reshape(label.shape[0], -1)
   if target.shape != logits.shape:

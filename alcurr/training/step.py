@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from alcurr.core.promotion import standard_promotion
 from alcurr.training import invariants
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
@@ -91,12 +92,14 @@ def make_init(
   def init(key: Array, pool: Pool) -> TrainState:
     key_model, key_sampler, key_run = run_keys(key)
     params, model_state = model.init(key_model)
+    with standard_promotion():
+      opt_state = tx.init(params)
     return TrainState(
       step=jnp.int32(0),
       key=key_run,
       params=params,
       model_state=model_state,
-      opt_state=tx.init(params),
+      opt_state=opt_state,
       sampler_state=sampler.init(key_sampler, pool),
     )
 
@@ -260,7 +263,8 @@ def _train_step(
       objective, has_aux=True
     )(state.params)
   with jax.named_scope("optimizer"):
-    updates, opt_state = spec.tx.update(grads, state.opt_state, state.params)
+    with standard_promotion():
+      updates, opt_state = spec.tx.update(grads, state.opt_state, state.params)
     new_params = optax.apply_updates(state.params, updates)
   info = StepInfo(
     draw=draw,

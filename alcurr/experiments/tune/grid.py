@@ -87,7 +87,7 @@ def _at_rates(
     hyperparam_dtype=jnp.float32,
   )
   sweep = run._replace(
-    tx=make_optimizer(rate=jnp.zeros(run.num_steps)),
+    tx=make_optimizer(rate=jnp.zeros(run.num_steps, jnp.float32)),
     seeds=run.seeds * len(rates),
   )
   schedules = [
@@ -96,7 +96,7 @@ def _at_rates(
     )
     for peak in rates
   ]
-  count = jnp.arange(run.num_steps)
+  count = jnp.arange(run.num_steps, dtype=jnp.int32)
   rows = [jnp.float32(jax.vmap(schedule)(count)) for schedule in schedules]
   state = init_trials(sweep, pool)
   opt_state = state.opt_state._replace(
