@@ -11,6 +11,7 @@ from alcurr.core.errors import FaultError
 from alcurr.experiments import preemption, runner
 from alcurr.experiments.config import build, loader
 from alcurr.report import formatting, tables
+from alcurr.training import compilation
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "The experiment's config.", lock_config=True
@@ -38,7 +39,7 @@ def _run() -> None:
     # Cached programs may name their operations as older code did.
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
   with signals.watched():
-    logging.info("jax %s on %s.", jax.__version__, jax.devices())
+    logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
     summary = runner.run(_CONFIG.value, workdir, _PROFILE.value, signals)
   print(formatting.terminal(summary))
   print(f"\nTables, logs and figures: {workdir}")

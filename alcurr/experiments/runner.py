@@ -27,7 +27,7 @@ from alcurr.experiments.config.build import BuiltExperiment
 from alcurr.experiments.sampler_run import ExperimentContext, PreparedRun
 from alcurr.experiments.workdir import check_workdir
 from alcurr.report import gallery, page, tables
-from alcurr.training import checkpoint_writer, memory
+from alcurr.training import checkpoint_writer, compilation, memory
 from alcurr.types import Pool
 
 
@@ -54,6 +54,7 @@ def run(
       needs more memory than the device has.
     Stopped: by a signal, while a run was trained.
   """
+  compilation.find_devices()
   experiment = build.build_experiment(config)
   loggers.check(config.tracking, config.tracking_uri)
   check_workdir(workdir, config)
