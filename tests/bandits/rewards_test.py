@@ -160,3 +160,30 @@ def test_gains_that_are_not_valid_change_no_reward(name):
 def test_values_out_of_range(name, arguments):
   with pytest.raises(ValueError, match=next(iter(arguments))):
     rewards.REWARDS[name](**arguments)
+
+
+@pytest.mark.parametrize("name", rewards.REWARDS)
+def test_the_largest_gains_have_finite_rewards(name):
+  arguments = {"window": 3} if name == "rank" else {}
+  scale = rewards.REWARDS[name](**arguments)
+  state = scale.init(_KEY, 2)
+  for gains in ([3e38, -3e38], [3e38, 3e38], [0.0, 1.0]):
+    reward, state = scale.apply(state, jnp.float32(gains), jnp.ones(2, bool))
+    assert (jnp.abs(reward) <= 1).all()
+    leaves = [x for x in state if x.dtype == jnp.float32]
+    assert all(jnp.isfinite(x).all() for x in leaves)
+
+
+@pytest.mark.parametrize("name", ["rank", "quantile"])
+def test_gains_beyond_the_range_of_int32_are_still_rewarded(name):
+  """A state after 2^31 gains; 9 is the largest of those remembered."""
+  arguments = {"window": 4} if name == "rank" else {"reservoir": 4}
+  scale = rewards.REWARDS[name](**arguments)
+  state = scale.init(_KEY, 1)
+  for gain in (1.0, 2.0, 3.0, 4.0, 5.0):
+    _, state = scale.apply(state, jnp.float32([gain]), jnp.array([True]))
+  if name == "quantile":
+    state = state._replace(count=jnp.int32(2**31 - 2))
+  for _ in range(12):
+    reward, state = scale.apply(state, jnp.float32([9.0]), jnp.array([True]))
+    assert float(reward[0]) > 0 and int(state.count) >= 4
