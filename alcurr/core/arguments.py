@@ -16,9 +16,10 @@ def check_fraction(**arguments: float) -> None:
 
 
 def check_positive(**arguments: float) -> None:
+  """Checks that numbers are positive, and that float32 can reckon with them."""
   for name, value in arguments.items():
-    if not 0 < value < float("inf"):
-      raise ValueError(f"{name} must be positive and finite, got {value}")
+    if not 1e-18 <= value <= 1e18:
+      raise ValueError(f"{name} must be in [1e-18, 1e18], got {value}")
 
 
 def check_positive_fraction(**arguments: float) -> None:
