@@ -37,7 +37,7 @@ def test_learning_rate_must_be_positive(rate):
 )
 def test_no_learning_rate_makes_a_policy_that_is_not_finite(name):
   for rate in (3e38, 1e-50, float("inf"), float("nan")):
-    with pytest.raises(ValueError, match="^learning_rate "):
+    with pytest.raises(ValueError, match=r"^learning_rate "):
       bandits.BANDITS[name](learning_rate=rate)
   bandit = bandits.BANDITS[name](learning_rate=1e18)
   state = bandit.init(3)
