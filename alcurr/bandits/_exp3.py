@@ -31,7 +31,7 @@ def exp3(
 
   Args:
     exploration: γ in (0, 1], the share that is drawn uniformly.
-    learning_rate: η, positive and finite; None for γ / K, as in the paper.
+    learning_rate: η, in [1e-18, 1e18]; None for γ / K, as in the paper.
   """
   check_positive_fraction(exploration=exploration)
   if learning_rate is not None:

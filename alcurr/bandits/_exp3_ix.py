@@ -26,7 +26,7 @@ def exp3_ix(*, learning_rate: float = 0.05) -> Bandit:
   """Draws arms by exponential weights of optimistic estimates of their losses.
 
   Args:
-    learning_rate: η, positive and finite; γ = η / 2, as in the paper.
+    learning_rate: η, in [1e-18, 1e18]; γ = η / 2, as in the paper.
   """
   check_positive(learning_rate=learning_rate)
 

@@ -40,7 +40,7 @@ def exp3s(
   """Draws arms by exponential weights that share a little at every update.
 
   Args:
-    learning_rate: η, positive and finite.
+    learning_rate: η, in [1e-18, 1e18].
     exploration: ε in [0, 1], the share that is drawn uniformly.
     bonus: β, at least 0, which favours arms that are rarely drawn.
   """

@@ -29,7 +29,7 @@ def hedge(*, learning_rate: float = 0.1) -> Bandit:
   """Draws arms by exponential weights of the rewards of all arms.
 
   Args:
-    learning_rate: η, positive and finite.
+    learning_rate: η, in [1e-18, 1e18].
   """
   check_positive(learning_rate=learning_rate)
 

@@ -24,7 +24,7 @@ def softmax(*, learning_rate: float = 0.2) -> Bandit:
   """Draws arms by the softmax of their accumulated rewards.
 
   Args:
-    learning_rate: η of the paper (1/5 there), positive and finite.
+    learning_rate: η of the paper (1/5 there), in [1e-18, 1e18].
   """
   check_positive(learning_rate=learning_rate)
 

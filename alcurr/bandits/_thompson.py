@@ -33,7 +33,7 @@ def thompson(
   """Draws arms as often as their sampled rewards are the highest.
 
   Args:
-    scale: σ, positive and finite: the standard deviation of a reward.
+    scale: σ, in [1e-18, 1e18]: the standard deviation of a reward.
     discount: of the past at each step, in (0, 1].
     num_samples: samples of all arms that a policy is the mean of. With 1, as
       in the paper, each policy draws a single arm; more give every arm of a

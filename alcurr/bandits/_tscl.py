@@ -221,7 +221,7 @@ def tscl(
     variant: online, naive, window or sampling, see above.
     step_size: α in (0, 1], of the variants online and naive.
     window: W, at least 2, of the other three variants.
-    temperature: τ, positive and finite; None for any arm of the highest |Q|,
+    temperature: τ, in [1e-18, 1e18]; None for any arm of the highest |Q|,
       which wants a sampler that explores.
   """
   check_choice(_VARIANTS, variant=variant)

@@ -49,7 +49,7 @@ def ucb(
     discount: γ in (0, 1].
     window: W, at least 1, the steps that count; None for all. Not together
       with a discount.
-    exploration: ξ, positive and finite.
+    exploration: ξ, in [1e-18, 1e18].
   """
   check_positive(exploration=exploration)
   check_positive_fraction(discount=discount)

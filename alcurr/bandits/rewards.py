@@ -168,7 +168,7 @@ def z_score(*, decay: float = 0.99, limit: float = 2.0) -> Reward:
 
   Args:
     decay: of the past, in [0, 1].
-    limit: the distance with a reward of 1, positive and finite.
+    limit: the distance with a reward of 1, in [1e-18, 1e18].
   """
   check_fraction(decay=decay)
   check_positive(limit=limit)
@@ -213,7 +213,7 @@ def clip(*, scale: float = 1.0) -> Reward:
   """Rewards a gain by its size: clip(g / scale, -1, 1).
 
   Args:
-    scale: the gain with a reward of 1, positive and finite.
+    scale: the gain with a reward of 1, in [1e-18, 1e18].
   """
   check_positive(scale=scale)
 
