@@ -10,6 +10,7 @@ from alcurr.core.errors import FaultError
 from alcurr.experiments import experiment_runner, preemption
 from alcurr.experiments.config import build, loader
 from alcurr.report import formatting, tables
+from alcurr.training import compilation
 
 _CONFIG = flags.DEFINE_string(
   "config", None, "The experiment's config; --config.x=1 sets its field x."
@@ -38,7 +39,7 @@ def _run(options: list[str]) -> None:
     # Cached programs may name their operations as older code did.
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
   with signals.watched():
-    logging.info("jax %s on %s.", jax.__version__, jax.devices())
+    logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
     summary = experiment_runner.run(config, workdir, _PROFILE.value, signals)
   print(formatting.terminal(summary))
   print(f"\nTables, logs and figures: {workdir}")

@@ -212,7 +212,8 @@ class Gain(NamedTuple):
 class Reward(NamedTuple):
   """Turns the gains of the arms paid at a step into rewards in [-1, 1]."""
 
-  init: Callable[[int], PyTree]  # (m, most arms paid at a step) -> state
+  # (key, m), for at most m arms paid at a step -> state
+  init: Callable[[Array, int], PyTree]
   # (state, gain [m], valid [m] bool) -> (reward [m], state); the reward is 0
   # where a gain is not valid
   apply: Callable[[PyTree, Array, Array], tuple[Array, PyTree]]

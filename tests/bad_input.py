@@ -466,6 +466,7 @@ syntax   | budget | --config.budget=fast
 syntax   | budget | --config.budget=0 steps
 range    | budget | --config.budget=9999999999 steps
 range    | budget | --config.budget=3 examples
+range    | budget | --config.budget=2147483647 steps
 syntax   | difficulty.budget | --config.difficulty.budget=0 epochs
 conflict | difficulty.seed | --config.difficulty.seed=1
 argument | data | --config.data.valid_fraction=1.0

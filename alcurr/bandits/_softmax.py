@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alcurr.core.arguments import check_positive
 from alcurr.types import ArmOutcome, Array, Bandit
 
 
@@ -23,11 +24,9 @@ def softmax(*, learning_rate: float = 0.2) -> Bandit:
   """Draws arms by the softmax of their accumulated rewards.
 
   Args:
-    learning_rate: η of the paper (1/5 there), positive and finite.
+    learning_rate: η of the paper (1/5 there), in [1e-18, 1e18].
   """
-  if not 0 < learning_rate < float("inf"):
-    text = f"learning_rate must be positive and finite, got {learning_rate}"
-    raise ValueError(text)
+  check_positive(learning_rate=learning_rate)
 
   def init(num_arms: int) -> SoftmaxState:
     return SoftmaxState(

@@ -13,6 +13,7 @@ and the control at the end.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from alcurr.core.arguments import check_at_least
 from alcurr.core.registry import Registry
@@ -44,7 +45,7 @@ def prediction_gain() -> Gain:
 
 def draw_from_arms(key: Array, partition: Partition, arm: Array) -> Array:
   """Draws an example of each arm [b], with replacement: index [b]."""
-  slot = jax.random.randint(key, arm.shape, 0, partition.size[arm])
+  slot = jax.random.randint(key, arm.shape, 0, partition.size[arm], jnp.int32)
   return partition.order[partition.start[arm] + slot]
 
 
@@ -80,7 +81,7 @@ def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
     arm = info.draw.arm
     if probe_size is not None:
       # Evenly over the batch, whose slots are grouped by arm.
-      arm = arm[jnp.arange(probe_size) * arm.shape[0] // probe_size]
+      arm = arm[np.arange(probe_size) * arm.shape[0] // probe_size]
     index = draw_from_arms(key, partition, arm)
     return Feedback(_gain_on(info, info.pool, index), arm)
 
@@ -97,7 +98,7 @@ def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     key_arm, key_probe = jax.random.split(key)
     num_probes = probe_size or info.draw.arm.shape[0]
-    arm = jax.random.randint(key_arm, (), 0, partition.size.shape[0])
+    arm = jax.random.randint(key_arm, (), 0, partition.size.shape[0], jnp.int32)
     index = draw_from_arms(key_probe, partition, jnp.full(num_probes, arm))
     return _credit_all(info, _gain_on(info, info.pool, index).mean())
 
@@ -114,7 +115,9 @@ def target_prediction_gain(*, probe_size: int | None = None) -> Gain:
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     num_probes = probe_size or info.draw.arm.shape[0]
     probe = info.probe
-    index = jax.random.randint(key, (num_probes,), 0, probe.label.shape[0])
+    index = jax.random.randint(
+      key, (num_probes,), 0, probe.label.shape[0], jnp.int32
+    )
     return _credit_all(info, _gain_on(info, probe, index).mean())
 
   return Gain(measure)
@@ -149,6 +152,34 @@ def first_order_gain() -> Gain:
   return Gain(measure)
 
 
+def l2_gain() -> Gain:
+  """Measures ||θ'||² - ||θ||²: how much more complex the model became.
+
+  The L2 gain of Graves et al., for a loss with weight decay. The parameters
+  that the model starts from count as simple only if they are small.
+  """
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    # As <θ' - θ, θ' + θ>: a difference of two large norms would cancel.
+    both = jax.tree.map(jnp.add, info.params, info.new_params)
+    return _credit_all(info, _inner(info.updates, both))
+
+  return Gain(measure)
+
+
+def gradient_l2_gain() -> Gain:
+  """Measures -<θ, ∇L(x, θ)>, the first-order L2 gain of a gradient step.
+
+  Graves et al. print it without the minus. A step of descent is -η ∇L, which
+  changes ||θ||² by -2 η <θ, ∇L> to first order. No further forward pass.
+  """
+
+  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
+    return _credit_all(info, -_inner(info.params, info.grads))
+
+  return Gain(measure)
+
+
 def influence(
   *, probe_size: int = 64, prepare_interval: int = 1, shuffled: bool = False
 ) -> Gain:
@@ -174,7 +205,7 @@ def influence(
 
   def prepare(key: Array, context: StepContext) -> PyTree:
     num_examples = context.probe.label.shape[0]
-    index = jax.random.randint(key, (probe_size,), 0, num_examples)
+    index = jax.random.randint(key, (probe_size,), 0, num_examples, jnp.int32)
     probe = context.gather(context.probe, index)
     return jax.grad(lambda params: context.loss_fn(params, probe).mean())(
       context.params
@@ -193,7 +224,7 @@ def random_gain() -> Gain:
   """Draws normal noise, the control: a bandit without a signal."""
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    return _credit_all(info, jax.random.normal(key))
+    return _credit_all(info, jax.random.normal(key, dtype=jnp.float32))
 
   return Gain(measure)
 
@@ -207,7 +238,9 @@ GAINS = Registry(
     "target_prediction_gain": target_prediction_gain,
     "gradient_prediction_gain": gradient_prediction_gain,
     "first_order_gain": first_order_gain,
+    "gradient_l2_gain": gradient_l2_gain,
     "influence": influence,
+    "l2_gain": l2_gain,
     "random_gain": random_gain,
   },
   record=Gain,

@@ -45,7 +45,9 @@ def affine(
       image = jnp.where(chosen, image[:, :, ::-1], image)
     if not (rotate or scale or shift):
       return image
-    uniform = functools.partial(jax.random.uniform, minval=-1.0)
+    uniform = functools.partial(
+      jax.random.uniform, dtype=jnp.float32, minval=-1.0
+    )
     angle = uniform(key_rotate, (count,)) * jnp.deg2rad(rotate)
     size = 1 + uniform(key_scale, (count,)) * scale
     sides = jnp.array(image.shape[1:3])

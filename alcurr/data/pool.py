@@ -277,7 +277,10 @@ def make_gather(
     if isinstance(source, Stored):
       if fetch is None:
         raise ValueError("a pool on the host needs a fetch function")
-      source, place = fetch(source.row[index]), jnp.arange(index.shape[0])
+      source, place = (
+        fetch(source.row[index]),
+        jnp.arange(index.shape[0], dtype=jnp.int32),
+      )
     elif isinstance(source, Fetched):
       source, place = source.source, place_in(source, index)
     if isinstance(source, Strokes):

@@ -42,7 +42,7 @@ def _take_points(span: Span, first: Array, count: int) -> tuple[Array, Array]:
 
   A drawing repeats its last point past its end.
   """
-  j = first + jnp.arange(count)
+  j = first + jnp.arange(count, dtype=jnp.int32)
   within = jnp.minimum(j, span.num_points[:, None] - 1).astype(jnp.uint32)
   place = span.first_point[:, None] + within  # [B, J]
   # NumPy's indexing would cast places beyond 2^31 to int32.
@@ -77,12 +77,13 @@ def next_segments(
   # Every stroke has a point, so J points begin J strokes at most. The entry
   # after the pool's last stroke is the end of its points.
   stroke_start = span.strokes.stroke_start
-  ahead = pen.stroke[:, None] + 1 + jnp.arange(count)
-  starts = stroke_start[jnp.minimum(ahead, len(stroke_start) - 1)]  # [B, J]
+  turn = jnp.arange(count, dtype=jnp.int32)
+  ahead = jnp.minimum(pen.stroke[:, None] + 1 + turn, len(stroke_start) - 1)
+  starts = stroke_start[ahead]  # [B, J]
   passed = (starts[:, None, :] <= place[:, :, None]).sum(-1)
   stroke = pen.stroke[:, None] + passed  # [B, J]
   before = jnp.concatenate([pen.stroke[:, None], stroke[:, :-1]], axis=1)
-  lifted = (stroke > before) | (first + jnp.arange(count) == 0)
+  lifted = (stroke > before) | (first + turn == 0)
   previous = jnp.concatenate([pen.point[:, None], end[:, :-1]], axis=1)
   start = jnp.where(lifted[..., None], end, previous)
   step = end - start

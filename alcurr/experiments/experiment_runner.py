@@ -26,7 +26,7 @@ from alcurr.experiments import (
 )
 from alcurr.experiments.config import build
 from alcurr.report import gallery, page, tables
-from alcurr.training import checkpoint, checkpoint_writer, memory
+from alcurr.training import checkpoint, checkpoint_writer, compilation, memory
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.types import Pool
 
@@ -54,6 +54,7 @@ def run(
       needs more memory than the device has.
     Stopped: by a signal, while a run was trained.
   """
+  compilation.find_devices()
   experiment = build.build_experiment(config)
   config = experiment.config
   names = loggers.parse(config.tracking, config.tracking_uri, workdir)

@@ -88,8 +88,10 @@ def _forward(x: Array, kernel: Array, *, case: Case) -> Array:
   if depthwise:
     taps = taps[:, 0]
   if lowering == "shift":
-    multiply = operator.mul if depthwise else operator.matmul
-    return sum(map(multiply, slices, taps))
+    if depthwise:
+      pairs = zip(slices, taps, strict=True)
+      return sum(cell * tap[None, None, None] for cell, tap in pairs)
+    return sum(map(operator.matmul, slices, taps))
   patches = jnp.stack(slices, -2)  # [B, H', W', kh * kw, C]
   if depthwise:
     return (patches * taps).sum(-2)

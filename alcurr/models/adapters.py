@@ -44,7 +44,7 @@ def from_linen(
     return {name: train == (name in _TRAINING) for name in modes}
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
-    image = jnp.zeros((1, *image_shape))
+    image = jnp.zeros((1, *image_shape), jnp.float32)
     variables = dict(module.init({"params": key}, image, **mode(False)))
     return variables.pop("params", {}), variables
 

@@ -27,9 +27,12 @@ Blocks = tuple[int, int, int, int]  # of four stages
 HEAD = "logits"
 
 # Normal with variance 2 / fan_in (He et al. 2015), for inputs of a ReLU.
-he_normal = nn.initializers.he_normal()
+he_normal = nn.initializers.he_normal(dtype=jnp.float32)
 # Uniform with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010).
-glorot_uniform = nn.initializers.glorot_uniform()
+glorot_uniform = nn.initializers.glorot_uniform(dtype=jnp.float32)
+
+_zeros = nn.initializers.constant(0, dtype=jnp.float32)
+_ones = nn.initializers.constant(1, dtype=jnp.float32)
 
 
 def check_blocks(blocks: tuple[int, ...], num_stages: int) -> None:
@@ -98,8 +101,10 @@ class BatchNorm(nn.Module):
   def __call__(self, x: Array) -> Array:
     momentum = self.kit.momentum
     shape = (x.shape[-1],)
-    running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-    running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+    running_mean, running_var = (
+      self.variable("batch_stats", name, jnp.full, shape, value, jnp.float32)
+      for name, value in (("mean", 0), ("var", 1))
+    )
     if self.kit.train:
       wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
       mean = wide.mean((0, 1, 2))
@@ -111,9 +116,10 @@ class BatchNorm(nn.Module):
       mean, var = running_mean.value, running_var.value
     a = jax.lax.rsqrt(var + self.kit.epsilon)
     if self.kit.use_scale:
-      a *= self.param("scale", nn.initializers.ones, shape)
-    b = self.param("bias", nn.initializers.zeros, shape) - mean * a
-    return x * a.astype(x.dtype) + b.astype(x.dtype)
+      a *= self.param("scale", _ones, shape)
+    b = self.param("bias", _zeros, shape) - mean * a
+    a, b = (c.astype(x.dtype)[None, None, None] for c in (a, b))
+    return x * a + b
 
 
 @dataclasses.dataclass(frozen=True)

@@ -167,7 +167,7 @@ def avg_pool(
   inside = np.pad(np.ones(x.shape[1:3]), pads)
   cells = np.lib.stride_tricks.sliding_window_view(inside, (window, window))
   count = cells[::stride, ::stride].sum((2, 3))
-  return total * jnp.asarray(1 / count[..., None], x.dtype)
+  return total * jnp.asarray(1 / count[None, ..., None], x.dtype)
 
 
 def _reduce(

@@ -70,7 +70,7 @@ def shapes_of(module: nn.Module, image_shape: tuple[int, int, int]) -> Shapes:
     for path, x in traverse_util.flatten_dict(variables).items():
       shapes[path] = x.shape
 
-  image = jnp.zeros((1, *image_shape[:2], 3))
+  image = jnp.zeros((1, *image_shape[:2], 3), jnp.float32)
   jax.eval_shape(init, jax.random.key(0), image)
   return shapes
 

@@ -162,14 +162,14 @@ def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
   """Returns results.csv: a row per sampler and trial.
 
   `examples_scored` is a column if a sampler scores candidates, from which it
-  selects the batch.
+  selects the batch, and `gains_ignored` if gains were not finite.
   """
   rows = pd.DataFrame(
     result | trial | {"trial": number}
     for result in results
     for number, trial in enumerate(result["trials"])
   )
-  optional = rows.columns.intersection(["examples_scored"])
+  optional = rows.columns.intersection(["examples_scored", "gains_ignored"])
   table = rows.reindex(columns=[*RUN_COLUMNS, *optional])
   # Whole numbers stay whole in a column with gaps.
   whole = ["skipped_updates", "diverged_step", *optional]

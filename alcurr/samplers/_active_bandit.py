@@ -8,6 +8,8 @@ difficulty within each class) and learn from which arm the model learns most:
   r    = (2 rank(g) - t) / t         among the t gains so far
   w_j += η r, after H steps          π = softmax(w)
 
+Gains that are not finite are ignored, and counted in the state.
+
 Every choice the paper makes or leaves open is an argument. Cost a step: O(B)
 for the draw, the comparisons of the reward, and what the gain asks for, paid
 at every `interval`-th step.
@@ -22,6 +24,8 @@ from alcurr.bandits import softmax
 from alcurr.bandits.gains import prediction_gain
 from alcurr.bandits.rewards import rank
 from alcurr.core.arguments import check_at_least, check_fraction
+from alcurr.core.counters import count_up
+from alcurr.core.promotion import standard_promotion
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.types import (
   ArmOutcome,
@@ -51,6 +55,7 @@ class ActiveBanditState(NamedTuple):
   bandit: PyTree
   reward: PyTree
   passes: PyTree  # over the arms, see `_arm_draw`
+  ignored: Array  # [] int32, gains that were not finite
 
 
 def _learn(
@@ -61,27 +66,43 @@ def _learn(
   feedback: Feedback,
   most_paid: int,
 ) -> ActiveBanditState:
-  """Pays the arms; at most `most_paid` of them were drawn."""
+  """Pays the arms; at most `most_paid` of them were drawn.
+
+  Gains that are not finite are counted, and nothing is learned from them.
+  """
   num_arms = policy.shape[0]
-  ones = jnp.ones_like(feedback.gain)
-  count = jax.ops.segment_sum(ones, feedback.arm, num_arms)
-  total = jax.ops.segment_sum(feedback.gain, feedback.arm, num_arms)
-  mean_gain = total / jnp.maximum(count, 1)
+  gain = feedback.gain.astype(jnp.float32)
+  finite = jnp.isfinite(gain)
+  count = jax.ops.segment_sum(
+    finite.astype(jnp.float32), feedback.arm, num_arms
+  )
+  total = jax.ops.segment_sum(
+    jnp.where(finite, gain, 0), feedback.arm, num_arms
+  )
+  # Finite gains may have a sum that is not.
+  count = jnp.where(jnp.isfinite(total), count, 0)
+  mean_gain = jnp.where(count > 0, total, 0) / jnp.maximum(count, 1)
+  num_ignored = finite.size - count.sum().astype(jnp.int32)
   # Only the gains of the arms paid are ranked: a rank costs by their number.
   (arm,) = jnp.nonzero(count > 0, size=most_paid, fill_value=num_arms)
   gains = mean_gain.at[arm].get(mode="fill", fill_value=0)
   rewards, reward_state = reward.apply(state.reward, gains, arm < num_arms)
   outcome = ArmOutcome(
-    reward=jnp.zeros(num_arms).at[arm].set(rewards, mode="drop"),
+    reward=jnp.zeros_like(count).at[arm].set(rewards, mode="drop"),
     count=count,
     prob=policy,
   )
+  learns = (state.step >= state.warmup) & (count > 0).any()
   bandit_state = jax.tree.map(
-    lambda new, old: jnp.where(state.step >= state.warmup, new, old),
+    lambda new, old: jnp.where(learns, new, old),
     bandit.update(state.bandit, outcome),
     state.bandit,
   )
-  return state._replace(bandit=bandit_state, reward=reward_state)
+  return state._replace(
+    bandit=bandit_state,
+    reward=reward_state,
+    ignored=count_up(state.ignored, num_ignored),
+  )
 
 
 def active_bandit(
@@ -151,8 +172,11 @@ def active_bandit(
       epsilon=jnp.float32(first_epsilon),
       warmup=jnp.int32(warmup),
       bandit=bandit.init(num_arms),
-      reward=reward.init(min(arms_per_batch, num_arms)),
+      reward=reward.init(
+        jax.random.fold_in(key, 1), min(arms_per_batch, num_arms)
+      ),
       passes=passes,
+      ignored=jnp.int32(0),
     )
 
   def sample(key: Array, state: ActiveBanditState, pool: Pool) -> Draw:
@@ -170,9 +194,10 @@ def active_bandit(
     if feedback:
       most_paid = min(arms_per_batch, draw.policy.shape[0])
       state = _learn(bandit, reward, state, draw.policy, feedback, most_paid)
-    step = state.step + 1
+    step = count_up(state.step)
     if callable(epsilon):
-      next_epsilon = jnp.clip(epsilon(step), 0, 1).astype(jnp.float32)
+      with standard_promotion():  # schedules of optax need it
+        next_epsilon = jnp.clip(epsilon(step), 0, 1).astype(jnp.float32)
       state = state._replace(epsilon=next_epsilon)
     return state._replace(
       step=step, passes=arm_draw.advance(state.passes, draw)

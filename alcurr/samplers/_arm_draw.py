@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.stats import binom
 
 from alcurr.core.arguments import check_at_least
@@ -27,8 +28,8 @@ class ArmDraw(NamedTuple):
 def _count_before(arm: Array, num_arms: int) -> Array:
   """Returns how many earlier entries of `arm` [m] are the same: [m] int32."""
   chosen = jax.nn.one_hot(arm, num_arms, dtype=jnp.int32)
-  before = jnp.cumsum(chosen, axis=0) - chosen
-  return before[jnp.arange(arm.shape[0]), arm]
+  before = jnp.cumsum(chosen, axis=0, dtype=jnp.int32) - chosen
+  return before[np.arange(arm.shape[0]), arm]
 
 
 def check_partition(pool: Pool, name: str) -> None:
@@ -81,17 +82,20 @@ def make_arm_draw(
     ).astype(jnp.int32)
     arm = jnp.repeat(chosen, group_size)
     if replacement:
-      slot = jax.random.randint(key_slot, arm.shape, 0, arms.size[arm])
-      prob = policy[arm] / arms.size[arm]
+      slot = jax.random.randint(
+        key_slot, arm.shape, 0, arms.size[arm], jnp.int32
+      )
+      prob = policy[arm] / arms.size[arm].astype(jnp.float32)
     else:
       before = _count_before(chosen, num_arms)
-      within = jnp.tile(jnp.arange(group_size), arms_per_batch)
+      within = jnp.tile(jnp.arange(group_size, dtype=jnp.int32), arms_per_batch)
       ahead = jnp.repeat(before * group_size, group_size) + within
       slot = cursor.look_ahead(passes, arm, ahead)
       # The g-th group draws this part of the arm's pass if it draws the arm,
       # and exactly `before` of the g groups ahead of it did.
+      number = jnp.arange(arms_per_batch, dtype=jnp.float32)
       group_prob = policy[chosen] * binom.pmf(
-        before, jnp.arange(arms_per_batch), policy[chosen]
+        before.astype(jnp.float32), number, policy[chosen]
       )
       prob = jnp.repeat(group_prob, group_size)
     index = arms.order[arms.start[arm] + slot]

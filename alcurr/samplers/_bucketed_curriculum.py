@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr.core.arguments import check_at_least, check_choice
+from alcurr.core.counters import count_up
 from alcurr.samplers import cursor
 from alcurr.samplers._arm_draw import check_partition
 from alcurr.samplers._curriculum import draw_places
@@ -124,8 +125,10 @@ def bucketed_curriculum(
     return (state.begin <= state.step).sum(dtype=jnp.int32) - 1
 
   def sample(key: Array, state: BucketedCurriculumState, pool: Pool) -> Draw:
-    group = jnp.full(batch_size, period(state))
-    place = cursor.look_ahead(state.passes, group, jnp.arange(batch_size))
+    group = jnp.full(batch_size, period(state), jnp.int32)
+    place = cursor.look_ahead(
+      state.passes, group, jnp.arange(batch_size, dtype=jnp.int32)
+    )
     return draw_places(pool.partitions[partition], place)
 
   def update(
@@ -133,7 +136,7 @@ def bucketed_curriculum(
   ) -> BucketedCurriculumState:
     drawn = jnp.zeros_like(state.begin).at[period(state)].set(batch_size)
     return state._replace(
-      step=state.step + 1, passes=cursor.advance(state.passes, drawn)
+      step=count_up(state.step), passes=cursor.advance(state.passes, drawn)
     )
 
   spec = SamplerSpec(partitions=(partition,), arm_partition=partition)

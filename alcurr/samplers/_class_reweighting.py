@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from alcurr.bandits.gains import draw_from_arms
 from alcurr.core.arguments import check_at_least, check_fraction
+from alcurr.core.counters import count_up
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.types import (
   Array,
@@ -34,6 +35,7 @@ class ClassReweightingState(NamedTuple):
   policy: Array  # [V] float32
   uniform_fraction: Array  # [] float32
   passes: PyTree  # over the classes, see `_arm_draw`
+  ignored: Array  # [] int32, counts not learned from: not finite
 
 
 def class_reweighting(
@@ -68,7 +70,9 @@ def class_reweighting(
     passes = arm_draw.start(key, pool)
     num_classes = pool.partitions["label"].size.shape[0]
     policy = jnp.full(num_classes, 1 / num_classes, jnp.float32)
-    return ClassReweightingState(policy, jnp.float32(uniform_fraction), passes)
+    return ClassReweightingState(
+      policy, jnp.float32(uniform_fraction), passes, ignored=jnp.int32(0)
+    )
 
   def sample(key: Array, state: ClassReweightingState, pool: Pool) -> Draw:
     key_arm, key_slot = jax.random.split(key)
@@ -77,25 +81,30 @@ def class_reweighting(
   def measure(key: Array, info: StepInfo) -> Array:
     """Returns the mistakes on each class, [V] float32."""
     classes = info.probe.partitions["label"]
-    arm = jnp.repeat(jnp.arange(classes.size.shape[0]), per_class)
+    arm = jnp.repeat(
+      jnp.arange(classes.size.shape[0], dtype=jnp.int32), per_class
+    )
     batch = info.gather(info.probe, draw_from_arms(key, classes, arm))
     mistake = info.predict(batch).argmax(1) != batch.label
     # A class of which the probe has no example counts no mistakes.
-    mistakes = mistake.reshape(-1, per_class).sum(1).astype(jnp.float32)
+    mistakes = mistake.reshape(-1, per_class).sum(1, dtype=jnp.float32)
     return jnp.where(classes.size > 0, mistakes, 0)
 
   def update(
     state: ClassReweightingState, draw: Draw, feedback: Array | tuple[()]
   ) -> ClassReweightingState:
-    policy = state.policy
     if not isinstance(feedback, tuple):
+      learns = jnp.isfinite(feedback.sum())
       # Counting one mistake for each class if there is none gives uniform.
-      mistakes = jnp.where(feedback.sum() > 0, feedback, 1.0)
+      some = learns & (feedback.sum() > 0)
+      mistakes = jnp.where(some, feedback, 1.0)
       policy = (1 - state.uniform_fraction) * mistakes / mistakes.sum()
       policy += state.uniform_fraction / mistakes.shape[0]
-    return state._replace(
-      policy=policy, passes=arm_draw.advance(state.passes, draw)
-    )
+      state = state._replace(
+        policy=jnp.where(learns, policy, state.policy),
+        ignored=count_up(state.ignored, jnp.where(learns, 0, feedback.size)),
+      )
+    return state._replace(passes=arm_draw.advance(state.passes, draw))
 
   return Sampler(
     init,

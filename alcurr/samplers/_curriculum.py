@@ -83,7 +83,7 @@ def curriculum(
     return CurriculumState(jnp.int32(num_examples), position=jnp.int32(0))
 
   def sample(key: Array, state: CurriculumState, pool: Pool) -> Draw:
-    place = _ahead(state, jnp.arange(batch_size))
+    place = _ahead(state, jnp.arange(batch_size, dtype=jnp.int32))
     if descending:
       place = state.num_examples - 1 - place
     return draw_places(pool.partitions[partition], place)

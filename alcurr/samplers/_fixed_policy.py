@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from alcurr.core.arguments import check_at_least
+from alcurr.core.counters import count_up
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.samplers.policies import Policy
 from alcurr.types import Array, Draw, Pool, PyTree, Sampler, SamplerSpec
@@ -75,7 +76,7 @@ def fixed_policy(
     state: FixedPolicyState, draw: Draw, feedback: PyTree
   ) -> FixedPolicyState:
     return state._replace(
-      step=state.step + 1, passes=arm_draw.advance(state.passes, draw)
+      step=count_up(state.step), passes=arm_draw.advance(state.passes, draw)
     )
 
   spec = SamplerSpec(partitions=(partition,), arm_partition=partition)

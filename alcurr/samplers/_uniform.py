@@ -40,10 +40,12 @@ def uniform(*, batch_size: int, replacement: bool = False) -> Sampler:
     num_examples = pool.label.shape[0]
     ones = jnp.ones(batch_size, jnp.float32)
     if replacement:
-      index = jax.random.randint(key, (batch_size,), 0, num_examples)
+      index = jax.random.randint(key, (batch_size,), 0, num_examples, jnp.int32)
       return Draw(index, ones / num_examples, ones)
     whole_pool = jnp.zeros(batch_size, jnp.int32)  # the cursor's only group
-    index = cursor.look_ahead(state, whole_pool, jnp.arange(batch_size))
+    index = cursor.look_ahead(
+      state, whole_pool, jnp.arange(batch_size, dtype=jnp.int32)
+    )
     return Draw(index, ones, ones)
 
   def update(state: PyTree, draw: Draw, feedback: PyTree) -> PyTree:

@@ -57,5 +57,7 @@ def look_ahead(cursor: Cursor, group: Array, ahead: Array) -> Array:
 
 def advance(cursor: Cursor, count: Array) -> Cursor:
   """Moves each group's cursor forward by `count` [K] int32."""
-  _, epoch, position = _ahead(cursor, jnp.arange(count.shape[0]), count)
+  _, epoch, position = _ahead(
+    cursor, jnp.arange(count.shape[0], dtype=jnp.int32), count
+  )
   return cursor._replace(epoch=epoch, position=position)

@@ -17,6 +17,7 @@ Policy = Callable[[int], np.ndarray]  # (num_arms) -> [P, K] float64
 
 
 def _row(weight: np.ndarray) -> np.ndarray:
+  weight = weight / weight.max()  # finite weights may have an infinite sum
   return (weight / weight.sum())[None]
 
 
@@ -72,8 +73,9 @@ def log_linear(*, toward: str, ratio: float = 4.0) -> Policy:
 def fixed(*, weights: tuple[float, ...]) -> Policy:
   """Draws arms in proportion to the weights, one for each, easiest first."""
   weight = np.asarray(weights, float)
-  if weight.ndim != 1 or not (weight >= 0).all() or not weight.sum() > 0:
-    text = f"weights must not be negative nor all zero, got {weights}"
+  in_range = ((weight >= 0) & (weight < np.inf)).all()
+  if weight.ndim != 1 or not in_range or not weight.any():
+    text = f"weights must be finite, at least 0 and not all 0, got {weights}"
     raise ValueError(text)
 
   def policy(num_arms: int) -> np.ndarray:

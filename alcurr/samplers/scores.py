@@ -23,7 +23,9 @@ def el2n() -> Loss:
   """
 
   def score(logits: Array, label: Array) -> Array:
-    off = jax.nn.softmax(logits) - jax.nn.one_hot(label, logits.shape[1])
+    off = jax.nn.softmax(logits) - jax.nn.one_hot(
+      label, logits.shape[1], dtype=logits.dtype
+    )
     return jax.numpy.linalg.norm(off, axis=1)
 
   return score

@@ -43,12 +43,12 @@ def make_linear() -> Model:
   """Returns a softmax regression on the images of `make_pool`."""
 
   def init(key):
-    weight = 0.01 * jax.random.normal(key, (16, NUM_CLASSES))
-    return {"weight": weight, "bias": jnp.zeros(NUM_CLASSES)}, {}
+    weight = 0.01 * jax.random.normal(key, (16, NUM_CLASSES), jnp.float32)
+    return {"weight": weight, "bias": jnp.zeros(NUM_CLASSES, jnp.float32)}, {}
 
   def apply(key, params, model_state, image, *, train):
     flat = image.reshape(image.shape[0], -1)
-    return flat @ params["weight"] + params["bias"], model_state
+    return flat @ params["weight"] + params["bias"][None], model_state
 
   return Model(init, apply)
 

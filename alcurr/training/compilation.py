@@ -78,6 +78,20 @@ def _get(
   return programs[digest]
 
 
+def find_devices() -> list[jax.Device]:
+  """Returns the devices to run on.
+
+  Raises:
+    UserError: JAX_PLATFORMS names a platform that is unknown or not here.
+  """
+  try:
+    return jax.devices()
+  except RuntimeError as error:
+    reason = str(error).splitlines()[0]
+    text = f"expected a platform of this machine ({reason})"
+    raise UserError("missing", "JAX_PLATFORMS", text) from error
+
+
 def _cpu() -> jax.Device:
   try:
     return jax.devices("cpu")[0]

@@ -30,7 +30,8 @@ def rank(logits: Array, label: Array) -> Array:
   # The lower class is first among equal logits, as in lax.top_k. A NaN is
   # never right: all other classes rank before it.
   before = ~(logits <= true) | (
-    (logits == true) & (jnp.arange(logits.shape[1]) < label)
+    (logits == true)
+    & (jnp.arange(logits.shape[1], dtype=label.dtype)[None] < label)
   )
   return before.sum(1).astype(jnp.int32)
 

@@ -26,6 +26,7 @@ class Exposure(NamedTuple):
   diverged_step: np.ndarray  # [S] int64, counted from 1; 0: it did not
   violation: np.ndarray  # [S] int32, bits of `invariants.Violation` there
   skipped: np.ndarray  # [S] int64, updates that were skipped
+  ignored: np.ndarray  # [S] int64, gains that were not finite
 
 
 def init_exposure(trials: int, num_examples: int) -> Exposure:
@@ -78,6 +79,7 @@ def add(
       continue
     updated = violation == 0
     exposure.skipped[trial] += (~updated).sum()
+    exposure.ignored[trial] += metrics.num_ignored[trial][updated].sum()
     exposure.scored[trial] += num_scored * len(violation)
     index = metrics.index[trial][updated]
     drawn, times = np.unique(index, return_counts=True)
@@ -109,6 +111,8 @@ def trial_metrics(exposure: Exposure, trial: int) -> dict[str, Any]:
   }
   if exposure.scored[trial]:
     metrics["examples_scored"] = int(exposure.scored[trial])
+  if exposure.ignored[trial]:
+    metrics["gains_ignored"] = int(exposure.ignored[trial])
   return metrics
 
 

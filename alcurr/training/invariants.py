@@ -28,7 +28,6 @@ class Violation(enum.IntFlag):
   LOSS = enum.auto()
   GRADIENT = enum.auto()
   UPDATE = enum.auto()  # the new parameters, even from finite gradients
-  GAIN = enum.auto()
   POLICY = enum.auto()
   # A bug, whatever the numbers.
   SUM = enum.auto()
@@ -41,7 +40,7 @@ class Violation(enum.IntFlag):
 
 
 NOT_FINITE = Violation.LOSS | Violation.GRADIENT | Violation.UPDATE
-NOT_FINITE |= Violation.GAIN | Violation.POLICY
+NOT_FINITE |= Violation.POLICY
 # Not undone by skipping an update: it is in the sampler's own state.
 UNRECOVERABLE = Violation.POLICY
 _SENTENCES = {
@@ -82,20 +81,16 @@ def _summed(leaf: Array) -> Array:
   return leaf @ jnp.full(leaf.shape[-1], 1e-20, leaf.dtype)
 
 
-def check_numbers(
-  loss: Array, grads: PyTree, new_params: PyTree, gain: Array | None
-) -> Array:
+def check_numbers(loss: Array, grads: PyTree, new_params: PyTree) -> Array:
   """Returns the bits of a step's numbers that are not finite, [] int32.
 
-  Loss and gain are means, []; the gain is None if none was measured.
+  The loss is the mean, []. Samplers ignore gains that are not finite.
   """
   broken = {
     Violation.LOSS: ~jnp.isfinite(loss),
     Violation.GRADIENT: ~_all_finite(grads),
     Violation.UPDATE: ~_all_finite(new_params),
   }
-  if gain is not None:
-    broken[Violation.GAIN] = ~jnp.isfinite(gain)
   return _bits(broken)
 
 

@@ -210,7 +210,7 @@ class _ChunkRecorder:
       )
 
   def _warn(self, before: Exposure, after: Exposure) -> None:
-    """Logs the trials that diverged or skipped updates in a chunk."""
+    """Logs the trials that diverged, skipped updates or ignored gains."""
     remaining = exposure.active_trials(after)
     for trial in sorted(set(exposure.active_trials(before)) - set(remaining)):
       logging.warning(
@@ -219,13 +219,19 @@ class _ChunkRecorder:
         len(remaining),
         len(self.run.seeds),
       )
-    for trial in np.flatnonzero((before.skipped == 0) & (after.skipped > 0)):
-      logging.warning(
-        "%s: trial %d skips updates that are not finite: %d so far.",
-        self.run.name,
-        trial,
-        after.skipped[trial],
-      )
+    for name, text in (
+      ("skipped", "skips updates"),
+      ("ignored", "ignores gains"),
+    ):
+      old, new = getattr(before, name), getattr(after, name)
+      for trial in np.flatnonzero((old == 0) & (new > 0)):
+        logging.warning(
+          "%s: trial %d %s that are not finite: %d so far.",
+          self.run.name,
+          trial,
+          text,
+          new[trial],
+        )
 
   def _row(
     self, metrics: Metrics, scores: Scores | None, seen: Exposure, trial: int
@@ -236,13 +242,13 @@ class _ChunkRecorder:
     NaN if there was none. The evaluation is added if there was one.
     """
     updated = metrics.violation[trial] == 0
-    loss, gain = metrics.loss[trial][updated], metrics.gain[trial][updated]
+    loss = metrics.loss[trial][updated]
+    measured = updated & (metrics.num_gains[trial] > 0)
     row = {"trial": trial, "train_loss": loss.mean() if len(loss) else np.nan}
     if metrics.policy is not None:
       row["policy"] = metrics.policy[trial].mean(0)
-    measured = gain[~np.isnan(gain)]
-    if len(measured):
-      row["gain"] = measured.mean()
+    if measured.any():
+      row["gain"] = metrics.gain[trial][measured].mean()
     row |= exposure.trial_metrics(seen, trial)
     if scores:
       trial_scores = jax.tree.map(lambda x: x[trial], scores)

@@ -44,7 +44,7 @@ def squared_error() -> Loss:
 
   def loss(logits: Array, label: Array) -> Array:
     if are_classes(label):
-      target = jax.nn.one_hot(label, logits.shape[1])
+      target = jax.nn.one_hot(label, logits.shape[1], dtype=logits.dtype)
     else:
       target = label.reshape(label.shape[0], -1)
     if target.shape != logits.shape:

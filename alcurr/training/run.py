@@ -136,7 +136,9 @@ def make_score(
       return evaluation.Scores(rank, loss(logits, batch.label))
 
     # The last batch is padded with the last example, which is cut off again.
-    index = jnp.arange(num_batches * size).clip(max=num_examples - 1)
+    index = jnp.arange(num_batches * size, dtype=jnp.int32).clip(
+      max=num_examples - 1
+    )
     scores = jax.lax.map(score, index.reshape(num_batches, size))
     return jax.tree.map(lambda x: x.reshape(-1)[:num_examples], scores)
 

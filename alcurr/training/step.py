@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from alcurr.core.promotion import standard_promotion
 from alcurr.training import invariants
 from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
@@ -49,7 +50,9 @@ class Metrics(NamedTuple):
 
   loss: Array  # [] float32, weighted mean over the batch, before the update
   policy: Array | None  # [K] float32, of samplers with arms
-  gain: Array  # [] float32, mean feedback; NaN if none was measured
+  gain: Array  # [] float32, mean of the finite feedback
+  num_gains: Array  # [] int32, numbers of feedback that were finite
+  num_ignored: Array  # [] int32, and that were not
   index: Array  # [B] int32, the examples trained on
   violation: Array  # [] int32, bits of `invariants.Violation`; 0 for none
 
@@ -79,12 +82,14 @@ def make_init(
   def init(key: Array, pool: Pool) -> TrainState:
     key_model, key_sampler, key_run = run_keys(key)
     params, model_state = model.init(key_model)
+    with standard_promotion():
+      opt_state = tx.init(params)
     return TrainState(
       step=jnp.int32(0),
       key=key_run,
       params=params,
       model_state=model_state,
-      opt_state=tx.init(params),
+      opt_state=opt_state,
       sampler_state=sampler.init(key_sampler, pool),
     )
 
@@ -120,10 +125,10 @@ def make_steps(
     sampler: chooses the batch and learns from it.
     gather: (pool, index [B]) -> Batch.
     on_nonfinite: one of ON_NONFINITE. With "skip_update", if the loss, the
-      gradient, the new parameters or the gain are not finite, the parameters
-      and the states of model and optimiser stay as they were, and the sampler
-      moves past the batch without learning from it. If it stayed too, the
-      next step would draw the same batch and fail the same way.
+      gradient or the new parameters are not finite, the parameters and the
+      states of model and optimiser stay as they were, and the sampler moves
+      past the batch without learning from it. If it stayed too, the next step
+      would draw the same batch and fail the same way.
     augment: of the images that are trained on, and of no others.
     loss: of each example, see `alcurr.training.losses`.
   """
@@ -207,11 +212,23 @@ def _prepare(spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool):
     return signal.prepare(keys.prepare, context)
 
 
-def mean_feedback(feedback: PyTree) -> Array | None:
-  """Returns the mean gain, or mean of other feedback: [] float32, or None."""
+def summarize_feedback(feedback: PyTree) -> tuple[Array, Array, Array]:
+  """Returns the mean of the finite gains, or numbers of other feedback.
+
+  Also returns how many are finite, and how many are not: [] int32. The mean of
+  none is 0: a NaN would stop a run under JAX_DEBUG_NANS.
+  """
   numbers = feedback.gain if isinstance(feedback, Feedback) else feedback
   leaves = [x.astype(jnp.float32).ravel() for x in jax.tree.leaves(numbers)]
-  return jnp.concatenate(leaves).mean() if sum(map(len, leaves)) else None
+  gains = jnp.concatenate([jnp.zeros(0, jnp.float32), *leaves])
+  finite = jnp.isfinite(gains)
+  count = finite.sum(dtype=jnp.int32)
+  total = jnp.where(finite, gains, 0).sum()
+  return (
+    total / jnp.maximum(count, 1).astype(jnp.float32),
+    count,
+    gains.size - count,
+  )
 
 
 def _train_step(
@@ -229,14 +246,15 @@ def _train_step(
 
   def objective(params: PyTree):
     loss, aux = losses(params, batch)
-    return (draw.weight * loss).mean(), (loss, *aux)
+    return (draw.weight.astype(loss.dtype) * loss).mean(), (loss, *aux)
 
   with jax.named_scope("forward_backward"):
     (mean_loss, (loss, logits, model_state)), grads = jax.value_and_grad(
       objective, has_aux=True
     )(state.params)
   with jax.named_scope("optimizer"):
-    updates, opt_state = spec.tx.update(grads, state.opt_state, state.params)
+    with standard_promotion():
+      updates, opt_state = spec.tx.update(grads, state.opt_state, state.params)
     new_params = optax.apply_updates(state.params, updates)
   info = StepInfo(
     draw=draw,
@@ -273,11 +291,10 @@ def _train_step(
     opt_state=opt_state,
     sampler_state=update(state.sampler_state, drawn, feedback),
   )
-  gain = mean_feedback(feedback)
   with jax.named_scope("invariants"):
     violation = invariants.check_draw(
       spec.sampler, state.sampler_state, pool, draw, batch
-    ) | invariants.check_numbers(mean_loss, grads, new_params, gain)
+    ) | invariants.check_numbers(mean_loss, grads, new_params)
   if spec.on_nonfinite == "skip_update":
     sampler_state = update(state.sampler_state, drawn, ())
     skipped = state._replace(step=state.step + 1, sampler_state=sampler_state)
@@ -285,5 +302,13 @@ def _train_step(
     new_state = jax.tree.map(
       lambda new, old: jnp.where(bad, old, new), new_state, skipped
     )
-  gain = jnp.float32(jnp.nan if gain is None else gain)
-  return new_state, Metrics(mean_loss, draw.policy, gain, draw.index, violation)
+  gain, num_gains, num_ignored = summarize_feedback(feedback)
+  return new_state, Metrics(
+    loss=mean_loss,
+    policy=draw.policy,
+    gain=gain,
+    num_gains=num_gains,
+    num_ignored=num_ignored,
+    index=draw.index,
+    violation=violation,
+  )

@@ -10,6 +10,7 @@ from scipy import stats
 from alcurr import bandits
 from alcurr.bandits import gains, rewards
 from alcurr.samplers import active_bandit
+from alcurr.testing._toys import assert_equal
 from alcurr.types import Feedback
 
 K = toy.NUM_ARMS
@@ -83,6 +84,37 @@ def test_an_arm_of_a_mixed_batch_is_paid_its_own_mean_gain():
   state = sampler.update(state, draw, Feedback(gain, arm))
   expected = 0.2 * np.array([-1 / 3, 0, 1 / 3, 0, 1])
   np.testing.assert_allclose(state.bandit.weight, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("reward", rewards.REWARDS)
+def test_gains_that_are_not_finite_are_not_learned_from(bad, reward):
+  """It learns what it would learn from the other gains, and counts them."""
+  arguments = {"num_steps": 500} if reward == "rank" else {}
+  sampler = _make(
+    reward=rewards.REWARDS[reward](**arguments), arms_per_batch=16, warmup=0
+  )
+  pool = toy.make_pool()
+  start = sampler.init(jax.random.key(0), pool)
+  draw = sampler.sample(jax.random.key(1), start, pool)
+  update = jax.jit(sampler.update)
+  gain = np.random.default_rng(2).integers(-8, 8, 16).astype(np.float32)
+  arm = np.repeat(np.arange(4, dtype=np.int32), 4)
+  # All gains of arm 0, and half of those of arm 1.
+  lost = np.arange(16) < 6
+  state = good = start
+  for factor in (1, -1, 2):
+    gains = np.where(lost, bad, factor * gain).astype(np.float32)
+    state = update(state, draw, Feedback(gains, arm))
+    finite = Feedback(factor * gain[~lost], arm[~lost])
+    good = update(good, draw, finite)
+  assert int(state.ignored) == 3 * 6 and int(good.ignored) == 0
+  assert_equal(state._replace(ignored=good.ignored), good)
+  # Sums of finite gains may be infinite.
+  huge = Feedback(jnp.full(16, 3e38), arm)
+  after = update(state, draw, huge)
+  assert int(after.ignored) == 3 * 6 + 16
+  assert_equal(after.bandit, state.bandit)
 
 
 def test_epsilon_one_is_uniform_over_arms_whatever_was_learned():

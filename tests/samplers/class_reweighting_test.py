@@ -36,6 +36,17 @@ def test_numpy_follows_its_policy():
     np.testing.assert_array_equal(unmeasured.policy, state.policy)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
+def test_counts_that_are_not_finite_are_not_learned_from(bad):
+  sampler = class_reweighting(batch_size=16, uniform_fraction=0.2)
+  state = sampler.init(jax.random.key(0), POOL)
+  draw = sampler.sample(jax.random.key(1), state, POOL)
+  state = sampler.update(state, draw, jnp.float32([4, 0, 0, 0]))
+  after = sampler.update(state, draw, jnp.float32([1, bad, bad, 0]))
+  np.testing.assert_array_equal(after.policy, state.policy)
+  assert (int(state.ignored), int(after.ignored)) == (0, V)
+
+
 def _mistakes(predict):
   """Returns what the signal counts for a model with these answers."""
   sampler = class_reweighting(batch_size=16, per_class=8)

@@ -19,6 +19,7 @@ POOL = toy.make_pool()
     (policies.drop_easiest(count=2), [0, 0, 1, 1, 1]),
     (policies.drop_hardest(count=3), [1, 1, 0, 0, 0]),
     (policies.fixed(weights=(0, 1, 0, 3, 0)), [0, 1, 0, 3, 0]),
+    (policies.fixed(weights=(0, 1e308, 1e308, 1e308, 0)), [0, 1, 1, 1, 0]),
     # Log-linear in the distance, from 1 to the ratio.
     (policies.log_linear(toward="hard", ratio=16), [1, 2, 4, 8, 16]),
     (policies.log_linear(toward="easy", ratio=16), [16, 8, 4, 2, 1]),
@@ -72,6 +73,8 @@ def test_a_replay_is_the_mean_policy_as_it_changed(tmp_path):
     (lambda: policies.log_linear(toward="easy", ratio=0.5), "ratio"),
     (lambda: policies.fixed(weights=(0, 0)), "weights"),
     (lambda: policies.fixed(weights=(-1, 2)), "weights"),
+    (lambda: policies.fixed(weights=(1, np.inf)), "weights"),
+    (lambda: policies.fixed(weights=(1, np.nan)), "weights"),
     (lambda: policies.fixed(weights=(1, 2))(3), "2 weights do not fit 3"),
     (lambda: policies.replay(run="nowhere"), "nowhere"),
     (

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from alcurr.core.errors import UserError
 from alcurr.training import compilation
 
 IMAGES, KERNEL = (32, 14, 14, 32), (3, 3, 32, 64)
@@ -74,3 +75,13 @@ def test_threads_compile_the_same_program_once(monkeypatch):
     programs = {id(future.result()) for future in submitted}
   assert len(programs) == 1
   np.testing.assert_array_equal(submitted[0].result()(x), [1, 3, 5])
+
+
+def test_a_platform_that_is_not_here_is_the_users_mistake(monkeypatch):
+  def devices():
+    raise RuntimeError("Unable to initialize backend 'cuda': no GPU\n...")
+
+  monkeypatch.setattr(jax, "devices", devices)
+  with pytest.raises(UserError) as error:
+    compilation.find_devices()
+  assert (error.value.code, error.value.place) == ("missing", "JAX_PLATFORMS")

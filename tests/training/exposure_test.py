@@ -125,7 +125,7 @@ def test_a_trial_that_diverges_leaves_the_others_as_they_were(
   assert good.exposure.diverged_step.tolist() == [0, 0, 0]
   assert exposure.active_trials(bad.exposure) == healthy
   described = exposure.describe_divergence(bad.exposure, 1, "toy")
-  for word in ("trial 1", "step 7", "loss, gradient, update, gain"):
+  for word in ("trial 1", "step 7", "loss, gradient, update"):
     assert word in described
   assert f"{described} 2 of 3 trials continue." in caplog.text
 
@@ -238,12 +238,42 @@ def test_a_violated_invariant_stops_the_run():
     assert word in fault.value.text
 
 
+def test_gains_that_are_not_finite_are_counted(caplog):
+  """Two of the 8 gains of each step, and the trial continues."""
+  sampler = toy.make_sampler(_BANDIT, "x", batch_size=BATCH_SIZE, num_steps=20)
+
+  def measure(key, info):
+    feedback = sampler.signal.measure(key, info)
+    gain = feedback.gain.at[:2].set(jnp.array([jnp.inf, jnp.nan]))
+    return feedback._replace(gain=gain)
+
+  signal = sampler.signal._replace(measure=measure)
+  run = _run(toy.make_linear(), sampler._replace(signal=signal))
+  result, rows = _train(run)
+  assert exposure.active_trials(result.exposure) == [0, 1, 2]
+  for row in rows:
+    assert row["gains_ignored"] == 2 * row["step"]
+    assert np.isfinite(row["gain"])
+  assert result.state.sampler_state.ignored.tolist() == [40, 40, 40]
+  assert caplog.text.count("ignores gains that are not finite") == 3
+  _, rows = _train(_run(toy.make_linear()))
+  assert not any("gains_ignored" in row for row in rows)
+
+
 def _metrics(index, wrong=None):
   """Returns the metrics of [S, T, B] indices; nothing else matters."""
   index = np.asarray(index, np.int32)
   zeros = np.zeros(index.shape[:2])
   wrong = np.zeros(index.shape[:2], np.int32) if wrong is None else wrong
-  return step.Metrics(zeros, zeros[..., None], zeros, index, np.array(wrong))
+  return step.Metrics(
+    loss=zeros,
+    policy=zeros[..., None],
+    gain=zeros,
+    num_gains=zeros,
+    num_ignored=np.zeros(index.shape[:2], np.int32),
+    index=index,
+    violation=np.array(wrong),
+  )
 
 
 def test_what_was_seen_is_a_count_by_numpy():

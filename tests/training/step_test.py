@@ -149,6 +149,19 @@ def test_first_order_gain_is_the_gradient_along_the_step():
   np.testing.assert_allclose(feedback.gain, squares / 0.5, rtol=1e-4)
 
 
+def test_l2_gain_is_the_growth_of_the_squared_norm():
+  feedback, before, after = _gains("l2_gain")
+  growth = sum((after[k] ** 2 - before[k] ** 2).sum() for k in before)
+  np.testing.assert_allclose(feedback.gain, growth, rtol=1e-3)
+
+
+def test_gradient_l2_gain_is_that_growth_to_first_order():
+  """A step of descent changes the norm by -2 * rate * <θ, ∇L>."""
+  feedback, before, after = _gains("gradient_l2_gain")
+  along = sum((before[k] * (after[k] - before[k])).sum() for k in before)
+  np.testing.assert_allclose(feedback.gain, along / 0.5, rtol=1e-3)
+
+
 def test_first_order_gain_counts_the_momentum():
   """The second step of Adam-like state: a step against the gradient loses."""
   away = optax.GradientTransformation(
@@ -361,8 +374,13 @@ def test_a_draws_own_labels_are_trained_on():
 
 
 def test_any_feedback_is_logged_by_its_mean():
-  assert step.mean_feedback(()) is None
-  gains = Feedback(jnp.array([1.0, 2.0]), jnp.array([5, 6]))
-  assert float(step.mean_feedback(gains)) == 1.5
-  tree = {"a": jnp.array([[1.0, 2.0]]), "b": jnp.int32(6)}
-  assert float(step.mean_feedback(tree)) == 3
+  """And by how many of its numbers are finite, and how many are not."""
+
+  def summary(feedback):
+    return [float(x) for x in step.summarize_feedback(feedback)]
+
+  assert summary(()) == [0, 0, 0]
+  gains = Feedback(jnp.array([1.0, jnp.nan, 2.0]), jnp.array([5, 6, 7]))
+  assert summary(gains) == [1.5, 2, 1]
+  tree = {"a": jnp.array([[1.0, 2.0, -jnp.inf]]), "b": jnp.int32(6)}
+  assert summary(tree) == [3, 3, 1]

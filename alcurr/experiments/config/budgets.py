@@ -7,6 +7,7 @@ from alcurr.core.errors import UserError
 from alcurr.core.specs import quoted
 
 MAX_STEPS = 2**31 - 1  # a step is an int32
+MAX_CHUNKS = 10**6  # each takes a row of every trial, and memory
 
 
 def parse(budget: str, field: str) -> tuple[float, str]:
@@ -43,3 +44,16 @@ def num_steps(
     text = f"expected {limits}, got {quoted(budget)}"
     raise UserError("range", field, text)
   return int(steps)
+
+
+def check_chunks(
+  num_steps: int, num_evals: int, chunk_steps: int, field: str
+) -> None:
+  """Raises UserError for a run of more than MAX_CHUNKS chunks."""
+  for name, chunks in (
+    ("num_evals", min(num_evals, num_steps)),
+    (field, num_steps // chunk_steps),
+  ):
+    if chunks > MAX_CHUNKS:
+      text = f"expected at most {MAX_CHUNKS} chunks of steps, got {chunks}"
+      raise UserError("range", name, text + "; see chunk_steps")

@@ -162,9 +162,16 @@ def _make_run(
   make_sampler: Callable[[int], Sampler],
 ) -> BuiltRun:
   """Builds a run and checks what can be checked without the data."""
-  count_steps = functools.partial(
-    budgets.num_steps, merged.budget, merged.batch_size, field=budget_field
-  )
+
+  def count_steps(num_examples: int) -> int:
+    num_steps = budgets.num_steps(
+      merged.budget, merged.batch_size, num_examples, budget_field
+    )
+    budgets.check_chunks(
+      num_steps, merged.num_evals, merged.chunk_steps, budget_field
+    )
+    return num_steps
+
   if budgets.parse(merged.budget, budget_field)[1] != "epoch":
     count_steps(1)  # only an epoch depends on the number of examples
   get_optimizer(merged.optimizer, num_steps=1)

@@ -103,14 +103,14 @@ def run_rates(
     hyperparam_dtype=jnp.float32,
   )
   sweep = run._replace(
-    tx=make_optimizer(rate=jnp.zeros(run.num_steps)),
+    tx=make_optimizer(rate=jnp.zeros(run.num_steps, jnp.float32)),
     seeds=run.seeds * len(rates),
   )
-  schedules = []
+  schedules, count = [], jnp.arange(run.num_steps, dtype=jnp.int32)
   for peak in rates:
     config = {**optimizer, "learning_rate": peak}
     schedule = optimizers.learning_rate(config, run.num_steps)
-    schedules.append(jnp.float32(jax.vmap(schedule)(jnp.arange(run.num_steps))))
+    schedules.append(jnp.float32(jax.vmap(schedule)(count)))
   rate = jnp.repeat(jnp.stack(schedules), len(run.seeds), axis=0)
   state = init_trials(sweep, pools["train"])
   opt_state = state.opt_state._replace(hyperparams={"rate": rate})

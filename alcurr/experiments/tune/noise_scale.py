@@ -60,7 +60,9 @@ def make_norms(run: RunSpec) -> Callable[[TrainState, Pool], Array]:
       mean, square = carry
       key_index, key_augment, key_model = jax.random.split(key, 3)
       num_examples = pool.label.shape[0]
-      index = jax.random.randint(key_index, (run.batch_size,), 0, num_examples)
+      index = jax.random.randint(
+        key_index, (run.batch_size,), 0, num_examples, jnp.int32
+      )
       batch = run.gather(pool, index)
       if run.augment is not None:
         batch = batch._replace(image=run.augment(key_augment, batch.image))
