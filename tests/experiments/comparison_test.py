@@ -192,7 +192,7 @@ def test_mistakes(tmp_path, changes, code, place):
 
 
 def test_the_config_says_how_images_are_read(tmp_path, monkeypatch):
-  """What is refused, or asked about, in memory is so on the command line."""
+  """Options of `compare` are those of the command line."""
   configs = []
   monkeypatch.setattr(runner, "run", lambda config, _: configs.append(config))
   monkeypatch.setattr(comparison, "Comparison", lambda _: None)
