@@ -196,7 +196,7 @@ def test_mistakes(tmp_path, changes, code, place):
 
 
 def test_the_config_says_how_images_are_read(tmp_path, monkeypatch):
-  """The command line refuses and asks about the same images as memory."""
+  """Options of `compare` are those of the command line."""
   configs = []
   run = lambda config, _: configs.append(config)  # noqa: E731
   monkeypatch.setattr(experiment_runner, "run", run)
