@@ -521,7 +521,7 @@ type     | trials | config.trials = '3'
 type     | trials | config.trials = True
 type     | data | config.data = 5
 missing  | samplers | config.samplers = {}
-type     | samplers.uniform | config.samplers.uniform = 'uniform'
+syntax   | --config=DIR/x.py, line 4 | config.samplers.uniform = 'uniform'
 missing  | samplers.uniform.name | del config.samplers.uniform.name
 type     | samplers.uniform.run | config.samplers.uniform.run = 5
 type     | samplers.uniform.run.model | config.samplers.uniform.run = {'model': 'cnn'}
@@ -707,7 +707,7 @@ CASES = [
   ),
   _drawings(
     "argument",
-    "data",
+    "samplers.bandit",
     "the same key for every drawing",
     _two(_lines().replace('"key_id"', '"key_id": "1", "x"')),
   ),

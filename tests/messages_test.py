@@ -49,8 +49,6 @@ FILES = {
   "as configs/quickstart.py of alcurr's repository",
   "a config that raises": "--config=DIR/x.py, line 2: ZeroDivisionError: "
   "division by zero",
-  "a folder of other files": "--workdir: expected an empty or new folder or an "
-  "experiment's, got DIR/run",
   "a `config.json` that is a list": "DIR/run/config.json: expected a config; "
   "choose another --workdir",
   "an experiment of another seed": "--workdir: DIR/run holds an experiment of "

@@ -51,13 +51,16 @@ def test_no_module_unpickles_evaluates_or_fetches():
   unsafe |= {x for x in imported if x[1] == "urllib.request"}
   # Only the download command fetches files.
   download = "alcurr/data/quickdraw/download.py"
-  assert unsafe == {(download, name) for name in FETCHES}
+  allowed = {(download, name) for name in FETCHES}
+  # For its tensors: nothing is loaded with it, see below.
+  allowed.add(("alcurr/integrations/torch.py", "torch"))
+  assert unsafe == allowed
   assert _importers("http") == {download}
   # The command imports it by name, when it is run.
   assert not _importers("download")
   for path, call in _nodes(ast.Call):
     function = ast.unparse(call.func)
-    assert function not in ("eval", "exec", "compile"), path
+    assert function not in ("eval", "exec", "compile", "torch.load"), path
     if function == "np.load":
       keywords = {k.arg: ast.unparse(k.value) for k in call.keywords}
       assert keywords.get("allow_pickle") == "False", (path, call.lineno)

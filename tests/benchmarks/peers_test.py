@@ -93,7 +93,7 @@ def test_the_hand_written_bandit_learns_like_the_sampler():
   steps = doodle_job.WARMUP + 30
   hand = HandBandit(np.arange(100) % num_arms, batch_size=4, seed=0)
   ranks = rewards.rank(num_steps=steps)
-  state = ranks.init(1)
+  state = ranks.init(jax.random.key(0), 1)
   apply = jax.jit(ranks.apply)
   weight = np.zeros(num_arms)
   for step in range(steps):

@@ -12,7 +12,7 @@ from alcurr import models
 from alcurr.core import environment
 from alcurr.core.errors import UserError
 from alcurr.experiments import reference_model, setup
-from alcurr.experiments.config import build
+from alcurr.experiments.config import build, plain
 from configs import default
 
 BANDIT = {"name": "active_bandit", "warmup": 2}
@@ -184,7 +184,7 @@ def test_a_sampler_that_is_taken_away_is_refused(finished):
 
 def test_difficulty_scores_are_found_by_content(tmp_path, monkeypatch):
   """Their number, labels and keys are no content."""
-  config = build.changed(
+  config = plain.merge(
     default.get_config(),
     {
       "data.source": "npz",

@@ -22,7 +22,8 @@ from streams import (
   trained,
 )
 
-from alcurr import samplers
+from alcurr import bandits, samplers
+from alcurr.bandits import rewards
 from alcurr.core.errors import FaultError
 from alcurr.integrations import IndexStream, pool_info
 from alcurr.types import Feedback, Signal
@@ -369,10 +370,24 @@ def test_a_batch_of_keys_is_refused():
     make_stream({"name": "uniform"}, seed=jax.random.split(jax.random.key(0)))
 
 
-@pytest.mark.parametrize("rate", [3e38, 1e39])
-def test_a_policy_that_is_not_finite_stops_the_stream(rate):
-  bandit = f"softmax(learning_rate={rate})"
-  stream = _of_pool(BANDIT | {"bandit": bandit, "warmup": 0})
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_policy_that_is_not_finite_stops_the_stream(value):
+  good = bandits.softmax()
+
+  def policy(key, state):
+    is_large = state.weight.max() > 0
+    return jnp.where(is_large, value, good.policy(key, state))
+
+  sampler = samplers.active_bandit(
+    good._replace(policy=policy),
+    batch_size=BATCH_SIZE,
+    reward=rewards.rank(window=50),
+    warmup=0,
+  )
+  info = pool_info(
+    sampler, POOL.label, difficulty=POOL.scores["difficulty"], num_arms=5
+  )
+  stream = IndexStream(sampler, info)
   with pytest.raises(FaultError) as error:
     _drive(stream, 12)
   assert (error.value.code, error.value.place) == ("diverged", "next")

@@ -60,16 +60,16 @@ def check(config: ConfigDict, finished: bool = False) -> None:
   Raises:
     UserError: at the field.
   """
+  for name in {name.rpartition(".")[0] for name in FIELDS} - {""}:
+    if not isinstance(config.get(name, ConfigDict()), ConfigDict):
+      text = f"expected a ConfigDict of its fields, got {config[name]!r}"
+      raise UserError("type", name, text)
   flat = flatten(config.to_dict())
   check_fields(flat)
   for name in FIELDS:
     if name not in flat and not (finished and is_free(name)):
       text = "start from alcurr.experiments.config.defaults, which has all"
       raise UserError("missing", name, text)
-  for name in {name.rpartition(".")[0] for name in FIELDS} - {""}:
-    if not isinstance(config.get(name), ConfigDict):
-      text = f"expected a ConfigDict of its fields, got {config[name]!r}"
-      raise UserError("type", name, text)
   samplers = config.get("samplers")
   if not isinstance(samplers, ConfigDict) or not samplers:
     raise UserError("missing", "samplers", "expected at least one sampler")
