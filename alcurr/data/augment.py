@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from alcurr.core.promotion import standard_promotion
 from alcurr.types import Array, Augment
 
 
@@ -37,6 +38,7 @@ def affine(
     if not 0 <= value < 1:
       raise ValueError(f"{name} must be in [0, 1), got {value}")
 
+  @standard_promotion()
   def augment(key: Array, image: Array) -> Array:
     key_flip, key_rotate, key_scale, key_shift = jax.random.split(key, 4)
     count = image.shape[0]
@@ -60,7 +62,7 @@ def affine(
 def _resample(image: Array, angle: Array, size: Array, move: Array) -> Array:
   """Rotates an image [H, W, C] by `angle`, scales it, and moves it by [2]."""
   height, width, _ = image.shape
-  centre = jnp.array([height - 1, width - 1]) / 2
+  centre = jnp.array([height - 1, width - 1], jnp.float32) / 2
   row, column = jnp.mgrid[:height, :width]
   out = jnp.stack([row, column]).reshape(2, -1) - (centre + move)[:, None]
   cos, sin = jnp.cos(angle), jnp.sin(angle)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from alcurr.core.promotion import standard_promotion
 from alcurr.data import segments as lines
 from alcurr.types import Array, Strokes
 
@@ -88,6 +89,7 @@ def make_render(
   style = _Style(x, y, scale, half_width, stroke_decay, channels, chunks)
   group = max(chunks.pixels // size**2, 1)
 
+  @standard_promotion()
   def render(strokes: Strokes, index: Array) -> Array:
     if "speed" in channels and strokes.points.shape[1] < 3:
       raise ValueError("drawings without times have no speed to show")

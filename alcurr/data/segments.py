@@ -80,7 +80,7 @@ def next_segments(
   turn = jnp.arange(count, dtype=jnp.int32)
   ahead = jnp.minimum(pen.stroke[:, None] + 1 + turn, len(stroke_start) - 1)
   starts = stroke_start[ahead]  # [B, J]
-  passed = (starts[:, None, :] <= place[:, :, None]).sum(-1)
+  passed = (starts[:, None, :] <= place[:, :, None]).sum(-1, dtype=jnp.int32)
   stroke = pen.stroke[:, None] + passed  # [B, J]
   before = jnp.concatenate([pen.stroke[:, None], stroke[:, :-1]], axis=1)
   lifted = (stroke > before) | (first + turn == 0)
@@ -93,7 +93,7 @@ def next_segments(
   least = scale / 2
   moves = length[..., None] > least
   direction = step / jnp.maximum(length, least)[..., None]
-  along = jnp.where(moves, direction, jnp.array([1.0, 0.0]))
+  along = jnp.where(moves, direction, jnp.array([1, 0], jnp.float32))
   speed = values[..., 2] / 255 if values.shape[-1] > 2 else None
   middle = (start + end) / 2
   segments = Segments(middle, along, length / 2, stroke, speed)

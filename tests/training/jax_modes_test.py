@@ -14,10 +14,12 @@ from sampler_table import SAMPLERS
 
 from alcurr import bandits, models, samplers, testing
 from alcurr.core.schedules import SCHEDULES
+from alcurr.data.augment import affine
 from alcurr.data.pool import make_gather
+from alcurr.data.render import make_render
 from alcurr.testing import _toys
 from alcurr.training import chunks, evaluation, losses, optimizers, step
-from alcurr.types import ArmOutcome
+from alcurr.types import ArmOutcome, Strokes
 
 MODES = {
   "x64": lambda: jax.enable_x64(True),
@@ -149,3 +151,30 @@ def test_a_run_makes_no_nan(name):
       SAMPLERS[name], "x", batch_size=testing.BATCH_SIZE, num_steps=8
     )
     testing.make_case(sampler)
+
+
+def test_drawings_are_rendered_and_changed(mode):
+  """As without the mode, with every channel."""
+  strokes = Strokes(
+    np.array([[0, 0, 9], [255, 90, 9], [80, 255, 200], [9, 9, 9]], np.uint8),
+    np.array([0, 2, 4], np.uint32),
+    np.array([0, 1, 2], np.int32),
+  )
+  render = make_render(
+    size=12, stroke_decay=0.5, channels=("ink", "order", "speed")
+  )
+  augment = affine(flip=True, rotate=10, scale=0.1, shift=0.05)
+  index, key = np.arange(2, dtype=np.int32), jax.random.key(0)
+
+  def draw():
+    return augment(key, render(jax.tree.map(jnp.asarray, strokes), index))
+
+  image = draw()
+  _require_narrow(image)
+  with (
+    jax.enable_x64(False),
+    jax.numpy_dtype_promotion("standard"),
+    jax.numpy_rank_promotion("allow"),
+  ):
+    expected = draw()
+  np.testing.assert_allclose(image, expected, atol=1e-6)
