@@ -225,7 +225,7 @@ def _two(first: str | bytes, second: str | None = None) -> dict:
 
 # A drawing as .bin and as Kaggle's CSV have it.
 _RECORD = struct.pack("<Q2sbIHH4B", 5012, b"US", 1, 9, 1, 2, 0, 9, 255, 3)
-_ROWS = 'drawing,word\n"[[[0,9],[0,9]]]",cat\n'
+_ROWS = 'drawing,word\n"[[[0,9],[0,9]]]",\n'
 
 
 def _header(shape: str, content: bytes = b"") -> bytes:

@@ -14,7 +14,7 @@ from refusal import refused
 from alcurr.data import parallel, strokes
 from alcurr.data.quickdraw import reader
 
-GOOD = '{"word":"cat","drawing":[[[0,9],[0,9]]]}'
+GOOD = '{"drawing":[[[0,9],[0,9]]]}'
 BAD_LINES = {
   "broken JSON": '{"drawing":[[[0,9],',
   "not an object with a drawing": "[1, 2]",
