@@ -146,7 +146,7 @@ CSV_LINES = [
   st.booleans(),
 )
 def test_csv_of_drawings(tmp_path, head, lines, skip):
-  path = tmp_path / "x.csv"
+  path = tmp_path / "cat.csv"
   path.write_bytes(head + b"".join(lines))
   _check_class(path, skip)
   path.write_bytes(b"key_id,drawing\n" + b"".join(lines))
