@@ -225,7 +225,7 @@ def _two(first: str | bytes, second: str | None = None) -> dict:
 
 # A drawing as .bin and as Kaggle's CSV have it.
 _RECORD = struct.pack("<Q2sbIHH4B", 5012, b"US", 1, 9, 1, 2, 0, 9, 255, 3)
-_ROWS = 'drawing,word\n"[[[0,9],[0,9]]]",cat\n'
+_ROWS = 'drawing,word\n"[[[0,9],[0,9]]]",\n'
 
 
 def _header(shape: str, content: bytes = b"") -> bytes:
@@ -840,6 +840,35 @@ CASES = [
     _two(_lines())
     | {"full_numpy_bitmap_cat.npy": _header("(1, 784)", bytes(784))},
   ),
+  _drawings(
+    "data",
+    "DIR/data/train.ndjson:1",
+    "a file of another word than its name",
+    _two(_lines()) | {"train.ndjson": _lines(word="cat")},
+    "--config.data.on_error=skip",
+  ),
+  _drawings(
+    "conflict",
+    "DIR/data",
+    "a browser's second download",
+    _two(_lines()) | {"ant (1).ndjson": _lines()},
+  ),
+  Case(
+    "data",
+    "a FIFO among the drawings",
+    (QUICKSTART, "--config.data.source=files", "--config.data.dir=DIR"),
+    "data",
+    "DIR/cat.ndjson",
+    lambda folder: os.mkfifo(folder / "cat.ndjson"),
+  ),
+  _drawings(
+    "data",
+    "DIR/data/ant.ndjson:1",
+    "drawings given as points",
+    _two(_line([[0, 1], [2, 3], [4, 5], [6, 7]])),
+    "--config.data.on_error=skip",
+  ),
+  _bad_line("`recognized` that is a word", _line(recognized="no")),
   _bad_line("bytes that are not UTF-8", b'{"word": "\xff"}\n'),
   _bad_line("a line of JSON that is no object", "[1, 2]\n"),
   _bad_line("JSON nested 100,000 deep", "[" * 100_000),

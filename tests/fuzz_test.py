@@ -84,7 +84,7 @@ def damaged(draw, contents):
 LINES = [
   bad_input._line([[0, 9, 255], [0, 9, 3]], key_id="5012").encode(),
   bad_input._line([[0, 9.5], [1, 2], [0, 16]], [[3], [4], [9]]).encode(),
-  b'{"word":"cat","key_id":"\\ud83d\\ude00","drawing":[[[1],[2]]]}',
+  b'{"word":"x","key_id":"\\ud83d\\ude00","drawing":[[[1],[2]]]}',
 ]
 
 
@@ -146,7 +146,7 @@ CSV_LINES = [
   st.booleans(),
 )
 def test_csv_of_drawings(tmp_path, head, lines, skip):
-  path = tmp_path / "x.csv"
+  path = tmp_path / "cat.csv"
   path.write_bytes(head + b"".join(lines))
   _check_class(path, skip)
   path.write_bytes(b"key_id,drawing\n" + b"".join(lines))

@@ -34,6 +34,13 @@ class BadDrawingError(ValueError):
     self.reason = reason
 
 
+class WrongFileError(BadDrawingError):
+  """A drawing that shows that its whole file is not what it was read as.
+
+  It is not skipped, because the others are as wrong.
+  """
+
+
 def pack(drawings: Iterable[Drawing]) -> Strokes:
   """Packs N drawings, with the pen's speed if all of them have it.
 
@@ -135,7 +142,8 @@ def flatten(drawing: object) -> tuple[list, list[int]]:
   """Returns all x and then all y of a decoded drawing, and stroke lengths.
 
   Raises:
-    BadDrawingError: not a list of strokes [x, y, ...], each of equal lengths.
+    BadDrawingError: not a list of strokes [x, y] or [x, y, t] of equal lengths.
+    WrongFileError: strokes that are points, [[x, y], ...].
   """
   if not isinstance(drawing, list) or not drawing:
     raise BadDrawingError("no strokes")
@@ -143,6 +151,9 @@ def flatten(drawing: object) -> tuple[list, list[int]]:
   for stroke in drawing:
     if type(stroke) is not list or [*map(type, stroke[:2])] != [list, list]:
       raise BadDrawingError("a stroke is not lists of x and y")
+    if len(stroke) > 3:
+      text = "expected strokes [[x, ...], [y, ...]], got points or more lists"
+      raise WrongFileError(text)
     if len(stroke[0]) != len(stroke[1]):
       raise BadDrawingError("x and y of unequal length")
     if not stroke[0]:

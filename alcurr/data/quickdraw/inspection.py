@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
   parts = summaries.values()
   keys = np.concatenate([part.drawings["key"] for part in parts])
   print(f"{args.folder}: {len(keys)} drawings of {len(parts)} classes")
-  if repeated := len(keys) - len(np.unique(keys)):
+  if repeated := reader.count_repeated(keys):
     print(f"repeated keys: {repeated} drawings")
   skipped = reader.add_counts(part.skipped for part in parts)
   for reason, count in skipped.items():

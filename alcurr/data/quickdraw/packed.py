@@ -129,6 +129,8 @@ def _join(
   entries = list(parts.values())
   manifests = {name: cache.read_manifest(e) for name, e in parts.items()}
   count = [len(_load(entry, "key")) for entry in entries]
+  repeated = (reader.count_repeated(_load(e, "key")) for e in entries)
+  reader.warn_repeated(request["directory"], sum(repeated))
   checksums = {
     name: _join_array(out, name, entries)
     for name in manifests[next(iter(parts))]["checksums"]

@@ -9,13 +9,14 @@ import collections
 import functools
 import itertools
 import pathlib
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
+from alcurr.core import files as file_rules
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, cache, parallel, strokes
@@ -23,8 +24,7 @@ from alcurr.data.pool import Dataset, choose_classes, join_sources
 from alcurr.data.quickdraw import records
 from alcurr.types import Images, Strokes
 
-_PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
-_VERSION = 5  # of the cache's content; another one is not read
+_VERSION = 6  # of the cache's content; another one is not read
 
 
 class ClassFile(NamedTuple):
@@ -71,7 +71,7 @@ def load(
   files = find(directory)
   names = choose_classes(list(files), classes)
   files = {name: files[name] for name in names}
-  if recognized_only and files[names[0]].suffix == ".npy":
+  if recognized_only and files[names[0]].suffix.lower() == ".npy":
     raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
   choice = {
     "max_per_class": max_per_class,
@@ -105,6 +105,7 @@ def load(
     if entry:
       cache.write_arrays(entry, packed, manifest)
   dataset = to_dataset(packed, names)
+  warn_repeated(directory, count_repeated(dataset.key))
   count = np.bincount(dataset.label, minlength=len(names)).tolist()
   return dataset, {
     "classes": dict(zip(names, count, strict=True)),
@@ -117,11 +118,11 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
   """Returns the files by class name, sorted.
 
   Raises:
-    UserError: no files, several formats, two files of a class, or a prepared
-      store.
+    UserError: no files, several formats, two files of a class, what is not a
+      regular file, or a prepared store.
   """
   try:
-    paths = [path for path in directory.iterdir() if path.is_file()]
+    paths = sorted(directory.iterdir())
   except OSError as error:  # missing, a file, no access, a name too long
     text = f"cannot be listed: {error.strerror}"
     raise UserError("missing", directory, text) from error
@@ -129,20 +130,31 @@ def find(directory: pathlib.Path) -> dict[str, pathlib.Path]:
     text = "holds prepared data; read it with data.source=prepared"
     raise UserError("conflict", directory, text)
   endings = (*records.FORMATS, ".npy")
-  paths = sorted(path for path in paths if path.suffix in endings)
-  formats = sorted({path.suffix for path in paths})
+  paths = [
+    path
+    for path in paths
+    if path.suffix.lower() in endings
+    and not file_rules.is_left_by_tools(path.name)
+  ]
+  formats = sorted({path.suffix.lower() for path in paths})
   if len(formats) != 1:
     expected, got = " or ".join(endings), ", ".join(formats) or "none"
     text = f"expected <class>{expected} files of one format, got {got}"
     raise UserError("conflict" if formats else "missing", directory, text)
   files: dict[str, pathlib.Path] = {}
   for path in paths:
-    name = _PREFIX.sub("", path.stem)
-    if name in files:
-      text = f"expected a file a class, got {files[name].name} and {path.name}"
+    word = records.plain_word(records.class_name(path))
+    if word in files:
+      text = f"expected a file a class, got {files[word].name} and {path.name}"
       raise UserError("conflict", directory, text)
-    files[name] = path
-  return dict(sorted(files.items()))
+    files[word] = path
+    try:
+      file_rules.check_regular(path)
+    except OSError as error:  # a broken link
+      text = f"cannot be read: {error.strerror}"
+      raise UserError("missing", path, text) from error
+  named = {records.class_name(path): path for path in paths}
+  return dict(sorted(named.items()))
 
 
 def read_class(
@@ -162,7 +174,7 @@ def read_class(
   Raises:
     UserError: a bad drawing unless it is skipped, or no good drawing.
   """
-  if path.suffix == ".npy":
+  if path.suffix.lower() == ".npy":
     rows = np.asarray(arrays.load_bitmap(path)[: max_per_class or None])
     image = rows.reshape(-1, 28, 28, 1)
     return ClassFile(Images(image), arrays.content_keys(rows), {}, {})
@@ -185,6 +197,18 @@ def read_class(
     raise UserError("data", path, "the class has no usable drawing")
   flags = {"recognized": np.array(recognized)}
   return ClassFile(source, np.array(keys, np.uint64), flags, dict(skipped))
+
+
+def count_repeated(key: np.ndarray) -> int:
+  """Returns how many drawings have the key of an earlier one."""
+  return len(key) - len(np.unique(key))
+
+
+def warn_repeated(place: object, count: int) -> None:
+  """Logs a warning if keys are repeated."""
+  if count:
+    text = "%s: %d drawings have the key of another, as copies have."
+    logging.warning(text, place, count)
 
 
 def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -7,8 +7,10 @@ number of strokes u16; then for each stroke the number of points u16, its x and
 its y, a byte each.
 """
 
+import codecs
 import csv
 import hashlib
+import io
 import json
 import pathlib
 import re
@@ -18,17 +20,25 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import strokes
 from alcurr.data.quickdraw import simplification
-from alcurr.data.strokes import BadDrawingError, Drawing
+from alcurr.data.strokes import BadDrawingError, Drawing, WrongFileError
 
 # Most bytes of a record. The real raw drawings in the tests have up to 24
 # thousand; a million points take more than this.
 LONGEST = 2**22
 # Raw drawings are longer than the default limit of the process.
 csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
-_RECOGNIZED = {"true": True, "false": False, "": True}
+_RECOGNIZED = {
+  **dict.fromkeys(("true", "1", "1.0", ""), True),
+  **dict.fromkeys(("false", "0", "0.0"), False),
+}
+# What a file's name has besides its class: the beginning of Google's names, and
+# the end of a second download or of a copy.
+_PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
+_COPY = re.compile(r"( ?\((\d+|(another )?copy)\)| - Copy| copy( \d+)?)+$")
 _HEAD = struct.Struct("<Q2sbIH")
 _COUNT = struct.Struct("<H")
 
@@ -40,6 +50,18 @@ class Record(NamedTuple):
   key_id: str | None
   recognized: bool
   country: str  # its code; "" if the file does not say
+  word: str = ""  # the class; "" likewise
+
+
+def class_name(path: pathlib.Path) -> str:
+  """Returns the class that a file's name says."""
+  name = _COPY.sub("", _PREFIX.sub("", path.stem))
+  return name.replace("%20", " ")
+
+
+def plain_word(word: str) -> str:
+  """Returns what is equal for two spellings of a class."""
+  return " ".join(word.replace("_", " ").replace("%20", " ").casefold().split())
 
 
 # Numbered items of a file, and the parser of an item, to be called at once,
@@ -48,14 +70,23 @@ _Items = tuple[Iterator[tuple[int, bytes]], Callable[[bytes], Record]]
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-  """Yields numbered lines that are not blank, cut after LONGEST + 1 bytes."""
+  """Yields numbered lines that are not blank, cut after LONGEST + 1 bytes.
+
+  They are UTF-8, without a byte order mark; UTF-16 is known by its mark.
+  """
+  start, readline = file.peek(3), file.readline
+  if start.startswith(codecs.BOM_UTF8):
+    file.seek(len(codecs.BOM_UTF8))
+  elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    text = io.TextIOWrapper(file, "utf-16", newline="\n")
+    readline = lambda size: text.readline(size).encode()  # noqa: E731
   number = 0
-  while line := file.readline(LONGEST + 1):
+  while line := readline(LONGEST + 1):
     number += 1
     if line.strip():
       yield number, line
     while len(line) > LONGEST and not line.endswith(b"\n"):
-      line = file.readline(LONGEST + 1)
+      line = readline(LONGEST + 1)
 
 
 def _parse_json(text: str | bytes) -> Any:
@@ -77,9 +108,17 @@ def _from_row(row: dict[str, Any]) -> Record:
   if not isinstance(key, str | int | float | None):
     raise BadDrawingError("key_id is neither text nor number")
   key = None if key in (None, "") else str(key)
-  recognized = row.get("recognized") is not False
+  recognized = row.get("recognized")
+  text = "" if recognized is None else str(recognized).strip().lower()
+  if text not in _RECOGNIZED:
+    raise BadDrawingError("recognized is neither True nor False")
+  word = row.get("word")
   return Record(
-    drawing, key, recognized, country if isinstance(country, str) else ""
+    drawing,
+    key,
+    _RECOGNIZED[text],
+    country if isinstance(country, str) else "",
+    word if isinstance(word, str) else "",
   )
 
 
@@ -95,7 +134,7 @@ def read_csv(file: BinaryIO, test: bool = False) -> _Items:
   needed = ("key_id", "drawing") if test else ("drawing", "word")
   lines = _lines(file)
   _, first = next(lines, (1, b""))
-  columns = _csv_fields(first.removeprefix(b"\xef\xbb\xbf"))
+  columns = _csv_fields(first)
   if not {*needed} <= {*columns} or len({*columns}) < len(columns):
     got = ", ".join(columns)[:200] or "none"
     text = f"expected columns {' and '.join(needed)}, each once, got {got}"
@@ -119,9 +158,6 @@ def _parse_csv(line: bytes, columns: list[str], test: bool) -> Record:
     raise BadDrawingError("not as many fields as columns")
   row = dict(zip(columns, fields, strict=True))
   row["drawing"] = _parse_json(row["drawing"])
-  row["recognized"] = _RECOGNIZED.get(row.get("recognized", "").lower())
-  if row["recognized"] is None:
-    raise BadDrawingError("recognized is neither True nor False")
   digits = re.fullmatch("[0-9]{1,20}", row.get("key_id", ""))
   if test and not (digits and int(row["key_id"]) < 2**64):
     raise BadDrawingError("key_id is not a whole number of 64 bits")
@@ -180,33 +216,48 @@ def read_file(
 ) -> Iterator[Record | BadDrawingError]:
   """Yields the drawings of a file; with `skip`, the errors of bad ones too.
 
-  Its format is by default that of its ending.
+  Its format is by default that of its ending, and its class that of its name.
 
   Memory: 64 times the bytes of a line, 8 times those of a binary record, which
   are at most 4 MiB.
 
   Raises:
-    UserError: a bad drawing unless `skip`, with the remedy, or a file that
-      cannot be read.
+    UserError: a bad drawing unless `skip`, with the remedy, drawings of
+      another class or form, or a file that cannot be read.
   """
   try:
+    files.check_regular(path)
     with path.open("rb") as file:
-      items, parse = (read or FORMATS[path.suffix])(file)
+      items, parse = (read or FORMATS[path.suffix.lower()])(file)
       for number, item in items:
         try:
           if len(item) > LONGEST:
             raise BadDrawingError(f"a line of more than {LONGEST} bytes")
           record = parse(item)
+          if not read:
+            _check_word(path, record.word)
         except BadDrawingError as error:
-          if not skip:
-            separator = ", record " if path.suffix == ".bin" else ":"
-            place = f"{path}{separator}{number}"
-            raise UserError("data", place, f"{error}{remedy}") from error
+          is_wrong = isinstance(error, WrongFileError)
+          if is_wrong or not skip:
+            is_binary = path.suffix.lower() == ".bin"
+            place = f"{path}{', record ' if is_binary else ':'}{number}"
+            text = f"{error}{'' if is_wrong else remedy}"
+            raise UserError("data", place, text) from error
           record = error
         yield record
   except OSError as error:
     text = f"cannot be read: {error.strerror}"
     raise UserError("missing", path, text) from error
+  except UnicodeDecodeError as error:
+    raise UserError("data", path, "broken UTF-16") from error
+
+
+def _check_word(path: pathlib.Path, word: str) -> None:
+  """Raises WrongFileError if a drawing is of another class than its file."""
+  name = class_name(path)
+  if word and word != name and plain_word(word) != plain_word(name):
+    text = f"expected drawings of {name!r} as the file's name, got {word!r:.99}"
+    raise WrongFileError(f"{text}; each class needs a file of its name")
 
 
 def key_hash(record: Record) -> int:

@@ -77,7 +77,7 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
 
 def _find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   files = reader.find(folder)
-  if any(path.suffix == ".npy" for path in files.values()):
+  if any(path.suffix.lower() == ".npy" for path in files.values()):
     text = "expected .ndjson, .csv or .bin files, got bitmaps"
     raise UserError("unsupported", folder, text)
   return files

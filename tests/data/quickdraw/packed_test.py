@@ -21,7 +21,7 @@ from alcurr.data.quickdraw import packed, reader
 from configs import default
 
 ROOT = pathlib.Path(packed.__file__).parents[3]
-GOOD = '{"word":"cat","drawing":[[[0,9],[0,9]]]}'
+GOOD = '{"drawing":[[[0,9],[0,9]]]}'
 NO = '{"recognized":false,"drawing":[[[0,9],[0,8]],[[7],[7]]]}'
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from refusal import refused
 
+from alcurr.core.errors import UserError
 from alcurr.data import parallel, strokes
 from alcurr.data.quickdraw import reader
 
-GOOD = '{"word":"cat","drawing":[[[0,9],[0,9]]]}'
+GOOD = '{"drawing":[[[0,9],[0,9]]]}'
 BAD_LINES = {
   "broken JSON": '{"drawing":[[[0,9],',
   "not an object with a drawing": "[1, 2]",
@@ -244,3 +245,143 @@ def test_the_cache_is_used_and_never_trusted_blindly(tmp_path):
   assert not report["cached"]
   _assert_same(changed, again)
   assert reader.load(path, cache_dir=cache)[1]["cached"]
+
+
+OF_CAT = '{"word":"cat","drawing":[[[0,9],[0,9]]]}'
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.parametrize("name", ["train", "kitten", "cats", "cat 7"])
+def test_a_file_of_another_word_is_refused(tmp_path, name, on_error):
+  path = _write(tmp_path / "d", ant=[GOOD], **{name: [GOOD, OF_CAT]})
+  with refused("data", f"{path / name}.ndjson:2") as raised:
+    reader.load(path, on_error=on_error)
+  assert "'cat'" in raised.value.text
+
+
+def test_a_shuffled_file_of_kaggle_is_refused(tmp_path):
+  row = '"[[[0,9],[0,9]]]",{}\n'
+  for name in ("train_k0", "train_k1"):
+    text = "drawing,word\n" + row.format("cat") + row.format("dog")
+    (tmp_path / f"{name}.csv").write_text(text)
+  with refused("data", f"{tmp_path / 'train_k0.csv'}:2"):
+    reader.load(tmp_path, on_error="skip")
+
+
+@pytest.mark.parametrize(
+  ("file", "word", "name"),
+  [
+    ("The_Eiffel_Tower", "The Eiffel Tower", "The_Eiffel_Tower"),
+    ("The%20Eiffel%20Tower", "The_Eiffel_Tower", "The Eiffel Tower"),
+    ("full_simplified_CAT (1)", "cat", "CAT"),
+    ("cat(2)", "cat", "cat"),
+    ("cat - Copy (3)", "cat", "cat"),
+    ("cat copy 2", "cat", "cat"),
+  ],
+)
+def test_spellings_of_a_word(tmp_path, file, word, name):
+  line = OF_CAT.replace("cat", word)
+  path = _write(tmp_path / "d", **{file: [line], "zebra": [GOOD]})
+  assert reader.load(path)[0].class_names == (name, "zebra")
+
+
+@pytest.mark.parametrize(
+  "copy", ["cat (1)", "cat - Copy", "Cat", "full_raw_cat"]
+)
+def test_a_copy_is_not_a_class(tmp_path, copy):
+  path = _write(tmp_path / "d", cat=[GOOD], **{copy: [GOOD], "dog": [GOOD]})
+  with refused("conflict", path):
+    reader.load(path)
+
+
+def test_repeated_keys_are_counted_and_logged(tmp_path, caplog):
+  lines = [GOOD[:-1] + f', "key_id": "{key}"}}' for key in (1, 2, 1, 1)]
+  path = _write(tmp_path / "d", ant=lines[:2], bee=["", lines[2], lines[3]])
+  with caplog.at_level("WARNING"):
+    reader.load(path)
+  assert f"{path}: 2 drawings" in caplog.text
+  caplog.clear()
+  (path / "bee.ndjson").write_text(GOOD)
+  with caplog.at_level("WARNING"):
+    reader.load(path)
+  assert not caplog.text
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_file_of_points_is_refused(tmp_path, size, on_error):
+  """Its strokes of two or three points look like lists of x and of y."""
+  points = [[i, i + 1, 9][:size] for i in range(5)]
+  two = '{"drawing":[[[0,9],[7,8]]]}'
+  longer = json.dumps({"drawing": [points]})
+  path = _write(tmp_path / "d", ant=[two, longer], bee=[GOOD])
+  with refused("data", f"{path / 'ant.ndjson'}:2"):
+    reader.load(path, on_error=on_error)
+
+
+@pytest.mark.parametrize(
+  ("value", "expected"),
+  [
+    *((value, False) for value in ("false", "0", "0.0", '"False"', '"0"')),
+    *((value, True) for value in ("true", "1", '"TRUE"', '" 1"', "null", '""')),
+    *((value, None) for value in ('"no"', "2", "[]", "{}", "-1", "0.5")),
+  ],
+)
+def test_what_recognized_says(tmp_path, value, expected):
+  line = GOOD[:-1] + f', "recognized": {value}}}'
+  path = _write(tmp_path / "d", ant=[line, GOOD]) / "ant.ndjson"
+  if expected is None:
+    with refused("data", f"{path}:1"):
+      reader.read_class(path)
+    assert len(reader.read_class(path, on_error="skip").key) == 1
+  else:
+    assert reader.read_class(path).flags["recognized"].tolist() == [
+      expected,
+      True,
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["ndjson", "NDJSON"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_encodings_and_suffixes(tmp_path, suffix, encoding):
+  text = "".join(
+    f'{{"drawing":[[[{i}],[9]]], "key_id": "\u6f22{i}"}}\r\n' for i in range(9)
+  )
+  plain, other = tmp_path / "plain", tmp_path / "other"
+  for folder in (plain, other):
+    _write(folder, ant=[GOOD])
+  (plain / "bee.ndjson").write_bytes(text.encode())
+  mark = "\ufeff" if encoding == "utf-16-be" else ""
+  (other / f"bee.{suffix}").write_bytes((mark + text).encode(encoding))
+  expected, read = reader.load(plain)[0], reader.load(other)[0]
+  _assert_same(expected, read)
+  with (other / f"bee.{suffix}").open("ab") as file:
+    file.write(b"\xff")
+  with pytest.raises(UserError) as raised:
+    reader.load(other)
+  assert raised.value.code == "data"
+
+
+def test_what_macos_and_editors_add_is_not_read(tmp_path):
+  path = _write(tmp_path / "d", ant=[GOOD], bee=[GOOD])
+  for name in ("._ant.ndjson", ".bee.ndjson", "~$ant.csv", "._full_raw_x.npy"):
+    (path / name).write_bytes(b"\0\5\x16\7")
+  assert reader.load(path)[0].class_names == ("ant", "bee")
+
+
+@pytest.mark.parametrize(
+  ("make", "code"),
+  [
+    (os.mkfifo, "data"),
+    (os.mkdir, "data"),
+    (lambda path: path.symlink_to("/dev/zero"), "data"),
+    (lambda path: path.symlink_to("nowhere"), "missing"),
+  ],
+)
+def test_what_is_no_file_is_refused(tmp_path, make, code):
+  path = _write(tmp_path / "d", ant=[GOOD], bee=[GOOD]) / "cat.ndjson"
+  make(path)
+  with refused(code, path):
+    reader.load(path.parent)
+  with refused(code, path):
+    reader.read_class(path, on_error="skip")
