@@ -29,6 +29,22 @@ from alcurr.types import (
 )
 
 
+def summarize_feedback(feedback: PyTree) -> tuple[Array, Array, Array]:
+  """Returns the mean of the finite gains, or numbers of other feedback.
+
+  Also returns how many are finite, and how many are not: [] int32. The mean of
+  none is 0: a NaN would stop a run under JAX_DEBUG_NANS.
+  """
+  numbers = feedback.gain if isinstance(feedback, Feedback) else feedback
+  leaves = [x.astype(jnp.float32).ravel() for x in jax.tree.leaves(numbers)]
+  gains = jnp.concatenate([jnp.zeros(0, jnp.float32), *leaves])
+  finite = jnp.isfinite(gains)
+  count = finite.sum(dtype=jnp.int32)
+  total = jnp.where(finite, gains, 0).sum()
+  mean = total / jnp.maximum(count, 1).astype(jnp.float32)
+  return mean, count, gains.size - count
+
+
 def prediction_gain() -> Gain:
   """Measures L(x, θ) - L(x, θ') on the trained batch x itself.
 

@@ -77,8 +77,11 @@ def status(command: Callable[[], None]) -> int:
 
 def say(message: object, exit_status: int) -> int:
   """Prints a message in one line on stderr; returns the exit status."""
-  # A file name may hold what no terminal can show.
   text = " ".join(redact(str(message)).split())
-  text = text.encode(errors="backslashreplace").decode()
-  print(f"alcurr: {text}", file=sys.stderr)
+  # A file or a server may send what no terminal can show, or what it obeys.
+  shown = [
+    char if char.isprintable() else char.encode("unicode_escape").decode()
+    for char in text
+  ]
+  print(f"alcurr: {''.join(shown)}", file=sys.stderr)
   return exit_status

@@ -83,6 +83,7 @@ def can_write(folder: pathlib.Path) -> bool:
 
 
 def check_plain(name: str, what: str) -> None:
-  """Refuses the name of a file that leads to another folder."""
-  if pathlib.PurePath(name).name != name or name == ".." or "\0" in name:
+  """Refuses what no file is called, or leads to another folder."""
+  is_part = pathlib.PurePath(name).name == name and name != ".."
+  if not (is_part and name.isprintable()):
     raise UserError("syntax", what, f"expected a plain file name, got {name!r}")

@@ -273,30 +273,17 @@ def _submit(argv: Sequence[str]) -> None:
     description="Writes a submission to Kaggle's Doodle Recognition challenge: "
     "the three most probable classes of each drawing of its test file.",
   )
-  parser.add_argument(
-    "runs",
-    metavar="RUN",
-    nargs="+",
-    type=pathlib.Path,
-    help="a finished run, WORKDIR/runs/SAMPLER; several runs of the same "
-    "classes are averaged",
-  )
+  add = parser.add_argument
+  runs = "a finished run, WORKDIR/runs/SAMPLER; several runs of the same "
+  runs += "classes are averaged"
+  add("runs", metavar="RUN", nargs="+", type=pathlib.Path, help=runs)
   file = {"metavar": "FILE", "type": pathlib.Path, "required": True}
-  parser.add_argument(
-    "--data", help="test_simplified.csv or test_raw.csv", **file
-  )
-  parser.add_argument("--out", help="a new file", **file)
-  parser.add_argument(
-    "--trials",
-    metavar="0,1,...",
-    type=_trials,
-    help="the trials of each run to average, from 0; default all",
-  )
-  parser.add_argument(
-    "--flips",
-    action="store_true",
-    help="average with the mirror images, left for right",
-  )
+  add("--data", help="test_simplified.csv or test_raw.csv", **file)
+  add("--out", help="a new file", **file)
+  trials = "the trials of each run to average, from 0; default all"
+  add("--trials", metavar="0,1,...", type=_trials, help=trials)
+  flips = "average with the mirror images, left for right"
+  add("--flips", action="store_true", help=flips)
   args = parser.parse_args(argv)
   submit(args.runs, args.data, args.out, args.trials, args.flips)
   print(args.out)

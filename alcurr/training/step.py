@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from alcurr.bandits import gains
 from alcurr.core.promotion import standard_promotion
 from alcurr.training import invariants
 from alcurr.training.keys import run_keys, step_keys
@@ -26,7 +27,6 @@ from alcurr.types import (
   Batch,
   Candidates,
   Draw,
-  Feedback,
   Gather,
   Loss,
   Model,
@@ -212,25 +212,6 @@ def _prepare(spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool):
     return signal.prepare(keys.prepare, context)
 
 
-def summarize_feedback(feedback: PyTree) -> tuple[Array, Array, Array]:
-  """Returns the mean of the finite gains, or numbers of other feedback.
-
-  Also returns how many are finite, and how many are not: [] int32. The mean of
-  none is 0: a NaN would stop a run under JAX_DEBUG_NANS.
-  """
-  numbers = feedback.gain if isinstance(feedback, Feedback) else feedback
-  leaves = [x.astype(jnp.float32).ravel() for x in jax.tree.leaves(numbers)]
-  gains = jnp.concatenate([jnp.zeros(0, jnp.float32), *leaves])
-  finite = jnp.isfinite(gains)
-  count = finite.sum(dtype=jnp.int32)
-  total = jnp.where(finite, gains, 0).sum()
-  return (
-    total / jnp.maximum(count, 1).astype(jnp.float32),
-    count,
-    gains.size - count,
-  )
-
-
 def _train_step(
   spec: _StepSpec,
   state: TrainState,
@@ -302,7 +283,7 @@ def _train_step(
     new_state = jax.tree.map(
       lambda new, old: jnp.where(bad, old, new), new_state, skipped
     )
-  gain, num_gains, num_ignored = summarize_feedback(feedback)
+  gain, num_gains, num_ignored = gains.summarize_feedback(feedback)
   return new_state, Metrics(
     loss=mean_loss,
     policy=draw.policy,

@@ -9,6 +9,7 @@ import toy
 import toy_samplers
 
 from alcurr import models
+from alcurr.bandits import gains
 from alcurr.bandits.gains import GAINS
 from alcurr.data.pool import make_gather
 from alcurr.training import chunks, compilation, step
@@ -377,10 +378,10 @@ def test_any_feedback_is_logged_by_its_mean():
   """And by how many of its numbers are finite, and how many are not."""
 
   def summary(feedback):
-    return [float(x) for x in step.summarize_feedback(feedback)]
+    return [float(x) for x in gains.summarize_feedback(feedback)]
 
   assert summary(()) == [0, 0, 0]
-  gains = Feedback(jnp.array([1.0, jnp.nan, 2.0]), jnp.array([5, 6, 7]))
-  assert summary(gains) == [1.5, 2, 1]
+  partly = Feedback(jnp.array([1.0, jnp.nan, 2.0]), jnp.array([5, 6, 7]))
+  assert summary(partly) == [1.5, 2, 1]
   tree = {"a": jnp.array([[1.0, 2.0, -jnp.inf]]), "b": jnp.int32(6)}
   assert summary(tree) == [3, 3, 1]

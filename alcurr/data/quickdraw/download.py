@@ -1,12 +1,13 @@
 """python -m alcurr.data download: Google's files, from its public bucket.
 
 Prints the size and asks before it downloads. A broken download resumes, and
-every file is checked against the bucket's checksum. No other module of alcurr
-opens connections.
+every file is checked against the bucket's checksum. Redirects are followed only
+on the same server. No other module of alcurr opens connections.
 """
 
 import argparse
 import base64
+import binascii
 import concurrent.futures
 import functools
 import hashlib
@@ -15,6 +16,7 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import sys
 import time
 import urllib.error
@@ -41,6 +43,10 @@ _TRIES = 6  # attempts in a row without progress
 _TIMEOUT = 60  # seconds without a byte
 _CHUNK = 2**20
 _BUSY = (408, 429, 500, 502, 503, 504)  # status codes worth another try
+_MAX_REASON = 200  # characters of a server's text that are shown
+_BASE = re.compile(
+  r"(?i)https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?(/[!\"$->@-~]*)?"
+)
 
 
 class _Remote(NamedTuple):
@@ -48,7 +54,7 @@ class _Remote(NamedTuple):
 
   url: str
   size: int  # bytes
-  md5: str | None  # in base 64, if the server sends Google's x-goog-hash
+  md5: bytes | None  # [16], if the server sends Google's x-goog-hash
 
 
 class _BadContentError(Exception):
@@ -60,13 +66,14 @@ def run(args: argparse.Namespace) -> None:
   names = [f"{name}.{_ENDINGS[args.form]}" for name in _class_names(args)]
   paths.check_can_make(args.out, "OUT")
   base = args.base.rstrip("/")
-  if urllib.parse.urlsplit(base).scheme not in ("http", "https"):
-    raise UserError("argument", "--base", f"expected http or https, got {base}")
+  _check_base(base)
   urls = [f"{base}/{args.form}/{urllib.parse.quote(name)}" for name in names]
   with concurrent.futures.ThreadPoolExecutor(_CONNECTIONS) as pool:
     remotes = dict(zip(names, pool.map(_look, urls), strict=True))
   total = sum(remote.size for remote in remotes.values())
   places = [args.out / name for name in names]
+  for path in places:
+    _check_own(_partial(path))
   missing = total - sum(_size(p) or _size(_partial(p)) for p in places)
   if missing > 0:
     _ask(args, len(names), total, missing)
@@ -81,6 +88,26 @@ def run(args: argparse.Namespace) -> None:
   if unchecked := sum(remote.md5 is None for remote in remotes.values()):
     text = f"{unchecked} came without a checksum; only their length was checked"
     print(text, file=sys.stderr)
+
+
+def _check_base(base: str) -> None:
+  try:
+    is_usable = _BASE.fullmatch(base) and urllib.parse.urlsplit(base).port != 0
+  except ValueError:  # such as a port beyond 65535
+    is_usable = False
+  if not is_usable:
+    text = f"expected http://host/path or https://host/path, got {base!r}"
+    raise UserError("argument", "--base", text)
+
+
+def _check_own(partial: pathlib.Path) -> None:
+  """Refuses a link or a device: what is written there would be elsewhere."""
+  if not os.path.lexists(partial):
+    return
+  status = partial.lstat()
+  if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+    text = "expected a part of a download, got a link, a folder or a device"
+    raise UserError("exists", partial, f"{text}; remove it")
 
 
 def _class_names(args: argparse.Namespace) -> list[str]:
@@ -126,16 +153,28 @@ def _look(url: str) -> _Remote:
   with _retry(lambda: _open(url, method="HEAD"), url, lambda: 0) as response:
     size = response.headers.get("Content-Length", "")
     hashes = ",".join(response.headers.get_all("x-goog-hash", []))
-  if not size.isdecimal():
+  # At most an exabyte: Python refuses to parse thousands of digits.
+  if not re.fullmatch("[0-9]{1,18}", size):
     raise UserError("network", url, "the server does not say its length")
-  md5 = re.search(r"\bmd5=([^,\s]+)", hashes)
-  return _Remote(url, int(size), md5[1] if md5 else None)
+  md5 = re.search(r"\bmd5=([^,\s]*)", hashes)
+  return _Remote(url, int(size), _parse_md5(md5[1], url) if md5 else None)
+
+
+def _parse_md5(text: str, url: str) -> bytes:
+  try:
+    # As bytes: of a str, a non-ASCII character is another kind of error.
+    md5 = base64.b64decode(text.encode(), validate=True)
+  except binascii.Error:
+    md5 = b""
+  if len(md5) != hashlib.md5(usedforsecurity=False).digest_size:
+    raise UserError("network", url, "the server's MD5 checksum is malformed")
+  return md5
 
 
 def _fetch(remote: _Remote, path: pathlib.Path, bar: tqdm) -> None:
   """Writes the complete and checked file, or a part to `<path>.partial`."""
-  if path.exists():
-    if not _matches(remote, path):
+  if os.path.lexists(path):
+    if not path.is_file() or not _matches(remote, path):
       raise UserError("exists", path, f"it differs from {remote.url}")
     bar.update(remote.size)
     return
@@ -163,14 +202,15 @@ def _retry(
     try:
       return attempt()
     except urllib.error.HTTPError as error:
+      reason = f"{error.code} {str(error.reason)[:_MAX_REASON]}"
       if error.code not in _BUSY:
-        text = f"the server answers {error.code} {error.reason}"
+        text = f"the server answers {reason}"
         raise UserError("network", url, text) from error
-      reason = f"{error.code} {error.reason}"
     except (OSError, http.client.HTTPException, _BadContentError) as error:
       if getattr(error, "filename", None):  # of the disk, not of the network
         raise
       reason = str(getattr(error, "reason", error)) or type(error).__name__
+      reason = reason[:_MAX_REASON]
     size = progress()
     failed = 1 if size > most else failed + 1
     most = max(most, size)
@@ -179,11 +219,31 @@ def _retry(
     time.sleep(2.0 ** (failed - 1))
 
 
+class _SameServer(urllib.request.HTTPRedirectHandler):
+  """Refuses to be redirected to a server that the user has not named."""
+
+  def redirect_request(self, req, fp, code, msg, headers, newurl):
+    urls = (req.full_url.lower(), newurl.lower())
+    old, new = (urllib.parse.urlsplit(url) for url in urls)
+    if old[:2] != new[:2]:
+      text = f"and redirects to a server that --base does not name: {newurl}"
+      raise urllib.error.HTTPError(req.full_url, code, text, headers, fp)
+    return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_SameServer)
+
+
 def _open(url: str, method: str = "GET", **headers: str):
   # Uncompressed, so that lengths and checksums are the file's.
   headers = {"Accept-Encoding": "identity", "User-Agent": "alcurr", **headers}
   request = urllib.request.Request(url, method=method, headers=headers)
-  return urllib.request.urlopen(request, timeout=_TIMEOUT)
+  try:
+    return _OPENER.open(request, timeout=_TIMEOUT)
+  except ValueError as error:  # such as a redirect to http://[
+    reason = str(error)[:_MAX_REASON]
+    text = f"the server cannot be asked, or understood: {reason}"
+    raise UserError("network", url, text) from error
 
 
 def _append(remote: _Remote, partial: pathlib.Path, bar: tqdm) -> None:
@@ -198,7 +258,7 @@ def _append(remote: _Remote, partial: pathlib.Path, bar: tqdm) -> None:
       span = f"bytes {start}-{remote.size - 1}/{remote.size}"
       if start and response.headers.get("Content-Range") != span:
         raise _BadContentError("it has changed on the server")
-      with partial.open("ab" if start else "wb") as file:
+      with open(partial, "ab" if start else "wb", opener=_open_own) as file:
         while chunk := response.read1(_CHUNK):
           with files.naming(partial):
             file.write(chunk)
@@ -215,13 +275,17 @@ def _append(remote: _Remote, partial: pathlib.Path, bar: tqdm) -> None:
     raise _BadContentError("its checksum is not the server's")
 
 
+def _open_own(path: str, flags: int) -> int:
+  """Opens a file, but never through a link that has come meanwhile."""
+  return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def _matches(remote: _Remote, path: pathlib.Path) -> bool:
   if _size(path) != remote.size or remote.md5 is None:
     return _size(path) == remote.size
   md5 = functools.partial(hashlib.md5, usedforsecurity=False)
   with path.open("rb") as file:
-    digest = hashlib.file_digest(file, md5).digest()
-  return base64.b64encode(digest).decode() == remote.md5
+    return hashlib.file_digest(file, md5).digest() == remote.md5
 
 
 def _partial(path: pathlib.Path) -> pathlib.Path:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import http.server
 import io
+import os
 import pathlib
 import threading
 import urllib.parse
@@ -33,6 +34,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server, path = self.server, urllib.parse.unquote(self.path)
     span = self.headers.get("Range")
     server.asked.append((self.command, path, span))
+    if server.head is not None:
+      self.wfile.write(f"HTTP/1.1 {server.head}\r\n\r\n".encode("latin-1"))
+      return
+    if path.startswith("/old/"):
+      self.send_response(302)
+      self.send_header("Location", self.path.removeprefix("/old"))
+      self.end_headers()
+      return
     content = CONTENT.get(path)
     if isinstance(fault, int) or content is None:
       self.send_error(fault or 404)
@@ -66,7 +75,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
   server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-  server.faults, server.asked = [], []
+  server.faults, server.asked, server.head = [], [], None
   server.hashes, server.no_length = True, False
   thread = threading.Thread(target=server.serve_forever, args=(0.01,))
   thread.start()
@@ -195,6 +204,19 @@ def test_mistakes(server, tmp_path, capsys):
     (out, [], "../cat", ""),
     (out, [], ",", "--classes"),
     (out, ["--base=file:///etc"], "cat", "--base"),
+    (out, ["--base=http://[::1"], "cat", "--base"),
+    (out, ["--base=http://127.0.0.1:99999"], "cat", "--base"),
+    (out, [f"--base={base}/with blanks"], "cat", "--base"),
+    (out, [f"--base={base}/é"], "cat", "--base"),
+    (out, [f"--base={base}?a=b"], "cat", "--base"),
+    (
+      out,
+      [f"--base={base.replace('//', '//user:password@')}"],
+      "cat",
+      "--base",
+    ),
+    (out, [], "c\x1b[31mat", ""),
+    (out, [], "c\udcffat", ""),
     (out, ["--categories=none"], "", "--categories"),
     (out, [], "", "--classes"),
     (tmp_path / "other", [], "cat", tmp_path / "other" / "cat.ndjson"),
@@ -207,6 +229,84 @@ def test_mistakes(server, tmp_path, capsys):
   place = f"{base}/simplified/cat.ndjson"
   assert capsys.readouterr().err.startswith(f"alcurr: {place}: ")
   assert not out.exists()
+
+
+def test_redirects_on_the_same_server(server, tmp_path):
+  out, base = tmp_path / "out", f"http://127.0.0.1:{server.server_port}/old"
+  assert (
+    _download(server, out, f"--base={base}", classes="The Eiffel Tower") == 0
+  )
+  assert _files(out) == {k: v for k, v in BOTH.items() if k not in CAT}
+  assert (
+    "GET",
+    "/old/simplified/The Eiffel Tower.ndjson",
+    None,
+  ) in server.asked
+
+
+@pytest.mark.parametrize(
+  "head",
+  [
+    # The same server, by another name.
+    "302 Found\r\nLocation: http://localhost:{port}/simplified/cat.ndjson",
+    "307 Found\r\nLocation: //localhost/cat.ndjson",
+    "301 Found\r\nLocation: https://127.0.0.1:{port}/cat.ndjson",
+    "302 Found\r\nLocation: ftp://127.0.0.1/cat.ndjson",
+    "302 Found\r\nLocation: file:///etc/passwd",
+    "302 Found\r\nLocation: http://[",
+    "302 Found\r\nLocation: http://127.0.0.1:{port}\x1b[31m/é",
+    "302 Found",
+    "404 \x1b]0;a title\x07\x9b31m",
+    "404 " + 10_000 * "long",
+    "200 OK\r\nContent-Length: " + 5_000 * "9",
+    "200 OK\r\nContent-Length: -1",
+    "200 OK\r\nContent-Length: 5\r\nx-goog-hash: md5=é",
+    "200 OK\r\nContent-Length: 5\r\nx-goog-hash: md5=AAAA",
+    "200 OK\r\nContent-Length: 5\r\nx-goog-hash: md5=",
+  ],
+  ids=range(15),
+)
+def test_answers_that_are_not_trusted(server, tmp_path, waits, capsys, head):
+  server.head = head.replace("{port}", str(server.server_port))
+  assert _download(server, tmp_path / "out") == 2
+  place = f"http://127.0.0.1:{server.server_port}/simplified/cat.ndjson"
+  error = capsys.readouterr().err
+  assert error.startswith(f"alcurr: {place}: ") and len(error) < 500
+  assert error.removesuffix("\n").isprintable()
+  assert len(server.asked) == 1 and not list(tmp_path.iterdir())
+
+
+def test_an_answer_that_is_not_http(server, tmp_path, waits, capsys):
+  server.head = "\r\n\x1b[31m"  # read as the status line of another answer
+  assert _download(server, tmp_path / "out") == 1
+  assert capsys.readouterr().err.removesuffix("\n").isprintable()
+
+
+def test_nothing_is_written_through_a_link(server, tmp_path, capsys):
+  out, mine = tmp_path / "out", tmp_path / "mine"
+  mine.write_bytes(CAT["cat.ndjson"][:1000])
+  partial, place = out / "cat.ndjson.partial", out / "cat.ndjson"
+  out.mkdir()
+  for make, taken in (
+    (lambda: partial.symlink_to(mine), partial),
+    (lambda: partial.symlink_to(tmp_path / "nothing"), partial),
+    (lambda: partial.hardlink_to(mine), partial),
+    (lambda: os.mkfifo(partial), partial),
+    (lambda: place.symlink_to(tmp_path / "nothing"), place),
+    (lambda: os.mkfifo(place), place),
+  ):
+    make()
+    assert _download(server, out) == 2
+    assert capsys.readouterr().err.startswith(f"alcurr: {taken}: ")
+    taken.unlink()
+    assert not list(out.iterdir())
+  assert mine.read_bytes() == CAT["cat.ndjson"][:1000]
+  assert not (tmp_path / "nothing").exists()
+  # A link to the complete file is read, as any file.
+  mine.write_bytes(CAT["cat.ndjson"])
+  place.symlink_to(mine)
+  assert _download(server, out) == 0
+  assert place.is_symlink()
 
 
 class _Terminal(io.StringIO):
