@@ -8,7 +8,7 @@ as much worth training on as one that is being learned.
   online    Q_j += α (r_j - Q_j)
   naive     W steps on one arm, then Q_j += α (slope - Q_j)
   window    Q_j = slope of the arm's last W points against their steps
-  sampling  Q_j = one of the arm's last W rewards, drawn anew for each policy
+  sampling  Q_j = one of the arm's last W rewards, drawn again for each policy
 
 Slopes are those of least squares. The policy is softmax(|Q| / τ), or any arm of
 the highest |Q|.

@@ -216,7 +216,7 @@ def _retry(
     most = max(most, size)
     if failed == _TRIES:
       raise MachineError("network", url, f"{reason}, {_TRIES} times in a row")
-    time.sleep(2.0 ** (failed - 1))
+    time.sleep(2.0 ** (failed - 1))  # a busy server needs a pause
 
 
 class _SameServer(urllib.request.HTTPRedirectHandler):

@@ -58,7 +58,7 @@ class Logger:
 
   def _open(self, name: str, trial: int, policy: pictures.PolicyMap) -> Any:
     """Opens the run of a trial, with `add_rows`, `end` and `close`."""
-    raise NotImplementedError
+    raise NotImplementedError  # each tracker has its own
 
   def begin(self, name: str, rows: Sequence[Row]) -> None:
     """Starts a sampler's run, or resumes it after exactly these rows."""
