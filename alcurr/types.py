@@ -173,6 +173,7 @@ class SamplerSpec(NamedTuple):
 
   partitions: tuple[str, ...] = ()  # of pool.partitions, that it reads
   arm_partition: str | None = None  # the one that `Draw.arm` refers to
+  scores: tuple[str, ...] = ()  # of pool.scores, that it reads itself
   per_example_state: bool = False  # its state is O(N), a draw O(B log N)
   num_candidates: int | None = None  # M, drawn and scored before B are chosen
 
