@@ -272,6 +272,9 @@ class Model(NamedTuple):
   apply: Callable[..., tuple[Array, PyTree]]
   # Identifies the weights file that init starts from; "" for random weights.
   fingerprint: str = ""
+  # (params, model_state, image) -> [B, F] float32, the inputs of the last layer
+  # in eval mode; None where it is not known
+  features: Callable[[PyTree, PyTree, Array], Array] | None = None
   # The network that scores candidates, as `apply`; None: the model itself.
   scoring: Callable[..., tuple[Array, PyTree]] | None = None
   # Whether `scoring` has parameters of its own, trained on the same batches.
