@@ -37,6 +37,8 @@ class Dataset(NamedTuple):
   class_names: tuple[str, ...]  # [V]
   flags: dict[str, np.ndarray]  # by name, [N] bool, known facts of an example
   content: str = ""  # a hash of it, if one is known
+  # The user's own by name, [N] float32, if there are any
+  scores: dict[str, np.ndarray] | None = None
 
 
 def content_hash(dataset: Dataset) -> str:
@@ -120,21 +122,25 @@ def join_sources(sources: Sequence[Source]) -> Source:
 
 def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   """Returns the examples at `index` [n], in that order."""
-  arrays = dataset.label, dataset.key, dataset.flags
-  label, key, flags = jax.tree.map(lambda x: x[index], arrays)
-  source = take_source(dataset.source, index)
-  return Dataset(source, label, key, dataset.class_names, flags)
+  arrays = dataset.label, dataset.key, dataset.flags, dataset.scores
+  label, key, flags, scores = jax.tree.map(lambda x: x[index], arrays)
+  part = dataset._replace(label=label, key=key, flags=flags, scores=scores)
+  return part._replace(source=take_source(part.source, index), content="")
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
   """Joins two datasets of the same classes, with the flags that both have."""
   both = first.flags.keys() & second.flags.keys()
-  label, key, flags = jax.tree.map(
+  label, key, flags, scores = jax.tree.map(
     lambda *x: np.concatenate(x),
-    *((d.label, d.key, {n: d.flags[n] for n in both}) for d in (first, second)),
+    *(
+      (d.label, d.key, {n: d.flags[n] for n in both}, d.scores)
+      for d in (first, second)
+    ),
   )
+  joined = first._replace(label=label, key=key, flags=flags, scores=scores)
   source = join_sources([first.source, second.source])
-  return Dataset(source, label, key, first.class_names, flags)
+  return joined._replace(source=source, content="")
 
 
 def check_fractions(
@@ -237,7 +243,7 @@ def host_pool(
 ) -> Pool:
   """Builds a pool of the dataset's own NumPy arrays, in host memory.
 
-  The difficulty [N] float32 is zero by default. Partitions are by name; see
+  The difficulty [N] float32 is zero by default; for partitions by name see
   `alcurr.data.partitions`.
   """
   if difficulty is None:

@@ -11,7 +11,7 @@ from absl import logging
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
-from alcurr.data import arrays, image_folder
+from alcurr.data import arrays, image_folder, score_files
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
 from alcurr.data.label_noise import add_label_noise
@@ -165,8 +165,15 @@ class LoadedData(NamedTuple):
   content: str  # a hash of all that was read
 
 
-def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
+def load(
+  config: Mapping[str, Any],
+  cache_dir: pathlib.Path,
+  scores: Mapping[str, str] | None = None,
+) -> LoadedData:
   """Loads the data that `config.data` describes.
+
+  `scores` has files of the user's scores, by the config field that names each.
+  They become the scores of the parts, by the same fields.
 
   Raises:
     UserError: data that is missing, damaged, or more than memory holds.
@@ -176,6 +183,13 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
   with specs.errors_in("data"):
     dataset = _read(config, cache_dir)
     content = content_hash(dataset)
+    own = {
+      field: score_files.read_scores(
+        paths.absolute(path, field), dataset, field
+      )
+      for field, path in (scores or {}).items()
+    }
+    dataset = dataset._replace(scores=own)
     source = with_channels(dataset.source, get_channels(config))
     dataset = dataset._replace(source=source)
     lookup = fetch = None

@@ -16,7 +16,8 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import environment, files
-from alcurr.data import partitions
+from alcurr.experiments import setup
+from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.training import (
@@ -75,15 +76,19 @@ def fingerprint(
   given the hash of its content.
   """
   pool = pools["train"]
-  difficulty = np.asarray(pool.scores["difficulty"]).tobytes()
+  # Each partition has columns of its own among the metrics.
+  read = {*run.sampler.spec.scores, *([DIFFICULTY] if pool.partitions else [])}
+  hashes = {}
+  for name in sorted(read):
+    values = np.asarray(pool.scores[name]).tobytes()
+    hashes[name] = hashlib.blake2b(values, digest_size=16).hexdigest()
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],
     "trials_by": run.trials_by,
     "data": content,
     "weights": run.model.fingerprint,
-    "difficulty": hashlib.blake2b(difficulty, digest_size=16).hexdigest(),
-    # Each has columns of its own among the metrics.
+    "scores": hashes,
     "partitions": sorted(pool.partitions),
   }
 
@@ -108,6 +113,8 @@ def train(
     Stopped: by a signal; a checkpoint is saved.
   """
   common = fingerprint(context.content, run, compiled, pools)
+  own = setup.file_hashes(context, names_read(run.sampler.spec))
+  common["score_files"] = own
   template = loop.abstract_run_state(run, compiled, pools["train"])
   start = checkpoint.restore(checkpoints, template, common, metrics)
   log = contextlib.nullcontext()
@@ -142,14 +149,15 @@ def run_sampler(
   run: RunSpec,
   compiled: CompiledRun,
   pools: Mapping[str, Pool],
-  scoring_seconds: float,
+  scores: Mapping[str, Any],
   folder: pathlib.Path,
   logger: LoggerGroup,
   profile: bool = False,
 ) -> None:
   """Trains all trials of a sampler and writes the run's files.
 
-  The folder is created, but not its parents.
+  The folder is created, but not its parents. `scores` is what result.json says
+  of the scores that the sampler reads.
 
   Raises:
     Stopped: by a signal; a checkpoint is saved.
@@ -178,7 +186,7 @@ def run_sampler(
     for trial in range(len(run.seeds))
   ]
   today = datetime.date.today().isoformat()
-  scored = set(spec.partitions) - partitions.UNSCORED
+  flops = result.steps * compiled.flops_per_step
   record = {
     "sampler": run.name,
     "baseline": config.baseline,
@@ -187,8 +195,10 @@ def run_sampler(
     "examples_seen": result.steps * run.batch_size,
     "train_seconds": result.train_seconds,
     "compile_seconds": compiled.compile_seconds,
-    "scoring_seconds": scoring_seconds if scored else 0.0,
     "flops_per_step": compiled.flops_per_step,
+    **scores,
+    # Of a trial, with its share of the scores.
+    "flops": flops + scores["scores_flops"] / scores["scores_shared_by"],
     "trials": trials,
     "data": context.content,
     "weights": run.model.fingerprint,

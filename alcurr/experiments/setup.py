@@ -1,8 +1,9 @@
 """Everything before training: the workdir's check, the data and the runs."""
 
 import functools
+import hashlib
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,14 +21,16 @@ from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
-from alcurr.training.run import RunSpec, Score, count_flops, make_score
+from alcurr.experiments.config.scores import DIFFICULTY
+from alcurr.experiments.fits import make_fits
+from alcurr.training.run import RunSpec, Score, make_score
 from alcurr.types import Array, Batch, Model, Pool
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
 # What an experiment writes to its folder. All else is the user's.
 FILES = {
   *("config.json", "results.csv", "summary.csv", "report.html"),
-  *("gallery.json", "gallery.npz", "runs", "figures", "difficulty"),
+  *("gallery.json", "gallery.npz", "runs", "figures", "scores"),
   *("tensorboard", "mlflow"),
 }
 
@@ -76,9 +79,10 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     read_record(result, text="expected a result; delete it to rerun the run")
   # JSON has no tuples: both sides are compared as JSON has them.
   new = files.plain(config.to_dict())
-  # More samplers may be added, but none changed.
-  if isinstance(known := saved.get("samplers"), dict) and known:
-    new["samplers"] = {k: v for k, v in new["samplers"].items() if k in known}
+  # More samplers and scores may be added, but none changed.
+  for field in ("samplers", "scores"):
+    if isinstance(known := saved.get(field), dict) and known:
+      new[field] = {k: v for k, v in new[field].items() if k in known}
   old, new = flatten(saved), flatten(new)
   for field in sorted(old.keys() | new.keys()):
     if not is_free(field) and old.get(field) != new.get(field):
@@ -126,13 +130,16 @@ def load_context(
 ) -> ExperimentContext:
   """Loads the data, and builds the networks for it."""
   config = experiment.config
-  parts, gather, lookup, content = sources.load(config.data, cache_dir)
+  own = {s.file_field: s.config.file for s in experiment.file_scores}
+  data = sources.load(config.data, cache_dir, own)
+  parts, gather, lookup, content = data
   batch = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
   networks = {}
-  for run in (experiment.reference, *experiment.runs.values()):
+  trained = [score.run for score in experiment.trained_scores]
+  for run in (*trained, *experiment.runs.values()):
     key = str(run.config.model)
     if key not in networks:
       model = build.make_model(run.config, batch.image.shape[1:], num_classes)
@@ -153,18 +160,43 @@ def load_context(
   )
 
 
-def needs_scores(experiment: BuiltExperiment) -> bool:
-  """Returns whether a sampler reads a partition by difficulty."""
-  return bool(experiment.partitions - partitions.UNSCORED)
+def file_hashes(
+  context: ExperimentContext, names: Sequence[str]
+) -> dict[str, str]:
+  """Returns a hash of each named score that a file has, by its name."""
+  hashes = {}
+  for score in context.experiment.file_scores:
+    if score.name in names:
+      content = hashlib.blake2b(digest_size=16)
+      for split in sorted(context.parts):
+        content.update(context.parts[split].scores[score.file_field].tobytes())
+      hashes[score.name] = content.hexdigest()
+  return hashes
+
+
+def _scores_of(
+  context: ExperimentContext, made: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, dict[str, np.ndarray]]:
+  """Returns each score of each split, [N]; zeros where it is not yet known."""
+  experiment, scores = context.experiment, {}
+  for split, part in context.parts.items():
+    unknown = np.zeros(len(part.label), np.float32)
+    scores[split] = {DIFFICULTY: unknown}
+    for score in experiment.trained_scores:
+      scores[split][score.name] = made.get(score.name, {}).get(split, unknown)
+    for score in experiment.file_scores:
+      scores[split][score.name] = part.scores[score.file_field]
+  return scores
 
 
 def host_pools(
-  context: ExperimentContext, difficulty: Mapping[str, np.ndarray] | None = None
+  context: ExperimentContext,
+  made: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> dict[str, Pool]:
   """Returns the pools by name, of NumPy arrays.
 
-  Without a probe split, the valid pool is the probe pool too. `difficulty` has
-  that of the examples of each part, [N]; None: not yet known.
+  Without a probe split, the valid pool is the probe pool too. `made` has the
+  scores by models, by name and split, [N]; None: not yet known.
 
   Raises:
     UserError: more arms than the training examples can fill.
@@ -177,24 +209,26 @@ def host_pools(
       num_arms[kind] = partitions.fit_num_arms(
         kind, train.label, asked, train.class_names
       )
-    if num_arms[kind] < asked and difficulty is None:
+    if num_arms[kind] < asked and made is None:
       text = "The partition %s has %d arms, not %d: most classes are rare."
       logging.warning(text, kind, num_arms[kind], asked)
-  parts, difficulty = dict(context.parts), dict(difficulty or {})
+  parts, scores = dict(context.parts), _scores_of(context, made or {})
   joint = "train_and_probe"
   if any(run.config.train_on == joint for run in experiment.runs.values()):
     parts[joint] = concatenate(parts["train"], parts["probe"])
-    if difficulty:
-      scores = [difficulty["train"], difficulty["probe"]]
-      difficulty[joint] = np.concatenate(scores)
+    scores[joint] = {
+      name: np.concatenate([score, scores["probe"][name]])
+      for name, score in scores["train"].items()
+    }
   pools = {}
   for name, part in parts.items():
-    score = difficulty.get(name, np.zeros(len(part.label), np.float32))
+    score = scores[name][DIFFICULTY]
     by_name = {
       kind: partitions.PARTITIONS[kind](part.label, score, num_arms[kind])
       for kind in experiment.partitions
     }
-    pools[name] = host_pool(part, score, by_name)
+    pool = host_pool(part, score, by_name)
+    pools[name] = pool._replace(scores=scores[name])
   for kind in experiment.partitions:
     # A split may lack a rare class.
     most = max(len(pool.partitions[kind].size) for pool in pools.values())
@@ -214,8 +248,8 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
   """
   experiment = context.experiment
   size = len(context.parts["train"].label)
-  if needs_scores(experiment):
-    experiment.reference.num_steps(size)
+  for score in experiment.trained_scores:
+    make_fits(score, context.parts)
   for name, run in experiment.runs.items():
     sampler = run.make_sampler(run.num_steps(size))
     init = functools.partial(sampler.init, pool=pools["train"])
@@ -229,23 +263,6 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
     if draw.index.shape != (expected,):
       text = f"expected {expected} drawn examples, got {list(draw.index.shape)}"
       raise UserError("conflict", f"samplers.{name}", text)
-
-
-def make_run(
-  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
-) -> RunSpec:
-  """Makes the run of a sampler, with the steps that its budget pays for."""
-  built = context.experiment.runs[name]
-  # An epoch is one of the training pool, whatever pool a run draws from.
-  num_steps = built.num_steps(pools["train"].label.shape[0])
-  run = make_run_spec(context, built, num_steps)
-  baseline = built.config.baseline
-  if context.experiment.config.budget_basis == "flops" and name != baseline:
-    base = make_run_spec(context, context.experiment.runs[baseline], num_steps)
-    base_cost = count_flops(base, pools) / base.batch_size
-    ratio = base_cost / (count_flops(run, pools) / run.batch_size)
-    run = make_run_spec(context, built, max(int(num_steps * ratio), 1))
-  return run
 
 
 def make_run_spec(

@@ -85,6 +85,10 @@ def normalize(config: ConfigDict, kinds: Mapping[str, type]) -> ConfigDict:
   for sampler in samplers.values() if isinstance(samplers, dict) else ():
     if isinstance(sampler, dict) and isinstance(sampler.get("run"), dict):
       sampler["run"] = _fit(sampler["run"], kinds)
+  scores = fitted.get("scores")
+  for name, score in scores.items() if isinstance(scores, dict) else ():
+    if isinstance(score, dict):
+      scores[name] = _fit(score, kinds, "difficulty.")
   result = to_config(fitted)
   return result.lock() if config.is_locked else result
 

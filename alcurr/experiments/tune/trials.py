@@ -19,7 +19,7 @@ from alcurr.core import files, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import make_pool
-from alcurr.experiments import experiment_runner, setup
+from alcurr.experiments import charges, experiment_runner, setup
 from alcurr.experiments.config import build, loader
 from alcurr.experiments.config.plain import to_config
 from alcurr.report import tables
@@ -31,7 +31,7 @@ from alcurr.types import Pool, TrainState
 RATE = "optimizer.learning_rate"
 # What the commands write.
 _STEMS = ("range", "grid", "noise_scale", "search")
-_FILES = {"difficulty", *(f"{s}.{e}" for s in _STEMS for e in ("csv", "png"))}
+_FILES = {"scores", *(f"{s}.{e}" for s in _STEMS for e in ("csv", "png"))}
 
 
 class TrainedChunk(NamedTuple):
@@ -110,8 +110,8 @@ def prepare(
   context = setup.load_context(build.build_experiment(config), cache_dir)
   setup.check_fit(context, setup.host_pools(context))
   out.mkdir(parents=True, exist_ok=True)
-  pools, _ = experiment_runner.make_pools(context, out / "difficulty")
-  run = setup.make_run(context, config.baseline, pools)
+  pools, _ = experiment_runner.make_pools(context, out / "scores")
+  run = charges.make_run(context, config.baseline, pools)
   valid = sources.first_by_key(context.parts["valid"], max_valid)
   return run, pools | {"valid": make_pool(valid)}
 
