@@ -17,8 +17,10 @@ from alcurr.types import Strokes
 _COLUMNS = ["key", "score"]
 
 
-def check_scores(values: Any, num_examples: int, place: str) -> np.ndarray:
-  """Returns scores as [N] float32.
+def check_scores(
+  values: Any, num_examples: int | None, place: str
+) -> np.ndarray:
+  """Returns scores as [N] float32; None: N is not known.
 
   Raises:
     UserError: another shape, or numbers that are missing or not finite.
@@ -32,13 +34,31 @@ def check_scores(values: Any, num_examples: int, place: str) -> np.ndarray:
   except (TypeError, ValueError) as error:
     text = "expected a number for each example, all of them given"
     raise UserError("type", place, text) from error
-  if array.shape != (num_examples,):
-    text = f"expected a score for each of {num_examples} examples, got shape "
+  if array.ndim != 1 or num_examples not in (None, len(array)):
+    size = "all" if num_examples is None else num_examples
+    text = f"expected a score for each of {size} examples, got shape "
     raise UserError("data", place, f"{text}{list(array.shape)}")
   if bad := np.flatnonzero(~np.isfinite(array)).tolist():
     text = f"expected finite scores, got {array[bad[0]]} for example {bad[0]}"
     raise UserError("data", place, f"{text} and {len(bad)} such in all")
   return array
+
+
+def save_scores(
+  values: Any, num_examples: int | None, folder: pathlib.Path, place: str
+) -> pathlib.Path:
+  """Writes scores for `read_scores`, named by content, and returns the path.
+
+  Creates the folder if necessary. The arguments and errors are those of
+  `check_scores`.
+  """
+  array = check_scores(values, num_examples, place)
+  content = hashlib.blake2b(array.tobytes(), digest_size=8).hexdigest()
+  path = folder / f"scores_{content}.npy"
+  if not path.exists():
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_file(path, lambda file: np.save(file, array))
+  return path
 
 
 def read_scores(

@@ -23,9 +23,10 @@ from ml_collections import ConfigDict
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.registry import Registry
-from alcurr.data import arrays, image_values
+from alcurr.data import arrays, image_values, score_files
 from alcurr.experiments import experiment_runner
 from alcurr.experiments.config import build, defaults, plain
+from alcurr.experiments.config.scores import DIFFICULTY
 from alcurr.models import MODELS
 from alcurr.report import curves, figures, page, tables
 from alcurr.report.gallery import read_gallery
@@ -103,6 +104,7 @@ def compare(
   config: Mapping[str, Any] | None = None,
   value_range: Sequence[float] | None = None,
   channels_first: bool = False,
+  scores: Mapping[str, Any] | None = None,
   workdir: str | pathlib.Path | None = None,
 ) -> Comparison:
   """Trains a model with each sampler and compares them.
@@ -128,6 +130,9 @@ def compare(
     value_range: (black, white) of images of another range, such as (0, 65535);
       data.value_range.
     channels_first: whether images are [N, C, H, W]; data.channels_first.
+    scores: [N] by name, your own scores of the examples, in the order of the
+      images. Samplers read them by these names, and partitions by difficulty
+      read the score "difficulty".
     workdir: the experiment's folder. The same call resumes there and skips
       finished samplers. None: a new temporary folder.
 
@@ -160,8 +165,23 @@ def compare(
         channels_first=full.data.channels_first,
       )
       full.data.dir = str(path)
+    for name, values in (scores or {}).items():
+      path = score_files.save_scores(
+        values,
+        None if images is None else len(images),
+        build.cache_dir(full, workdir),
+        f"scores[{name!r}]",
+      )
+      full = plain.merge(full, _score_file(name, str(path)))
     experiment_runner.run(full, workdir)
   return Comparison(workdir)
+
+
+def _score_file(name: str, path: str) -> dict[str, Any]:
+  """Returns the fields of a config for a score from a file."""
+  fields = {"file": path}
+  is_difficulty = name == DIFFICULTY
+  return {name: fields} if is_difficulty else {"scores": {name: fields}}
 
 
 @contextlib.contextmanager

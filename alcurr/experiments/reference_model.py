@@ -110,6 +110,7 @@ def _get_score(
     logging.info("%s scores from %s.", name, entry)
     return cached
   planned = fits.make_fits(score, context.parts)
+  files.make_folder(folder.parent)
   files.make_folder(folder)
   scored = [
     _train_and_score(context, fit, folder / str(number))

@@ -187,6 +187,7 @@ def run_sampler(
   ]
   today = datetime.date.today().isoformat()
   flops = result.steps * compiled.flops_per_step
+  share = scores["scores_flops"] / scores["scores_shared_by"]
   record = {
     "sampler": run.name,
     "baseline": config.baseline,
@@ -198,7 +199,9 @@ def run_sampler(
     "flops_per_step": compiled.flops_per_step,
     **scores,
     # Of a trial, with its share of the scores.
-    "flops": flops + scores["scores_flops"] / scores["scores_shared_by"],
+    "flops": flops + share,
+    # The part of those that the run made fewer steps for.
+    "charged_flops": share if config.budget_basis == "flops" else 0.0,
     "trials": trials,
     "data": context.content,
     "weights": run.model.fingerprint,

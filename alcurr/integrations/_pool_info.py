@@ -1,5 +1,7 @@
 """Pools that hold only what a sampler must know of a loop's own examples."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -9,12 +11,15 @@ from alcurr.data import partitions
 from alcurr.integrations._arrays import read_floats, to_numpy
 from alcurr.types import Pool, Sampler, Stored
 
+_DIFFICULTY = "difficulty"  # the score that partitions are made of
+
 
 def pool_info(
   sampler: Sampler,
   labels: ArrayLike | None = None,
   difficulty: ArrayLike | None = None,
   num_arms: int = 10,
+  scores: Mapping[str, ArrayLike] | None = None,
 ) -> Pool:
   """Builds a pool of N examples without their images, as NumPy arrays.
 
@@ -25,6 +30,8 @@ def pool_info(
     difficulty: [N], larger is harder, such as each example's loss under an
       earlier model; None for samplers that need none.
     num_arms: K, for partitions by difficulty; fewer if most classes are rare.
+    scores: [N] by name, further scores that the sampler reads, such as the
+      `irreducible` losses of rho_loss.
 
   Returns:
     A pool without images, whose indices refer to the loop's own examples.
@@ -32,24 +39,34 @@ def pool_info(
   Raises:
     UserError: arrays do not fit, or the sampler needs those that are None.
   """
-  if labels is None and difficulty is None:
-    raise UserError("missing", "pool_info", "expected labels or difficulty")
+  given = {**(scores or {})}
+  if labels is None and difficulty is None and not given:
+    text = "expected labels, difficulty or scores"
+    raise UserError("missing", "pool_info", text)
   labels, difficulty = to_numpy((labels, difficulty))
-  size = len(np.asarray(difficulty if labels is None else labels))
+  if difficulty is not None:
+    given[_DIFFICULTY] = difficulty
+  first = next(iter(given.values())) if labels is None else labels
+  size = len(np.asarray(to_numpy(first)))
   class_names, label = ("all",), np.zeros(size, np.int32)
   if labels is not None:
     class_names, label = _read_labels(labels)
-  scores = np.zeros(size, np.float32)
-  if difficulty is not None:
+  known = {_DIFFICULTY: np.zeros(size, np.float32)}
+  for name, values in given.items():
+    place = name if name == _DIFFICULTY else f"scores[{name!r}]"
     try:
-      scores = read_floats(difficulty, (size,), "difficulty")
+      known[name] = read_floats(values, (size,), place)
     except UserError as error:
-      raise UserError("data", "difficulty", error.text) from error
+      raise UserError("data", place, error.text) from error
+  for name in sampler.spec.scores:
+    if name not in given:
+      text = f"the sampler reads the score {name!r} of each example"
+      raise UserError("missing", "scores", text)
   specs.check_range("num_arms", num_arms, 1)
   built = {}
   for name in sampler.spec.partitions:
     specs.check_choice("partition", name, partitions.PARTITIONS)
-    if difficulty is None and name not in partitions.UNSCORED:
+    if _DIFFICULTY not in given and name not in partitions.UNSCORED:
       text = f"the partition {name!r} needs that of each example, as its loss"
       raise UserError("missing", "difficulty", text)
     if labels is None and name != "difficulty_in_pool":
@@ -57,9 +74,10 @@ def pool_info(
       raise UserError("missing", "labels", text)
     with specs.errors_in("pool_info"):
       count = partitions.fit_num_arms(name, label, num_arms, class_names)
-      built[name] = partitions.PARTITIONS[name](label, scores, count)
+      score = known[_DIFFICULTY]
+      built[name] = partitions.PARTITIONS[name](label, score, count)
   row = np.arange(size, dtype=np.int32)
-  return Pool(Stored(row), label, {"difficulty": scores}, built)
+  return Pool(Stored(row), label, known, built)
 
 
 def _read_labels(labels: ArrayLike) -> tuple[tuple[str, ...], np.ndarray]:

@@ -138,10 +138,14 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
       "compile s": seconds(row["compile_seconds"]),
       "scoring s": seconds(row["scoring_seconds"]),
       "FLOPs per example": number(row["flops_ratio"], ".3f"),
+      "FLOPs in all": number(row["total_flops_ratio"], ".3f"),
+      "of them for scores %": percent(row["scores_share"]),
       "compared with": _baseline(row),
       "seconds saved per run": f"{saved} at {row['level']:g}",
       "runs to pay back scoring": payback.get(runs, runs),
     }
+    if "scores_shared_by" in row:
+      cells["scores shared by"] = f"{row['scores_shared_by']:.0f} runs"
     if pd.isna(row["level"]):
       cells["seconds saved per run"] = saved
     if not row["scoring_seconds"]:

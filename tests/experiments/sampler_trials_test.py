@@ -75,7 +75,8 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
   built,
 ):
   context, pools = built
-  config = plain.merge(context.experiment.config, {"budget_basis": "flops"})
+  changes = {"budget_basis": "step_flops"}
+  config = plain.merge(context.experiment.config, changes)
   context = context._replace(experiment=build.build_experiment(config))
   uniform = charges.make_run(context, "uniform", pools)
   bandit = charges.make_run(context, "bandit", pools)
