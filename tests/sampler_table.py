@@ -9,6 +9,7 @@ _bandit = {
   "reward": "rank(window=50)",
   "epsilon": "0.2",
   "warmup": 2,
+  "arms_per_batch": 1,
 }
 SAMPLERS = {
   "uniform": {"name": "uniform"},
@@ -32,7 +33,7 @@ SAMPLERS = {
     "partition": "label_difficulty",
     "arms_per_batch": 8,
   },
-  "bandit_mixed": _bandit | {"arms_per_batch": testing.BATCH_SIZE},
+  "bandit_mixed": _bandit | {"arms_per_batch": None},
   "bandit_mixed_self": _bandit
   | {"arms_per_batch": 4, "gain": "self_prediction_gain"},
   "influence": _bandit
@@ -48,16 +49,12 @@ SAMPLERS = {
     "interval": 2,
     "replacement": True,
   },
-  "class_balanced": {
-    "name": "fixed_policy",
-    "policy": "uniform",
-    "partition": "label",
-    "arms_per_batch": testing.BATCH_SIZE,
-  },
+  "class_balanced": {"name": "class_balanced", "power": 0.5},
   "fixed_policy": {
     "name": "fixed_policy",
     "policy": "fixed(weights=(0, 1, 2, 3, 4))",
     "partition": "shuffled",
+    "arms_per_batch": 1,
   },
   "curriculum": {"name": "curriculum"},
   "anti_curriculum": {

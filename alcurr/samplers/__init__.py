@@ -17,6 +17,7 @@ from alcurr.samplers._bucketed_curriculum import (
   bucket_sizes,
   bucketed_curriculum,
 )
+from alcurr.samplers._class_balanced import class_balanced
 from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._fixed_policy import fixed_policy
@@ -36,6 +37,7 @@ __all__ = [
   "bijection",
   "bucket_sizes",
   "bucketed_curriculum",
+  "class_balanced",
   "class_reweighting",
   "curriculum",
   "cursor",
@@ -51,6 +53,7 @@ SAMPLERS = Registry(
   {
     "active_bandit": active_bandit,
     "bucketed_curriculum": bucketed_curriculum,
+    "class_balanced": class_balanced,
     "class_reweighting": class_reweighting,
     "curriculum": curriculum,
     "fixed_policy": fixed_policy,
