@@ -71,4 +71,5 @@ SAMPLERS = {
     "start": 0.3,
     "full_at": 0.6,
   },
+  "rs2": {"name": "rs2", "share": 0.045, "passes": 2, "replacement": True},
 }

@@ -21,6 +21,7 @@ from alcurr.samplers._class_balanced import class_balanced
 from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._fixed_policy import fixed_policy
+from alcurr.samplers._rs2 import rs2
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
 from alcurr.types import Sampler
@@ -44,6 +45,7 @@ __all__ = [
   "fixed_policy",
   "make_arm_draw",
   "policies",
+  "rs2",
   "scores",
   "uniform",
 ]
@@ -57,6 +59,7 @@ SAMPLERS = Registry(
     "class_reweighting": class_reweighting,
     "curriculum": curriculum,
     "fixed_policy": fixed_policy,
+    "rs2": rs2,
     "uniform": uniform,
   },
   record=Sampler,
