@@ -111,17 +111,24 @@ def count_parts(
   """
   state, pool, probe = jax.eval_shape(lambda *x: x, state, pool, probe)
   prepared = jax.eval_shape(steps.prepare, state, pool, probe)
+  measured, scoring = 1 / steps.interval, steps.scoring_share
+  unscored = functools.partial(steps.measured, scores=False)
+  plain_unscored = functools.partial(steps.plain, scores=False)
+  scored = functools.partial(steps.measured, scores=True)
+  plain_scored = functools.partial(steps.plain, scores=True)
   parts = {
-    "prepare": (1 / steps.cycle, ()),
-    "measured": (1 / steps.interval, (prepared,)),
-    "plain": (1 - 1 / steps.interval, (prepared,)),
+    "prepare": (1 / steps.cycle, steps.prepare, ()),
+    "measured": (measured * scoring, scored, (prepared,)),
+    "plain": ((1 - measured) * scoring, plain_scored, (prepared,)),
+    # A branch would count as its most costly side.
+    "measured, unscored": (measured * (1 - scoring), unscored, (prepared,)),
+    "unscored": ((1 - measured) * (1 - scoring), plain_unscored, (prepared,)),
   }
   counted = {}
-  for name, (share, inputs) in parts.items():
+  for name, (share, part, inputs) in parts.items():
     if share > 0:
-      part = jax.jit(getattr(steps, name))
       with jax.default_device(_cpu()):
-        lowered = part.lower(state, pool, probe, *inputs)
+        lowered = jax.jit(part).lower(state, pool, probe, *inputs)
       compile_program = functools.partial(lowered.compile, _COUNTING)
       program = _get(_counted, lowered.as_text(), compile_program)
       counted[name] = share, program

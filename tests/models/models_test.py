@@ -318,6 +318,19 @@ def test_eval_keeps_the_state_and_examples_are_independent(name, norm):
   assert not np.allclose(changed[3:], logits[3:], rtol=0, atol=1e-3)
 
 
+@each
+def test_features_are_the_inputs_of_the_last_layer(name):
+  params, model_state = variables(name)
+  image = images(shape_of(name))
+  model = make(name, norm="batch")
+  features = jax.jit(model.features)(params, model_state, image)
+  head = params[layers.HEAD]
+  assert features.shape == (8, len(head["kernel"]))
+  assert features.dtype == jnp.float32
+  logits = np.asarray(features, np.float64) @ head["kernel"] + head["bias"]
+  assert_close(logits, results(name)[0])
+
+
 @small
 def test_only_batch_norm_mixes_examples_in_training(name, norm):
   image = images(shape_of(name))
