@@ -56,6 +56,7 @@ SAMPLERS = {
     "partition": "shuffled",
     "arms_per_batch": 1,
   },
+  "competence": {"name": "competence", "start": 0.1},
   "curriculum": {"name": "curriculum"},
   "anti_curriculum": {
     "name": "curriculum",
@@ -70,6 +71,10 @@ SAMPLERS = {
     "pacing": "root",
     "start": 0.3,
     "full_at": 0.6,
+  },
+  "bucketed_curriculum_score": {
+    "name": "bucketed_curriculum",
+    "score": "difficulty",
   },
   "rs2": {"name": "rs2", "share": 0.045, "passes": 2, "replacement": True},
 }

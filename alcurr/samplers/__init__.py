@@ -19,6 +19,7 @@ from alcurr.samplers._bucketed_curriculum import (
 )
 from alcurr.samplers._class_balanced import class_balanced
 from alcurr.samplers._class_reweighting import class_reweighting
+from alcurr.samplers._competence import competence
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._fixed_policy import fixed_policy
 from alcurr.samplers._rs2 import rs2
@@ -40,6 +41,7 @@ __all__ = [
   "bucketed_curriculum",
   "class_balanced",
   "class_reweighting",
+  "competence",
   "curriculum",
   "cursor",
   "fixed_policy",
@@ -57,6 +59,7 @@ SAMPLERS = Registry(
     "bucketed_curriculum": bucketed_curriculum,
     "class_balanced": class_balanced,
     "class_reweighting": class_reweighting,
+    "competence": competence,
     "curriculum": curriculum,
     "fixed_policy": fixed_policy,
     "rs2": rs2,
