@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from alcurr.types import Partition
+from alcurr.types import Partition, SamplerSpec
 
 
 def make_partition(
@@ -117,6 +117,12 @@ PARTITIONS: dict[str, PartitionFn] = {
 
 # Partitions that need no scores, and so no reference model.
 UNSCORED = frozenset({"label", "shuffled"})
+
+
+def reads_difficulty(spec: SamplerSpec) -> bool:
+  """Returns whether a sampler reads the difficulty, or a partition by it."""
+  scored = set(spec.partitions) - UNSCORED
+  return bool(scored) or "difficulty" in spec.scores
 
 
 def fit_num_arms(
