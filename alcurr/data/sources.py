@@ -11,20 +11,19 @@ from absl import logging
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
-from alcurr.data import arrays, image_folder
+from alcurr.data import arrays, groups, image_folder
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
 from alcurr.data.label_noise import add_label_noise
 from alcurr.data.pool import (
   Dataset,
-  check_fractions,
   content_hash,
   make_gather,
-  split,
   take,
 )
 from alcurr.data.quickdraw import packed, reader, synthetic
 from alcurr.data.render import Render, make_render, render_all
+from alcurr.data.splitting import check_fractions, split
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
 # (config.data with cache_dir) -> Dataset
@@ -199,8 +198,10 @@ def _read(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
   # A name of TensorFlow Datasets is no path.
   if config["source"] != "tfds" or config["dir"].startswith("~"):
     config["dir"] = config["dir"] and str(paths.absolute(config["dir"], "dir"))
+  if config["groups"]:
+    config["groups"] = str(paths.absolute(config["groups"], "groups"))
   try:
-    return SOURCES[config["source"]](config)
+    return _grouped(SOURCES[config["source"]](config), config)
   except MemoryError as error:
     text = f"more than memory holds ({error}); choose less of it"
     raise UserError("memory", "data", text) from error
@@ -209,6 +210,23 @@ def _read(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
       raise
     # A loader's arguments have the names of the config's fields.
     raise UserError(error.code, f"data.{error.place}", error.text) from error
+
+
+def _grouped(dataset: Dataset, config: Mapping[str, Any]) -> Dataset:
+  """Returns the dataset with the groups of the table `data.groups`, if any."""
+  path, source = config["groups"], config["source"]
+  if not path or source == "folder":  # which needs the paths of its images
+    return dataset
+  if dataset.groups is not None:
+    text = f"{config['dir']} has an array of groups too"
+    raise UserError("conflict", "groups", text)
+  if source == "npz":
+    keys = np.arange(len(dataset.label)).astype(str)
+    return groups.from_table(dataset, path, keys, "their numbers from 0")
+  if source == "synthetic" or isinstance(dataset.source, Images):
+    text = f"the examples of {source!r} have no keys; expected drawings, a "
+    raise UserError("unsupported", "groups", f"{text}folder or a .npz")
+  return groups.from_table(dataset, path, dataset.key, "their key_id")
 
 
 def _rendered(part: Dataset, render: Render, precompute: bool) -> Dataset:

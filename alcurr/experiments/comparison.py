@@ -103,6 +103,7 @@ def compare(
   config: Mapping[str, Any] | None = None,
   value_range: Sequence[float] | None = None,
   channels_first: bool = False,
+  groups: Any = None,
   workdir: str | pathlib.Path | None = None,
 ) -> Comparison:
   """Trains a model with each sampler and compares them.
@@ -128,6 +129,8 @@ def compare(
     value_range: (black, white) of images of another range, such as (0, 65535);
       data.value_range.
     channels_first: whether images are [N, C, H, W]; data.channels_first.
+    groups: [N] strings or whole numbers: the source, domain or length of each
+      example, an arm each of the partition "groups".
     workdir: the experiment's folder. The same call resumes there and skips
       finished samplers. None: a new temporary folder.
 
@@ -140,6 +143,9 @@ def compare(
   if (images is None) != (labels is None):
     missing = "images" if images is None else "labels"
     raise UserError("missing", missing, "give both images and labels, or none")
+  if images is None and groups is not None:
+    text = "expected images and labels too; of files, use data.groups"
+    raise UserError("conflict", "groups", text)
   changes = {"budget": budget, "trials": trials}
   if images is not None:
     changes["batch_size"] = min(32, max(1, len(images) // 40))
@@ -158,6 +164,7 @@ def compare(
         folder,
         value_range=full.data.value_range,
         channels_first=full.data.channels_first,
+        groups=groups,
       )
       full.data.dir = str(path)
     experiment_runner.run(full, workdir)

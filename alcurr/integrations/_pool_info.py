@@ -6,8 +6,9 @@ from numpy.typing import ArrayLike
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import partitions
+from alcurr.data.labels import read_labels
 from alcurr.integrations._arrays import read_floats, to_numpy
-from alcurr.types import Pool, Sampler, Stored
+from alcurr.types import ArmNames, Pool, Sampler, Stored
 
 
 def pool_info(
@@ -15,6 +16,7 @@ def pool_info(
   labels: ArrayLike | None = None,
   difficulty: ArrayLike | None = None,
   num_arms: int = 10,
+  groups: ArrayLike | None = None,
 ) -> Pool:
   """Builds a pool of N examples without their images, as NumPy arrays.
 
@@ -25,6 +27,8 @@ def pool_info(
     difficulty: [N], larger is harder, such as each example's loss under an
       earlier model; None for samplers that need none.
     num_arms: K, for partitions by difficulty; fewer if most classes are rare.
+    groups: [N], integers or strings: the source or domain of each example, for
+      samplers that draw from the partition "groups".
 
   Returns:
     A pool without images, whose indices refer to the loop's own examples.
@@ -32,10 +36,12 @@ def pool_info(
   Raises:
     UserError: arrays do not fit, or the sampler needs those that are None.
   """
-  if labels is None and difficulty is None:
-    raise UserError("missing", "pool_info", "expected labels or difficulty")
-  labels, difficulty = to_numpy((labels, difficulty))
-  size = len(np.asarray(difficulty if labels is None else labels))
+  given = next((x for x in (labels, difficulty, groups) if x is not None), None)
+  if given is None:
+    text = "expected labels, difficulty or groups"
+    raise UserError("missing", "pool_info", text)
+  labels, difficulty, groups = to_numpy((labels, difficulty, groups))
+  size = len(np.asarray(given))
   class_names, label = ("all",), np.zeros(size, np.int32)
   if labels is not None:
     class_names, label = _read_labels(labels)
@@ -46,18 +52,26 @@ def pool_info(
     except UserError as error:
       raise UserError("data", "difficulty", error.text) from error
   specs.check_range("num_arms", num_arms, 1)
+  group, names = None, {"label": class_names}
+  if groups is not None:
+    group, names["groups"] = read_labels(
+      groups, size, place="groups", names_place="group_names"
+    )
   built = {}
   for name in sampler.spec.partitions:
     specs.check_choice("partition", name, partitions.PARTITIONS)
     if difficulty is None and name not in partitions.UNSCORED:
       text = f"the partition {name!r} needs that of each example, as its loss"
       raise UserError("missing", "difficulty", text)
-    if labels is None and name != "difficulty_in_pool":
+    partitions.require_given(name, {"groups": group}, "groups")
+    if labels is None and name not in ("difficulty_in_pool", "groups"):
       text = f"the partition {name!r} needs them; 'difficulty_in_pool' does not"
       raise UserError("missing", "labels", text)
     with specs.errors_in("pool_info"):
       count = partitions.fit_num_arms(name, label, num_arms, class_names)
-      built[name] = partitions.PARTITIONS[name](label, scores, count)
+      values = group if name in partitions.GIVEN else label
+      arms = partitions.PARTITIONS[name](values, scores, count)
+      built[name] = arms._replace(names=ArmNames(names.get(name, ())))
   row = np.arange(size, dtype=np.int32)
   return Pool(Stored(row), label, {"difficulty": scores}, built)
 
