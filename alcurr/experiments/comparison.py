@@ -156,6 +156,9 @@ def compare(
     changes["data.channels_first"] = True
   with _config(samplers, model, changes) as full:
     if images is not None:
+      if full.data.sources:
+        text = "expected none beside images and labels"
+        raise UserError("conflict", "data.sources", text)
       folder = build.cache_dir(full, workdir)
       full.data.source = "npz"
       path = arrays.save_npz(

@@ -119,6 +119,8 @@ def _scores_request(
   del request["difficulty"]["num_arms"]
   for field in ("dir", "groups", "pool"):
     del request["data"][field]
+  for source in request["data"]["sources"].values():
+    source.pop("dir", None)
   # The config names a weights file, but not its content.
   weights = context.networks[str(config.model)][0].fingerprint
   request |= {"examples": context.content, "weights": weights}

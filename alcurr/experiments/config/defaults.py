@@ -137,6 +137,14 @@ _DEFAULTS = {
     # key_id, an image's path in its folder (cat/1.png), or its number in a .npz
     # (which may have an array `groups` instead). "": no groups.
     "groups": "",
+    # The share of the examples that is used: those of the smallest keys.
+    "share": 1.0,
+    # Several sources instead of one: their own fields of these by name, such as
+    # {"photos": {"source": "folder", "dir": "photos"}, "sketches": {...}}. They
+    # have the same classes, and each is a group. Where some are images,
+    # drawings become images. `share`, `max_per_class` and `label_noise` may
+    # differ too.
+    "sources": {},
     # Shares of the examples, split by a hash of each example's key.
     "valid_fraction": 0.05,
     "test_fraction": 0.2,
