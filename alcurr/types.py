@@ -110,8 +110,9 @@ class Candidates(NamedTuple):
   """The examples drawn and scored before a batch was selected from them."""
 
   draw: Draw  # of M examples
-  score: Array  # [M] float32
+  score: PyTree  # [M] float32, or arrays with a leading M; zeros if not scored
   selection: Selection
+  is_scored: Array  # [] bool, see `Sampler.is_scoring`
 
 
 # (pool, index [b]) -> Batch
@@ -127,6 +128,25 @@ class StepContext(NamedTuple):
   probe: Pool  # held-out examples that samplers may learn from
   loss_fn: LossFn
   gather: Gather
+
+
+class CandidateInfo(NamedTuple):
+  """M candidates before an update: everything that a score may look at.
+
+  The forward pass is the scoring network's, in the mode that the spec says.
+  XLA prunes what a score does not read.
+  """
+
+  draw: Draw  # of the M candidates
+  batch: Batch  # of M, not augmented
+  logits: Array  # [M, V] float32
+  loss: Array  # [M] float32
+  pool: Pool
+  # The derivative of `loss` along a direction in parameter space.
+  loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [M]
+  # () -> [M, F], the inputs of the last layer; ValueError if there are none
+  features: Callable[[], Array]
+  prepared: PyTree  # what the signal's `prepare` returned last
 
 
 class StepInfo(NamedTuple):
@@ -182,6 +202,9 @@ class SamplerSpec(NamedTuple):
   scores: tuple[str, ...] = ()  # of pool.scores, that it reads itself
   per_example_state: bool = False  # its state is O(N), a draw O(B log N)
   num_candidates: int | None = None  # M, drawn and scored before B are chosen
+  scoring_mode: str = "eval"  # or "train", of the forward pass that scores
+  # The share of steps that score candidates, or the most that may.
+  scoring_share: float = 1.0
 
 
 class Sampler(NamedTuple):
@@ -190,7 +213,8 @@ class Sampler(NamedTuple):
   `sample` and `select` read the state; `update` writes it. `init` raises
   ValueError where the pool does not fit the sampler. With
   `spec.num_candidates`, `sample` draws M candidates, which the step scores by a
-  forward pass in eval mode; `update` still gets the draw of M.
+  forward pass; `update` still gets the draw of M. At a step that does not
+  score, the first B are trained on, and the others are not gathered.
   """
 
   init: Callable[[Array, Pool], PyTree]  # (key, pool) -> state
@@ -198,9 +222,12 @@ class Sampler(NamedTuple):
   update: Callable[[PyTree, Draw, PyTree], PyTree]  # (state, draw, feedback)
   # None: no draw depends on the model, so examples may be prefetched.
   signal: Signal | None = None
-  score: Callable[[Array, Array], Array] | None = None  # (logits, label) -> [M]
-  # (key, state, draw of M, score [M]) -> selection of B
-  select: Callable[[Array, PyTree, Draw, Array], Selection] | None = None
+  # (candidates) -> [M], or arrays with a leading M
+  score: Callable[[CandidateInfo], PyTree] | None = None
+  # (key, state, draw of M, score) -> selection of B
+  select: Callable[[Array, PyTree, Draw, PyTree], Selection] | None = None
+  # (state) -> [] bool, whether this step scores its candidates; None: each does
+  is_scoring: Callable[[PyTree], Array] | None = None
   # (state) -> the share of its draws that is uniform over the arms, in [0, 1]
   uniform_fraction: Callable[[PyTree], Array | float] | None = None
   spec: SamplerSpec = SamplerSpec()
@@ -254,6 +281,10 @@ class Model(NamedTuple):
   # (params, model_state, image) -> [B, F] float32, the inputs of the last layer
   # in eval mode; None where it is not known
   features: Callable[[PyTree, PyTree, Array], Array] | None = None
+  # The network that scores candidates, as `apply`; None: the model itself.
+  scoring: Callable[..., tuple[Array, PyTree]] | None = None
+  # Whether `scoring` has parameters of its own, trained on the same batches.
+  trains_scoring: bool = False
 
 
 class StepKeys(NamedTuple):

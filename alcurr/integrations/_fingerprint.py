@@ -86,7 +86,9 @@ def _program_texts(
     score = jax.ShapeDtypeStruct(draw.index.shape, np.float32)
     select = _lower(_programs.select, sampler, key, number, state, draw, score)
     yield select.as_text()
-    candidates = Candidates(draw, score, _abstract(select.out_info))
+    candidates = Candidates(
+      draw, score, _abstract(select.out_info), np.bool_(True)
+    )
   if signal is None:
     return
   # A signal that needs the model is measured by the loop.

@@ -8,8 +8,8 @@ import jax
 
 from alcurr.core.errors import UserError
 from alcurr.training import invariants
+from alcurr.training.batches import selected_draw
 from alcurr.training.keys import step_keys
-from alcurr.training.step import selected_draw
 from alcurr.types import Array, Batch, Draw, Feedback, PyTree, Selection
 
 
@@ -64,7 +64,7 @@ def measure(sampler, key, number, draw, candidates, before, after, pool):
     return after if of is new_params else before
 
   info = _Known(
-    draw=selected_draw(candidates) if candidates else draw,
+    draw=selected_draw(draw, candidates.selection) if candidates else draw,
     candidates=candidates,
     batch=batch,
     loss=before,

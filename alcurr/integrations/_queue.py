@@ -167,7 +167,7 @@ class DrawQueue:
     selection = _programs.select(
       self.sampler, self.key, number, state, draw, score
     )
-    pending.candidates = Candidates(draw, score, selection)
+    pending.candidates = Candidates(draw, score, selection, np.bool_(True))
     return selection
 
   def to_arrays(self) -> dict[str, np.ndarray]:

@@ -190,7 +190,8 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
   variables = (state.params, state.model_state)
   score = compilation.compile_once(run.score, variables, pools["valid"])
   compile_seconds = time.perf_counter() - started
-  if make_steps(run).cycle == 1 and jax.default_backend() == "cpu":
+  one_kind = make_steps(run).cycle == 1 and run.sampler.is_scoring is None
+  if one_kind and jax.default_backend() == "cpu":
     # A loop counts as one iteration, here a step; with vmap, of all trials.
     flops = compiled.program.cost_analysis()["flops"]
     flops = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)

@@ -19,14 +19,13 @@ import optax
 from alcurr.bandits import gains
 from alcurr.core.promotion import standard_promotion
 from alcurr.training import invariants
+from alcurr.training.batches import StepSpec, draw_batch
 from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Augment,
   Batch,
-  Candidates,
-  Draw,
   Gather,
   Loss,
   Model,
@@ -36,7 +35,6 @@ from alcurr.types import (
   Signal,
   StepContext,
   StepInfo,
-  StepKeys,
   TrainState,
 )
 
@@ -53,6 +51,7 @@ class Metrics(NamedTuple):
   gain: Array  # [] float32, mean of the finite feedback
   num_gains: Array  # [] int32, numbers of feedback that were finite
   num_ignored: Array  # [] int32, and that were not
+  num_scored: Array  # [] int32, candidates
   index: Array  # [B] int32, the examples trained on
   violation: Array  # [] int32, bits of `invariants.Violation`; 0 for none
 
@@ -62,12 +61,15 @@ class Steps(NamedTuple):
 
   # (state, pool, probe) -> what a cycle of steps is prepared with
   prepare: Callable[[TrainState, Pool, Pool], PyTree]
-  # (state, pool, probe, prepared) -> (state, metrics), with the signal
+  # (state, pool, probe, prepared, scores=None) -> (state, metrics), with the
+  # signal; `scores` says whether candidates are scored, None as the sampler
+  # decides
   measured: Callable[..., tuple[TrainState, Metrics]]
   # the same without it: the steps between two signals
   plain: Callable[..., tuple[TrainState, Metrics]]
   interval: int  # steps from one signal to the next
   cycle: int  # steps that one `prepare` serves, a multiple of `interval`
+  scoring_share: float = 1.0  # the share of steps that score candidates
 
 
 def make_init(
@@ -94,18 +96,6 @@ def make_init(
     )
 
   return init
-
-
-class _StepSpec(NamedTuple):
-  """The arguments of `make_steps`; the sampler has a signal."""
-
-  model: Model
-  tx: optax.GradientTransformation
-  sampler: Sampler
-  gather: Gather
-  on_nonfinite: str
-  augment: Augment | None
-  loss: Loss
 
 
 def make_steps(
@@ -138,54 +128,18 @@ def make_steps(
   # Without a signal, one that measures nothing.
   signal = sampler.signal or Signal(lambda key, info: ())
   sampler = sampler._replace(signal=signal)
-  spec = _StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
+  spec = StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
   return Steps(
     prepare=functools.partial(_prepare, spec),
     measured=functools.partial(_train_step, spec, measure=True),
     plain=functools.partial(_train_step, spec, measure=False),
     interval=signal.interval,
     cycle=signal.interval * signal.prepare_interval,
+    scoring_share=sampler.spec.scoring_share if sampler.is_scoring else 1.0,
   )
 
 
-def _draw_batch(
-  spec: _StepSpec, keys: StepKeys, state: TrainState, pool: Pool
-) -> tuple[Draw, Batch, Candidates | None]:
-  """Returns B examples to train on, and the candidates they were among.
-
-  Candidates are gathered once, and scored in eval mode without augmentation.
-  """
-  sampler, candidates = spec.sampler, None
-  with jax.named_scope("draw"):
-    draw = sampler.sample(keys.draw, state.sampler_state, pool)
-  with jax.named_scope("gather_batch"):
-    batch = spec.gather(pool, draw.index)
-    if draw.label is not None:
-      batch = batch._replace(label=draw.label)
-  if sampler.spec.num_candidates is not None:
-    with jax.named_scope("select"):
-      logits, _ = spec.model.apply(
-        keys.model, state.params, state.model_state, batch.image, train=False
-      )
-      score = sampler.score(logits, batch.label)
-      selection = sampler.select(keys.select, state.sampler_state, draw, score)
-      candidates = Candidates(draw, score, selection)
-      draw = selected_draw(candidates)
-      batch = jax.tree.map(lambda leaf: leaf[selection.slots], batch)
-  if spec.augment is not None:
-    with jax.named_scope("gather_batch"):
-      batch = batch._replace(image=spec.augment(keys.augment, batch.image))
-  return draw, batch, candidates
-
-
-def selected_draw(candidates: Candidates) -> Draw:
-  """Returns the draw of the B examples selected from M candidates."""
-  draw, _, (slots, weight) = candidates
-  selected = jax.tree.map(lambda x: x[slots], draw._replace(policy=None))
-  return selected._replace(weight=weight, policy=draw.policy)
-
-
-def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree):
+def _make_losses(spec: StepSpec, key: Array, model_state: PyTree):
   """Returns two functions of (params, batch), both in train mode.
 
   They return losses [B], (logits [B, V], model state), and the losses alone.
@@ -200,7 +154,21 @@ def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree):
   return losses, lambda params, batch: losses(params, batch)[0]
 
 
-def _prepare(spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool):
+def _scoring_loss(
+  spec: StepSpec,
+  key: Array,
+  params: PyTree,
+  model_state: PyTree,
+  batch: Batch,
+) -> tuple[Array, PyTree]:
+  """Returns the losses [B] of the scoring network, and the new model state."""
+  logits, model_state = spec.model.scoring(
+    key, params, model_state, batch.image, train=True
+  )
+  return spec.loss(logits, batch.label), model_state
+
+
+def _prepare(spec: StepSpec, state: TrainState, pool: Pool, probe: Pool):
   """Prepares the signal of a cycle of steps."""
   signal = spec.sampler.signal
   if signal.prepare is None:
@@ -213,24 +181,33 @@ def _prepare(spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool):
 
 
 def _train_step(
-  spec: _StepSpec,
+  spec: StepSpec,
   state: TrainState,
   pool: Pool,
   probe: Pool,
   prepared: PyTree,
   measure: bool,
+  scores: bool | None = None,
 ) -> tuple[TrainState, Metrics]:
-  """Does one update, with the signal if `measure`."""
+  """Does one update, with the signal if `measure`; see `draw_batch`."""
   keys = step_keys(state.key, state.step)
-  draw, batch, candidates = _draw_batch(spec, keys, state, pool)
+  draw, batch, candidates = draw_batch(
+    spec, keys, state, pool, prepared, scores
+  )
   losses, loss_fn = _make_losses(spec, keys.model, state.model_state)
 
   def objective(params: PyTree):
-    loss, aux = losses(params, batch)
-    return (draw.weight.astype(loss.dtype) * loss).mean(), (loss, *aux)
+    loss, (logits, model_state) = losses(params, batch)
+    mean_loss = total = (draw.weight.astype(loss.dtype) * loss).mean()
+    if spec.model.trains_scoring:
+      scoring_loss, model_state = _scoring_loss(
+        spec, keys.model, params, model_state, batch
+      )
+      total += (draw.weight.astype(loss.dtype) * scoring_loss).mean()
+    return total, (mean_loss, loss, logits, model_state)
 
   with jax.named_scope("forward_backward"):
-    (mean_loss, (loss, logits, model_state)), grads = jax.value_and_grad(
+    grads, (mean_loss, loss, logits, model_state) = jax.grad(
       objective, has_aux=True
     )(state.params)
   with jax.named_scope("optimizer"):
@@ -284,12 +261,17 @@ def _train_step(
       lambda new, old: jnp.where(bad, old, new), new_state, skipped
     )
   gain, num_gains, num_ignored = gains.summarize_feedback(feedback)
+  num_scored = jnp.int32(0)
+  if candidates is not None:
+    size = candidates.draw.index.shape[0]
+    num_scored = jnp.where(candidates.is_scored, jnp.int32(size), 0)
   return new_state, Metrics(
     loss=mean_loss,
     policy=draw.policy,
     gain=gain,
     num_gains=num_gains,
     num_ignored=num_ignored,
+    num_scored=num_scored,
     index=draw.index,
     violation=violation,
   )

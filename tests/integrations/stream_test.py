@@ -531,9 +531,13 @@ def test_numbers_that_do_not_fit_the_pool_arerefused():
     IndexStream(sampler, info, delay=-1)
 
 
+def _label_score(label):
+  return jnp.sin(7.0 * label)
+
+
 CANDIDATES = toy_samplers.largest_loss(
   batch_size=BATCH_SIZE, num_candidates=24
-)._replace(score=lambda logits, label: jnp.sin(7.0 * label))
+)._replace(score=lambda candidates: _label_score(candidates.batch.label))
 
 
 @pytest.mark.parametrize("delay", [0, 2])
@@ -546,7 +550,7 @@ def test_selections_are_those_of_a_training_run(delay):
     pending.append(stream.next())
     if len(pending) > delay:
       index = pending.pop(0)
-      score = CANDIDATES.score(None, POOL.label[index])
+      score = _label_score(POOL.label[index])
       selected = stream.select(score)
       np.testing.assert_array_equal(selected.index, index[selected.slots])
       trained_on.append(selected.index)
