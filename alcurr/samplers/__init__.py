@@ -22,7 +22,14 @@ from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._competence import competence
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._fixed_policy import fixed_policy
+from alcurr.samplers._greats import greats
+from alcurr.samplers._importance_sampling import importance_sampling
+from alcurr.samplers._learnability import learnability
+from alcurr.samplers._rho_loss import rho_loss
 from alcurr.samplers._rs2 import rs2
+from alcurr.samplers._selective_backprop import selective_backprop
+from alcurr.samplers._small_loss import small_loss
+from alcurr.samplers._uncertainty import uncertainty
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
 from alcurr.types import Sampler
@@ -45,10 +52,17 @@ __all__ = [
   "curriculum",
   "cursor",
   "fixed_policy",
+  "greats",
+  "importance_sampling",
+  "learnability",
   "make_arm_draw",
   "policies",
+  "rho_loss",
   "rs2",
   "scores",
+  "selective_backprop",
+  "small_loss",
+  "uncertainty",
   "uniform",
 ]
 
@@ -62,7 +76,14 @@ SAMPLERS = Registry(
     "competence": competence,
     "curriculum": curriculum,
     "fixed_policy": fixed_policy,
+    "greats": greats,
+    "importance_sampling": importance_sampling,
+    "learnability": learnability,
+    "rho_loss": rho_loss,
     "rs2": rs2,
+    "selective_backprop": selective_backprop,
+    "small_loss": small_loss,
+    "uncertainty": uncertainty,
     "uniform": uniform,
   },
   record=Sampler,
