@@ -74,4 +74,9 @@ SAMPLERS = {
     "start": 0.3,
     "full_at": 0.6,
   },
+  "loss_proportional": {
+    "name": "loss_proportional",
+    "unseen": "mean",
+    "correction": 1.0,
+  },
 }
