@@ -19,8 +19,13 @@ from alcurr.samplers._bucketed_curriculum import (
 )
 from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._curriculum import curriculum
+from alcurr.samplers._dihcl import dihcl
 from alcurr.samplers._fixed_policy import fixed_policy
+from alcurr.samplers._ies import ies
+from alcurr.samplers._infobatch import infobatch
+from alcurr.samplers._loshchilov_hutter import loshchilov_hutter
 from alcurr.samplers._loss_proportional import loss_proportional
+from alcurr.samplers._self_paced import self_paced
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
 from alcurr.types import Sampler
@@ -40,11 +45,16 @@ __all__ = [
   "class_reweighting",
   "curriculum",
   "cursor",
+  "dihcl",
   "fixed_policy",
+  "ies",
+  "infobatch",
+  "loshchilov_hutter",
   "loss_proportional",
   "make_arm_draw",
   "policies",
   "scores",
+  "self_paced",
   "uniform",
 ]
 
@@ -57,6 +67,11 @@ SAMPLERS = Registry(
     "curriculum": curriculum,
     "fixed_policy": fixed_policy,
     "loss_proportional": loss_proportional,
+    "loshchilov_hutter": loshchilov_hutter,
+    "infobatch": infobatch,
+    "self_paced": self_paced,
+    "dihcl": dihcl,
+    "ies": ies,
     "uniform": uniform,
   },
   record=Sampler,

@@ -12,6 +12,7 @@ from alcurr.core.counters import count_up
 from alcurr.samplers._sum_tree import last_writes
 from alcurr.types import Array, Pool, Signal
 
+_ROW = 4096
 # Of the B examples trained on: [B] float32.
 LOSS_SIGNAL = Signal(lambda key, info: info.loss)
 
@@ -39,16 +40,34 @@ def start(num_examples: int) -> LossMemory:
   )
 
 
-def remember(memory: LossMemory, index: Array, loss: Array) -> LossMemory:
-  """Remembers the losses [B] of examples `index` [B].
+def learn(
+  memory: LossMemory, index: Array, feedback: Array | tuple[()]
+) -> LossMemory:
+  """Remembers the losses [B] of examples `index` [B], if they were measured.
 
   Of an example that is in the batch twice, the last finite loss counts. Losses
   that are not finite are counted, and change nothing else.
   """
-  finite = jnp.isfinite(loss)
-  place = last_writes(index, finite, memory.loss.shape[0])
+  if isinstance(feedback, tuple):
+    return memory
+  finite = jnp.isfinite(feedback)
+  place = last_writes(index, finite)
+  loss = feedback.astype(jnp.float32)
   return LossMemory(
-    loss=memory.loss.at[place].set(loss.astype(jnp.float32), mode="drop"),
+    loss=memory.loss.at[place].set(loss, mode="drop"),
     seen=memory.seen.at[place].set(True, mode="drop"),
     ignored=count_up(memory.ignored, (~finite).sum(dtype=jnp.int32)),
   )
+
+
+def count_seen(memory: LossMemory) -> Array:
+  """Returns how many examples have a loss: [] int32."""
+  return memory.seen.sum(dtype=jnp.int32)
+
+
+def mean_loss(memory: LossMemory) -> Array:
+  """Returns the mean loss of the examples seen, 0 for none: [] float32."""
+  # Summed by rows: one float32 stops counting near 2^24 losses. Unseen are 0.
+  rows = jnp.pad(memory.loss, (0, -memory.loss.shape[0] % _ROW))
+  total = rows.reshape(-1, _ROW).sum(1).sum()
+  return total / jnp.maximum(count_seen(memory), 1).astype(jnp.float32)

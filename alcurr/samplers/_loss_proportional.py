@@ -152,7 +152,6 @@ def loss_proportional(
   def update(
     state: LossProportionalState, draw: Draw, feedback: Array | tuple[()]
   ) -> LossProportionalState:
-    num_examples = state.drawn.shape[0]
     measured = not isinstance(feedback, tuple)
     loss = feedback if measured else jnp.full(batch_size, jnp.nan, jnp.float32)
     finite = jnp.isfinite(loss)
@@ -162,9 +161,9 @@ def loss_proportional(
     num_drawn = state.num_drawn.astype(jnp.float32)
     mean = _sum_tree.total(state.tree) / jnp.maximum(num_drawn, 1)
     mean = jnp.where(num_drawn > 0, mean, 1)
-    place = _sum_tree.last_writes(draw.index, finite | new, num_examples)
-    is_counted = _sum_tree.last_writes(draw.index, new, num_examples)
-    count = (is_counted < num_examples).sum(dtype=jnp.int32)
+    place = _sum_tree.last_writes(draw.index, finite | new)
+    is_counted = _sum_tree.last_writes(draw.index, new)
+    count = (is_counted != _sum_tree.NOWHERE).sum(dtype=jnp.int32)
     num_ignored = (~finite).sum(dtype=jnp.int32) if measured else 0
     return state._replace(
       tree=_sum_tree.put(

@@ -24,6 +24,7 @@ from alcurr.types import Array
 FAN_OUT = 16
 # The sum of 2^31 weights is a finite float32.
 LARGEST_WEIGHT = 1e29
+NOWHERE = 2**31 - 1  # an index beyond all examples
 
 
 class SumTree(NamedTuple):
@@ -59,25 +60,22 @@ def get(tree: SumTree, index: Array) -> Array:
   return tree.levels[0][index]
 
 
-def last_writes(index: Array, valid: Array, num_leaves: int) -> Array:
+def last_writes(index: Array, valid: Array) -> Array:
   """Returns where each slot is to write, so that no two write the same place.
 
   Args:
     index: [B] int32, repeated or not.
     valid: [B] bool, whether the slot has something to write.
-    num_leaves: N.
 
   Returns:
     [B] int32: the slot's index if it is valid and the last valid one of that
-    index, else N, which a scatter with mode="drop" ignores.
+    index, else NOWHERE, which a scatter with mode="drop" ignores.
   """
-  index = jnp.where(valid, index, num_leaves)
+  index = jnp.where(valid, index, NOWHERE)
   order = jnp.argsort(index, stable=True)
   ordered = index[order]
   last = jnp.append(ordered[1:] != ordered[:-1], True)
-  return (
-    jnp.zeros_like(index).at[order].set(jnp.where(last, ordered, num_leaves))
-  )
+  return jnp.zeros_like(index).at[order].set(jnp.where(last, ordered, NOWHERE))
 
 
 def _children(level: Array, node: Array) -> Array:
@@ -94,13 +92,13 @@ def put(tree: SumTree, index: Array, weight: Array) -> SumTree:
 
   Args:
     tree: over N leaves.
-    index: [B] int32; of a repeated index the last weight counts. An index
-      beyond the leaves, as of `last_writes`, is ignored.
+    index: [B] int32; of a repeated index the last weight counts. NOWHERE
+      is ignored.
     weight: [B] float32; NaN and negative numbers become 0, and numbers above
       LARGEST_WEIGHT become that.
   """
   size = tree.levels[0].shape[0]
-  node = last_writes(index, (index >= 0) & (index < size), size)
+  node = last_writes(index, (index >= 0) & (index < size))
   writes, value, levels = node < size, _valid(weight), []
   for i, level in enumerate(tree.levels):
     levels.append(level.at[node].set(value, mode="drop"))

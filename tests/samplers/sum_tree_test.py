@@ -26,7 +26,7 @@ def _draws(tree, num, size, seed=0):
   return jax.device_get(draw(jax.random.key(seed), tree, num, size))
 
 
-@pytest.mark.parametrize("num", [1, 15, 16, 17, 256, 257, 5000])
+@pytest.mark.parametrize("num", [1, 16, 17, 5000])
 def test_a_tree_has_the_sums_of_its_leaves(num):
   weight = np.random.default_rng(0).random(num, np.float32)
   tree = sum_tree.build(jnp.asarray(weight))
@@ -49,8 +49,9 @@ def test_of_a_repeated_index_the_last_weight_counts():
 def test_the_last_valid_slot_of_an_index_writes():
   index = np.array([5, 2, 5, 2, 7, 5], np.int32)
   valid = np.array([1, 1, 1, 0, 0, 0], bool)
-  writes = sum_tree.last_writes(index, valid, 8)
-  assert writes.tolist() == [8, 2, 5, 8, 8, 8]
+  writes = sum_tree.last_writes(index, valid)
+  nowhere = sum_tree.NOWHERE
+  assert writes.tolist() == [nowhere, 2, 5, nowhere, nowhere, nowhere]
 
 
 def test_a_million_updates_leave_no_drift():
@@ -156,5 +157,7 @@ def test_impossible_weights_are_made_possible():
   index, prob = _draws(tree, 5, 1000)
   assert set(index.tolist()) == {2, 3}
   np.testing.assert_allclose(prob, 0.5)
-  tree = sum_tree.put(tree, np.array([2, 3, 4, 9999]), weight[[0, 1, 4, 4]])
+  tree = sum_tree.put(
+    tree, np.array([2, 3, 4, sum_tree.NOWHERE]), weight[[0, 1, 4, 4]]
+  )
   assert np.unique(_draws(tree, 5, 1000)[0]).tolist() == [4]
