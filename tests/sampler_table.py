@@ -108,4 +108,19 @@ SAMPLERS = {
     "last_layer": True,
   },
   "greats": {"name": "greats", "probe_size": 8, "prepare_interval": 2},
+  "loss_proportional": {
+    "name": "loss_proportional",
+    "unseen": "mean",
+    "correction": 1.0,
+  },
+  "loshchilov_hutter": {
+    "name": "loshchilov_hutter",
+    "first_pass": False,
+    "sort_interval": 4,
+    "pressure": "exponential(value=100, end=1)",
+  },
+  "infobatch": {"name": "infobatch"},
+  "self_paced": {"name": "self_paced", "weights": "log"},
+  "dihcl": {"name": "dihcl", "measure": "change", "learning_rate": "0.5"},
+  "ies": {"name": "ies"},
 }
