@@ -4,11 +4,12 @@ import csv
 import hashlib
 import math
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from alcurr.core import files
+from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.data.pool import Dataset
@@ -59,6 +60,18 @@ def save_scores(
     folder.mkdir(parents=True, exist_ok=True)
     files.write_file(path, lambda file: np.save(file, array))
   return path
+
+
+def with_scores(dataset: Dataset, paths_by_field: Mapping[str, str]) -> Dataset:
+  """Returns the dataset with scores from files, by the fields that name them.
+
+  For the errors see `read_scores`.
+  """
+  scores = {
+    field: read_scores(paths.absolute(path, field), dataset, field)
+    for field, path in paths_by_field.items()
+  }
+  return dataset._replace(scores=scores)
 
 
 def read_scores(

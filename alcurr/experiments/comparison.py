@@ -105,6 +105,7 @@ def compare(
   value_range: Sequence[float] | None = None,
   channels_first: bool = False,
   scores: Mapping[str, Any] | None = None,
+  groups: Any = None,
   workdir: str | pathlib.Path | None = None,
 ) -> Comparison:
   """Trains a model with each sampler and compares them.
@@ -133,6 +134,8 @@ def compare(
     scores: [N] by name, your own scores of the examples, in the order of the
       images. Samplers read them by these names, and partitions by difficulty
       read the score "difficulty".
+    groups: [N] strings or whole numbers: the source, domain or length of each
+      example, an arm each of the partition "groups".
     workdir: the experiment's folder. The same call resumes there and skips
       finished samplers. None: a new temporary folder.
 
@@ -145,6 +148,9 @@ def compare(
   if (images is None) != (labels is None):
     missing = "images" if images is None else "labels"
     raise UserError("missing", missing, "give both images and labels, or none")
+  if images is None and groups is not None:
+    text = "expected images and labels too; of files, use data.groups"
+    raise UserError("conflict", "groups", text)
   changes = {"budget": budget, "trials": trials}
   if images is not None:
     changes["batch_size"] = min(32, max(1, len(images) // 40))
@@ -155,6 +161,9 @@ def compare(
     changes["data.channels_first"] = True
   with _config(samplers, model, changes) as full:
     if images is not None:
+      if full.data.sources:
+        text = "expected none beside images and labels"
+        raise UserError("conflict", "data.sources", text)
       folder = build.cache_dir(full, workdir)
       full.data.source = "npz"
       path = arrays.save_npz(
@@ -163,6 +172,7 @@ def compare(
         folder,
         value_range=full.data.value_range,
         channels_first=full.data.channels_first,
+        groups=groups,
       )
       full.data.dir = str(path)
     for name, values in (scores or {}).items():
@@ -172,16 +182,10 @@ def compare(
         build.cache_dir(full, workdir),
         f"scores[{name!r}]",
       )
-      full = plain.merge(full, _score_file(name, str(path)))
+      group = name if name == DIFFICULTY else f"scores.{name}"
+      full = plain.merge(full, {f"{group}.file": str(path)})
     experiment_runner.run(full, workdir)
   return Comparison(workdir)
-
-
-def _score_file(name: str, path: str) -> dict[str, Any]:
-  """Returns the fields of a config for a score from a file."""
-  fields = {"file": path}
-  is_difficulty = name == DIFFICULTY
-  return {name: fields} if is_difficulty else {"scores": {name: fields}}
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from alcurr.data.pool import on_device
 from alcurr.experiments import (
   charges,
   loggers,
+  pool_scores,
   preemption,
   reference_model,
   sampler_trials,
@@ -134,7 +135,9 @@ def _describe_scores(
     "scores": {score: charge.flops.get(score) for score in read},
     "scores_flops": sum(charge.flops.values()),
     "scores_shared_by": charge.shared_by,
-    "score_files": setup.file_hashes(context, read),
+    "score_files": pool_scores.file_hashes(
+      context.experiment, context.parts, read
+    ),
   }
 
 
@@ -181,8 +184,10 @@ def _check_resumable(
       saved = manifest["fingerprint"] | manifest
     else:
       continue
-    own = setup.file_hashes(context, names_read(run.spec))
-    check(run, folder, saved, score_files=own)
+    hashes = pool_scores.file_hashes(
+      context.experiment, context.parts, names_read(run.spec)
+    )
+    check(run, folder, saved, score_files=hashes)
 
 
 def compile_runs(

@@ -187,7 +187,10 @@ def _request(
   request["score"] = score.config.to_dict()
   # The scores do not depend on the number of arms, or on where the data is.
   request["score"].pop("num_arms", None)
-  del request["data"]["dir"], request["data"]["pool"]
+  for field in ("dir", "groups", "pool"):
+    del request["data"][field]
+  for source in request["data"]["sources"].values():
+    source.pop("dir", None)
   if score.config.seeds > 1:
     request["trials_by"] = config.trials_by
   # The config names a weights file, but not its content.

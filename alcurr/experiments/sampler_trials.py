@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import environment, files
-from alcurr.experiments import setup
+from alcurr.experiments import pool_scores
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
@@ -113,7 +113,9 @@ def train(
     Stopped: by a signal; a checkpoint is saved.
   """
   common = fingerprint(context.content, run, compiled, pools)
-  own = setup.file_hashes(context, names_read(run.sampler.spec))
+  own = pool_scores.file_hashes(
+    context.experiment, context.parts, names_read(run.sampler.spec)
+  )
   common["score_files"] = own
   template = loop.abstract_run_state(run, compiled, pools["train"])
   start = checkpoint.restore(checkpoints, template, common, metrics)

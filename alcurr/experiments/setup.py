@@ -1,9 +1,8 @@
 """Everything before training: the workdir's check, the data and the runs."""
 
 import functools
-import hashlib
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,14 +16,14 @@ from alcurr.core.redaction import redact
 from alcurr.data import partitions, sources
 from alcurr.data.host_store import Lookup
 from alcurr.data.pool import Dataset, concatenate, host_pool
-from alcurr.experiments import preemption
+from alcurr.experiments import pool_scores, preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
 from alcurr.experiments.config.scores import DIFFICULTY
 from alcurr.experiments.fits import make_fits
 from alcurr.training.run import RunSpec, Score, make_score
-from alcurr.types import Array, Batch, Model, Pool
+from alcurr.types import ArmNames, Array, Batch, Model, Pool
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
 # What an experiment writes to its folder. All else is the user's.
@@ -137,6 +136,10 @@ def load_context(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
+  given = _given_arms(parts["train"])
+  for name, run in experiment.runs.items():
+    for kind in run.spec.partitions:
+      partitions.require_given(kind, given, f"samplers.{name}")
   networks = {}
   trained = [score.run for score in experiment.trained_scores]
   for run in (*trained, *experiment.runs.values()):
@@ -160,33 +163,9 @@ def load_context(
   )
 
 
-def file_hashes(
-  context: ExperimentContext, names: Sequence[str]
-) -> dict[str, str]:
-  """Returns a hash of each named score that a file has, by its name."""
-  hashes = {}
-  for score in context.experiment.file_scores:
-    if score.name in names:
-      content = hashlib.blake2b(digest_size=16)
-      for split in sorted(context.parts):
-        content.update(context.parts[split].scores[score.file_field].tobytes())
-      hashes[score.name] = content.hexdigest()
-  return hashes
-
-
-def _scores_of(
-  context: ExperimentContext, made: Mapping[str, Mapping[str, np.ndarray]]
-) -> dict[str, dict[str, np.ndarray]]:
-  """Returns each score of each split, [N]; zeros where it is not yet known."""
-  experiment, scores = context.experiment, {}
-  for split, part in context.parts.items():
-    unknown = np.zeros(len(part.label), np.float32)
-    scores[split] = {DIFFICULTY: unknown}
-    for score in experiment.trained_scores:
-      scores[split][score.name] = made.get(score.name, {}).get(split, unknown)
-    for score in experiment.file_scores:
-      scores[split][score.name] = part.scores[score.file_field]
-  return scores
+def _given_arms(part: Dataset) -> dict[str, np.ndarray]:
+  """Returns the arms [N] of the partitions that are not of labels."""
+  return {} if part.groups is None else {"groups": part.groups}
 
 
 def host_pools(
@@ -212,7 +191,8 @@ def host_pools(
     if num_arms[kind] < asked and made is None:
       text = "The partition %s has %d arms, not %d: most classes are rare."
       logging.warning(text, kind, num_arms[kind], asked)
-  parts, scores = dict(context.parts), _scores_of(context, made or {})
+  parts = dict(context.parts)
+  scores = pool_scores.by_split(experiment, parts, made or {})
   joint = "train_and_probe"
   if any(run.config.train_on == joint for run in experiment.runs.values()):
     parts[joint] = concatenate(parts["train"], parts["probe"])
@@ -222,18 +202,22 @@ def host_pools(
     }
   pools = {}
   for name, part in parts.items():
-    score = scores[name][DIFFICULTY]
+    score, given = scores[name][DIFFICULTY], _given_arms(part)
     by_name = {
-      kind: partitions.PARTITIONS[kind](part.label, score, num_arms[kind])
+      kind: partitions.PARTITIONS[kind](
+        given.get(kind, part.label), score, num_arms[kind]
+      )
       for kind in experiment.partitions
     }
     pool = host_pool(part, score, by_name)
     pools[name] = pool._replace(scores=scores[name])
+  names = {"label": train.class_names, "groups": train.group_names}
   for kind in experiment.partitions:
     # A split may lack a rare class.
     most = max(len(pool.partitions[kind].size) for pool in pools.values())
     for pool in pools.values():
       arms = partitions.pad_arms(pool.partitions[kind], most)
+      arms = arms._replace(names=ArmNames(names.get(kind, ())[:most]))
       pool.partitions[kind] = arms
   return {"probe": pools["valid"]} | pools
 

@@ -16,6 +16,9 @@ from alcurr.types import Pool, PyTree, TrainState
 # Samplers that differ only in the numbers of their state share a text.
 _compiled: dict[bytes, jax.stages.Compiled] = {}
 _counted: dict[bytes, jax.stages.Compiled] = {}
+# Programs that only count are not run again: few are held, since a process can
+# map only so many into memory.
+_MOST_COUNTED = 16
 # Held while a text is compiled, so that a second thread waits for the program.
 _locks: dict[bytes, threading.Lock] = {}
 
@@ -111,7 +114,10 @@ def _count(fun: Callable, *args: PyTree) -> jax.stages.Compiled:
   with jax.default_device(_cpu()):
     lowered = jax.jit(fun).lower(*args)
   compile_program = functools.partial(lowered.compile, _COUNTING)
-  return _get(_counted, lowered.as_text(), compile_program)
+  program = _get(_counted, lowered.as_text(), compile_program)
+  while len(_counted) > _MOST_COUNTED:
+    _counted.pop(next(iter(_counted)), None)
+  return program
 
 
 def count_parts(

@@ -87,6 +87,21 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
   assert spent[1] == pytest.approx(spent[0], rel=0.02)
 
 
+def test_a_sampler_by_a_score_needs_the_reference_model():
+  config = _config(x={"name": "competence"})
+  del config.samplers.bandit
+  experiment = build.build_experiment(config)
+  assert [score.name for score in experiment.trained_scores] == ["difficulty"]
+  config.samplers.x.score = "length"
+  with pytest.raises(UserError) as raised:
+    build.build_experiment(config)
+  assert (raised.value.code, raised.value.place) == ("unknown", "samplers.x")
+  config.scores.length = {"file": "length.npy"}
+  experiment = build.build_experiment(config)
+  assert not experiment.trained_scores
+  assert [score.name for score in experiment.file_scores] == ["length"]
+
+
 def _make_pools(config, folder):
   context = setup.load_context(build.build_experiment(config), folder)
   pools, made = experiment_runner.make_pools(context, folder / "checkpoints")

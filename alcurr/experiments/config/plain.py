@@ -89,6 +89,11 @@ def normalize(config: ConfigDict, kinds: Mapping[str, type]) -> ConfigDict:
   for name, score in scores.items() if isinstance(scores, dict) else ():
     if isinstance(score, dict):
       scores[name] = _fit(score, kinds, "difficulty.")
+  data = fitted.get("data")
+  sources = data.get("sources") if isinstance(data, dict) else None
+  for name, source in sources.items() if isinstance(sources, dict) else ():
+    if isinstance(source, dict):
+      sources[name] = _fit(source, kinds, "data.")
   result = to_config(fitted)
   return result.lock() if config.is_locked else result
 

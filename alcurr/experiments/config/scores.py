@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.data.partitions import UNSCORED
+from alcurr.data.partitions import reads_difficulty
 from alcurr.experiments.config import plain, schema
 from alcurr.experiments.config.built_run import BuiltRun, make_run
 from alcurr.samplers import uniform
@@ -47,8 +47,8 @@ class BuiltScore(NamedTuple):
 
 def names_read(spec: SamplerSpec) -> tuple[str, ...]:
   """Returns the scores that a sampler or its partitions read, sorted."""
-  scored = set(spec.partitions) - UNSCORED
-  return tuple(sorted({*spec.scores, *([DIFFICULTY] if scored else [])}))
+  difficulty = [DIFFICULTY] * reads_difficulty(spec)
+  return tuple(sorted({*spec.scores, *difficulty}))
 
 
 def build_scores(
