@@ -76,5 +76,6 @@ SAMPLERS = {
     "name": "bucketed_curriculum",
     "score": "difficulty",
   },
+  "scored_passes": {"name": "scored_passes"},
   "rs2": {"name": "rs2", "share": 0.045, "passes": 2, "replacement": True},
 }

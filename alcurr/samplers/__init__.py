@@ -9,7 +9,13 @@ SAMPLERS, and add a row to `tests/sampler_table.py`.
 from alcurr.bandits import BANDITS, GAINS, REWARDS
 from alcurr.core.registry import Registry
 from alcurr.core.schedules import SCHEDULES
-from alcurr.samplers import bijection, cursor, policies, scores
+from alcurr.samplers import (
+  bijection,
+  cursor,
+  policies,
+  running_scores,
+  scores,
+)
 from alcurr.samplers._active_bandit import active_bandit
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.samplers._bucketed_curriculum import (
@@ -23,8 +29,10 @@ from alcurr.samplers._competence import competence
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._fixed_policy import fixed_policy
 from alcurr.samplers._rs2 import rs2
+from alcurr.samplers._scored_passes import scored_passes
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
+from alcurr.samplers.running_scores import RUNNING_SCORES
 from alcurr.types import Sampler
 
 __all__ = [
@@ -33,6 +41,7 @@ __all__ = [
   "PACINGS",
   "POLICIES",
   "REWARDS",
+  "RUNNING_SCORES",
   "SAMPLERS",
   "SCHEDULES",
   "active_bandit",
@@ -48,6 +57,8 @@ __all__ = [
   "make_arm_draw",
   "policies",
   "rs2",
+  "running_scores",
+  "scored_passes",
   "scores",
   "uniform",
 ]
@@ -63,6 +74,7 @@ SAMPLERS = Registry(
     "curriculum": curriculum,
     "fixed_policy": fixed_policy,
     "rs2": rs2,
+    "scored_passes": scored_passes,
     "uniform": uniform,
   },
   record=Sampler,
