@@ -21,7 +21,7 @@ from alcurr.types import Array, PyTree
 
 
 class RunningScore(NamedTuple):
-  """What is remembered of each example, and the score that it gives."""
+  """Remembers something of each example, and scores it by that."""
 
   init: Callable[[int], PyTree]  # (num_examples) -> state
   # (state, visits) -> state
