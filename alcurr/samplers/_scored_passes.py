@@ -2,9 +2,11 @@
 
 They draw as `uniform` does, and remember of each example what its running
 scores ask for, see `alcurr.samplers.running_scores`: how often it was forgotten
-(Toneva et al. 2019), and the area under its margin (Pleiss et al. 2020). At the
-end of a run these are its difficulties, without a pass over the pool to score
-it: `sampler.running_scores(state)` returns them from a sampler's state.
+(Toneva et al. 2019, "An Empirical Study of Example Forgetting during Deep
+Neural Network Learning"), and the area under its margin (Pleiss et al. 2020,
+"Identifying Mislabeled Data using the Area Under the Margin Ranking"). At the
+end of a run these are difficulties of the pool, without a pass over it to
+score it: `sampler.running_scores(state)` returns them from a sampler's state.
 
 Cost: no further FLOPs of the network. A step adds O(B log B) index arithmetic,
 and the state is of [N] for each score. Examples cannot be prefetched, as for
@@ -37,6 +39,19 @@ class ScoredPassesState(NamedTuple):
   visits: Array  # [N] int32, of each example; 0 for never
   memory: dict[str, PyTree]  # by score
   ignored: Array  # [] int32, margins that were not finite
+
+
+_ROW = 4096
+
+
+def _mean_of_some(value: Array, chosen: Array) -> Array:
+  """Returns the mean of the chosen values [N], 0 of none: [] float32."""
+  number = jnp.maximum(chosen.sum(dtype=jnp.int32), 1).astype(jnp.float32)
+  # Divided first: the sum may be infinite. By rows: a float32 stops adding
+  # small terms near 2^24 of them.
+  part = jnp.where(chosen, value, 0) / number
+  part = jnp.pad(part, (0, -part.shape[0] % _ROW))
+  return part.reshape(-1, _ROW).sum(1).sum()
 
 
 def scored_passes(
@@ -98,11 +113,10 @@ def scored_passes(
 
   def running_scores(state: ScoredPassesState) -> dict[str, Array]:
     visited = state.visits > 0
-    number = jnp.maximum(visited.sum(dtype=jnp.int32), 1).astype(jnp.float32)
     result = {}
     for name, score in running.items():
       value = score.value(state.memory[name])
-      mean = (jnp.where(visited, value, 0) / number).sum()
+      mean = _mean_of_some(value, visited)
       result[name] = jnp.where(visited, value, mean)
     return result
 

@@ -472,6 +472,22 @@ def test_pool_info_is_a_pool_without_images():
   np.testing.assert_array_equal(named.label, label)
 
 
+def test_groups_are_arms_of_a_stream():
+  sampler = make_sampler(
+    {
+      "name": "fixed_policy",
+      "policy": "fixed(weights=(0, 1))",
+      "partition": "groups",
+    }
+  )
+  sites = np.array(["web", "book"])[np.arange(50) % 2]
+  info = pool_info(sampler, groups=sites)
+  assert info.partitions["groups"].names == ("book", "web")
+  assert (sites[IndexStream(sampler, info).next()] == "web").all()
+  with refused("missing", "groups"):
+    pool_info(sampler, labels=sites)
+
+
 def test_without_classes_arms_are_quantiles_of_the_pool():
   difficulty = np.random.default_rng(0).permutation(50)
   sampler = make_sampler(BANDIT | {"partition": "difficulty_in_pool"})
