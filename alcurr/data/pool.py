@@ -39,6 +39,9 @@ class Dataset(NamedTuple):
   # [N] int32, index into group_names; None without groups
   groups: np.ndarray | None = None
   group_names: tuple[str, ...] = ()
+  # [N] texts, the images' paths in their folder; None where there is none, and
+  # after a split
+  paths: np.ndarray | None = None
   # The user's own by name, [N] float32, if there are any
   scores: dict[str, np.ndarray] | None = None
 
@@ -131,7 +134,9 @@ def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   arrays = dataset.label, dataset.key, dataset.flags
   label, key, flags = jax.tree.map(lambda x: x[index], arrays)
   source = take_source(dataset.source, index)
-  part = dataset._replace(source=source, label=label, key=key, content="")
+  part = dataset._replace(
+    source=source, label=label, key=key, content="", paths=None
+  )
   own = dataset.groups, dataset.scores
   groups, scores = jax.tree.map(lambda x: x[index], own)
   return part._replace(flags=flags, groups=groups, scores=scores)
@@ -149,7 +154,9 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
   )
   joined = first._replace(label=label, key=key, flags=flags, scores=scores)
   source = join_sources([first.source, second.source])
-  joined = first._replace(source=source, label=label, key=key, content="")
+  joined = first._replace(
+    source=source, label=label, key=key, content="", paths=None
+  )
   return joined._replace(flags=flags, groups=groups, scores=scores)
 
 

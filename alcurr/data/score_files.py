@@ -82,8 +82,9 @@ def read_scores(
   Args:
     path: a .npy file of [N] numbers, in the order in which the dataset is read;
       or a .csv file with the columns `key` and `score`. The key of a drawing is
-      its key_id, that of an image its number from 0. Keys that the dataset
-      lacks are ignored.
+      its key_id; that of an image its path in the folder of classes, such as
+      cat/1.png, or else its number from 0. Keys that the dataset lacks are
+      ignored.
     dataset: before it is split.
     place: for messages.
 
@@ -111,6 +112,8 @@ def read_scores(
     text = f"{path} cannot be read ({error})"
     raise UserError("damaged", place, text) from error
   keys = [str(number) for number in range(size)]
+  if dataset.paths is not None:
+    keys = dataset.paths.tolist()
   if isinstance(dataset.source, Strokes):
     by_key = {_hash(key): score for key, score in by_key.items()}
     keys = dataset.key.tolist()

@@ -71,7 +71,8 @@ def make_cost(
   score = planned[0].score.score
   batch_size = context.experiment.config.eval_batch_size
   pool = host_pool(context.parts["train"])
-  flops = score_flops(run, score, batch_size, pool)
+  # A score that is collected while training costs nothing more.
+  flops = score_flops(run, score, batch_size, pool) if score else 0.0
   num_scored = dict.fromkeys(context.parts, 0)
   for fit in planned:
     for name, part in context.parts.items():

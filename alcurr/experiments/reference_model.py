@@ -13,7 +13,7 @@ from absl import logging
 from alcurr.core import environment, files
 from alcurr.core.errors import FaultError
 from alcurr.data import cache
-from alcurr.data.pool import host_pool, on_device
+from alcurr.data.pool import Dataset, host_pool, on_device
 from alcurr.experiments import charges, fits, sampler_trials, setup
 from alcurr.experiments.config.scores import BuiltScore
 from alcurr.experiments.fits import Fit
@@ -53,11 +53,7 @@ def score_pools(
   Raises:
     FaultError: a trial diverged, or a score is not finite; at `place`.
   """
-  active = exposure.active_trials(result.exposure)
-  for trial in sorted(set(range(len(run.seeds))) - set(active)):
-    reason = exposure.describe_divergence(result.exposure, trial, run.name)
-    text = f"{reason.rstrip('.')}; {_REMEDY}"
-    raise FaultError("diverged", place, text)
+  _check_converged(run, result, place)
   values, seconds = {}, 0.0
   for name, pool in pools.items():
     variables = (result.state.params, result.state.model_state)
@@ -70,6 +66,35 @@ def score_pools(
       text = f"scores of the {name} split are not finite; {_REMEDY}"
       raise FaultError("diverged", place, text)
   return values, seconds
+
+
+def _check_converged(run: RunSpec, result: loop.Result, place: str) -> None:
+  """Raises FaultError if a trial of reference models diverged."""
+  active = exposure.active_trials(result.exposure)
+  for trial in sorted(set(range(len(run.seeds))) - set(active)):
+    reason = exposure.describe_divergence(result.exposure, trial, run.name)
+    text = f"{reason.rstrip('.')}; {_REMEDY}"
+    raise FaultError("diverged", place, text)
+
+
+def _collected_scores(
+  run: RunSpec,
+  result: loop.Result,
+  score: BuiltScore,
+  parts: Mapping[str, Dataset],
+) -> dict[str, np.ndarray]:
+  """Returns the scores that a run's sampler collected, [N] by split.
+
+  An example of another split than train has the mean of those.
+  """
+  _check_converged(run, result, score.place)
+  collected = jax.vmap(run.sampler.running_scores)(result.state.sampler_state)
+  train = np.asarray(collected[score.config.scorer]).mean(0, dtype=np.float64)
+  values = {
+    name: np.full(len(part.label), train.mean(), np.float32)
+    for name, part in parts.items()
+  }
+  return values | {"train": train.astype(np.float32)}
 
 
 def missing_fits(context: setup.ExperimentContext) -> list[Fit]:
@@ -146,6 +171,10 @@ def _train_and_score(
   run, compiled, pools = prepare(context, fit)
   pools = on_device(pools)
   result = sampler_trials.train(context, run, compiled, pools, checkpoint_dir)
+  seconds = result.train_seconds * len(run.seeds)
+  if fit.score.score is None:
+    values = _collected_scores(run, result, fit.score, context.parts)
+    return _Scored(values, seconds, compiled.flops_per_step)
   scored = {name: pools[name] for name in context.parts}
   if not fit.scores_what_it_saw:
     part = fits.take_part(context.parts["train"], fit.scored["train"])
@@ -158,9 +187,8 @@ def _train_and_score(
     run.trials_by,
     fit.score.score,
   )
-  values, seconds = score_pools(run, score, result, scored, fit.score.place)
-  seconds += result.train_seconds * len(run.seeds)
-  return _Scored(values, seconds, compiled.flops_per_step)
+  values, taken = score_pools(run, score, result, scored, fit.score.place)
+  return _Scored(values, seconds + taken, compiled.flops_per_step)
 
 
 def prepare(

@@ -40,6 +40,14 @@ def test_images_are_known_by_their_number(tmp_path, images):
   assert scores.dtype == np.float32
 
 
+def test_images_of_a_folder_are_known_by_their_path(tmp_path, images):
+  paths = [f"cat/{i}.png" for i in range(6)]
+  dataset = images._replace(paths=np.array(paths))
+  path = _csv(tmp_path, [(p, i / 2) for i, p in enumerate(paths)][::-1])
+  scores = score_files.read_scores(path, dataset, PLACE)
+  np.testing.assert_array_equal(scores, np.arange(6) / 2)
+
+
 def test_drawings_are_known_by_their_key_id(tmp_path):
   dataset = synthetic.make_synthetic(num_examples=12, num_classes=2, seed=0)
   keys = [str(2**62 + i) for i in range(12)]

@@ -6,6 +6,7 @@ an image that it was not trained on, whose loss is that of a uniform guess.
 
 import contextlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 from alcurr import models
 from alcurr.core.errors import UserError
 from alcurr.data.folds import assign_folds
+from alcurr.data.pool import on_device
 from alcurr.experiments import (
   fits,
   preemption,
@@ -23,6 +25,7 @@ from alcurr.experiments import (
 )
 from alcurr.experiments.config import build, plain
 from alcurr.models import MODELS
+from alcurr.training import loop
 from configs import default
 
 SIDE, COPIES, CLASSES = 11, 20, 3
@@ -167,6 +170,30 @@ def test_a_score_is_the_mean_over_seeds(tmp_path):
   np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("scorer", ["aum", "forgetting"])
+def test_a_score_may_be_collected_while_training(tmp_path, scorer):
+  """It is that of the sampler's state, and of other splits the mean."""
+  options = {"train_on": "train", "budget": "4 epochs", "scorer": scorer}
+  context = _context(tmp_path, **options, seeds=2)
+  values = _irreducible(context, tmp_path / "scores")
+  (score,) = context.experiment.trained_scores
+  (fit,) = fits.make_fits(score, context.parts)
+  run, compiled, pools = reference_model.prepare(context, fit)
+  result = loop.train(
+    run, compiled, on_device(pools), lambda _: None, lambda *_: None
+  )
+  state = result.state.sampler_state
+  each = [
+    run.sampler.running_scores(jax.tree.map(lambda x, i=i: x[i], state))[scorer]
+    for i in (0, 1)
+  ]
+  np.testing.assert_allclose(values["train"], np.mean(each, 0), rtol=1e-6)
+  assert len(set(values["train"].tolist())) > 1
+  for name in ("valid", "test"):
+    expected = values["train"].astype(np.float64).mean()
+    np.testing.assert_allclose(values[name], expected, rtol=1e-5)
+
+
 def test_another_network_may_score(tmp_path):
   options = {"train_on": "train", "budget": "20 steps"}
   context = _context(tmp_path, model="ignorant", **options)
@@ -272,6 +299,7 @@ def test_scores_from_a_file_follow_the_examples(tmp_path):
   ("field", "value", "code"),
   [
     ("train_on", "valid", "unknown"),
+    ("scorer", "aum", "conflict"),
     ("folds", 1, "range"),
     ("seeds", 0, "range"),
     ("seed", 1, "conflict"),
@@ -287,6 +315,8 @@ def test_mistakes_in_a_score(tmp_path, field, value, code):
   with pytest.raises(UserError) as raised:
     _context(tmp_path, **{field: value})
   assert raised.value.code == code
+  # A score that is collected is of the examples trained on.
+  field = "train_on" if value == "aum" else field
   assert raised.value.place == f"scores.irreducible.{field}"
 
 

@@ -52,8 +52,11 @@ _SCORE = {
   "budget": "1 epoch",
   "seed": 1000,
   "seeds": 1,  # the score is the mean over models with the seeds from `seed` on
-  # Of the model at the end: loss, or el2n (the distance of its probabilities
-  # from the label).
+  # Of the model at the end: loss, el2n (the distance of its probabilities from
+  # the label) or margin (by how much another class's logit is above the
+  # label's). Or of its training, with train_on=train: forgetting (how often the
+  # example was forgotten) or aum (minus the mean margin over its visits); an
+  # example that the budget does not reach, or of another split, has the mean.
   "scorer": "loss",
   # The examples that models are trained on: train (the same that are scored),
   # probe (the probe split), or cross (folds of the train split: each example is
@@ -63,7 +66,8 @@ _SCORE = {
   "model": "",  # another network, such as cnn(width=0.25); "": the experiment's
   # The scores themselves, instead of a model's: a .npy file of a number for
   # each example, in the order of the data, or a .csv file with the columns key
-  # and score. A drawing's key is its key_id, an image's its number from 0.
+  # and score. A drawing's key is its key_id; an image's its path in the folder
+  # of classes, such as cat/1.png, or else its number from 0.
   "file": "",
 }
 

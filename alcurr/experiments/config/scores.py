@@ -4,6 +4,7 @@
 from the user's file, or from models that are trained for it.
 """
 
+import collections
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from alcurr.core.errors import UserError
 from alcurr.data.partitions import reads_difficulty
 from alcurr.experiments.config import plain, schema
 from alcurr.experiments.config.built_run import BuiltRun, make_run
-from alcurr.samplers import uniform
+from alcurr.samplers import RUNNING_SCORES, scored_passes, uniform
 from alcurr.samplers.scores import SCORERS
 from alcurr.types import Loss, SamplerSpec
 
@@ -32,7 +33,8 @@ class BuiltScore(NamedTuple):
   place: str  # of its fields in the config
   config: ConfigDict  # its own fields
   run: BuiltRun | None  # of each model that is trained for it; None: a file's
-  score: Loss | None  # of logits and labels; None: a file's
+  # Of logits and labels; None: a file's, or the run's sampler collects it
+  score: Loss | None
 
   @property
   def file_field(self) -> str:
@@ -89,14 +91,22 @@ def _build_score(
       check_model(merged)
     except UserError as error:
       raise UserError(error.code, f"{place}.model", error.text) from error
+  batch_size, collects = config.batch_size, own.scorer in RUNNING_SCORES
+  if collects:
+    sampler = scored_passes(batch_size=batch_size, scores=(own.scorer,))
+  else:
+    sampler = uniform(batch_size=batch_size)
   run = make_run(
     name,
     merged,
     tuple(range(own.seed, own.seed + own.seeds)),
     f"{place}.budget",
-    lambda num_steps: uniform(batch_size=config.batch_size),
+    lambda num_steps: sampler,
   )
-  score = specs.make(own.scorer, SCORERS, f"{place}.scorer", loss=loss)
+  score = None
+  if not collects:
+    known = collections.ChainMap(SCORERS, RUNNING_SCORES)
+    score = specs.make(own.scorer, known, f"{place}.scorer", loss=loss)
   return BuiltScore(name, place, own, run, score)
 
 
@@ -113,6 +123,9 @@ def _check_values(config: ConfigDict, own: ConfigDict, place: str) -> None:
     text = f"{max(own.seed, config.seed)} is the seed of a trial too"
     raise UserError("conflict", f"{place}.seed", text)
   specs.check_choice(f"{place}.train_on", own.train_on, TRAIN_ON)
+  if own.scorer in RUNNING_SCORES and own.train_on != "train":
+    text = f"{own.scorer!r} is of the examples trained on; expected 'train'"
+    raise UserError("conflict", f"{place}.train_on", text)
   if own.train_on == "probe" and not config.data.probe_fraction:
     text = "'probe' needs a probe split, data.probe_fraction above 0"
     raise UserError("conflict", f"{place}.train_on", text)
