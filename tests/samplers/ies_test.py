@@ -51,7 +51,7 @@ def test_huge_losses_leave_the_state_finite():
   sampler = ies(batch_size=B)
   state = sampler.init(jax.random.key(0), POOL)
   update = jax.jit(sampler.update)
-  draw = sampler.sample(jax.random.key(0), state, POOL)
+  draw = jax.jit(sampler.sample)(jax.random.key(0), state, POOL)
   for loss in (3e38, -3e38, 3e38, 3e38):
     state = update(state, draw, jnp.full(B, loss))
   assert np.isfinite(state.last).all()

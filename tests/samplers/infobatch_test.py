@@ -55,7 +55,7 @@ def test_the_last_part_of_a_run_is_whole():
 def test_the_weights_of_a_pass_are_unbiased(ratio):
   """The weighted sum over a pass is that over the pool, over many keys."""
   sampler = infobatch(batch_size=N, num_steps=100, prune_ratio=ratio)
-  draw, state = run(sampler, 1)[0]
+  _, state = run(sampler, 1)[0]
   value = np.float32(START**2)
 
   def total(key):
@@ -75,9 +75,9 @@ def test_losses_that_are_all_alike_leave_some_to_train_on():
   """Their mean may be rounded above them, and all may be pruned."""
   sampler = infobatch(batch_size=N, num_steps=100, prune_ratio=0.999)
   state = sampler.init(jax.random.key(0), POOL)
-  update = jax.jit(sampler.update)
+  sample, update = jax.jit(sampler.sample), jax.jit(sampler.update)
   for t in range(5):
-    draw = sampler.sample(jax.random.key(t), state, POOL)
+    draw = sample(jax.random.key(t), state, POOL)
     state = update(state, draw, jnp.full(N, 0.1))
     assert 1 <= state.passes.cursor.size[0] <= N
     assert sorted(state.passes.order.tolist()) == list(range(N))
