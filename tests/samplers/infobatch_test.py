@@ -41,14 +41,14 @@ def test_each_pass_is_the_hard_examples_and_some_of_the_easy():
 
 def test_the_last_part_of_a_run_is_whole():
   """From its step on, even within a pass."""
-  sampler = infobatch(batch_size=B, num_steps=64)
-  out = run(sampler, 64)
-  last = [draw for draw, _ in out[56:]]
+  sampler = infobatch(batch_size=B, num_steps=60)
+  out = run(sampler, 60)
+  last = [draw for draw, _ in out[52:]]
   assert len({i for draw in last for i in draw.index}) == B * 8
   assert all((draw.weight == 1).all() for draw in last)
-  assert any((draw.weight > 1).any() for draw, _ in out[50:56])
-  assert out[54][1].passes.cursor.position[0] > 0  # within a pass
-  assert out[55][1].passes.cursor.position[0] == 0
+  assert any((draw.weight > 1).any() for draw, _ in out[46:52])
+  assert out[50][1].passes.cursor.position[0] > 0  # within a pass
+  assert out[51][1].passes.cursor.position[0] == 0
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 0.9])
