@@ -237,6 +237,9 @@ class Sampler(NamedTuple):
   is_scoring: Callable[[PyTree], Array] | None = None
   # (state) -> the share of its draws that is uniform over the arms, in [0, 1]
   uniform_fraction: Callable[[PyTree], Array | float] | None = None
+  # (state) -> difficulties that were collected while training, by name:
+  # [N] float32, finite, larger is harder
+  running_scores: Callable[[PyTree], dict[str, Array]] | None = None
   spec: SamplerSpec = SamplerSpec()
 
 

@@ -442,7 +442,7 @@ unknown  | data.pool | --config.data.pool=disk
 argument | augment | --config.augment=affine(rotate=200)
 unknown  | augment | --config.augment=afine
 unknown  | loss | --config.loss=crossentropy
-unknown  | difficulty.scorer | --config.difficulty.scorer=margin
+unknown  | difficulty.scorer | --config.difficulty.scorer=doubt
 argument | data | --config.data.image_size=0
 argument | data | --config.data.stroke_decay=2
 argument | data | --config.data.channels=ink,colour

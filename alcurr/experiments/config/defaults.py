@@ -186,9 +186,10 @@ _DEFAULTS = {
     # parameters, but not the running statistics of batch norms.
     "backbone_lr_multiplier": 1.0,
   },
-  # Difficulty: a reference model's score of each example, its loss or el2n
-  # (the distance of its probabilities from the label). It is trained like the
-  # others, but uniformly and with its own seed.
+  # Difficulty: a reference model's score of each example, its loss, el2n (the
+  # distance of its probabilities from the label) or margin (by how much another
+  # class's logit is above the label's). It is trained like the others, but
+  # uniformly and with its own seed.
   "difficulty": {
     "num_arms": 10,
     "budget": "1 epoch",
