@@ -39,7 +39,7 @@ class ExperimentContext(NamedTuple):
   cache_dir: pathlib.Path  # what the next experiment can reuse
   parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
   gather: Callable[[Pool, Array], Batch]
-  networks: dict[str, tuple[Model, Score]]  # by the text of `config.model`
+  networks: dict[str, tuple[Model, Score]]  # by `build.network_key`
   lookup: Lookup | None  # of pools in CPU memory
   signals: preemption.Signals  # stop a run with a checkpoint
   content: str  # a hash of the data that was read
@@ -137,7 +137,7 @@ def load_context(
       partitions.require_given(kind, given, f"samplers.{name}")
   networks = {}
   for run in (experiment.reference, *experiment.runs.values()):
-    key = str(run.config.model)
+    key = build.network_key(run.config)
     if key not in networks:
       model = build.make_model(run.config, batch.image.shape[1:], num_classes)
       score = make_score(
@@ -268,7 +268,7 @@ def make_run_spec(
 ) -> RunSpec:
   """Makes a run of a number of steps."""
   experiment, config = context.experiment, built.config
-  model, score = context.networks[str(config.model)]
+  model, score = context.networks[build.network_key(config)]
   return RunSpec(
     sampler=built.make_sampler(num_steps),
     model=model,

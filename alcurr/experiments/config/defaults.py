@@ -177,6 +177,11 @@ _DEFAULTS = {
     # A file of ImageNet weights to start from (any network but cnn); "": none.
     "weights": "",
   },
+  # A network that scores candidates, a spec, for samplers that draw some; "":
+  # the model itself. Set it in a sampler's `run`, unless all of them do. It is
+  # trained on the same batches as the model; or, if shared, it has the model's
+  # parameters, as does the same network with dtype='bfloat16'.
+  "scoring_model": {"name": "", "shared": False},
   "optimizer": {
     # An optax optimizer, a spec: sgd(momentum=0.9).
     "name": "adam",
@@ -197,7 +202,7 @@ _DEFAULTS = {
     "scorer": "loss",
   },
   # Each sampler's name and arguments. `run` may set, for this sampler alone,
-  # batch_size, budget, baseline, model, optimizer or train_on.
+  # batch_size, budget, baseline, model, scoring_model, optimizer or train_on.
   "samplers": {
     "uniform": {"name": "uniform", "replacement": False},
     "bandit": _BANDIT,
