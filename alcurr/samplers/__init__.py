@@ -19,7 +19,11 @@ from alcurr.samplers._bucketed_curriculum import (
 )
 from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._curriculum import curriculum
+from alcurr.samplers._doremi import doremi
 from alcurr.samplers._fixed_policy import fixed_policy
+from alcurr.samplers._mixture import mixture
+from alcurr.samplers._odm import odm
+from alcurr.samplers._rb import rb
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
 from alcurr.types import Sampler
@@ -39,9 +43,13 @@ __all__ = [
   "class_reweighting",
   "curriculum",
   "cursor",
+  "doremi",
   "fixed_policy",
   "make_arm_draw",
+  "mixture",
+  "odm",
   "policies",
+  "rb",
   "scores",
   "uniform",
 ]
@@ -53,7 +61,11 @@ SAMPLERS = Registry(
     "bucketed_curriculum": bucketed_curriculum,
     "class_reweighting": class_reweighting,
     "curriculum": curriculum,
+    "doremi": doremi,
     "fixed_policy": fixed_policy,
+    "mixture": mixture,
+    "odm": odm,
+    "rb": rb,
     "uniform": uniform,
   },
   record=Sampler,
