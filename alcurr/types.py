@@ -144,6 +144,8 @@ class CandidateInfo(NamedTuple):
   pool: Pool
   # The derivative of `loss` along a direction in parameter space.
   loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [M]
+  # () -> [M, V] float32, the gradient of each loss in its logits
+  logit_grads: Callable[[], Array]
   # () -> [M, F], the inputs of the last layer; ValueError if there are none
   features: Callable[[], Array]
   prepared: PyTree  # what the signal's `prepare` returned last
@@ -167,6 +169,11 @@ class StepInfo(NamedTuple):
   gather: Gather
   # The derivative of `loss` along a direction in parameter space.
   loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [B]
+  # () -> [B, V] float32, the gradient of each loss in its logits
+  logit_grads: Callable[[], Array]
+  # () -> [B, F], the inputs of the last layer before the update, in eval mode;
+  # ValueError if there are none
+  features: Callable[[], Array]
   # The model after the update, in eval mode.
   predict: Callable[[Batch], Array]  # (batch) -> logits [b, V]
   prepared: PyTree  # what the signal's `prepare` returned last

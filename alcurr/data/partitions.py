@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alcurr.core.errors import UserError
-from alcurr.types import Partition
+from alcurr.types import Partition, SamplerSpec
 
 
 def make_partition(
@@ -140,6 +140,12 @@ def require_given(name: str, given: Mapping[str, Any], place: str) -> None:
       "groups=[N], an array groups in the .npz, data.groups or data.sources"
     )
     raise UserError("missing", place, text)
+
+
+def reads_difficulty(spec: SamplerSpec) -> bool:
+  """Returns whether a sampler reads the difficulty, or a partition by it."""
+  scored = set(spec.partitions) - UNSCORED
+  return bool(scored) or "difficulty" in spec.scores
 
 
 def fit_num_arms(

@@ -158,8 +158,9 @@ def load_context(
 
 
 def needs_scores(experiment: BuiltExperiment) -> bool:
-  """Returns whether a sampler reads a partition by difficulty."""
-  return bool(experiment.partitions - partitions.UNSCORED)
+  """Returns whether a sampler reads the difficulty."""
+  specs_read = (run.spec for run in experiment.runs.values())
+  return any(map(partitions.reads_difficulty, specs_read))
 
 
 def _given_arms(part: Dataset) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from alcurr.data import label_noise, partitions
 from alcurr.data.arrays import from_arrays
+from alcurr.types import SamplerSpec
 
 
 @st.composite
@@ -155,6 +156,19 @@ def test_shuffled_arms_are_uncorrelated_with_label_noise():
     planted = label_noise.add_label_noise(dataset, 0.3, seed).flags["planted"]
     # For independent draws the correlation has a deviation of 1 / sqrt(4000).
     assert abs(np.corrcoef(arm, planted)[0, 1]) < 4 / 4000**0.5
+
+
+@pytest.mark.parametrize(
+  ("spec", "reads"),
+  [
+    (SamplerSpec(), False),
+    (SamplerSpec(partitions=("label", "shuffled"), scores=("length",)), False),
+    (SamplerSpec(partitions=("label", "difficulty_in_pool")), True),
+    (SamplerSpec(scores=("length", "difficulty")), True),
+  ],
+)
+def test_who_reads_the_difficulty(spec, reads):
+  assert partitions.reads_difficulty(spec) is reads
 
 
 def test_partitions_without_scores_need_none():

@@ -203,10 +203,10 @@ def test_nothing_stays_registered(result):
 
 
 def test_the_active_bandit_is_the_papers(tmp_path):
-  """Without arguments it is the one of the default config."""
+  """But for the arms of a batch, it is the one of the default config."""
   short = {"warmup": 2, "partition": "label"}
   for name, spec in (
-    ("default", {"name": "active_bandit"}),
+    ("default", {"name": "active_bandit", "arms_per_batch": 1}),
     ("paper", defaults.bandit().to_dict()),
   ):
     _compare(tmp_path / name, samplers={"x": spec | short}, trials=1)

@@ -50,6 +50,8 @@ def _drive(stream, num_draws):
         {"name": "uniform", "replacement": True},
         {"name": "curriculum"},
         {"name": "bucketed_curriculum"},
+        {"name": "competence"},
+        {"name": "rs2"},
         {"name": "fixed_policy", "policy": "uniform", "partition": "label"},
       )
     ),
@@ -496,6 +498,29 @@ def test_without_classes_arms_are_quantiles_of_the_pool():
   stream = IndexStream(sampler, info)
   index = stream.next()
   assert len(set(difficulty[index] // 10)) == 1
+
+
+def test_a_score_of_the_users_own():
+  """Shorter examples first, without labels or difficulties."""
+  length = np.random.default_rng(0).permutation(50)
+  sampler = make_sampler({"name": "curriculum", "score": "length"})
+  info = pool_info(sampler, scores={"length": length})
+  index = np.concatenate(_drive(IndexStream(sampler, info), 6))
+  assert length[index].tolist() == list(range(6 * BATCH_SIZE))
+
+
+@pytest.mark.parametrize(
+  ("score", "given", "code"),
+  [
+    ("length", {"labels": [0, 1]}, "missing"),
+    ("difficulty", {"labels": [0, 1]}, "missing"),
+    ("length", {"labels": [0, 1], "scores": {"length": [1]}}, "data"),
+    ("length", {"labels": [0], "scores": {"length": [np.inf]}}, "data"),
+  ],
+)
+def test_scores_that_are_missing_or_wrong(score, given, code):
+  with refused(code, score):
+    pool_info(make_sampler({"name": "competence", "score": score}), **given)
 
 
 @pytest.mark.parametrize(

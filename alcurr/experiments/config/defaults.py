@@ -36,7 +36,7 @@ _BANDIT = {
   # but at random).
   "partition": "difficulty",
   # Arms drawn for a batch, a divisor of the batch size. 1: as in the paper;
-  # the batch size: every example draws its own arm.
+  # None, or the batch size: every example draws its own arm.
   "arms_per_batch": 1,
   # Whether examples of an arm are drawn with replacement, rather than by
   # shuffled passes.
