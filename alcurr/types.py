@@ -251,6 +251,9 @@ class Gain(NamedTuple):
   # (key, context) -> prepared
   prepare: Callable[[Array, StepContext], PyTree] | None = None
   prepare_interval: int = 1  # measurements that one `prepare` serves
+  partitions: tuple[str, ...] = ()  # of the probe pool, that it reads
+  # (pool) -> None; raises ValueError where the pool does not fit
+  check: Callable[[Pool], None] = lambda pool: None
 
 
 class Reward(NamedTuple):

@@ -170,6 +170,7 @@ def active_bandit(
 
   def init(key: Array, pool: Pool) -> ActiveBanditState:
     passes = arm_draw.start(key, pool)
+    gain.check(pool)
     num_arms = pool.partitions[partition].size.shape[0]
     return ActiveBanditState(
       step=jnp.int32(0),
@@ -213,5 +214,8 @@ def active_bandit(
     update,
     Signal(measure, interval, gain.prepare, gain.prepare_interval),
     uniform_fraction=lambda state: state.epsilon,
-    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
+    spec=SamplerSpec(
+      partitions=tuple(dict.fromkeys((partition, *gain.partitions))),
+      arm_partition=partition,
+    ),
   )

@@ -121,10 +121,6 @@ def make_score(
   """
 
   def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
-    num_examples = pool.label.shape[0]
-    size = min(batch_size, num_examples)
-    num_batches = -(-num_examples // size)
-
     def score(index: Array) -> evaluation.Scores:
       batch = gather(pool, index)
       # Nothing is random without training, but the key is required.
@@ -135,14 +131,42 @@ def make_score(
       rank = evaluation.rank(logits, batch.label) if is_class else None
       return evaluation.Scores(rank, loss(logits, batch.label))
 
-    # The last batch is padded with the last example, which is cut off again.
-    index = jnp.arange(num_batches * size, dtype=jnp.int32).clip(
-      max=num_examples - 1
-    )
-    scores = jax.lax.map(score, index.reshape(num_batches, size))
-    return jax.tree.map(lambda x: x.reshape(-1)[:num_examples], scores)
+    return _map_batches(score, pool.label.shape[0], batch_size)
 
   return chunks.over_trials(score_trial, trials_by)
+
+
+def make_features(
+  model: Model, gather: Gather, batch_size: int, trials_by: str
+) -> Callable[[tuple[PyTree, PyTree], Pool], Array]:
+  """Builds the function that returns every trial's features: [S, N, F].
+
+  `model.features` must not be None.
+  """
+
+  def features_of_trial(variables: tuple[PyTree, PyTree], pool: Pool):
+    def features(index: Array) -> Array:
+      return model.features(*variables, gather(pool, index).image)
+
+    return _map_batches(features, pool.label.shape[0], batch_size)
+
+  return chunks.over_trials(features_of_trial, trials_by)
+
+
+def _map_batches(
+  function: Callable[[Array], PyTree], num_examples: int, batch_size: int
+) -> PyTree:
+  """Maps a function of the examples at `index` [b] over all N examples."""
+  size = min(batch_size, num_examples)
+  num_batches = -(-num_examples // size)
+  # The last batch is padded with the last example, which is cut off again.
+  index = jnp.arange(num_batches * size, dtype=jnp.int32).clip(
+    max=num_examples - 1
+  )
+  results = jax.lax.map(function, index.reshape(num_batches, size))
+  return jax.tree.map(
+    lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], results
+  )
 
 
 def score_pool(
