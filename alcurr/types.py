@@ -281,6 +281,19 @@ class Model(NamedTuple):
   trains_scoring: bool = False
 
 
+class StatefulLoss(NamedTuple):
+  """A training loss that knows, or remembers, the pool that is trained on.
+
+  Its state is read and written by the training forward pass alone. Signals,
+  scores and gains read `measured`, as they see examples of any pool.
+  """
+
+  init: Callable[[Pool], PyTree]  # (pool) -> state
+  # (state, index [B], logits [B, V], label [B]) -> (loss [B], state)
+  apply: Callable[[PyTree, Array, Array, Array], tuple[Array, PyTree]]
+  measured: Loss
+
+
 class StepKeys(NamedTuple):
   """The PRNG keys of one step; each is consumed once."""
 
@@ -301,3 +314,4 @@ class TrainState(NamedTuple):
   model_state: PyTree
   opt_state: PyTree
   sampler_state: PyTree
+  loss_state: PyTree = ()  # of a `StatefulLoss`

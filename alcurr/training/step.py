@@ -22,10 +22,10 @@ from alcurr.training import invariants
 from alcurr.training.batches import StepSpec, draw_batch
 from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
+from alcurr.training.objectives import make_losses, make_objective
 from alcurr.types import (
   Array,
   Augment,
-  Batch,
   Gather,
   Loss,
   Model,
@@ -33,6 +33,7 @@ from alcurr.types import (
   PyTree,
   Sampler,
   Signal,
+  StatefulLoss,
   StepContext,
   StepInfo,
   TrainState,
@@ -73,7 +74,10 @@ class Steps(NamedTuple):
 
 
 def make_init(
-  model: Model, tx: optax.GradientTransformation, sampler: Sampler
+  model: Model,
+  tx: optax.GradientTransformation,
+  sampler: Sampler,
+  loss: Loss | StatefulLoss = softmax_cross_entropy,
 ) -> Callable[[Array, Pool], TrainState]:
   """Returns a function (key, pool) -> TrainState at step 0.
 
@@ -93,6 +97,7 @@ def make_init(
       model_state=model_state,
       opt_state=opt_state,
       sampler_state=sampler.init(key_sampler, pool),
+      loss_state=loss.init(pool) if isinstance(loss, StatefulLoss) else (),
     )
 
   return init
@@ -105,7 +110,7 @@ def make_steps(
   gather: Gather,
   on_nonfinite: str = "stop",
   augment: Augment | None = None,
-  loss: Loss = softmax_cross_entropy,
+  loss: Loss | StatefulLoss = softmax_cross_entropy,
 ) -> Steps:
   """Builds the fused step, with the sampler's signal and without it.
 
@@ -120,7 +125,8 @@ def make_steps(
       past the batch without learning from it. If it stayed too, the next step
       would draw the same batch and fail the same way.
     augment: of the images that are trained on, and of no others.
-    loss: of each example, see `alcurr.training.losses`.
+    loss: of each example, see `alcurr.training.losses`. A stateful one must be
+      that of `make_init`.
   """
   if on_nonfinite not in ON_NONFINITE:
     known = ", ".join(ON_NONFINITE)
@@ -128,7 +134,17 @@ def make_steps(
   # Without a signal, one that measures nothing.
   signal = sampler.signal or Signal(lambda key, info: ())
   sampler = sampler._replace(signal=signal)
-  spec = StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
+  stateful = loss if isinstance(loss, StatefulLoss) else None
+  spec = StepSpec(
+    model,
+    tx,
+    sampler,
+    gather,
+    on_nonfinite,
+    augment,
+    stateful.measured if stateful else loss,
+    stateful,
+  )
   return Steps(
     prepare=functools.partial(_prepare, spec),
     measured=functools.partial(_train_step, spec, measure=True),
@@ -139,35 +155,6 @@ def make_steps(
   )
 
 
-def _make_losses(spec: StepSpec, key: Array, model_state: PyTree):
-  """Returns two functions of (params, batch), both in train mode.
-
-  They return losses [B], (logits [B, V], model state), and the losses alone.
-  """
-
-  def losses(params: PyTree, batch: Batch):
-    logits, new_state = spec.model.apply(
-      key, params, model_state, batch.image, train=True
-    )
-    return spec.loss(logits, batch.label), (logits, new_state)
-
-  return losses, lambda params, batch: losses(params, batch)[0]
-
-
-def _scoring_loss(
-  spec: StepSpec,
-  key: Array,
-  params: PyTree,
-  model_state: PyTree,
-  batch: Batch,
-) -> tuple[Array, PyTree]:
-  """Returns the losses [B] of the scoring network, and the new model state."""
-  logits, model_state = spec.model.scoring(
-    key, params, model_state, batch.image, train=True
-  )
-  return spec.loss(logits, batch.label), model_state
-
-
 def _prepare(spec: StepSpec, state: TrainState, pool: Pool, probe: Pool):
   """Prepares the signal of a cycle of steps."""
   signal = spec.sampler.signal
@@ -175,7 +162,7 @@ def _prepare(spec: StepSpec, state: TrainState, pool: Pool, probe: Pool):
     return ()
   with jax.named_scope("prepare"):
     keys = step_keys(state.key, state.step)
-    _, loss_fn = _make_losses(spec, keys.model, state.model_state)
+    _, loss_fn = make_losses(spec, keys.model, state.model_state)
     context = StepContext(state.params, probe, loss_fn, spec.gather)
     return signal.prepare(keys.prepare, context)
 
@@ -194,22 +181,10 @@ def _train_step(
   draw, batch, candidates = draw_batch(
     spec, keys, state, pool, prepared, scores
   )
-  losses, loss_fn = _make_losses(spec, keys.model, state.model_state)
-
-  def objective(params: PyTree):
-    loss, (logits, model_state) = losses(params, batch)
-    mean_loss = total = (draw.weight.astype(loss.dtype) * loss).mean()
-    if spec.model.trains_scoring:
-      scoring_loss, model_state = _scoring_loss(
-        spec, keys.model, params, model_state, batch
-      )
-      total += (draw.weight.astype(loss.dtype) * scoring_loss).mean()
-    return total, (mean_loss, loss, logits, model_state)
-
+  _, loss_fn = make_losses(spec, keys.model, state.model_state)
+  objective = make_objective(spec, keys.model, state, draw, batch)
   with jax.named_scope("forward_backward"):
-    grads, (mean_loss, loss, logits, model_state) = jax.grad(
-      objective, has_aux=True
-    )(state.params)
+    grads, forward = jax.grad(objective, has_aux=True)(state.params)
   with jax.named_scope("optimizer"):
     with standard_promotion():
       updates, opt_state = spec.tx.update(grads, state.opt_state, state.params)
@@ -218,8 +193,8 @@ def _train_step(
     draw=draw,
     candidates=candidates,
     batch=batch,
-    logits=logits,
-    loss=loss,
+    logits=forward.logits,
+    loss=forward.loss,
     params=state.params,
     new_params=new_params,
     grads=grads,
@@ -233,7 +208,7 @@ def _train_step(
       lambda params: loss_fn(params, batch), (state.params,), (tangent,)
     )[1],
     predict=lambda batch: spec.model.apply(
-      keys.model, new_params, model_state, batch.image, train=False
+      keys.model, new_params, forward.model_state, batch.image, train=False
     )[0],
     prepared=prepared,
   )
@@ -245,14 +220,15 @@ def _train_step(
     step=state.step + 1,
     key=state.key,
     params=new_params,
-    model_state=model_state,
+    model_state=forward.model_state,
     opt_state=opt_state,
     sampler_state=update(state.sampler_state, drawn, feedback),
+    loss_state=forward.loss_state,
   )
   with jax.named_scope("invariants"):
     violation = invariants.check_draw(
       spec.sampler, state.sampler_state, pool, draw, batch
-    ) | invariants.check_numbers(mean_loss, grads, new_params)
+    ) | invariants.check_numbers(forward.mean_loss, grads, new_params)
   if spec.on_nonfinite == "skip_update":
     sampler_state = update(state.sampler_state, drawn, ())
     skipped = state._replace(step=state.step + 1, sampler_state=sampler_state)
@@ -266,7 +242,7 @@ def _train_step(
     size = candidates.draw.index.shape[0]
     num_scored = jnp.where(candidates.is_scored, jnp.int32(size), 0)
   return new_state, Metrics(
-    loss=mean_loss,
+    loss=forward.mean_loss,
     policy=draw.policy,
     gain=gain,
     num_gains=num_gains,
