@@ -52,6 +52,11 @@ class Fetched(NamedTuple):
   source: Images | Strokes  # n examples
 
 
+@jax.tree_util.register_static
+class ArmNames(tuple[str, ...]):
+  """The names of a partition's arms: no array, but part of its structure."""
+
+
 class Partition(NamedTuple):
   """K arms of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`.
 
@@ -63,6 +68,7 @@ class Partition(NamedTuple):
   order: Array  # [N] int32, sorted by arm and, within it, by difficulty
   start: Array  # [K] int32
   size: Array  # [K] int32
+  names: ArmNames = ArmNames()  # [K], or none
 
 
 class Pool(NamedTuple):

@@ -9,6 +9,7 @@ _bandit = {
   "reward": "rank(window=50)",
   "epsilon": "0.2",
   "warmup": 2,
+  "arms_per_batch": 1,
 }
 SAMPLERS = {
   "uniform": {"name": "uniform"},
@@ -32,7 +33,7 @@ SAMPLERS = {
     "partition": "label_difficulty",
     "arms_per_batch": 8,
   },
-  "bandit_mixed": _bandit | {"arms_per_batch": testing.BATCH_SIZE},
+  "bandit_mixed": _bandit | {"arms_per_batch": None},
   "bandit_mixed_self": _bandit
   | {"arms_per_batch": 4, "gain": "self_prediction_gain"},
   "influence": _bandit
@@ -48,17 +49,14 @@ SAMPLERS = {
     "interval": 2,
     "replacement": True,
   },
-  "class_balanced": {
-    "name": "fixed_policy",
-    "policy": "uniform",
-    "partition": "label",
-    "arms_per_batch": testing.BATCH_SIZE,
-  },
+  "class_balanced": {"name": "class_balanced", "power": 0.5},
   "fixed_policy": {
     "name": "fixed_policy",
     "policy": "fixed(weights=(0, 1, 2, 3, 4))",
     "partition": "shuffled",
+    "arms_per_batch": 1,
   },
+  "competence": {"name": "competence", "start": 0.1},
   "curriculum": {"name": "curriculum"},
   "anti_curriculum": {
     "name": "curriculum",
@@ -74,4 +72,9 @@ SAMPLERS = {
     "start": 0.3,
     "full_at": 0.6,
   },
+  "bucketed_curriculum_score": {
+    "name": "bucketed_curriculum",
+    "score": "difficulty",
+  },
+  "rs2": {"name": "rs2", "share": 0.045, "passes": 2, "replacement": True},
 }

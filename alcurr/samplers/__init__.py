@@ -17,9 +17,12 @@ from alcurr.samplers._bucketed_curriculum import (
   bucket_sizes,
   bucketed_curriculum,
 )
+from alcurr.samplers._class_balanced import class_balanced
 from alcurr.samplers._class_reweighting import class_reweighting
+from alcurr.samplers._competence import competence
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._fixed_policy import fixed_policy
+from alcurr.samplers._rs2 import rs2
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
 from alcurr.types import Sampler
@@ -36,12 +39,15 @@ __all__ = [
   "bijection",
   "bucket_sizes",
   "bucketed_curriculum",
+  "class_balanced",
   "class_reweighting",
+  "competence",
   "curriculum",
   "cursor",
   "fixed_policy",
   "make_arm_draw",
   "policies",
+  "rs2",
   "scores",
   "uniform",
 ]
@@ -51,9 +57,12 @@ SAMPLERS = Registry(
   {
     "active_bandit": active_bandit,
     "bucketed_curriculum": bucketed_curriculum,
+    "class_balanced": class_balanced,
     "class_reweighting": class_reweighting,
+    "competence": competence,
     "curriculum": curriculum,
     "fixed_policy": fixed_policy,
+    "rs2": rs2,
     "uniform": uniform,
   },
   record=Sampler,

@@ -73,10 +73,11 @@ def batches_are_selected_from_candidates(case: Case) -> None:
 
 
 def same_key_state_and_partitions_same_draw(case: Case) -> None:
-  """Also from a pool with only the partitions that the spec names."""
-  names = case.sampler.spec.partitions
-  lean = case.pool._replace(
-    partitions={name: case.pool.partitions[name] for name in names}
+  """Also from a pool with only the partitions and scores of the spec."""
+  spec, pool = case.sampler.spec, case.pool
+  lean = pool._replace(
+    partitions={name: pool.partitions[name] for name in spec.partitions},
+    scores={name: pool.scores[name] for name in spec.scores},
   )
   args = jax.random.key(4), case.state.sampler_state
   _toys.assert_equal(case.sample(*args, lean), case.sample(*args, case.pool))
