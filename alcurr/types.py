@@ -144,6 +144,8 @@ class CandidateInfo(NamedTuple):
   pool: Pool
   # The derivative of `loss` along a direction in parameter space.
   loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [M]
+  # () -> [M, V] float32, the gradient of each loss in its logits
+  logit_grads: Callable[[], Array]
   # () -> [M, F], the inputs of the last layer; ValueError if there are none
   features: Callable[[], Array]
   prepared: PyTree  # what the signal's `prepare` returned last
@@ -167,8 +169,14 @@ class StepInfo(NamedTuple):
   gather: Gather
   # The derivative of `loss` along a direction in parameter space.
   loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [B]
+  # () -> [B, V] float32, the gradient of each loss in its logits
+  logit_grads: Callable[[], Array]
+  # () -> [B, F], the inputs of the last layer before the update, in eval mode;
+  # ValueError if there are none
+  features: Callable[[], Array]
   # The model after the update, in eval mode.
   predict: Callable[[Batch], Array]  # (batch) -> logits [b, V]
+  penalty: Callable[[PyTree], Array] | None  # the model's
   prepared: PyTree  # what the signal's `prepare` returned last
 
 
@@ -205,6 +213,7 @@ class SamplerSpec(NamedTuple):
   scoring_mode: str = "eval"  # or "train", of the forward pass that scores
   # The share of steps that score candidates, or the most that may.
   scoring_share: float = 1.0
+  reads_penalty: bool = False  # its signal needs a model with a penalty
 
 
 class Sampler(NamedTuple):
@@ -241,6 +250,7 @@ class Gain(NamedTuple):
   # (key, context) -> prepared
   prepare: Callable[[Array, StepContext], PyTree] | None = None
   prepare_interval: int = 1  # measurements that one `prepare` serves
+  reads_penalty: bool = False  # whether it reads `StepInfo.penalty`
 
 
 class Reward(NamedTuple):
@@ -285,6 +295,9 @@ class Model(NamedTuple):
   scoring: Callable[..., tuple[Array, PyTree]] | None = None
   # Whether `scoring` has parameters of its own, trained on the same batches.
   trains_scoring: bool = False
+  # (params) -> [] float32, in nats for all N examples that are trained on, as
+  # the complexity of variational weights; penalty / N is added to the mean loss
+  penalty: Callable[[PyTree], Array] | None = None
 
 
 class StatefulLoss(NamedTuple):

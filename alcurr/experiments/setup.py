@@ -251,6 +251,10 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
     experiment.reference.num_steps(size)
   for name, run in experiment.runs.items():
     sampler = run.make_sampler(run.num_steps(size))
+    model, _ = context.networks[str(run.config.model)]
+    if sampler.spec.reads_penalty and model.penalty is None:
+      text = "the gain needs a model with variational weights, as bayesian_cnn"
+      raise UserError("conflict", f"samplers.{name}", text)
     init = functools.partial(sampler.init, pool=pools["train"])
     with specs.errors_in(f"samplers.{name}"):
       # Only shapes: a state may hold an entry for every step.

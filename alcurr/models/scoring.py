@@ -47,10 +47,14 @@ def with_scorer(model: Model, scorer: Model, *, shared: bool = False) -> Model:
     features = lambda params, state, image: model.features(  # noqa: E731
       own(params), own(state), image
     )
+  penalty = model.penalty
+  if penalty is not None:
+    penalty = lambda params: model.penalty(own(params))  # noqa: E731
   return model._replace(
     init=init,
     apply=apply,
     features=features,
     scoring=scoring,
     trains_scoring=True,
+    penalty=penalty,
   )

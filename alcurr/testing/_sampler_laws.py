@@ -131,7 +131,8 @@ def state_keeps_its_shapes_and_stays_finite(case: Case) -> None:
 
 def state_grows_only_as_the_spec_says(case: Case) -> None:
   """O(1), or O(N) with `spec.per_example_state`."""
-  key, pools = jax.random.key(0), (_toys.make_pool(640), _toys.make_pool(6400))
+  key, names = jax.random.key(0), case.sampler.spec.scores
+  pools = (_toys.make_pool(size, scores=names) for size in (640, 6400))
   states = (jax.eval_shape(case.sampler.init, key, pool) for pool in pools)
   small, large = map(num_bytes, states)
   # A tree over the examples may be padded to a power of two.

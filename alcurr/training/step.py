@@ -19,10 +19,20 @@ import optax
 from alcurr.bandits import gains
 from alcurr.core.promotion import standard_promotion
 from alcurr.training import invariants
-from alcurr.training.batches import StepSpec, draw_batch
+from alcurr.training.batches import (
+  StepSpec,
+  draw_batch,
+  features,
+  logit_grads,
+)
 from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
-from alcurr.training.objectives import make_losses, make_objective
+from alcurr.training.objectives import (
+  add_penalty,
+  make_loss_fn,
+  make_objective,
+  make_probe_loss_fn,
+)
 from alcurr.types import (
   Array,
   Augment,
@@ -162,7 +172,7 @@ def _prepare(spec: StepSpec, state: TrainState, pool: Pool, probe: Pool):
     return ()
   with jax.named_scope("prepare"):
     keys = step_keys(state.key, state.step)
-    _, loss_fn = make_losses(spec, keys.model, state.model_state)
+    loss_fn = make_probe_loss_fn(spec, keys.model, state.model_state)
     context = StepContext(state.params, probe, loss_fn, spec.gather)
     return signal.prepare(keys.prepare, context)
 
@@ -181,13 +191,17 @@ def _train_step(
   draw, batch, candidates = draw_batch(
     spec, keys, state, pool, prepared, scores
   )
-  _, loss_fn = make_losses(spec, keys.model, state.model_state)
+  loss_fn = make_loss_fn(spec, keys.model, state.model_state)
   objective = make_objective(spec, keys.model, state, draw, batch)
   with jax.named_scope("forward_backward"):
     grads, forward = jax.grad(objective, has_aux=True)(state.params)
+    # The gains read the gradient of the loss alone.
+    descent = add_penalty(spec.model, state.params, grads, pool)
   with jax.named_scope("optimizer"):
     with standard_promotion():
-      updates, opt_state = spec.tx.update(grads, state.opt_state, state.params)
+      updates, opt_state = spec.tx.update(
+        descent, state.opt_state, state.params
+      )
     new_params = optax.apply_updates(state.params, updates)
   info = StepInfo(
     draw=draw,
@@ -207,9 +221,12 @@ def _train_step(
     loss_jvp=lambda tangent: jax.jvp(
       lambda params: loss_fn(params, batch), (state.params,), (tangent,)
     )[1],
+    logit_grads=lambda: logit_grads(spec.loss, forward.logits, batch),
+    features=lambda: features(spec.model, state, batch),
     predict=lambda batch: spec.model.apply(
       keys.model, new_params, forward.model_state, batch.image, train=False
     )[0],
+    penalty=spec.model.penalty,
     prepared=prepared,
   )
   with jax.named_scope("signal"):
@@ -228,7 +245,7 @@ def _train_step(
   with jax.named_scope("invariants"):
     violation = invariants.check_draw(
       spec.sampler, state.sampler_state, pool, draw, batch
-    ) | invariants.check_numbers(forward.mean_loss, grads, new_params)
+    ) | invariants.check_numbers(forward.mean_loss, descent, new_params)
   if spec.on_nonfinite == "skip_update":
     sampler_state = update(state.sampler_state, drawn, ())
     skipped = state._replace(step=state.step + 1, sampler_state=sampler_state)
