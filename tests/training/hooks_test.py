@@ -166,12 +166,10 @@ def test_without_the_optimizers_updates_their_difference_is_taken():
   sampler = toy.make_sampler(
     SAMPLERS["bandit_first_order"], "x", batch_size=16, num_steps=STEPS
   )
-  losses = lambda params, batch: (
-    (  # noqa: E731
-      params * batch.image.mean((1, 2, 3))
-    )
-    ** 2
-  )
+
+  def losses(params, batch):
+    return jnp.square(params * batch.image.mean((1, 2, 3)))
+
   hooks, key = make_hooks(sampler, losses), jax.random.key(0)
   state = hooks.init(key, jnp.float32(3), POOL)
   begun = hooks.begin(state, jnp.float32(3), POOL)
