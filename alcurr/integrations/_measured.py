@@ -45,17 +45,19 @@ def read_update(
       () if empty else _read_feedback(values, d.draw, queue.feedback)
       for d in draws
     ]
+  pays_arms = isinstance(queue.feedback, Feedback)
+  pays_arms &= queue.shapes.arm is not None
+  if name == "gains" and not pays_arms:
+    text = "the sampler pays no arms; expected losses or feedback"
+    raise UserError("unsupported", "update", f"{text}, see docs/loops.md")
   before, after = _read_losses(queue, len(draws), name, values)
-  if name == "gains" and not queue.needs_only_losses:
+  if name == "gains" and queue.feedback_of_losses is None:
     return [_credit(queue, d, before[i]) for i, d in enumerate(draws)]
   feedback = []
   for i, draw in enumerate(draws):
     losses = before[i], None if after is None else after[i]
     is_measured = queue.is_measured(draw)
     feedback.append(queue.measure(draw, *losses) if is_measured else ())
-  if name == "gains":
-    for draw in feedback:
-      _check_gains(draw)
   return feedback
 
 
@@ -83,18 +85,10 @@ def _credit(queue: DrawQueue, draw: PendingDraw, gain: np.ndarray) -> PyTree:
   """Returns the feedback of a gain that only the loop can measure."""
   if not queue.is_measured(draw):
     return ()
-  _check_gains(queue.feedback)
   arm = np.asarray(draw.draw.arm)
   if draw.candidates is not None:
     arm = arm[np.asarray(draw.candidates.selection.slots)]
   return Feedback(gain, arm)
-
-
-def _check_gains(feedback: PyTree) -> None:
-  """Raises UserError if a sampler does not learn from gains."""
-  if not isinstance(feedback, Feedback) and feedback != ():
-    text = "the sampler pays no arms; expected losses or feedback, "
-    raise UserError("unsupported", "update", text + "see docs/loops.md")
 
 
 def read_scores(

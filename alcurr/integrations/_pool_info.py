@@ -1,5 +1,7 @@
 """Pools that hold only what a sampler must know of a loop's own examples."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -15,6 +17,7 @@ def pool_info(
   labels: ArrayLike | None = None,
   difficulty: ArrayLike | None = None,
   num_arms: int = 10,
+  scores: Mapping[str, ArrayLike] | None = None,
 ) -> Pool:
   """Builds a pool of N examples without their images, as NumPy arrays.
 
@@ -25,6 +28,8 @@ def pool_info(
     difficulty: [N], larger is harder, such as each example's loss under an
       earlier model; None for samplers that need none.
     num_arms: K, for partitions by difficulty; fewer if most classes are rare.
+    scores: [N] by name, that the sampler reads itself (`spec.scores`), such as
+      the losses of a model trained on other examples.
 
   Returns:
     A pool without images, whose indices refer to the loop's own examples.
@@ -36,15 +41,16 @@ def pool_info(
     raise UserError("missing", "pool_info", "expected labels or difficulty")
   labels, difficulty = to_numpy((labels, difficulty))
   size = len(np.asarray(difficulty if labels is None else labels))
+  named = {
+    name: _read_scores(values, size, f"scores.{name}")
+    for name, values in (scores or {}).items()
+  }
   class_names, label = ("all",), np.zeros(size, np.int32)
   if labels is not None:
     class_names, label = _read_labels(labels)
-  scores = np.zeros(size, np.float32)
+  ranking = np.zeros(size, np.float32)
   if difficulty is not None:
-    try:
-      scores = read_floats(difficulty, (size,), "difficulty")
-    except UserError as error:
-      raise UserError("data", "difficulty", error.text) from error
+    ranking = _read_scores(difficulty, size, "difficulty")
   specs.check_range("num_arms", num_arms, 1)
   built = {}
   for name in sampler.spec.partitions:
@@ -57,9 +63,17 @@ def pool_info(
       raise UserError("missing", "labels", text)
     with specs.errors_in("pool_info"):
       count = partitions.fit_num_arms(name, label, num_arms, class_names)
-      built[name] = partitions.PARTITIONS[name](label, scores, count)
+      built[name] = partitions.PARTITIONS[name](label, ranking, count)
   row = np.arange(size, dtype=np.int32)
-  return Pool(Stored(row), label, {"difficulty": scores}, built)
+  return Pool(Stored(row), label, named | {"difficulty": ranking}, built)
+
+
+def _read_scores(values: ArrayLike, size: int, place: str) -> np.ndarray:
+  """Returns [N] float32."""
+  try:
+    return read_floats(values, (size,), place)
+  except UserError as error:
+    raise UserError("data", place, error.text) from error
 
 
 def _read_labels(labels: ArrayLike) -> tuple[tuple[str, ...], np.ndarray]:

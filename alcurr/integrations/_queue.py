@@ -71,8 +71,7 @@ class DrawQueue:
 
   def is_measured(self, pending: PendingDraw) -> bool:
     """Returns whether the sampler learns from a draw."""
-    signal = self.sampler.signal
-    return signal is not None and pending.number % signal.interval == 0
+    return self.learns and pending.number % self.sampler.signal.interval == 0
 
   def measure(
     self, pending: PendingDraw, before: np.ndarray, after: np.ndarray | None
@@ -85,25 +84,32 @@ class DrawQueue:
     )
 
   @functools.cached_property
+  def feedback_of_losses(self) -> PyTree:
+    """The shapes of the feedback, if losses are all that it needs, or None."""
+    losses = jax.ShapeDtypeStruct((self.batch_size,), np.float32)
+    number, draw, candidates = np.int32(0), self.shapes, self.candidate_shapes
+    measure = functools.partial(_programs.measure, self.sampler)
+    with contextlib.suppress(UserError):
+      return jax.eval_shape(
+        measure, self.key, number, draw, candidates, losses, losses, self.pool
+      )
+
+  @functools.cached_property
   def feedback(self) -> PyTree:
     """The shapes of the sampler's feedback; None if they are not known."""
+    if self.feedback_of_losses is not None:
+      return self.feedback_of_losses
     with contextlib.suppress(Exception):  # whatever a signal's code raises
       return feedback_shapes(
         self.sampler, self.pool, self.shapes, self.candidate_shapes
       )
 
   @functools.cached_property
-  def needs_only_losses(self) -> bool:
-    """True if the losses before and after determine the signal."""
-    losses = jax.ShapeDtypeStruct((self.batch_size,), np.float32)
-    number, draw, candidates = np.int32(0), self.shapes, self.candidate_shapes
-    measure = functools.partial(_programs.measure, self.sampler)
-    with contextlib.suppress(UserError):
-      jax.eval_shape(
-        measure, self.key, number, draw, candidates, losses, losses, self.pool
-      )
-      return True
-    return False
+  def learns(self) -> bool:
+    """True if the sampler's signal measures something."""
+    if self.sampler.signal is None:
+      return False
+    return self.feedback is None or bool(jax.tree.leaves(self.feedback))
 
   def find(self, number: int | None) -> PendingDraw:
     """Returns the draw of that number, or the oldest, without an update."""

@@ -93,7 +93,7 @@ class IndexStream:
   @property
   def learns(self) -> bool:
     """True if the sampler learns from what was trained on."""
-    return self._sampler.signal is not None
+    return self._queue.learns
 
   @property
   def updates(self) -> int:
@@ -114,7 +114,7 @@ class IndexStream:
     """
     with self._lock:
       pending = self._queue.find(None)
-    draw = jax.tree.map(np.asarray, pending.offered)
+    draw = jax.tree.map(np.array, pending.offered)
     scored = self._sampler.select is not None and pending.is_scored
     return Drawn(
       number=pending.number,
@@ -136,7 +136,7 @@ class IndexStream:
       ready = (p for p in self._queue.pending if not p.handed_out)
       pending = next(ready, None) or self._queue.draw()
       pending.handed_out = True
-      return np.asarray(pending.offered.index)
+      return np.array(pending.offered.index)
 
   def select(
     self,
@@ -170,7 +170,7 @@ class IndexStream:
       pending = self._queue.find(number)
       if pending.is_scored:
         self._queue.select(pending, read_scores(self._queue, pending, given))
-    slots, weight = map(np.asarray, pending.candidates.selection)
+    slots, weight = map(np.array, pending.candidates.selection)
     return Selected(slots, pending.trained_on, weight)
 
   def update(

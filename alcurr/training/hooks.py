@@ -130,6 +130,8 @@ def make_hooks(
     probe: Pool | None = None,
     *extra: PyTree,
   ) -> OpenStep:
+    # New trees of the same arrays: NNX updates its variables in place.
+    params, extra = jax.tree.map(lambda leaf: leaf, (params, extra))
     prepared = ()
     if signal.prepare is not None:
       prepared = _every(
