@@ -212,7 +212,9 @@ def _workdir(
 
 
 def _line(*strokes: list, **more: object) -> str:
-  return json.dumps({"drawing": strokes or [[[0, 9], [0, 9]]]} | more)
+  return json.dumps(
+    {"drawing": strokes or [[[0, 9, 4, 9], [0, 9, 9, 4]]]} | more
+  )
 
 
 def _lines(count: int = 40, **more: object) -> str:
@@ -225,7 +227,7 @@ def _two(first: str | bytes, second: str | None = None) -> dict:
 
 # A drawing as .bin and as Kaggle's CSV have it.
 _RECORD = struct.pack("<Q2sbIHH4B", 5012, b"US", 1, 9, 1, 2, 0, 9, 255, 3)
-_ROWS = 'drawing,word\n"[[[0,9],[0,9]]]",\n'
+_ROWS = 'drawing,word\n"[[[0,9,4,9],[0,9,9,4]]]",\n'
 
 
 def _header(shape: str, content: bytes = b"") -> bytes:

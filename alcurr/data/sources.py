@@ -23,7 +23,7 @@ from alcurr.data.pool import (
   split,
   take,
 )
-from alcurr.data.quickdraw import packed, reader, synthetic
+from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
 from alcurr.data.render import Render, make_render, render_all
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
@@ -91,6 +91,7 @@ def check(config: Mapping[str, Any]) -> None:
   for name in ("max_bytes", "max_pixels"):
     specs.check_range(f"data.{name}", config[name], 1)
   parse_range(config["value_range"], "data.value_range")
+  stroke_forms.check(config["stroke_form"], "data.stroke_form")
   image_folder.check_background(config["background"], "data.background")
   noisy = config["label_noise_in"].split(",")
   for name in noisy:
