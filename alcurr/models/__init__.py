@@ -33,6 +33,7 @@ from alcurr.models._nasnet import nasnet_large, nasnet_mobile
 from alcurr.models._resnet import resnet50
 from alcurr.models._se_resnext import se_resnext50_32x4d
 from alcurr.models.adapters import from_functions, from_linen, from_nnx
+from alcurr.models.scoring import with_scorer
 from alcurr.types import Model
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
   "nasnet_mobile",
   "resnet50",
   "se_resnext50_32x4d",
+  "with_scorer",
 ]
 
 MODELS = Registry(

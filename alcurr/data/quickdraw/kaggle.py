@@ -96,7 +96,10 @@ def write_submission(
   order = np.sort(best, axis=1)
   if best.shape[1] > MOST_WORDS or (order[:, 1:] == order[:, :-1]).any():
     raise ValueError(f"expected up to {MOST_WORDS} different classes a drawing")
-  best_words = (" ".join(words[i] for i in row) for row in best.tolist())
+  best_words = (
+    files.escape_formula(" ".join(words[i] for i in row))
+    for row in best.tolist()
+  )
   text = io.StringIO()
   rows = [("key_id", "word"), *zip(key.tolist(), best_words, strict=True)]
   csv.writer(text, lineterminator="\n").writerows(rows)
