@@ -16,8 +16,9 @@ from typing import NamedTuple
 from alcurr.core.errors import UserError
 from alcurr.data.pool import host_pool
 from alcurr.experiments import fits, setup
-from alcurr.experiments.config.scores import names_read
+from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.fits import Fit
+from alcurr.training.losses import metric
 from alcurr.training.run import RunSpec, count_flops, score_flops
 from alcurr.types import Pool
 
@@ -27,6 +28,7 @@ class Cost(NamedTuple):
 
   training: float  # of all its models
   scoring: dict[str, float]  # of the examples, by split
+  features: dict[str, float]  # by split, those that clusters are made of
 
 
 class Charge(NamedTuple):
@@ -71,18 +73,20 @@ def make_cost(
   score = planned[0].score.score
   batch_size = context.experiment.config.eval_batch_size
   pool = host_pool(context.parts["train"])
-  # A score that is collected while training costs nothing more.
-  flops = score_flops(run, score, batch_size, pool) if score else 0.0
+  flops = score_flops(run, score or metric(run.loss), batch_size, pool)
   num_scored = dict.fromkeys(context.parts, 0)
   for fit in planned:
     for name, part in context.parts.items():
       index = fit.scored[name]
       num_scored[name] += len(part.label if index is None else index)
-  models = len(run.seeds)
-  num_steps = sum(fit.num_steps for fit in planned)
+  models, num_steps = len(run.seeds), sum(fit.num_steps for fit in planned)
+  # A score that is collected while training costs nothing more.
+  each = flops * models if score else 0.0
+  parts = context.parts.items()
   return Cost(
-    flops_per_step * num_steps * models,
-    {name: flops * count * models for name, count in num_scored.items()},
+    training=flops_per_step * num_steps * models,
+    scoring={name: each * count for name, count in num_scored.items()},
+    features={name: flops * len(part.label) for name, part in parts},
   )
 
 
@@ -95,12 +99,13 @@ def charge_run(
   """
   run = context.experiment.runs[name]
   splits = run.config.train_on.split("_and_")
-  flops = {
-    score: costs[score].training
-    + sum(costs[score].scoring[split] for split in splits)
-    for score in names_read(run.spec)
-    if score in costs
-  }
+  flops = {}
+  for name in names_read(run.spec):
+    if name in costs:
+      cost = costs[name]
+      flops[name] = cost.training + sum(cost.scoring[s] for s in splits)
+      if name == DIFFICULTY and "clusters" in run.spec.partitions:
+        flops[name] += sum(cost.features[s] for s in splits)
   return Charge(flops, run.config.scores_shared_by)
 
 

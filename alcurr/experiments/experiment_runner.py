@@ -32,6 +32,7 @@ from alcurr.experiments.config import build
 from alcurr.experiments.config.built_run import BuiltRun
 from alcurr.experiments.config.scores import names_read
 from alcurr.experiments.fits import Fit
+from alcurr.experiments.pools import host_pools
 from alcurr.report import gallery, page, tables
 from alcurr.training import checkpoint, checkpoint_writer, compilation, memory
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
@@ -85,7 +86,7 @@ def _run(
   logger: loggers.LoggerGroup,
 ) -> pd.DataFrame:
   experiment = context.experiment
-  unscored = setup.host_pools(context)
+  unscored = host_pools(context)
   setup.check_fit(context, unscored)
   folders = {name: workdir / "runs" / name for name in experiment.runs}
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
@@ -164,7 +165,8 @@ def _check_resumable(
     shared["environment"] = environment.current()
 
   def check(run: BuiltRun, folder: pathlib.Path, saved: Any, **more: Any):
-    weights = context.networks[str(run.config.model)][0].fingerprint
+    key = build.network_key(run.config)
+    weights = context.networks[key][0].fingerprint
     now = shared | {"weights": weights} | more
     saved = {field: saved.get(field) for field in now}
     if isinstance(saved.get("environment"), dict):
@@ -266,4 +268,7 @@ def make_pools(
   `checkpoint_dir` is of the reference models' checkpoints.
   """
   made = reference_model.get_scores(context, checkpoint_dir)
-  return on_device(setup.host_pools(context, made.values)), made
+  pools = host_pools(context, made.values, made.clusters)
+  if made.clusters:  # whose sizes were not known before
+    setup.check_fit(context, pools)
+  return on_device(pools), made

@@ -10,12 +10,13 @@ import jax
 import numpy as np
 from absl import logging
 
-from alcurr.core import environment, files
+from alcurr.core import environment, files, specs
 from alcurr.core.errors import FaultError
-from alcurr.data import cache
+from alcurr.data import cache, clusters
 from alcurr.data.pool import Dataset, host_pool, on_device
 from alcurr.experiments import charges, fits, sampler_trials, setup
-from alcurr.experiments.config.scores import BuiltScore
+from alcurr.experiments.config import build
+from alcurr.experiments.config.scores import DIFFICULTY, BuiltScore
 from alcurr.experiments.fits import Fit
 from alcurr.training import compilation, exposure, loop
 from alcurr.training.run import (
@@ -23,11 +24,13 @@ from alcurr.training.run import (
   RunSpec,
   Score,
   compile_run,
+  make_features,
   make_score,
 )
 from alcurr.types import Pool
 
 _REMEDY = "a lower optimizer.learning_rate may help"
+_CLUSTERS = "clusters."  # begins the name of the array of a split's clusters
 
 
 class MadeScores(NamedTuple):
@@ -36,6 +39,8 @@ class MadeScores(NamedTuple):
   values: dict[str, dict[str, np.ndarray]]  # by split, [N] float32
   seconds: dict[str, float]  # of training and scoring, without compilation
   costs: dict[str, charges.Cost]
+  # Of the difficulty's model, by split, [N] int32; {} if nothing reads them
+  clusters: dict[str, np.ndarray]
 
 
 def score_pools(
@@ -114,9 +119,12 @@ def get_scores(
 
   `folder` has the models' checkpoints, until they have scored.
   """
-  made = MadeScores({}, {}, {})
+  made = MadeScores({}, {}, {}, {})
   for score in context.experiment.trained_scores:
     values, manifest = _get_score(context, score, folder / score.name)
+    for name in [*values]:
+      if name.startswith(_CLUSTERS):
+        made.clusters[name.removeprefix(_CLUSTERS)] = values.pop(name)
     made.values[score.name] = values
     made.seconds[score.name] = manifest["seconds"]
     made.costs[score.name] = charges.Cost(**manifest["cost"])
@@ -128,7 +136,7 @@ def get_scores(
 def _get_score(
   context: setup.ExperimentContext, score: BuiltScore, folder: pathlib.Path
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Returns a score by split, and its manifest."""
+  """Returns a score by split, with its clusters, and its manifest."""
   entry, request = _request(context, score)
   if cached := _read_scores(entry, request):
     name = score.name.capitalize()
@@ -143,6 +151,8 @@ def _get_score(
   ]
   values = [fit.values for fit in scored]
   combined = fits.combine(planned, values, context.parts)
+  found = scored[0].clusters.items()
+  combined |= {f"{_CLUSTERS}{name}": array for name, array in found}
   run = setup.make_run_spec(context, score.run, planned[0].num_steps)
   flops = scored[0].flops_per_step
   cost = charges.make_cost(context, planned, run, flops)
@@ -162,6 +172,7 @@ class _Scored(NamedTuple):
   values: dict[str, np.ndarray]  # by split, [m] float32
   seconds: float
   flops_per_step: float  # of one model
+  clusters: dict[str, np.ndarray]  # by split, [N] int32; {}: not asked for
 
 
 def _train_and_score(
@@ -174,21 +185,61 @@ def _train_and_score(
   seconds = result.train_seconds * len(run.seeds)
   if fit.score.score is None:
     values = _collected_scores(run, result, fit.score, context.parts)
-    return _Scored(values, seconds, compiled.flops_per_step)
-  scored = {name: pools[name] for name in context.parts}
-  if not fit.scores_what_it_saw:
-    part = fits.take_part(context.parts["train"], fit.scored["train"])
-    scored |= on_device({"train": host_pool(part)})
+  else:
+    scored = {name: pools[name] for name in context.parts}
+    if not fit.scores_what_it_saw:
+      part = fits.take_part(context.parts["train"], fit.scored["train"])
+      scored |= on_device({"train": host_pool(part)})
+    batch_size = context.experiment.config.eval_batch_size
+    score = make_score(
+      run.model, run.gather, batch_size, run.trials_by, fit.score.score
+    )
+    values, taken = score_pools(run, score, result, scored, fit.score.place)
+    seconds += taken
+  found = {}
+  if _makes_clusters(context, fit.score):
+    started = time.perf_counter()
+    found = _find_clusters(context, run, result, pools, values["train"])
+    seconds += time.perf_counter() - started
+  return _Scored(values, seconds, compiled.flops_per_step, found)
+
+
+def _makes_clusters(
+  context: setup.ExperimentContext, score: BuiltScore
+) -> bool:
+  is_read = "clusters" in context.experiment.partitions
+  return is_read and score.name == DIFFICULTY
+
+
+def _find_clusters(
+  context: setup.ExperimentContext,
+  run: RunSpec,
+  result: loop.Result,
+  pools: Mapping[str, Pool],
+  difficulty: np.ndarray,
+) -> dict[str, np.ndarray]:
+  """Returns the clusters of the first model's features, easiest first.
+
+  [N] int32 by split. `difficulty` is of the training examples.
+  """
   config = context.experiment.config
-  score = make_score(
-    run.model,
-    run.gather,
-    config.eval_batch_size,
-    run.trials_by,
-    fit.score.score,
+  make = make_features(
+    run.model, run.gather, config.eval_batch_size, run.trials_by
   )
-  values, taken = score_pools(run, score, result, scored, fit.score.place)
-  return _Scored(values, seconds + taken, compiled.flops_per_step)
+  variables = (result.state.params, result.state.model_state)
+  variables = jax.tree.map(lambda x: x[:1], variables)
+  features = {}
+  for name in context.parts:
+    program = compilation.compile_once(make, variables, pools[name])
+    features[name] = jax.device_get(program(variables, pools[name]))[0]
+  num_arms, seed = config.difficulty.num_arms, config.difficulty.seed
+  with specs.errors_in("difficulty.num_arms"):
+    centres = clusters.k_means(features["train"], num_arms, seed)
+  found = {name: clusters.nearest(x, centres) for name, x in features.items()}
+  count = np.bincount(found["train"], minlength=num_arms)
+  total = np.bincount(found["train"], difficulty, num_arms)
+  place = np.argsort(np.argsort(total / np.maximum(count, 1)))
+  return {name: place[x].astype(np.int32) for name, x in found.items()}
 
 
 def prepare(
@@ -219,10 +270,13 @@ def _request(
     del request["data"][field]
   for source in request["data"]["sources"].values():
     source.pop("dir", None)
+  if _makes_clusters(context, score):
+    request["clusters"] = score.config.num_arms
   if score.config.seeds > 1:
     request["trials_by"] = config.trials_by
   # The config names a weights file, but not its content.
-  weights = context.networks[str(config.model)][0].fingerprint
+  key = build.network_key(config)
+  weights = context.networks[key][0].fingerprint
   request |= {"examples": context.content, "weights": weights}
   request["environment"] = environment.current()
   return context.cache_dir / f"scores-{cache.digest(request)}", request

@@ -78,10 +78,13 @@ def fingerprint(
   pool = pools["train"]
   # Each partition has columns of its own among the metrics.
   read = {*run.sampler.spec.scores, *([DIFFICULTY] if pool.partitions else [])}
+  arrays = {name: pool.scores[name] for name in sorted(read)}
+  if "clusters" in pool.partitions:  # found with the difficulty, as fragile
+    arrays["clusters"] = pool.partitions["clusters"].arm
   hashes = {}
-  for name in sorted(read):
-    values = np.asarray(pool.scores[name]).tobytes()
-    hashes[name] = hashlib.blake2b(values, digest_size=16).hexdigest()
+  for name, values in arrays.items():
+    content_of = np.asarray(values).tobytes()
+    hashes[name] = hashlib.blake2b(content_of, digest_size=16).hexdigest()
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],

@@ -13,6 +13,7 @@ from alcurr import models
 from alcurr.core.errors import UserError
 from alcurr.experiments import charges, setup
 from alcurr.experiments.config import build, plain
+from alcurr.experiments.pools import host_pools
 from alcurr.models import MODELS
 from alcurr.training.run import count_flops
 from configs import default
@@ -102,7 +103,7 @@ def _forward_flops(context, batch_size):
 
 
 def _make_run(context):
-  pools = setup.host_pools(context)
+  pools = host_pools(context)
   run = charges.make_run(context, "x", pools)
   base = charges.make_run(context, "uniform", pools)
   assert base.num_steps == STEPS
@@ -166,7 +167,7 @@ def test_without_scores_nothing_is_paid(context):
 def test_a_baseline_pays_for_its_own_scores_beyond_its_steps(context):
   """Whoever reads the same scores takes as many steps."""
   made = context(CURRICULUM, baseline="x", **{"samplers.y": CURRICULUM})
-  pools = setup.host_pools(made)
+  pools = host_pools(made)
   steps = [charges.make_run(made, n, pools).num_steps for n in ("x", "y")]
   assert steps == [STEPS, STEPS]
   assert charges.make_run(made, "uniform", pools).num_steps > STEPS

@@ -24,6 +24,7 @@ from alcurr.experiments import (
   setup,
 )
 from alcurr.experiments.config import build, plain
+from alcurr.experiments.pools import host_pools
 from alcurr.models import MODELS
 from alcurr.training import loop
 from configs import default
@@ -283,7 +284,7 @@ def test_scores_from_a_file_follow_the_examples(tmp_path):
   context = _context(tmp_path, file=str(tmp_path / "mine.npy"))
   assert not context.experiment.trained_scores
   assert not reference_model.get_scores(context, tmp_path / "scores").values
-  pools = setup.host_pools(context)
+  pools = host_pools(context)
   for name in ("train", "valid", "test"):
     np.testing.assert_array_equal(
       pools[name].scores["irreducible"], 1000 - _number(context.parts[name])

@@ -8,7 +8,7 @@ functions in the records.
 import functools
 import pathlib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -21,19 +21,22 @@ from alcurr.data.partitions import PARTITIONS
 from alcurr.experiments.config import plain, schema
 from alcurr.experiments.config.built_run import BuiltRun, make_run
 from alcurr.experiments.config.scores import (
+  DIFFICULTY,
   BuiltScore,
   build_scores,
+  check_clusters,
   names_read,
 )
-from alcurr.models import MODELS
+from alcurr.models import MODELS, with_scorer
 from alcurr.samplers import SAMPLERS
+from alcurr.training import losses
 from alcurr.training.losses import LOSSES
-from alcurr.types import Augment, Loss, Model
+from alcurr.types import Augment, Loss, Model, StatefulLoss
 
 # The fields that `samplers.<name>.run` may set for one sampler.
 _FIELDS = (
   *("baseline", "batch_size", "budget", "model", "optimizer"),
-  *("scores_shared_by", "train_on"),
+  *("scores_shared_by", "scoring_model", "train_on"),
 )
 # The pools that a run may train on.
 TRAIN_ON = ("train", "train_and_probe")
@@ -48,7 +51,8 @@ class BuiltExperiment(NamedTuple):
   runs: dict[str, BuiltRun]  # by the name of the sampler
   scores: dict[str, BuiltScore]  # by name, those that any sampler reads
   augment: Augment | None
-  loss: Loss
+  # (V) -> the loss that is trained on
+  make_loss: Callable[[int], Loss | StatefulLoss]
   partitions: frozenset[str]  # that any sampler reads
 
   @property
@@ -72,22 +76,27 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   schema.check(config)
   schema.check_values(config)
   sources.check(config.data)
-  loss = specs.make(config.loss, LOSSES, "loss")
+
+  def make_loss(num_classes: int) -> Loss | StatefulLoss:
+    return specs.make(config.loss, LOSSES, "loss", num_classes=num_classes)
+
+  loss = losses.metric(make_loss(2))  # the same for any number of classes
   _check_model(config)
   scores = build_scores(config, loss, _check_model)
   runs = {
     name: _build_run(config, name, scores.keys()) for name in config.samplers
   }
   read = {name for run in runs.values() for name in names_read(run.spec)}
+  partitions = {name for run in runs.values() for name in run.spec.partitions}
+  if "clusters" in partitions:
+    check_clusters(scores[DIFFICULTY])
   return BuiltExperiment(
     config=config,
     runs=runs,
     scores={name: scores[name] for name in sorted(read)},
     augment=specs.make(config.augment, AUGMENTS, "augment"),
-    loss=loss,
-    partitions=frozenset(
-      name for run in runs.values() for name in run.spec.partitions
-    ),
+    make_loss=make_loss,
+    partitions=frozenset(partitions),
   )
 
 
@@ -113,7 +122,7 @@ def _build_run(
     needed = "a probe split, data.probe_fraction above 0"
     text = f"{merged.train_on!r} needs {needed}"
     raise UserError("conflict", "train_on", text)
-  if merged.model != config.model:
+  if network_key(merged) != network_key(config):
     _check_model(merged)
   for field, setting in (("batch_size", "batch_size"), ("num_steps", "budget")):
     if field in arguments:
@@ -133,6 +142,10 @@ def _build_run(
     specs.check_choice(f"{place}.partition", partition, PARTITIONS)
   for score in run.spec.scores:
     specs.check_choice(place, score, scores)
+  if merged.scoring_model.name and run.spec.num_candidates is None:
+    text = f"the sampler {name} has no candidates to score; set the field "
+    text += "run.scoring_model of those that have"
+    raise UserError("conflict", "scoring_model", text)
   return run
 
 
@@ -166,12 +179,27 @@ def _check_model(config: ConfigDict) -> None:
 def make_model(
   config: ConfigDict, image_shape: tuple[int, ...], num_classes: int
 ) -> Model:
-  """Builds the model for images [H, W, C] of V classes."""
-  # Networks without weight files take no such argument.
-  spec = {k: v for k, v in config.model.items() if (k, v) != ("weights", "")}
-  return specs.make(
-    spec, MODELS, "model", image_shape=image_shape, num_classes=num_classes
-  )
+  """Builds the model for images [H, W, C] of V classes, with its scorer."""
+
+  def make(field: str, spec: dict[str, Any]) -> Model:
+    # Networks without weight files take no such argument.
+    spec = {k: v for k, v in spec.items() if (k, v) != ("weights", "")}
+    return specs.make(
+      spec, MODELS, field, image_shape=image_shape, num_classes=num_classes
+    )
+
+  model = make("model", config.model.to_dict())
+  scorer = config.scoring_model.to_dict()
+  shared = scorer.pop("shared")
+  if not scorer["name"]:
+    return model
+  with specs.errors_in("scoring_model"):
+    return with_scorer(model, make("scoring_model", scorer), shared=shared)
+
+
+def network_key(config: ConfigDict) -> str:
+  """Returns a text that two configs share if their networks are the same."""
+  return f"{config.model} {config.scoring_model}"
 
 
 def cache_dir(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:

@@ -18,7 +18,7 @@ from alcurr.training.step import ON_NONFINITE
 
 MAX_SEED = 2**32 - 1  # the largest that every generator takes
 # Groups that take further fields, which are checked elsewhere.
-_OPEN = ("model", "samplers", "scores")
+_OPEN = ("model", "samplers", "scores", "scoring_model")
 # Fields that results do not depend on: they may change between two calls of
 # one experiment.
 _FREE = re.compile(r"checkpoint\..*|cache_dir|tracking|tracking_uri")

@@ -24,6 +24,8 @@ DIFFICULTY = "difficulty"  # the score of the partitions' quantiles
 # split, which they score too; those of the probe split; or folds of the
 # training split, each of which is scored by the model that never saw it.
 TRAIN_ON = ("train", "probe", "cross")
+# Reference models are trained uniformly: they have no candidates to score.
+_NO_SCORER = {"name": "", "shared": False}
 
 
 class BuiltScore(NamedTuple):
@@ -82,8 +84,13 @@ def _build_score(
   if own.file:
     return BuiltScore(name, place, own, None, None)
   _check_values(config, own, place)
-  changes = {"budget": own.budget, "budget_basis": "examples"}
-  merged = plain.merge(config, changes | {"train_on": "train"})
+  changes = {
+    "budget": own.budget,
+    "budget_basis": "examples",
+    "train_on": "train",
+    "scoring_model": _NO_SCORER,
+  }
+  merged = plain.merge(config, changes)
   if own.model:
     with merged.unlocked():
       merged.model = plain.to_config({"name": own.model, "weights": ""})
@@ -108,6 +115,15 @@ def _build_score(
     known = collections.ChainMap(SCORERS, RUNNING_SCORES)
     score = specs.make(own.scorer, known, f"{place}.scorer", loss=loss)
   return BuiltScore(name, place, own, run, score)
+
+
+def check_clusters(difficulty: BuiltScore) -> None:
+  """Refuses a difficulty without a model whose features make clusters."""
+  config = difficulty.config
+  if config.file or config.train_on != "train":
+    text = "the partition 'clusters' needs a model of all training examples"
+    place = "file" if config.file else "train_on"
+    raise UserError("conflict", f"{difficulty.place}.{place}", text)
 
 
 def _check_values(config: ConfigDict, own: ConfigDict, place: str) -> None:
