@@ -42,11 +42,23 @@ SAMPLERS = {
     "interval": 2,
     "arms_per_batch": testing.BATCH_SIZE,
   },
+  "influence_mixture": _bandit
+  | {
+    "gain": "influence(probe_size=8, mixture=(0, 1, 2, 1), mixture_of='label')",
+    "arms_per_batch": testing.BATCH_SIZE,
+  },
   "class_reweighting": {"name": "class_reweighting", "per_class": 3},
   "class_reweighting_every": {
     "name": "class_reweighting",
     "per_class": 3,
     "interval": 2,
+    "replacement": True,
+  },
+  "doremi": {"name": "doremi"},
+  "doremi_draws": {
+    "name": "doremi",
+    "weighting": "draws",
+    "partition": "difficulty",
     "replacement": True,
   },
   "class_balanced": {"name": "class_balanced", "power": 0.5},
@@ -55,6 +67,24 @@ SAMPLERS = {
     "policy": "fixed(weights=(0, 1, 2, 3, 4))",
     "partition": "shuffled",
     "arms_per_batch": 1,
+  },
+  "mixture": {
+    "name": "mixture",
+    "weights": (3, 0, 1, 2),
+    "power": 0.5,
+  },
+  "odm": {"name": "odm"},
+  "odm_linear": {
+    "name": "odm",
+    "rule": "linear",
+    "partition": "difficulty",
+    "replacement": True,
+  },
+  "rb": {
+    "name": "rb",
+    "mixture": (1, 0, 0, 1),
+    "probe_size": 8,
+    "prepare_interval": 2,
   },
   "competence": {"name": "competence", "start": 0.1},
   "curriculum": {"name": "curriculum"},

@@ -28,6 +28,7 @@ from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._competence import competence
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._dihcl import dihcl
+from alcurr.samplers._doremi import doremi
 from alcurr.samplers._fixed_policy import fixed_policy
 from alcurr.samplers._greats import greats
 from alcurr.samplers._ies import ies
@@ -36,6 +37,9 @@ from alcurr.samplers._infobatch import infobatch
 from alcurr.samplers._learnability import learnability
 from alcurr.samplers._loshchilov_hutter import loshchilov_hutter
 from alcurr.samplers._loss_proportional import loss_proportional
+from alcurr.samplers._mixture import mixture
+from alcurr.samplers._odm import odm
+from alcurr.samplers._rb import rb
 from alcurr.samplers._rho_loss import rho_loss
 from alcurr.samplers._rs2 import rs2
 from alcurr.samplers._scored_passes import scored_passes
@@ -67,6 +71,7 @@ __all__ = [
   "curriculum",
   "cursor",
   "dihcl",
+  "doremi",
   "fixed_policy",
   "greats",
   "ies",
@@ -76,7 +81,10 @@ __all__ = [
   "loshchilov_hutter",
   "loss_proportional",
   "make_arm_draw",
+  "mixture",
+  "odm",
   "policies",
+  "rb",
   "rho_loss",
   "rs2",
   "running_scores",
@@ -99,6 +107,7 @@ SAMPLERS = Registry(
     "competence": competence,
     "curriculum": curriculum,
     "dihcl": dihcl,
+    "doremi": doremi,
     "fixed_policy": fixed_policy,
     "greats": greats,
     "ies": ies,
@@ -107,6 +116,9 @@ SAMPLERS = Registry(
     "learnability": learnability,
     "loshchilov_hutter": loshchilov_hutter,
     "loss_proportional": loss_proportional,
+    "mixture": mixture,
+    "odm": odm,
+    "rb": rb,
     "rho_loss": rho_loss,
     "rs2": rs2,
     "scored_passes": scored_passes,

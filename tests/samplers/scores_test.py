@@ -16,8 +16,8 @@ def test_el2n_is_how_far_the_probabilities_are_off():
   np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_loss_is_the_runs_own():
-  loss = losses.squared_error()
+def test_the_loss_is_what_evaluations_are_measured_by():
+  loss = losses.metric(losses.squared_error())
   assert scores.SCORERS["loss"](loss=loss) is loss
 
 
