@@ -107,6 +107,7 @@ SAMPLERS = {
     "name": "bucketed_curriculum",
     "score": "difficulty",
   },
+  "scored_passes": {"name": "scored_passes"},
   "rs2": {"name": "rs2", "share": 0.045, "passes": 2, "replacement": True},
   "small_loss": {"name": "small_loss", "warmup": 0.5},
   "uncertainty": {"name": "uncertainty"},

@@ -21,6 +21,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from alcurr.bandits._complexity_gains import (
+  gradient_l2_gain,
+  gradient_variational_gain,
+  l2_gain,
+  variational_gain,
+)
+from alcurr.bandits._feedback import credit_all, inner_product
 from alcurr.bandits.probes import draw_from_arms, make_probe_draw
 from alcurr.core.arguments import check_at_least
 from alcurr.core.mixtures import Weights
@@ -74,20 +81,6 @@ def _gain_on(info: StepInfo, pool: Pool, index: Array) -> Array:
   return before - info.loss_fn(info.new_params, probe)
 
 
-def _credit_all(info: StepInfo, gain: Array) -> Feedback:
-  """Credits one number to every arm of the batch.
-
-  It tells arms apart only as far as batches are drawn from few of them.
-  """
-  arm = info.draw.arm
-  return Feedback(jnp.full(arm.shape, gain, jnp.float32), arm)
-
-
-def _inner(left: PyTree, right: PyTree) -> Array:
-  products = jax.tree.map(jnp.vdot, left, right)
-  return sum(jax.tree.leaves(products))
-
-
 def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
   """Measures L(x', θ) - L(x', θ') on fresh examples of the arms trained on.
 
@@ -121,7 +114,7 @@ def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
     num_probes = probe_size or info.draw.arm.shape[0]
     arm = jax.random.randint(key_arm, (), 0, partition.size.shape[0], jnp.int32)
     index = draw_from_arms(key_probe, partition, jnp.full(num_probes, arm))
-    return _credit_all(info, _gain_on(info, info.pool, index).mean())
+    return credit_all(info, _gain_on(info, info.pool, index).mean())
 
   return Gain(measure)
 
@@ -148,7 +141,7 @@ def target_prediction_gain(
     num_probes = probe_size or info.draw.arm.shape[0]
     probe = info.probe
     index = probe_draw.draw(key, probe, num_probes)
-    return _credit_all(info, _gain_on(info, probe, index).mean())
+    return credit_all(info, _gain_on(info, probe, index).mean())
 
   return Gain(measure, partitions=probe_draw.partitions, check=probe_draw.check)
 
@@ -162,7 +155,7 @@ def gradient_prediction_gain() -> Gain:
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     grads = info.grads
-    return _credit_all(info, _inner(grads, grads))
+    return credit_all(info, inner_product(grads, grads))
 
   return Gain(measure)
 
@@ -176,36 +169,7 @@ def first_order_gain() -> Gain:
   """
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    inner = _inner(info.grads, info.updates)
-    return _credit_all(info, -inner)
-
-  return Gain(measure)
-
-
-def l2_gain() -> Gain:
-  """Measures ||θ'||² - ||θ||²: how much more complex the model became.
-
-  The L2 gain of Graves et al., for a loss with weight decay. The parameters
-  that the model starts from count as simple only if they are small.
-  """
-
-  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    # As <θ' - θ, θ' + θ>: a difference of two large norms would cancel.
-    both = jax.tree.map(jnp.add, info.params, info.new_params)
-    return _credit_all(info, _inner(info.updates, both))
-
-  return Gain(measure)
-
-
-def gradient_l2_gain() -> Gain:
-  """Measures -<θ, ∇L(x, θ)>, the first-order L2 gain of a gradient step.
-
-  Graves et al. print it without the minus. A step of descent is -η ∇L, which
-  changes ||θ||² by -2 η <θ, ∇L> to first order. No further forward pass.
-  """
-
-  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    return _credit_all(info, -_inner(info.params, info.grads))
+    return credit_all(info, -inner_product(info.grads, info.updates))
 
   return Gain(measure)
 
@@ -268,7 +232,7 @@ def random_gain() -> Gain:
   """Draws normal noise, the control: a bandit without a signal."""
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    return _credit_all(info, jax.random.normal(key, dtype=jnp.float32))
+    return credit_all(info, jax.random.normal(key, dtype=jnp.float32))
 
   return Gain(measure)
 
@@ -276,16 +240,18 @@ def random_gain() -> Gain:
 GAINS = Registry(
   "gains",
   {
-    "prediction_gain": prediction_gain,
-    "self_prediction_gain": self_prediction_gain,
-    "mean_prediction_gain": mean_prediction_gain,
-    "target_prediction_gain": target_prediction_gain,
-    "gradient_prediction_gain": gradient_prediction_gain,
     "first_order_gain": first_order_gain,
     "gradient_l2_gain": gradient_l2_gain,
+    "gradient_prediction_gain": gradient_prediction_gain,
+    "gradient_variational_gain": gradient_variational_gain,
     "influence": influence,
     "l2_gain": l2_gain,
+    "mean_prediction_gain": mean_prediction_gain,
+    "prediction_gain": prediction_gain,
     "random_gain": random_gain,
+    "self_prediction_gain": self_prediction_gain,
+    "target_prediction_gain": target_prediction_gain,
+    "variational_gain": variational_gain,
   },
   record=Gain,
 )

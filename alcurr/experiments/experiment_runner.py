@@ -133,7 +133,8 @@ def _check_resumable(
     now["environment"] = environment.current()
   for name in dict.fromkeys((*names, *context.experiment.runs)):
     run = context.experiment.runs.get(name, context.experiment.reference)
-    now["weights"] = context.networks[str(run.config.model)][0].fingerprint
+    key = build.network_key(run.config)
+    now["weights"] = context.networks[key][0].fingerprint
     folder = workdir / "runs" / name
     checkpoints = folder / "checkpoints"
     if name == build.REFERENCE:

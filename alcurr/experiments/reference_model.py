@@ -15,6 +15,7 @@ from alcurr.core.errors import FaultError
 from alcurr.data import cache, clusters
 from alcurr.data.pool import host_pool, on_device
 from alcurr.experiments import sampler_trials, setup
+from alcurr.experiments.config import build
 from alcurr.training import compilation, exposure, loop
 from alcurr.training.run import (
   CompiledRun,
@@ -170,7 +171,8 @@ def _scores_request(
   if "clusters" in context.experiment.partitions:
     request["clusters"] = config.difficulty.num_arms
   # The config names a weights file, but not its content.
-  weights = context.networks[str(config.model)][0].fingerprint
+  key = build.network_key(context.experiment.reference.config)
+  weights = context.networks[key][0].fingerprint
   request |= {"examples": context.content, "weights": weights}
   request["environment"] = environment.current()
   return context.cache_dir / f"difficulty-{cache.digest(request)}", request

@@ -20,8 +20,16 @@ from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
+from alcurr.training.losses import metric
 from alcurr.training.run import RunSpec, Score, count_flops, make_score
-from alcurr.types import Array, Batch, Model, Pool
+from alcurr.types import (
+  Array,
+  Batch,
+  Loss,
+  Model,
+  Pool,
+  StatefulLoss,
+)
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
 # What an experiment writes to its folder. All else is the user's.
@@ -39,7 +47,8 @@ class ExperimentContext(NamedTuple):
   cache_dir: pathlib.Path  # what the next experiment can reuse
   parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
   gather: Callable[[Pool, Array], Batch]
-  networks: dict[str, tuple[Model, Score]]  # by the text of `config.model`
+  networks: dict[str, tuple[Model, Score]]  # by `build.network_key`
+  loss: Loss | StatefulLoss  # that is trained on
   lookup: Lookup | None  # of pools in CPU memory
   signals: preemption.Signals  # stop a run with a checkpoint
   content: str  # a hash of the data that was read
@@ -131,16 +140,17 @@ def load_context(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
-  networks = {}
+  loss, networks = experiment.make_loss(num_classes), {}
   for run in (experiment.reference, *experiment.runs.values()):
-    key = str(run.config.model)
+    key = build.network_key(run.config)
     if key not in networks:
       model = build.make_model(run.config, batch.image.shape[1:], num_classes)
       score = make_score(
-        model, gather, config.eval_batch_size, config.trials_by, experiment.loss
+        model, gather, config.eval_batch_size, config.trials_by, metric(loss)
       )
       networks[key] = model, score
-  features = networks[str(config.model)][0].features
+  reference = build.network_key(experiment.reference.config)
+  features = networks[reference][0].features
   given = {"groups": parts["train"].groups, "clusters": features}
   for name, run in experiment.runs.items():
     for kind in run.spec.partitions:
@@ -154,7 +164,15 @@ def load_context(
   )
   signals = signals or preemption.Signals()
   return ExperimentContext(
-    experiment, cache_dir, parts, gather, networks, lookup, signals, content
+    experiment,
+    cache_dir,
+    parts,
+    gather,
+    networks,
+    loss,
+    lookup,
+    signals,
+    content,
   )
 
 
@@ -178,6 +196,10 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
     experiment.reference.num_steps(size)
   for name, run in experiment.runs.items():
     sampler = run.make_sampler(run.num_steps(size))
+    model, _ = context.networks[build.network_key(run.config)]
+    if sampler.spec.reads_penalty and model.penalty is None:
+      text = "the gain needs a model with variational weights, as bayesian_cnn"
+      raise UserError("conflict", f"samplers.{name}", text)
     init = functools.partial(sampler.init, pool=pools["train"])
     with specs.errors_in(f"samplers.{name}"):
       # Only shapes: a state may hold an entry for every step.
@@ -213,7 +235,7 @@ def make_run_spec(
 ) -> RunSpec:
   """Makes a run of a number of steps."""
   experiment, config = context.experiment, built.config
-  model, score = context.networks[str(config.model)]
+  model, score = context.networks[build.network_key(config)]
   return RunSpec(
     sampler=built.make_sampler(num_steps),
     model=model,
@@ -228,7 +250,7 @@ def make_run_spec(
     score=score,
     on_nonfinite=config.on_nonfinite,
     augment=experiment.augment,
-    loss=experiment.loss,
+    loss=context.loss,
     name=built.name,
     lookup=context.lookup,
   )

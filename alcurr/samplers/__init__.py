@@ -9,7 +9,13 @@ SAMPLERS, and add a row to `tests/sampler_table.py`.
 from alcurr.bandits import BANDITS, GAINS, REWARDS
 from alcurr.core.registry import Registry
 from alcurr.core.schedules import SCHEDULES
-from alcurr.samplers import bijection, cursor, policies, scores
+from alcurr.samplers import (
+  bijection,
+  cursor,
+  policies,
+  running_scores,
+  scores,
+)
 from alcurr.samplers._active_bandit import active_bandit
 from alcurr.samplers._aioli import aioli
 from alcurr.samplers._arm_draw import make_arm_draw
@@ -37,12 +43,14 @@ from alcurr.samplers._odm import odm
 from alcurr.samplers._rb import rb
 from alcurr.samplers._rho_loss import rho_loss
 from alcurr.samplers._rs2 import rs2
+from alcurr.samplers._scored_passes import scored_passes
 from alcurr.samplers._selective_backprop import selective_backprop
 from alcurr.samplers._self_paced import self_paced
 from alcurr.samplers._small_loss import small_loss
 from alcurr.samplers._uncertainty import uncertainty
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
+from alcurr.samplers.running_scores import RUNNING_SCORES
 from alcurr.types import Sampler
 
 __all__ = [
@@ -51,6 +59,7 @@ __all__ = [
   "PACINGS",
   "POLICIES",
   "REWARDS",
+  "RUNNING_SCORES",
   "SAMPLERS",
   "SCHEDULES",
   "active_bandit",
@@ -80,6 +89,8 @@ __all__ = [
   "rb",
   "rho_loss",
   "rs2",
+  "running_scores",
+  "scored_passes",
   "scores",
   "selective_backprop",
   "self_paced",
@@ -113,6 +124,7 @@ SAMPLERS = Registry(
     "rb": rb,
     "rho_loss": rho_loss,
     "rs2": rs2,
+    "scored_passes": scored_passes,
     "selective_backprop": selective_backprop,
     "self_paced": self_paced,
     "small_loss": small_loss,

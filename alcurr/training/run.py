@@ -22,6 +22,7 @@ from alcurr.types import (
   Pool,
   PyTree,
   Sampler,
+  StatefulLoss,
   TrainState,
 )
 
@@ -45,7 +46,7 @@ class RunSpec(NamedTuple):
   score: Score
   on_nonfinite: str = "stop"  # one of step.ON_NONFINITE
   augment: Augment | None = None  # of the images that are trained on
-  loss: Loss = softmax_cross_entropy  # of each example
+  loss: Loss | StatefulLoss = softmax_cross_entropy  # that is trained on
   name: str = "the run"  # for messages
   lookup: Lookup | None = None  # finds the examples of pools on the host
 
@@ -85,7 +86,7 @@ def make_steps(run: RunSpec) -> step.Steps:
 
 def count_flops(run: RunSpec, pools: Mapping[str, Pool]) -> float:
   """Returns the FLOPs of a step of one trial, without running it."""
-  init = step.make_init(run.model, run.tx, run.sampler)
+  init = step.make_init(run.model, run.tx, run.sampler, run.loss)
   pool = pools["train"]
   state = jax.eval_shape(init, jax.random.key(0), pool)
   return compilation.step_flops(make_steps(run), state, pool, pools["probe"])
@@ -118,6 +119,7 @@ def make_score(
   """Builds the function that scores every trial's variables on a pool.
 
   The model is evaluated with train=False, `batch_size` examples at a time.
+  The scores have the `loss` of each example, see `losses.metric`.
   """
 
   def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
@@ -226,7 +228,7 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
 
 def init_trials(run: RunSpec, pool: Pool) -> TrainState:
   """Returns all trials of a run at step 0: a state with a leading axis [S]."""
-  init = step.make_init(run.model, run.tx, run.sampler)
+  init = step.make_init(run.model, run.tx, run.sampler, run.loss)
   keys = jnp.stack([seed_key(seed) for seed in run.seeds])
   # Not jitted: single operations are compiled once for all samplers, but a
   # program for each sampler takes longer than the initialisation itself.
