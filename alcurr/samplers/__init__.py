@@ -17,6 +17,7 @@ from alcurr.samplers import (
   scores,
 )
 from alcurr.samplers._active_bandit import active_bandit
+from alcurr.samplers._aioli import aioli
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.samplers._bucketed_curriculum import (
   PACINGS,
@@ -62,6 +63,7 @@ __all__ = [
   "SAMPLERS",
   "SCHEDULES",
   "active_bandit",
+  "aioli",
   "bijection",
   "bucket_sizes",
   "bucketed_curriculum",
@@ -101,6 +103,7 @@ SAMPLERS = Registry(
   "samplers",
   {
     "active_bandit": active_bandit,
+    "aioli": aioli,
     "bucketed_curriculum": bucketed_curriculum,
     "class_balanced": class_balanced,
     "class_reweighting": class_reweighting,

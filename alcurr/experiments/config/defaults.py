@@ -32,8 +32,9 @@ _BANDIT = {
   "warmup": None,
   # The arms: difficulty (quantiles within each class), difficulty_in_pool
   # (quantiles over the pool), label, label_difficulty (quantiles of each class
-  # apart), groups (see data.groups), or shuffled (the control: like difficulty,
-  # but at random).
+  # apart), groups (see data.groups), clusters (difficulty.num_arms of them, by
+  # k-means of the reference model's features), or shuffled (the control: like
+  # difficulty, but at random).
   "partition": "difficulty",
   # Arms drawn for a batch, a divisor of the batch size. 1: as in the paper;
   # None, or the batch size: every example draws its own arm.
