@@ -52,6 +52,11 @@ class Fetched(NamedTuple):
   source: Images | Strokes  # n examples
 
 
+@jax.tree_util.register_static
+class ArmNames(tuple[str, ...]):
+  """The names of a partition's arms: no array, but part of its structure."""
+
+
 class Partition(NamedTuple):
   """K arms of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`.
 
@@ -63,6 +68,7 @@ class Partition(NamedTuple):
   order: Array  # [N] int32, sorted by arm and, within it, by difficulty
   start: Array  # [K] int32
   size: Array  # [K] int32
+  names: ArmNames = ArmNames()  # [K], or none
 
 
 class Pool(NamedTuple):
@@ -104,8 +110,9 @@ class Candidates(NamedTuple):
   """The examples drawn and scored before a batch was selected from them."""
 
   draw: Draw  # of M examples
-  score: Array  # [M] float32
+  score: PyTree  # [M] float32, or arrays with a leading M; zeros if not scored
   selection: Selection
+  is_scored: Array  # [] bool, see `Sampler.is_scoring`
 
 
 # (pool, index [b]) -> Batch
@@ -121,6 +128,27 @@ class StepContext(NamedTuple):
   probe: Pool  # held-out examples that samplers may learn from
   loss_fn: LossFn
   gather: Gather
+
+
+class CandidateInfo(NamedTuple):
+  """M candidates before an update: everything that a score may look at.
+
+  The forward pass is the scoring network's, in the mode that the spec says.
+  XLA prunes what a score does not read.
+  """
+
+  draw: Draw  # of the M candidates
+  batch: Batch  # of M, not augmented
+  logits: Array  # [M, V] float32
+  loss: Array  # [M] float32
+  pool: Pool
+  # The derivative of `loss` along a direction in parameter space.
+  loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [M]
+  # () -> [M, V] float32, the gradient of each loss in its logits
+  logit_grads: Callable[[], Array]
+  # () -> [M, F], the inputs of the last layer; ValueError if there are none
+  features: Callable[[], Array]
+  prepared: PyTree  # what the signal's `prepare` returned last
 
 
 class StepInfo(NamedTuple):
@@ -141,8 +169,14 @@ class StepInfo(NamedTuple):
   gather: Gather
   # The derivative of `loss` along a direction in parameter space.
   loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [B]
+  # () -> [B, V] float32, the gradient of each loss in its logits
+  logit_grads: Callable[[], Array]
+  # () -> [B, F], the inputs of the last layer before the update, in eval mode;
+  # ValueError if there are none
+  features: Callable[[], Array]
   # The model after the update, in eval mode.
   predict: Callable[[Batch], Array]  # (batch) -> logits [b, V]
+  penalty: Callable[[PyTree], Array] | None  # the model's
   prepared: PyTree  # what the signal's `prepare` returned last
 
 
@@ -176,6 +210,10 @@ class SamplerSpec(NamedTuple):
   scores: tuple[str, ...] = ()  # of pool.scores, that it reads itself
   per_example_state: bool = False  # its state is O(N), a draw O(B log N)
   num_candidates: int | None = None  # M, drawn and scored before B are chosen
+  scoring_mode: str = "eval"  # or "train", of the forward pass that scores
+  # The share of steps that score candidates, or the most that may.
+  scoring_share: float = 1.0
+  reads_penalty: bool = False  # its signal needs a model with a penalty
 
 
 class Sampler(NamedTuple):
@@ -184,7 +222,8 @@ class Sampler(NamedTuple):
   `sample` and `select` read the state; `update` writes it. `init` raises
   ValueError where the pool does not fit the sampler. With
   `spec.num_candidates`, `sample` draws M candidates, which the step scores by a
-  forward pass in eval mode; `update` still gets the draw of M.
+  forward pass; `update` still gets the draw of M. At a step that does not
+  score, the first B are trained on, and the others are not gathered.
   """
 
   init: Callable[[Array, Pool], PyTree]  # (key, pool) -> state
@@ -192,11 +231,17 @@ class Sampler(NamedTuple):
   update: Callable[[PyTree, Draw, PyTree], PyTree]  # (state, draw, feedback)
   # None: no draw depends on the model, so examples may be prefetched.
   signal: Signal | None = None
-  score: Callable[[Array, Array], Array] | None = None  # (logits, label) -> [M]
-  # (key, state, draw of M, score [M]) -> selection of B
-  select: Callable[[Array, PyTree, Draw, Array], Selection] | None = None
+  # (candidates) -> [M], or arrays with a leading M
+  score: Callable[[CandidateInfo], PyTree] | None = None
+  # (key, state, draw of M, score) -> selection of B
+  select: Callable[[Array, PyTree, Draw, PyTree], Selection] | None = None
+  # (state) -> [] bool, whether this step scores its candidates; None: each does
+  is_scoring: Callable[[PyTree], Array] | None = None
   # (state) -> the share of its draws that is uniform over the arms, in [0, 1]
   uniform_fraction: Callable[[PyTree], Array | float] | None = None
+  # (state) -> difficulties that were collected while training, by name:
+  # [N] float32, finite, larger is harder
+  running_scores: Callable[[PyTree], dict[str, Array]] | None = None
   spec: SamplerSpec = SamplerSpec()
 
 
@@ -208,6 +253,10 @@ class Gain(NamedTuple):
   # (key, context) -> prepared
   prepare: Callable[[Array, StepContext], PyTree] | None = None
   prepare_interval: int = 1  # measurements that one `prepare` serves
+  partitions: tuple[str, ...] = ()  # of the probe pool, that it reads
+  # (pool) -> None; raises ValueError where the pool does not fit
+  check: Callable[[Pool], None] = lambda pool: None
+  reads_penalty: bool = False  # whether it reads `StepInfo.penalty`
 
 
 class Reward(NamedTuple):
@@ -245,6 +294,29 @@ class Model(NamedTuple):
   apply: Callable[..., tuple[Array, PyTree]]
   # Identifies the weights file that init starts from; "" for random weights.
   fingerprint: str = ""
+  # (params, model_state, image) -> [B, F] float32, the inputs of the last layer
+  # in eval mode; None where it is not known
+  features: Callable[[PyTree, PyTree, Array], Array] | None = None
+  # The network that scores candidates, as `apply`; None: the model itself.
+  scoring: Callable[..., tuple[Array, PyTree]] | None = None
+  # Whether `scoring` has parameters of its own, trained on the same batches.
+  trains_scoring: bool = False
+  # (params) -> [] float32, in nats for all N examples that are trained on, as
+  # the complexity of variational weights; penalty / N is added to the mean loss
+  penalty: Callable[[PyTree], Array] | None = None
+
+
+class StatefulLoss(NamedTuple):
+  """A training loss that knows, or remembers, the pool that is trained on.
+
+  Its state is read and written by the training forward pass alone. Signals,
+  scores and gains read `measured`, as they see examples of any pool.
+  """
+
+  init: Callable[[Pool], PyTree]  # (pool) -> state
+  # (state, index [B], logits [B, V], label [B]) -> (loss [B], state)
+  apply: Callable[[PyTree, Array, Array, Array], tuple[Array, PyTree]]
+  measured: Loss
 
 
 class StepKeys(NamedTuple):
@@ -267,3 +339,4 @@ class TrainState(NamedTuple):
   model_state: PyTree
   opt_state: PyTree
   sampler_state: PyTree
+  loss_state: PyTree = ()  # of a `StatefulLoss`

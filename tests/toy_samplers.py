@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from alcurr import samplers
 from alcurr.types import Draw, Sampler, SamplerSpec, Selection, Signal
@@ -22,7 +21,7 @@ def largest_loss(
 
   return uniform._replace(
     signal=signal,
-    score=optax.softmax_cross_entropy_with_integer_labels,
+    score=lambda candidates: candidates.loss,
     select=select,
     spec=SamplerSpec(num_candidates=num_candidates),
   )

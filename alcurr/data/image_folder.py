@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from alcurr.core import files
+from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, cache, parallel
+from alcurr.data.groups import from_table
 from alcurr.data.labels import require
 from alcurr.data.pool import Dataset, choose_classes
 
@@ -40,6 +41,7 @@ def load(
   on_error: str = "raise",
   background: str = "white",
   max_pixels: int = 50_000_000,
+  groups: str = "",
 ) -> Dataset:
   """Reads images, cropped to the central square and scaled.
 
@@ -57,6 +59,8 @@ def load(
     background: a colour such as "white" or "#202020", behind images that are
       transparent.
     max_pixels: limit of an image's width times its height.
+    groups: a CSV of `key,group`; see `alcurr.data.groups`. A key is the path of
+      an image in the folder of classes, such as cat/1.png.
 
   Returns:
     Images [N, image_size, image_size, C] uint8; C is 1 if no image has
@@ -67,19 +71,19 @@ def load(
       that cannot be read, or images that are all equal.
   """
   check_background(background, "background")
-  directory = pathlib.Path(directory)
+  directory = paths.absolute(directory, "directory")
   if not directory.is_dir():
     raise UserError("missing", directory, "no such folder")
   directory, known = _find_classes(directory)
   names = choose_classes(known, classes)
   _check_copies(directory, names)
-  paths, labels, others = [], [], collections.Counter()
+  images_at, labels, others = [], [], collections.Counter()
   for label, name in enumerate(names):
     found = _find_images(directory / name, others)
     expected = f"{', '.join(ENDINGS)} files"
     require(bool(found), directory / name, expected, "none")
-    paths += found[: max_per_class or None]
-    labels += [label] * (len(paths) - len(labels))
+    images_at += found[: max_per_class or None]
+    labels += [label] * (len(images_at) - len(labels))
   if others:
     text = ", ".join(f"{count} {kind}" for kind, count in others.items())
     logging.warning("%s: files not read: %s.", directory, text)
@@ -93,11 +97,12 @@ def load(
       raise
 
   with concurrent.futures.ThreadPoolExecutor(parallel.cores()) as threads:
-    read = list(threads.map(read_or_skip, paths))
+    read = list(threads.map(read_or_skip, images_at))
   good = [image is not None for image in read]
   if not all(good):
     logging.warning("Skipped %d images.", good.count(False))
   labels = np.array(labels)[good]
+  images_at = [path for path, ok in zip(images_at, good, strict=True) if ok]
   for label in set(range(len(names))) - set(labels.tolist()):
     require(False, directory / names[label], "images", "all skipped")
   read = [image for image in read if image is not None]
@@ -106,9 +111,13 @@ def load(
   for row in images[::-1]:
     row[:] = read.pop()  # grey is repeated if other images have colours
   try:
-    return arrays.from_arrays(images, labels, names, value_range=(0, 255))
+    dataset = arrays.from_arrays(images, labels, names, value_range=(0, 255))
   except UserError as error:
     raise UserError(error.code, directory, str(error)) from error
+  if not groups:
+    return dataset
+  keys = [path.relative_to(directory).as_posix() for path in images_at]
+  return from_table(dataset, groups, np.array(keys), "their paths")
 
 
 def check_background(background: str, place: str) -> None:

@@ -76,6 +76,8 @@ def fingerprint(
   """
   pool = pools["train"]
   difficulty = np.asarray(pool.scores["difficulty"]).tobytes()
+  if "clusters" in pool.partitions:  # found with it, and as fragile
+    difficulty += np.asarray(pool.partitions["clusters"].arm).tobytes()
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],
@@ -178,7 +180,7 @@ def run_sampler(
     for trial in range(len(run.seeds))
   ]
   today = datetime.date.today().isoformat()
-  scored = set(spec.partitions) - partitions.UNSCORED
+  scored = partitions.reads_difficulty(spec)
   record = {
     "sampler": run.name,
     "baseline": config.baseline,

@@ -59,4 +59,5 @@ def cnn(
   norms = ("none", *layers.NORMS)
   layers.check_arguments(image_shape, MIN_SIZE, num_classes, norm, norms)
   options = layers.Options(norm=norm, conv=conv, dtype=dtype, width=width)
-  return adapters.from_linen(CNN(num_classes, options), image_shape)
+  module = CNN(num_classes, options)
+  return adapters.from_linen(module, image_shape, head=layers.HEAD)

@@ -23,6 +23,7 @@ def from_linen(
   module: nn.Module,
   image_shape: tuple[int, int, int],
   rngs: Sequence[str] = ("dropout",),
+  head: str | None = None,
 ) -> Model:
   """Turns a Linen module into a `Model`.
 
@@ -32,6 +33,8 @@ def from_linen(
       `__call__` has such an argument.
     image_shape: (H, W, C).
     rngs: the names of the module's random streams in training.
+    head: the name of the module's last layer, whose inputs are the model's
+      features; None for a model without them.
 
   Returns:
     A model whose state holds every collection but the parameters. Training
@@ -60,7 +63,21 @@ def from_linen(
     )
     return logits.astype(jnp.float32), {**model_state, **changed}
 
-  return Model(init, apply)
+  def features(params: PyTree, model_state: PyTree, image: Array) -> Array:
+    seen = []
+
+    def watch(call, args, kwargs, context):
+      if context.module.path == (head,) and context.method_name == "__call__":
+        seen.append(args[0])
+      return call(*args, **kwargs)
+
+    with nn.intercept_methods(watch):
+      module.apply({"params": params, **model_state}, image, **mode(False))
+    if len(seen) != 1:
+      raise ValueError(f"head must be a layer called once, got {head!r}")
+    return seen[0].astype(jnp.float32)
+
+  return Model(init, apply, features=features if head else None)
 
 
 def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
@@ -103,7 +120,9 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
 
 
 def from_functions(
-  init: Callable[[Array], PyTree], apply: Callable[[PyTree, Array], Array]
+  init: Callable[[Array], PyTree],
+  apply: Callable[[PyTree, Array], Array],
+  features: Callable[[PyTree, Array], Array] | None = None,
 ) -> Model:
   """Turns two functions into a `Model` without state or randomness.
 
@@ -112,9 +131,18 @@ def from_functions(
   Args:
     init: (key) -> params.
     apply: (params, image [B, H, W, C]) -> logits [B, V].
+    features: (params, image) -> [B, F], the inputs of the last layer, if some
+      sampler or partition needs them.
   """
 
   def apply_model(key, params, model_state, image, *, train):
     return apply(params, image).astype(jnp.float32), model_state
 
-  return Model(lambda key: (init(key), {}), apply_model)
+  def features_of_model(params, model_state, image):
+    return features(params, image).astype(jnp.float32)
+
+  return Model(
+    lambda key: (init(key), {}),
+    apply_model,
+    features=features_of_model if features else None,
+  )

@@ -73,7 +73,7 @@ def factory(
       layers.check_arguments(image_shape, min_size, num_classes, norm)
       check_choice(("sum", "triple"), one_channel=one_channel)
       if not weights:
-        return adapters.from_linen(module, image_shape)
+        return adapters.from_linen(module, image_shape, head=layers.HEAD)
       if norm != "batch":
         raise ValueError(
           "norm must be 'batch', whose statistics the weights come with; got "
@@ -134,13 +134,16 @@ def _from_weights(
     classifier = head.init(key, features)["params"]
     return {**params, layers.HEAD: classifier}, model_state
 
-  network = adapters.from_linen(module, image_shape)
+  network = adapters.from_linen(module, image_shape, head=layers.HEAD)
 
   def apply(key, params, model_state, image, *, train):
     image = prepare(image)
     return network.apply(key, params, model_state, image, train=train)
 
-  return Model(init, apply, fingerprint)
+  def features_of(params, model_state, image):
+    return network.features(params, model_state, prepare(image))
+
+  return Model(init, apply, fingerprint, features_of)
 
 
 def _make_input(

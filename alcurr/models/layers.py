@@ -25,6 +25,8 @@ Blocks = tuple[int, int, int, int]  # of four stages
 
 # The name of every network's classifier.
 HEAD = "logits"
+# The parameters of a network that scores candidates, see `models.scoring`.
+SCORER = "scorer"
 
 # Normal with variance 2 / fan_in (He et al. 2015), for inputs of a ReLU.
 he_normal = nn.initializers.he_normal(dtype=jnp.float32)

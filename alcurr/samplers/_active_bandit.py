@@ -21,12 +21,14 @@ import jax
 import jax.numpy as jnp
 
 from alcurr.bandits import softmax
+from alcurr.bandits._feedback import per_time
 from alcurr.bandits.gains import prediction_gain
 from alcurr.bandits.rewards import rank
 from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.core.counters import count_up
 from alcurr.core.promotion import standard_promotion
 from alcurr.samplers._arm_draw import make_arm_draw
+from alcurr.samplers._candidates import check_scores
 from alcurr.types import (
   ArmOutcome,
   Array,
@@ -114,14 +116,16 @@ def active_bandit(
   epsilon: float | Schedule = 0.2,
   warmup: int | None = None,
   partition: str = "difficulty",
-  arms_per_batch: int = 1,
+  arms_per_batch: int | None = None,
   replacement: bool = False,
   interval: int = 1,
+  time: str | None = None,
   num_steps: int | None = None,
 ) -> Sampler:
   """Draws from the arms of a pool by a bandit that is paid in progress.
 
-  The defaults are the paper's choices.
+  The defaults are the paper's choices, but for `arms_per_batch`: the paper
+  draws each batch from one arm.
 
   Args:
     bandit: the policy over K arms.
@@ -135,12 +139,18 @@ def active_bandit(
       None: 100, and at most a tenth of the run.
     partition: the name of the arms in `pool.partitions`.
     arms_per_batch: m, a divisor of B: the batch is m equal groups, each from
-      an arm drawn for it. 1 as in the paper; B to draw an arm for every
-      example. Each arm is paid the mean of the gains credited to it.
+      an arm drawn for it. Each arm is paid the mean of the gains credited to
+      it. None: B, so that every example draws its own arm and a batch mixes
+      them; it suits gains that are measured of each example. 1: the paper's,
+      a batch of one arm. Gains of a whole batch need it, as they credit all
+      arms of the batch alike; see `alcurr.bandits.gains`.
     replacement: within an arm, draw uniformly with replacement; else by
       shuffled passes over each arm.
     interval: n, the gain is measured, and the bandit learns, at each n-th
       step.
+    time: the name in `pool.scores` of the time that an example takes, such as
+      its length, positive. Gains are divided by its mean over their arm's
+      examples in the batch (Graves et al. 2017). None: all take the same.
     num_steps: of the run; `warmup` and `interval` must leave some of them.
       None if unknown.
   """
@@ -164,8 +174,12 @@ def active_bandit(
       f"{num_steps} steps to learn in; take smaller ones, or a larger budget"
     )
 
+  scores = () if time is None else (time,)
+
   def init(key: Array, pool: Pool) -> ActiveBanditState:
+    check_scores(pool, scores)
     passes = arm_draw.start(key, pool)
+    gain.check(pool)
     num_arms = pool.partitions[partition].size.shape[0]
     return ActiveBanditState(
       step=jnp.int32(0),
@@ -173,7 +187,7 @@ def active_bandit(
       warmup=jnp.int32(warmup),
       bandit=bandit.init(num_arms),
       reward=reward.init(
-        jax.random.fold_in(key, 1), min(arms_per_batch, num_arms)
+        jax.random.fold_in(key, 1), min(arm_draw.arms_per_batch, num_arms)
       ),
       passes=passes,
       ignored=jnp.int32(0),
@@ -186,13 +200,17 @@ def active_bandit(
     return arm_draw.draw(key_arm, key_slot, state.passes, pool, policy)
 
   def measure(key: Array, info: StepInfo) -> Feedback:
-    return gain.measure(key, info, info.pool.partitions[partition])
+    arms = info.pool.partitions[partition]
+    feedback = gain.measure(key, info, arms)
+    if time is None:
+      return feedback
+    return per_time(feedback, info, time, arms.size.shape[0])
 
   def update(
     state: ActiveBanditState, draw: Draw, feedback: Feedback | tuple[()]
   ) -> ActiveBanditState:
     if feedback:
-      most_paid = min(arms_per_batch, draw.policy.shape[0])
+      most_paid = min(arm_draw.arms_per_batch, draw.policy.shape[0])
       state = _learn(bandit, reward, state, draw.policy, feedback, most_paid)
     step = count_up(state.step)
     if callable(epsilon):
@@ -209,5 +227,10 @@ def active_bandit(
     update,
     Signal(measure, interval, gain.prepare, gain.prepare_interval),
     uniform_fraction=lambda state: state.epsilon,
-    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
+    spec=SamplerSpec(
+      partitions=tuple(dict.fromkeys((partition, *gain.partitions))),
+      arm_partition=partition,
+      scores=scores,
+      reads_penalty=gain.reads_penalty,
+    ),
   )

@@ -16,6 +16,9 @@ from alcurr.types import Pool, PyTree, TrainState
 # Samplers that differ only in the numbers of their state share a text.
 _compiled: dict[bytes, jax.stages.Compiled] = {}
 _counted: dict[bytes, jax.stages.Compiled] = {}
+# Programs that only count are not run again: few are held, since a process can
+# map only so many into memory.
+_MOST_COUNTED = 16
 # Held while a text is compiled, so that a second thread waits for the program.
 _locks: dict[bytes, threading.Lock] = {}
 
@@ -111,19 +114,28 @@ def count_parts(
   """
   state, pool, probe = jax.eval_shape(lambda *x: x, state, pool, probe)
   prepared = jax.eval_shape(steps.prepare, state, pool, probe)
+  measured, scoring = 1 / steps.interval, steps.scoring_share
+  unscored = functools.partial(steps.measured, scores=False)
+  plain_unscored = functools.partial(steps.plain, scores=False)
+  scored = functools.partial(steps.measured, scores=True)
+  plain_scored = functools.partial(steps.plain, scores=True)
   parts = {
-    "prepare": (1 / steps.cycle, ()),
-    "measured": (1 / steps.interval, (prepared,)),
-    "plain": (1 - 1 / steps.interval, (prepared,)),
+    "prepare": (1 / steps.cycle, steps.prepare, ()),
+    "measured": (measured * scoring, scored, (prepared,)),
+    "plain": ((1 - measured) * scoring, plain_scored, (prepared,)),
+    # A branch would count as its most costly side.
+    "measured, unscored": (measured * (1 - scoring), unscored, (prepared,)),
+    "unscored": ((1 - measured) * (1 - scoring), plain_unscored, (prepared,)),
   }
   counted = {}
-  for name, (share, inputs) in parts.items():
+  for name, (share, part, inputs) in parts.items():
     if share > 0:
-      part = jax.jit(getattr(steps, name))
       with jax.default_device(_cpu()):
-        lowered = part.lower(state, pool, probe, *inputs)
+        lowered = jax.jit(part).lower(state, pool, probe, *inputs)
       compile_program = functools.partial(lowered.compile, _COUNTING)
       program = _get(_counted, lowered.as_text(), compile_program)
+      while len(_counted) > _MOST_COUNTED:
+        _counted.pop(next(iter(_counted)), None)
       counted[name] = share, program
   return counted
 

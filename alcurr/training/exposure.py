@@ -58,7 +58,6 @@ def add(
   """
   skips = run.on_nonfinite == "skip_update"
   fatal = invariants.UNRECOVERABLE if skips else invariants.NOT_FINITE
-  num_scored = run.sampler.spec.num_candidates or 0  # at each step
   exposure = Exposure(exposure.count, *(x.copy() for x in exposure[1:]))
   for trial in active_trials(exposure):
     violation = metrics.violation[trial]
@@ -80,7 +79,7 @@ def add(
     updated = violation == 0
     exposure.skipped[trial] += (~updated).sum()
     exposure.ignored[trial] += metrics.num_ignored[trial][updated].sum()
-    exposure.scored[trial] += num_scored * len(violation)
+    exposure.scored[trial] += metrics.num_scored[trial].sum()
     index = metrics.index[trial][updated]
     drawn, times = np.unique(index, return_counts=True)
     before = exposure.count[trial, drawn].astype(np.int64)

@@ -8,7 +8,7 @@ import optax
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.core.schedules import SCHEDULES
-from alcurr.models.layers import HEAD
+from alcurr.models.layers import HEAD, SCORER
 
 OPTIMIZERS = {
   "adam": optax.adam,
@@ -74,5 +74,7 @@ def with_rate(
     backbone = make(lambda count: multiplier * schedule(count))
   return optax.partition(
     {"head": head, "backbone": backbone},
-    lambda params: {k: "head" if k == HEAD else "backbone" for k in params},
+    lambda params: {
+      k: "head" if k in (HEAD, SCORER) else "backbone" for k in params
+    },
   )

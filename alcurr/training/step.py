@@ -19,14 +19,23 @@ import optax
 from alcurr.bandits import gains
 from alcurr.core.promotion import standard_promotion
 from alcurr.training import invariants
+from alcurr.training.batches import (
+  StepSpec,
+  draw_batch,
+  features,
+  logit_grads,
+)
 from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
+from alcurr.training.objectives import (
+  add_penalty,
+  make_loss_fn,
+  make_objective,
+  make_probe_loss_fn,
+)
 from alcurr.types import (
   Array,
   Augment,
-  Batch,
-  Candidates,
-  Draw,
   Gather,
   Loss,
   Model,
@@ -34,9 +43,9 @@ from alcurr.types import (
   PyTree,
   Sampler,
   Signal,
+  StatefulLoss,
   StepContext,
   StepInfo,
-  StepKeys,
   TrainState,
 )
 
@@ -53,6 +62,7 @@ class Metrics(NamedTuple):
   gain: Array  # [] float32, mean of the finite feedback
   num_gains: Array  # [] int32, numbers of feedback that were finite
   num_ignored: Array  # [] int32, and that were not
+  num_scored: Array  # [] int32, candidates
   index: Array  # [B] int32, the examples trained on
   violation: Array  # [] int32, bits of `invariants.Violation`; 0 for none
 
@@ -62,16 +72,22 @@ class Steps(NamedTuple):
 
   # (state, pool, probe) -> what a cycle of steps is prepared with
   prepare: Callable[[TrainState, Pool, Pool], PyTree]
-  # (state, pool, probe, prepared) -> (state, metrics), with the signal
+  # (state, pool, probe, prepared, scores=None) -> (state, metrics), with the
+  # signal; `scores` says whether candidates are scored, None as the sampler
+  # decides
   measured: Callable[..., tuple[TrainState, Metrics]]
   # the same without it: the steps between two signals
   plain: Callable[..., tuple[TrainState, Metrics]]
   interval: int  # steps from one signal to the next
   cycle: int  # steps that one `prepare` serves, a multiple of `interval`
+  scoring_share: float = 1.0  # the share of steps that score candidates
 
 
 def make_init(
-  model: Model, tx: optax.GradientTransformation, sampler: Sampler
+  model: Model,
+  tx: optax.GradientTransformation,
+  sampler: Sampler,
+  loss: Loss | StatefulLoss = softmax_cross_entropy,
 ) -> Callable[[Array, Pool], TrainState]:
   """Returns a function (key, pool) -> TrainState at step 0.
 
@@ -91,21 +107,10 @@ def make_init(
       model_state=model_state,
       opt_state=opt_state,
       sampler_state=sampler.init(key_sampler, pool),
+      loss_state=loss.init(pool) if isinstance(loss, StatefulLoss) else (),
     )
 
   return init
-
-
-class _StepSpec(NamedTuple):
-  """The arguments of `make_steps`; the sampler has a signal."""
-
-  model: Model
-  tx: optax.GradientTransformation
-  sampler: Sampler
-  gather: Gather
-  on_nonfinite: str
-  augment: Augment | None
-  loss: Loss
 
 
 def make_steps(
@@ -115,7 +120,7 @@ def make_steps(
   gather: Gather,
   on_nonfinite: str = "stop",
   augment: Augment | None = None,
-  loss: Loss = softmax_cross_entropy,
+  loss: Loss | StatefulLoss = softmax_cross_entropy,
 ) -> Steps:
   """Builds the fused step, with the sampler's signal and without it.
 
@@ -130,7 +135,8 @@ def make_steps(
       past the batch without learning from it. If it stayed too, the next step
       would draw the same batch and fail the same way.
     augment: of the images that are trained on, and of no others.
-    loss: of each example, see `alcurr.training.losses`.
+    loss: of each example, see `alcurr.training.losses`. A stateful one must be
+      that of `make_init`.
   """
   if on_nonfinite not in ON_NONFINITE:
     known = ", ".join(ON_NONFINITE)
@@ -138,111 +144,71 @@ def make_steps(
   # Without a signal, one that measures nothing.
   signal = sampler.signal or Signal(lambda key, info: ())
   sampler = sampler._replace(signal=signal)
-  spec = _StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
+  stateful = loss if isinstance(loss, StatefulLoss) else None
+  spec = StepSpec(
+    model,
+    tx,
+    sampler,
+    gather,
+    on_nonfinite,
+    augment,
+    stateful.measured if stateful else loss,
+    stateful,
+  )
   return Steps(
     prepare=functools.partial(_prepare, spec),
     measured=functools.partial(_train_step, spec, measure=True),
     plain=functools.partial(_train_step, spec, measure=False),
     interval=signal.interval,
     cycle=signal.interval * signal.prepare_interval,
+    scoring_share=sampler.spec.scoring_share if sampler.is_scoring else 1.0,
   )
 
 
-def _draw_batch(
-  spec: _StepSpec, keys: StepKeys, state: TrainState, pool: Pool
-) -> tuple[Draw, Batch, Candidates | None]:
-  """Returns B examples to train on, and the candidates they were among.
-
-  Candidates are gathered once, and scored in eval mode without augmentation.
-  """
-  sampler, candidates = spec.sampler, None
-  with jax.named_scope("draw"):
-    draw = sampler.sample(keys.draw, state.sampler_state, pool)
-  with jax.named_scope("gather_batch"):
-    batch = spec.gather(pool, draw.index)
-    if draw.label is not None:
-      batch = batch._replace(label=draw.label)
-  if sampler.spec.num_candidates is not None:
-    with jax.named_scope("select"):
-      logits, _ = spec.model.apply(
-        keys.model, state.params, state.model_state, batch.image, train=False
-      )
-      score = sampler.score(logits, batch.label)
-      selection = sampler.select(keys.select, state.sampler_state, draw, score)
-      candidates = Candidates(draw, score, selection)
-      draw = selected_draw(candidates)
-      batch = jax.tree.map(lambda leaf: leaf[selection.slots], batch)
-  if spec.augment is not None:
-    with jax.named_scope("gather_batch"):
-      batch = batch._replace(image=spec.augment(keys.augment, batch.image))
-  return draw, batch, candidates
-
-
-def selected_draw(candidates: Candidates) -> Draw:
-  """Returns the draw of the B examples selected from M candidates."""
-  draw, _, (slots, weight) = candidates
-  selected = jax.tree.map(lambda x: x[slots], draw._replace(policy=None))
-  return selected._replace(weight=weight, policy=draw.policy)
-
-
-def _make_losses(spec: _StepSpec, key: Array, model_state: PyTree):
-  """Returns two functions of (params, batch), both in train mode.
-
-  They return losses [B], (logits [B, V], model state), and the losses alone.
-  """
-
-  def losses(params: PyTree, batch: Batch):
-    logits, new_state = spec.model.apply(
-      key, params, model_state, batch.image, train=True
-    )
-    return spec.loss(logits, batch.label), (logits, new_state)
-
-  return losses, lambda params, batch: losses(params, batch)[0]
-
-
-def _prepare(spec: _StepSpec, state: TrainState, pool: Pool, probe: Pool):
+def _prepare(spec: StepSpec, state: TrainState, pool: Pool, probe: Pool):
   """Prepares the signal of a cycle of steps."""
   signal = spec.sampler.signal
   if signal.prepare is None:
     return ()
   with jax.named_scope("prepare"):
     keys = step_keys(state.key, state.step)
-    _, loss_fn = _make_losses(spec, keys.model, state.model_state)
+    loss_fn = make_probe_loss_fn(spec, keys.model, state.model_state)
     context = StepContext(state.params, probe, loss_fn, spec.gather)
     return signal.prepare(keys.prepare, context)
 
 
 def _train_step(
-  spec: _StepSpec,
+  spec: StepSpec,
   state: TrainState,
   pool: Pool,
   probe: Pool,
   prepared: PyTree,
   measure: bool,
+  scores: bool | None = None,
 ) -> tuple[TrainState, Metrics]:
-  """Does one update, with the signal if `measure`."""
+  """Does one update, with the signal if `measure`; see `draw_batch`."""
   keys = step_keys(state.key, state.step)
-  draw, batch, candidates = _draw_batch(spec, keys, state, pool)
-  losses, loss_fn = _make_losses(spec, keys.model, state.model_state)
-
-  def objective(params: PyTree):
-    loss, aux = losses(params, batch)
-    return (draw.weight.astype(loss.dtype) * loss).mean(), (loss, *aux)
-
+  draw, batch, candidates = draw_batch(
+    spec, keys, state, pool, prepared, scores
+  )
+  loss_fn = make_loss_fn(spec, keys.model, state.model_state)
+  objective = make_objective(spec, keys.model, state, draw, batch)
   with jax.named_scope("forward_backward"):
-    (mean_loss, (loss, logits, model_state)), grads = jax.value_and_grad(
-      objective, has_aux=True
-    )(state.params)
+    grads, forward = jax.grad(objective, has_aux=True)(state.params)
+    # The gains read the gradient of the loss alone.
+    descent = add_penalty(spec.model, state.params, grads, pool)
   with jax.named_scope("optimizer"):
     with standard_promotion():
-      updates, opt_state = spec.tx.update(grads, state.opt_state, state.params)
+      updates, opt_state = spec.tx.update(
+        descent, state.opt_state, state.params
+      )
     new_params = optax.apply_updates(state.params, updates)
   info = StepInfo(
     draw=draw,
     candidates=candidates,
     batch=batch,
-    logits=logits,
-    loss=loss,
+    logits=forward.logits,
+    loss=forward.loss,
     params=state.params,
     new_params=new_params,
     grads=grads,
@@ -255,9 +221,12 @@ def _train_step(
     loss_jvp=lambda tangent: jax.jvp(
       lambda params: loss_fn(params, batch), (state.params,), (tangent,)
     )[1],
+    logit_grads=lambda: logit_grads(spec.loss, forward.logits, batch),
+    features=lambda: features(spec.model, state, batch),
     predict=lambda batch: spec.model.apply(
-      keys.model, new_params, model_state, batch.image, train=False
+      keys.model, new_params, forward.model_state, batch.image, train=False
     )[0],
+    penalty=spec.model.penalty,
     prepared=prepared,
   )
   with jax.named_scope("signal"):
@@ -268,14 +237,15 @@ def _train_step(
     step=state.step + 1,
     key=state.key,
     params=new_params,
-    model_state=model_state,
+    model_state=forward.model_state,
     opt_state=opt_state,
     sampler_state=update(state.sampler_state, drawn, feedback),
+    loss_state=forward.loss_state,
   )
   with jax.named_scope("invariants"):
     violation = invariants.check_draw(
       spec.sampler, state.sampler_state, pool, draw, batch
-    ) | invariants.check_numbers(mean_loss, grads, new_params)
+    ) | invariants.check_numbers(forward.mean_loss, descent, new_params)
   if spec.on_nonfinite == "skip_update":
     sampler_state = update(state.sampler_state, drawn, ())
     skipped = state._replace(step=state.step + 1, sampler_state=sampler_state)
@@ -284,12 +254,17 @@ def _train_step(
       lambda new, old: jnp.where(bad, old, new), new_state, skipped
     )
   gain, num_gains, num_ignored = gains.summarize_feedback(feedback)
+  num_scored = jnp.int32(0)
+  if candidates is not None:
+    size = candidates.draw.index.shape[0]
+    num_scored = jnp.where(candidates.is_scored, jnp.int32(size), 0)
   return new_state, Metrics(
-    loss=mean_loss,
+    loss=forward.mean_loss,
     policy=draw.policy,
     gain=gain,
     num_gains=num_gains,
     num_ignored=num_ignored,
+    num_scored=num_scored,
     index=draw.index,
     violation=violation,
   )

@@ -147,6 +147,22 @@ def _functions():
   )
 
 
+def test_features_of_a_network_of_ones_own():
+  model = from_linen(WithTrain(), (4, 4, 1), head="Dense_0")
+  params, state = model.init(KEY)
+  logits, _ = model.apply(KEY, params, state, IMAGE, train=False)
+  head = params["Dense_0"]
+  features = model.features(params, state, IMAGE)
+  _close(features @ head["kernel"] + head["bias"], logits)
+  assert from_linen(Plain(), (4, 4, 1)).features is None
+  with pytest.raises(ValueError, match="head"):
+    from_linen(Plain(), (4, 4, 1), head="last").features(params, {}, IMAGE)
+  flat = lambda params, image: image.reshape(len(image), -1)  # noqa: E731
+  model = from_functions(_functions().init, lambda p, x: x, flat)
+  assert model.features({}, {}, IMAGE).shape == (6, 16)
+  assert _functions().features is None
+
+
 @pytest.mark.parametrize(
   "make",
   [

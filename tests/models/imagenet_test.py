@@ -310,7 +310,13 @@ def test_preprocessing_and_one_channel(tmp_path, preprocessing):
   def logits(image, one_channel="sum"):
     model = make(path, image.shape[-1], one_channel, source)
     variables = model.init(key)
-    return np.asarray(model.apply(key, *variables, image, train=False)[0])
+    logits, _ = model.apply(key, *variables, image, train=False)
+    head = variables[0][layers.HEAD]
+    features = model.features(*variables, image)
+    np.testing.assert_allclose(
+      features @ head["kernel"] + head["bias"], logits, rtol=1e-5
+    )
+    return np.asarray(logits)
 
   def reference(image):
     params, model_state = make(path, 3, source=source).init(key)

@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 import toy
-import toy_samplers
 
 from alcurr.core.errors import FaultError
 from alcurr.data.pool import make_gather
@@ -271,6 +270,7 @@ def _metrics(index, wrong=None):
     gain=zeros,
     num_gains=zeros,
     num_ignored=np.zeros(index.shape[:2], np.int32),
+    num_scored=np.zeros(index.shape[:2], np.int32),
     index=index,
     violation=np.array(wrong),
   )
@@ -295,17 +295,18 @@ def test_what_was_seen_is_a_count_by_numpy():
 
 
 def test_scored_and_trained_examples_are_counted_apart():
-  """Two of 8 candidates a step are trained on; the second trial diverges."""
-  sampler = toy_samplers.largest_loss(batch_size=2, num_candidates=8)
-  run = RUN._replace(sampler=sampler)
+  """The first and last step score 8 candidates; the second trial diverges."""
   seen = exposure.init_exposure(2, 10)
   index = np.arange(2 * 3 * 2).reshape(2, 3, 2) % 10
   violation = np.array([[0, 0, 0], [0, 1, 0]], np.int32)
+  metrics = _metrics(index, violation)._replace(
+    num_scored=np.array([[8, 0, 8], [8, 0, 8]], np.int32)
+  )
   for chunk in range(2):
-    seen = exposure.add(seen, _metrics(index, violation), 3 * chunk, run)
-  assert seen.scored.tolist() == [48, 0]
+    seen = exposure.add(seen, metrics, 3 * chunk, RUN)
+  assert seen.scored.tolist() == [32, 0]
   assert seen.trained.tolist() == [12, 0]
-  assert exposure.trial_metrics(seen, 0)["examples_scored"] == 48
+  assert exposure.trial_metrics(seen, 0)["examples_scored"] == 32
 
 
 def test_half_a_pool_that_is_no_longer_drawn_shows():

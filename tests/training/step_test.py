@@ -272,6 +272,7 @@ def test_what_the_gains_cost(model_name):
       "bandit": "softmax",
       "reward": "rank",
       "name": "active_bandit",
+      "arms_per_batch": 1,
     } | config
     if config["name"] == "uniform":
       config = {"name": "uniform"}
@@ -359,6 +360,93 @@ def test_candidates_cost_a_forward_pass_on_each():
   candidates = toy_samplers.largest_loss(batch_size=16, num_candidates=64)
   forward = 2 * 64 * 16 * toy.NUM_CLASSES  # of the linear layer alone
   assert flops(candidates) - flops(plain) > forward
+
+
+def _every_other(batch_size=16, num_candidates=64):
+  """Scores its candidates at odd steps only; its state counts the steps."""
+  largest = toy_samplers.largest_loss(
+    batch_size=batch_size, num_candidates=num_candidates
+  )
+  return largest._replace(
+    init=lambda key, pool: (largest.init(key, pool), jnp.int32(0)),
+    sample=lambda key, state, pool: largest.sample(key, state[0], pool),
+    select=lambda key, state, draw, score: largest.select(
+      key, state[0], draw, score
+    ),
+    update=lambda state, draw, feedback: (
+      largest.update(state[0], draw, feedback),
+      state[1] + 1,
+    ),
+    is_scoring=lambda state: state[1] % 2 == 1,
+    spec=largest.spec._replace(scoring_share=0.5),
+  )
+
+
+def test_a_step_that_does_not_score_trains_on_the_first_candidates():
+  sampler, tx, model = _every_other(), optax.sgd(0.3), toy.make_linear()
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
+  one = jax.jit(_one_step(model, tx, sampler))
+  for number in range(4):
+    key = step_keys(state.key, number).draw
+    index = np.asarray(sampler.sample(key, state.sampler_state, POOL).index)
+    params = jax.tree.map(np.asarray, state.params)
+    state, metrics = one(state, POOL, VALID)
+    chosen = np.arange(16)
+    if number % 2:
+      image = np.asarray(POOL.source.image)[index] / 255.0
+      loss = _oracle_loss(params, image, np.asarray(POOL.label)[index])
+      chosen = np.argsort(-loss)[:16]
+    assert set(np.asarray(metrics.index)) == set(index[chosen])
+    assert int(metrics.num_scored) == (64 if number % 2 else 0)
+
+
+def test_the_steps_that_score_are_charged_by_their_share():
+  """Halfway between a sampler that always scores and one that never does."""
+  tx, model = optax.sgd(0.3), toy.make_linear()
+
+  def flops(sampler):
+    init = step.make_init(model, tx, sampler)
+    state = jax.eval_shape(init, jax.random.key(0), POOL)
+    steps = step.make_steps(model, tx, sampler, make_gather())
+    return compilation.step_flops(steps, state, POOL, POOL)
+
+  half = _every_other()
+  costs = {
+    share: flops(half._replace(spec=half.spec._replace(scoring_share=share)))
+    for share in (0.0, 0.5, 1.0)
+  }
+  forward = 2 * 64 * 16 * toy.NUM_CLASSES
+  assert costs[1.0] - costs[0.0] > forward
+  assert costs[0.5] == pytest.approx((costs[0.0] + costs[1.0]) / 2)
+
+
+def test_a_score_has_what_the_candidates_are_and_derivatives():
+  """The logits, and the losses' derivative along a direction, by NumPy."""
+  seen = {}
+
+  def score(candidates):
+    direction = {"weight": jnp.ones((16, 4)), "bias": jnp.zeros(4)}
+    jax.debug.callback(
+      lambda *x: seen.update(zip(("logits", "along"), x, strict=True)),
+      candidates.logits,
+      candidates.loss_jvp(direction),
+    )
+    return candidates.loss
+
+  sampler = toy_samplers.largest_loss(batch_size=16, num_candidates=64)
+  sampler = sampler._replace(score=score)
+  tx, model = optax.sgd(0.3), toy.make_linear()
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), POOL)
+  jax.block_until_ready(_one_step(model, tx, sampler)(state, POOL, VALID))
+  jax.effects_barrier()
+  key = step_keys(state.key, 0).draw
+  index = np.asarray(sampler.sample(key, state.sampler_state, POOL).index)
+  flat = np.asarray(POOL.source.image)[index].reshape(64, -1) / 255.0
+  weight, bias = map(np.asarray, (state.params["weight"], state.params["bias"]))
+  logits = flat @ weight + bias
+  np.testing.assert_allclose(seen["logits"], logits, rtol=1e-5, atol=1e-6)
+  # Every logit moves alike, so that no probability does.
+  np.testing.assert_allclose(seen["along"], 0, atol=1e-4)
 
 
 def test_a_draws_own_labels_are_trained_on():
