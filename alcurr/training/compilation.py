@@ -16,6 +16,9 @@ from alcurr.types import Pool, PyTree, TrainState
 # Samplers that differ only in the numbers of their state share a text.
 _compiled: dict[bytes, jax.stages.Compiled] = {}
 _counted: dict[bytes, jax.stages.Compiled] = {}
+# Programs that only count are not run again: few are held, since a process can
+# map only so many into memory.
+_MOST_COUNTED = 16
 # Held while a text is compiled, so that a second thread waits for the program.
 _locks: dict[bytes, threading.Lock] = {}
 
@@ -131,6 +134,8 @@ def count_parts(
         lowered = jax.jit(part).lower(state, pool, probe, *inputs)
       compile_program = functools.partial(lowered.compile, _COUNTING)
       program = _get(_counted, lowered.as_text(), compile_program)
+      while len(_counted) > _MOST_COUNTED:
+        _counted.pop(next(iter(_counted)), None)
       counted[name] = share, program
   return counted
 
