@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toy
 from sampler_table import SAMPLERS
-from streams import POOL, train_indices
+from streams import train_indices
 
 from alcurr.core.errors import UserError
 from alcurr.integrations import IndexStream
@@ -35,6 +35,14 @@ FAST = {
 }
 
 
+def _make(name) -> Sampler:
+  return toy.make_sampler(SAMPLERS[name], "x", batch_size=16, num_steps=STEPS)
+
+
+SCORES = {score for name in SAMPLERS for score in _make(name).spec.scores}
+POOL = toy.make_pool(scores=sorted(SCORES))
+
+
 def _logits(params, batch):
   return MODEL.apply((), params, {}, batch.image, train=False)[0]
 
@@ -50,10 +58,6 @@ def _losses(params, batch):
 FUNCTIONS = Functions(
   _losses, gather_examples, _logits, _features, _losses, softmax_cross_entropy
 )
-
-
-def _make(name) -> Sampler:
-  return toy.make_sampler(SAMPLERS[name], "x", batch_size=16, num_steps=STEPS)
 
 
 @jax.jit
@@ -163,5 +167,5 @@ def test_a_loop_outside_jax_is_a_training_run(name):
   loop = _Loop(sampler)
   for _ in range(STEPS):
     loop.step()
-  run = train_indices(sampler, STEPS, SEED)
+  run = train_indices(sampler, STEPS, SEED, POOL)
   np.testing.assert_array_equal(np.sort(loop.index), np.sort(run))
