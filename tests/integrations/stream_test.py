@@ -861,9 +861,3 @@ def test_a_state_is_of_one_score_and_of_the_same_steps(other):
   stream = IndexStream(other, pool_info(other, POOL.label))
   with refused("mismatch", "load_state_dict"):
     stream.load_state_dict(state)
-
-
-def test_mistakes_of_a_pools_scores():
-  sampler = _make_excess()
-  with refused("data", "scores.irreducible"):
-    pool_info(sampler, POOL.label, scores={"irreducible": np.ones(3)})
