@@ -29,7 +29,7 @@ from alcurr.training import compilation, step
 from alcurr.types import Images, Partition, Pool, Sampler
 from benchmarks import arguments, tables
 
-NUM_STEPS, NUM_EXAMPLES, NUM_CLASSES, NUM_ARMS = 1000, 2400, 30, 10
+NUM_STEPS, NUM_EXAMPLES, NUM_CLASSES, NUM_ARMS = 1000, 6000, 30, 10
 BATCH_SIZES = (32, 512)
 NETWORKS = {"cnn": (models.cnn, 28), "mobilenet": (models.mobilenet, 64)}
 # Arguments that a factory requires; all others have their defaults.
