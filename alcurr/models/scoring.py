@@ -58,6 +58,9 @@ def with_scorer(model: Model, scorer: Model, *, shared: bool = False) -> Model:
       own(params), own(state), image
     )
   fingerprints = filter(None, (model.fingerprint, scorer.fingerprint))
+  penalty = model.penalty
+  if penalty is not None:
+    penalty = lambda params: model.penalty(own(params))  # noqa: E731
   return model._replace(
     fingerprint=" ".join(fingerprints),
     init=init,
@@ -65,4 +68,5 @@ def with_scorer(model: Model, scorer: Model, *, shared: bool = False) -> Model:
     features=features,
     scoring=scoring,
     trains_scoring=True,
+    penalty=penalty,
   )

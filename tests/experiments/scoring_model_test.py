@@ -9,6 +9,7 @@ from refusal import refused
 
 from alcurr.experiments import experiment_runner, predict, setup
 from alcurr.experiments.config import build
+from alcurr.experiments.pools import host_pools
 from alcurr.training.run import count_flops
 from configs import default
 
@@ -77,7 +78,7 @@ def test_a_scorer_in_bfloat16_shares_the_parameters(tmp_path):
   }
   assert models["scored"].scoring is not None
   assert models["own"] is models["uniform"] and models["own"].scoring is None
-  pools = setup.host_pools(context)
+  pools = host_pools(context)
   run = setup.make_run(context, "scored", pools)
   own = setup.make_run(context, "own", pools)
   assert count_flops(run, pools) == pytest.approx(

@@ -23,9 +23,17 @@ from alcurr.experiments.config import budgets, plain, schema
 from alcurr.models import MODELS, with_scorer
 from alcurr.samplers import SAMPLERS, uniform
 from alcurr.samplers.scores import SCORERS
+from alcurr.training import losses
 from alcurr.training.losses import LOSSES
 from alcurr.training.optimizers import get_optimizer
-from alcurr.types import Augment, Loss, Model, Sampler, SamplerSpec
+from alcurr.types import (
+  Augment,
+  Loss,
+  Model,
+  Sampler,
+  SamplerSpec,
+  StatefulLoss,
+)
 
 # The fields that `samplers.<name>.run` may set for one sampler.
 _FIELDS = (
@@ -68,7 +76,8 @@ class BuiltExperiment(NamedTuple):
   runs: dict[str, BuiltRun]  # by the name of the sampler
   reference: BuiltRun  # of the model whose scores are the difficulty
   augment: Augment | None
-  loss: Loss
+  # (V) -> the loss that is trained on
+  make_loss: Callable[[int], Loss | StatefulLoss]
   scorer: Loss
   partitions: frozenset[str]  # that any sampler reads
 
@@ -83,7 +92,11 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   schema.check(config)
   schema.check_values(config)
   sources.check(config.data)
-  loss = specs.make(config.loss, LOSSES, "loss")
+
+  def make_loss(num_classes: int) -> Loss | StatefulLoss:
+    return specs.make(config.loss, LOSSES, "loss", num_classes=num_classes)
+
+  loss = losses.metric(make_loss(2))  # the same for any number of classes
   difficulty = config.difficulty
   reference = _make_run(
     REFERENCE,
@@ -106,7 +119,7 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
     runs=runs,
     reference=reference,
     augment=specs.make(config.augment, AUGMENTS, "augment"),
-    loss=loss,
+    make_loss=make_loss,
     scorer=specs.make(
       difficulty.scorer, SCORERS, "difficulty.scorer", loss=loss
     ),
