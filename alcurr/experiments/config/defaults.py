@@ -101,8 +101,10 @@ _DEFAULTS = {
   # Random changes of training images: none, or affine(flip=True, rotate=10,
   # scale=0.1, shift=0.05), in degrees and in shares of the size.
   "augment": "none",
-  # The loss of training, gains and difficulties: cross_entropy, or
-  # squared_error (of the logits to the one-hot class).
+  # The loss of training and gains: cross_entropy, squared_error (of the logits
+  # to the one-hot class), label_smoothing, logit_adjustment for rare classes;
+  # gce, elr or superloss for wrong labels. Losses on the other splits and
+  # difficulties are the cross-entropy, whatever is trained on.
   "loss": "cross_entropy",
   # If a loss, gradient, update, gain or policy is not finite: stop (the trial
   # ends, and results.csv says at which step), or skip_update (the update is
