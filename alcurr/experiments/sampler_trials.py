@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from absl import logging
 from tqdm.auto import tqdm
@@ -21,6 +22,7 @@ from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.training import (
   checkpoint,
+  compilation,
   evaluation,
   exposure,
   invariants,
@@ -72,10 +74,15 @@ def fingerprint(
   """Returns what a resumed run must have in common with its checkpoint.
 
   The workdir's config is compared elsewhere; this is what the data decides,
-  given the hash of its content.
+  given the hash of its content, and the code of alcurr, samplers and models.
   """
-  pool = pools["train"]
+  pool, prefetch = pools["train"], compiled.chunks.prefetch
   difficulty = np.asarray(pool.scores["difficulty"]).tobytes()
+  # The source may be large, and the difficulty has a hash of its own.
+  parts = [(p.label, p.partitions) for p in pools.values()]
+  arrays = hashlib.blake2b(digest_size=16)
+  for leaf in jax.tree.leaves(parts):
+    arrays.update(np.asarray(leaf).tobytes())
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],
@@ -85,6 +92,10 @@ def fingerprint(
     "difficulty": hashlib.blake2b(difficulty, digest_size=16).hexdigest(),
     # Each has columns of its own among the metrics.
     "partitions": sorted(pool.partitions),
+    "labels and partitions": arrays.hexdigest(),
+    "compiled program": compilation.digest(
+      compiled.chunks.program, compiled.score, prefetch and prefetch.draws
+    ),
   }
 
 
