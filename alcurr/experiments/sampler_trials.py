@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from absl import logging
 from tqdm.auto import tqdm
@@ -22,6 +23,7 @@ from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.training import (
   checkpoint,
+  compilation,
   evaluation,
   exposure,
   invariants,
@@ -73,18 +75,19 @@ def fingerprint(
   """Returns what a resumed run must have in common with its checkpoint.
 
   The workdir's config is compared elsewhere; this is what the data decides,
-  given the hash of its content.
+  given the hash of its content, and the code of alcurr, samplers and models.
   """
-  pool = pools["train"]
-  # Each partition has columns of its own among the metrics.
+  pool, prefetch = pools["train"], compiled.chunks.prefetch
   read = {*run.sampler.spec.scores, *([DIFFICULTY] if pool.partitions else [])}
-  arrays = {name: pool.scores[name] for name in sorted(read)}
-  if "clusters" in pool.partitions:  # found with the difficulty, as fragile
-    arrays["clusters"] = pool.partitions["clusters"].arm
   hashes = {}
-  for name, values in arrays.items():
-    content_of = np.asarray(values).tobytes()
-    hashes[name] = hashlib.blake2b(content_of, digest_size=16).hexdigest()
+  for name in sorted(read):
+    values = np.asarray(pool.scores[name]).tobytes()
+    hashes[name] = hashlib.blake2b(values, digest_size=16).hexdigest()
+  # The source may be large, and scores have hashes of their own.
+  parts = [(p.label, p.partitions) for p in pools.values()]
+  arrays = hashlib.blake2b(digest_size=16)
+  for leaf in jax.tree.leaves(parts):
+    arrays.update(np.asarray(leaf).tobytes())
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],
@@ -93,6 +96,10 @@ def fingerprint(
     "weights": run.model.fingerprint,
     "scores": hashes,
     "partitions": sorted(pool.partitions),
+    "labels and partitions": arrays.hexdigest(),
+    "compiled program": compilation.digest(
+      compiled.chunks.program, compiled.score, prefetch and prefetch.draws
+    ),
   }
 
 
