@@ -20,6 +20,7 @@ from alcurr.samplers._bucketed_curriculum import (
 from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._fixed_policy import fixed_policy
+from alcurr.samplers._label_trust import label_trust
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
 from alcurr.types import Sampler
@@ -40,6 +41,7 @@ __all__ = [
   "curriculum",
   "cursor",
   "fixed_policy",
+  "label_trust",
   "make_arm_draw",
   "policies",
   "scores",
@@ -54,6 +56,7 @@ SAMPLERS = Registry(
     "class_reweighting": class_reweighting,
     "curriculum": curriculum,
     "fixed_policy": fixed_policy,
+    "label_trust": label_trust,
     "uniform": uniform,
   },
   record=Sampler,
