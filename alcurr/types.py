@@ -52,6 +52,11 @@ class Fetched(NamedTuple):
   source: Images | Strokes  # n examples
 
 
+@jax.tree_util.register_static
+class ArmNames(tuple[str, ...]):
+  """The names of a partition's arms: no array, but part of its structure."""
+
+
 class Partition(NamedTuple):
   """K arms of a pool in CSR form: arm k is `order[start[k]:][:size[k]]`.
 
@@ -63,6 +68,7 @@ class Partition(NamedTuple):
   order: Array  # [N] int32, sorted by arm and, within it, by difficulty
   start: Array  # [K] int32
   size: Array  # [K] int32
+  names: ArmNames = ArmNames()  # [K], or none
 
 
 class Pool(NamedTuple):
@@ -138,6 +144,8 @@ class CandidateInfo(NamedTuple):
   pool: Pool
   # The derivative of `loss` along a direction in parameter space.
   loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [M]
+  # () -> [M, V] float32, the gradient of each loss in its logits
+  logit_grads: Callable[[], Array]
   # () -> [M, F], the inputs of the last layer; ValueError if there are none
   features: Callable[[], Array]
   prepared: PyTree  # what the signal's `prepare` returned last
@@ -161,6 +169,11 @@ class StepInfo(NamedTuple):
   gather: Gather
   # The derivative of `loss` along a direction in parameter space.
   loss_jvp: Callable[[PyTree], Array]  # (tangent, as params) -> [B]
+  # () -> [B, V] float32, the gradient of each loss in its logits
+  logit_grads: Callable[[], Array]
+  # () -> [B, F], the inputs of the last layer before the update, in eval mode;
+  # ValueError if there are none
+  features: Callable[[], Array]
   # The model after the update, in eval mode.
   predict: Callable[[Batch], Array]  # (batch) -> logits [b, V]
   prepared: PyTree  # what the signal's `prepare` returned last

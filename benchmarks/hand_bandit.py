@@ -1,9 +1,9 @@
 """The active bandit, written by hand for a PyTorch loop.
 
-It follows `alcurr.samplers.active_bandit` with its defaults, in NumPy. Arms are
-tenths of difficulty. Each batch comes from one arm, by shuffled passes. The
-gain on the training batch is ranked among all earlier gains. The policy is the
-softmax of summed rewards.
+It follows `alcurr.samplers.active_bandit` with the paper's settings, in NumPy.
+Arms are tenths of difficulty. Each batch comes from one arm, by shuffled
+passes. The gain on the training batch is ranked among all earlier gains. The
+policy is the softmax of summed rewards.
 """
 
 import bisect

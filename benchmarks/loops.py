@@ -19,8 +19,7 @@ from benchmarks import timing
 def make_sampler(
   config: Mapping[str, Any], batch_size: int, num_steps: int
 ) -> Sampler:
-  """Builds the sampler of a config; None is replaced by the batch size."""
-  config = {k: batch_size if v is None else v for k, v in config.items()}
+  """Builds the sampler of a config."""
   return specs.make(
     config,
     samplers.SAMPLERS,

@@ -29,6 +29,7 @@ def make_sampler(name: str, batch_size: int, num_steps: int) -> Sampler:
     gain=gains.prediction_gain(),
     reward=rewards.rank(num_steps=num_steps),
     batch_size=batch_size,
+    arms_per_batch=1,
     epsilon=doodle_job.EPSILON,
     warmup=doodle_job.WARMUP,
   )

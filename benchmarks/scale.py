@@ -34,7 +34,7 @@ SAMPLERS = {
     "bandit": "softmax",
     "reward": "rank",
     "gain": "random_gain",
-    "arms_per_batch": None,  # the batch size
+    "arms_per_batch": None,  # an arm for every example
   },
   "curriculum": {"name": "curriculum"},
 }

@@ -38,13 +38,22 @@ LIMITS = {
   **{(batch, "prediction_gain"): 1.34 for batch in (32, 512)},
   **{(batch, "gradient_prediction_gain"): 1.02 for batch in (32, 512)},
 }
-_BANDIT = {"name": "active_bandit", "bandit": "softmax", "reward": "rank"}
+_BANDIT = {
+  "name": "active_bandit",
+  "bandit": "softmax",
+  "reward": "rank",
+  "arms_per_batch": 1,
+}
 SAMPLERS = {
   "uniform": {"name": "uniform"},
   "uniform, replacement": {"name": "uniform", "replacement": True},
   "curriculum": {"name": "curriculum"},
   "bucketed_curriculum": {"name": "bucketed_curriculum"},
-  "fixed_policy": {"name": "fixed_policy", "policy": "uniform"},
+  "fixed_policy": {
+    "name": "fixed_policy",
+    "policy": "uniform",
+    "arms_per_batch": 1,
+  },
   "class_reweighting, every 16": {"name": "class_reweighting", "interval": 16},
   "random_gain": _BANDIT | {"gain": "random_gain"},
   "gradient_prediction_gain": _BANDIT | {"gain": "gradient_prediction_gain"},

@@ -3,10 +3,10 @@
   python -m alcurr.main --config=configs/every_sampler.py:noise=0.3 \
     --config.data.dir=DIR --workdir=runs/every_sampler/noise0.3
 
-Ten passes over 4,000 drawings by a small CNN, five trials. All runs cost as many
-FLOPs as those of `uniform`, reference models included. DIR holds Quick, Draw!
-files. Arguments: `noise`, the share of wrong labels planted in the training
-pool; `passes` over the pool; `trials`.
+Ten passes over 4,000 drawings by a small CNN, five trials. Each run costs as
+many FLOPs as one of `uniform`, reference models included. DIR holds Quick,
+Draw! files. Arguments: `noise`, the share of wrong labels planted in the
+training pool; `passes` over the pool; `trials`.
 
 The figures compare defaults. None was tuned for these drawings, so a sampler
 that loses here may win elsewhere: docs/samplers.md says what each is made for.

@@ -33,7 +33,7 @@ def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
   return {
     **paper.samplers(warmup),
     # The same draws, without the gains that it ignores.
-    "full_exploration": uniform_arms,
+    "full_exploration": ConfigDict({**uniform_arms, "arms_per_batch": 1}),
     "bandit_mean": bandit(gain="mean_prediction_gain", warmup=warmup),
     "bandit_target": bandit(gain="target_prediction_gain", warmup=warmup),
     "bandit_first_order": bandit(gain="first_order_gain", warmup=warmup),
@@ -54,14 +54,7 @@ def _samplers(batch_size: int, warmup: int) -> dict[str, ConfigDict]:
     "balanced_curriculum": ConfigDict(
       {"name": "curriculum", "partition": "difficulty", "descending": False}
     ),
-    "class_balanced": ConfigDict(
-      {
-        "name": "fixed_policy",
-        "policy": "uniform",
-        "partition": "label",
-        "arms_per_batch": batch_size,
-      }
-    ),
+    "class_balanced": ConfigDict({"name": "class_balanced", "power": 0.0}),
     "uniform_replacement": ConfigDict({"name": "uniform", "replacement": True}),
   }
 

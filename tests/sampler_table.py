@@ -9,6 +9,7 @@ _bandit = {
   "reward": "rank(window=50)",
   "epsilon": "0.2",
   "warmup": 2,
+  "arms_per_batch": 1,
 }
 SAMPLERS = {
   "uniform": {"name": "uniform"},
@@ -32,7 +33,7 @@ SAMPLERS = {
     "partition": "label_difficulty",
     "arms_per_batch": 8,
   },
-  "bandit_mixed": _bandit | {"arms_per_batch": testing.BATCH_SIZE},
+  "bandit_mixed": _bandit | {"arms_per_batch": None},
   "bandit_mixed_self": _bandit
   | {"arms_per_batch": 4, "gain": "self_prediction_gain"},
   "influence": _bandit
@@ -48,17 +49,14 @@ SAMPLERS = {
     "interval": 2,
     "replacement": True,
   },
-  "class_balanced": {
-    "name": "fixed_policy",
-    "policy": "uniform",
-    "partition": "label",
-    "arms_per_batch": testing.BATCH_SIZE,
-  },
+  "class_balanced": {"name": "class_balanced", "power": 0.5},
   "fixed_policy": {
     "name": "fixed_policy",
     "policy": "fixed(weights=(0, 1, 2, 3, 4))",
     "partition": "shuffled",
+    "arms_per_batch": 1,
   },
+  "competence": {"name": "competence", "start": 0.1},
   "curriculum": {"name": "curriculum"},
   "anti_curriculum": {
     "name": "curriculum",
@@ -74,4 +72,55 @@ SAMPLERS = {
     "start": 0.3,
     "full_at": 0.6,
   },
+  "bucketed_curriculum_score": {
+    "name": "bucketed_curriculum",
+    "score": "difficulty",
+  },
+  "rs2": {"name": "rs2", "share": 0.045, "passes": 2, "replacement": True},
+  "small_loss": {"name": "small_loss", "warmup": 0.5},
+  "uncertainty": {"name": "uncertainty"},
+  "uncertainty_sampled": {
+    "name": "uncertainty",
+    "measure": "margin",
+    "selection": "sampled",
+    "scoring_mode": "train",
+  },
+  "selective_backprop": {"name": "selective_backprop", "start": 0.2},
+  "selective_backprop_history": {
+    "name": "selective_backprop",
+    "variant": "history",
+    "start": 0.0,
+    "end": 1.0,
+    "interrupt": 0,
+    "history_size": 40,
+  },
+  "rho_loss": {"name": "rho_loss", "keep": 0.25},
+  "rho_loss_sampled": {
+    "name": "rho_loss",
+    "selection": "boltzmann",
+    "reference": "holdout",
+  },
+  "learnability": {"name": "learnability"},
+  "importance_sampling": {"name": "importance_sampling", "threshold": 0.05},
+  "importance_sampling_last_layer": {
+    "name": "importance_sampling",
+    "threshold": 0.0,
+    "last_layer": True,
+  },
+  "greats": {"name": "greats", "probe_size": 8, "prepare_interval": 2},
+  "loss_proportional": {
+    "name": "loss_proportional",
+    "unseen": "mean",
+    "correction": 1.0,
+  },
+  "loshchilov_hutter": {
+    "name": "loshchilov_hutter",
+    "first_pass": False,
+    "sort_interval": 4,
+    "pressure": "exponential(value=100, end=1)",
+  },
+  "infobatch": {"name": "infobatch"},
+  "self_paced": {"name": "self_paced", "weights": "log"},
+  "dihcl": {"name": "dihcl", "measure": "change", "learning_rate": "0.5"},
+  "ies": {"name": "ies"},
 }

@@ -6,6 +6,12 @@ pass that no gain asks for is never run. The losses before and after an update
 are the same function with the same key, at θ and at θ': in train mode, with
 the statistics of the batch, leaving the running ones untouched.
 
+Some gains are of each example, and credit its own arm: the prediction gain, the
+self-prediction gain and the influence. The others are one number for the whole
+batch, credited to all arms that it was drawn from. If every example draws its
+own arm, nearly all arms are then paid alike, and a bandit learns little: take
+them with `arms_per_batch=1`.
+
 Names and definitions follow Graves et al. 2017, "Automated Curriculum Learning
 for Neural Networks", section 4, except for the first-order gain, the influence,
 and the control at the end.
@@ -73,7 +79,10 @@ def _gain_on(info: StepInfo, pool: Pool, index: Array) -> Array:
 
 
 def _credit_all(info: StepInfo, gain: Array) -> Feedback:
-  """Credits one number to every arm of the batch."""
+  """Credits one number to every arm of the batch.
+
+  It tells arms apart only as far as batches are drawn from few of them.
+  """
   arm = info.draw.arm
   return Feedback(jnp.full(arm.shape, gain, jnp.float32), arm)
 

@@ -11,6 +11,7 @@ from alcurr.data.host_store import make_fetch, make_lookup
 from alcurr.data.label_noise import add_label_noise
 from alcurr.data.partitions import (
   PARTITIONS,
+  by_group,
   by_label,
   by_label_and_difficulty,
   difficulty_in_class,
@@ -25,12 +26,12 @@ from alcurr.data.pool import (
   make_gather,
   make_pool,
   on_device,
-  split,
   take,
 )
 from alcurr.data.quickdraw.synthetic import make_synthetic
 from alcurr.data.render import make_render, render_all
 from alcurr.data.sources import SOURCES
+from alcurr.data.splitting import split
 
 __all__ = [
   "AUGMENTS",
@@ -39,6 +40,7 @@ __all__ = [
   "Dataset",
   "add_label_noise",
   "affine",
+  "by_group",
   "by_label",
   "by_label_and_difficulty",
   "concatenate",

@@ -28,6 +28,7 @@ _NAMES = (
   ("images", "image", "x", "x_train", "train_images", "data"),
   ("labels", "label", "y", "y_train", "train_labels", "target"),
 )
+_OPTIONAL = ("class_names", "groups", "group_names")
 # Images whose brightest value is at most this share of white, unless a range
 # was given, may be masks of 0 and 1, or scikit-learn's digits to 16.
 _DARK = 16 / 255
@@ -47,6 +48,8 @@ def from_arrays(
   *,
   value_range: Range = None,
   channels_first: bool = False,
+  groups: Any = None,
+  group_names: Sequence[str] | None = None,
 ) -> Dataset:
   """Builds a dataset of labelled images.
 
@@ -57,6 +60,9 @@ def from_arrays(
       None: the labels are the names, sorted.
     value_range: see `check_images`.
     channels_first: see `check_images`.
+    groups: [N], as labels: the source, domain or length of each example, an arm
+      each of the partition `groups`; None for none.
+    group_names: as class_names.
 
   Raises:
     UserError: another shape, type or range, missing labels, a class without
@@ -74,7 +80,13 @@ def from_arrays(
     ok = brightest > _DARK * white
     expected = f"values up to {white}, or value_range=(black, white)"
     require(ok, "images", expected, f"at most {brightest:g}")
-  return Dataset(Images(images), label, keys, names, {})
+  dataset = Dataset(Images(images), label, keys, names, {})
+  if groups is None:
+    return dataset
+  group, names = read_labels(
+    groups, len(images), group_names, "groups", "group_names"
+  )
+  return dataset._replace(groups=group, group_names=names)
 
 
 def load_npz(
@@ -88,7 +100,8 @@ def load_npz(
 
   The arrays are called `images`, `image`, `x`, `x_train`, `train_images` or
   `data`, and `labels`, `label`, `y`, `y_train`, `train_labels` or `target`, in
-  upper or lower case. An array `class_names` is optional.
+  upper or lower case. The arrays `class_names`, `groups` and `group_names` are
+  optional.
 
   Memory: those arrays and, for floats, a float32 copy.
 
@@ -120,8 +133,8 @@ def load_npz(
           _check_size(content, entry.file_size, entry.filename)
       names = [_one_of(file.files, names, path) for names in _NAMES]
       images, labels = (file[name] for name in names)
-      class_names = file.get("class_names")
-      unused = sorted({*file.files} - {*names, "class_names"})
+      optional = {name: file.get(name) for name in _OPTIONAL}
+      unused = sorted({*file.files} - {*names, *_OPTIONAL})
   except FileNotFoundError as error:
     raise UserError("missing", path, "no such file") from error
   except UserError:
@@ -135,7 +148,7 @@ def load_npz(
     return from_arrays(
       images,
       labels,
-      class_names,
+      **optional,
       value_range=value_range,
       channels_first=channels_first,
     )
@@ -160,6 +173,7 @@ def save_npz(
   *,
   value_range: Range = None,
   channels_first: bool = False,
+  groups: Any = None,
 ) -> pathlib.Path:
   """Writes a file for `load_npz`, named by its content, and returns its path.
 
@@ -169,18 +183,24 @@ def save_npz(
   """
   images = plain_images(images)
   dataset = from_arrays(
-    images, labels, value_range=value_range, channels_first=channels_first
+    images,
+    labels,
+    value_range=value_range,
+    channels_first=channels_first,
+    groups=groups,
   )
-  names = np.array(dataset.class_names)
+  arrays = {"labels": dataset.label, "class_names": dataset.class_names}
   content = hashlib.blake2b(dataset.key.tobytes(), digest_size=8)
   text = f"{images.shape} {images.dtype} {value_range} {dataset.class_names}"
   content.update(text.encode() + dataset.label.tobytes())
+  if groups is not None:
+    arrays |= {"groups": dataset.groups, "group_names": dataset.group_names}
+    content.update(repr(dataset.group_names).encode())
+    content.update(dataset.groups.tobytes())
   path = folder / f"arrays_{content.hexdigest()}.npz"
   if not path.exists():
     folder.mkdir(parents=True, exist_ok=True)
-    write = functools.partial(
-      np.savez, images=images, labels=dataset.label, class_names=names
-    )
+    write = functools.partial(np.savez, images=images, **arrays)
     files.write_file(path, write)
   return path
 

@@ -14,6 +14,7 @@ from absl import logging
 from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, cache, parallel
+from alcurr.data.groups import from_table
 from alcurr.data.labels import require
 from alcurr.data.pool import Dataset, choose_classes
 
@@ -40,6 +41,7 @@ def load(
   on_error: str = "raise",
   background: str = "white",
   max_pixels: int = 50_000_000,
+  groups: str = "",
 ) -> Dataset:
   """Reads images, cropped to the central square and scaled.
 
@@ -57,6 +59,8 @@ def load(
     background: a colour such as "white" or "#202020", behind images that are
       transparent.
     max_pixels: limit of an image's width times its height.
+    groups: a CSV of `key,group`; see `alcurr.data.groups`. A key is the path of
+      an image in the folder of classes, such as cat/1.png.
 
   Returns:
     Images [N, image_size, image_size, C] uint8; C is 1 if no image has
@@ -98,6 +102,7 @@ def load(
   if not all(good):
     logging.warning("Skipped %d images.", good.count(False))
   labels = np.array(labels)[good]
+  paths = [path for path, is_good in zip(paths, good, strict=True) if is_good]
   for label in set(range(len(names))) - set(labels.tolist()):
     require(False, directory / names[label], "images", "all skipped")
   read = [image for image in read if image is not None]
@@ -106,9 +111,13 @@ def load(
   for row in images[::-1]:
     row[:] = read.pop()  # grey is repeated if other images have colours
   try:
-    return arrays.from_arrays(images, labels, names, value_range=(0, 255))
+    dataset = arrays.from_arrays(images, labels, names, value_range=(0, 255))
   except UserError as error:
     raise UserError(error.code, directory, str(error)) from error
+  if not groups:
+    return dataset
+  keys = [path.relative_to(directory).as_posix() for path in paths]
+  return from_table(dataset, groups, np.array(keys), "their paths")
 
 
 def check_background(background: str, place: str) -> None:

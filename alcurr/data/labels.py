@@ -51,7 +51,11 @@ def plain_array(value: Any, place: str, lists_as: Any = None) -> np.ndarray:
 
 
 def read_labels(
-  labels: Any, count: int, class_names: Sequence[str] | None = None
+  labels: Any,
+  count: int,
+  class_names: Sequence[str] | None = None,
+  place: str = "labels",
+  names_place: str = "class_names",
 ) -> tuple[np.ndarray, tuple[str, ...]]:
   """Returns a class of each example, [N] int32, and the classes' names.
 
@@ -60,41 +64,45 @@ def read_labels(
     count: N.
     class_names: for strings, their order; for numbers, the names of 0, 1, ...
       None: the labels are the names, sorted.
+    place: the name of `labels`, for errors.
+    names_place: the name of `class_names`.
 
   Raises:
     UserError: labels that are missing, mixed, or of another shape or type; or
       classes without examples, or with names that are not told apart.
   """
-  labels = plain_array(labels, "labels", object)
+  labels = plain_array(labels, place, object)
   if labels.ndim > 1 and labels.size == len(labels):
     labels = labels.reshape(-1)
   expected = f"[{count}]"
   if labels.shape[:1] == (count,) and _is_one_hot(labels):
-    expected += "; of one-hot labels, labels.argmax(1)"
+    expected += f"; of one-hot {place}, {place}.argmax(1)"
   shape, kind = list(labels.shape), labels.dtype.kind
-  require(labels.shape == (count,), "labels", expected, shape)
+  require(labels.shape == (count,), place, expected, shape)
   # Not dates, which become numbers.
-  require(kind in "biufOTUS", "labels", "strings or numbers", labels.dtype)
+  require(kind in "biufOTUS", place, "strings or numbers", labels.dtype)
   if kind in "biuf":
-    values, place = np.unique(labels, return_inverse=True)
-    values = _of_one_kind(values.tolist())
+    values, positions = np.unique(labels, return_inverse=True)
+    values = _of_one_kind(values.tolist(), place)
   else:
-    every = _of_one_kind(labels.tolist())
+    every = _of_one_kind(labels.tolist(), place)
     values = sorted({*every})
     index = {value: i for i, value in enumerate(values)}
-    place = np.array([index[value] for value in every])
+    positions = np.array([index[value] for value in every])
   names = tuple(map(str, values if class_names is None else class_names))
   unique = len({*names}) == len(names)
-  require(unique, "class_names", "unique names", names)
+  require(unique, names_place, "unique names", names)
   if class_names is None:
-    _check_plausible(values)
+    _check_plausible(values, place)
   elif isinstance(values[0], str):
-    place = _positions(values, names, "one of class_names")[place]
+    expected = f"one of {names_place}"
+    positions = _positions(values, names, expected, place)[positions]
   else:
     numbers = range(len(names))
-    place = _positions(values, numbers, f"0 to {len(names) - 1}")[place]
-  check_class_names(names)
-  return place.astype(np.int32), names
+    expected = f"0 to {len(names) - 1}"
+    positions = _positions(values, numbers, expected, place)[positions]
+  check_class_names(names, "classes" if place == "labels" else place)
+  return positions.astype(np.int32), names
 
 
 def _is_one_hot(labels: np.ndarray) -> bool:
@@ -104,18 +112,18 @@ def _is_one_hot(labels: np.ndarray) -> bool:
   return bool((ones | (labels == 0)).all() and (ones.sum(1) == 1).all())
 
 
-def _of_one_kind(values: list) -> list:
+def _of_one_kind(values: list, place: str) -> list:
   """Returns strings, bools or integers; refuses a mixture."""
   values = [v.item() if hasattr(v, "item") else v for v in values]
   kinds = {*map(_kind, values)}
   ok = len(kinds) == 1 and kinds <= {*_KINDS.values()}
   got = " and ".join(sorted(kinds))
-  require(ok, "labels", "strings or whole numbers, of one kind", got)
+  require(ok, place, "strings or whole numbers, of one kind", got)
   if kinds == {"bytes"}:
     return [value.decode("utf-8", "backslashreplace") for value in values]
   if kinds == {"numbers"}:
     fractions = [v for v in values if isinstance(v, float) and v % 1]
-    require(not fractions, "labels", "whole numbers", fractions[:1])
+    require(not fractions, place, "whole numbers", fractions[:1])
     return [int(value) for value in values]
   return values
 
@@ -127,22 +135,24 @@ def _kind(value: Any) -> str:
   return _KINDS.get(type(value), name)
 
 
-def _check_plausible(values: list) -> None:
+def _check_plausible(values: list, place: str) -> None:
   """Refuses names that mark missing labels, unless `class_names` has them."""
   if isinstance(values[0], str):
     missing = sorted(_MISSING & {*values})
     text = "a label for each; rename a class of this name"
-    require(not missing, "labels", text, missing)
+    require(not missing, place, text, missing)
   else:
     text = "0 or more; if it is a class, not a mark, give strings"
-    require(values[0] >= 0, "labels", text, values[0])
+    require(values[0] >= 0, place, text, values[0])
 
 
-def _positions(values: list, names: Sequence[Any], expected: str) -> np.ndarray:
+def _positions(
+  values: list, names: Sequence[Any], expected: str, place: str
+) -> np.ndarray:
   """Returns the position in `names` of each value; each name must be used."""
   index = {name: i for i, name in enumerate(names)}
   for value in values:
-    require(value in index, "labels", expected, repr(value))
+    require(value in index, place, expected, repr(value))
   unused = sorted({*index} - {*values})
-  require(not unused, "labels", "examples of all classes", f"none of {unused}")
+  require(not unused, place, "examples of all classes", f"none of {unused}")
   return np.array([index[value] for value in values])

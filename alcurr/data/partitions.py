@@ -4,11 +4,13 @@
 it is a curriculum when read from its start.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from alcurr.types import Partition
+from alcurr.core.errors import UserError
+from alcurr.types import Partition, SamplerSpec
 
 
 def make_partition(
@@ -38,7 +40,8 @@ def _rank_within(
   group: np.ndarray, difficulty: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns each example's rank in its group from 0, and the group's size."""
-  _, order, start, size = make_partition(group, group.max() + 1, difficulty)
+  arms = make_partition(group, group.max() + 1, difficulty)
+  order, start, size = arms.order, arms.start, arms.size
   rank = np.empty(len(group), np.int64)
   rank[order] = np.arange(len(group)) - np.repeat(start, size)
   return rank, size[group]
@@ -78,6 +81,13 @@ def by_label(
   return make_partition(label, int(label.max()) + 1, difficulty)
 
 
+def by_group(
+  group: np.ndarray, difficulty: np.ndarray, num_arms: int
+) -> Partition:
+  """Builds an arm for each group, easiest first; `num_arms` is unused."""
+  return by_label(group, difficulty, num_arms)
+
+
 def by_label_and_difficulty(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
@@ -104,19 +114,38 @@ def shuffled(
   return difficulty_in_class(label, random, num_arms)
 
 
-# (label [N], difficulty [N], num_arms) -> Partition
+# (label or group [N], difficulty [N], num_arms) -> Partition
 PartitionFn = Callable[[np.ndarray, np.ndarray, int], Partition]
 
 PARTITIONS: dict[str, PartitionFn] = {
   "difficulty": difficulty_in_class,
   "difficulty_in_pool": difficulty_in_pool,
+  "groups": by_group,
   "label": by_label,
   "label_difficulty": by_label_and_difficulty,
   "shuffled": shuffled,
 }
 
 # Partitions that need no scores, and so no reference model.
-UNSCORED = frozenset({"label", "shuffled"})
+UNSCORED = frozenset({"groups", "label", "shuffled"})
+# Partitions whose arms are given, each by an array other than the labels.
+GIVEN = frozenset({"groups"})
+
+
+def require_given(name: str, given: Mapping[str, Any], place: str) -> None:
+  """Raises UserError if a partition needs an array of arms that is None."""
+  if name in GIVEN and given.get(name) is None:
+    text = (
+      f"the partition {name!r} needs the group of each example; give "
+      "groups=[N], an array groups in the .npz, data.groups or data.sources"
+    )
+    raise UserError("missing", place, text)
+
+
+def reads_difficulty(spec: SamplerSpec) -> bool:
+  """Returns whether a sampler reads the difficulty, or a partition by it."""
+  scored = set(spec.partitions) - UNSCORED
+  return bool(scored) or "difficulty" in spec.scores
 
 
 def fit_num_arms(
@@ -136,7 +165,7 @@ def fit_num_arms(
   if name == "label_difficulty":
     most = size.min()
     whose = f"the smallest class {class_names[size.argmin()]!r}"
-  if name != "label" and num_arms > most:
+  if name not in ("groups", "label") and num_arms > most:
     raise ValueError(
       f"num_arms must be at most {most}, the training examples of {whose}, for "
       f"the partition {name!r}, got {num_arms}"

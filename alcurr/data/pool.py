@@ -8,7 +8,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
@@ -37,20 +36,27 @@ class Dataset(NamedTuple):
   class_names: tuple[str, ...]  # [V]
   flags: dict[str, np.ndarray]  # by name, [N] bool, known facts of an example
   content: str = ""  # a hash of it, if one is known
+  # [N] int32, index into group_names; None without groups
+  groups: np.ndarray | None = None
+  group_names: tuple[str, ...] = ()
 
 
 def content_hash(dataset: Dataset) -> str:
-  """Returns a hash of the examples, their labels, keys and class names."""
+  """Returns a hash of the examples, labels, groups, keys and names."""
   if dataset.content:
     return dataset.content
   content = hashlib.blake2b(repr(dataset.class_names).encode(), digest_size=16)
-  for array in (*dataset.source, dataset.label, dataset.key):
+  arrays = [*dataset.source, dataset.label, dataset.key]
+  if dataset.groups is not None:
+    content.update(repr(dataset.group_names).encode())
+    arrays.append(dataset.groups)
+  for array in arrays:
     content.update(f"{array.dtype.str} {array.shape}".encode())
     content.update(np.ascontiguousarray(array))
   return content.hexdigest()
 
 
-def check_class_names(names: Sequence[str]) -> None:
+def check_class_names(names: Sequence[str], place: str = "classes") -> None:
   """Raises UserError for fewer than two names, or one that is not usable.
 
   A blank or unprintable name is refused, and two that look the same.
@@ -59,16 +65,16 @@ def check_class_names(names: Sequence[str]) -> None:
   """
   if len(names) < 2:
     text = f"expected at least two, got only {names[0]!r}"
-    raise UserError("data", "classes", text)
+    raise UserError("data", place, text)
   for name in names:
     if not name.strip() or not name.isprintable():
-      raise UserError("data", "classes", f"a name is not printable: {name!a}")
+      raise UserError("data", place, f"a name is not printable: {name!a}")
   by_look: dict[str, str] = {}
   for name in names:
     look = unicodedata.normalize("NFC", " ".join(name.split()))
     if (other := by_look.setdefault(look, name)) != name:
       text = f"two names look the same: {other!a} and {name!a}"
-      raise UserError("data", "classes", text)
+      raise UserError("data", place, text)
 
 
 def choose_classes(
@@ -120,114 +126,26 @@ def join_sources(sources: Sequence[Source]) -> Source:
 
 def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   """Returns the examples at `index` [n], in that order."""
-  arrays = dataset.label, dataset.key, dataset.flags
-  label, key, flags = jax.tree.map(lambda x: x[index], arrays)
+  arrays = dataset.label, dataset.key, dataset.flags, dataset.groups
+  label, key, flags, groups = jax.tree.map(lambda x: x[index], arrays)
   source = take_source(dataset.source, index)
-  return Dataset(source, label, key, dataset.class_names, flags)
+  part = dataset._replace(source=source, label=label, key=key, content="")
+  return part._replace(flags=flags, groups=groups)
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
   """Joins two datasets of the same classes, with the flags that both have."""
   both = first.flags.keys() & second.flags.keys()
-  label, key, flags = jax.tree.map(
+  label, key, flags, groups = jax.tree.map(
     lambda *x: np.concatenate(x),
-    *((d.label, d.key, {n: d.flags[n] for n in both}) for d in (first, second)),
+    *(
+      (d.label, d.key, {n: d.flags[n] for n in both}, d.groups)
+      for d in (first, second)
+    ),
   )
   source = join_sources([first.source, second.source])
-  return Dataset(source, label, key, first.class_names, flags)
-
-
-def check_fractions(
-  valid_fraction: float, test_fraction: float, probe_fraction: float
-) -> None:
-  """Raises ValueError for shares of `split` that leave no training data."""
-  left = 1 - (valid_fraction + test_fraction)
-  if not min(valid_fraction, test_fraction) > 0 <= probe_fraction < left:
-    raise ValueError(
-      "valid_fraction and test_fraction must be > 0, probe_fraction >= 0, the "
-      f"sum < 1, got {valid_fraction}, {test_fraction} and {probe_fraction}"
-    )
-
-
-def split(
-  dataset: Dataset,
-  valid_fraction: float,
-  test_fraction: float,
-  probe_fraction: float = 0.0,
-) -> dict[str, Dataset]:
-  """Splits a dataset by the hash of each example's key.
-
-  Equal keys stay together. Each class has its share, up to binomial noise, and
-  at least one key in each split where it can: in train, test, valid and probe,
-  in this order. An example only moves when data is added if it had been taken
-  for a split that lacked its class. The log has the classes that a split lacks.
-
-  Args:
-    dataset: N examples.
-    valid_fraction: share for learning curves and model selection, in (0, 1).
-    test_fraction: share for the final evaluation, in (0, 1).
-    probe_fraction: share that samplers may learn from, in [0, 1).
-
-  Returns:
-    "train", "valid", "test" and, unless probe_fraction is 0, "probe".
-
-  Raises:
-    ValueError: fractions that leave no training data, or an empty split.
-  """
-  check_fractions(valid_fraction, test_fraction, probe_fraction)
-  # The top 53 bits of a hash are a uniform number in [0, 1).
-  uniform = (dataset.key >> np.uint64(11)) * 2.0**-53
-  evaluated = valid_fraction + test_fraction
-  bounds = [valid_fraction, evaluated, 1 - probe_fraction]
-  split_number = np.digitize(uniform, bounds)
-  names = ("valid", "test", "train", *(["probe"] if probe_fraction else []))
-  _fill(split_number, dataset, len(names))
-  parts = {}
-  for i, name in enumerate(names):
-    parts[name] = part = take(dataset, np.flatnonzero(split_number == i))
-    if not len(part.label):
-      problem = f"the split {name} of {len(dataset.label)} examples is empty"
-      raise ValueError(f"{problem}; expected more, with different content")
-    count = np.bincount(part.label, minlength=len(part.class_names))
-    if lacking := [part.class_names[c] for c in np.flatnonzero(count == 0)]:
-      few = ", ".join(map(repr, lacking[:5])) + ", ..." * (len(lacking) > 5)
-      text = "The split %s has no example of %d classes, which are rare: %s."
-      logging.warning(text, name, len(lacking), few)
-  return parts
-
-
-def _fill(split_number: np.ndarray, dataset: Dataset, num_splits: int) -> None:
-  """Gives each class a key in each split, if a split lacks it and it has some.
-
-  Changes `split_number` [N]. The keys of such a class, in their order, are cut
-  at nearly the same places, so that each split gets one. A key of two classes
-  belongs to the first.
-  """
-  present = np.zeros((len(dataset.class_names), num_splits), bool)
-  present[dataset.label, split_number] = True
-  rare = np.flatnonzero(~present.all(1)[dataset.label])
-  if not len(rare):
-    return
-  rare = rare[np.lexsort((dataset.label[rare], dataset.key[rare]))]
-  key, first = np.unique(dataset.key[rare], return_index=True)
-  first = rare[first]
-  for label in np.unique(dataset.label[first]).tolist():
-    index = first[dataset.label[first] == label]
-    size = np.bincount(split_number[index], minlength=num_splits)
-    # Of the splits by number: train, test, valid, probe.
-    least = np.zeros(num_splits, int)
-    least[[2, 1, 0, 3][: min(len(index), num_splits)]] = 1
-    end = np.cumsum(size)
-    for i in range(num_splits):
-      end[i] = max(end[i], (end[i - 1] if i else 0) + least[i])
-    end[-1] = len(index)
-    for i in range(num_splits - 1, 0, -1):
-      end[i - 1] = min(end[i - 1], end[i] - least[i])
-    split_number[index] = np.searchsorted(end, np.arange(len(index)), "right")
-  # Equal keys, perhaps of another class, follow.
-  same = np.flatnonzero(np.isin(dataset.key, key))
-  place = np.searchsorted(key, dataset.key[same])
-  split_number[same] = split_number[first[place]]
+  joined = first._replace(source=source, label=label, key=key, content="")
+  return joined._replace(flags=flags, groups=groups)
 
 
 def host_pool(

@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,20 +12,19 @@ from absl import logging
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
-from alcurr.data import arrays, image_folder
+from alcurr.data import arrays, groups, image_folder, joined
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
 from alcurr.data.label_noise import add_label_noise
 from alcurr.data.pool import (
   Dataset,
-  check_fractions,
   content_hash,
   make_gather,
-  split,
   take,
 )
 from alcurr.data.quickdraw import packed, reader, synthetic
 from alcurr.data.render import Render, make_render, render_all
+from alcurr.data.splitting import check_fractions, split
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
 # (config.data with cache_dir) -> Dataset
@@ -41,7 +41,7 @@ def _synthetic(config: Mapping[str, Any]) -> Dataset:
   classes = config["classes"]
   if not classes.isdigit():
     text = f"expected a number of synthetic classes, got {classes!r}"
-    raise UserError("type", "data.classes", text)
+    raise UserError("type", "classes", text)
   fields = {**config, "num_classes": int(classes)}
   return _call(synthetic.make_synthetic, fields)
 
@@ -55,7 +55,7 @@ def _files(config: Mapping[str, Any]) -> Dataset:
 
 
 def _tfds(config: Mapping[str, Any]) -> Dataset:
-  tfds = import_extra("alcurr.data.tfds", "tfds", "data.source")
+  tfds = import_extra("alcurr.data.tfds", "tfds", "source")
   return _call(tfds.load, config, config["dir"])
 
 
@@ -75,35 +75,78 @@ _KNOWN = {
 }
 
 
+# The fields of `config.data` that each of several sources may have of its own.
+OF_A_SOURCE = (
+  *("source", "dir", "classes", "max_per_class", "share", "label_noise"),
+  *("recognized_only", "on_error", "seed", "num_examples", "scribble_fraction"),
+  *("unfinished_fraction", "wrong_label_fraction", "channels_first"),
+  *("value_range", "max_bytes", "background", "max_pixels"),
+)
+
+
+def of_each(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+  """Returns the config of each of `data.sources`; of the one source, by ""."""
+  whole = {**config, "sources": {}}
+  several = config["sources"].items()
+  return {name: {**whole, **fields} for name, fields in several} or {"": whole}
+
+
+def _place(name: str) -> str:
+  return f"data.sources.{name}" if name else "data"
+
+
 def check(config: Mapping[str, Any]) -> None:
   """Checks `config.data` before anything is read.
 
   Raises:
     UserError: a value out of range, or settings that do not fit each other.
   """
-  for name, known in _KNOWN.items():
-    specs.check_choice(f"data.{name}", config[name], known)
-  if (config["source"] == "synthetic") == bool(config["dir"]):
-    text = f"expected a path, or data.source=synthetic, got {config['dir']!r}"
-    raise UserError("conflict", "data.dir", text)
-  for name in ("max_per_class", "train_examples"):
-    specs.check_range(f"data.{name}", config[name], 0)
-  for name in ("max_bytes", "max_pixels"):
-    specs.check_range(f"data.{name}", config[name], 1)
-  parse_range(config["value_range"], "data.value_range")
-  image_folder.check_background(config["background"], "data.background")
+  for name in ("pool", "render"):
+    specs.check_choice(f"data.{name}", config[name], _KNOWN[name])
+  specs.check_range("data.train_examples", config["train_examples"], 0)
+  if len(config["sources"]) == 1:
+    text = "expected several; of one, set the fields of data"
+    raise UserError("range", "data.sources", text)
+  if config["sources"] and config["groups"]:
+    text = "the sources are the groups; expected no table"
+    raise UserError("conflict", "data.groups", text)
+  for name, fields in config["sources"].items():
+    if not re.fullmatch(r"\w[\w-]*", name):
+      text = f"expected names of letters, digits, _ and -, got {name!r}"
+      raise UserError("syntax", "data.sources", text)
+    for field in fields:
+      specs.check_choice(_place(name), field, OF_A_SOURCE)
+  for name, of_one in of_each(config).items():
+    _check_one(of_one, _place(name))
   noisy = config["label_noise_in"].split(",")
   for name in noisy:
     specs.check_choice("data.label_noise_in", name, ("train", "probe", "valid"))
   if "probe" in noisy and not config["probe_fraction"]:
     text = "expected data.probe_fraction > 0 for probe"
     raise UserError("conflict", "data.label_noise_in", text)
-  if not 0 <= (noise := config["label_noise"]) < 1:
-    text = f"expected a share in [0, 1), got {noise}"
-    raise UserError("range", "data.label_noise", text)
   with specs.errors_in("data"):
     get_render(config)
     _call(check_fractions, config)
+
+
+def _check_one(config: Mapping[str, Any], place: str) -> None:
+  """Checks the fields of one source."""
+  for name in ("source", "on_error"):
+    specs.check_choice(f"{place}.{name}", config[name], _KNOWN[name])
+  if (config["source"] == "synthetic") == bool(config["dir"]):
+    text = f"expected a path, or {place}.source=synthetic, got "
+    raise UserError("conflict", f"{place}.dir", f"{text}{config['dir']!r}")
+  specs.check_range(f"{place}.max_per_class", config["max_per_class"], 0)
+  for name in ("max_bytes", "max_pixels"):
+    specs.check_range(f"{place}.{name}", config[name], 1)
+  parse_range(config["value_range"], f"{place}.value_range")
+  image_folder.check_background(config["background"], f"{place}.background")
+  if not 0 <= (noise := config["label_noise"]) < 1:
+    text = f"expected a share in [0, 1), got {noise}"
+    raise UserError("range", f"{place}.label_noise", text)
+  if not 0 < (share := config["share"]) <= 1:
+    text = f"expected a share in (0, 1], got {share}"
+    raise UserError("range", f"{place}.share", text)
 
 
 def get_render(config: Mapping[str, Any]) -> Render:
@@ -174,10 +217,14 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
   render = get_render(config)
   precompute = config["render"] == "precompute"
   with specs.errors_in("data"):
-    dataset = _read(config, cache_dir)
+    datasets = {}
+    for name, of_one in of_each(config).items():
+      part = _read(of_one, cache_dir, _place(name))
+      content = content_hash(part)
+      source = with_channels(part.source, get_channels(config))
+      datasets[name] = part._replace(source=source, content=content)
+    dataset = datasets.get("") or joined.join(datasets, render)
     content = content_hash(dataset)
-    source = with_channels(dataset.source, get_channels(config))
-    dataset = dataset._replace(source=source)
     lookup = fetch = None
     if config["pool"] == "host":
       lookup = make_lookup(_rendered(dataset, render, precompute).source)
@@ -185,30 +232,60 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
     parts = _call(split, config, dataset)
-    noise = config["label_noise"]
+    noise = [of_one["label_noise"] for of_one in of_each(config).values()]
     for name in config["label_noise_in"].split(","):
-      parts[name] = add_label_noise(parts[name], noise, config["seed"])
+      part = parts[name]
+      share = np.array(noise)[part.groups] if config["sources"] else noise[0]
+      parts[name] = add_label_noise(part, share, config["seed"])
   if count := config["train_examples"]:
     parts["train"] = _first_to_train_on(parts["train"], count)
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
   return LoadedData(parts, make_gather(render, fetch), lookup, content)
 
 
-def _read(config: Mapping[str, Any], cache_dir: pathlib.Path) -> Dataset:
+def _read(
+  config: Mapping[str, Any], cache_dir: pathlib.Path, place: str
+) -> Dataset:
+  """Reads one source, whose fields are at `place`."""
   config = {**config, "cache_dir": cache_dir}
   # A name of TensorFlow Datasets is no path.
   if config["source"] != "tfds" or config["dir"].startswith("~"):
     config["dir"] = config["dir"] and str(paths.absolute(config["dir"], "dir"))
+  if config["groups"]:
+    config["groups"] = str(paths.absolute(config["groups"], "groups"))
   try:
-    return SOURCES[config["source"]](config)
+    dataset = _grouped(SOURCES[config["source"]](config), config)
   except MemoryError as error:
     text = f"more than memory holds ({error}); choose less of it"
-    raise UserError("memory", "data", text) from error
+    raise UserError("memory", place, text) from error
   except UserError as error:
     if error.place not in config:
       raise
     # A loader's arguments have the names of the config's fields.
-    raise UserError(error.code, f"data.{error.place}", error.text) from error
+    text = error.text
+    raise UserError(error.code, f"{place}.{error.place}", text) from error
+  if config["share"] == 1:
+    return dataset
+  count = round(config["share"] * len(dataset.label))
+  specs.check_range(f"{place}.share", count / len(dataset.label), 1e-9)
+  return first_by_key(dataset, count)
+
+
+def _grouped(dataset: Dataset, config: Mapping[str, Any]) -> Dataset:
+  """Returns the dataset with the groups of the table `data.groups`, if any."""
+  path, source = config["groups"], config["source"]
+  if not path or source == "folder":  # which needs the paths of its images
+    return dataset
+  if dataset.groups is not None:
+    text = f"{config['dir']} has an array of groups too"
+    raise UserError("conflict", "groups", text)
+  if source == "npz":
+    keys = np.arange(len(dataset.label)).astype(str)
+    return groups.from_table(dataset, path, keys, "their numbers from 0")
+  if source == "synthetic" or isinstance(dataset.source, Images):
+    text = f"the examples of {source!r} have no keys; expected drawings, a "
+    raise UserError("unsupported", "groups", f"{text}folder or a .npz")
+  return groups.from_table(dataset, path, dataset.key, "their key_id")
 
 
 def _rendered(part: Dataset, render: Render, precompute: bool) -> Dataset:

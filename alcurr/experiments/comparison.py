@@ -103,6 +103,7 @@ def compare(
   config: Mapping[str, Any] | None = None,
   value_range: Sequence[float] | None = None,
   channels_first: bool = False,
+  groups: Any = None,
   workdir: str | pathlib.Path | None = None,
 ) -> Comparison:
   """Trains a model with each sampler and compares them.
@@ -128,6 +129,8 @@ def compare(
     value_range: (black, white) of images of another range, such as (0, 65535);
       data.value_range.
     channels_first: whether images are [N, C, H, W]; data.channels_first.
+    groups: [N] strings or whole numbers: the source, domain or length of each
+      example, an arm each of the partition "groups".
     workdir: the experiment's folder. The same call resumes there and skips
       finished samplers. None: a new temporary folder.
 
@@ -140,6 +143,9 @@ def compare(
   if (images is None) != (labels is None):
     missing = "images" if images is None else "labels"
     raise UserError("missing", missing, "give both images and labels, or none")
+  if images is None and groups is not None:
+    text = "expected images and labels too; of files, use data.groups"
+    raise UserError("conflict", "groups", text)
   changes = {"budget": budget, "trials": trials}
   if images is not None:
     changes["batch_size"] = min(32, max(1, len(images) // 40))
@@ -150,6 +156,9 @@ def compare(
     changes["data.channels_first"] = True
   with _config(samplers, model, changes) as full:
     if images is not None:
+      if full.data.sources:
+        text = "expected none beside images and labels"
+        raise UserError("conflict", "data.sources", text)
       folder = build.cache_dir(full, workdir)
       full.data.source = "npz"
       path = arrays.save_npz(
@@ -158,6 +167,7 @@ def compare(
         folder,
         value_range=full.data.value_range,
         channels_first=full.data.channels_first,
+        groups=groups,
       )
       full.data.dir = str(path)
     experiment_runner.run(full, workdir)

@@ -117,7 +117,10 @@ def _scores_request(
   request = {field: config.to_dict()[field] for field in fields.split()}
   # The scores do not depend on the number of arms, or on where the data is.
   del request["difficulty"]["num_arms"]
-  del request["data"]["dir"], request["data"]["pool"]
+  for field in ("dir", "groups", "pool"):
+    del request["data"][field]
+  for source in request["data"]["sources"].values():
+    source.pop("dir", None)
   # The config names a weights file, but not its content.
   weights = context.networks[str(config.model)][0].fingerprint
   request |= {"examples": context.content, "weights": weights}

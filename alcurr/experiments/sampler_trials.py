@@ -178,7 +178,7 @@ def run_sampler(
     for trial in range(len(run.seeds))
   ]
   today = datetime.date.today().isoformat()
-  scored = set(spec.partitions) - partitions.UNSCORED
+  scored = partitions.reads_difficulty(spec)
   record = {
     "sampler": run.name,
     "baseline": config.baseline,

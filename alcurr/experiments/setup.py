@@ -21,7 +21,7 @@ from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
 from alcurr.training.run import RunSpec, Score, count_flops, make_score
-from alcurr.types import Array, Batch, Model, Pool
+from alcurr.types import ArmNames, Array, Batch, Model, Pool
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
 # What an experiment writes to its folder. All else is the user's.
@@ -131,6 +131,10 @@ def load_context(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
+  given = _given_arms(parts["train"])
+  for name, run in experiment.runs.items():
+    for kind in run.spec.partitions:
+      partitions.require_given(kind, given, f"samplers.{name}")
   networks = {}
   for run in (experiment.reference, *experiment.runs.values()):
     key = str(run.config.model)
@@ -154,8 +158,14 @@ def load_context(
 
 
 def needs_scores(experiment: BuiltExperiment) -> bool:
-  """Returns whether a sampler reads a partition by difficulty."""
-  return bool(experiment.partitions - partitions.UNSCORED)
+  """Returns whether a sampler reads the difficulty."""
+  specs_read = (run.spec for run in experiment.runs.values())
+  return any(map(partitions.reads_difficulty, specs_read))
+
+
+def _given_arms(part: Dataset) -> dict[str, np.ndarray]:
+  """Returns the arms [N] of the partitions that are not of labels."""
+  return {} if part.groups is None else {"groups": part.groups}
 
 
 def host_pools(
@@ -190,16 +200,21 @@ def host_pools(
   pools = {}
   for name, part in parts.items():
     score = difficulty.get(name, np.zeros(len(part.label), np.float32))
+    given = _given_arms(part)
     by_name = {
-      kind: partitions.PARTITIONS[kind](part.label, score, num_arms[kind])
+      kind: partitions.PARTITIONS[kind](
+        given.get(kind, part.label), score, num_arms[kind]
+      )
       for kind in experiment.partitions
     }
     pools[name] = host_pool(part, score, by_name)
+  names = {"label": train.class_names, "groups": train.group_names}
   for kind in experiment.partitions:
     # A split may lack a rare class.
     most = max(len(pool.partitions[kind].size) for pool in pools.values())
     for pool in pools.values():
       arms = partitions.pad_arms(pool.partitions[kind], most)
+      arms = arms._replace(names=ArmNames(names.get(kind, ())[:most]))
       pool.partitions[kind] = arms
   return {"probe": pools["valid"]} | pools
 

@@ -32,6 +32,9 @@ def arm_labels(
   if arms and len(arms["drawings"]) == num_arms:
     images = [gallery.image[positions[:4]] for positions in arms["drawings"]]
     strips = [drawings.montage(image, columns=4) for image in images]
+  names = arms.get("names") if arms else None
+  if names and len(names) == num_arms:
+    return ArmLabels(strips, names, "group")
   scored = partition is not None and partition.startswith("difficulty")
   return ArmLabels(strips, None, "arm (1: easiest)" if scored else "arm")
 

@@ -42,6 +42,7 @@ def write_gallery(
   and `image_shape`, [H, W, C] as the models see it. Each of the `classes` has
   its `count`, and each arm of the `partitions` other than "label" its `size`
   and `drawings`: random positions in gallery.npz, or none of more than 40 arms.
+  A partition whose arms have names has `names`.
   A scored pool adds the `difficulty`: quantiles and mean of a class, the mean
   of an arm. It also has the `hardest` and the `easiest` class by median, and
   `drawings` of some classes: those of lowest (`least`) and of highest (`most`)
@@ -74,6 +75,8 @@ def write_gallery(
       "size": part.size,
       "drawings": [add_random(arm) for arm in arms] if few else [],
     }
+    if part.names:
+      info["partitions"][name]["names"] = [*part.names]
     if scored:
       means = [_describe(difficulty[arm]).get("mean") for arm in arms]
       info["partitions"][name]["difficulty"] = means

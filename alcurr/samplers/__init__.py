@@ -17,10 +17,26 @@ from alcurr.samplers._bucketed_curriculum import (
   bucket_sizes,
   bucketed_curriculum,
 )
+from alcurr.samplers._class_balanced import class_balanced
 from alcurr.samplers._class_reweighting import class_reweighting
+from alcurr.samplers._competence import competence
 from alcurr.samplers._curriculum import curriculum
+from alcurr.samplers._dihcl import dihcl
 from alcurr.samplers._fixed_policy import fixed_policy
+from alcurr.samplers._greats import greats
+from alcurr.samplers._ies import ies
+from alcurr.samplers._importance_sampling import importance_sampling
+from alcurr.samplers._infobatch import infobatch
 from alcurr.samplers._label_trust import label_trust
+from alcurr.samplers._learnability import learnability
+from alcurr.samplers._loshchilov_hutter import loshchilov_hutter
+from alcurr.samplers._loss_proportional import loss_proportional
+from alcurr.samplers._rho_loss import rho_loss
+from alcurr.samplers._rs2 import rs2
+from alcurr.samplers._selective_backprop import selective_backprop
+from alcurr.samplers._self_paced import self_paced
+from alcurr.samplers._small_loss import small_loss
+from alcurr.samplers._uncertainty import uncertainty
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
 from alcurr.types import Sampler
@@ -37,14 +53,30 @@ __all__ = [
   "bijection",
   "bucket_sizes",
   "bucketed_curriculum",
+  "class_balanced",
   "class_reweighting",
+  "competence",
   "curriculum",
   "cursor",
+  "dihcl",
   "fixed_policy",
+  "greats",
+  "ies",
+  "importance_sampling",
+  "infobatch",
   "label_trust",
+  "learnability",
+  "loshchilov_hutter",
+  "loss_proportional",
   "make_arm_draw",
   "policies",
+  "rho_loss",
+  "rs2",
   "scores",
+  "selective_backprop",
+  "self_paced",
+  "small_loss",
+  "uncertainty",
   "uniform",
 ]
 
@@ -53,10 +85,26 @@ SAMPLERS = Registry(
   {
     "active_bandit": active_bandit,
     "bucketed_curriculum": bucketed_curriculum,
+    "class_balanced": class_balanced,
     "class_reweighting": class_reweighting,
+    "competence": competence,
     "curriculum": curriculum,
+    "dihcl": dihcl,
     "fixed_policy": fixed_policy,
+    "greats": greats,
+    "ies": ies,
+    "importance_sampling": importance_sampling,
+    "infobatch": infobatch,
     "label_trust": label_trust,
+    "learnability": learnability,
+    "loshchilov_hutter": loshchilov_hutter,
+    "loss_proportional": loss_proportional,
+    "rho_loss": rho_loss,
+    "rs2": rs2,
+    "selective_backprop": selective_backprop,
+    "self_paced": self_paced,
+    "small_loss": small_loss,
+    "uncertainty": uncertainty,
     "uniform": uniform,
   },
   record=Sampler,

@@ -114,14 +114,15 @@ def active_bandit(
   epsilon: float | Schedule = 0.2,
   warmup: int | None = None,
   partition: str = "difficulty",
-  arms_per_batch: int = 1,
+  arms_per_batch: int | None = None,
   replacement: bool = False,
   interval: int = 1,
   num_steps: int | None = None,
 ) -> Sampler:
   """Draws from the arms of a pool by a bandit that is paid in progress.
 
-  The defaults are the paper's choices.
+  The defaults are the paper's choices, but for `arms_per_batch`: the paper
+  draws each batch from one arm.
 
   Args:
     bandit: the policy over K arms.
@@ -135,8 +136,11 @@ def active_bandit(
       None: 100, and at most a tenth of the run.
     partition: the name of the arms in `pool.partitions`.
     arms_per_batch: m, a divisor of B: the batch is m equal groups, each from
-      an arm drawn for it. 1 as in the paper; B to draw an arm for every
-      example. Each arm is paid the mean of the gains credited to it.
+      an arm drawn for it. Each arm is paid the mean of the gains credited to
+      it. None: B, so that every example draws its own arm and a batch mixes
+      them; it suits gains that are measured of each example. 1: the paper's,
+      a batch of one arm. Gains of a whole batch need it, as they credit all
+      arms of the batch alike; see `alcurr.bandits.gains`.
     replacement: within an arm, draw uniformly with replacement; else by
       shuffled passes over each arm.
     interval: n, the gain is measured, and the bandit learns, at each n-th
@@ -173,7 +177,7 @@ def active_bandit(
       warmup=jnp.int32(warmup),
       bandit=bandit.init(num_arms),
       reward=reward.init(
-        jax.random.fold_in(key, 1), min(arms_per_batch, num_arms)
+        jax.random.fold_in(key, 1), min(arm_draw.arms_per_batch, num_arms)
       ),
       passes=passes,
       ignored=jnp.int32(0),
@@ -192,7 +196,7 @@ def active_bandit(
     state: ActiveBanditState, draw: Draw, feedback: Feedback | tuple[()]
   ) -> ActiveBanditState:
     if feedback:
-      most_paid = min(arms_per_batch, draw.policy.shape[0])
+      most_paid = min(arm_draw.arms_per_batch, draw.policy.shape[0])
       state = _learn(bandit, reward, state, draw.policy, feedback, most_paid)
     step = count_up(state.step)
     if callable(epsilon):

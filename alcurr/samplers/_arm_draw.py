@@ -17,8 +17,9 @@ from alcurr.types import Array, Draw, Pool, PyTree
 
 
 class ArmDraw(NamedTuple):
-  """The functions of `make_arm_draw`."""
+  """The functions of `make_arm_draw`, and its number of groups."""
 
+  arms_per_batch: int  # m, groups of a batch, each from an arm of its own
   start: Callable[[Array, Pool], PyTree]  # (key, pool) -> passes over the arms
   # (key of the arms, key of the slots, passes, pool, policy [K]) -> Draw
   draw: Callable[[Array, Array, PyTree, Pool, Array], Draw]
@@ -40,7 +41,12 @@ def check_partition(pool: Pool, name: str) -> None:
 
 
 def make_arm_draw(
-  *, batch_size: int, partition: str, arms_per_batch: int, replacement: bool
+  *,
+  batch_size: int,
+  partition: str,
+  arms_per_batch: int | None = None,
+  replacement: bool = False,
+  allow_empty: bool = False,
 ) -> ArmDraw:
   """Returns the functions that draw batches from a partition's arms.
 
@@ -48,13 +54,16 @@ def make_arm_draw(
     batch_size: B.
     partition: a name in `pool.partitions`.
     arms_per_batch: m, a divisor of B: groups of B / m examples, each from an
-      arm drawn from the policy.
+      arm drawn from the policy. None: B, an arm for every example.
     replacement: within an arm, draw uniformly with replacement; else by
       shuffled passes over each arm. The `prob` of a draw is that of its slot
       in the current pass: where a batch may hold more examples of an arm than
       the arm has, it ignores the next pass.
+    allow_empty: whether arms may be empty; the policy must never draw them.
   """
   check_at_least(1, batch_size=batch_size)
+  if arms_per_batch is None:
+    arms_per_batch = batch_size
   if arms_per_batch < 1 or batch_size % arms_per_batch:
     text = f"arms_per_batch must divide {batch_size}, got {arms_per_batch}"
     raise ValueError(text)
@@ -63,6 +72,9 @@ def make_arm_draw(
   def start(key: Array, pool: Pool) -> PyTree:
     check_partition(pool, partition)
     size = pool.partitions[partition].size
+    if allow_empty:
+      # An arm that is never drawn has passes too, over one example.
+      size = jnp.maximum(size, 1)
     needed = 1 if replacement else group_size
     if not isinstance(size, jax.core.Tracer) and size.min() < needed:
       raise ValueError(
@@ -110,4 +122,4 @@ def make_arm_draw(
     )
     return cursor.advance(passes, count)
 
-  return ArmDraw(start, draw, advance)
+  return ArmDraw(arms_per_batch, start, draw, advance)

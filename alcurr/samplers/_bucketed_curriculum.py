@@ -11,21 +11,24 @@ at most N, and g a pacing function of Wu, Dyer and Neyshabur (2021, "When do
 curricula work?"), see PACINGS. There b is the share to start with and a the
 share of the run at which all examples are reached. By default b = 1 / k and
 a = (k - 1) / k, with which the linear pacing is the paper's rule
-n_t = N (t + 1) / k. Cost: O(B + k) index arithmetic a step, no feedback.
+n_t = N (t + 1) / k. Any score of the pool may take the place of the partition.
+
+Cost: O(B + k) index arithmetic a step, no feedback; a score is sorted in
+`init`, and its order is part of the state.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from alcurr.core.arguments import check_at_least, check_choice
 from alcurr.core.counters import count_up
 from alcurr.samplers import cursor
-from alcurr.samplers._arm_draw import check_partition
-from alcurr.samplers._curriculum import draw_places
-from alcurr.types import Array, Draw, Pool, PyTree, Sampler, SamplerSpec
+from alcurr.samplers._order import make_order
+from alcurr.types import Array, Draw, Pool, PyTree, Sampler
 
 # g: from x / a to the share of the remaining 1 - b that is included.
 PACINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -43,6 +46,7 @@ class BucketedCurriculumState(NamedTuple):
   begin: Array  # [k] int32, the first step of each period
   # A group for each period: the first n_t examples, with its own passes.
   passes: cursor.Cursor
+  order: PyTree  # see `_order`
 
 
 def bucket_sizes(
@@ -68,6 +72,7 @@ def bucketed_curriculum(
   num_steps: int,
   num_buckets: int = 3,
   partition: str = "difficulty_in_pool",
+  score: str | None = None,
   pacing: str = "linear",
   start: float | None = None,
   full_at: float | None = None,
@@ -81,6 +86,8 @@ def bucketed_curriculum(
     num_buckets: k, the periods; 1 is uniform sampling.
     partition: a name in `pool.partitions`: "difficulty_in_pool" for the
       paper's buckets, "difficulty" for class-balanced ones.
+    score: a name in `pool.scores` to order by instead, ascending; equal scores
+      stand in a random order.
     pacing: one of PACINGS.
     start: b, the share of the pool in the first period, in (0, 1]; by default
       1 / k.
@@ -95,6 +102,7 @@ def bucketed_curriculum(
     1, batch_size=batch_size, num_steps=num_steps, num_buckets=num_buckets
   )
   check_choice(PACINGS, pacing=pacing)
+  order = make_order(partition, score)
   if start is None:
     start = 1 / num_buckets
   if full_at is None:
@@ -105,7 +113,7 @@ def bucketed_curriculum(
       raise ValueError(f"{name} must be in (0, 1], got {share}")
 
   def init(key: Array, pool: Pool) -> BucketedCurriculumState:
-    check_partition(pool, partition)
+    state = order.start(jax.random.fold_in(key, 1), pool)
     num_examples = pool.label.shape[0]
     size = bucket_sizes(num_examples, num_buckets, pacing, start, full_at)
     if size[0] < batch_size:
@@ -119,6 +127,7 @@ def bucketed_curriculum(
       step=jnp.int32(0),
       begin=jnp.array(begin, jnp.int32),
       passes=cursor.start(key, jnp.asarray(size)),
+      order=state,
     )
 
   def period(state: BucketedCurriculumState) -> Array:
@@ -129,7 +138,7 @@ def bucketed_curriculum(
     place = cursor.look_ahead(
       state.passes, group, jnp.arange(batch_size, dtype=jnp.int32)
     )
-    return draw_places(pool.partitions[partition], place)
+    return order.draw(state.order, pool, place)
 
   def update(
     state: BucketedCurriculumState, draw: Draw, feedback: PyTree
@@ -139,5 +148,4 @@ def bucketed_curriculum(
       step=count_up(state.step), passes=cursor.advance(state.passes, drawn)
     )
 
-  spec = SamplerSpec(partitions=(partition,), arm_partition=partition)
-  return Sampler(init, sample, update, spec=spec)
+  return Sampler(init, sample, update, spec=order.spec)

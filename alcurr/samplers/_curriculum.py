@@ -9,31 +9,26 @@ partition, easiest first. The partition decides what is easy:
                          "When do curricula work?"): by the rank in the class
   "shuffled"             their control, a fixed random order
 
-With descending=True it is the anti-curriculum. Cost: O(B) index arithmetic a
-step, no feedback.
+Any score of the pool may take its place, such as the length of a sequence. With
+descending=True it is the anti-curriculum.
+
+Cost: O(B) index arithmetic a step, no feedback; a score is sorted in `init`,
+and its order is part of the state.
 """
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from alcurr.core.arguments import check_at_least
-from alcurr.samplers._arm_draw import check_partition
-from alcurr.types import (
-  Array,
-  Draw,
-  Partition,
-  Pool,
-  PyTree,
-  Sampler,
-  SamplerSpec,
-)
+from alcurr.samplers._order import make_order
+from alcurr.types import Array, Draw, Pool, PyTree, Sampler
 
 
 class CurriculumState(NamedTuple):
   num_examples: Array  # [] int32, N
   position: Array  # [] int32 in [0, N), examples drawn in the current pass
+  order: PyTree  # see `_order`
 
 
 def _ahead(state: CurriculumState, ahead: Array | int) -> Array:
@@ -43,22 +38,11 @@ def _ahead(state: CurriculumState, ahead: Array | int) -> Array:
   return (total % state.num_examples.astype(jnp.uint32)).astype(jnp.int32)
 
 
-def draw_places(partition: Partition, place: Array) -> Draw:
-  """Draws the examples at places [B] int32 of an order with certainty.
-
-  The policy of the draw is each arm's share of the batch.
-  """
-  index = partition.order[place]
-  arm = partition.arm[index]
-  ones = jnp.ones(place.shape, jnp.float32)
-  count = jax.ops.segment_sum(ones, arm, partition.size.shape[0])
-  return Draw(index, ones, ones, arm, policy=count / place.shape[0])
-
-
 def curriculum(
   *,
   batch_size: int,
   partition: str = "difficulty_in_pool",
+  score: str | None = None,
   descending: bool = False,
 ) -> Sampler:
   """Draws the examples of a partition in its order, pass after pass.
@@ -66,6 +50,8 @@ def curriculum(
   Args:
     batch_size: B, at least 1.
     partition: the name in `pool.partitions` of the order to follow.
+    score: the name in `pool.scores` of one to follow instead, ascending; equal
+      scores come in a random order.
     descending: from the end of the order to its start, hardest first.
 
   Returns:
@@ -73,25 +59,25 @@ def curriculum(
     than the pool.
   """
   check_at_least(1, batch_size=batch_size)
+  order = make_order(partition, score)
 
   def init(key: Array, pool: Pool) -> CurriculumState:
-    check_partition(pool, partition)
+    state = order.start(key, pool)
     num_examples = pool.label.shape[0]
     if batch_size > num_examples:
       text = f"batch_size {batch_size} is larger than the pool, {num_examples}"
       raise ValueError(text)
-    return CurriculumState(jnp.int32(num_examples), position=jnp.int32(0))
+    return CurriculumState(jnp.int32(num_examples), jnp.int32(0), state)
 
   def sample(key: Array, state: CurriculumState, pool: Pool) -> Draw:
     place = _ahead(state, jnp.arange(batch_size, dtype=jnp.int32))
     if descending:
       place = state.num_examples - 1 - place
-    return draw_places(pool.partitions[partition], place)
+    return order.draw(state.order, pool, place)
 
   def update(
     state: CurriculumState, draw: Draw, feedback: PyTree
   ) -> CurriculumState:
     return state._replace(position=_ahead(state, batch_size))
 
-  spec = SamplerSpec(partitions=(partition,), arm_partition=partition)
-  return Sampler(init, sample, update, spec=spec)
+  return Sampler(init, sample, update, spec=order.spec)

@@ -2,8 +2,8 @@
 
 It is the control of every bandit: how good is the bandit's last policy from the
 start, an open-loop replay of its policy, or the best fixed policy of a grid?
-With partition="label" and an arm drawn for each example, it is class-balanced
-uniform sampling. Cost: O(B) index arithmetic a step, no feedback.
+Over classes, `class_balanced` follows their frequencies. Cost: O(B) index
+arithmetic a step, no feedback.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,7 @@ def fixed_policy(
   batch_size: int,
   num_steps: int,
   partition: str = "difficulty",
-  arms_per_batch: int = 1,
+  arms_per_batch: int | None = None,
   replacement: bool = False,
 ) -> Sampler:
   """Draws arms by a policy that does not learn.
@@ -41,8 +41,10 @@ def fixed_policy(
     batch_size: B.
     num_steps: steps of the run, over which the rows of the policy spread.
     partition: the name of the arms in `pool.partitions`.
-    arms_per_batch: m, a divisor of B; this and `replacement` are as in
-      `active_bandit`.
+    arms_per_batch: m, a divisor of B; None for B, so that a batch mixes the
+      arms in the policy's proportions. With 1 a batch is of a single arm: over
+      `partition="label"`, of a single class, which hardly trains a classifier.
+      This and `replacement` are as in `active_bandit`.
   """
   arm_draw = make_arm_draw(
     batch_size=batch_size,

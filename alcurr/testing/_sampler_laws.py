@@ -73,10 +73,11 @@ def batches_are_selected_from_candidates(case: Case) -> None:
 
 
 def same_key_state_and_partitions_same_draw(case: Case) -> None:
-  """Also from a pool with only the partitions that the spec names."""
-  names = case.sampler.spec.partitions
-  lean = case.pool._replace(
-    partitions={name: case.pool.partitions[name] for name in names}
+  """Also from a pool with only the partitions and scores of the spec."""
+  spec, pool = case.sampler.spec, case.pool
+  lean = pool._replace(
+    partitions={name: pool.partitions[name] for name in spec.partitions},
+    scores={name: pool.scores[name] for name in spec.scores},
   )
   args = jax.random.key(4), case.state.sampler_state
   _toys.assert_equal(case.sample(*args, lean), case.sample(*args, case.pool))
@@ -130,7 +131,8 @@ def state_keeps_its_shapes_and_stays_finite(case: Case) -> None:
 
 def state_grows_only_as_the_spec_says(case: Case) -> None:
   """O(1), or O(N) with `spec.per_example_state`."""
-  key, pools = jax.random.key(0), (_toys.make_pool(640), _toys.make_pool(6400))
+  key, names = jax.random.key(0), case.sampler.spec.scores
+  pools = (_toys.make_pool(size, scores=names) for size in (640, 6400))
   states = (jax.eval_shape(case.sampler.init, key, pool) for pool in pools)
   small, large = map(num_bytes, states)
   # A tree over the examples may be padded to a power of two.

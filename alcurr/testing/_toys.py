@@ -1,6 +1,6 @@
 """A toy problem for the laws: a pool, a model and a sampler trained on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,17 +20,25 @@ NUM_ARMS = 5
 STEPS = 8  # of a run
 
 
-def make_pool(num_examples: int = 640, seed: int = 0) -> Pool:
-  """Returns noise with a class-dependent bright row; difficulty is random."""
+def make_pool(
+  num_examples: int = 640, seed: int = 0, scores: Sequence[str] = ()
+) -> Pool:
+  """Returns noise with a class-dependent bright row; difficulty is random.
+
+  So are the other `scores`, by name.
+  """
   rng = np.random.default_rng(seed)
   label = rng.integers(0, NUM_CLASSES, num_examples).astype(np.int32)
   image = rng.integers(0, 128, (num_examples, 4, 4, 1))
   image[np.arange(num_examples), label] += 100
   difficulty = rng.normal(size=num_examples).astype(np.float32)
+  others = {
+    name: rng.normal(size=num_examples).astype(np.float32) for name in scores
+  }
   pool = Pool(
     Images(image.astype(np.uint8)),
     label,
-    {"difficulty": difficulty},
+    others | {"difficulty": difficulty},
     {
       name: make_partition(label, difficulty, NUM_ARMS)
       for name, make_partition in partitions.PARTITIONS.items()
@@ -50,7 +58,10 @@ def make_linear() -> Model:
     flat = image.reshape(image.shape[0], -1)
     return flat @ params["weight"] + params["bias"][None], model_state
 
-  return Model(init, apply)
+  def features(params, model_state, image):
+    return image.reshape(image.shape[0], -1)
+
+  return Model(init, apply, features=features)
 
 
 class Case(NamedTuple):
@@ -87,7 +98,8 @@ def make_case(sampler: Sampler) -> Case:
     ValueError: the sampler's cycle, `interval * prepare_interval` steps, does
       not divide half of STEPS.
   """
-  pool, probe = make_pool(), make_pool(100, seed=1)
+  names = sampler.spec.scores
+  pool, probe = make_pool(scores=names), make_pool(100, seed=1, scores=names)
   model, tx = make_linear(), optax.sgd(0.5, momentum=0.9)
   steps = step.make_steps(model, tx, sampler, make_gather())
   if STEPS // 2 % steps.cycle:

@@ -133,11 +133,6 @@ def _candidate_info(
     )
     return spec.loss(logits, batch.label), logits
 
-  def features() -> Array:
-    if spec.model.features is None:
-      raise ValueError("the model has no features; see `Model.features`")
-    return spec.model.features(state.params, state.model_state, batch.image)
-
   loss, logits = forward(state.params)
   return CandidateInfo(
     draw=draw,
@@ -149,9 +144,26 @@ def _candidate_info(
     loss_jvp=lambda tangent: jax.jvp(
       lambda params: forward(params)[0], (state.params,), (tangent,)
     )[1],
-    features=features,
+    logit_grads=lambda: logit_grads(spec.loss, logits, batch),
+    features=lambda: features(spec.model, state, batch),
     prepared=prepared,
   )
+
+
+def logit_grads(loss: Loss, logits: Array, batch: Batch) -> Array:
+  """Returns the gradient of each loss in its logits, [b, V]."""
+  return jax.grad(lambda logits: loss(logits, batch.label).sum())(logits)
+
+
+def features(model: Model, state: TrainState, batch: Batch) -> Array:
+  """Returns the inputs of the last layer, [b, F].
+
+  Raises:
+    ValueError: the model does not have them.
+  """
+  if model.features is None:
+    raise ValueError("the model has no features; see `Model.features`")
+  return model.features(state.params, state.model_state, batch.image)
 
 
 def selected_draw(draw: Draw, selection: Selection) -> Draw:

@@ -19,7 +19,12 @@ import optax
 from alcurr.bandits import gains
 from alcurr.core.promotion import standard_promotion
 from alcurr.training import invariants
-from alcurr.training.batches import StepSpec, draw_batch
+from alcurr.training.batches import (
+  StepSpec,
+  draw_batch,
+  features,
+  logit_grads,
+)
 from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
@@ -176,7 +181,16 @@ def _prepare(spec: StepSpec, state: TrainState, pool: Pool, probe: Pool):
   with jax.named_scope("prepare"):
     keys = step_keys(state.key, state.step)
     _, loss_fn = _make_losses(spec, keys.model, state.model_state)
-    context = StepContext(state.params, probe, loss_fn, spec.gather)
+
+    def both(params: PyTree, batch: Batch) -> Array:
+      """Adds the scoring network's losses, so that its gradient is there."""
+      scoring_loss, _ = _scoring_loss(
+        spec, keys.model, params, state.model_state, batch
+      )
+      return loss_fn(params, batch) + scoring_loss
+
+    used = both if spec.model.trains_scoring else loss_fn
+    context = StepContext(state.params, probe, used, spec.gather)
     return signal.prepare(keys.prepare, context)
 
 
@@ -232,6 +246,8 @@ def _train_step(
     loss_jvp=lambda tangent: jax.jvp(
       lambda params: loss_fn(params, batch), (state.params,), (tangent,)
     )[1],
+    logit_grads=lambda: logit_grads(spec.loss, logits, batch),
+    features=lambda: features(spec.model, state, batch),
     predict=lambda batch: spec.model.apply(
       keys.model, new_params, model_state, batch.image, train=False
     )[0],

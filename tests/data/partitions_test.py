@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from alcurr.data import label_noise, partitions
 from alcurr.data.arrays import from_arrays
+from alcurr.types import SamplerSpec
 
 
 @st.composite
@@ -157,6 +158,19 @@ def test_shuffled_arms_are_uncorrelated_with_label_noise():
     assert abs(np.corrcoef(arm, planted)[0, 1]) < 4 / 4000**0.5
 
 
+@pytest.mark.parametrize(
+  ("spec", "reads"),
+  [
+    (SamplerSpec(), False),
+    (SamplerSpec(partitions=("label", "shuffled"), scores=("length",)), False),
+    (SamplerSpec(partitions=("label", "difficulty_in_pool")), True),
+    (SamplerSpec(scores=("length", "difficulty")), True),
+  ],
+)
+def test_who_reads_the_difficulty(spec, reads):
+  assert partitions.reads_difficulty(spec) is reads
+
+
 def test_partitions_without_scores_need_none():
   label = np.array([1, 0, 1, 0, 1, 1])
   for name in partitions.UNSCORED:
@@ -210,7 +224,7 @@ def test_empty_arms_may_be_appended():
   padded = partitions.pad_arms(made, 4)
   assert padded.size.tolist() == [1, 2, 0, 0]
   assert padded.start.tolist() == [0, 1, 3, 3]
-  assert {a.dtype for a in padded} == {np.dtype(np.int32)}
+  assert {a.dtype for a in padded[:4]} == {np.dtype(np.int32)}
   assert partitions.pad_arms(made, 2).size.tolist() == made.size.tolist()
 
 

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alcurr.data import pool, render
+from alcurr.data import pool, render, splitting
 from alcurr.data.arrays import from_arrays
 from alcurr.data.quickdraw import synthetic
 
 
 def test_splits_are_disjoint_stratified_and_complete():
   dataset = synthetic.make_synthetic(9000, num_classes=3)
-  parts = pool.split(dataset, 0.1, 0.2)
+  parts = splitting.split(dataset, 0.1, 0.2)
   keys = [set(part.key.tolist()) for part in parts.values()]
   assert sum(map(len, keys)) == len(set.union(*keys)) == 9000
   for name, fraction in (("valid", 0.1), ("test", 0.2), ("train", 0.7)):
@@ -26,8 +26,8 @@ def test_splits_are_disjoint_stratified_and_complete():
 def test_splits_are_stable_when_data_is_added():
   dataset = synthetic.make_synthetic(3000, num_classes=3)
   some = pool.take(dataset, np.arange(0, 3000, 2))
-  before = pool.split(some, 0.1, 0.2)
-  after = pool.split(dataset, 0.1, 0.2)
+  before = splitting.split(some, 0.1, 0.2)
+  after = splitting.split(dataset, 0.1, 0.2)
   for name in before:
     assert set(before[name].key.tolist()) <= set(after[name].key.tolist())
 
@@ -35,7 +35,7 @@ def test_splits_are_stable_when_data_is_added():
 def test_equal_content_stays_on_one_side():
   images = np.random.default_rng(0).integers(0, 255, (400, 4, 4), np.uint8)
   dataset = from_arrays(np.tile(images, (2, 1, 1)), np.arange(800) % 2)
-  parts = pool.split(dataset, 0.2, 0.2)
+  parts = splitting.split(dataset, 0.2, 0.2)
   keys = [set(part.key.tolist()) for part in parts.values()]
   assert sum(map(len, keys)) == len(set.union(*keys)) == 400
 
@@ -43,7 +43,7 @@ def test_equal_content_stays_on_one_side():
 @pytest.mark.parametrize("fractions", [(0, 0.1), (0.1, 0), (0.5, 0.5)])
 def test_fractions_must_leave_something_everywhere(fractions):
   with pytest.raises(ValueError, match="valid_fraction"):
-    pool.split(synthetic.make_synthetic(100), *fractions)
+    splitting.split(synthetic.make_synthetic(100), *fractions)
 
 
 def _labelled(*counts, seed=0):
@@ -65,7 +65,7 @@ def _counts(parts):
 def test_rare_classes_have_examples_wherever_they_can(seed, probe):
   rare = range(1, 13)
   dataset = _labelled(*rare, 500, seed=seed)
-  parts = pool.split(dataset, 0.05, 0.2, probe)
+  parts = splitting.split(dataset, 0.05, 0.2, probe)
   counts = _counts(parts)
   assert sum(map(sum, counts.values())) == len(dataset.label)
   names = ["train", "test", "valid", *(["probe"] if probe else [])]
@@ -77,7 +77,7 @@ def test_rare_classes_have_examples_wherever_they_can(seed, probe):
 def test_splits_that_have_every_class_are_by_the_hash_alone():
   dataset = synthetic.make_synthetic(3000, num_classes=3)
   share = (dataset.key >> np.uint64(11)) * 2.0**-53
-  parts = pool.split(dataset, 0.1, 0.2, 0.1)
+  parts = splitting.split(dataset, 0.1, 0.2, 0.1)
   for name, low, high in (
     ("valid", 0, 0.1),
     ("test", 0.1, 0.3),
@@ -92,7 +92,7 @@ def test_a_split_with_rare_classes_ignores_the_order():
   dataset = _labelled(2, 3, 5, 100)
   order = np.random.default_rng(1).permutation(len(dataset.label))
   first, second = (
-    pool.split(d, 0.1, 0.2) for d in (dataset, pool.take(dataset, order))
+    splitting.split(d, 0.1, 0.2) for d in (dataset, pool.take(dataset, order))
   )
   for name in first:
     assert set(first[name].key) == set(second[name].key)
@@ -100,8 +100,8 @@ def test_a_split_with_rare_classes_ignores_the_order():
 
 def test_common_classes_do_not_move_when_a_rare_one_is_added():
   dataset = _labelled(300, 300, 3)
-  before = pool.split(pool.take(dataset, np.arange(600)), 0.1, 0.2)
-  after = pool.split(dataset, 0.1, 0.2)
+  before = splitting.split(pool.take(dataset, np.arange(600)), 0.1, 0.2)
+  after = splitting.split(dataset, 0.1, 0.2)
   for name in before:
     assert set(before[name].key) <= set(after[name].key)
 
@@ -112,7 +112,7 @@ def test_alike_images_of_a_class_are_trained_on(caplog):
   image[200:] = 7
   dataset = from_arrays(image, dataset.label)
   with caplog.at_level("WARNING"):
-    counts = _counts(pool.split(dataset, 0.1, 0.2))
+    counts = _counts(splitting.split(dataset, 0.1, 0.2))
   assert [counts[n][1] for n in ("train", "valid", "test")] == [50, 0, 0]
   told = " ".join(record.getMessage() for record in caplog.records)
   assert "split valid" in told and "split test" in told and "'1'" in told
@@ -125,14 +125,14 @@ def test_an_image_of_two_classes_stays_on_one_side():
     image = dataset.source.image.copy()
     image[sizes[0]] = image[0]
     dataset = from_arrays(image, dataset.label)
-    parts = pool.split(dataset, 0.1, 0.2)
+    parts = splitting.split(dataset, 0.1, 0.2)
     keys = [set(part.key.tolist()) for part in parts.values()]
     assert sum(map(len, keys)) == len(set.union(*keys))
 
 
 def test_an_empty_split_is_refused():
   with pytest.raises(ValueError, match="is empty"):
-    pool.split(_labelled(1, 1), 0.1, 0.1)
+    splitting.split(_labelled(1, 1), 0.1, 0.1)
 
 
 def test_batches_of_images_and_of_strokes_are_the_same():
@@ -173,8 +173,8 @@ def test_concatenated_strokes_render_as_they_did_apart():
 
 def test_a_probe_split_is_taken_from_the_training_data_alone():
   dataset = synthetic.make_synthetic(3000, num_classes=3)
-  without = pool.split(dataset, 0.1, 0.2)
-  parts = pool.split(dataset, 0.1, 0.2, 0.1)
+  without = splitting.split(dataset, 0.1, 0.2)
+  parts = splitting.split(dataset, 0.1, 0.2, 0.1)
   for name in ("valid", "test"):
     np.testing.assert_array_equal(parts[name].key, without[name].key)
   keys = [set(parts[name].key.tolist()) for name in ("train", "probe")]

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from refusal import refused
 
 import alcurr
 from alcurr import models, samplers
@@ -13,6 +14,8 @@ from alcurr.core.errors import UserError
 from alcurr.data import arrays
 from alcurr.experiments import comparison, experiment_runner
 from alcurr.experiments.config import defaults
+from alcurr.report import figures
+from alcurr.report.gallery import read_gallery
 from alcurr.samplers import uniform
 
 SMALL = {
@@ -153,16 +156,57 @@ def test_records(tmp_path):
   assert set(result.summary["baseline"]) == {"mine"}
 
 
+def test_groups_are_arms(tmp_path):
+  images, labels = _data()
+  sites = np.array(["web", "book"])[np.arange(len(labels)) % 2]
+  policy = "fixed(weights=(3, 1))"
+  result = alcurr.compare(
+    images,
+    labels,
+    groups=sites,
+    samplers={
+      "uniform": "uniform",
+      "sites": {
+        "name": "fixed_policy",
+        "policy": policy,
+        "partition": "groups",
+      },
+    },
+    model=_linear,
+    budget="40 steps",
+    trials=1,
+    config=SMALL,
+    workdir=tmp_path / "experiment",
+  )
+  gallery = read_gallery(result.workdir)
+  assert gallery.info["partitions"]["groups"]["names"] == ["book", "web"]
+  arms = figures.arm_labels("groups", 2, gallery)
+  assert (arms.names, arms.axis) == (["book", "web"], "group")
+  record = json.loads(
+    (result.workdir / "runs" / "sites" / "result.json").read_text()
+  )
+  assert len(record["trials"][0]["top1_by_arm"]["groups"]) == 2
+
+
+def test_groups_that_nobody_gave(tmp_path):
+  sampler = {"name": "active_bandit", "partition": "groups"}
+  with refused("missing", "samplers.bandit"):
+    _compare(tmp_path / "experiment", samplers={"bandit": sampler})
+  assert not (tmp_path / "experiment" / "runs").exists()
+  with refused("conflict", "groups"):
+    alcurr.compare(groups=[0, 1], workdir=tmp_path / "experiment")
+
+
 def test_nothing_stays_registered(result):
   assert not [name for name in samplers.SAMPLERS if name.startswith("shuffled")]
   assert not [name for name in models.MODELS if name.startswith("_linear")]
 
 
 def test_the_active_bandit_is_the_papers(tmp_path):
-  """Without arguments it is the one of the default config."""
+  """But for the arms of a batch, it is the one of the default config."""
   short = {"warmup": 2, "partition": "label"}
   for name, spec in (
-    ("default", {"name": "active_bandit"}),
+    ("default", {"name": "active_bandit", "arms_per_batch": 1}),
     ("paper", defaults.bandit().to_dict()),
   ):
     _compare(tmp_path / name, samplers={"x": spec | short}, trials=1)

@@ -85,6 +85,14 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
   assert spent[1] == pytest.approx(spent[0], rel=0.02)
 
 
+def test_a_sampler_by_a_score_needs_the_reference_model():
+  config = _config(x={"name": "competence"})
+  del config.samplers.bandit
+  assert setup.needs_scores(build.build_experiment(config))
+  config.samplers.x.score = "length"
+  assert not setup.needs_scores(build.build_experiment(config))
+
+
 def _make_pools(config, folder):
   context = setup.load_context(build.build_experiment(config), folder)
   pools, seconds = experiment_runner.make_pools(context, folder / "checkpoints")

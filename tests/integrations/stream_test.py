@@ -50,6 +50,8 @@ def _drive(stream, num_draws):
         {"name": "uniform", "replacement": True},
         {"name": "curriculum"},
         {"name": "bucketed_curriculum"},
+        {"name": "competence"},
+        {"name": "rs2"},
         {"name": "fixed_policy", "policy": "uniform", "partition": "label"},
       )
     ),
@@ -470,6 +472,22 @@ def test_pool_info_is_a_pool_without_images():
   np.testing.assert_array_equal(named.label, label)
 
 
+def test_groups_are_arms_of_a_stream():
+  sampler = make_sampler(
+    {
+      "name": "fixed_policy",
+      "policy": "fixed(weights=(0, 1))",
+      "partition": "groups",
+    }
+  )
+  sites = np.array(["web", "book"])[np.arange(50) % 2]
+  info = pool_info(sampler, groups=sites)
+  assert info.partitions["groups"].names == ("book", "web")
+  assert (sites[IndexStream(sampler, info).next()] == "web").all()
+  with refused("missing", "groups"):
+    pool_info(sampler, labels=sites)
+
+
 def test_without_classes_arms_are_quantiles_of_the_pool():
   difficulty = np.random.default_rng(0).permutation(50)
   sampler = make_sampler(BANDIT | {"partition": "difficulty_in_pool"})
@@ -480,6 +498,29 @@ def test_without_classes_arms_are_quantiles_of_the_pool():
   stream = IndexStream(sampler, info)
   index = stream.next()
   assert len(set(difficulty[index] // 10)) == 1
+
+
+def test_a_score_of_the_users_own():
+  """Shorter examples first, without labels or difficulties."""
+  length = np.random.default_rng(0).permutation(50)
+  sampler = make_sampler({"name": "curriculum", "score": "length"})
+  info = pool_info(sampler, scores={"length": length})
+  index = np.concatenate(_drive(IndexStream(sampler, info), 6))
+  assert length[index].tolist() == list(range(6 * BATCH_SIZE))
+
+
+@pytest.mark.parametrize(
+  ("score", "given", "code"),
+  [
+    ("length", {"labels": [0, 1]}, "missing"),
+    ("difficulty", {"labels": [0, 1]}, "missing"),
+    ("length", {"labels": [0, 1], "scores": {"length": [1]}}, "data"),
+    ("length", {"labels": [0], "scores": {"length": [np.inf]}}, "data"),
+  ],
+)
+def test_scores_that_are_missing_or_wrong(score, given, code):
+  with refused(code, score):
+    pool_info(make_sampler({"name": "competence", "score": score}), **given)
 
 
 @pytest.mark.parametrize(

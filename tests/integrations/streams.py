@@ -34,6 +34,7 @@ BANDIT = {
   "reward": "rank(window=50)",
   "epsilon": "linear(value=1.0, end=0.1)",
   "warmup": 3,
+  "arms_per_batch": 1,
 }
 
 

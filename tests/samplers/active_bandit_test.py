@@ -23,6 +23,7 @@ def _make(**changes):
     "reward": rewards.rank(num_steps=500),
     "batch_size": 16,
     "warmup": 100,
+    "arms_per_batch": 1,
   }
   return active_bandit(**(arguments | changes))
 

@@ -28,8 +28,15 @@ from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import compile_run
 
 STEPS = 16
+SCORES = {
+  name
+  for spec in SAMPLERS.values()
+  for name in toy.make_sampler(
+    spec, "x", batch_size=16, num_steps=STEPS
+  ).spec.scores
+}
 POOLS = {
-  "train": toy.make_pool(),
+  "train": toy.make_pool(scores=sorted(SCORES)),
   "probe": toy.make_pool(60, seed=2),
   "valid": toy.make_pool(100, seed=1),
 }

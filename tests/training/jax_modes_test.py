@@ -63,10 +63,11 @@ def test_every_schedule_is_in_the_table():
 
 @pytest.mark.parametrize("name", SPECS)
 def test_a_chunk_of_every_sampler_bandit_gain_and_reward(mode, name):
-  pool, probe = _toys.make_pool(), _toys.make_pool(100, seed=1)
   sampler = toy.make_sampler(
     SPECS[name], "x", batch_size=testing.BATCH_SIZE, num_steps=8
   )
+  pool = _toys.make_pool(scores=sampler.spec.scores)
+  probe = _toys.make_pool(100, seed=1)
   model, tx = testing.make_linear(), optax.adam(0.1)
   steps = step.make_steps(model, tx, sampler, make_gather())
   init = jax.vmap(step.make_init(model, tx, sampler), (0, None))

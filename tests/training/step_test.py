@@ -272,6 +272,7 @@ def test_what_the_gains_cost(model_name):
       "bandit": "softmax",
       "reward": "rank",
       "name": "active_bandit",
+      "arms_per_batch": 1,
     } | config
     if config["name"] == "uniform":
       config = {"name": "uniform"}

@@ -193,7 +193,9 @@ def run_config(config: ConfigDict, name: str) -> ConfigDict:
 
 def _check_model(config: ConfigDict) -> None:
   """Builds a model for its checks, at a plausible size of images."""
-  size = config.data.image_size if config.data.source == "synthetic" else 256
+  data = config.data
+  drawn = data.source == "synthetic" and not data.sources
+  size = data.image_size if drawn else 256
   channels = len(sources.get_channels(config.data))
   make_model(config, (size, size, channels), 2)
 

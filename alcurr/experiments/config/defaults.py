@@ -32,10 +32,11 @@ _BANDIT = {
   "warmup": None,
   # The arms: difficulty (quantiles within each class), difficulty_in_pool
   # (quantiles over the pool), label, label_difficulty (quantiles of each class
-  # apart), or shuffled (the control: like difficulty, but at random).
+  # apart), groups (see data.groups), or shuffled (the control: like difficulty,
+  # but at random).
   "partition": "difficulty",
   # Arms drawn for a batch, a divisor of the batch size. 1: as in the paper;
-  # the batch size: every example draws its own arm.
+  # None, or the batch size: every example draws its own arm.
   "arms_per_batch": 1,
   # Whether examples of an arm are drawn with replacement, rather than by
   # shuffled passes.
@@ -131,6 +132,19 @@ _DEFAULTS = {
     "scribble_fraction": 0.02,
     "unfinished_fraction": 0.05,
     "wrong_label_fraction": 0.03,
+    # A CSV with the header key,group: the source, domain or length of each
+    # example, which are arms of the partition `groups`. A key is a drawing's
+    # key_id, an image's path in its folder (cat/1.png), or its number in a .npz
+    # (which may have an array `groups` instead). "": no groups.
+    "groups": "",
+    # The share of the examples that is used: those of the smallest keys.
+    "share": 1.0,
+    # Several sources instead of one: their own fields of these by name, such as
+    # {"photos": {"source": "folder", "dir": "photos"}, "sketches": {...}}. They
+    # have the same classes, and each is a group. Where some are images,
+    # drawings become images. `share`, `max_per_class` and `label_noise` may
+    # differ too.
+    "sources": {},
     # Shares of the examples, split by a hash of each example's key.
     "valid_fraction": 0.05,
     "test_fraction": 0.2,

@@ -85,6 +85,11 @@ def normalize(config: ConfigDict, kinds: Mapping[str, type]) -> ConfigDict:
   for sampler in samplers.values() if isinstance(samplers, dict) else ():
     if isinstance(sampler, dict) and isinstance(sampler.get("run"), dict):
       sampler["run"] = _fit(sampler["run"], kinds)
+  data = fitted.get("data")
+  sources = data.get("sources") if isinstance(data, dict) else None
+  for name, source in sources.items() if isinstance(sources, dict) else ():
+    if isinstance(source, dict):
+      sources[name] = _fit(source, kinds, "data.")
   result = to_config(fitted)
   return result.lock() if config.is_locked else result
 

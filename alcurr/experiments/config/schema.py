@@ -22,6 +22,7 @@ _OPEN = ("model", "samplers")
 # Fields that results do not depend on: they may change between two calls of
 # one experiment.
 _FREE = re.compile(r"checkpoint\..*|cache_dir|tracking|tracking_uri")
+_SOURCES = "data.sources"
 # Optional fields that only the report reads.
 _REPORT = ("best_setting", "cells", "factors", "grid", "paper")
 
@@ -64,6 +65,17 @@ def check(config: ConfigDict, finished: bool = False) -> None:
     if not isinstance(config.get(name, ConfigDict()), ConfigDict):
       text = f"expected a ConfigDict of its fields, got {config[name]!r}"
       raise UserError("type", name, text)
+  sources = config.get("data", {}).get("sources")
+  if sources is None and not finished:
+    text = "expected {}, or the fields of each source by its name"
+    raise UserError("missing", _SOURCES, text)
+  groups = {_SOURCES: ConfigDict() if sources is None else sources}
+  if isinstance(sources, ConfigDict):
+    groups |= {f"{_SOURCES}.{name}": s for name, s in sources.items()}
+  for place, group in groups.items():
+    if not isinstance(group, ConfigDict):
+      text = f"expected a ConfigDict of fields of data, got {group!r}"
+      raise UserError("type", place, text)
   flat = flatten(config.to_dict())
   check_fields(flat)
   for name in FIELDS:
@@ -79,13 +91,19 @@ def check(config: ConfigDict, finished: bool = False) -> None:
       raise UserError("type", f"samplers.{name}", text)
 
 
+def of_a_source(name: str) -> str:
+  """Returns data.x for the field x of one of `data.sources`."""
+  source = re.fullmatch(rf"{re.escape(_SOURCES)}\.[^.]+\.(\w+)", name)
+  return f"data.{source[1]}" if source else name
+
+
 def check_fields(values: Mapping[str, Any], prefix: str = "") -> None:
   """Refuses fields, by dotted names, that are unknown or of another type.
 
   The prefix is put before the field, for the message.
   """
   for name, value in values.items():
-    kind, group = FIELDS.get(name), name.split(".")[0]
+    kind, group = FIELDS.get(of_a_source(name)), name.split(".")[0]
     if kind is None and group not in (*_OPEN, *_REPORT):
       text = f"no such field{specs.did_you_mean(name, FIELDS, prefix)}"
       raise UserError("unknown", f"{prefix}{name}", text)

@@ -60,3 +60,15 @@ def test_open_and_free_fields():
   with pytest.raises(UserError):
     schema.check(config)
   schema.check(config, finished=True)
+
+
+def test_sources_must_be_there():
+  config = _config()
+  del config.data.sources
+  with pytest.raises(UserError) as raised:
+    schema.check(config)
+  assert (raised.value.code, raised.value.place) == ("missing", "data.sources")
+  config.data.sources = "photos"
+  with pytest.raises(UserError) as raised:
+    schema.check(config)
+  assert (raised.value.code, raised.value.place) == ("type", "data.sources")

@@ -1,0 +1,88 @@
+"""Several datasets in one: a group of examples for each of its sources."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from alcurr.core.errors import UserError
+from alcurr.data import cache
+from alcurr.data.pool import Dataset, content_hash, join_sources
+from alcurr.data.render import Render, render_all
+from alcurr.types import Images, Strokes
+
+
+def join(datasets: Mapping[str, Dataset], render: Render) -> Dataset:
+  """Joins datasets of the same classes; each is a group, by its name.
+
+  Drawings stay drawings if all datasets are drawings; else they are rendered.
+  Images of bytes and of floats together become floats. Flags that not all have
+  are dropped.
+
+  Args:
+    datasets: at least two, by name; host arrays.
+    render: turns drawings into images.
+
+  Raises:
+    UserError: other classes, or images of another size or other channels.
+  """
+  first, *others = datasets
+  class_names = datasets[first].class_names
+  for name in others:
+    if {*datasets[name].class_names} != {*class_names}:
+      only = {*datasets[name].class_names} ^ {*class_names}
+      text = f"only one of {first!r} and {name!r} has {_some(only)}"
+      expected = "expected the same classes, perhaps by `classes`; "
+      raise UserError("conflict", f"data.sources.{name}", expected + text)
+  content = {name: content_hash(d) for name, d in datasets.items()}
+  flags = set.intersection(*({*d.flags} for d in datasets.values()))
+  sizes = [len(d.label) for d in datasets.values()]
+  parts = _of_one_kind({name: d.source for name, d in datasets.items()}, render)
+  labels = [
+    np.array([class_names.index(name) for name in d.class_names])[d.label]
+    for d in datasets.values()
+  ]
+  return Dataset(
+    source=join_sources(parts),
+    label=np.concatenate(labels).astype(np.int32),
+    key=np.concatenate([d.key for d in datasets.values()]),
+    class_names=class_names,
+    flags={
+      flag: np.concatenate([d.flags[flag] for d in datasets.values()])
+      for flag in flags
+    },
+    content=cache.digest(content),
+    groups=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
+    group_names=tuple(datasets),
+  )
+
+
+def _some(names: set[str]) -> str:
+  few = sorted(names)[:3]
+  return ", ".join(map(repr, few)) + ", ..." * (len(names) > len(few))
+
+
+def _of_one_kind(
+  sources: Mapping[str, Images | Strokes], render: Render
+) -> list[Images | Strokes]:
+  """Returns drawings with the same columns, or images of the same shape."""
+  if all(isinstance(source, Strokes) for source in sources.values()):
+    columns = min(source.points.shape[1] for source in sources.values())
+    return [s._replace(points=s.points[:, :columns]) for s in sources.values()]
+  images = {
+    name: render_all(s, render) if isinstance(s, Strokes) else s.image
+    for name, s in sources.items()
+  }
+  (first, image), *others = images.items()
+  for name, other in others:
+    if other.shape[1:] != image.shape[1:]:
+      shapes = (
+        f"{list(other.shape[1:])} and {list(image.shape[1:])} of {first!r}"
+      )
+      text = f"expected images [H, W, C] of the same shape, got {shapes}"
+      raise UserError("conflict", f"data.sources.{name}", text)
+  if len({image.dtype for image in images.values()}) == 1:
+    return [Images(image) for image in images.values()]
+  return [
+    Images(image / np.float32(255) if image.dtype == np.uint8 else image)
+    for image in images.values()
+  ]
