@@ -75,6 +75,8 @@ def count(spec: str, network: str, batch_size: int) -> float:
   make_model, size = NETWORKS[network]
   model = make_model(image_shape=(size, size, 1), num_classes=NUM_CLASSES)
   sampler, tx = make_sampler(spec, batch_size), optax.sgd(0.1)
+  if sampler.spec.reads_penalty:
+    model = models.mean_field(model)
   pool = make_pool(size, sampler)
   steps = step.make_steps(model, tx, sampler, make_gather())
   init = step.make_init(model, tx, sampler)

@@ -14,9 +14,10 @@ import optax
 
 from alcurr import samplers
 from alcurr.data import partitions
-from alcurr.data.pool import Dataset, make_gather, make_pool, split
+from alcurr.data.pool import Dataset, make_gather, make_pool
 from alcurr.data.quickdraw import reader, synthetic
 from alcurr.data.render import make_render, render_all
+from alcurr.data.splitting import split
 from alcurr.experiments import reference_model
 from alcurr.models import MODELS
 from alcurr.training import loop

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from absl import logging
 
-from alcurr.core import files
+from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.data.image_values import (
@@ -115,7 +115,7 @@ def load_npz(
     UserError: a missing, damaged, pickled or oversized file, or unusable
       arrays.
   """
-  path, value_range = pathlib.Path(path), parse_range(value_range)
+  path, value_range = paths.absolute(path), parse_range(value_range)
   try:
     files.check_regular(path)
     # A single array, which it must not be, would be read without a map.
@@ -228,7 +228,7 @@ def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
   Raises:
     UserError: truncated, pickled, empty, or of another type or shape.
   """
-  path = pathlib.Path(path)
+  path = paths.absolute(path)
   try:
     files.check_regular(path)
     with path.open("rb") as file:

@@ -22,7 +22,7 @@ from alcurr.data.pool import (
   make_gather,
   take,
 )
-from alcurr.data.quickdraw import packed, reader, synthetic
+from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
 from alcurr.data.render import Render, make_render, render_all
 from alcurr.data.splitting import check_fractions, split
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
@@ -80,7 +80,7 @@ OF_A_SOURCE = (
   *("source", "dir", "classes", "max_per_class", "share", "label_noise"),
   *("recognized_only", "on_error", "seed", "num_examples", "scribble_fraction"),
   *("unfinished_fraction", "wrong_label_fraction", "channels_first"),
-  *("value_range", "max_bytes", "background", "max_pixels"),
+  *("value_range", "max_bytes", "background", "max_pixels", "stroke_form"),
 )
 
 
@@ -140,6 +140,7 @@ def _check_one(config: Mapping[str, Any], place: str) -> None:
   for name in ("max_bytes", "max_pixels"):
     specs.check_range(f"{place}.{name}", config[name], 1)
   parse_range(config["value_range"], f"{place}.value_range")
+  stroke_forms.check(config["stroke_form"], f"{place}.stroke_form")
   image_folder.check_background(config["background"], f"{place}.background")
   if not 0 <= (noise := config["label_noise"]) < 1:
     text = f"expected a share in [0, 1), got {noise}"

@@ -25,6 +25,7 @@ from alcurr.experiments import (
   setup,
 )
 from alcurr.experiments.config import build
+from alcurr.experiments.pools import host_pools
 from alcurr.report import gallery, page, tables
 from alcurr.training import checkpoint, checkpoint_writer, compilation, memory
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
@@ -78,7 +79,7 @@ def _run(
   logger: loggers.LoggerGroup,
 ) -> pd.DataFrame:
   experiment = context.experiment
-  unscored = setup.host_pools(context)
+  unscored = host_pools(context)
   setup.check_fit(context, unscored)
   folders = {name: workdir / "runs" / name for name in experiment.runs}
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
@@ -132,7 +133,8 @@ def _check_resumable(
     now["environment"] = environment.current()
   for name in dict.fromkeys((*names, *context.experiment.runs)):
     run = context.experiment.runs.get(name, context.experiment.reference)
-    now["weights"] = context.networks[str(run.config.model)][0].fingerprint
+    key = build.network_key(run.config)
+    now["weights"] = context.networks[key][0].fingerprint
     folder = workdir / "runs" / name
     checkpoints = folder / "checkpoints"
     if name == build.REFERENCE:
@@ -204,7 +206,12 @@ def make_pools(
   Returns the pools by name, and the seconds that scoring took (when it was
   done). `checkpoint_dir` is of the reference model's checkpoints.
   """
-  score, seconds = {}, 0.0
-  if setup.needs_scores(context.experiment):
-    score, seconds = reference_model.get_difficulty(context, checkpoint_dir)
-  return on_device(setup.host_pools(context, score)), seconds
+  if not setup.needs_scores(context.experiment):
+    return on_device(host_pools(context, {})), 0.0
+  score, seconds, clusters = reference_model.get_difficulty(
+    context, checkpoint_dir
+  )
+  pools = host_pools(context, score, clusters)
+  if clusters:  # whose sizes were not known before
+    setup.check_fit(context, pools)
+  return on_device(pools), seconds

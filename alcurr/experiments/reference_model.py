@@ -10,17 +10,19 @@ import jax
 import numpy as np
 from absl import logging
 
-from alcurr.core import environment, files
+from alcurr.core import environment, files, specs
 from alcurr.core.errors import FaultError
-from alcurr.data import cache
+from alcurr.data import cache, clusters
 from alcurr.data.pool import host_pool, on_device
 from alcurr.experiments import sampler_trials, setup
+from alcurr.experiments.config import build
 from alcurr.training import compilation, exposure, loop
 from alcurr.training.run import (
   CompiledRun,
   RunSpec,
   Score,
   compile_run,
+  make_features,
   make_score,
 )
 from alcurr.types import Pool
@@ -28,9 +30,13 @@ from alcurr.types import Pool
 _REMEDY = "a lower optimizer.learning_rate may help"
 
 
+_CLUSTERS = "clusters."  # begins the name of the array of a pool's clusters
+
+
 class Difficulty(NamedTuple):
   score: dict[str, np.ndarray]  # [N] float32 by pool
   seconds: float  # of training and scoring, without compilation
+  clusters: dict[str, np.ndarray] | None = None  # [N] int32 by pool
 
 
 def difficulty_of(
@@ -75,11 +81,16 @@ def get_difficulty(
   """
   folder, request = _scores_request(context)
   if cached := _read_scores(folder, request):
-    score, manifest = cached
+    arrays, manifest = cached
     logging.info("Difficulty scores from %s.", folder)
     # A kill may have come between the scores and this.
     shutil.rmtree(checkpoint_dir, ignore_errors=True)
-    return Difficulty(score, manifest["seconds"])
+    found = {
+      name.removeprefix(_CLUSTERS): arrays.pop(name)
+      for name in [*arrays]
+      if name.startswith(_CLUSTERS)
+    }
+    return Difficulty(arrays, manifest["seconds"], found or None)
   run, compiled, pools = prepare(context)
   pools = on_device(pools)
   shown = run._replace(name="difficulty")
@@ -90,10 +101,46 @@ def get_difficulty(
     run.model, run.gather, batch_size, run.trials_by, experiment.scorer
   )
   difficulty = difficulty_of(run, score, result, pools)
+  if "clusters" in experiment.partitions:
+    difficulty = _with_clusters(context, run, difficulty, result, pools)
   manifest = {"request": request, "seconds": difficulty.seconds}
-  cache.write_arrays(folder, difficulty.score, manifest)
+  found = (difficulty.clusters or {}).items()
+  named = {f"{_CLUSTERS}{name}": array for name, array in found}
+  cache.write_arrays(folder, difficulty.score | named, manifest)
   shutil.rmtree(checkpoint_dir)
   return difficulty
+
+
+def _with_clusters(
+  context: setup.ExperimentContext,
+  run: RunSpec,
+  difficulty: Difficulty,
+  result: loop.Result,
+  pools: Mapping[str, Pool],
+) -> Difficulty:
+  """Adds the clusters of the reference model's features, easiest first."""
+  config = context.experiment.config
+  make = make_features(
+    run.model, run.gather, config.eval_batch_size, run.trials_by
+  )
+  variables = (result.state.params, result.state.model_state)
+  seconds, features = difficulty.seconds, {}
+  for name, pool in pools.items():
+    program = compilation.compile_once(make, variables, pool)
+    started = time.perf_counter()
+    features[name] = jax.device_get(program(variables, pool))[0]
+    seconds += time.perf_counter() - started
+  started = time.perf_counter()
+  num_arms, seed = config.difficulty.num_arms, config.difficulty.seed
+  with specs.errors_in("difficulty.num_arms"):
+    centres = clusters.k_means(features["train"], num_arms, seed)
+  found = {name: clusters.nearest(x, centres) for name, x in features.items()}
+  count = np.bincount(found["train"], minlength=num_arms)
+  total = np.bincount(found["train"], difficulty.score["train"], num_arms)
+  place = np.argsort(np.argsort(total / np.maximum(count, 1)))
+  found = {name: place[x].astype(np.int32) for name, x in found.items()}
+  seconds += time.perf_counter() - started
+  return difficulty._replace(clusters=found, seconds=seconds)
 
 
 def prepare(
@@ -121,8 +168,11 @@ def _scores_request(
     del request["data"][field]
   for source in request["data"]["sources"].values():
     source.pop("dir", None)
+  if "clusters" in context.experiment.partitions:
+    request["clusters"] = config.difficulty.num_arms
   # The config names a weights file, but not its content.
-  weights = context.networks[str(config.model)][0].fingerprint
+  key = build.network_key(context.experiment.reference.config)
+  weights = context.networks[key][0].fingerprint
   request |= {"examples": context.content, "weights": weights}
   request["environment"] = environment.current()
   return context.cache_dir / f"difficulty-{cache.digest(request)}", request

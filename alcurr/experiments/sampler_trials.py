@@ -76,6 +76,8 @@ def fingerprint(
   """
   pool = pools["train"]
   difficulty = np.asarray(pool.scores["difficulty"]).tobytes()
+  if "clusters" in pool.partitions:  # found with it, and as fragile
+    difficulty += np.asarray(pool.partitions["clusters"].arm).tobytes()
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],

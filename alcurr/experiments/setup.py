@@ -15,13 +15,21 @@ from alcurr.core.errors import UserError
 from alcurr.core.redaction import redact
 from alcurr.data import partitions, sources
 from alcurr.data.host_store import Lookup
-from alcurr.data.pool import Dataset, concatenate, host_pool
+from alcurr.data.pool import Dataset, host_pool
 from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
+from alcurr.training.losses import metric
 from alcurr.training.run import RunSpec, Score, count_flops, make_score
-from alcurr.types import ArmNames, Array, Batch, Model, Pool
+from alcurr.types import (
+  Array,
+  Batch,
+  Loss,
+  Model,
+  Pool,
+  StatefulLoss,
+)
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
 # What an experiment writes to its folder. All else is the user's.
@@ -39,7 +47,8 @@ class ExperimentContext(NamedTuple):
   cache_dir: pathlib.Path  # what the next experiment can reuse
   parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
   gather: Callable[[Pool, Array], Batch]
-  networks: dict[str, tuple[Model, Score]]  # by the text of `config.model`
+  networks: dict[str, tuple[Model, Score]]  # by `build.network_key`
+  loss: Loss | StatefulLoss  # that is trained on
   lookup: Lookup | None  # of pools in CPU memory
   signals: preemption.Signals  # stop a run with a checkpoint
   content: str  # a hash of the data that was read
@@ -131,19 +140,21 @@ def load_context(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
-  given = _given_arms(parts["train"])
-  for name, run in experiment.runs.items():
-    for kind in run.spec.partitions:
-      partitions.require_given(kind, given, f"samplers.{name}")
-  networks = {}
+  loss, networks = experiment.make_loss(num_classes), {}
   for run in (experiment.reference, *experiment.runs.values()):
-    key = str(run.config.model)
+    key = build.network_key(run.config)
     if key not in networks:
       model = build.make_model(run.config, batch.image.shape[1:], num_classes)
       score = make_score(
-        model, gather, config.eval_batch_size, config.trials_by, experiment.loss
+        model, gather, config.eval_batch_size, config.trials_by, metric(loss)
       )
       networks[key] = model, score
+  reference = build.network_key(experiment.reference.config)
+  features = networks[reference][0].features
+  given = {"groups": parts["train"].groups, "clusters": features}
+  for name, run in experiment.runs.items():
+    for kind in run.spec.partitions:
+      partitions.require_given(kind, given, f"samplers.{name}")
   logging.info(
     "%s of %d classes; device: %s; trials by %s.",
     ", ".join(f"{len(part.label)} {name}" for name, part in parts.items()),
@@ -153,7 +164,15 @@ def load_context(
   )
   signals = signals or preemption.Signals()
   return ExperimentContext(
-    experiment, cache_dir, parts, gather, networks, lookup, signals, content
+    experiment,
+    cache_dir,
+    parts,
+    gather,
+    networks,
+    loss,
+    lookup,
+    signals,
+    content,
   )
 
 
@@ -161,62 +180,6 @@ def needs_scores(experiment: BuiltExperiment) -> bool:
   """Returns whether a sampler reads the difficulty."""
   specs_read = (run.spec for run in experiment.runs.values())
   return any(map(partitions.reads_difficulty, specs_read))
-
-
-def _given_arms(part: Dataset) -> dict[str, np.ndarray]:
-  """Returns the arms [N] of the partitions that are not of labels."""
-  return {} if part.groups is None else {"groups": part.groups}
-
-
-def host_pools(
-  context: ExperimentContext, difficulty: Mapping[str, np.ndarray] | None = None
-) -> dict[str, Pool]:
-  """Returns the pools by name, of NumPy arrays.
-
-  Without a probe split, the valid pool is the probe pool too. `difficulty` has
-  that of the examples of each part, [N]; None: not yet known.
-
-  Raises:
-    UserError: more arms than the training examples can fill.
-  """
-  experiment = context.experiment
-  train, num_arms = context.parts["train"], {}
-  asked = experiment.config.difficulty.num_arms
-  for kind in sorted(experiment.partitions):
-    with specs.errors_in("difficulty.num_arms"):
-      num_arms[kind] = partitions.fit_num_arms(
-        kind, train.label, asked, train.class_names
-      )
-    if num_arms[kind] < asked and difficulty is None:
-      text = "The partition %s has %d arms, not %d: most classes are rare."
-      logging.warning(text, kind, num_arms[kind], asked)
-  parts, difficulty = dict(context.parts), dict(difficulty or {})
-  joint = "train_and_probe"
-  if any(run.config.train_on == joint for run in experiment.runs.values()):
-    parts[joint] = concatenate(parts["train"], parts["probe"])
-    if difficulty:
-      scores = [difficulty["train"], difficulty["probe"]]
-      difficulty[joint] = np.concatenate(scores)
-  pools = {}
-  for name, part in parts.items():
-    score = difficulty.get(name, np.zeros(len(part.label), np.float32))
-    given = _given_arms(part)
-    by_name = {
-      kind: partitions.PARTITIONS[kind](
-        given.get(kind, part.label), score, num_arms[kind]
-      )
-      for kind in experiment.partitions
-    }
-    pools[name] = host_pool(part, score, by_name)
-  names = {"label": train.class_names, "groups": train.group_names}
-  for kind in experiment.partitions:
-    # A split may lack a rare class.
-    most = max(len(pool.partitions[kind].size) for pool in pools.values())
-    for pool in pools.values():
-      arms = partitions.pad_arms(pool.partitions[kind], most)
-      arms = arms._replace(names=ArmNames(names.get(kind, ())[:most]))
-      pool.partitions[kind] = arms
-  return {"probe": pools["valid"]} | pools
 
 
 def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
@@ -233,6 +196,10 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
     experiment.reference.num_steps(size)
   for name, run in experiment.runs.items():
     sampler = run.make_sampler(run.num_steps(size))
+    model, _ = context.networks[build.network_key(run.config)]
+    if sampler.spec.reads_penalty and model.penalty is None:
+      text = "the gain needs a model with variational weights, as bayesian_cnn"
+      raise UserError("conflict", f"samplers.{name}", text)
     init = functools.partial(sampler.init, pool=pools["train"])
     with specs.errors_in(f"samplers.{name}"):
       # Only shapes: a state may hold an entry for every step.
@@ -268,7 +235,7 @@ def make_run_spec(
 ) -> RunSpec:
   """Makes a run of a number of steps."""
   experiment, config = context.experiment, built.config
-  model, score = context.networks[str(config.model)]
+  model, score = context.networks[build.network_key(config)]
   return RunSpec(
     sampler=built.make_sampler(num_steps),
     model=model,
@@ -283,7 +250,7 @@ def make_run_spec(
     score=score,
     on_nonfinite=config.on_nonfinite,
     augment=experiment.augment,
-    loss=experiment.loss,
+    loss=context.loss,
     name=built.name,
     lookup=context.lookup,
   )

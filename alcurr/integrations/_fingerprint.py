@@ -10,6 +10,11 @@ import numpy as np
 
 from alcurr.core.errors import UserError
 from alcurr.integrations import _programs
+from alcurr.integrations._shapes import (
+  NUM_OUTPUTS,
+  feedback_shapes,
+  score_shapes,
+)
 from alcurr.types import Array, Candidates, Draw, Pool, PyTree, Sampler
 
 # How a message names each part.
@@ -83,14 +88,16 @@ def _program_texts(
   yield _lower(_programs.update, sampler, state, draw, ()).as_text()
   candidates = None
   if sampler.select is not None:
-    score = jax.ShapeDtypeStruct(draw.index.shape, np.float32)
+    score = score_shapes(sampler, pool, draw)
     select = _lower(_programs.select, sampler, key, number, state, draw, score)
     yield select.as_text()
+    yield from _score_texts(sampler, pool, draw)
     candidates = Candidates(
       draw, score, _abstract(select.out_info), np.bool_(True)
     )
   if signal is None:
     return
+  feedback = None
   # A signal that needs the model is measured by the loop.
   with contextlib.suppress(UserError):
     loss = jax.ShapeDtypeStruct((batch_size,), np.float32)
@@ -107,7 +114,26 @@ def _program_texts(
     )
     yield measure.as_text()
     feedback = _abstract(measure.out_info)
+  if feedback is None:
+    # Whatever a signal's code raises.
+    with contextlib.suppress(Exception):
+      feedback = feedback_shapes(sampler, pool, draw, candidates)
+  if feedback is not None:
     yield _lower(_programs.update, sampler, state, draw, feedback).as_text()
+
+
+def _score_texts(sampler: Sampler, pool: Pool, draw: Draw) -> Iterator[str]:
+  """Yields the programs of scores that need no more than a loop's numbers.
+
+  Other scores are computed by the loop.
+  """
+  (size,) = draw.index.shape
+  losses = jax.ShapeDtypeStruct((size,), np.float32)
+  logits = jax.ShapeDtypeStruct((size, NUM_OUTPUTS), np.float32)
+  for given in ((losses, None), (None, logits), (losses, logits)):
+    with contextlib.suppress(UserError):
+      yield _lower(_programs.score, sampler, draw, *given, pool).as_text()
+      return
 
 
 def _lower(program: jax.stages.Wrapped, *args: PyTree) -> jax.stages.Lowered:

@@ -3,7 +3,6 @@
 import functools
 import math
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,12 +19,6 @@ RUN_COLUMNS = (
   *("flops_per_step", "coverage", "effective_sample_size"),
   *("skipped_updates", "diverged_step", "divergence_reason"),
 )
-
-
-# How a formula begins, in ASCII and in full width; quotes before it are ours or
-# escaped once more.
-_FORMULA = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
-_ESCAPED = re.compile("'" + _FORMULA.pattern)
 
 
 class Interval(NamedTuple):
@@ -238,14 +231,9 @@ def write_tables(workdir: pathlib.Path) -> pd.DataFrame:
 def write_csv(path: pathlib.Path, table: pd.DataFrame) -> None:
   """Writes a table for `read_csv`, with numbers to six digits.
 
-  Spreadsheets take some texts for formulas, such as a class called "=1+1". They
-  get a leading quote, as OWASP ("CSV Injection") advises.
+  Texts that are formulas get a leading quote; see `files.escape_formula`.
   """
-
-  def escape(value: Any) -> Any:
-    is_formula = isinstance(value, str) and _FORMULA.match(value)
-    return f"'{value}" if is_formula else value
-
+  escape = files.escape_formula
   escaped = table.rename(columns=escape).map(escape)
   text = escaped.to_csv(index=False, float_format="%.6g")
   files.write_file(path, lambda file: file.write(text.encode()))
@@ -253,13 +241,9 @@ def write_csv(path: pathlib.Path, table: pd.DataFrame) -> None:
 
 def read_csv(path: pathlib.Path, texts: Sequence[str]) -> pd.DataFrame:
   """Reads a table of `write_csv`; the columns `texts` are never numbers."""
-
-  def plain(value: Any) -> Any:
-    is_escaped = isinstance(value, str) and _ESCAPED.match(value)
-    return value[1:] if is_escaped else value
-
   files.check_regular(path)
   table = pd.read_csv(
     path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=""
   )
+  plain = files.unescape_formula
   return table.rename(columns=plain).map(plain)

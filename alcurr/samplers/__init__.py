@@ -9,7 +9,13 @@ SAMPLERS, and add a row to `tests/sampler_table.py`.
 from alcurr.bandits import BANDITS, GAINS, REWARDS
 from alcurr.core.registry import Registry
 from alcurr.core.schedules import SCHEDULES
-from alcurr.samplers import bijection, cursor, policies, scores
+from alcurr.samplers import (
+  bijection,
+  cursor,
+  policies,
+  running_scores,
+  scores,
+)
 from alcurr.samplers._active_bandit import active_bandit
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.samplers._bucketed_curriculum import (
@@ -22,6 +28,7 @@ from alcurr.samplers._class_reweighting import class_reweighting
 from alcurr.samplers._competence import competence
 from alcurr.samplers._curriculum import curriculum
 from alcurr.samplers._dihcl import dihcl
+from alcurr.samplers._doremi import doremi
 from alcurr.samplers._fixed_policy import fixed_policy
 from alcurr.samplers._greats import greats
 from alcurr.samplers._ies import ies
@@ -31,14 +38,19 @@ from alcurr.samplers._label_trust import label_trust
 from alcurr.samplers._learnability import learnability
 from alcurr.samplers._loshchilov_hutter import loshchilov_hutter
 from alcurr.samplers._loss_proportional import loss_proportional
+from alcurr.samplers._mixture import mixture
+from alcurr.samplers._odm import odm
+from alcurr.samplers._rb import rb
 from alcurr.samplers._rho_loss import rho_loss
 from alcurr.samplers._rs2 import rs2
+from alcurr.samplers._scored_passes import scored_passes
 from alcurr.samplers._selective_backprop import selective_backprop
 from alcurr.samplers._self_paced import self_paced
 from alcurr.samplers._small_loss import small_loss
 from alcurr.samplers._uncertainty import uncertainty
 from alcurr.samplers._uniform import uniform
 from alcurr.samplers.policies import POLICIES
+from alcurr.samplers.running_scores import RUNNING_SCORES
 from alcurr.types import Sampler
 
 __all__ = [
@@ -47,6 +59,7 @@ __all__ = [
   "PACINGS",
   "POLICIES",
   "REWARDS",
+  "RUNNING_SCORES",
   "SAMPLERS",
   "SCHEDULES",
   "active_bandit",
@@ -59,6 +72,7 @@ __all__ = [
   "curriculum",
   "cursor",
   "dihcl",
+  "doremi",
   "fixed_policy",
   "greats",
   "ies",
@@ -69,9 +83,14 @@ __all__ = [
   "loshchilov_hutter",
   "loss_proportional",
   "make_arm_draw",
+  "mixture",
+  "odm",
   "policies",
+  "rb",
   "rho_loss",
   "rs2",
+  "running_scores",
+  "scored_passes",
   "scores",
   "selective_backprop",
   "self_paced",
@@ -90,6 +109,7 @@ SAMPLERS = Registry(
     "competence": competence,
     "curriculum": curriculum,
     "dihcl": dihcl,
+    "doremi": doremi,
     "fixed_policy": fixed_policy,
     "greats": greats,
     "ies": ies,
@@ -99,8 +119,12 @@ SAMPLERS = Registry(
     "learnability": learnability,
     "loshchilov_hutter": loshchilov_hutter,
     "loss_proportional": loss_proportional,
+    "mixture": mixture,
+    "odm": odm,
+    "rb": rb,
     "rho_loss": rho_loss,
     "rs2": rs2,
+    "scored_passes": scored_passes,
     "selective_backprop": selective_backprop,
     "self_paced": self_paced,
     "small_loss": small_loss,

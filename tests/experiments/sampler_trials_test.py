@@ -60,8 +60,8 @@ def test_a_run_has_its_own_batch_model_and_budget(built):
   assert (run.batch_size, run.num_steps) == (8, size // 8)
   wide = setup.make_run(context, "wide", pools)
   assert (wide.batch_size, wide.num_steps) == (16, size // 16)
-  wide_cnn = {"name": "cnn(width=0.5)", "weights": ""}
-  assert wide.model is context.networks[str(ConfigDict(wide_cnn))][0]
+  key = build.network_key(context.experiment.runs["wide"].config)
+  assert "width=0.5" in key and wide.model is context.networks[key][0]
   assert wide.model is not run.model
   half = setup.make_run(context, "half", pools)
   assert half.num_steps == size // 16

@@ -16,6 +16,7 @@ from alcurr.data import sources
 from alcurr.data.pool import Dataset, make_gather, on_device
 from alcurr.experiments import experiment_runner, setup
 from alcurr.experiments.config import build
+from alcurr.experiments.pools import host_pools
 from alcurr.report import page
 from alcurr.training import checkpoint_writer, compilation, memory
 from alcurr.training.run import Chunks, CompiledRun, compile_run, init_trials
@@ -252,7 +253,7 @@ def _tiny(**samplers_) -> ConfigDict:
 def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
   """Returns the estimate of a run, whose programs stay compiled."""
   context = setup.load_context(build.build_experiment(config), cache_dir)
-  pools = setup.host_pools(context)
+  pools = host_pools(context)
   setup.check_fit(context, pools)
   compiled = experiment_runner.compile_runs(context, pools, [name])[name][1]
   copies = checkpoint_writer.num_copies(config)

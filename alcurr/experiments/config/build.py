@@ -20,15 +20,33 @@ from alcurr.data import sources
 from alcurr.data.augment import AUGMENTS
 from alcurr.data.partitions import PARTITIONS
 from alcurr.experiments.config import budgets, plain, schema
-from alcurr.models import MODELS
+from alcurr.models import MODELS, with_scorer
 from alcurr.samplers import SAMPLERS, uniform
 from alcurr.samplers.scores import SCORERS
+from alcurr.training import losses
 from alcurr.training.losses import LOSSES
 from alcurr.training.optimizers import get_optimizer
-from alcurr.types import Augment, Loss, Model, Sampler, SamplerSpec
+from alcurr.types import (
+  Augment,
+  Loss,
+  Model,
+  Sampler,
+  SamplerSpec,
+  StatefulLoss,
+)
 
 # The fields that `samplers.<name>.run` may set for one sampler.
-_FIELDS = ("baseline", "batch_size", "budget", "model", "optimizer", "train_on")
+_FIELDS = (
+  "baseline",
+  "batch_size",
+  "budget",
+  "model",
+  "optimizer",
+  "scoring_model",
+  "train_on",
+)
+# The reference model is trained uniformly: it has no candidates to score.
+_NO_SCORER = {"name": "", "shared": False}
 # The pools that a run may train on.
 TRAIN_ON = ("train", "train_and_probe")
 REFERENCE = "the reference model"  # no sampler's name has a space
@@ -58,7 +76,8 @@ class BuiltExperiment(NamedTuple):
   runs: dict[str, BuiltRun]  # by the name of the sampler
   reference: BuiltRun  # of the model whose scores are the difficulty
   augment: Augment | None
-  loss: Loss
+  # (V) -> the loss that is trained on
+  make_loss: Callable[[int], Loss | StatefulLoss]
   scorer: Loss
   partitions: frozenset[str]  # that any sampler reads
 
@@ -73,12 +92,21 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   schema.check(config)
   schema.check_values(config)
   sources.check(config.data)
-  loss = specs.make(config.loss, LOSSES, "loss")
+
+  def make_loss(num_classes: int) -> Loss | StatefulLoss:
+    return specs.make(config.loss, LOSSES, "loss", num_classes=num_classes)
+
+  loss = losses.metric(make_loss(2))  # the same for any number of classes
   difficulty = config.difficulty
   reference = _make_run(
     REFERENCE,
     plain.merge(
-      config, {"budget": difficulty.budget, "budget_basis": "examples"}
+      config,
+      {
+        "budget": difficulty.budget,
+        "budget_basis": "examples",
+        "scoring_model": _NO_SCORER,
+      },
     ),
     (difficulty.seed,),
     "difficulty.budget",
@@ -91,7 +119,7 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
     runs=runs,
     reference=reference,
     augment=specs.make(config.augment, AUGMENTS, "augment"),
-    loss=loss,
+    make_loss=make_loss,
     scorer=specs.make(
       difficulty.scorer, SCORERS, "difficulty.scorer", loss=loss
     ),
@@ -120,7 +148,7 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
     needed = "a probe split, data.probe_fraction above 0"
     text = f"{merged.train_on!r} needs {needed}"
     raise UserError("conflict", "train_on", text)
-  if merged.model != config.model:
+  if network_key(merged) != network_key(config):
     _check_model(merged)
   for field, setting in (("batch_size", "batch_size"), ("num_steps", "budget")):
     if field in arguments:
@@ -138,6 +166,10 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   run = _make_run(name, merged, seeds, "budget", make_sampler)
   for partition in run.spec.partitions:
     specs.check_choice(f"{place}.partition", partition, PARTITIONS)
+  if merged.scoring_model.name and run.spec.num_candidates is None:
+    text = f"the sampler {name} has no candidates to score; set the field "
+    text += "run.scoring_model of those that have"
+    raise UserError("conflict", "scoring_model", text)
   return run
 
 
@@ -203,12 +235,27 @@ def _check_model(config: ConfigDict) -> None:
 def make_model(
   config: ConfigDict, image_shape: tuple[int, ...], num_classes: int
 ) -> Model:
-  """Builds the model for images [H, W, C] of V classes."""
-  # Networks without weight files take no such argument.
-  spec = {k: v for k, v in config.model.items() if (k, v) != ("weights", "")}
-  return specs.make(
-    spec, MODELS, "model", image_shape=image_shape, num_classes=num_classes
-  )
+  """Builds the model for images [H, W, C] of V classes, with its scorer."""
+
+  def make(field: str, spec: dict[str, Any]) -> Model:
+    # Networks without weight files take no such argument.
+    spec = {k: v for k, v in spec.items() if (k, v) != ("weights", "")}
+    return specs.make(
+      spec, MODELS, field, image_shape=image_shape, num_classes=num_classes
+    )
+
+  model = make("model", config.model.to_dict())
+  scorer = config.scoring_model.to_dict()
+  shared = scorer.pop("shared")
+  if not scorer["name"]:
+    return model
+  with specs.errors_in("scoring_model"):
+    return with_scorer(model, make("scoring_model", scorer), shared=shared)
+
+
+def network_key(config: ConfigDict) -> str:
+  """Returns a text that two configs share if their networks are the same."""
+  return f"{config.model} {config.scoring_model}"
 
 
 def cache_dir(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:

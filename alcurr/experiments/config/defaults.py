@@ -102,7 +102,8 @@ _DEFAULTS = {
   },
   "data": {
     # synthetic (generated doodles); files (`dir` holds <class>.ndjson, raw or
-    # simplified, or <class>.bin, Kaggle's <word>.csv, or bitmaps <class>.npy);
+    # simplified, or <class>.bin, Kaggle's <word>.csv, or bitmaps <class>.npy,
+    # or it is one file of drawings with a `word` each);
     # prepared (`dir` is the output of `python -m alcurr.data prepare`); npz
     # (`dir` is a .npz file of `images` and `labels`); tfds (`dir` is a dataset
     # that TensorFlow Datasets has prepared as array_record: a name such as
@@ -115,10 +116,13 @@ _DEFAULTS = {
     "max_per_class": 0,  # 0: no limit
     "recognized_only": False,  # skip drawings that Google did not recognize
     "on_error": "raise",  # or skip, which counts bad drawings by reason
+    # Strokes of files: rows ([[x, ...], [y, ...]]), or points ([[x, y], ...]);
+    # "": each file's own, which is asked for if all of its strokes may be both.
+    "stroke_form": "",
     # Images of a .npz: whether they are [N, C, H, W], and the values of black
     # and white, such as "0,65535" or "-1,1"; "": whole numbers from 0 to 255,
     # or floats from 0 to 1. The limit of all its arrays together, unless the
-    # file itself is larger.
+    # file itself is larger, and of the content of a .gz file.
     "channels_first": False,
     "value_range": "",
     "max_bytes": 2**31,
@@ -177,6 +181,11 @@ _DEFAULTS = {
     # A file of ImageNet weights to start from (any network but cnn); "": none.
     "weights": "",
   },
+  # A network that scores candidates, a spec, for samplers that draw some; "":
+  # the model itself. Set it in a sampler's `run`, unless all of them do. It is
+  # trained on the same batches as the model; or, if shared, it has the model's
+  # parameters, as does the same network with dtype='bfloat16'.
+  "scoring_model": {"name": "", "shared": False},
   "optimizer": {
     # An optax optimizer, a spec: sgd(momentum=0.9).
     "name": "adam",
@@ -186,9 +195,10 @@ _DEFAULTS = {
     # parameters, but not the running statistics of batch norms.
     "backbone_lr_multiplier": 1.0,
   },
-  # Difficulty: a reference model's score of each example, its loss or el2n
-  # (the distance of its probabilities from the label). It is trained like the
-  # others, but uniformly and with its own seed.
+  # Difficulty: a reference model's score of each example, its loss, el2n (the
+  # distance of its probabilities from the label) or margin (by how much another
+  # class's logit is above the label's). It is trained like the others, but
+  # uniformly and with its own seed.
   "difficulty": {
     "num_arms": 10,
     "budget": "1 epoch",
@@ -196,7 +206,7 @@ _DEFAULTS = {
     "scorer": "loss",
   },
   # Each sampler's name and arguments. `run` may set, for this sampler alone,
-  # batch_size, budget, baseline, model, optimizer or train_on.
+  # batch_size, budget, baseline, model, scoring_model, optimizer or train_on.
   "samplers": {
     "uniform": {"name": "uniform", "replacement": False},
     "bandit": _BANDIT,

@@ -18,7 +18,7 @@ from alcurr.training.step import ON_NONFINITE
 
 _MAX_SEED = 2**32 - 1  # the largest that every generator takes
 # Groups that take further fields, which their factories check.
-_OPEN = ("model", "samplers")
+_OPEN = ("model", "samplers", "scoring_model")
 # Fields that results do not depend on: they may change between two calls of
 # one experiment.
 _FREE = re.compile(r"checkpoint\..*|cache_dir|tracking|tracking_uri")

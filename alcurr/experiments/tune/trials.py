@@ -22,6 +22,7 @@ from alcurr.data.pool import make_pool
 from alcurr.experiments import experiment_runner, setup
 from alcurr.experiments.config import build, loader
 from alcurr.experiments.config.plain import to_config
+from alcurr.experiments.pools import host_pools
 from alcurr.report import tables
 from alcurr.report.style import plain, styles
 from alcurr.training import exposure, prefetch, step
@@ -108,7 +109,7 @@ def prepare(
   """
   cache_dir = build.cache_dir(config, out)
   context = setup.load_context(build.build_experiment(config), cache_dir)
-  setup.check_fit(context, setup.host_pools(context))
+  setup.check_fit(context, host_pools(context))
   out.mkdir(parents=True, exist_ok=True)
   pools, _ = experiment_runner.make_pools(context, out / "difficulty")
   run = setup.make_run(context, config.baseline, pools)
