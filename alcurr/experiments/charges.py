@@ -1,4 +1,4 @@
-"""The cost of scores before training, and the steps that a budget then pays for.
+"""The cost of scores before training, and the steps that a budget pays for.
 
 With `budget_basis=flops` the runs of an experiment spend the same FLOPs in all,
 those of their baseline:
