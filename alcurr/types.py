@@ -239,6 +239,9 @@ class Sampler(NamedTuple):
   is_scoring: Callable[[PyTree], Array] | None = None
   # (state) -> the share of its draws that is uniform over the arms, in [0, 1]
   uniform_fraction: Callable[[PyTree], Array | float] | None = None
+  # (state) -> difficulties that were collected while training, by name:
+  # [N] float32, finite, larger is harder
+  running_scores: Callable[[PyTree], dict[str, Array]] | None = None
   spec: SamplerSpec = SamplerSpec()
 
 
@@ -250,6 +253,9 @@ class Gain(NamedTuple):
   # (key, context) -> prepared
   prepare: Callable[[Array, StepContext], PyTree] | None = None
   prepare_interval: int = 1  # measurements that one `prepare` serves
+  partitions: tuple[str, ...] = ()  # of the probe pool, that it reads
+  # (pool) -> None; raises ValueError where the pool does not fit
+  check: Callable[[Pool], None] = lambda pool: None
   reads_penalty: bool = False  # whether it reads `StepInfo.penalty`
 
 

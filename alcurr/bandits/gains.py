@@ -28,7 +28,9 @@ from alcurr.bandits._complexity_gains import (
   variational_gain,
 )
 from alcurr.bandits._feedback import credit_all, inner_product
+from alcurr.bandits.probes import draw_from_arms, make_probe_draw
 from alcurr.core.arguments import check_at_least
+from alcurr.core.mixtures import Weights
 from alcurr.core.registry import Registry
 from alcurr.types import (
   Array,
@@ -70,12 +72,6 @@ def prediction_gain() -> Gain:
     return Feedback(info.loss - after, info.draw.arm)
 
   return Gain(measure)
-
-
-def draw_from_arms(key: Array, partition: Partition, arm: Array) -> Array:
-  """Draws an example of each arm [b], with replacement: index [b]."""
-  slot = jax.random.randint(key, arm.shape, 0, partition.size[arm], jnp.int32)
-  return partition.order[partition.start[arm] + slot]
 
 
 def _gain_on(info: StepInfo, pool: Pool, index: Array) -> Array:
@@ -123,22 +119,31 @@ def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
   return Gain(measure)
 
 
-def target_prediction_gain(*, probe_size: int | None = None) -> Gain:
+def target_prediction_gain(
+  *,
+  probe_size: int | None = None,
+  mixture: Weights = None,
+  mixture_of: str = "groups",
+) -> Gain:
   """Measures L(x', θ) - L(x', θ') on b' fresh examples of the probe pool.
 
-  `probe_size` is b'; None for the batch size.
+  Args:
+    probe_size: b'; None for the batch size.
+    mixture: the shares in which the probe's arms are drawn, at least 0: by
+      name, where the others have none, or in their order. None: all examples
+      alike.
+    mixture_of: the partition whose arms they are, such as "groups" or "label".
   """
   check_at_least(1, probe_size=probe_size)
+  probe_draw = make_probe_draw(mixture, mixture_of)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     num_probes = probe_size or info.draw.arm.shape[0]
     probe = info.probe
-    index = jax.random.randint(
-      key, (num_probes,), 0, probe.label.shape[0], jnp.int32
-    )
+    index = probe_draw.draw(key, probe, num_probes)
     return credit_all(info, _gain_on(info, probe, index).mean())
 
-  return Gain(measure)
+  return Gain(measure, partitions=probe_draw.partitions, check=probe_draw.check)
 
 
 def gradient_prediction_gain() -> Gain:
@@ -170,7 +175,12 @@ def first_order_gain() -> Gain:
 
 
 def influence(
-  *, probe_size: int = 64, prepare_interval: int = 1, shuffled: bool = False
+  *,
+  probe_size: int = 64,
+  prepare_interval: int = 1,
+  shuffled: bool = False,
+  mixture: Weights = None,
+  mixture_of: str = "groups",
 ) -> Gain:
   """Measures <∇L(X, θ), ∇l(x_i, θ)>: how much x_i helps on the probe pool.
 
@@ -189,12 +199,15 @@ def influence(
     prepare_interval: measurements that one gradient of a probe serves.
     shuffled: the control: each batch's influences are shuffled among its
       examples, so that their arms are paid at random.
+    mixture: the shares in which the probe's arms are drawn, as in
+      `target_prediction_gain`.
+    mixture_of: the partition whose arms they are.
   """
   check_at_least(1, probe_size=probe_size, prepare_interval=prepare_interval)
+  probe_draw = make_probe_draw(mixture, mixture_of)
 
   def prepare(key: Array, context: StepContext) -> PyTree:
-    num_examples = context.probe.label.shape[0]
-    index = jax.random.randint(key, (probe_size,), 0, num_examples, jnp.int32)
+    index = probe_draw.draw(key, context.probe, probe_size)
     probe = context.gather(context.probe, index)
     return jax.grad(lambda params: context.loss_fn(params, probe).mean())(
       context.params
@@ -206,7 +219,13 @@ def influence(
       gain = jax.random.permutation(key, gain)
     return Feedback(gain, info.draw.arm)
 
-  return Gain(measure, prepare, prepare_interval)
+  return Gain(
+    measure,
+    prepare,
+    prepare_interval,
+    partitions=probe_draw.partitions,
+    check=probe_draw.check,
+  )
 
 
 def random_gain() -> Gain:

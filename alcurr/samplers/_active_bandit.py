@@ -179,6 +179,7 @@ def active_bandit(
   def init(key: Array, pool: Pool) -> ActiveBanditState:
     check_scores(pool, scores)
     passes = arm_draw.start(key, pool)
+    gain.check(pool)
     num_arms = pool.partitions[partition].size.shape[0]
     return ActiveBanditState(
       step=jnp.int32(0),
@@ -227,7 +228,7 @@ def active_bandit(
     Signal(measure, interval, gain.prepare, gain.prepare_interval),
     uniform_fraction=lambda state: state.epsilon,
     spec=SamplerSpec(
-      partitions=(partition,),
+      partitions=tuple(dict.fromkeys((partition, *gain.partitions))),
       arm_partition=partition,
       scores=scores,
       reads_penalty=gain.reads_penalty,

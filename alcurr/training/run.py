@@ -92,6 +92,20 @@ def count_flops(run: RunSpec, pools: Mapping[str, Pool]) -> float:
   return compilation.step_flops(make_steps(run), state, pool, pools["probe"])
 
 
+def score_flops(run: RunSpec, loss: Loss, batch_size: int, pool: Pool) -> float:
+  """Returns the FLOPs of scoring an example by `make_score`'s function."""
+  size = min(batch_size, pool.label.shape[0])
+
+  def score(variables: tuple[PyTree, PyTree], pool: Pool):
+    batch = run.gather(pool, jnp.arange(size, dtype=jnp.int32))
+    key = jax.random.key(0)
+    logits, _ = run.model.apply(key, *variables, batch.image, train=False)
+    return loss(logits, batch.label)
+
+  variables = jax.eval_shape(run.model.init, jax.random.key(0))
+  return compilation.count_flops(score, variables, pool) / size
+
+
 def chunk_lengths(
   num_steps: int, num_evals: int, chunk_steps: int, cycle: int = 1
 ) -> tuple[list[int], int]:
@@ -123,10 +137,6 @@ def make_score(
   """
 
   def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
-    num_examples = pool.label.shape[0]
-    size = min(batch_size, num_examples)
-    num_batches = -(-num_examples // size)
-
     def score(index: Array) -> evaluation.Scores:
       batch = gather(pool, index)
       # Nothing is random without training, but the key is required.
@@ -137,14 +147,42 @@ def make_score(
       rank = evaluation.rank(logits, batch.label) if is_class else None
       return evaluation.Scores(rank, loss(logits, batch.label))
 
-    # The last batch is padded with the last example, which is cut off again.
-    index = jnp.arange(num_batches * size, dtype=jnp.int32).clip(
-      max=num_examples - 1
-    )
-    scores = jax.lax.map(score, index.reshape(num_batches, size))
-    return jax.tree.map(lambda x: x.reshape(-1)[:num_examples], scores)
+    return _map_batches(score, pool.label.shape[0], batch_size)
 
   return chunks.over_trials(score_trial, trials_by)
+
+
+def make_features(
+  model: Model, gather: Gather, batch_size: int, trials_by: str
+) -> Callable[[tuple[PyTree, PyTree], Pool], Array]:
+  """Builds the function that returns every trial's features: [S, N, F].
+
+  `model.features` must not be None.
+  """
+
+  def features_of_trial(variables: tuple[PyTree, PyTree], pool: Pool):
+    def features(index: Array) -> Array:
+      return model.features(*variables, gather(pool, index).image)
+
+    return _map_batches(features, pool.label.shape[0], batch_size)
+
+  return chunks.over_trials(features_of_trial, trials_by)
+
+
+def _map_batches(
+  function: Callable[[Array], PyTree], num_examples: int, batch_size: int
+) -> PyTree:
+  """Maps a function of the examples at `index` [b] over all N examples."""
+  size = min(batch_size, num_examples)
+  num_batches = -(-num_examples // size)
+  # The last batch is padded with the last example, which is cut off again.
+  index = jnp.arange(num_batches * size, dtype=jnp.int32).clip(
+    max=num_examples - 1
+  )
+  results = jax.lax.map(function, index.reshape(num_batches, size))
+  return jax.tree.map(
+    lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], results
+  )
 
 
 def score_pool(

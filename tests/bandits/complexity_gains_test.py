@@ -14,6 +14,7 @@ from alcurr.core.errors import UserError
 from alcurr.data.pool import make_gather
 from alcurr.experiments import setup
 from alcurr.experiments.config import build, defaults
+from alcurr.experiments.pools import host_pools
 from alcurr.models import mean_field
 from alcurr.samplers import active_bandit
 from alcurr.training import step
@@ -108,7 +109,7 @@ def test_an_experiment_refuses_it_before_anything_is_trained(tmp_path):
     config.model.name = name
     experiment = build.build_experiment(config)
     context = setup.load_context(experiment, tmp_path)
-    pools = setup.host_pools(context)
+    pools = host_pools(context)
     if not refused:
       setup.check_fit(context, pools)
       continue
