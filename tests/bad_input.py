@@ -212,7 +212,9 @@ def _workdir(
 
 
 def _line(*strokes: list, **more: object) -> str:
-  return json.dumps({"drawing": strokes or [[[0, 9], [0, 9]]]} | more)
+  return json.dumps(
+    {"drawing": strokes or [[[0, 9, 4, 9], [0, 9, 9, 4]]]} | more
+  )
 
 
 def _lines(count: int = 40, **more: object) -> str:
@@ -225,7 +227,7 @@ def _two(first: str | bytes, second: str | None = None) -> dict:
 
 # A drawing as .bin and as Kaggle's CSV have it.
 _RECORD = struct.pack("<Q2sbIHH4B", 5012, b"US", 1, 9, 1, 2, 0, 9, 255, 3)
-_ROWS = 'drawing,word\n"[[[0,9],[0,9]]]",\n'
+_ROWS = 'drawing,word\n"[[[0,9,4,9],[0,9,9,4]]]",\n'
 
 
 def _header(shape: str, content: bytes = b"") -> bytes:
@@ -442,7 +444,7 @@ unknown  | data.pool | --config.data.pool=disk
 argument | augment | --config.augment=affine(rotate=200)
 unknown  | augment | --config.augment=afine
 unknown  | loss | --config.loss=crossentropy
-unknown  | difficulty.scorer | --config.difficulty.scorer=margin
+unknown  | difficulty.scorer | --config.difficulty.scorer=doubt
 argument | data | --config.data.image_size=0
 argument | data | --config.data.stroke_decay=2
 argument | data | --config.data.channels=ink,colour
@@ -469,6 +471,14 @@ range    | budget | --config.budget=3 examples
 range    | budget | --config.budget=2147483647 steps
 syntax   | difficulty.budget | --config.difficulty.budget=0 epochs
 conflict | difficulty.seed | --config.difficulty.seed=1
+unknown  | difficulty.train_on | --config.difficulty.train_on=test
+conflict | difficulty.train_on | --config.difficulty.train_on=probe
+conflict | difficulty.train_on | --config.difficulty.train_on=cross --config.difficulty.scorer=aum
+unsupported | difficulty.file | --config.difficulty.file=scores.txt FEW
+missing  | difficulty.file | --config.difficulty.file=none.csv FEW
+range    | scores.irreducible.folds | --config.scores.irreducible.folds=1
+conflict | scores.irreducible.seed | --config.scores.irreducible.seed=0
+range    | scores_shared_by | --config.scores_shared_by=0
 argument | data | --config.data.valid_fraction=1.0
 argument | data | --config.data.valid_fraction=0.9
 unknown  | data.label_noise_in | --config.data.label_noise_in=test
@@ -863,10 +873,41 @@ CASES = [
   ),
   _drawings(
     "data",
-    "DIR/data/ant.ndjson:1",
-    "drawings given as points",
-    _two(_line([[0, 1], [2, 3], [4, 5], [6, 7]])),
+    "DIR/data/ant.ndjson",
+    "a file of one drawing of each form",
+    _two(_line() + "\n" + _line([[0, 1], [2, 3], [4, 5], [6, 7]])),
     "--config.data.on_error=skip",
+  ),
+  _drawings(
+    "data",
+    "DIR/data/ant.ndjson",
+    "strokes that may be lists of x and of y, or points",
+    _two(_line([[0, 9], [0, 9]])),
+  ),
+  _drawings(
+    "unknown",
+    "data.stroke_form",
+    "a form of strokes that does not exist",
+    _two(_lines()),
+    "--config.data.stroke_form=columns",
+  ),
+  _drawings(
+    "data",
+    "DIR/data/ant.json:1",
+    "an array of drawings that was cut off",
+    {"ant.json": f"[{_line()}, {_line()}", "bee.json": f"[{_line()}]"},
+  ),
+  _drawings(
+    "damaged",
+    "DIR/data/ant.ndjson.gz",
+    "a file of gzip that is none",
+    {"ant.ndjson.gz": _lines(), "bee.ndjson": _lines()},
+  ),
+  _drawings(
+    "conflict",
+    "DIR/data",
+    "a file of an unknown compression",
+    _two(_lines()) | {"cat.ndjson.zst": _lines()},
   ),
   _bad_line("`recognized` that is a word", _line(recognized="no")),
   _bad_line("bytes that are not UTF-8", b'{"word": "\xff"}\n'),

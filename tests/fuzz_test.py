@@ -25,7 +25,7 @@ from alcurr.core.errors import UserError
 from alcurr.core.schedules import SCHEDULES
 from alcurr.data import arrays, pool
 from alcurr.data.pool import Dataset
-from alcurr.data.quickdraw import kaggle, reader, records
+from alcurr.data.quickdraw import items, kaggle, reader
 from alcurr.experiments.config import budgets
 from alcurr.experiments.setup import check_workdir
 from alcurr.models import MODELS, weight_files
@@ -432,14 +432,14 @@ def test_a_long_record_is_not_read_whole(tmp_path):
   head = struct.pack("<Q2sbIH", 1, b"US", 1, 9, 400)
   path.write_bytes(head + stroke * 400)
   peak = _peak(lambda: reader.read_class(path, on_error="skip"))
-  assert peak < 8 * records.LONGEST < path.stat().st_size
+  assert peak < 8 * items.LONGEST < path.stat().st_size
 
 
 def test_a_long_line_is_not_read_whole(tmp_path):
   path = tmp_path / "x.ndjson"
-  path.write_bytes(b"[" * (5 * records.LONGEST) + b"\n")
+  path.write_bytes(b"[" * (5 * items.LONGEST) + b"\n")
   peak = _peak(lambda: reader.read_class(path, on_error="skip"))
-  assert peak < 5 * records.LONGEST
+  assert peak < 5 * items.LONGEST
 
 
 def test_leaps_of_a_raw_stroke_take_little_memory(tmp_path):

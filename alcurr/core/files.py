@@ -23,6 +23,10 @@ _TOOLS = (
   *("$RECYCLE.BIN", "System Volume Information", "lost+found"),
   *("@eaDir", "@Recycle", "#recycle"),
 )
+# How a formula begins, in ASCII and in full width; quotes before it are ours or
+# escaped once more.
+_FORMULA = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
+_ESCAPED = re.compile("'" + _FORMULA.pattern)
 _MAX_JSON = 2**28  # bytes; the largest of ours hold a few numbers per class
 
 
@@ -138,6 +142,22 @@ def plain(value: Any) -> Any:
   if isinstance(value, float) and not math.isfinite(value):
     return None
   return value
+
+
+def escape_formula(value: Any) -> Any:
+  """Returns a cell of a CSV file, a text of a formula with a leading quote.
+
+  Spreadsheets take some texts for formulas, such as a class called "=1+1"; see
+  OWASP, "CSV Injection".
+  """
+  is_formula = isinstance(value, str) and _FORMULA.match(value)
+  return f"'{value}" if is_formula else value
+
+
+def unescape_formula(value: Any) -> Any:
+  """Inverts `escape_formula`."""
+  is_escaped = isinstance(value, str) and _ESCAPED.match(value)
+  return value[1:] if is_escaped else value
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -41,6 +41,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   mirror = "a mirror with <NAME>/<class>.<ending>; default %(default)s"
   add("--base", metavar="URL", default=_BUCKET, help=mirror)
 
+  for command in (prepare, tfds, inspect):
+    add = command.add_argument
+    form = "rows, [[x, ...], [y, ...]], or points, [[x, y], ...], if no stroke "
+    form += "of a file says which"
+    add("--stroke-form", choices=("rows", "points"), default="", help=form)
+    limit = "most bytes of a .gz file's content; default %(default)s"
+    add("--max-bytes", metavar="N", type=int, default=2**31, help=limit)
+
   source = "a folder of <class>.ndjson, .bin or .csv files"
   add = prepare.add_argument
   add("source", type=pathlib.Path, help=f"{source}, or bitmap .npy files")

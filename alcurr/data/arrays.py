@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from absl import logging
 
-from alcurr.core import files
+from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.data.image_values import (
@@ -115,7 +115,7 @@ def load_npz(
     UserError: a missing, damaged, pickled or oversized file, or unusable
       arrays.
   """
-  path, value_range = pathlib.Path(path), parse_range(value_range)
+  path, value_range = paths.absolute(path), parse_range(value_range)
   try:
     files.check_regular(path)
     # A single array, which it must not be, would be read without a map.
@@ -213,8 +213,11 @@ def _check_size(file: BinaryIO, size: int, name: str) -> None:
   shape, _, dtype = read_header(file)
   actual = size - file.tell()
   if dtype.hasobject:
-    text = "holds Python objects, a pickle; save it as text, .astype(str)"
-    raise ValueError(f"{name} {text}")
+    text = f"{name} holds Python objects, a pickle; save it as text, "
+    if name in ("train.npy", "valid.npy", "test.npy"):
+      text = f"{name} is pickled, as in sketch-rnn's files; use its class's "
+      raise ValueError(f"{text}.ndjson, see python -m alcurr.data download")
+    raise ValueError(f"{text}.astype(str)")
   if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != actual:
     claim = f"{list(shape)} {dtype}"
     raise ValueError(f"{name} claims {claim}, but holds {actual} bytes")
@@ -228,7 +231,7 @@ def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
   Raises:
     UserError: truncated, pickled, empty, or of another type or shape.
   """
-  path = pathlib.Path(path)
+  path = paths.absolute(path)
   try:
     files.check_regular(path)
     with path.open("rb") as file:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from alcurr.core import files
+from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 from alcurr.data import arrays, cache, parallel
 from alcurr.data.groups import from_table
@@ -71,19 +71,19 @@ def load(
       that cannot be read, or images that are all equal.
   """
   check_background(background, "background")
-  directory = pathlib.Path(directory)
+  directory = paths.absolute(directory, "directory")
   if not directory.is_dir():
     raise UserError("missing", directory, "no such folder")
   directory, known = _find_classes(directory)
   names = choose_classes(known, classes)
   _check_copies(directory, names)
-  paths, labels, others = [], [], collections.Counter()
+  images_at, labels, others = [], [], collections.Counter()
   for label, name in enumerate(names):
     found = _find_images(directory / name, others)
     expected = f"{', '.join(ENDINGS)} files"
     require(bool(found), directory / name, expected, "none")
-    paths += found[: max_per_class or None]
-    labels += [label] * (len(paths) - len(labels))
+    images_at += found[: max_per_class or None]
+    labels += [label] * (len(images_at) - len(labels))
   if others:
     text = ", ".join(f"{count} {kind}" for kind, count in others.items())
     logging.warning("%s: files not read: %s.", directory, text)
@@ -97,12 +97,12 @@ def load(
       raise
 
   with concurrent.futures.ThreadPoolExecutor(parallel.cores()) as threads:
-    read = list(threads.map(read_or_skip, paths))
+    read = list(threads.map(read_or_skip, images_at))
   good = [image is not None for image in read]
   if not all(good):
     logging.warning("Skipped %d images.", good.count(False))
   labels = np.array(labels)[good]
-  paths = [path for path, is_good in zip(paths, good, strict=True) if is_good]
+  images_at = [path for path, ok in zip(images_at, good, strict=True) if ok]
   for label in set(range(len(names))) - set(labels.tolist()):
     require(False, directory / names[label], "images", "all skipped")
   read = [image for image in read if image is not None]
@@ -114,10 +114,11 @@ def load(
     dataset = arrays.from_arrays(images, labels, names, value_range=(0, 255))
   except UserError as error:
     raise UserError(error.code, directory, str(error)) from error
+  keys = [path.relative_to(directory).as_posix() for path in images_at]
+  dataset = dataset._replace(paths=np.array(keys))
   if not groups:
     return dataset
-  keys = [path.relative_to(directory).as_posix() for path in paths]
-  return from_table(dataset, groups, np.array(keys), "their paths")
+  return from_table(dataset, groups, dataset.paths, "their paths")
 
 
 def check_background(background: str, place: str) -> None:

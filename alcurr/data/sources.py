@@ -12,7 +12,7 @@ from absl import logging
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
-from alcurr.data import arrays, groups, image_folder, joined
+from alcurr.data import arrays, groups, image_folder, joined, score_files
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
 from alcurr.data.label_noise import add_label_noise
@@ -22,7 +22,7 @@ from alcurr.data.pool import (
   make_gather,
   take,
 )
-from alcurr.data.quickdraw import packed, reader, synthetic
+from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
 from alcurr.data.render import Render, make_render, render_all
 from alcurr.data.splitting import check_fractions, split
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
@@ -80,7 +80,7 @@ OF_A_SOURCE = (
   *("source", "dir", "classes", "max_per_class", "share", "label_noise"),
   *("recognized_only", "on_error", "seed", "num_examples", "scribble_fraction"),
   *("unfinished_fraction", "wrong_label_fraction", "channels_first"),
-  *("value_range", "max_bytes", "background", "max_pixels"),
+  *("value_range", "max_bytes", "background", "max_pixels", "stroke_form"),
 )
 
 
@@ -140,6 +140,7 @@ def _check_one(config: Mapping[str, Any], place: str) -> None:
   for name in ("max_bytes", "max_pixels"):
     specs.check_range(f"{place}.{name}", config[name], 1)
   parse_range(config["value_range"], f"{place}.value_range")
+  stroke_forms.check(config["stroke_form"], f"{place}.stroke_form")
   image_folder.check_background(config["background"], f"{place}.background")
   if not 0 <= (noise := config["label_noise"]) < 1:
     text = f"expected a share in [0, 1), got {noise}"
@@ -208,8 +209,12 @@ class LoadedData(NamedTuple):
   content: str  # a hash of all that was read
 
 
-def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
-  """Loads the data that `config.data` describes.
+def load(
+  config: Mapping[str, Any],
+  cache_dir: pathlib.Path,
+  scores: Mapping[str, str] | None = None,
+) -> LoadedData:
+  """Loads the data that `config.data` describes, with scores from files.
 
   Raises:
     UserError: data that is missing, damaged, or more than memory holds.
@@ -225,6 +230,7 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
       datasets[name] = part._replace(source=source, content=content)
     dataset = datasets.get("") or joined.join(datasets, render)
     content = content_hash(dataset)
+    dataset = score_files.with_scores(dataset, scores or {})
     lookup = fetch = None
     if config["pool"] == "host":
       lookup = make_lookup(_rendered(dataset, render, precompute).source)

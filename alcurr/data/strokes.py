@@ -6,7 +6,7 @@ are stored unchanged; `simplification` brings raw drawings into that layout.
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -143,17 +143,14 @@ def flatten(drawing: object) -> tuple[list, list[int]]:
 
   Raises:
     BadDrawingError: not a list of strokes [x, y] or [x, y, t] of equal lengths.
-    WrongFileError: strokes that are points, [[x, y], ...].
   """
   if not isinstance(drawing, list) or not drawing:
     raise BadDrawingError("no strokes")
   x, y, lengths = [], [], []
   for stroke in drawing:
-    if type(stroke) is not list or [*map(type, stroke[:2])] != [list, list]:
+    ok = type(stroke) is list and len(stroke) in (2, 3)
+    if not ok or [*map(type, stroke[:2])] != [list, list]:
       raise BadDrawingError("a stroke is not lists of x and y")
-    if len(stroke) > 3:
-      text = "expected strokes [[x, ...], [y, ...]], got points or more lists"
-      raise WrongFileError(text)
     if len(stroke[0]) != len(stroke[1]):
       raise BadDrawingError("x and y of unequal length")
     if not stroke[0]:
@@ -197,61 +194,3 @@ def parse_simplified(drawing: object) -> Drawing:
   if points.min() < 0 or points.max() > LARGEST or (packed != points).any():
     raise BadDrawingError(_OUT_OF_RANGE)
   return Drawing(packed, lengths)
-
-
-def pack_any(drawings: Iterable[Any], place: str) -> Strokes:
-  """Packs drawings in the simplified layout, in any form of `to_lists`.
-
-  Raises:
-    UserError: at `place[n]`, about the n-th drawing.
-  """
-  parsed = []
-  for number, drawing in enumerate(to_lists(drawings)):
-    try:
-      parsed.append(parse_simplified(drawing))
-    except BadDrawingError as error:
-      raise UserError("data", f"{place}[{number}]", str(error)) from error
-  return pack(parsed)
-
-
-def to_lists(drawings: Iterable[Any]) -> list:
-  """Returns drawings as lists of strokes [[x...], [y...]] of Python's numbers.
-
-  Sequences may be lists, tuples or arrays. One drawing by itself is a list of
-  one. A stroke may also be points, [(x, y), ...]. All strokes have one form:
-  points if each has 2 or 3 numbers, and a stroke has not 2 or 3 of them or is a
-  list of tuples.
-  """
-  nested = _nested(list(drawings))
-  depth, first = 0, nested
-  while isinstance(first, list | tuple):
-    depth, first = depth + 1, next(iter(first), None)
-  if depth == 3:
-    nested = [nested]
-  strokes = [stroke for drawing in nested for stroke in _items(drawing)]
-  points = [point for stroke in strokes for point in _items(stroke)]
-  tuples = any(isinstance(stroke, list) for stroke in strokes) and all(
-    isinstance(point, tuple) for point in points
-  )
-  one_size = {len(_items(point)) for point in points} in ({2}, {3})
-  lengths = {len(_items(stroke)) for stroke in strokes}
-  if one_size and (tuples or not lengths <= {2, 3}):
-    nested = [[[*zip(*stroke, strict=True)] for stroke in d] for d in nested]
-  return _lists(nested)
-
-
-def _items(value: Any) -> Sequence[Any]:
-  return value if isinstance(value, list | tuple) else ()
-
-
-def _nested(value: Any) -> Any:
-  """Turns arrays and their numbers into Python's; tuples remain."""
-  value = value.tolist() if hasattr(value, "tolist") else value
-  if isinstance(value, list | tuple):
-    items = map(_nested, value)
-    return tuple(items) if isinstance(value, tuple) else [*items]
-  return value
-
-
-def _lists(value: Any) -> Any:
-  return [*map(_lists, value)] if isinstance(value, list | tuple) else value

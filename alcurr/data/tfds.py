@@ -22,7 +22,7 @@ from alcurr.core.errors import UserError
 from alcurr.data import arrays, cache, strokes
 from alcurr.data.pool import Dataset, choose_classes
 from alcurr.data.quickdraw import records, tfds_builder
-from alcurr.data.quickdraw.packed import choose
+from alcurr.data.quickdraw.by_class import choose
 
 _FORMAT = "array_record"
 _REMEDY = f"prepare it with tfds build --file_format={_FORMAT}"

@@ -25,9 +25,9 @@ from tqdm.auto import tqdm
 
 from alcurr.core import cli, paths, specs
 from alcurr.core.errors import UserError
-from alcurr.data import image_values, sources, strokes
+from alcurr.data import image_values, sources
 from alcurr.data.pool import make_gather
-from alcurr.data.quickdraw import kaggle
+from alcurr.data.quickdraw import kaggle, stroke_forms
 from alcurr.experiments.config import build, schema
 from alcurr.experiments.config.plain import to_config
 from alcurr.experiments.setup import read_record
@@ -47,6 +47,7 @@ def predict_probabilities(
   inputs: Strokes | Sequence[list] | Any,
   trials: Sequence[int] | int | None = None,
   flips: bool = False,
+  stroke_form: str = "",
 ) -> Prediction:
   """Returns the probabilities of the classes by finished runs.
 
@@ -54,18 +55,19 @@ def predict_probabilities(
     run: a folder `<workdir>/runs/<sampler>`, or several, which are averaged.
     inputs: images of the shape and range that the run was trained on,
       [N, H, W] or [N, H, W, C]. For runs on drawings also N drawings in
-      Google's simplified form, strokes [[x...], [y...]] of integers from 0 to
-      255, or all of points, [(x, y), ...]; or packed strokes. They may be
-      lists, tuples or arrays; an image or a drawing by itself is one.
+      Google's form, strokes [[x...], [y...]] of integers from 0 to 255, or raw
+      with times; or all of points, [(x, y), ...]; or packed strokes. They may
+      be lists, tuples or arrays; an image or a drawing by itself is one.
     trials: of each run, from 0; None for all that did not diverge.
     flips: average with the mirror images, left for right.
+    stroke_form: "rows" or "points", if every stroke has 2 or 3 points.
 
   Raises:
     UserError: a run or an input cannot be used.
   """
   folders = [run] if isinstance(run, str | pathlib.Path) else list(run)
   members = _load(folders, trials)
-  source = _as_source(inputs, members[0])
+  source = _as_source(inputs, members[0], stroke_form)
   batches = _probabilities(members, source, flips)
   return Prediction(members[0].class_names, np.concatenate(list(batches)))
 
@@ -81,11 +83,11 @@ def submit(
   out: pathlib.Path,
   trials: Sequence[int] | None = None,
   flips: bool = False,
+  stroke_form: str = "",
 ) -> None:
   """Writes a submission for Kaggle's test file `data` to the new file `out`.
 
-  For the other arguments see `predict_probabilities`. Memory: the packed
-  drawings, and a batch of each run's experiment.
+  For the others see `predict_probabilities`. Memory: the packed drawings.
 
   Raises:
     UserError: a run, the test file or the place cannot be used.
@@ -95,9 +97,8 @@ def submit(
   if not out.parent.is_dir():
     raise UserError("missing", "--out", f"there is no folder {out.parent}")
   members = _load(runs, trials)
-  words = kaggle.words_of(members[0].class_names)
-  drawings, key = kaggle.read_test(data)
-  best = []
+  words, best = kaggle.words_of(members[0].class_names), []
+  drawings, key = kaggle.read_test(data, stroke_form)
   with tqdm(total=len(key), unit=" drawings", disable=None) as bar:
     for probability in _probabilities(members, drawings, flips):
       best.append(best_classes(probability, kaggle.MOST_WORDS))
@@ -127,7 +128,7 @@ def _load(
   for member in members:
     if member.class_names != members[0].class_names:
       text = f"its classes differ from those of {members[0].folder}"
-      raise UserError("mismatch", str(member.folder), text)
+      raise UserError("mismatch", member.folder, text)
     if _image_options(member) != _image_options(members[0]):
       text = f"its images are read unlike those of {members[0].folder}"
       raise UserError("mismatch", str(member.folder), text)
@@ -151,15 +152,14 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   merged = build.run_config(config, name)
   model = build.make_model(merged, shape, len(class_names))
   keys = jax.random.split(jax.random.key(0), len(results))
-  template = jax.eval_shape(jax.vmap(model.init), keys)
-  checkpoints = folder / "checkpoints"
-  variables = checkpoint.read_variables(checkpoints, steps, template)
+  like = jax.eval_shape(jax.vmap(model.init), keys)
+  variables = checkpoint.read_variables(folder / "checkpoints", steps, like)
   good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
   chosen = good if trials is None else np.atleast_1d(trials).tolist()
   if not chosen or not set(chosen) <= set(good):
     got = ", ".join(f"trial {trial}" for trial in chosen) or "none"
     text = f"expected some of {good}, which did not diverge, got {got}"
-    raise UserError("unknown", str(folder), text)
+    raise UserError("unknown", folder, text)
   if trials is None and len(good) < len(results):
     logging.warning("%s: only the trials %s did not diverge.", folder, good)
   variables = jax.tree.map(lambda leaf: leaf[np.array(chosen)], variables)
@@ -172,7 +172,9 @@ def _image_options(member: _Member) -> dict[str, Any]:
   return {name: data[name] for name in ("value_range", "channels_first")}
 
 
-def _as_source(inputs: Any, member: _Member) -> Strokes | Images:
+def _as_source(
+  inputs: Any, member: _Member, stroke_form: str
+) -> Strokes | Images:
   image_shape, options = member.image_shape, _image_options(member)
   if not isinstance(inputs, Strokes):
     if not hasattr(inputs, "dtype"):
@@ -184,7 +186,7 @@ def _as_source(inputs: Any, member: _Member) -> Strokes | Images:
       alone = inputs.shape in (image_shape, image_shape[:2])
       images = inputs[None] if alone else inputs
       return Images(image_values.check_images(images, **options))
-    inputs = strokes.pack_any(inputs, "inputs")
+    inputs = stroke_forms.pack_any(inputs, "inputs", stroke_form)
   if len(inputs.drawing_start) < 2:
     raise UserError("data", "inputs", "expected at least one, got none")
   return inputs
@@ -259,8 +261,8 @@ def _make_program(member: _Member, flips: bool) -> Callable[..., Array]:
 
 def _trials(text: str) -> list[int]:
   with contextlib.suppress(ValueError):
-    trials = [int(word) for word in text.split(",")]
-    if len(set(trials)) == len(trials):
+    trials = [*map(int, text.split(","))]
+    if len({*trials}) == len(trials):
       return trials
   raise argparse.ArgumentTypeError(
     f"expected different trials with commas, such as 0,2, got {text!r}"
@@ -270,22 +272,22 @@ def _trials(text: str) -> list[int]:
 def _submit(argv: Sequence[str]) -> None:
   parser = cli.Parser(
     prog="python -m alcurr.experiments.predict",
-    description="Writes a submission to Kaggle's Doodle Recognition challenge: "
-    "the three most probable classes of each drawing of its test file.",
+    description="Writes a submission to Kaggle's Doodle Recognition challenge.",
   )
   add = parser.add_argument
-  runs = "a finished run, WORKDIR/runs/SAMPLER; several runs of the same "
-  runs += "classes are averaged"
-  add("runs", metavar="RUN", nargs="+", type=pathlib.Path, help=runs)
   file = {"metavar": "FILE", "type": pathlib.Path, "required": True}
+  text = "finished runs, WORKDIR/runs/SAMPLER, which are averaged"
+  add("runs", metavar="RUN", nargs="+", type=pathlib.Path, help=text)
   add("--data", help="test_simplified.csv or test_raw.csv", **file)
   add("--out", help="a new file", **file)
-  trials = "the trials of each run to average, from 0; default all"
-  add("--trials", metavar="0,1,...", type=_trials, help=trials)
-  flips = "average with the mirror images, left for right"
-  add("--flips", action="store_true", help=flips)
+  text = "the trials of each run to average, from 0; default all"
+  add("--trials", metavar="0,1,...", type=_trials, help=text)
+  text = "average with the mirror images, left for right"
+  add("--flips", action="store_true", help=text)
+  text = "[[x, ...], [y, ...]] or [[x, y], ...], if no stroke says which"
+  add("--stroke-form", choices=stroke_forms.FORMS, default="", help=text)
   args = parser.parse_args(argv)
-  submit(args.runs, args.data, args.out, args.trials, args.flips)
+  submit(**vars(args))
   print(args.out)
 
 

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.data import partitions
-from alcurr.data.labels import read_labels
-from alcurr.integrations._arrays import read_floats, to_numpy
+from alcurr.data.labels import plain_array, read_labels
+from alcurr.integrations._arrays import read_floats
 from alcurr.types import ArmNames, Pool, Sampler, Stored
 
 
@@ -25,8 +25,8 @@ def pool_info(
 
   Args:
     sampler: only the partitions of its spec are made.
-    labels: [N], classes: integers from 0, or strings, which are sorted; None
-      for samplers that need no classes.
+    labels: [N], classes, as `alcurr.compare` takes them: strings, bools or
+      whole numbers, which are sorted; None for samplers that need no classes.
     difficulty: [N], larger is harder, such as each example's loss under an
       earlier model; None for samplers that need none.
     num_arms: K, for partitions by difficulty; fewer if most classes are rare.
@@ -47,12 +47,12 @@ def pool_info(
   if labels is None and groups is None and not given:
     text = "expected labels, difficulty or groups"
     raise UserError("missing", "pool_info", text)
-  labels, groups, given = to_numpy((labels, groups, given))
-  arrays = (labels, groups, *given.values())
-  size = len(np.asarray(next(x for x in arrays if x is not None)))
+  every = {"labels": labels, "groups": groups, **given}
+  place, first = next((k, x) for k, x in every.items() if x is not None)
+  size = len(np.atleast_1d(plain_array(first, place, object)))
   class_names, label = ("all",), np.zeros(size, np.int32)
   if labels is not None:
-    class_names, label = _read_labels(labels)
+    label, class_names = read_labels(labels, size, at_least=1)
   by_name = {name: _read_score(x, size, name) for name, x in given.items()}
   for name in sampler.spec.scores:
     if name not in by_name:
@@ -68,7 +68,7 @@ def pool_info(
   built = {}
   for name in sampler.spec.partitions:
     specs.check_choice("partition", name, partitions.PARTITIONS)
-    if difficulty is None and name not in partitions.UNSCORED:
+    if "difficulty" not in given and name not in partitions.UNSCORED:
       text = f"the partition {name!r} needs that of each example, as its loss"
       raise UserError("missing", "difficulty", text)
     partitions.require_given(name, {"groups": group}, "groups")
@@ -90,19 +90,3 @@ def _read_score(score: ArrayLike, size: int, name: str) -> np.ndarray:
     return read_floats(score, (size,), name)
   except UserError as error:
     raise UserError("data", name, error.text) from error
-
-
-def _read_labels(labels: ArrayLike) -> tuple[tuple[str, ...], np.ndarray]:
-  """Returns the classes' names and [N] int32."""
-  masked = np.ma.is_masked(labels)
-  labels = np.asarray(labels)
-  kind = labels.dtype.kind
-  if labels.ndim != 1 or not len(labels) or kind not in "iuUS" or masked:
-    text = "expected [N] integers or strings, none masked, got "
-    raise UserError("type", "labels", f"{text}{labels.shape} {labels.dtype}")
-  names, label = np.unique(labels, return_inverse=True)
-  if kind in "iu" and not np.array_equal(names, np.arange(len(names))):
-    text = f"{names[0]} to {names[-1]} for {len(names)} classes"
-    text = f"expected classes numbered from 0 without gaps, got {text}"
-    raise UserError("range", "labels", text)
-  return tuple(map(str, names)), label.astype(np.int32)

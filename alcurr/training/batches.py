@@ -22,6 +22,7 @@ from alcurr.types import (
   PyTree,
   Sampler,
   Selection,
+  StatefulLoss,
   StepKeys,
   TrainState,
 )
@@ -39,7 +40,8 @@ class StepSpec(NamedTuple):
   gather: Gather
   on_nonfinite: str
   augment: Augment | None
-  loss: Loss
+  loss: Loss  # that is measured
+  stateful_loss: StatefulLoss | None  # that is trained on instead
 
 
 def draw_batch(

@@ -1,4 +1,4 @@
-"""A training loop of your own, as a sampler may look at it.
+"""The records that a sampler may look at, in a training loop of your own.
 
 It is made of the functions and trees that the loop has; the use of anything
 else is refused with the name of the argument to pass.

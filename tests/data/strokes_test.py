@@ -242,34 +242,3 @@ def test_a_key_is_of_the_points_alone():
 def test_raw_coordinates_must_be_finite(bad):
   with pytest.raises(strokes.BadDrawingError, match="coordinate"):
     simplify([[[0, bad, -1e308], [0, 0, 0], [0, 1, 2]]])
-
-
-@pytest.mark.parametrize(
-  ("drawings", "expected"),
-  [
-    # Google's form, whatever the number of points.
-    ([[[[1, 2], [3, 4]]]], [[[[1, 2], [3, 4]]]]),
-    ([[[[1, 2, 3], [4, 5, 6]]]], [[[[1, 2, 3], [4, 5, 6]]]]),
-    ([(((1, 2), (3, 4)),)], [[[[1, 2], [3, 4]]]]),
-    # Points: tuples in a list, or a stroke of neither 2 nor 3.
-    ([[[(1, 2), (3, 4)]]], [[[[1, 3], [2, 4]]]]),
-    ([[[[1, 2]]]], [[[[1], [2]]]]),
-    ([[[[1, 2], [3, 4]], [[1, 2]]]], [[[[1, 3], [2, 4]], [[1], [2]]]]),
-    (
-      [[[[1, 2], [3, 4]]], [[[5, 6]] * 4]],
-      [[[[1, 3], [2, 4]]], [[[5] * 4, [6] * 4]]],
-    ),
-    ([[[(1, 2, 0), (3, 4, 9)]]], [[[[1, 3], [2, 4], [0, 9]]]]),
-    # One by itself.
-    ([[[1, 2], [3, 4]]], [[[[1, 2], [3, 4]]]]),
-    (np.array([[[1, 2, 3], [4, 5, 6]]]), [[[[1, 2, 3], [4, 5, 6]]]]),
-    # What cannot be understood remains, to be refused.
-    ([[[[1, 2], [3]]]], [[[[1, 2], [3]]]]),
-    ([[[[0, 9], [0, 9, 5]]]], [[[[0, 9], [0, 9, 5]]]]),
-    ([], []),
-    ([3], [3]),
-    ([[]], [[]]),
-  ],
-)
-def test_drawings_of_other_containers_and_forms(drawings, expected):
-  assert strokes.to_lists(drawings) == expected

@@ -83,7 +83,7 @@ def test_what_the_set_says_of_a_drawing(drawings, quickdraw_dir):
 
 
 def test_a_country_in_every_form(tmp_path):
-  row = {"drawing": [[[0, 9], [0, 9]]], "key_id": "7", "countrycode": "NZ"}
+  row = {"drawing": [[[0], [9]]], "key_id": "7", "countrycode": "NZ"}
   for name in ("a", "b"):
     (tmp_path / f"{name}.ndjson").write_text(json.dumps(row))
   assert command.main(["tfds", str(tmp_path), str(tmp_path / "1")]) == 0

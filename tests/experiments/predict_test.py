@@ -334,8 +334,9 @@ def test_a_run_on_images_refuses_drawings(on_images, test_file, tmp_path):
   ("inputs", "code", "place"),
   [
     ([], "data", "inputs"),
-    ([[[[0, 9], [0, 9]]], [[[0], [0, 9]]]], "data", "inputs[1]"),
-    ([[[[0, 300], [0, 9]]]], "data", "inputs[0]"),
+    ([[[[0], [9]]], [[[0], [0, 9]]]], "data", "inputs[1]"),
+    ([[[[300], [9]]]], "data", "inputs[0]"),
+    ([[[[0, 9], [0, 9]]]], "data", "inputs"),
     (np.zeros((2, 16, 17)), "mismatch", "inputs"),
     (np.zeros((2, 16, 16, 3)), "mismatch", "inputs"),
   ],

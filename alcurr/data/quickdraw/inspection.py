@@ -5,10 +5,11 @@ quantiles of their strokes and points.
 """
 
 import argparse
+import functools
 import itertools
 import pathlib
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from alcurr.core import files
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
 from alcurr.data.pool import take, take_source
-from alcurr.data.quickdraw import packed, reader
+from alcurr.data.quickdraw import by_class, items, packed, reader, records
 from alcurr.data.render import make_render, render_all
 from alcurr.types import Images, Strokes
 
@@ -41,13 +42,13 @@ def run(args: argparse.Namespace) -> None:
   if args.out and (args.out.suffix != ".png" or not args.out.parent.is_dir()):
     text = f"expected a .png in an existing folder, got {args.out}"
     raise UserError("argument", "--out", text)
-  summaries = summarize_folder(args.folder)
+  summaries = summarize_folder(args.folder, args.stroke_form, args.max_bytes)
   parts = summaries.values()
   keys = np.concatenate([part.drawings["key"] for part in parts])
   print(f"{args.folder}: {len(keys)} drawings of {len(parts)} classes")
-  if repeated := reader.count_repeated(keys):
+  if repeated := by_class.count_repeated(keys):
     print(f"repeated keys: {repeated} drawings")
-  skipped = reader.add_counts(part.skipped for part in parts)
+  skipped = by_class.add_counts(part.skipped for part in parts)
   for reason, count in skipped.items():
     print(f"skipped: {count} {reason}")
   print(make_table(summaries).to_string())
@@ -56,8 +57,12 @@ def run(args: argparse.Namespace) -> None:
     print(args.out, file=sys.stderr)
 
 
-def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
+def summarize_folder(
+  folder: pathlib.Path, stroke_form: str = "", max_bytes: int = items.MAX_BYTES
+) -> dict[str, Summary]:
   """Returns the classes of a folder of files or of a prepared store, by name.
+
+  For the options see `reader.load`; bad drawings are skipped and counted.
 
   Memory: 25 bytes a drawing, and that of `reader.read_class`.
 
@@ -70,13 +75,18 @@ def summarize_folder(folder: pathlib.Path) -> dict[str, Summary]:
     for name, count in manifest["classes"].items():
       part = take(dataset, np.arange(start, start + count))
       skipped = manifest["skipped_in"].get(name, {})
-      file = reader.ClassFile(part.source, part.key, part.flags, skipped)
+      file = by_class.ClassFile(part.source, part.key, part.flags, skipped)
       summaries[name] = _summarize(file)
       start += count
     return summaries
-  paths = reader.find(folder)
-  parts = parallel.each_file(_summarize_file, list(paths.values()), "reading")
-  return dict(zip(paths, parts, strict=True))
+  files = reader.find(folder)
+  options = records.Options("skip", stroke_form, max_bytes)._asdict()
+  if len(files) == 1:  # of several classes
+    parts = reader.read_files(files, **options)
+    return {name: _summarize(part) for name, part in parts.items()}
+  summarize = functools.partial(_summarize_file, **options)
+  parts = parallel.each_file(summarize, list(files.values()), "reading")
+  return dict(zip(files, parts, strict=True))
 
 
 def make_table(summaries: dict[str, Summary]) -> pd.DataFrame:
@@ -96,7 +106,7 @@ def _row(drawings: pd.DataFrame) -> dict[str, object]:
   return row
 
 
-def _summarize(part: reader.ClassFile) -> Summary:
+def _summarize(part: by_class.ClassFile) -> Summary:
   source, columns = part.source, {"key": part.key, **part.flags}
   if isinstance(source, Strokes):
     points_start = source.stroke_start[source.drawing_start]
@@ -106,8 +116,8 @@ def _summarize(part: reader.ClassFile) -> Summary:
   return Summary(pd.DataFrame(columns), few, part.skipped)
 
 
-def _summarize_file(path: pathlib.Path) -> Summary:
-  return _summarize(reader.read_class(path, on_error="skip"))
+def _summarize_file(path: pathlib.Path, **options: Any) -> Summary:
+  return _summarize(reader.read_class(path, **options))
 
 
 def write_picture(path: pathlib.Path, summaries: dict[str, Summary]) -> None:

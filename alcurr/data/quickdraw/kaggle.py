@@ -19,17 +19,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from alcurr.core import files
+from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 from alcurr.data import strokes
-from alcurr.data.quickdraw import records
+from alcurr.data.quickdraw import records, stroke_forms
 from alcurr.types import Strokes
 
 MOST_WORDS = 3
 
 
-def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
+def read_test(
+  path: str | pathlib.Path, stroke_form: str = ""
+) -> tuple[Strokes, np.ndarray]:
   """Reads test_simplified.csv or test_raw.csv in its own order.
+
+  For `stroke_form` see `reader.load`.
 
   Memory: 2 bytes a point, 4 a stroke and 12 a drawing, three times, and that of
   `records.read_file`.
@@ -41,11 +45,13 @@ def read_test(path: str | pathlib.Path) -> tuple[Strokes, np.ndarray]:
   Raises:
     UserError: no such file, another format, or a bad row.
   """
-  path, keys = pathlib.Path(path), []
+  stroke_forms.check(stroke_form)
+  path, keys = paths.absolute(path), []
+  options = records.Options(stroke_form=stroke_form)
   read = functools.partial(records.read_csv, test=True)
 
   def drawings() -> Iterator[strokes.Drawing]:
-    for record in records.read_file(path, read=read):
+    for record in records.read_file(path, options, read, one_word=False):
       keys.append(int(record.key_id))
       yield record.drawing
 
@@ -90,7 +96,10 @@ def write_submission(
   order = np.sort(best, axis=1)
   if best.shape[1] > MOST_WORDS or (order[:, 1:] == order[:, :-1]).any():
     raise ValueError(f"expected up to {MOST_WORDS} different classes a drawing")
-  best_words = (" ".join(words[i] for i in row) for row in best.tolist())
+  best_words = (
+    files.escape_formula(" ".join(words[i] for i in row))
+    for row in best.tolist()
+  )
   text = io.StringIO()
   rows = [("key_id", "word"), *zip(key.tolist(), best_words, strict=True)]
   csv.writer(text, lineterminator="\n").writerows(rows)

@@ -20,11 +20,11 @@ import numpy as np
 from alcurr.core import files, lock, paths
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel, strokes
-from alcurr.data.pool import Dataset, check_class_names, choose_classes, take
-from alcurr.data.quickdraw import reader
+from alcurr.data.pool import Dataset, check_class_names
+from alcurr.data.quickdraw import by_class, items, reader, records, stroke_forms
 from alcurr.types import Images, Strokes
 
-_VERSION = 4  # of the content of parts and stores
+_VERSION = 5  # of the content of parts and stores
 _PARTS = "parts"
 # What a store consists of.
 _ARRAYS = (*Strokes._fields, *Images._fields, "label", "key", "recognized")
@@ -36,7 +36,9 @@ _OFFSETS = {"stroke_start": "points", "drawing_start": "strokes"}
 
 def run(args: argparse.Namespace) -> None:
   """Runs the command."""
-  manifest = prepare(args.source, args.out, args.on_error)
+  manifest = prepare(
+    args.source, args.out, args.on_error, args.stroke_form, args.max_bytes
+  )
   for reason, count in manifest["skipped"].items():
     print(f"skipped: {count} {reason}", file=sys.stderr)
   num_classes = len(manifest["classes"])
@@ -44,7 +46,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def prepare(
-  source: pathlib.Path, out: pathlib.Path, on_error: str = "raise"
+  source: pathlib.Path,
+  out: pathlib.Path,
+  on_error: str = "raise",
+  stroke_form: str = "",
+  max_bytes: int = items.MAX_BYTES,
 ) -> dict[str, Any]:
   """Makes a store that `load` maps.
 
@@ -57,6 +63,8 @@ def prepare(
     source: a directory as `reader.load` reads it.
     out: a folder that is new, empty, or of a killed call.
     on_error: "raise" at the first bad drawing, or "skip" and count them.
+    stroke_form: see `reader.load`.
+    max_bytes: see `reader.load`.
 
   Returns:
     The manifest; see `open_store`.
@@ -65,6 +73,8 @@ def prepare(
     UserError: nothing to read, a bad drawing or file, or `out` holds others.
     OSError: the disk is full or broken; complete parts stay.
   """
+  stroke_forms.check(stroke_form)
+  source, out = paths.absolute(source, "SOURCE"), paths.absolute(out, "OUT")
   sources = reader.find(source)
   check_class_names(list(sources))
   paths.check_can_make(out, "OUT")
@@ -74,6 +84,8 @@ def prepare(
     "version": _VERSION,
     "directory": str(source.resolve()),
     "on_error": on_error,
+    "stroke_form": stroke_form,
+    "max_bytes": max_bytes,
   }
   folder = out / _PARTS
   with lock.locked(out, "OUT"):
@@ -115,7 +127,8 @@ def _make_part(
   cached = cache.read_arrays(entry, mmap_mode="r")
   if not (cached and cache.unchanged({"": path}, {"": cached[1]["file"]})):
     fingerprint = cache.fingerprint({"": path})[""]
-    part = reader.read_class(path, on_error=request["on_error"])
+    options = {name: request[name] for name in records.Options._fields}
+    part = reader.read_class(path, **options)
     arrays = {**part.source._asdict(), "key": part.key, **part.flags}
     manifest = {"file": fingerprint, "skipped": part.skipped}
     cache.write_arrays(entry, arrays, manifest)
@@ -129,8 +142,8 @@ def _join(
   entries = list(parts.values())
   manifests = {name: cache.read_manifest(e) for name, e in parts.items()}
   count = [len(_load(entry, "key")) for entry in entries]
-  repeated = (reader.count_repeated(_load(e, "key")) for e in entries)
-  reader.warn_repeated(request["directory"], sum(repeated))
+  repeated = (by_class.count_repeated(_load(e, "key")) for e in entries)
+  by_class.warn_repeated(request["directory"], sum(repeated))
   checksums = {
     name: _join_array(out, name, entries)
     for name in manifests[next(iter(parts))]["checksums"]
@@ -144,7 +157,7 @@ def _join(
     "kind": "Strokes" if "points" in checksums else "Images",
     "drawings": sum(count),
     "classes": dict(zip(parts, count, strict=True)),
-    "skipped": reader.add_counts(skipped.values()),
+    "skipped": by_class.add_counts(skipped.values()),
     "skipped_in": skipped,
     "files": {name: m["file"] for name, m in manifests.items()},
     "versions": {n: metadata.version(n) for n in ("alcurr", "numpy")},
@@ -202,14 +215,14 @@ def open_store(
   Raises:
     UserError: no store, or a damaged one.
   """
-  directory = pathlib.Path(directory)
+  directory = paths.absolute(directory, "dir")
   if not (directory / cache.MANIFEST).is_file():
     text = "no prepared data; make it with python -m alcurr.data prepare"
     raise UserError("missing", directory, text)
   try:
     mapped, manifest = cache.read_checked(directory, mmap_mode="r")
     arrays = {name: np.asarray(array) for name, array in mapped.items()}
-    dataset = reader.to_dataset(arrays, manifest["classes"])
+    dataset = by_class.to_dataset(arrays, manifest["classes"])
     # The checksums were just verified; another hash would read all again.
     content = {k: manifest[k] for k in ("checksums", "kind", "classes")}
     return dataset._replace(content=cache.digest(content)), manifest
@@ -232,41 +245,6 @@ def load(
   Memory: 8 bytes a drawing, and the drawings of a part; the whole is mapped.
   """
   dataset, _ = open_store(directory)
-  return choose(dataset, directory, classes, max_per_class, recognized_only)
-
-
-def choose(
-  dataset: Dataset,
-  where: str | pathlib.Path,
-  classes: str | int | Sequence[str],
-  max_per_class: int,
-  recognized_only: bool,
-) -> Dataset:
-  """Returns a part of a dataset of ascending labels, or the dataset itself.
-
-  Errors name its origin, `where`. The other arguments are those of
-  `reader.load`.
-
-  Raises:
-    UserError: an unknown or empty class, or recognized_only for bitmaps.
-  """
-  known = dataset.class_names
-  names = choose_classes(known, classes)
-  if recognized_only and "recognized" not in dataset.flags:
-    raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
-  start = np.searchsorted(dataset.label, np.arange(len(known) + 1))
-  parts = []
-  for label in map(known.index, names):
-    index = np.arange(*start[label : label + 2])
-    if recognized_only:
-      index = index[dataset.flags["recognized"][index]]
-    parts.append(index[: max_per_class or None])
-    if not len(index):
-      text = f"class {known[label]!r} has no usable drawing"
-      raise UserError("data", where, text)
-  count = [len(part) for part in parts]
-  if sum(count) == len(dataset.label):
-    return dataset
-  label = np.repeat(np.arange(len(names), dtype=np.int32), count)
-  part = take(dataset, np.concatenate(parts))
-  return part._replace(label=label, class_names=tuple(names))
+  return by_class.choose(
+    dataset, directory, classes, max_per_class, recognized_only
+  )

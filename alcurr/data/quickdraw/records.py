@@ -1,16 +1,15 @@
 """A drawing of a file, in any format of Google's or Kaggle's.
 
 <class>.ndjson has a drawing on each line, simplified or raw, as has <class>.csv
-(see `kaggle`). <class>.bin has simplified drawings in binary records, which are
-little-endian: key_id u64, country code 2 bytes, recognized i8, timestamp u32,
-number of strokes u16; then for each stroke the number of points u16, its x and
-its y, a byte each.
+(see `kaggle`); <class>.json may be an array of them. <class>.bin has simplified
+drawings in binary records, which are little-endian: key_id u64, country code 2
+bytes, recognized i8, timestamp u32, number of strokes u16; then for each stroke
+the number of points u16, its x and its y, a byte each.
 """
 
-import codecs
+import contextlib
 import csv
 import hashlib
-import io
 import json
 import pathlib
 import re
@@ -20,17 +19,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from alcurr.core import files
 from alcurr.core.errors import UserError
-from alcurr.data import strokes
-from alcurr.data.quickdraw import simplification
+from alcurr.data.quickdraw import items, stroke_forms
 from alcurr.data.strokes import BadDrawingError, Drawing, WrongFileError
 
-# Most bytes of a record. The real raw drawings in the tests have up to 24
-# thousand; a million points take more than this.
-LONGEST = 2**22
 # Raw drawings are longer than the default limit of the process.
-csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
+csv.field_size_limit(max(csv.field_size_limit(), items.LONGEST))
 _RECOGNIZED = {
   **dict.fromkeys(("true", "1", "1.0", ""), True),
   **dict.fromkeys(("false", "0", "0.0"), False),
@@ -39,6 +33,7 @@ _RECOGNIZED = {
 # the end of a second download or of a copy.
 _PREFIX = re.compile("^full_(simplified|raw|binary|numpy_bitmap)_")
 _COPY = re.compile(r"( ?\((\d+|(another )?copy)\)| - Copy| copy( \d+)?)+$")
+_DELIMITERS = (",", ";", "\t")
 _HEAD = struct.Struct("<Q2sbIH")
 _COUNT = struct.Struct("<H")
 
@@ -55,6 +50,8 @@ class Record(NamedTuple):
 
 def class_name(path: pathlib.Path) -> str:
   """Returns the class that a file's name says."""
+  if path.suffix.lower() == ".gz":
+    path = path.with_suffix("")
   name = _COPY.sub("", _PREFIX.sub("", path.stem))
   return name.replace("%20", " ")
 
@@ -64,46 +61,23 @@ def plain_word(word: str) -> str:
   return " ".join(word.replace("_", " ").replace("%20", " ").casefold().split())
 
 
-# Numbered items of a file, and the parser of an item, to be called at once,
-# which raises BadDrawingError.
-_Items = tuple[Iterator[tuple[int, bytes]], Callable[[bytes], Record]]
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-  """Yields numbered lines that are not blank, cut after LONGEST + 1 bytes.
-
-  They are UTF-8, without a byte order mark; UTF-16 is known by its mark.
-  """
-  start, readline = file.peek(3), file.readline
-  if start.startswith(codecs.BOM_UTF8):
-    file.seek(len(codecs.BOM_UTF8))
-  elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-    text = io.TextIOWrapper(file, "utf-16", newline="\n")
-    readline = lambda size: text.readline(size).encode()  # noqa: E731
-  number = 0
-  while line := readline(LONGEST + 1):
-    number += 1
-    if line.strip():
-      yield number, line
-    while len(line) > LONGEST and not line.endswith(b"\n"):
-      line = readline(LONGEST + 1)
+# Numbered items of a file, and the decoder of an item, to be called at once. It
+# raises BadDrawingError, and returns fields or a record.
+_Items = tuple[items.Numbered, Callable[[bytes], dict[str, Any] | Record]]
 
 
 def _parse_json(text: str | bytes) -> Any:
-  """Decodes JSON, or raises BadDrawingError."""
+  """Decodes JSON, or a text in JSON that is JSON itself."""
   try:
-    return json.loads(text)
+    value = json.loads(text)
+    return json.loads(value) if isinstance(value, str) else value
   except (ValueError, RecursionError) as error:
     raise BadDrawingError("broken JSON") from error
 
 
-def _from_row(row: dict[str, Any]) -> Record:
-  """Builds a record of decoded fields; the drawing is simplified or raw."""
-  layout = row["drawing"]
-  first = layout[0] if isinstance(layout, list) and layout else None
-  has_times = isinstance(first, list) and len(first) == 3
-  parse = simplification.simplify if has_times else strokes.parse_simplified
-  drawing = parse(layout)
+def _from_row(row: dict[str, Any], form: str) -> Record:
+  """Builds a record of decoded fields."""
+  drawing = stroke_forms.parse(row["drawing"], form)
   key, country = row.get("key_id"), row.get("countrycode")
   if not isinstance(key, str | int | float | None):
     raise BadDrawingError("key_id is neither text nor number")
@@ -122,36 +96,44 @@ def _from_row(row: dict[str, Any]) -> Record:
   )
 
 
-def _parse_ndjson(line: bytes) -> Record:
-  row = _parse_json(line)
+def _decode_json(text: bytes) -> dict[str, Any]:
+  row = _parse_json(text)
   if not isinstance(row, dict) or "drawing" not in row:
     raise BadDrawingError("not an object with a drawing")
-  return _from_row(row)
+  drawing = row["drawing"]
+  is_text = isinstance(drawing, str)
+  return row | {"drawing": _parse_json(drawing) if is_text else drawing}
 
 
 def read_csv(file: BinaryIO, test: bool = False) -> _Items:
   """Reads a training or a test file of Kaggle's; see `read_file`."""
   needed = ("key_id", "drawing") if test else ("drawing", "word")
-  lines = _lines(file)
+  lines = items.lines(file)
   _, first = next(lines, (1, b""))
-  columns = _csv_fields(first)
+  found = {mark: _csv_fields(first, mark) for mark in _DELIMITERS}
+  # Most of the needed columns; the comma where none has any.
+  mark = max(found, key=lambda mark: len({*needed} & {*found[mark]}))
+  columns = found[mark]
   if not {*needed} <= {*columns} or len({*columns}) < len(columns):
     got = ", ".join(columns)[:200] or "none"
     text = f"expected columns {' and '.join(needed)}, each once, got {got}"
     raise UserError("data", file.name, text)
-  return lines, lambda line: _parse_csv(line, columns, test)
+  return lines, lambda line: _decode_csv(line, mark, columns, test)
 
 
-def _csv_fields(line: bytes) -> list[str]:
+def _csv_fields(line: bytes, delimiter: str) -> list[str]:
   """Splits a line, which is a row for any quotes; [] if it is broken."""
   try:
-    return next(csv.reader([line.decode().rstrip("\r\n")], strict=True), [])
+    text = line.decode().rstrip("\r\n")
+    return next(csv.reader([text], delimiter=delimiter, strict=True), [])
   except (UnicodeDecodeError, csv.Error):
     return []
 
 
-def _parse_csv(line: bytes, columns: list[str], test: bool) -> Record:
-  fields = _csv_fields(line)
+def _decode_csv(
+  line: bytes, delimiter: str, columns: list[str], test: bool
+) -> dict[str, Any]:
+  fields = _csv_fields(line, delimiter)
   if not fields:
     raise BadDrawingError("broken CSV")
   if len(fields) != len(columns):
@@ -161,7 +143,7 @@ def _parse_csv(line: bytes, columns: list[str], test: bool) -> Record:
   digits = re.fullmatch("[0-9]{1,20}", row.get("key_id", ""))
   if test and not (digits and int(row["key_id"]) < 2**64):
     raise BadDrawingError("key_id is not a whole number of 64 bits")
-  return _from_row(row)
+  return row
 
 
 def _read_bin(file: BinaryIO) -> _Items:
@@ -181,14 +163,14 @@ def _parse_bin(head: bytes, file: BinaryIO) -> Record:
       if len(both) < 2 * length:
         raise BadDrawingError("a record cut short")
       size += _COUNT.size + len(both)
-      if size <= LONGEST:
+      if size <= items.LONGEST:
         lengths.append(length)
         x += both[:length]
         y += both[length:]
   except struct.error as error:
     raise BadDrawingError("a record cut short") from error
-  if size > LONGEST:
-    raise BadDrawingError(f"a record of more than {LONGEST} bytes")
+  if size > items.LONGEST:
+    raise BadDrawingError(f"a record of more than {items.LONGEST} bytes")
   if not lengths:
     raise BadDrawingError("no strokes")
   if not all(lengths):
@@ -200,47 +182,65 @@ def _parse_bin(head: bytes, file: BinaryIO) -> Record:
   return Record(Drawing(points, lengths), str(key), bool(recognized), code)
 
 
-# By a file's ending.
+def _read_json(file: BinaryIO) -> _Items:
+  return items.json_values(file), _decode_json
+
+
+# By a file's ending, without that of gzip.
 FORMATS: dict[str, Callable[[BinaryIO], _Items]] = {
-  ".ndjson": lambda file: (_lines(file), _parse_ndjson),
+  ".ndjson": _read_json,
+  ".jsonl": _read_json,
+  ".json": _read_json,
   ".csv": read_csv,
   ".bin": _read_bin,
 }
 
 
+class Options(NamedTuple):
+  """How the files of drawings are read; see `reader.load`."""
+
+  on_error: str = "raise"
+  stroke_form: str = ""
+  max_bytes: int = items.MAX_BYTES
+
+
 def read_file(
   path: pathlib.Path,
-  skip: bool = False,
-  remedy: str = "",
+  options: Options = Options(),  # noqa: B008 - immutable
   read: Callable[[BinaryIO], _Items] | None = None,
+  one_word: bool = True,
 ) -> Iterator[Record | BadDrawingError]:
-  """Yields the drawings of a file; with `skip`, the errors of bad ones too.
+  """Yields the drawings of a file; the errors of skipped ones too.
 
-  Its format is by default that of its ending, and its class that of its name.
+  Its format is by default that of its ending. With `one_word`, its class is
+  that of its name, and another word is refused.
 
   Memory: 64 times the bytes of a line, 8 times those of a binary record, which
   are at most 4 MiB.
 
   Raises:
-    UserError: a bad drawing unless `skip`, with the remedy, drawings of
-      another class or form, or a file that cannot be read.
+    UserError: a bad drawing unless it is skipped, strokes whose form nothing
+      decides, or a file that cannot be read.
   """
+  kind = items.ending(path)
+  read, skip = read or FORMATS[kind], options.on_error == "skip"
+  remedy = "; fix it, or set data.on_error=skip" * (read in FORMATS.values())
   try:
-    files.check_regular(path)
-    with path.open("rb") as file:
-      items, parse = (read or FORMATS[path.suffix.lower()])(file)
-      for number, item in items:
+    form = options.stroke_form
+    if not form and kind != ".bin":
+      with items.open_file(path, options.max_bytes) as file:
+        form = stroke_forms.decide(_drawings(*read(file)), path)
+    with items.open_file(path, options.max_bytes) as file:
+      numbered, decode = read(file)
+      for number, item in numbered:
         try:
-          if len(item) > LONGEST:
-            raise BadDrawingError(f"a line of more than {LONGEST} bytes")
-          record = parse(item)
-          if not read:
+          record = _parse(item, decode, form)
+          if one_word:
             _check_word(path, record.word)
         except BadDrawingError as error:
           is_wrong = isinstance(error, WrongFileError)
           if is_wrong or not skip:
-            is_binary = path.suffix.lower() == ".bin"
-            place = f"{path}{', record ' if is_binary else ':'}{number}"
+            place = f"{path}{', record ' if kind == '.bin' else ':'}{number}"
             text = f"{error}{'' if is_wrong else remedy}"
             raise UserError("data", place, text) from error
           record = error
@@ -249,7 +249,29 @@ def read_file(
     text = f"cannot be read: {error.strerror}"
     raise UserError("missing", path, text) from error
   except UnicodeDecodeError as error:
-    raise UserError("data", path, "broken UTF-16") from error
+    text = f"broken {error.encoding.upper()}"
+    raise UserError("data", path, text) from error
+
+
+def _parse(
+  item: bytes, decode: Callable[[bytes], dict[str, Any] | Record], form: str
+) -> Record:
+  if len(item) > items.LONGEST:
+    raise BadDrawingError(f"a line of more than {items.LONGEST} bytes")
+  row = decode(item)
+  return row if isinstance(row, Record) else _from_row(row, form)
+
+
+def _drawings(
+  numbered: items.Numbered, decode: Callable[[bytes], dict[str, Any]]
+) -> Iterator[Any]:
+  """Yields decoded drawings; None for bad ones."""
+  for _, item in numbered:
+    drawing = None
+    if len(item) <= items.LONGEST:
+      with contextlib.suppress(BadDrawingError):
+        drawing = decode(item)["drawing"]
+    yield drawing
 
 
 def _check_word(path: pathlib.Path, word: str) -> None:

@@ -16,13 +16,14 @@ import tensorflow_datasets as tfds
 
 from alcurr.core import paths
 from alcurr.core.errors import UserError
-from alcurr.data.quickdraw import reader, records
+from alcurr.data.quickdraw import items, reader, records
 
 
 class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
   """Drawings as strokes, with the other fields of their files."""
 
   VERSION = tfds.core.Version("1.0.0")
+  options = records.Options()  # how the files are read
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     "Put a file of Quick, Draw! there for each class: Google's <class>.ndjson "
     "or .bin, or Kaggle's .csv."
@@ -59,7 +60,7 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
     self, files: dict[str, pathlib.Path]
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, path in files.items():
-      for index, record in enumerate(records.read_file(path)):
+      for index, record in enumerate(records.read_file(path, self.options)):
         points, lengths = record.drawing
         last = np.zeros(len(points), np.uint8)
         last[np.cumsum(lengths) - 1] = 1
@@ -77,7 +78,7 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
 
 def _find(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   files = reader.find(folder)
-  if any(path.suffix.lower() == ".npy" for path in files.values()):
+  if any(items.ending(path) == ".npy" for path in files.values()):
     text = "expected .ndjson, .csv or .bin files, got bitmaps"
     raise UserError("unsupported", folder, text)
   return files
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace) -> None:
   _find(args.source)
   paths.check_can_make(args.out, "OUT")
   builder = QuickdrawStrokes(data_dir=args.out, file_format="array_record")
+  builder.options = records.Options("raise", args.stroke_form, args.max_bytes)
   folder = pathlib.Path(builder.data_dir)
   if folder.exists():
     raise UserError("exists", "OUT", f"{folder} exists already")

@@ -77,7 +77,7 @@ def test_a_page_of_all_kinds(folders, quickdraw_dir, tmp_path, capsys):
 def test_repeated_keys(tmp_path, capsys):
   for name in ("ant", "bee"):
     (tmp_path / f"{name}.ndjson").write_text(
-      '{"key_id":"1","drawing":[[[0,9],[0,9]]]}\n' * 2
+      '{"key_id":"1","drawing":[[[0],[9]]]}\n' * 2
     )
   assert cli.main(["inspect", str(tmp_path)]) == 0
   said = capsys.readouterr().out

@@ -21,7 +21,7 @@ from alcurr.data.quickdraw import packed, reader
 from configs import default
 
 ROOT = pathlib.Path(packed.__file__).parents[3]
-GOOD = '{"drawing":[[[0,9],[0,9]]]}'
+GOOD = '{"drawing":[[[0,9,4,9],[0,9,9,4]]]}'
 NO = '{"recognized":false,"drawing":[[[0,9],[0,8]],[[7],[7]]]}'
 
 
@@ -73,13 +73,13 @@ def test_raw_drawings_keep_their_speeds(quickdraw_dir, tmp_path):
 
 def test_a_drawing_without_times_in_a_later_block(tmp_path, monkeypatch):
   monkeypatch.setattr(strokes, "_PACK_BLOCK", 2)
-  timed = '{"drawing":[[[0,9],[0,9],[0,5]]]}'
+  timed = '{"drawing":[[[0,9,9,8],[0,9,0,7],[0,5,6,7]]]}'
   folder = _write(
     tmp_path / "files", a=[*[timed] * 3, GOOD], b=[GOOD, *[timed] * 3]
   )
   packed.prepare(folder, tmp_path / "out")
   found = packed.load(tmp_path / "out")
-  assert found.source.points.shape == (16, 2)
+  assert found.source.points.shape == (32, 2)
   _assert_same(found, reader.load(folder)[0])
 
 

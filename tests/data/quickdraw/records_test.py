@@ -10,9 +10,9 @@ import pytest
 from refusal import refused
 
 from alcurr.data import strokes
-from alcurr.data.quickdraw import kaggle, reader, records
+from alcurr.data.quickdraw import items, kaggle, reader
 
-SQUARE = [[[0, 9, 255], [0, 9, 3]]]
+SQUARE = [[[0, 9, 255, 7], [0, 9, 3, 8]]]
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_bad_row_is_named_or_counted(tmp_path, reason, bad):
     b"key_id,countrycode,drawing\n",
     b"drawing,word,word\n",
     b"\xff\n",
-    b"x" * (records.LONGEST + 9),
+    b"x" * (items.LONGEST + 9),
   ],
 )
 def test_a_file_of_other_columns_is_refused(tmp_path, head):

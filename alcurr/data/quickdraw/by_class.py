@@ -1,0 +1,102 @@
+"""Datasets of drawings or bitmaps, class by class."""
+
+import collections
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+
+from alcurr.core.errors import UserError
+from alcurr.data.pool import Dataset, choose_classes, join_sources, take
+from alcurr.types import Images, Strokes
+
+
+class ClassFile(NamedTuple):
+  """The n drawings of one class."""
+
+  source: Strokes | Images
+  key: np.ndarray  # [n] uint64
+  flags: dict[str, np.ndarray]  # recognized: [n] bool, but for bitmaps
+  skipped: dict[str, int]  # bad drawings by reason
+
+
+def join(parts: list[ClassFile]) -> dict[str, np.ndarray]:
+  """Returns the arrays of a dataset by the names of their files."""
+  count = [len(part.key) for part in parts]
+  rows = [{"key": part.key, **part.flags} for part in parts]
+  return {
+    **join_sources([part.source for part in parts])._asdict(),
+    "label": np.repeat(np.arange(len(parts), dtype=np.int32), count),
+    **jax.tree.map(lambda *x: np.concatenate(x), *rows),
+  }
+
+
+def count_repeated(key: np.ndarray) -> int:
+  """Returns how many drawings have the key of an earlier one."""
+  return len(key) - len(np.unique(key))
+
+
+def warn_repeated(place: object, count: int) -> None:
+  """Logs a warning if keys are repeated."""
+  if count:
+    text = "%s: %d drawings have the key of another, as copies have."
+    logging.warning(text, place, count)
+
+
+def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+  """Returns the sums by key."""
+  return dict(sum(map(collections.Counter, counts), collections.Counter()))
+
+
+def to_dataset(
+  arrays: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> Dataset:
+  """Builds a dataset of the arrays of an entry, by name."""
+  kind = Strokes if "points" in arrays else Images
+  return Dataset(
+    source=kind(*(arrays[field] for field in kind._fields)),
+    label=arrays["label"],
+    key=arrays["key"],
+    class_names=tuple(class_names),
+    flags={name: arrays[name] for name in arrays.keys() & {"recognized"}},
+  )
+
+
+def choose(
+  dataset: Dataset,
+  where: str | pathlib.Path,
+  classes: str | int | Sequence[str],
+  max_per_class: int = 0,
+  recognized_only: bool = False,
+) -> Dataset:
+  """Returns a part of a dataset of ascending labels, or the dataset itself.
+
+  Errors name its origin, `where`. The other arguments are those of
+  `load`.
+
+  Raises:
+    UserError: an unknown or empty class, or recognized_only for bitmaps.
+  """
+  known = dataset.class_names
+  names = choose_classes(known, classes)
+  if recognized_only and "recognized" not in dataset.flags:
+    raise UserError("conflict", "recognized_only", "bitmaps have no such flag")
+  start = np.searchsorted(dataset.label, np.arange(len(known) + 1))
+  parts = []
+  for label in map(known.index, names):
+    index = np.arange(*start[label : label + 2])
+    if recognized_only:
+      index = index[dataset.flags["recognized"][index]]
+    parts.append(index[: max_per_class or None])
+    if not len(index):
+      text = f"class {known[label]!r} has no usable drawing"
+      raise UserError("data", where, text)
+  count = [len(part) for part in parts]
+  if sum(count) == len(dataset.label):
+    return dataset
+  label = np.repeat(np.arange(len(names), dtype=np.int32), count)
+  part = take(dataset, np.concatenate(parts))
+  return part._replace(label=label, class_names=tuple(names))
