@@ -176,6 +176,7 @@ class StepInfo(NamedTuple):
   features: Callable[[], Array]
   # The model after the update, in eval mode.
   predict: Callable[[Batch], Array]  # (batch) -> logits [b, V]
+  penalty: Callable[[PyTree], Array] | None  # the model's
   prepared: PyTree  # what the signal's `prepare` returned last
 
 
@@ -212,6 +213,7 @@ class SamplerSpec(NamedTuple):
   scoring_mode: str = "eval"  # or "train", of the forward pass that scores
   # The share of steps that score candidates, or the most that may.
   scoring_share: float = 1.0
+  reads_penalty: bool = False  # its signal needs a model with a penalty
 
 
 class Sampler(NamedTuple):
@@ -237,6 +239,9 @@ class Sampler(NamedTuple):
   is_scoring: Callable[[PyTree], Array] | None = None
   # (state) -> the share of its draws that is uniform over the arms, in [0, 1]
   uniform_fraction: Callable[[PyTree], Array | float] | None = None
+  # (state) -> difficulties that were collected while training, by name:
+  # [N] float32, finite, larger is harder
+  running_scores: Callable[[PyTree], dict[str, Array]] | None = None
   spec: SamplerSpec = SamplerSpec()
 
 
@@ -248,6 +253,10 @@ class Gain(NamedTuple):
   # (key, context) -> prepared
   prepare: Callable[[Array, StepContext], PyTree] | None = None
   prepare_interval: int = 1  # measurements that one `prepare` serves
+  partitions: tuple[str, ...] = ()  # of the probe pool, that it reads
+  # (pool) -> None; raises ValueError where the pool does not fit
+  check: Callable[[Pool], None] = lambda pool: None
+  reads_penalty: bool = False  # whether it reads `StepInfo.penalty`
 
 
 class Reward(NamedTuple):
@@ -292,6 +301,22 @@ class Model(NamedTuple):
   scoring: Callable[..., tuple[Array, PyTree]] | None = None
   # Whether `scoring` has parameters of its own, trained on the same batches.
   trains_scoring: bool = False
+  # (params) -> [] float32, in nats for all N examples that are trained on, as
+  # the complexity of variational weights; penalty / N is added to the mean loss
+  penalty: Callable[[PyTree], Array] | None = None
+
+
+class StatefulLoss(NamedTuple):
+  """A training loss that knows, or remembers, the pool that is trained on.
+
+  Its state is read and written by the training forward pass alone. Signals,
+  scores and gains read `measured`, as they see examples of any pool.
+  """
+
+  init: Callable[[Pool], PyTree]  # (pool) -> state
+  # (state, index [B], logits [B, V], label [B]) -> (loss [B], state)
+  apply: Callable[[PyTree, Array, Array, Array], tuple[Array, PyTree]]
+  measured: Loss
 
 
 class StepKeys(NamedTuple):
@@ -314,3 +339,4 @@ class TrainState(NamedTuple):
   model_state: PyTree
   opt_state: PyTree
   sampler_state: PyTree
+  loss_state: PyTree = ()  # of a `StatefulLoss`

@@ -14,9 +14,10 @@ import optax
 
 from alcurr import samplers
 from alcurr.data import partitions
-from alcurr.data.pool import Dataset, make_gather, make_pool, split
+from alcurr.data.pool import Dataset, make_gather, make_pool
 from alcurr.data.quickdraw import reader, synthetic
 from alcurr.data.render import make_render, render_all
+from alcurr.data.splitting import split
 from alcurr.experiments import reference_model
 from alcurr.models import MODELS
 from alcurr.training import loop
@@ -118,6 +119,4 @@ def _difficulty(train: Dataset, valid: Dataset) -> np.ndarray:
   pools["probe"] = pools["valid"]
   compiled = compile_run(run, pools)
   result = loop.train(run, compiled, pools, lambda _: None, lambda *_: None)
-  return reference_model.difficulty_of(run, run.score, result, pools).score[
-    "train"
-  ]
+  return reference_model.score_pools(run, run.score, result, pools)[0]["train"]

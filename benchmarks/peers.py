@@ -12,13 +12,13 @@ Each contestant has its own process. There are two measurements:
 
 1. Seconds to an accuracy on held-out examples, from scratch; see `race`.
 2. Examples a second, in rounds; see `timing`. The ratio is that of alcurr, with
-   the same sampler (for Composer: with the bandit), over the other's: above 1,
-   alcurr is faster.
+   the same sampler, over the other's: above 1, alcurr is faster.
 
 All contestants train the same number of trials, all trials count, and drawn
-examples are counted. Compile time is that of the first step. Use an otherwise
-idle machine: PyTorch's threads wait for each other, so that it suffers most
-when a core is busy.
+examples are counted. Selective backprop draws batches of the batch size; of
+every two it trains on half of one and on all of the other. Compile time is that
+of the first step. Use an otherwise idle machine: PyTorch's threads wait for
+each other, so that it suffers most when a core is busy.
 """
 
 import argparse
@@ -36,15 +36,14 @@ from alcurr.core import specs
 from alcurr.core.errors import UserError
 from benchmarks import arguments, doodle_job, models, race, tables, timing
 
-# Each peer's rival: alcurr with the same sampler. For Composer it is the
-# bandit, which looks at losses too.
+# Each peer's rival: alcurr with the same sampler.
 RIVALS = {
   "PyTorch": "alcurr uniform",
   "Flax": "alcurr uniform",
   "PyTorch bandit": "alcurr bandit",
-  "Composer": "alcurr bandit",
+  "Composer": "alcurr selective_backprop",
 }
-CONTESTANTS = ("alcurr uniform", "alcurr bandit", *RIVALS)
+CONTESTANTS = (*dict.fromkeys(RIVALS.values()), *RIVALS)
 # Examples whose gains alcurr's bandit stores, more than a race draws. The
 # rounds after it overwrite the oldest.
 NUM_STORED = 2**18
@@ -123,11 +122,12 @@ def program(
 ) -> tuple[str, dict[str, Any]]:
   """Returns the module of a contestant's program, and its options."""
   options = {name: setting[name] for name in ("path", "model", "batch_size")}
-  sampler = "bandit" if contestant.endswith("bandit") else "uniform"
-  if contestant.startswith("alcurr"):
+  framework, _, sampler = contestant.partition(" ")
+  if framework == "alcurr":
     more = {"sampler": sampler, "num_steps": setting["num_steps"]}
     return "benchmarks.peers_alcurr", options | more
-  if contestant.startswith("PyTorch"):
+  if framework == "PyTorch":
+    sampler = sampler or "uniform"
     return "benchmarks.peers_torch", options | {"sampler": sampler}
   module = {"Flax": "peers_flax", "Composer": "peers_composer"}[contestant]
   return f"benchmarks.{module}", options

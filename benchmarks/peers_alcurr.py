@@ -19,11 +19,22 @@ from configs import default
 
 # As in alcurr/experiments/config/defaults.py.
 CHUNK_STEPS = 25
+# Of a drawn batch that is scored, in Composer's and in ours.
+KEEP = 0.5
 
 
 def make_sampler(name: str, batch_size: int, num_steps: int) -> Sampler:
   if name == "uniform":
     return samplers.uniform(batch_size=batch_size)
+  if name == "selective_backprop":
+    # From first to last: as `peers_composer`. The drawn batch is the rival's.
+    return samplers.selective_backprop(
+      batch_size=round(KEEP * batch_size),
+      keep=KEEP,
+      interrupt=2,
+      start=0.0,
+      end=1.0,
+    )
   return samplers.active_bandit(
     bandits.softmax(learning_rate=doodle_job.POLICY_LEARNING_RATE),
     gain=gains.prediction_gain(),
@@ -33,6 +44,18 @@ def make_sampler(name: str, batch_size: int, num_steps: int) -> Sampler:
     epsilon=doodle_job.EPSILON,
     warmup=doodle_job.WARMUP,
   )
+
+
+def count_steps(name: str, num_batches: int) -> int:
+  """Returns the steps that draw a number of batches, rounded up.
+
+  Selective backprop draws one batch in a step, and trains on all of the next
+  one in 1 / KEEP steps.
+  """
+  if name != "selective_backprop":
+    return num_batches
+  pairs, rest = divmod(num_batches, 2)
+  return pairs * (1 + round(1 / KEEP)) + rest
 
 
 def make_pool(image, label, partitions=None) -> Pool:
@@ -75,8 +98,13 @@ def make_program(
   state = jax.vmap(init, (0, None))(keys, pool)
   params = sum(leaf[0].size for leaf in jax.tree.leaves(state.params))
 
-  def run(num_steps: int) -> None:
-    nonlocal state
+  drawn = 0  # batches
+
+  def run(num_batches: int) -> None:
+    nonlocal state, drawn
+    num_steps = -count_steps(sampler, drawn)
+    drawn += num_batches
+    num_steps += count_steps(sampler, drawn)
     metrics = []
     for first in range(0, num_steps, CHUNK_STEPS):
       length = jnp.int32(min(CHUNK_STEPS, num_steps - first))

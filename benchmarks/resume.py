@@ -22,6 +22,7 @@ from alcurr.core import files
 from alcurr.data.pool import on_device
 from alcurr.experiments import experiment_runner, sampler_trials, setup
 from alcurr.experiments.config import build
+from alcurr.experiments.pools import host_pools
 from alcurr.training import loop, memory
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun
@@ -51,7 +52,7 @@ def make_run(
   """
   experiment = build.build_experiment(config)
   context = setup.load_context(experiment, folder / "cache")
-  pools = on_device(setup.host_pools(context))
+  pools = on_device(host_pools(context))
   (prepared,) = experiment_runner.compile_runs(context, pools, [name]).values()
   run, compiled = prepared
   fingerprint = sampler_trials.fingerprint(

@@ -21,6 +21,10 @@ from configs import default, headroom
 # classes are the groups.
 ARGUMENTS = {
   "fixed_policy": {"policy": "uniform"},
+  **{
+    name: {"partition": "label"}
+    for name in ("aioli", "doremi", "mixture", "odm", "rb")
+  },
 }
 
 

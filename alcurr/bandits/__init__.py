@@ -11,6 +11,7 @@ from alcurr.bandits._exp3 import exp3
 from alcurr.bandits._exp3_ix import exp3_ix
 from alcurr.bandits._exp3s import exp3s
 from alcurr.bandits._hedge import hedge
+from alcurr.bandits._significant import significant
 from alcurr.bandits._softmax import softmax
 from alcurr.bandits._thompson import thompson
 from alcurr.bandits._tscl import tscl
@@ -29,6 +30,7 @@ __all__ = [
   "exp3_ix",
   "exp3s",
   "hedge",
+  "significant",
   "softmax",
   "thompson",
   "tscl",
@@ -43,6 +45,7 @@ BANDITS = Registry(
     "exp3_ix": exp3_ix,
     "exp3s": exp3s,
     "hedge": hedge,
+    "significant": significant,
     "softmax": softmax,
     "thompson": thompson,
     "tscl": tscl,

@@ -21,7 +21,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from alcurr.bandits._complexity_gains import (
+  gradient_l2_gain,
+  gradient_variational_gain,
+  l2_gain,
+  variational_gain,
+)
+from alcurr.bandits._feedback import credit_all, inner_product
+from alcurr.bandits.probes import draw_from_arms, make_probe_draw
 from alcurr.core.arguments import check_at_least
+from alcurr.core.mixtures import Weights
 from alcurr.core.registry import Registry
 from alcurr.types import (
   Array,
@@ -65,31 +74,11 @@ def prediction_gain() -> Gain:
   return Gain(measure)
 
 
-def draw_from_arms(key: Array, partition: Partition, arm: Array) -> Array:
-  """Draws an example of each arm [b], with replacement: index [b]."""
-  slot = jax.random.randint(key, arm.shape, 0, partition.size[arm], jnp.int32)
-  return partition.order[partition.start[arm] + slot]
-
-
 def _gain_on(info: StepInfo, pool: Pool, index: Array) -> Array:
   """Returns the drop of the loss on a probe, [b]: two forward passes."""
   probe = info.gather(pool, index)
   before = info.loss_fn(info.params, probe)
   return before - info.loss_fn(info.new_params, probe)
-
-
-def _credit_all(info: StepInfo, gain: Array) -> Feedback:
-  """Credits one number to every arm of the batch.
-
-  It tells arms apart only as far as batches are drawn from few of them.
-  """
-  arm = info.draw.arm
-  return Feedback(jnp.full(arm.shape, gain, jnp.float32), arm)
-
-
-def _inner(left: PyTree, right: PyTree) -> Array:
-  products = jax.tree.map(jnp.vdot, left, right)
-  return sum(jax.tree.leaves(products))
 
 
 def self_prediction_gain(*, probe_size: int | None = None) -> Gain:
@@ -125,27 +114,36 @@ def mean_prediction_gain(*, probe_size: int | None = None) -> Gain:
     num_probes = probe_size or info.draw.arm.shape[0]
     arm = jax.random.randint(key_arm, (), 0, partition.size.shape[0], jnp.int32)
     index = draw_from_arms(key_probe, partition, jnp.full(num_probes, arm))
-    return _credit_all(info, _gain_on(info, info.pool, index).mean())
+    return credit_all(info, _gain_on(info, info.pool, index).mean())
 
   return Gain(measure)
 
 
-def target_prediction_gain(*, probe_size: int | None = None) -> Gain:
+def target_prediction_gain(
+  *,
+  probe_size: int | None = None,
+  mixture: Weights = None,
+  mixture_of: str = "groups",
+) -> Gain:
   """Measures L(x', θ) - L(x', θ') on b' fresh examples of the probe pool.
 
-  `probe_size` is b'; None for the batch size.
+  Args:
+    probe_size: b'; None for the batch size.
+    mixture: the shares in which the probe's arms are drawn, at least 0: by
+      name, where the others have none, or in their order. None: all examples
+      alike.
+    mixture_of: the partition whose arms they are, such as "groups" or "label".
   """
   check_at_least(1, probe_size=probe_size)
+  probe_draw = make_probe_draw(mixture, mixture_of)
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     num_probes = probe_size or info.draw.arm.shape[0]
     probe = info.probe
-    index = jax.random.randint(
-      key, (num_probes,), 0, probe.label.shape[0], jnp.int32
-    )
-    return _credit_all(info, _gain_on(info, probe, index).mean())
+    index = probe_draw.draw(key, probe, num_probes)
+    return credit_all(info, _gain_on(info, probe, index).mean())
 
-  return Gain(measure)
+  return Gain(measure, partitions=probe_draw.partitions, check=probe_draw.check)
 
 
 def gradient_prediction_gain() -> Gain:
@@ -157,7 +155,7 @@ def gradient_prediction_gain() -> Gain:
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
     grads = info.grads
-    return _credit_all(info, _inner(grads, grads))
+    return credit_all(info, inner_product(grads, grads))
 
   return Gain(measure)
 
@@ -171,42 +169,18 @@ def first_order_gain() -> Gain:
   """
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    inner = _inner(info.grads, info.updates)
-    return _credit_all(info, -inner)
-
-  return Gain(measure)
-
-
-def l2_gain() -> Gain:
-  """Measures ||θ'||² - ||θ||²: how much more complex the model became.
-
-  The L2 gain of Graves et al., for a loss with weight decay. The parameters
-  that the model starts from count as simple only if they are small.
-  """
-
-  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    # As <θ' - θ, θ' + θ>: a difference of two large norms would cancel.
-    both = jax.tree.map(jnp.add, info.params, info.new_params)
-    return _credit_all(info, _inner(info.updates, both))
-
-  return Gain(measure)
-
-
-def gradient_l2_gain() -> Gain:
-  """Measures -<θ, ∇L(x, θ)>, the first-order L2 gain of a gradient step.
-
-  Graves et al. print it without the minus. A step of descent is -η ∇L, which
-  changes ||θ||² by -2 η <θ, ∇L> to first order. No further forward pass.
-  """
-
-  def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    return _credit_all(info, -_inner(info.params, info.grads))
+    return credit_all(info, -inner_product(info.grads, info.updates))
 
   return Gain(measure)
 
 
 def influence(
-  *, probe_size: int = 64, prepare_interval: int = 1, shuffled: bool = False
+  *,
+  probe_size: int = 64,
+  prepare_interval: int = 1,
+  shuffled: bool = False,
+  mixture: Weights = None,
+  mixture_of: str = "groups",
 ) -> Gain:
   """Measures <∇L(X, θ), ∇l(x_i, θ)>: how much x_i helps on the probe pool.
 
@@ -225,12 +199,15 @@ def influence(
     prepare_interval: measurements that one gradient of a probe serves.
     shuffled: the control: each batch's influences are shuffled among its
       examples, so that their arms are paid at random.
+    mixture: the shares in which the probe's arms are drawn, as in
+      `target_prediction_gain`.
+    mixture_of: the partition whose arms they are.
   """
   check_at_least(1, probe_size=probe_size, prepare_interval=prepare_interval)
+  probe_draw = make_probe_draw(mixture, mixture_of)
 
   def prepare(key: Array, context: StepContext) -> PyTree:
-    num_examples = context.probe.label.shape[0]
-    index = jax.random.randint(key, (probe_size,), 0, num_examples, jnp.int32)
+    index = probe_draw.draw(key, context.probe, probe_size)
     probe = context.gather(context.probe, index)
     return jax.grad(lambda params: context.loss_fn(params, probe).mean())(
       context.params
@@ -242,14 +219,20 @@ def influence(
       gain = jax.random.permutation(key, gain)
     return Feedback(gain, info.draw.arm)
 
-  return Gain(measure, prepare, prepare_interval)
+  return Gain(
+    measure,
+    prepare,
+    prepare_interval,
+    partitions=probe_draw.partitions,
+    check=probe_draw.check,
+  )
 
 
 def random_gain() -> Gain:
   """Draws normal noise, the control: a bandit without a signal."""
 
   def measure(key: Array, info: StepInfo, partition: Partition) -> Feedback:
-    return _credit_all(info, jax.random.normal(key, dtype=jnp.float32))
+    return credit_all(info, jax.random.normal(key, dtype=jnp.float32))
 
   return Gain(measure)
 
@@ -257,16 +240,18 @@ def random_gain() -> Gain:
 GAINS = Registry(
   "gains",
   {
-    "prediction_gain": prediction_gain,
-    "self_prediction_gain": self_prediction_gain,
-    "mean_prediction_gain": mean_prediction_gain,
-    "target_prediction_gain": target_prediction_gain,
-    "gradient_prediction_gain": gradient_prediction_gain,
     "first_order_gain": first_order_gain,
     "gradient_l2_gain": gradient_l2_gain,
+    "gradient_prediction_gain": gradient_prediction_gain,
+    "gradient_variational_gain": gradient_variational_gain,
     "influence": influence,
     "l2_gain": l2_gain,
+    "mean_prediction_gain": mean_prediction_gain,
+    "prediction_gain": prediction_gain,
     "random_gain": random_gain,
+    "self_prediction_gain": self_prediction_gain,
+    "target_prediction_gain": target_prediction_gain,
+    "variational_gain": variational_gain,
   },
   record=Gain,
 )

@@ -118,6 +118,7 @@ def shuffled(
 PartitionFn = Callable[[np.ndarray, np.ndarray, int], Partition]
 
 PARTITIONS: dict[str, PartitionFn] = {
+  "clusters": by_group,
   "difficulty": difficulty_in_class,
   "difficulty_in_pool": difficulty_in_pool,
   "groups": by_group,
@@ -128,17 +129,19 @@ PARTITIONS: dict[str, PartitionFn] = {
 
 # Partitions that need no scores, and so no reference model.
 UNSCORED = frozenset({"groups", "label", "shuffled"})
-# Partitions whose arms are given, each by an array other than the labels.
-GIVEN = frozenset({"groups"})
+# Partitions whose arms are given by another array than the labels, and what
+# they need.
+GIVEN = {
+  "clusters": "a model's features; in a loop of your own, give them as groups",
+  "groups": "the group of each example; give groups=[N], an array groups in "
+  "the .npz, data.groups or data.sources",
+}
 
 
 def require_given(name: str, given: Mapping[str, Any], place: str) -> None:
   """Raises UserError if a partition needs an array of arms that is None."""
   if name in GIVEN and given.get(name) is None:
-    text = (
-      f"the partition {name!r} needs the group of each example; give "
-      "groups=[N], an array groups in the .npz, data.groups or data.sources"
-    )
+    text = f"the partition {name!r} needs {GIVEN[name]}"
     raise UserError("missing", place, text)
 
 

@@ -15,19 +15,29 @@ from alcurr.core.errors import UserError
 from alcurr.core.redaction import redact
 from alcurr.data import partitions, sources
 from alcurr.data.host_store import Lookup
-from alcurr.data.pool import Dataset, concatenate, host_pool
+from alcurr.data.pool import Dataset, host_pool
 from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
-from alcurr.training.run import RunSpec, Score, count_flops, make_score
-from alcurr.types import ArmNames, Array, Batch, Model, Pool
+from alcurr.experiments.config.scores import DIFFICULTY
+from alcurr.experiments.fits import make_fits
+from alcurr.training.losses import metric
+from alcurr.training.run import RunSpec, Score, make_score
+from alcurr.types import (
+  Array,
+  Batch,
+  Loss,
+  Model,
+  Pool,
+  StatefulLoss,
+)
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
 # What an experiment writes to its folder. All else is the user's.
 FILES = {
   *("config.json", "results.csv", "summary.csv", "report.html"),
-  *("gallery.json", "gallery.npz", "runs", "figures", "difficulty"),
+  *("gallery.json", "gallery.npz", "runs", "figures", "scores"),
   *("tensorboard", "mlflow"),
 }
 
@@ -39,7 +49,8 @@ class ExperimentContext(NamedTuple):
   cache_dir: pathlib.Path  # what the next experiment can reuse
   parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
   gather: Callable[[Pool, Array], Batch]
-  networks: dict[str, tuple[Model, Score]]  # by the text of `config.model`
+  networks: dict[str, tuple[Model, Score]]  # by `build.network_key`
+  loss: Loss | StatefulLoss  # that is trained on
   lookup: Lookup | None  # of pools in CPU memory
   signals: preemption.Signals  # stop a run with a checkpoint
   content: str  # a hash of the data that was read
@@ -76,9 +87,10 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     read_record(result, text="expected a result; delete it to rerun the run")
   # JSON has no tuples: both sides are compared as JSON has them.
   new = files.plain(config.to_dict())
-  # More samplers may be added, but none changed.
-  if isinstance(known := saved.get("samplers"), dict) and known:
-    new["samplers"] = {k: v for k, v in new["samplers"].items() if k in known}
+  # More samplers and scores may be added, but none changed.
+  for field in ("samplers", "scores"):
+    if isinstance(known := saved.get(field), dict) and known:
+      new[field] = {k: v for k, v in new[field].items() if k in known}
   old, new = flatten(saved), flatten(new)
   for field in sorted(old.keys() | new.keys()):
     if not is_free(field) and old.get(field) != new.get(field):
@@ -126,24 +138,30 @@ def load_context(
 ) -> ExperimentContext:
   """Loads the data, and builds the networks for it."""
   config = experiment.config
-  parts, gather, lookup, content = sources.load(config.data, cache_dir)
+  own = {s.file_field: s.config.file for s in experiment.file_scores}
+  data = sources.load(config.data, cache_dir, own)
+  parts, gather, lookup, content = data
   batch = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
-  given = _given_arms(parts["train"])
-  for name, run in experiment.runs.items():
-    for kind in run.spec.partitions:
-      partitions.require_given(kind, given, f"samplers.{name}")
-  networks = {}
-  for run in (experiment.reference, *experiment.runs.values()):
-    key = str(run.config.model)
+  loss, networks = experiment.make_loss(num_classes), {}
+  trained = [score.run for score in experiment.trained_scores]
+  for run in (*trained, *experiment.runs.values()):
+    key = build.network_key(run.config)
     if key not in networks:
       model = build.make_model(run.config, batch.image.shape[1:], num_classes)
       score = make_score(
-        model, gather, config.eval_batch_size, config.trials_by, experiment.loss
+        model, gather, config.eval_batch_size, config.trials_by, metric(loss)
       )
       networks[key] = model, score
+  given = {"groups": parts["train"].groups, "clusters": None}
+  if "clusters" in experiment.partitions:
+    reference = build.network_key(experiment.scores[DIFFICULTY].run.config)
+    given["clusters"] = networks[reference][0].features
+  for name, run in experiment.runs.items():
+    for kind in run.spec.partitions:
+      partitions.require_given(kind, given, f"samplers.{name}")
   logging.info(
     "%s of %d classes; device: %s; trials by %s.",
     ", ".join(f"{len(part.label)} {name}" for name, part in parts.items()),
@@ -153,70 +171,16 @@ def load_context(
   )
   signals = signals or preemption.Signals()
   return ExperimentContext(
-    experiment, cache_dir, parts, gather, networks, lookup, signals, content
+    experiment,
+    cache_dir,
+    parts,
+    gather,
+    networks,
+    loss,
+    lookup,
+    signals,
+    content,
   )
-
-
-def needs_scores(experiment: BuiltExperiment) -> bool:
-  """Returns whether a sampler reads the difficulty."""
-  specs_read = (run.spec for run in experiment.runs.values())
-  return any(map(partitions.reads_difficulty, specs_read))
-
-
-def _given_arms(part: Dataset) -> dict[str, np.ndarray]:
-  """Returns the arms [N] of the partitions that are not of labels."""
-  return {} if part.groups is None else {"groups": part.groups}
-
-
-def host_pools(
-  context: ExperimentContext, difficulty: Mapping[str, np.ndarray] | None = None
-) -> dict[str, Pool]:
-  """Returns the pools by name, of NumPy arrays.
-
-  Without a probe split, the valid pool is the probe pool too. `difficulty` has
-  that of the examples of each part, [N]; None: not yet known.
-
-  Raises:
-    UserError: more arms than the training examples can fill.
-  """
-  experiment = context.experiment
-  train, num_arms = context.parts["train"], {}
-  asked = experiment.config.difficulty.num_arms
-  for kind in sorted(experiment.partitions):
-    with specs.errors_in("difficulty.num_arms"):
-      num_arms[kind] = partitions.fit_num_arms(
-        kind, train.label, asked, train.class_names
-      )
-    if num_arms[kind] < asked and difficulty is None:
-      text = "The partition %s has %d arms, not %d: most classes are rare."
-      logging.warning(text, kind, num_arms[kind], asked)
-  parts, difficulty = dict(context.parts), dict(difficulty or {})
-  joint = "train_and_probe"
-  if any(run.config.train_on == joint for run in experiment.runs.values()):
-    parts[joint] = concatenate(parts["train"], parts["probe"])
-    if difficulty:
-      scores = [difficulty["train"], difficulty["probe"]]
-      difficulty[joint] = np.concatenate(scores)
-  pools = {}
-  for name, part in parts.items():
-    score = difficulty.get(name, np.zeros(len(part.label), np.float32))
-    given = _given_arms(part)
-    by_name = {
-      kind: partitions.PARTITIONS[kind](
-        given.get(kind, part.label), score, num_arms[kind]
-      )
-      for kind in experiment.partitions
-    }
-    pools[name] = host_pool(part, score, by_name)
-  names = {"label": train.class_names, "groups": train.group_names}
-  for kind in experiment.partitions:
-    # A split may lack a rare class.
-    most = max(len(pool.partitions[kind].size) for pool in pools.values())
-    for pool in pools.values():
-      arms = partitions.pad_arms(pool.partitions[kind], most)
-      arms = arms._replace(names=ArmNames(names.get(kind, ())[:most]))
-      pool.partitions[kind] = arms
-  return {"probe": pools["valid"]} | pools
 
 
 def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
@@ -229,10 +193,14 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
   """
   experiment = context.experiment
   size = len(context.parts["train"].label)
-  if needs_scores(experiment):
-    experiment.reference.num_steps(size)
+  for score in experiment.trained_scores:
+    make_fits(score, context.parts)
   for name, run in experiment.runs.items():
     sampler = run.make_sampler(run.num_steps(size))
+    model, _ = context.networks[build.network_key(run.config)]
+    if sampler.spec.reads_penalty and model.penalty is None:
+      text = "the gain needs a model with variational weights, as bayesian_cnn"
+      raise UserError("conflict", f"samplers.{name}", text)
     init = functools.partial(sampler.init, pool=pools["train"])
     with specs.errors_in(f"samplers.{name}"):
       # Only shapes: a state may hold an entry for every step.
@@ -246,29 +214,12 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
       raise UserError("conflict", f"samplers.{name}", text)
 
 
-def make_run(
-  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
-) -> RunSpec:
-  """Makes the run of a sampler, with the steps that its budget pays for."""
-  built = context.experiment.runs[name]
-  # An epoch is one of the training pool, whatever pool a run draws from.
-  num_steps = built.num_steps(pools["train"].label.shape[0])
-  run = make_run_spec(context, built, num_steps)
-  baseline = built.config.baseline
-  if context.experiment.config.budget_basis == "flops" and name != baseline:
-    base = make_run_spec(context, context.experiment.runs[baseline], num_steps)
-    base_cost = count_flops(base, pools) / base.batch_size
-    ratio = base_cost / (count_flops(run, pools) / run.batch_size)
-    run = make_run_spec(context, built, max(int(num_steps * ratio), 1))
-  return run
-
-
 def make_run_spec(
   context: ExperimentContext, built: BuiltRun, num_steps: int
 ) -> RunSpec:
   """Makes a run of a number of steps."""
   experiment, config = context.experiment, built.config
-  model, score = context.networks[str(config.model)]
+  model, score = context.networks[build.network_key(config)]
   return RunSpec(
     sampler=built.make_sampler(num_steps),
     model=model,
@@ -283,7 +234,7 @@ def make_run_spec(
     score=score,
     on_nonfinite=config.on_nonfinite,
     augment=experiment.augment,
-    loss=experiment.loss,
+    loss=context.loss,
     name=built.name,
     lookup=context.lookup,
   )

@@ -10,6 +10,11 @@ import numpy as np
 
 from alcurr.core.errors import UserError
 from alcurr.integrations import _programs
+from alcurr.integrations._shapes import (
+  NUM_OUTPUTS,
+  feedback_shapes,
+  score_shapes,
+)
 from alcurr.types import Array, Candidates, Draw, Pool, PyTree, Sampler
 
 # How a message names each part.
@@ -83,31 +88,43 @@ def _program_texts(
   yield _lower(_programs.update, sampler, state, draw, ()).as_text()
   candidates = None
   if sampler.select is not None:
-    score = jax.ShapeDtypeStruct(draw.index.shape, np.float32)
+    score = score_shapes(sampler, pool, draw)
     select = _lower(_programs.select, sampler, key, number, state, draw, score)
     yield select.as_text()
+    # Other scores are computed by the loop.
+    with contextlib.suppress(UserError):
+      known = _everything_known(draw.index.shape[0])
+      yield _lower(_programs.score, sampler, draw, known, pool).as_text()
     candidates = Candidates(
       draw, score, _abstract(select.out_info), np.bool_(True)
     )
   if signal is None:
     return
+  feedback = None
+  known = _everything_known(batch_size)
   # A signal that needs the model is measured by the loop.
   with contextlib.suppress(UserError):
-    loss = jax.ShapeDtypeStruct((batch_size,), np.float32)
     measure = _lower(
-      _programs.measure,
-      sampler,
-      key,
-      number,
-      draw,
-      candidates,
-      loss,
-      loss,
-      pool,
+      _programs.measure, sampler, key, number, draw, candidates, known, pool
     )
     yield measure.as_text()
     feedback = _abstract(measure.out_info)
+  if feedback is None:
+    # Whatever a signal's code raises.
+    with contextlib.suppress(Exception):
+      feedback = feedback_shapes(sampler, pool, draw, candidates)
+  if feedback is not None:
     yield _lower(_programs.update, sampler, state, draw, feedback).as_text()
+
+
+def _everything_known(size: int) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns the shapes of all that a loop may tell of b examples."""
+  losses = jax.ShapeDtypeStruct((size,), np.float32)
+  outputs = jax.ShapeDtypeStruct((size, NUM_OUTPUTS), np.float32)
+  return {
+    **dict.fromkeys(("losses", "after"), losses),
+    **dict.fromkeys(("logits", "logit_grads", "features"), outputs),
+  }
 
 
 def _lower(program: jax.stages.Wrapped, *args: PyTree) -> jax.stages.Lowered:

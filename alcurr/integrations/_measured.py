@@ -1,15 +1,20 @@
-"""The arguments of a stream's `update`."""
+"""The arguments of a stream's `select` and `update`."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from alcurr.core.errors import UserError
 from alcurr.integrations._arrays import read_floats, to_numpy
-from alcurr.integrations._queue import DrawQueue, PendingDraw
+from alcurr.integrations._pending import PendingDraw
+from alcurr.integrations._queue import DrawQueue
 from alcurr.types import Draw, Feedback, PyTree
+
+# What a loop may tell of its examples, and the dimensions of each array.
+KNOWN = {"losses": 1, "logits": 2, "logit_grads": 2, "features": 2}
 
 
 def read_update(
@@ -20,43 +25,145 @@ def read_update(
   Args:
     queue: of the draws.
     draws: of which the loop measured something.
-    given: losses, gains or feedback, of which all but one are None.
+    given: gains, feedback, and those of KNOWN; None where not given.
   """
   given = {name: x for name, x in given.items() if x is not None}
-  if len(given) > 1:
-    text = "expected one of losses, gains and feedback"
-    raise UserError("conflict", "update", text)
+  if len(given) > 1 and not given.keys() <= KNOWN.keys():
+    text = "expected one of gains, feedback, and losses with what belongs to "
+    raise UserError("conflict", "update", text + "them")
   measured = [draw for draw in draws if queue.is_measured(draw)]
   if not measured:
     return [() for _ in draws]
-  if not given:
+  if not given and not queue.measures_itself:
     text = f"the sampler learns from draw {measured[0].number}; expected "
-    text += "losses=(before, after), gains, or feedback, which may be ()"
+    text += "losses, gains, or feedback, which may be ()"
     raise UserError("missing", "update", text)
-  ((name, values),) = given.items()
-  if name == "feedback":
+  if "feedback" in given:
+    values = given["feedback"]
     empty = isinstance(values, tuple) and not values
     if len(draws) > 1 and not empty:
       text = f"expected that of one draw, got {len(draws)} draws"
       raise UserError("conflict", "feedback", text)
-    return [() if empty else _read_feedback(values, d.draw) for d in draws]
-  if name == "gains":  # any losses with these differences do
-    values = values, np.zeros(len(draws) * queue.batch_size)
-  if not isinstance(values, tuple | list) or len(values) != 2:
-    raise UserError("type", "losses", "expected a pair, (before, after)")
-  shape = (len(draws), queue.batch_size)
-  size = (math.prod(shape),)
-  before, after = (read_floats(x, size, name).reshape(shape) for x in values)
-  return [
-    queue.measure(draw, before[i], after[i]) if queue.is_measured(draw) else ()
-    for i, draw in enumerate(draws)
-  ]
+    return [
+      () if empty else _read_feedback(values, d.draw, queue.feedback)
+      for d in draws
+    ]
+  pays_arms = isinstance(queue.feedback, Feedback)
+  pays_arms &= queue.shapes.arm is not None
+  if "gains" in given and not pays_arms:
+    text = "the sampler pays no arms; expected losses or feedback"
+    raise UserError("unsupported", "update", f"{text}, see docs/loops.md")
+  known = _read_known(queue, len(draws), given)
+  feedback = []
+  for i, draw in enumerate(draws):
+    row = {name: array[i] for name, array in known.items()}
+    if not queue.is_measured(draw):
+      feedback.append(())
+    elif "gains" in given and queue.feedback_of_losses is None:
+      feedback.append(_credit(draw, row["losses"]))
+    else:
+      feedback.append(queue.measure(draw, row))
+  return feedback
 
 
-def _read_feedback(feedback: Any, draw: Draw) -> PyTree:
-  """Returns a Feedback or an array of finite numbers."""
+def _read_known(
+  queue: DrawQueue, num_draws: int, given: dict[str, Any]
+) -> dict[str, np.ndarray]:
+  """Returns what is known of the examples of n draws, [n, B, ...] each.
+
+  A pair of losses becomes losses and those after the update. Gains are losses
+  whose differences they are: after the update, all are 0.
+  """
+  shape = num_draws, queue.batch_size
+
+  def read(name: str, values: Any) -> np.ndarray:
+    size = math.prod(shape)
+    if KNOWN.get(name, 1) == 1:
+      array = read_floats(values, (size,), name)
+    else:
+      array = _read_leading(values, KNOWN[name], size, name)
+    return array.reshape(*shape, *array.shape[1:])
+
+  if "gains" in given:
+    zeros = np.zeros(shape, np.float32)
+    return {"losses": read("gains", given["gains"]), "after": zeros}
+  known = {name: read(name, x) for name, x in given.items() if name != "losses"}
+  losses = given.get("losses")
+  # A pair is of arrays, and no numbers of a batch of two.
+  is_pair = isinstance(losses, tuple | list) and len(losses) == 2
+  if is_pair and all(np.ndim(to_numpy(x)) for x in losses):
+    losses, after = losses
+    known["after"] = read("losses", after)
+  if losses is not None:
+    known["losses"] = read("losses", losses)
+  return known
+
+
+def _credit(draw: PendingDraw, gain: np.ndarray) -> Feedback:
+  """Returns the feedback of a gain that only the loop can measure."""
+  arm = np.asarray(draw.draw.arm)
+  if draw.candidates is not None:
+    arm = arm[np.asarray(draw.candidates.selection.slots)]
+  return Feedback(gain, arm)
+
+
+def read_scores(
+  queue: DrawQueue, pending: PendingDraw, given: dict[str, Any]
+) -> PyTree:
+  """Returns the scores of candidates, given or from what is given of them."""
+  given = {name: x for name, x in given.items() if x is not None}
+  if not given or ("score" in given and len(given) > 1):
+    code = "conflict" if given else "missing"
+    raise UserError(code, "select", "expected losses or the like, or a score")
+  like, (size,) = queue.candidate_shapes, queue.shapes.index.shape
+  if "score" in given:
+    return _read_score(given["score"], like.score, size)
+  known = {
+    name: _read_leading(values, KNOWN[name], size, name)
+    for name, values in given.items()
+  }
+  return queue.score(pending, known)
+
+
+def _read_score(score: Any, like: PyTree, size: int) -> PyTree:
+  """Returns a score with the structure of the sampler's own."""
+  leaves, treedef = jax.tree.flatten(like)
+  if treedef == jax.tree.structure(0):
+    return _read_leading(score, leaves[0].ndim, size, "score")
+  if jax.tree.structure(score) != treedef:
+    text = f"expected arrays with {size} rows in the structure {treedef}, got "
+    text += str(jax.tree.structure(score))
+    raise UserError("type", "score", text)
+  read = (
+    _read_leading(x, leaf.ndim, size, "score").astype(leaf.dtype)
+    for x, leaf in zip(jax.tree.leaves(score), leaves, strict=True)
+  )
+  return treedef.unflatten(read)
+
+
+def _read_leading(values: Any, ndim: int, size: int, name: str) -> np.ndarray:
+  """Returns numbers of n examples, which may be infinite, as float32."""
+  array = np.asarray(to_numpy(values), np.float32)
+  if array.ndim != ndim or len(array) != size or np.isnan(array).any():
+    text = f"expected numbers for each of {size} examples, in {ndim} "
+    text += f"dimensions, got shape {list(array.shape)}"
+    raise UserError("type", name, text)
+  return array
+
+
+def _read_feedback(feedback: Any, draw: Draw, like: PyTree) -> PyTree:
+  """Returns finite numbers in the structure of the sampler's own feedback."""
   if not isinstance(feedback, Feedback):
-    return read_floats(feedback, None, "feedback")
+    if len(jax.tree.leaves(like)) < 2 or isinstance(like, Feedback):
+      return read_floats(feedback, None, "feedback")
+    leaves, treedef = jax.tree.flatten(like)
+    if jax.tree.structure(feedback) != treedef:
+      text = f"expected the structure {treedef}"
+      raise UserError("type", "feedback", text)
+    return treedef.unflatten(
+      read_floats(x, None, "feedback").astype(leaf.dtype)
+      for x, leaf in zip(jax.tree.leaves(feedback), leaves, strict=True)
+    )
   arm = np.asarray(to_numpy(feedback.arm))
   gain = read_floats(feedback.gain, arm.shape, "feedback")
   num_arms = math.inf if draw.policy is None else draw.policy.shape[0]

@@ -68,7 +68,7 @@ def pool_info(
   built = {}
   for name in sampler.spec.partitions:
     specs.check_choice("partition", name, partitions.PARTITIONS)
-    if difficulty is None and name not in partitions.UNSCORED:
+    if "difficulty" not in given and name not in partitions.UNSCORED:
       text = f"the partition {name!r} needs that of each example, as its loss"
       raise UserError("missing", "difficulty", text)
     partitions.require_given(name, {"groups": group}, "groups")

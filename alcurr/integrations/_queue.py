@@ -1,27 +1,33 @@
 """The state of a stream: its sampler's, and the draws that await an update."""
 
 import collections
-import dataclasses
+import contextlib
 import functools
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import keystr
 
 from alcurr.core.errors import FaultError, UserError
 from alcurr.integrations import _programs
 from alcurr.integrations._arrays import to_numpy
 from alcurr.integrations._fingerprint import PARTS, fingerprint
+from alcurr.integrations._named_arrays import (
+  name_arrays,
+  read_feedback,
+  read_tree,
+  refuse,
+)
+from alcurr.integrations._pending import PendingDraw
+from alcurr.integrations._shapes import feedback_shapes, score_shapes
 from alcurr.training import invariants
+from alcurr.training.batches import select_first
 from alcurr.training.keys import run_keys
 from alcurr.types import (
   Array,
   Candidates,
   Draw,
-  Feedback,
   Pool,
   PyTree,
   Sampler,
@@ -29,30 +35,6 @@ from alcurr.types import (
 )
 
 _MAX_DRAWS = 2**31 - 1
-
-
-@dataclasses.dataclass(eq=False)
-class PendingDraw:
-  """A draw that is not yet part of the sampler's state."""
-
-  number: int
-  draw: Draw
-  handed_out: bool = False  # to a loop or a loader
-  candidates: Candidates | None = None  # once some were selected
-  feedback: PyTree | None = None  # None until it is updated
-
-  @property
-  def awaited(self) -> bool:
-    """True if a loop has the batch and did not update it."""
-    return self.handed_out and self.feedback is None
-
-  @property
-  def trained_on(self) -> np.ndarray:
-    """The examples that the loop trains on: [B], into the pool."""
-    index = np.asarray(self.draw.index)
-    if self.candidates is None:
-      return index
-    return index[np.asarray(self.candidates.selection.slots)]
 
 
 class DrawQueue:
@@ -67,12 +49,17 @@ class DrawQueue:
     self.pending: collections.deque[PendingDraw] = collections.deque()
     self.next_number = 0  # of the next draw to be made
     self.shapes: Draw = jax.eval_shape(sampler.sample, key, self.state, pool)
+    self.candidate_shapes: Candidates | None = None
     shape = self.shapes.index.shape
     if sampler.select is not None:
-      score = jax.ShapeDtypeStruct(shape, np.float32)
-      shape = jax.eval_shape(
+      score = score_shapes(sampler, pool, self.shapes)
+      selection = jax.eval_shape(
         sampler.select, key, self.state, self.shapes, score
-      ).slots.shape
+      )
+      shape = selection.slots.shape
+      self.candidate_shapes = Candidates(
+        self.shapes, score, selection, jax.ShapeDtypeStruct((), bool)
+      )
     self.batch_size: int = shape[0]
 
   @functools.cached_property
@@ -84,18 +71,55 @@ class DrawQueue:
 
   def is_measured(self, pending: PendingDraw) -> bool:
     """Returns whether the sampler learns from a draw."""
-    signal = self.sampler.signal
-    return signal is not None and pending.number % signal.interval == 0
+    return self.learns and pending.number % self.sampler.signal.interval == 0
 
   def measure(
-    self, pending: PendingDraw, before: np.ndarray, after: np.ndarray
+    self, pending: PendingDraw, known: Mapping[str, np.ndarray]
   ) -> PyTree:
-    """Returns the sampler's signal, if losses [B] are all that it needs."""
+    """Returns the sampler's signal from what is known of B examples."""
     sampler, key, number = self.sampler, self.key, np.int32(pending.number)
     draw, candidates = pending.draw, pending.candidates
     return _programs.measure(
-      sampler, key, number, draw, candidates, before, after, self.pool
+      sampler, key, number, draw, candidates, known, self.pool
     )
+
+  def _measured_shapes(self, *names: str) -> PyTree:
+    """Returns the shapes of the feedback, or None if it needs more."""
+    losses = jax.ShapeDtypeStruct((self.batch_size,), np.float32)
+    known = dict.fromkeys(names, losses)
+    number, draw, candidates = np.int32(0), self.shapes, self.candidate_shapes
+    measure = functools.partial(_programs.measure, self.sampler)
+    with contextlib.suppress(UserError):
+      return jax.eval_shape(
+        measure, self.key, number, draw, candidates, known, self.pool
+      )
+
+  @functools.cached_property
+  def measures_itself(self) -> bool:
+    """True if the signal looks at nothing that only the loop knows."""
+    return self._measured_shapes() is not None
+
+  @functools.cached_property
+  def feedback_of_losses(self) -> PyTree:
+    """The shapes of the feedback, if losses are all that it needs, or None."""
+    return self._measured_shapes("losses", "after")
+
+  @functools.cached_property
+  def feedback(self) -> PyTree:
+    """The shapes of the sampler's feedback; None if they are not known."""
+    if self.feedback_of_losses is not None:
+      return self.feedback_of_losses
+    with contextlib.suppress(Exception):  # whatever a signal's code raises
+      return feedback_shapes(
+        self.sampler, self.pool, self.shapes, self.candidate_shapes
+      )
+
+  @functools.cached_property
+  def learns(self) -> bool:
+    """True if the sampler's signal measures something."""
+    if self.sampler.signal is None:
+      return False
+    return self.feedback is None or bool(jax.tree.leaves(self.feedback))
 
   def find(self, number: int | None) -> PendingDraw:
     """Returns the draw of that number, or the oldest, without an update."""
@@ -137,13 +161,26 @@ class DrawQueue:
       ahead = jax.tree.map(lambda *x: np.stack(x), *draws)
     key, state, pool = self.key, self.state, self.pool
     count, step = np.int32(len(self.pending)), np.int32(number)
-    draw, violations = _programs.sample(
+    draw, violations, is_scored = _programs.sample(
       self.sampler, key, step, state, pool, ahead, count
     )
     _check(int(violations), number)
-    self.pending.append(PendingDraw(number, draw))
+    self.pending.append(self._make_pending(number, draw, bool(is_scored)))
     self.next_number += 1
     return self.pending[-1]
+
+  def _make_pending(
+    self, number: int, draw: Draw, is_scored: bool
+  ) -> PendingDraw:
+    """Returns a draw, which is complete if its candidates are not scored."""
+    if self.candidate_shapes is None or is_scored:
+      return PendingDraw(number, draw)
+    score = jax.tree.map(
+      lambda x: np.zeros(x.shape, x.dtype), self.candidate_shapes.score
+    )
+    selection = Selection(*map(np.asarray, select_first(draw, self.batch_size)))
+    candidates = Candidates(draw, score, selection, np.bool_(False))
+    return PendingDraw(number, draw, candidates=candidates)
 
   def advance(self) -> None:
     """Updates the state with the draws that the next one may know of."""
@@ -155,7 +192,13 @@ class DrawQueue:
         self.sampler, self.state, known.draw, known.feedback
       )
 
-  def select(self, pending: PendingDraw, score: np.ndarray) -> Selection:
+  def score(
+    self, pending: PendingDraw, known: Mapping[str, np.ndarray]
+  ) -> PyTree:
+    """Returns the sampler's scores from what is known of M candidates."""
+    return _programs.score(self.sampler, pending.draw, known, self.pool)
+
+  def select(self, pending: PendingDraw, score: PyTree) -> Selection:
     """Selects from a draw's candidates, after all feedback before it."""
     state = self.state
     for earlier in self.pending:
@@ -182,16 +225,13 @@ class DrawQueue:
       **{f"feedback.{i}": draw.feedback for i, draw in enumerate(pending)},
       **{f"stream.{name}": x for name, x in self.fingerprint.items()},
     }
+    if self.sampler.is_scoring is not None:
+      scored = [draw.is_scored for draw in pending]
+      trees["pending.scored"] = np.array(scored, bool)
     if pending:
       draws = (draw.draw for draw in pending)
       trees["pending"] = jax.tree.map(lambda *x: np.stack(x), *draws)
-    return {
-      name + keystr(path): np.asarray(
-        jax.random.key_data(leaf) if _is_key(leaf) else leaf
-      )
-      for name, tree in trees.items()
-      for path, leaf in jax.tree.leaves_with_path(tree)
-    }
+    return name_arrays(trees)
 
   def from_arrays(self, arrays: Mapping[str, Any]) -> None:
     """Resumes from the arrays of `to_arrays`, or as many lists."""
@@ -202,36 +242,43 @@ class DrawQueue:
     for name, here in self.fingerprint.items():
       saved = arrays.get(f"stream.{name}")
       if saved is None or not np.array_equal(saved, here):
-        _refuse(f"{PARTS[name]} differs, or is not in the state")
+        refuse(f"{PARTS[name]} differs, or is not in the state")
     count = arrays.get("pending.updated", np.zeros(0)).size
     if count > self.delay + 1:
-      _refuse(f"the state has {count} pending draws, too many for the delay")
+      refuse(f"the state has {count} pending draws, too many for the delay")
     like = {
       "key": self.key,
       "next_number": np.int64(0),
       "sampler": self.state,
       "pending.updated": np.zeros(count, bool),
     }
+    if self.sampler.is_scoring is not None:
+      like["pending.scored"] = np.zeros(count, bool)
     if count:
       like["pending"] = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), self.shapes
       )
     # Complete before anything is replaced.
-    loaded = {name: _read(arrays, name, tree) for name, tree in like.items()}
+    loaded = {
+      name: read_tree(arrays, name, tree) for name, tree in like.items()
+    }
     if not count <= loaded["next_number"] <= _MAX_DRAWS:
-      _refuse(f"the state's next draw is {loaded['next_number']}")
+      refuse(f"the state's next draw is {loaded['next_number']}")
     feedback = [
-      _read_feedback(arrays, f"feedback.{i}") if updated else None
+      read_feedback(arrays, f"feedback.{i}", self.feedback) if updated else None
       for i, updated in enumerate(loaded["pending.updated"])
     ]
+    scored = loaded.get("pending.scored", np.ones(count, bool))
     loaded, feedback = jax.device_put((loaded, feedback), self.key.device)
     self.key, self.state = loaded["key"], loaded["sampler"]
     self.next_number = int(loaded["next_number"])
     self.pending.clear()
     for i in range(count):
       draw = jax.tree.map(lambda x, i=i: x[i], loaded["pending"])
-      number, handed_out = self.next_number - count + i, feedback[i] is not None
-      pending = PendingDraw(number, draw, handed_out, feedback=feedback[i])
+      number = self.next_number - count + i
+      pending = self._make_pending(number, draw, bool(scored[i]))
+      pending.handed_out = feedback[i] is not None
+      pending.feedback = feedback[i]
       self.pending.append(pending)
 
 
@@ -244,41 +291,3 @@ def _check(violations: int, number: int) -> None:
     text = f"draw {number} violates an invariant, most likely by a bug in the "
     text += f"sampler: {invariants.describe_violation(violations)}"
     raise FaultError("invariant", "next", text)
-
-
-def _is_key(leaf: Any) -> bool:
-  return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _read(arrays: Mapping[str, Any], prefix: str, like: PyTree) -> PyTree:
-  """Returns a tree from the arrays of `to_arrays`, shaped like another."""
-
-  def read_leaf(path: Any, leaf: Any) -> Any:
-    name = prefix + keystr(path)
-    raw = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    value = arrays.get(name, np.zeros(0, bool))
-    with np.errstate(invalid="ignore", over="ignore"):
-      cast = value.astype(raw.dtype) if value.dtype.kind in "biuf" else value
-    # JSON has lost the dtype; the numbers must be the same.
-    same = cast.dtype == raw.dtype and np.array_equal(value, cast, True)
-    if value.shape != raw.shape or not same:
-      _refuse(f"expected {name!r} as {raw.dtype} {list(raw.shape)}")
-    value = cast
-    if not _is_key(leaf):
-      return value
-    return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
-
-  return jax.tree.map_with_path(read_leaf, like)
-
-
-def _read_feedback(arrays: Mapping[str, Any], name: str) -> PyTree:
-  """Returns (), an array, or a Feedback, whatever has been saved."""
-  if f"{name}.gain" in arrays:
-    gain, arm = (arrays[f"{name}.{field}"] for field in Feedback._fields)
-    return Feedback(np.asarray(gain, np.float32), np.asarray(arm, np.int32))
-  return np.asarray(arrays[name], np.float32) if name in arrays else ()
-
-
-def _refuse(text: str) -> NoReturn:
-  remedy = "make the stream with the sampler, pool and delay of the saved one"
-  raise UserError("mismatch", "load_state_dict", f"{text}; {remedy}")

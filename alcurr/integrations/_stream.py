@@ -22,10 +22,11 @@ from numpy.typing import ArrayLike
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.integrations._arrays import to_numpy
-from alcurr.integrations._measured import read_update
-from alcurr.integrations._queue import DrawQueue, PendingDraw
+from alcurr.integrations._measured import read_scores, read_update
+from alcurr.integrations._pending import PendingDraw
+from alcurr.integrations._queue import DrawQueue
 from alcurr.training.keys import seed_key
-from alcurr.types import Array, Feedback, Pool, Sampler
+from alcurr.types import Array, Feedback, Pool, PyTree, Sampler
 
 
 class Drawn(NamedTuple):
@@ -33,6 +34,7 @@ class Drawn(NamedTuple):
 
   number: int  # its place in the sequence, from 0
   measured: bool  # whether the sampler learns from it
+  scored: bool  # whether the loop scores it, as M candidates; see `select`
   index: np.ndarray  # [B] int32, into the pool; or [M], candidates
   prob: np.ndarray  # [B] float32, P(this slot draws this example | state)
   weight: np.ndarray  # [B] float32, loss weight
@@ -63,8 +65,8 @@ class IndexStream:
     """Starts at the first draw.
 
     Args:
-      sampler: any; if its signal needs more than the losses or gains of a
-        batch, use `update(feedback=...)`.
+      sampler: any; if its signal needs more than the losses of a batch, use
+        `update(gains=...)` or `update(feedback=...)`.
       pool: with the sampler's partitions, see `pool_info`; images are ignored.
       key: of the whole sequence; any integer is a seed.
       delay: draws that may await their update when the next one is made, at
@@ -91,7 +93,7 @@ class IndexStream:
   @property
   def learns(self) -> bool:
     """True if the sampler learns from what was trained on."""
-    return self._sampler.signal is not None
+    return self._queue.learns
 
   @property
   def updates(self) -> int:
@@ -112,14 +114,20 @@ class IndexStream:
     """
     with self._lock:
       pending = self._queue.find(None)
-    draw = jax.tree.map(np.asarray, pending.draw)
-    measured = self._queue.is_measured(pending)
-    return Drawn(number=pending.number, measured=measured, **draw._asdict())
+    draw = jax.tree.map(np.array, pending.offered)
+    scored = self._sampler.select is not None and pending.is_scored
+    return Drawn(
+      number=pending.number,
+      measured=self._queue.is_measured(pending),
+      scored=scored,
+      **draw._asdict(),
+    )
 
   def next(self) -> np.ndarray:
     """Returns the indices of the next batch, [B] int32.
 
     A sampler with candidates returns M of them: score them and call `select`.
+    At a step that it does not score, it returns the B to train on.
 
     Raises:
       UserError: more than `delay` draws have no update yet.
@@ -128,38 +136,60 @@ class IndexStream:
       ready = (p for p in self._queue.pending if not p.handed_out)
       pending = next(ready, None) or self._queue.draw()
       pending.handed_out = True
-      return np.asarray(pending.draw.index)
+      return np.array(pending.offered.index)
 
-  def select(self, score: ArrayLike, number: int | None = None) -> Selected:
+  def select(
+    self,
+    score: PyTree = None,
+    number: int | None = None,
+    *,
+    losses: ArrayLike | None = None,
+    logits: ArrayLike | None = None,
+    logit_grads: ArrayLike | None = None,
+    features: ArrayLike | None = None,
+  ) -> Selected:
     """Selects the examples to train on from the candidates of a draw.
 
-    The selection depends on the feedback of all draws before it.
+    The selection depends on the feedback of all draws before it. Give what the
+    sampler's score looks at, or the score itself.
 
     Args:
-      score: [M], of each candidate, such as its loss; see `sampler.score`.
+      score: [M], of each candidate, or a PyTree of such arrays; as
+        `sampler.score` returns it.
       number: of the draw; None for the oldest without an update.
+      losses: [M], of each candidate.
+      logits: [M, V], of each candidate.
+      logit_grads: [M, V], the gradient of each loss in its logits.
+      features: [M, F], the inputs of the last layer.
 
     Raises:
-      UserError: the sampler draws no candidates, or the scores do not fit.
+      UserError: the sampler draws no candidates, its score needs something
+        else, or they do not fit.
     """
     if self._sampler.select is None:
       text = "the sampler draws no candidates"
       raise UserError("unsupported", "select", text)
-    score = np.asarray(to_numpy(score), np.float32)
-    shape = self._queue.shapes.index.shape
-    if score.shape != shape or np.isnan(score).any():
-      text = f"expected {shape[0]} numbers, one for each candidate, got shape "
-      raise UserError("type", "score", text + str(list(score.shape)))
+    given = {
+      "score": score,
+      "losses": losses,
+      "logits": logits,
+      "logit_grads": logit_grads,
+      "features": features,
+    }
     with self._lock:
       pending = self._queue.find(number)
-      selection = self._queue.select(pending, score)
-    slots, weight = map(np.asarray, selection)
-    return Selected(slots, np.asarray(pending.draw.index)[slots], weight)
+      if pending.is_scored:
+        self._queue.select(pending, read_scores(self._queue, pending, given))
+    slots, weight = map(np.array, pending.candidates.selection)
+    return Selected(slots, pending.trained_on, weight)
 
   def update(
     self,
     *,
-    losses: tuple[ArrayLike, ArrayLike] | None = None,
+    losses: ArrayLike | tuple[ArrayLike, ArrayLike] | None = None,
+    logits: ArrayLike | None = None,
+    logit_grads: ArrayLike | None = None,
+    features: ArrayLike | None = None,
     gains: ArrayLike | None = None,
     feedback: Feedback | ArrayLike | tuple[()] | None = None,
     number: int | None = None,
@@ -170,10 +200,14 @@ class IndexStream:
     The measurements are ignored unless `drawn.measured`.
 
     Args:
-      losses: [B] each, of the examples before and after they were trained on.
-      gains: [B], instead of losses: the gain of each example, credited to its
-        arm.
-      feedback: instead of both, the result of the sampler's `signal`: a
+      losses: [B] each, a pair (before, after) of the examples' losses around
+        the update; or those before it alone, if the signal reads no others.
+      logits: [B, V], before the update, if the signal reads them.
+      logit_grads: [B, V], the gradient of each loss in its logits; likewise.
+      features: [B, F], the inputs of the last layer; likewise.
+      gains: [B], instead of these: the gain of each example, credited to its
+        arm. Any gain: the loop may measure it as it likes.
+      feedback: instead of all, the result of the sampler's `signal`: a
         Feedback for bandits, the mistakes on each class [V] for
         class_reweighting; () for none.
       number: of the draw; None for the oldest without an update.
@@ -181,10 +215,17 @@ class IndexStream:
         draws, such as those of n processes. Losses or gains are as many.
 
     Raises:
-      UserError: all three are None although the sampler learns from the draw,
-        or they do not fit it.
+      UserError: something that the sampler learns from is missing, or does
+        not fit the draw.
     """
-    given = {"losses": losses, "gains": gains, "feedback": feedback}
+    given = {
+      "losses": losses,
+      "logits": logits,
+      "logit_grads": logit_grads,
+      "features": features,
+      "gains": gains,
+      "feedback": feedback,
+    }
     if number is not None and index is not None:
       raise UserError("conflict", "update", "expected one of number and index")
     with self._lock:

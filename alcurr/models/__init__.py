@@ -1,13 +1,15 @@
 """Networks by name: one private file per family, each a factory of a `Model`.
 
 Flax is imported here and nowhere else. `from_linen`, `from_nnx` and
-`from_functions` turn a network of your own into a `Model`.
+`from_functions` turn a network of your own into a `Model`; `mean_field` gives
+one Gaussian weights.
 
 To add a network, write its file: a docstring with the paper and a table of
 the layers, a Linen module built from `layers.Kit`, and a function that builds
 the module, with the decorator `imagenet.factory`. Then enter it in MODELS.
 
-Arguments of every network, by name (`cnn` has the first five and `dtype`). They
+Arguments of every network, by name (`cnn` and
+`bayesian_cnn` have the first five and `dtype`). They
 raise ValueError where they are out of range:
 
   image_shape  (H, W, C), at least MIN_SIZE of the network's file; any C
@@ -26,6 +28,7 @@ raise ValueError where they are out of range:
 """
 
 from alcurr.core.registry import Registry
+from alcurr.models._bayesian import bayesian_cnn, mean_field
 from alcurr.models._cnn import cnn
 from alcurr.models._inception_resnet import inception_resnet_v2
 from alcurr.models._mobilenet import mobilenet
@@ -38,11 +41,13 @@ from alcurr.types import Model
 
 __all__ = [
   "MODELS",
+  "bayesian_cnn",
   "cnn",
   "from_functions",
   "from_linen",
   "from_nnx",
   "inception_resnet_v2",
+  "mean_field",
   "mobilenet",
   "nasnet_large",
   "nasnet_mobile",
@@ -54,6 +59,7 @@ __all__ = [
 MODELS = Registry(
   "models",
   {
+    "bayesian_cnn": bayesian_cnn,
     "cnn": cnn,
     "inception_resnet_v2": inception_resnet_v2,
     "mobilenet": mobilenet,

@@ -4,6 +4,8 @@ A smaller network scores at a fraction of the cost (Coleman et al. 2020,
 "Selection via Proxy"); the same network in bfloat16 shares the parameters.
 """
 
+import jax
+
 from alcurr.models.layers import SCORER
 from alcurr.types import Array, Model, PyTree
 
@@ -17,8 +19,16 @@ def with_scorer(model: Model, scorer: Model, *, shared: bool = False) -> Model:
     shared: whether it uses the model's own parameters and state, as does the
       same network of another dtype. Otherwise it is trained on the same
       batches, by the same optimiser.
+
+  Raises:
+    ValueError: it shares parameters, but has others.
   """
   if shared:
+    key = jax.random.key(0)
+    own, other = (jax.eval_shape(net.init, key) for net in (model, scorer))
+    if own != other:
+      text = "a scorer with shared parameters needs the model's own, with the "
+      raise ValueError(f"{text}same names and shapes")
     return model._replace(scoring=scorer.apply)
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
@@ -47,10 +57,16 @@ def with_scorer(model: Model, scorer: Model, *, shared: bool = False) -> Model:
     features = lambda params, state, image: model.features(  # noqa: E731
       own(params), own(state), image
     )
+  fingerprints = filter(None, (model.fingerprint, scorer.fingerprint))
+  penalty = model.penalty
+  if penalty is not None:
+    penalty = lambda params: model.penalty(own(params))  # noqa: E731
   return model._replace(
+    fingerprint=" ".join(fingerprints),
     init=init,
     apply=apply,
     features=features,
     scoring=scoring,
     trains_scoring=True,
+    penalty=penalty,
   )

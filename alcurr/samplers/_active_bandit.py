@@ -21,12 +21,14 @@ import jax
 import jax.numpy as jnp
 
 from alcurr.bandits import softmax
+from alcurr.bandits._feedback import per_time
 from alcurr.bandits.gains import prediction_gain
 from alcurr.bandits.rewards import rank
 from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.core.counters import count_up
 from alcurr.core.promotion import standard_promotion
 from alcurr.samplers._arm_draw import make_arm_draw
+from alcurr.samplers._candidates import check_scores
 from alcurr.types import (
   ArmOutcome,
   Array,
@@ -117,6 +119,7 @@ def active_bandit(
   arms_per_batch: int | None = None,
   replacement: bool = False,
   interval: int = 1,
+  time: str | None = None,
   num_steps: int | None = None,
 ) -> Sampler:
   """Draws from the arms of a pool by a bandit that is paid in progress.
@@ -145,6 +148,9 @@ def active_bandit(
       shuffled passes over each arm.
     interval: n, the gain is measured, and the bandit learns, at each n-th
       step.
+    time: the name in `pool.scores` of the time that an example takes, such as
+      its length, positive. Gains are divided by its mean over their arm's
+      examples in the batch (Graves et al. 2017). None: all take the same.
     num_steps: of the run; `warmup` and `interval` must leave some of them.
       None if unknown.
   """
@@ -168,8 +174,12 @@ def active_bandit(
       f"{num_steps} steps to learn in; take smaller ones, or a larger budget"
     )
 
+  scores = () if time is None else (time,)
+
   def init(key: Array, pool: Pool) -> ActiveBanditState:
+    check_scores(pool, scores)
     passes = arm_draw.start(key, pool)
+    gain.check(pool)
     num_arms = pool.partitions[partition].size.shape[0]
     return ActiveBanditState(
       step=jnp.int32(0),
@@ -190,7 +200,11 @@ def active_bandit(
     return arm_draw.draw(key_arm, key_slot, state.passes, pool, policy)
 
   def measure(key: Array, info: StepInfo) -> Feedback:
-    return gain.measure(key, info, info.pool.partitions[partition])
+    arms = info.pool.partitions[partition]
+    feedback = gain.measure(key, info, arms)
+    if time is None:
+      return feedback
+    return per_time(feedback, info, time, arms.size.shape[0])
 
   def update(
     state: ActiveBanditState, draw: Draw, feedback: Feedback | tuple[()]
@@ -213,5 +227,10 @@ def active_bandit(
     update,
     Signal(measure, interval, gain.prepare, gain.prepare_interval),
     uniform_fraction=lambda state: state.epsilon,
-    spec=SamplerSpec(partitions=(partition,), arm_partition=partition),
+    spec=SamplerSpec(
+      partitions=tuple(dict.fromkeys((partition, *gain.partitions))),
+      arm_partition=partition,
+      scores=scores,
+      reads_penalty=gain.reads_penalty,
+    ),
   )

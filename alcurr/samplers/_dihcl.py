@@ -28,7 +28,6 @@ each epoch, which under vmap is paid at every step. State: 13 bytes an example,
 and 4 more with learning rates.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -201,12 +200,11 @@ def dihcl(
     state: DihclState, draw: Draw, feedback: Array | tuple[()]
   ) -> DihclState:
     if learning_rate is not None:
-      rate: Callable = learning_rate
-      if not callable(learning_rate):
-        rate = lambda step: learning_rate
       with standard_promotion():  # schedules of optax need it
-        now = jnp.asarray(rate(state.step), jnp.float32)
-      state = state._replace(rates=state.rates + now)
+        rate = learning_rate
+        rate = rate(state.step) if callable(rate) else rate
+        rates = state.rates + jnp.asarray(rate, jnp.float32)
+      state = state._replace(rates=rates)
     if not isinstance(feedback, tuple):
       state = _learn(state, draw.index, feedback, step_size, changes)
     passes, over = _subset_passes.advance(state.passes, batch_size)

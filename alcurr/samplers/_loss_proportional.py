@@ -162,15 +162,14 @@ def loss_proportional(
     mean = _sum_tree.total(state.tree) / jnp.maximum(num_drawn, 1)
     mean = jnp.where(num_drawn > 0, mean, 1)
     place = _sum_tree.last_writes(draw.index, finite | new)
-    is_counted = _sum_tree.last_writes(draw.index, new)
-    count = (is_counted != _sum_tree.NOWHERE).sum(dtype=jnp.int32)
+    num_new = (new & (place != _sum_tree.NOWHERE)).sum(dtype=jnp.int32)
     num_ignored = (~finite).sum(dtype=jnp.int32) if measured else 0
     return state._replace(
       tree=_sum_tree.put(
         state.tree, place, jnp.where(finite, weight**power, mean)
       ),
-      drawn=state.drawn.at[draw.index].set(True),
-      num_drawn=state.num_drawn + count,
+      drawn=state.drawn.at[place].set(True, mode="drop"),
+      num_drawn=state.num_drawn + num_new,
       ignored=count_up(state.ignored, num_ignored),
     )
 

@@ -68,10 +68,9 @@ class SelfPacedState(NamedTuple):
 
 def _weigh(weights: str, state: SelfPacedState, loss: Array, seen: Array):
   """Returns v of examples with these losses, in [0, 1], of any shape."""
+  inside = loss < state.age
   if weights == "hard":
     inside = loss <= state.age
-  else:
-    inside = loss < state.age
   age = jnp.where(state.age > 0, state.age, 1)
   largest = jnp.where(state.largest > 0, state.largest, 1)
   # Outside the formulas may have no value.

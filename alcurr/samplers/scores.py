@@ -5,6 +5,7 @@ larger is harder.
 """
 
 import jax
+import jax.numpy as jnp
 
 from alcurr.core.registry import Registry
 from alcurr.types import Array, Loss
@@ -26,9 +27,34 @@ def el2n() -> Loss:
     off = jax.nn.softmax(logits) - jax.nn.one_hot(
       label, logits.shape[1], dtype=logits.dtype
     )
-    return jax.numpy.linalg.norm(off, axis=1)
+    return jnp.linalg.norm(off, axis=1)
 
   return score
 
 
-SCORERS = Registry("scorers", {"loss": of_loss, "el2n": el2n})
+def logit_margin(logits: Array, label: Array) -> Array:
+  """Returns how far the label's logit is above the largest other.
+
+  Args:
+    logits: [B, V], of at least two classes.
+    label: [B] int32.
+
+  Returns:
+    [B] float32; negative where another class is predicted.
+  """
+  logits = logits.astype(jnp.float32)
+  is_label = jax.nn.one_hot(label, logits.shape[1], dtype=bool)
+  others = jnp.where(is_label, -jnp.inf, logits).max(axis=1)
+  own = jnp.where(is_label, logits, 0).sum(axis=1)
+  return own - others
+
+
+def margin() -> Loss:
+  """Scores examples by minus the margin of the label's logit.
+
+  Unlike the loss it does not saturate at examples that the model is sure of.
+  """
+  return lambda logits, label: -logit_margin(logits, label)
+
+
+SCORERS = Registry("scorers", {"loss": of_loss, "el2n": el2n, "margin": margin})

@@ -125,6 +125,20 @@ def _require_match(observed: np.ndarray, expected: np.ndarray, slot: int):
   )
 
 
+def running_scores_are_finite_and_of_the_pool(case: Case) -> None:
+  """A finite number for each example, from the first state on."""
+  if case.sampler.running_scores is None:
+    return
+  scores = jax.jit(case.sampler.running_scores)
+  size = case.pool.label.shape[0]
+  for states in (case.start, case.both):
+    state = _toys.trial_state(states, 0).sampler_state
+    for name, score in scores(state).items():
+      kind = score.shape, score.dtype
+      require(kind == ((size,), jnp.float32), f"{name} is {kind}")
+      require(np.isfinite(score).all(), f"{name} is not finite")
+
+
 def state_keeps_its_shapes_and_stays_finite(case: Case) -> None:
   _toys.require_same_kinds(case.start, case.both)
 

@@ -47,8 +47,11 @@ def make_pool(
   return jax.tree.map(jnp.asarray, pool)
 
 
-def make_linear() -> Model:
-  """Returns a softmax regression on the images of `make_pool`."""
+def make_linear(with_penalty: bool = False) -> Model:
+  """Returns a softmax regression on the images of `make_pool`.
+
+  Its penalty, half the squared norm, is that of a Gaussian prior.
+  """
 
   def init(key):
     weight = 0.01 * jax.random.normal(key, (16, NUM_CLASSES), jnp.float32)
@@ -61,7 +64,15 @@ def make_linear() -> Model:
   def features(params, model_state, image):
     return image.reshape(image.shape[0], -1)
 
-  return Model(init, apply, features=features)
+  def penalty(params):
+    return optax.tree.norm(params, squared=True) / 2
+
+  return Model(
+    init,
+    apply,
+    features=features,
+    penalty=penalty if with_penalty else None,
+  )
 
 
 class Case(NamedTuple):
@@ -100,7 +111,8 @@ def make_case(sampler: Sampler) -> Case:
   """
   names = sampler.spec.scores
   pool, probe = make_pool(scores=names), make_pool(100, seed=1, scores=names)
-  model, tx = make_linear(), optax.sgd(0.5, momentum=0.9)
+  model = make_linear(sampler.spec.reads_penalty)
+  tx = optax.sgd(0.5, momentum=0.9)
   steps = step.make_steps(model, tx, sampler, make_gather())
   if STEPS // 2 % steps.cycle:
     raise ValueError(

@@ -1,5 +1,7 @@
 """Draws the batch of a step: B examples, or B selected from M candidates."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -20,9 +22,13 @@ from alcurr.types import (
   PyTree,
   Sampler,
   Selection,
+  StatefulLoss,
   StepKeys,
   TrainState,
 )
+
+# (draw, batch), both of M candidates -> what their score looks at
+MakeInfo = Callable[[Draw, Batch], CandidateInfo]
 
 
 class StepSpec(NamedTuple):
@@ -34,7 +40,8 @@ class StepSpec(NamedTuple):
   gather: Gather
   on_nonfinite: str
   augment: Augment | None
-  loss: Loss
+  loss: Loss  # that is measured
+  stateful_loss: StatefulLoss | None  # that is trained on instead
 
 
 def draw_batch(
@@ -50,64 +57,85 @@ def draw_batch(
   Candidates are gathered once, and scored without augmentation. `scores` says
   whether this step scores them; None: as the sampler decides.
   """
-  sampler, candidates = spec.sampler, None
-  with jax.named_scope("draw"):
-    draw = sampler.sample(keys.draw, state.sampler_state, pool)
-  if sampler.spec.num_candidates is None:
-    batch = _gather(spec, pool, draw)
-  else:
-    batch, candidates = _select(spec, keys, state, pool, prepared, draw, scores)
-    draw = selected_draw(draw, candidates.selection)
+  draw, batch, candidates = draw_and_select(
+    spec.sampler,
+    keys,
+    state.sampler_state,
+    pool,
+    spec.gather,
+    functools.partial(_candidate_info, spec, keys, state, pool, prepared),
+    scores,
+  )
   if spec.augment is not None:
     with jax.named_scope("gather_batch"):
       batch = batch._replace(image=spec.augment(keys.augment, batch.image))
   return draw, batch, candidates
 
 
-@jax.named_scope("gather_batch")
-def _gather(spec: StepSpec, pool: Pool, draw: Draw) -> Batch:
-  batch = spec.gather(pool, draw.index)
-  return batch if draw.label is None else batch._replace(label=draw.label)
-
-
-def _select(
-  spec: StepSpec,
+def draw_and_select(
+  sampler: Sampler,
   keys: StepKeys,
-  state: TrainState,
+  state: PyTree,
   pool: Pool,
-  prepared: PyTree,
-  draw: Draw,
-  scores: bool | None,
-) -> tuple[Batch, Candidates]:
-  """Selects B of M candidates, by their scores or, without any, the first."""
-  sampler = spec.sampler
+  gather: Gather,
+  make_info: MakeInfo,
+  scores: bool | None = None,
+) -> tuple[Draw, Batch, Candidates | None]:
+  """Returns B examples, selected from M if the sampler draws candidates.
+
+  They are the B with the best scores or, at a step that does not score, the
+  first.
+
+  Args:
+    sampler: draws and selects.
+    keys: of the step.
+    state: the sampler's.
+    pool: to draw from.
+    gather: (pool, index) -> Batch.
+    make_info: (draw, batch), both of M, to what the score looks at.
+    scores: see `draw_batch`.
+  """
+  with jax.named_scope("draw"):
+    draw = sampler.sample(keys.draw, state, pool)
+  if sampler.spec.num_candidates is None:
+    return draw, _gather(gather, pool, draw), None
 
   def by_score() -> tuple[Batch, PyTree, Selection]:
-    batch = _gather(spec, pool, draw)
+    batch = _gather(gather, pool, draw)
     with jax.named_scope("select"):
-      score = sampler.score(
-        _candidate_info(spec, keys, state, pool, prepared, draw, batch)
-      )
-      selection = sampler.select(keys.select, state.sampler_state, draw, score)
+      score = sampler.score(make_info(draw, batch))
+      selection = sampler.select(keys.select, state, draw, score)
       return _take(batch, selection.slots), score, selection
 
   _, shapes, first = jax.eval_shape(by_score)
 
   def the_first() -> tuple[Batch, PyTree, Selection]:
-    slots = jnp.arange(first.slots.shape[0], dtype=jnp.int32)
-    selection = Selection(slots, draw.weight[: slots.shape[0]])
+    selection = select_first(draw, first.slots.shape[0])
     score = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    batch = _gather(spec, pool, selected_draw(draw, selection))
+    batch = _gather(gather, pool, selected_draw(draw, selection))
     return batch, score, selection
 
   if scores is None and sampler.is_scoring is not None:
-    is_scored = sampler.is_scoring(state.sampler_state)
+    is_scored = sampler.is_scoring(state)
     chosen = jax.lax.cond(is_scored, by_score, the_first)
   else:
     is_scored = jnp.bool_(scores is not False)
     chosen = the_first() if scores is False else by_score()
   batch, score, selection = chosen
-  return batch, Candidates(draw, score, selection, is_scored)
+  candidates = Candidates(draw, score, selection, is_scored)
+  return selected_draw(draw, selection), batch, candidates
+
+
+@jax.named_scope("gather_batch")
+def _gather(gather: Gather, pool: Pool, draw: Draw) -> Batch:
+  batch = gather(pool, draw.index)
+  return batch if draw.label is None else batch._replace(label=draw.label)
+
+
+def select_first(draw: Draw, batch_size: int) -> Selection:
+  """Selects the first B of a draw, as a step without scores does."""
+  slots = jnp.arange(batch_size, dtype=jnp.int32)
+  return Selection(slots, draw.weight[:batch_size])
 
 
 def _take(tree: PyTree, slots: Array) -> PyTree:

@@ -113,6 +113,23 @@ def _cpu() -> jax.Device:
     raise UserError("missing", "JAX_PLATFORMS", text) from error
 
 
+def count_flops(fun: Callable, *args: PyTree) -> float:
+  """Returns the FLOPs of a function of arrays or shapes, without running it."""
+  program = _count(fun, *args)
+  return program.cost_analysis().get("flops", 0.0)
+
+
+def _count(fun: Callable, *args: PyTree) -> jax.stages.Compiled:
+  """Compiles a function for the CPU, only to count its FLOPs."""
+  with jax.default_device(_cpu()):
+    lowered = jax.jit(fun).lower(*args)
+  compile_program = functools.partial(lowered.compile, _COUNTING)
+  program = _get(_counted, lowered.as_text(), compile_program)
+  while len(_counted) > _MOST_COUNTED:
+    _counted.pop(next(iter(_counted)), None)
+  return program
+
+
 def count_parts(
   steps: step.Steps, state: TrainState, pool: Pool, probe: Pool
 ) -> dict[str, tuple[float, jax.stages.Compiled]]:
@@ -140,13 +157,7 @@ def count_parts(
   counted = {}
   for name, (share, part, inputs) in parts.items():
     if share > 0:
-      with jax.default_device(_cpu()):
-        lowered = jax.jit(part).lower(state, pool, probe, *inputs)
-      compile_program = functools.partial(lowered.compile, _COUNTING)
-      program = _get(_counted, lowered.as_text(), compile_program)
-      while len(_counted) > _MOST_COUNTED:
-        _counted.pop(next(iter(_counted)), None)
-      counted[name] = share, program
+      counted[name] = share, _count(part, state, pool, probe, *inputs)
   return counted
 
 

@@ -90,7 +90,7 @@ def cost_table(
   loop's body once; its memory is that of all trials.
   """
   pool = pools["train"]
-  init = step.make_init(run.model, run.tx, run.sampler)
+  init = step.make_init(run.model, run.tx, run.sampler, run.loss)
   state = jax.eval_shape(init, jax.random.key(0), pool)
   parts = compilation.count_parts(make_steps(run), state, pool, pools["probe"])
   rows = [

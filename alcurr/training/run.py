@@ -22,6 +22,7 @@ from alcurr.types import (
   Pool,
   PyTree,
   Sampler,
+  StatefulLoss,
   TrainState,
 )
 
@@ -45,7 +46,7 @@ class RunSpec(NamedTuple):
   score: Score
   on_nonfinite: str = "stop"  # one of step.ON_NONFINITE
   augment: Augment | None = None  # of the images that are trained on
-  loss: Loss = softmax_cross_entropy  # of each example
+  loss: Loss | StatefulLoss = softmax_cross_entropy  # that is trained on
   name: str = "the run"  # for messages
   lookup: Lookup | None = None  # finds the examples of pools on the host
 
@@ -85,10 +86,24 @@ def make_steps(run: RunSpec) -> step.Steps:
 
 def count_flops(run: RunSpec, pools: Mapping[str, Pool]) -> float:
   """Returns the FLOPs of a step of one trial, without running it."""
-  init = step.make_init(run.model, run.tx, run.sampler)
+  init = step.make_init(run.model, run.tx, run.sampler, run.loss)
   pool = pools["train"]
   state = jax.eval_shape(init, jax.random.key(0), pool)
   return compilation.step_flops(make_steps(run), state, pool, pools["probe"])
+
+
+def score_flops(run: RunSpec, loss: Loss, batch_size: int, pool: Pool) -> float:
+  """Returns the FLOPs of scoring an example by `make_score`'s function."""
+  size = min(batch_size, pool.label.shape[0])
+
+  def score(variables: tuple[PyTree, PyTree], pool: Pool):
+    batch = run.gather(pool, jnp.arange(size, dtype=jnp.int32))
+    key = jax.random.key(0)
+    logits, _ = run.model.apply(key, *variables, batch.image, train=False)
+    return loss(logits, batch.label)
+
+  variables = jax.eval_shape(run.model.init, jax.random.key(0))
+  return compilation.count_flops(score, variables, pool) / size
 
 
 def chunk_lengths(
@@ -118,13 +133,10 @@ def make_score(
   """Builds the function that scores every trial's variables on a pool.
 
   The model is evaluated with train=False, `batch_size` examples at a time.
+  The scores have the `loss` of each example, see `losses.metric`.
   """
 
   def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
-    num_examples = pool.label.shape[0]
-    size = min(batch_size, num_examples)
-    num_batches = -(-num_examples // size)
-
     def score(index: Array) -> evaluation.Scores:
       batch = gather(pool, index)
       # Nothing is random without training, but the key is required.
@@ -135,14 +147,42 @@ def make_score(
       rank = evaluation.rank(logits, batch.label) if is_class else None
       return evaluation.Scores(rank, loss(logits, batch.label))
 
-    # The last batch is padded with the last example, which is cut off again.
-    index = jnp.arange(num_batches * size, dtype=jnp.int32).clip(
-      max=num_examples - 1
-    )
-    scores = jax.lax.map(score, index.reshape(num_batches, size))
-    return jax.tree.map(lambda x: x.reshape(-1)[:num_examples], scores)
+    return _map_batches(score, pool.label.shape[0], batch_size)
 
   return chunks.over_trials(score_trial, trials_by)
+
+
+def make_features(
+  model: Model, gather: Gather, batch_size: int, trials_by: str
+) -> Callable[[tuple[PyTree, PyTree], Pool], Array]:
+  """Builds the function that returns every trial's features: [S, N, F].
+
+  `model.features` must not be None.
+  """
+
+  def features_of_trial(variables: tuple[PyTree, PyTree], pool: Pool):
+    def features(index: Array) -> Array:
+      return model.features(*variables, gather(pool, index).image)
+
+    return _map_batches(features, pool.label.shape[0], batch_size)
+
+  return chunks.over_trials(features_of_trial, trials_by)
+
+
+def _map_batches(
+  function: Callable[[Array], PyTree], num_examples: int, batch_size: int
+) -> PyTree:
+  """Maps a function of the examples at `index` [b] over all N examples."""
+  size = min(batch_size, num_examples)
+  num_batches = -(-num_examples // size)
+  # The last batch is padded with the last example, which is cut off again.
+  index = jnp.arange(num_batches * size, dtype=jnp.int32).clip(
+    max=num_examples - 1
+  )
+  results = jax.lax.map(function, index.reshape(num_batches, size))
+  return jax.tree.map(
+    lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], results
+  )
 
 
 def score_pool(
@@ -202,7 +242,7 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
 
 def init_trials(run: RunSpec, pool: Pool) -> TrainState:
   """Returns all trials of a run at step 0: a state with a leading axis [S]."""
-  init = step.make_init(run.model, run.tx, run.sampler)
+  init = step.make_init(run.model, run.tx, run.sampler, run.loss)
   keys = jnp.stack([seed_key(seed) for seed in run.seeds])
   # Not jitted: single operations are compiled once for all samplers, but a
   # program for each sampler takes longer than the initialisation itself.

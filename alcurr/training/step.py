@@ -27,10 +27,15 @@ from alcurr.training.batches import (
 )
 from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.losses import softmax_cross_entropy
+from alcurr.training.objectives import (
+  add_penalty,
+  make_loss_fn,
+  make_objective,
+  make_probe_loss_fn,
+)
 from alcurr.types import (
   Array,
   Augment,
-  Batch,
   Gather,
   Loss,
   Model,
@@ -38,6 +43,7 @@ from alcurr.types import (
   PyTree,
   Sampler,
   Signal,
+  StatefulLoss,
   StepContext,
   StepInfo,
   TrainState,
@@ -78,7 +84,10 @@ class Steps(NamedTuple):
 
 
 def make_init(
-  model: Model, tx: optax.GradientTransformation, sampler: Sampler
+  model: Model,
+  tx: optax.GradientTransformation,
+  sampler: Sampler,
+  loss: Loss | StatefulLoss = softmax_cross_entropy,
 ) -> Callable[[Array, Pool], TrainState]:
   """Returns a function (key, pool) -> TrainState at step 0.
 
@@ -98,6 +107,7 @@ def make_init(
       model_state=model_state,
       opt_state=opt_state,
       sampler_state=sampler.init(key_sampler, pool),
+      loss_state=loss.init(pool) if isinstance(loss, StatefulLoss) else (),
     )
 
   return init
@@ -110,7 +120,7 @@ def make_steps(
   gather: Gather,
   on_nonfinite: str = "stop",
   augment: Augment | None = None,
-  loss: Loss = softmax_cross_entropy,
+  loss: Loss | StatefulLoss = softmax_cross_entropy,
 ) -> Steps:
   """Builds the fused step, with the sampler's signal and without it.
 
@@ -125,7 +135,8 @@ def make_steps(
       past the batch without learning from it. If it stayed too, the next step
       would draw the same batch and fail the same way.
     augment: of the images that are trained on, and of no others.
-    loss: of each example, see `alcurr.training.losses`.
+    loss: of each example, see `alcurr.training.losses`. A stateful one must be
+      that of `make_init`.
   """
   if on_nonfinite not in ON_NONFINITE:
     known = ", ".join(ON_NONFINITE)
@@ -133,7 +144,17 @@ def make_steps(
   # Without a signal, one that measures nothing.
   signal = sampler.signal or Signal(lambda key, info: ())
   sampler = sampler._replace(signal=signal)
-  spec = StepSpec(model, tx, sampler, gather, on_nonfinite, augment, loss)
+  stateful = loss if isinstance(loss, StatefulLoss) else None
+  spec = StepSpec(
+    model,
+    tx,
+    sampler,
+    gather,
+    on_nonfinite,
+    augment,
+    stateful.measured if stateful else loss,
+    stateful,
+  )
   return Steps(
     prepare=functools.partial(_prepare, spec),
     measured=functools.partial(_train_step, spec, measure=True),
@@ -144,35 +165,6 @@ def make_steps(
   )
 
 
-def _make_losses(spec: StepSpec, key: Array, model_state: PyTree):
-  """Returns two functions of (params, batch), both in train mode.
-
-  They return losses [B], (logits [B, V], model state), and the losses alone.
-  """
-
-  def losses(params: PyTree, batch: Batch):
-    logits, new_state = spec.model.apply(
-      key, params, model_state, batch.image, train=True
-    )
-    return spec.loss(logits, batch.label), (logits, new_state)
-
-  return losses, lambda params, batch: losses(params, batch)[0]
-
-
-def _scoring_loss(
-  spec: StepSpec,
-  key: Array,
-  params: PyTree,
-  model_state: PyTree,
-  batch: Batch,
-) -> tuple[Array, PyTree]:
-  """Returns the losses [B] of the scoring network, and the new model state."""
-  logits, model_state = spec.model.scoring(
-    key, params, model_state, batch.image, train=True
-  )
-  return spec.loss(logits, batch.label), model_state
-
-
 def _prepare(spec: StepSpec, state: TrainState, pool: Pool, probe: Pool):
   """Prepares the signal of a cycle of steps."""
   signal = spec.sampler.signal
@@ -180,17 +172,8 @@ def _prepare(spec: StepSpec, state: TrainState, pool: Pool, probe: Pool):
     return ()
   with jax.named_scope("prepare"):
     keys = step_keys(state.key, state.step)
-    _, loss_fn = _make_losses(spec, keys.model, state.model_state)
-
-    def both(params: PyTree, batch: Batch) -> Array:
-      """Adds the scoring network's losses, so that its gradient is there."""
-      scoring_loss, _ = _scoring_loss(
-        spec, keys.model, params, state.model_state, batch
-      )
-      return loss_fn(params, batch) + scoring_loss
-
-    used = both if spec.model.trains_scoring else loss_fn
-    context = StepContext(state.params, probe, used, spec.gather)
+    loss_fn = make_probe_loss_fn(spec, keys.model, state.model_state)
+    context = StepContext(state.params, probe, loss_fn, spec.gather)
     return signal.prepare(keys.prepare, context)
 
 
@@ -208,32 +191,24 @@ def _train_step(
   draw, batch, candidates = draw_batch(
     spec, keys, state, pool, prepared, scores
   )
-  losses, loss_fn = _make_losses(spec, keys.model, state.model_state)
-
-  def objective(params: PyTree):
-    loss, (logits, model_state) = losses(params, batch)
-    mean_loss = total = (draw.weight.astype(loss.dtype) * loss).mean()
-    if spec.model.trains_scoring:
-      scoring_loss, model_state = _scoring_loss(
-        spec, keys.model, params, model_state, batch
-      )
-      total += (draw.weight.astype(loss.dtype) * scoring_loss).mean()
-    return total, (mean_loss, loss, logits, model_state)
-
+  loss_fn = make_loss_fn(spec, keys.model, state.model_state)
+  objective = make_objective(spec, keys.model, state, draw, batch)
   with jax.named_scope("forward_backward"):
-    grads, (mean_loss, loss, logits, model_state) = jax.grad(
-      objective, has_aux=True
-    )(state.params)
+    grads, forward = jax.grad(objective, has_aux=True)(state.params)
+    # The gains read the gradient of the loss alone.
+    descent = add_penalty(spec.model, state.params, grads, pool)
   with jax.named_scope("optimizer"):
     with standard_promotion():
-      updates, opt_state = spec.tx.update(grads, state.opt_state, state.params)
+      updates, opt_state = spec.tx.update(
+        descent, state.opt_state, state.params
+      )
     new_params = optax.apply_updates(state.params, updates)
   info = StepInfo(
     draw=draw,
     candidates=candidates,
     batch=batch,
-    logits=logits,
-    loss=loss,
+    logits=forward.logits,
+    loss=forward.loss,
     params=state.params,
     new_params=new_params,
     grads=grads,
@@ -246,11 +221,12 @@ def _train_step(
     loss_jvp=lambda tangent: jax.jvp(
       lambda params: loss_fn(params, batch), (state.params,), (tangent,)
     )[1],
-    logit_grads=lambda: logit_grads(spec.loss, logits, batch),
+    logit_grads=lambda: logit_grads(spec.loss, forward.logits, batch),
     features=lambda: features(spec.model, state, batch),
     predict=lambda batch: spec.model.apply(
-      keys.model, new_params, model_state, batch.image, train=False
+      keys.model, new_params, forward.model_state, batch.image, train=False
     )[0],
+    penalty=spec.model.penalty,
     prepared=prepared,
   )
   with jax.named_scope("signal"):
@@ -261,14 +237,15 @@ def _train_step(
     step=state.step + 1,
     key=state.key,
     params=new_params,
-    model_state=model_state,
+    model_state=forward.model_state,
     opt_state=opt_state,
     sampler_state=update(state.sampler_state, drawn, feedback),
+    loss_state=forward.loss_state,
   )
   with jax.named_scope("invariants"):
     violation = invariants.check_draw(
       spec.sampler, state.sampler_state, pool, draw, batch
-    ) | invariants.check_numbers(mean_loss, grads, new_params)
+    ) | invariants.check_numbers(forward.mean_loss, descent, new_params)
   if spec.on_nonfinite == "skip_update":
     sampler_state = update(state.sampler_state, drawn, ())
     skipped = state._replace(step=state.step + 1, sampler_state=sampler_state)
@@ -282,7 +259,7 @@ def _train_step(
     size = candidates.draw.index.shape[0]
     num_scored = jnp.where(candidates.is_scored, jnp.int32(size), 0)
   return new_state, Metrics(
-    loss=mean_loss,
+    loss=forward.mean_loss,
     policy=draw.policy,
     gain=gain,
     num_gains=num_gains,

@@ -20,6 +20,7 @@ STATIONARY = {
   "exp3": bandits.exp3(),
   "exp3_ix": bandits.exp3_ix(),
   "exp3s": bandits.exp3s(learning_rate=0.02),
+  "significant": bandits.significant(),
   "softmax": bandits.softmax(learning_rate=0.05),
   "thompson": bandits.thompson(),
   "ucb": bandits.ucb(),

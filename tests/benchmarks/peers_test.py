@@ -10,7 +10,7 @@ import pytest
 
 from alcurr.bandits import rewards
 from alcurr.models import MODELS
-from benchmarks import doodle_job, peers, peers_flax, race
+from benchmarks import doodle_job, peers, peers_alcurr, peers_flax, race
 from benchmarks.hand_bandit import HandBandit
 
 IMAGE_SHAPE = (28, 28, 1)
@@ -174,14 +174,14 @@ def test_the_table_has_the_race():
 
 
 def test_rates_and_ratios_count_all_trials():
-  rows = {"alcurr bandit": {}, "Composer": {}, "Flax": {}}
+  rows = {"alcurr selective_backprop": {}, "Composer": {}, "Flax": {}}
   times = {
-    "alcurr bandit": np.array([0.5, 1.0, 0.5]),
+    "alcurr selective_backprop": np.array([0.5, 1.0, 0.5]),
     "Composer": np.array([1.0, 1.0, 2.0]),
     "Flax": np.array([1.0]),
   }
   peers.add_rates(rows, times, batch_size=32)
-  assert rows["alcurr bandit"]["examples_per_second"] == 3 * 32 / 0.5
+  assert rows["alcurr selective_backprop"]["examples_per_second"] == 192
   assert rows["Composer"]["examples_per_second"] == 3 * 32
   # The ratios of the rounds are 2, 1 and 4.
   assert rows["Composer"]["ratio"] == 2
@@ -196,6 +196,22 @@ def test_every_contestant_has_a_program(contestant):
   assert importlib.util.find_spec(module)
   is_bandit = contestant.endswith("bandit")
   assert (options.get("sampler") == "bandit") == is_bandit
+
+
+def test_selective_backprop_draws_as_many_examples_as_composers():
+  """Two steps of 16 train on a batch that is not scored, at batch 32."""
+  sampler = peers_alcurr.make_sampler("selective_backprop", 32, 100)
+  pool = peers_alcurr.make_pool(
+    np.zeros((320, 2, 2, 1), np.uint8), np.zeros(320, np.int32)
+  )
+  state = sampler.init(KEY, pool)
+  update = jax.jit(sampler.update)
+  for batches in range(1, 7):
+    steps = peers_alcurr.count_steps("selective_backprop", batches)
+    while int(state.step) < steps:
+      state = update(state, None, ())
+    assert int(state.passes.position[0]) == 32 * batches - 16 * (steps % 3 == 2)
+  assert peers_alcurr.count_steps("uniform", 7) == 7
 
 
 def test_giving_up_gives_a_bound():

@@ -159,18 +159,13 @@ def test_records(tmp_path):
 def test_groups_are_arms(tmp_path):
   images, labels = _data()
   sites = np.array(["web", "book"])[np.arange(len(labels)) % 2]
-  policy = "fixed(weights=(3, 1))"
   result = alcurr.compare(
     images,
     labels,
     groups=sites,
     samplers={
       "uniform": "uniform",
-      "sites": {
-        "name": "fixed_policy",
-        "policy": policy,
-        "partition": "groups",
-      },
+      "sites": "mixture(weights={'book': 3, 'web': 1})",
     },
     model=_linear,
     budget="40 steps",
@@ -186,6 +181,37 @@ def test_groups_are_arms(tmp_path):
     (result.workdir / "runs" / "sites" / "result.json").read_text()
   )
   assert len(record["trials"][0]["top1_by_arm"]["groups"]) == 2
+  rows = _rows(result.workdir, "sites")
+  np.testing.assert_allclose(rows[-1]["policy"], [0.75, 0.25])
+
+
+def test_clusters_of_the_reference_models_features_are_arms(tmp_path):
+  """They are cached with the scores, and a second call reads them there."""
+  samplers_of = {
+    "clusters": {"name": "mixture", "power": 0, "partition": "clusters"},
+    "excess": {"name": "doremi", "partition": "clusters"},
+  }
+  config = SMALL | {"difficulty.num_arms": 3, "difficulty.budget": "60 steps"}
+  seen = []
+  for name in ("first", "second"):
+    result = _compare(
+      tmp_path / name,
+      samplers=samplers_of,
+      model="cnn(width=0.1)",
+      trials=1,
+      budget="10 steps",
+      config=config,
+    )
+    arms = read_gallery(result.workdir).info["partitions"]["clusters"]
+    record = result.workdir / "runs" / "excess" / "result.json"
+    seconds = json.loads(record.read_text())["scoring_seconds"]
+    seen.append((arms["size"], arms["difficulty"], seconds))
+  assert seen[0] == seen[1]
+  sizes, difficulty, seconds = seen[0]
+  assert min(sizes) > 0 and seconds > 0
+  assert difficulty == sorted(difficulty)
+  with refused("missing", "samplers.clusters"):
+    _compare(tmp_path / "third", samplers=samplers_of)
 
 
 def test_groups_that_nobody_gave(tmp_path):
@@ -195,6 +221,53 @@ def test_groups_that_nobody_gave(tmp_path):
   assert not (tmp_path / "experiment" / "runs").exists()
   with refused("conflict", "groups"):
     alcurr.compare(groups=[0, 1], workdir=tmp_path / "experiment")
+
+
+def test_scores_are_given_by_name(tmp_path):
+  """The difficulty of an example is ten times its class."""
+  _, labels = _data()
+  result = _compare(
+    tmp_path / "experiment",
+    samplers={
+      "uniform": "uniform",
+      "long": "curriculum(score='length')",
+      "hard": "fixed_policy(policy='uniform', partition='difficulty_in_pool')",
+    },
+    trials=1,
+    scores={"length": np.arange(len(labels)), "difficulty": 10.0 * labels},
+    config=SMALL | {"difficulty.num_arms": 2},
+  )
+  classes = read_gallery(result.workdir).info["classes"]
+  assert [c["difficulty"]["mean"] for c in classes] == [0, 10, 20]
+  for name, score in (("long", "length"), ("hard", "difficulty")):
+    path = result.workdir / "runs" / name / "result.json"
+    record = json.loads(path.read_text())
+    assert record["scores"] == {score: None}
+    assert record["scores_flops"] == record["scoring_seconds"] == 0
+    assert record["score_files"].keys() == {score}
+  page = (result.workdir / "report.html").read_text()
+  assert "Scores from files are not charged" in page
+  with refused("data", "scores['length']"):
+    _compare(tmp_path / "other", scores={"length": [1.0]})
+
+
+def test_other_scores_in_the_same_file_are_refused(tmp_path):
+  _, labels = _data()
+  path = tmp_path / "length.npy"
+
+  def compare(sign):
+    np.save(path, sign * np.arange(len(labels)))
+    _compare(
+      tmp_path / "experiment",
+      samplers=["uniform", "curriculum(score='length')"],
+      trials=1,
+      config=SMALL | {"scores.length.file": path},
+    )
+
+  compare(1)
+  compare(1)
+  with refused("mismatch", tmp_path / "experiment/runs/curriculum"):
+    compare(-1)
 
 
 def test_nothing_stays_registered(result):

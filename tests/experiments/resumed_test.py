@@ -212,7 +212,7 @@ def test_a_finished_experiment_needs_no_scores_again(finished, monkeypatch):
   other = environment.current() | {"jax": "99"}
   monkeypatch.setattr(environment, "current", lambda: other)
   _compare(finished, "uniform", "class_reweighting", "bandit")
-  assert not list(finished.glob("cache/difficulty-*"))
+  assert not list(finished.glob("cache/scores-*"))
 
 
 def test_a_sampler_that_is_taken_away_is_refused(finished):
@@ -234,17 +234,18 @@ def test_difficulty_scores_are_found_by_content(tmp_path, monkeypatch):
   _write_data(tmp_path / "data.npz")
   experiment = build.build_experiment(config)
   context = setup.load_context(experiment, tmp_path / "cache")
-  assert reference_model.lacks_scores(context)
-  reference_model.get_difficulty(context, tmp_path / "checkpoints")
-  assert not reference_model.lacks_scores(context)
-  (entry,) = (tmp_path / "cache").glob("difficulty-*")
+  assert reference_model.missing_fits(context)
+  reference_model.get_scores(context, tmp_path / "checkpoints")
+  assert not reference_model.missing_fits(context)
+  (entry,) = (tmp_path / "cache").glob("scores-*")
   _write_data(tmp_path / "data.npz", seed=1)
   other = setup.load_context(experiment, tmp_path / "cache")
-  assert reference_model.lacks_scores(other)
+  assert reference_model.missing_fits(other)
   # Not even under the name of the right ones.
-  folder, _ = reference_model._scores_request(other)
+  (score,) = other.experiment.trained_scores
+  folder, _ = reference_model._request(other, score)
   shutil.copytree(entry, folder)
-  assert reference_model.lacks_scores(other)
+  assert reference_model.missing_fits(other)
   now = environment.current() | {"jax": "99"}
   monkeypatch.setattr(environment, "current", lambda: now)
-  assert reference_model.lacks_scores(context)
+  assert reference_model.missing_fits(context)

@@ -27,7 +27,7 @@ from alcurr import bandits, samplers
 from alcurr.bandits import rewards
 from alcurr.core.errors import FaultError
 from alcurr.integrations import IndexStream, pool_info
-from alcurr.types import Feedback, Signal
+from alcurr.types import Feedback, Sampler, Signal
 
 RANDOM = BANDIT | {"gain": "random_gain", "arms_per_batch": 4}
 
@@ -174,13 +174,32 @@ def test_updates_may_come_in_another_order():
     "influence",
   ],
 )
-def test_signals_that_need_the_model_arerefused(gain):
-  stream = make_stream(BANDIT | {"gain": gain, "arms_per_batch": BATCH_SIZE})
-  index = stream.next()
+def test_gains_that_need_the_model_are_measured_by_the_loop(gain):
+  """Gains of each example, or feedback; losses alone are refused."""
+  spec = BANDIT | {"gain": gain, "arms_per_batch": BATCH_SIZE, "warmup": 0}
+  by_gains, by_feedback = make_stream(spec), make_stream(spec)
   with refused("unsupported", "update"):
-    stream.update(losses=losses_of(index))
-  stream.update(feedback=Feedback(np.ones(2), [0, 1]))  # measured by the loop
-  stream.next()
+    by_gains.next()
+    by_gains.update(losses=losses_of(by_gains.drawn.index))
+  by_feedback.next()
+  for _ in range(4):
+    drawn = by_gains.drawn
+    values = np.sin(drawn.index)
+    by_gains.update(gains=values)
+    by_feedback.update(feedback=Feedback(values, drawn.arm))
+    np.testing.assert_array_equal(by_gains.next(), by_feedback.next())
+  policy = by_gains.drawn.policy
+  np.testing.assert_array_equal(policy, by_feedback.drawn.policy)
+  assert np.ptp(policy) > 1e-3  # it has learned
+
+
+def test_noise_stays_noise_whatever_the_loop_measures():
+  """The control does not learn from gains."""
+  first, second = make_stream(RANDOM), make_stream(RANDOM)
+  for _ in range(6):
+    np.testing.assert_array_equal(first.next(), second.next())
+    first.update(gains=np.ones(BATCH_SIZE))
+    second.update(gains=np.arange(BATCH_SIZE))
 
 
 def test_class_reweighting_needs_the_models_answers():
@@ -632,3 +651,226 @@ def test_mistakes_of_a_selection():
     stream.update()
   with refused("unsupported", "select"):
     make_stream({"name": "uniform"}).select(np.ones(8))
+
+
+def _remembering(measure, of=None) -> Sampler:
+  """Returns a sampler whose state is the last feedback, like `of`."""
+  plain = samplers.uniform(batch_size=BATCH_SIZE)
+  return plain._replace(
+    init=lambda key, pool: (plain.init(key, pool), of),
+    sample=lambda key, state, pool: plain.sample(key, state[0], pool),
+    update=lambda state, draw, feedback: (
+      plain.update(state[0], draw, ()),
+      state[1] if isinstance(feedback, tuple) else feedback,
+    ),
+    signal=Signal(measure),
+  )
+
+
+def test_the_losses_before_are_enough_for_a_signal_that_reads_no_others():
+  sampler = _remembering(lambda key, info: info.loss, jnp.zeros(BATCH_SIZE))
+  stream = IndexStream(sampler, pool_info(sampler, POOL.label))
+  before, after = losses_of(np.arange(BATCH_SIZE))
+  for given in (before, (before, after), list(before)):
+    stream.next()
+    stream.update(losses=given)
+    stream.next()
+    np.testing.assert_array_equal(stream._queue.state[1], before)
+    stream.update(losses=before + 1)
+  with refused("missing", "update"):
+    stream.update(losses=before)
+  stream.next()
+  with refused("unsupported", "update"):
+    stream.update(gains=before)  # no arm is paid
+  bandit = make_stream(BANDIT)
+  bandit.next()
+  with refused("missing", "losses"):
+    bandit.update(losses=before)
+
+
+def test_a_signal_that_only_prepares_needs_no_update():
+  """It serves the score, which the loop computes."""
+  sampler = CANDIDATES._replace(
+    score=lambda info: info.loss_jvp(info.prepared),
+    signal=Signal(
+      lambda key, info: (), prepare=lambda key, context: context.params
+    ),
+  )
+  stream = IndexStream(sampler, pool_info(sampler, POOL.label))
+  assert not stream.learns
+  for _ in range(2):
+    stream.next()
+    with refused("unsupported", "select"):
+      stream.select(losses=np.ones(24))
+    stream.select(np.arange(24))
+    assert not stream.drawn.measured
+    stream.update()
+
+
+def test_two_losses_are_of_a_batch_of_two():
+  plain = samplers.uniform(batch_size=2)
+  sampler = plain._replace(signal=Signal(lambda key, info: info.loss))
+  stream = IndexStream(sampler, pool_info(sampler, POOL.label))
+  for given in ([0.5, 0.25], ([0.5, 0.25], [0.0, 0.0])):
+    stream.next()
+    stream.update(losses=given)
+
+
+@pytest.mark.parametrize("through", [_through_npz, _through_json])
+def test_feedback_may_be_any_tree(through, tmp_path):
+  """Also in a state that was saved before it was learned from."""
+  start = {"loss": jnp.zeros(BATCH_SIZE), "drawn": jnp.zeros((), jnp.int32)}
+  measure = lambda key, info: {  # noqa: E731
+    "loss": info.loss,
+    "drawn": info.draw.index[0],
+  }
+  sampler = _remembering(measure, start)
+  make = lambda: IndexStream(  # noqa: E731
+    sampler, pool_info(sampler, POOL.label), 5, delay=1
+  )
+  stream = make()
+  first, loss = stream.next(), np.arange(BATCH_SIZE, dtype=np.float32)
+  stream.update(losses=loss)
+  again = make()
+  again.load_state_dict(through(stream.state_dict(), tmp_path))
+  for _ in range(2):
+    again.next()
+    again.update(feedback={"loss": -loss, "drawn": 3})
+    with refused("missing", "update"):
+      again.update(feedback={"loss": -loss, "drawn": 3})
+    state = again._queue.state[1]
+    np.testing.assert_array_equal(state["loss"], loss)
+    assert int(state["drawn"]) == first[0]
+    loss, first = -loss, [3]
+  again.next()
+  with refused("type", "feedback"):
+    again.update(feedback={"loss": loss})
+
+
+def _made_up_losses(index):
+  return np.sin(np.asarray(index, np.float32))
+
+
+def _excess_loss(candidates):
+  """The score of RHO-LOSS, and as a tree."""
+  irreducible = candidates.pool.scores["irreducible"][candidates.draw.index]
+  return {"excess": candidates.loss - irreducible}
+
+
+def _make_excess(**changes):
+  plain = toy_samplers.largest_loss(batch_size=BATCH_SIZE, num_candidates=24)
+  return plain._replace(
+    score=_excess_loss,
+    select=lambda key, state, draw, score: plain.select(
+      key, state, draw, score["excess"]
+    ),
+    **changes,
+  )
+
+
+IRREDUCIBLE = np.linspace(-2, 2, 640).astype(np.float32)
+
+
+def test_the_samplers_own_score_is_computed_from_losses():
+  """With the pool's scores; or the loop computes it, as a tree."""
+  sampler = _make_excess()
+  info = pool_info(sampler, POOL.label, scores={"irreducible": IRREDUCIBLE})
+  by_losses, by_score = IndexStream(sampler, info), IndexStream(sampler, info)
+  for _ in range(3):
+    index = by_losses.next()
+    assert by_losses.drawn.scored and index.shape == (24,)
+    losses = _made_up_losses(index)
+    excess = losses - IRREDUCIBLE[index]
+    selected = by_losses.select(losses=losses)
+    best = index[np.argsort(-excess, kind="stable")[:BATCH_SIZE]]
+    np.testing.assert_array_equal(selected.index, best)
+    by_score.next()
+    given = by_score.select({"excess": excess})
+    np.testing.assert_array_equal(selected.index, given.index)
+    by_losses.update()
+    by_score.update()
+  by_score.next()
+  with refused("type", "score"):
+    by_score.select(excess)
+  with refused("type", "score"):
+    by_score.select({"excess": excess[:3]})
+
+
+@pytest.mark.parametrize(
+  ("score", "needed", "code"),
+  [
+    (lambda info: info.logits.max(1), {"logits"}, "missing"),
+    (lambda info: info.loss + info.logits[:, 0], {"losses", "logits"}, ""),
+    (lambda info: info.loss_jvp(info.prepared), set(), "unsupported"),
+    (lambda info: info.features()[:, 0], set(), "unsupported"),
+    (lambda info: info.batch.image.mean((1, 2, 3)), set(), "unsupported"),
+  ],
+)
+def test_a_score_names_what_it_needs(score, needed, code):
+  sampler = CANDIDATES._replace(score=score)
+  stream = IndexStream(sampler, pool_info(sampler, POOL.label))
+  index = stream.next()
+  logits = np.cos(np.arange(24 * 4, dtype=np.float32)).reshape(24, 4)
+  known = {"losses": _made_up_losses(index), "logits": logits}
+  for names in ({"losses"}, {"logits"}, {"losses", "logits"}):
+    given = {name: known[name] for name in names}
+    if needed and needed <= names:
+      expected = {"losses": 0, "logits": logits.max(1)}["logits"]
+      if "losses" in needed:
+        expected = known["losses"] + logits[:, 0]
+      best = np.argsort(-expected, kind="stable")[:BATCH_SIZE]
+      np.testing.assert_array_equal(stream.select(**given).slots, best)
+    else:
+      with refused(code or "missing", "select"):
+        stream.select(**given)
+  with refused("conflict", "select"):
+    stream.select(np.ones(24), losses=np.ones(24))
+  with refused("missing", "select"):
+    stream.select()
+  with refused("type", "losses"):
+    stream.select(losses=np.ones(8))
+  stream.select(np.ones(24))
+
+
+SOMETIMES = CANDIDATES._replace(
+  is_scoring=lambda state: state.position.sum() % jnp.int32(72) == 0
+)
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_step_that_does_not_score_hands_out_the_batch(delay, tmp_path):
+  """The sequence is a training run's, also after resuming in the middle."""
+  info = pool_info(SOMETIMES, POOL.label)
+  stream = IndexStream(SOMETIMES, info, 5, delay)
+  trained_on, sizes = [], []
+  while len(trained_on) < 10:
+    while stream.handed_out - stream.updates <= delay:
+      sizes.append(len(stream.next()))
+    drawn = stream.drawn
+    assert len(drawn.index) == len(drawn.weight) == (24 if drawn.scored else 8)
+    index = drawn.index
+    if drawn.scored:
+      index = stream.select(_label_score(POOL.label[index])).index
+    trained_on.append(index)
+    stream.update(index=index)
+    if len(trained_on) == 4:
+      state = _through_npz(stream.state_dict(), tmp_path)
+      stream = IndexStream(SOMETIMES, info, 0, delay)
+      stream.load_state_dict(state)
+  assert sizes[:6] == [24, 8, 8, 24, 8, 8]
+  np.testing.assert_array_equal(trained_on, train_indices(SOMETIMES, 10))
+
+
+@pytest.mark.parametrize(
+  "other",
+  [
+    CANDIDATES,
+    SOMETIMES._replace(is_scoring=lambda state: state.position.sum() < 72),
+    SOMETIMES._replace(score=lambda info: info.loss * 2),
+  ],
+)
+def test_a_state_is_of_one_score_and_of_the_same_steps(other):
+  state = IndexStream(SOMETIMES, pool_info(SOMETIMES, POOL.label)).state_dict()
+  stream = IndexStream(other, pool_info(other, POOL.label))
+  with refused("mismatch", "load_state_dict"):
+    stream.load_state_dict(state)

@@ -17,6 +17,7 @@ from alcurr.models import _nasnet as nasnet
 
 # Few blocks, and the smallest size that the network takes.
 SHALLOW = {
+  "bayesian_cnn": {},
   "cnn": {},
   "mobilenet": {},
   "resnet50": {"blocks": (1, 1, 1, 1)},
@@ -26,6 +27,7 @@ SHALLOW = {
   "nasnet_large": {"num_blocks": 1},
 }
 SMALLEST = {
+  "bayesian_cnn": 4,
   "cnn": 4,
   "mobilenet": 17,
   "resnet50": 17,
@@ -36,6 +38,7 @@ SMALLEST = {
 }
 # The momentum of the running statistics, as published.
 MOMENTUM = {
+  "bayesian_cnn": 0.99,
   "cnn": 0.99,
   "mobilenet": 0.99,
   "resnet50": 0.99,
@@ -67,7 +70,7 @@ small = pytest.mark.parametrize(
 each = pytest.mark.parametrize(
   "name", [_param(name) for name in sorted(MODELS)]
 )
-IMAGENET = sorted(MODELS.keys() - {"cnn"})
+IMAGENET = sorted(MODELS.keys() - {"bayesian_cnn", "cnn"})
 imagenet = pytest.mark.parametrize("name", [_param(name) for name in IMAGENET])
 
 
@@ -135,7 +138,7 @@ def variables(name, norm="batch"):
     x = rng.standard_normal(x.shape, np.float32)
     if x.ndim > 1:
       return x * (2 / np.prod(x.shape[:-1])) ** 0.5
-    return x / 9 + (path[-1].key == "scale")
+    return x / 9 + (getattr(path[-1], "key", "") == "scale")
 
   params = jax.tree_util.tree_map_with_path(draw, params)
   model_state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), model_state)
@@ -324,7 +327,11 @@ def test_features_are_the_inputs_of_the_last_layer(name):
   image = images(shape_of(name))
   model = make(name, norm="batch")
   features = jax.jit(model.features)(params, model_state, image)
-  head = params[layers.HEAD]
+  head = {
+    # Of Gaussian weights, their means.
+    k: x.mean if isinstance(x, tuple) else x
+    for k, x in params[layers.HEAD].items()
+  }
   assert features.shape == (8, len(head["kernel"]))
   assert features.dtype == jnp.float32
   logits = np.asarray(features, np.float64) @ head["kernel"] + head["bias"]

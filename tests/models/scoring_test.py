@@ -82,3 +82,23 @@ def test_a_scorer_may_share_the_parameters():
   label = np.asarray(POOL.label)[index]
   loss = np.log(np.exp(logits).sum(1)) - logits[np.arange(64), label]
   assert set(np.asarray(metrics.index)) == set(index[np.argsort(-loss)[:16]])
+
+
+def test_a_probes_gradient_is_the_scorers_too():
+  """Else every candidate would score alike, along a direction of zeros."""
+  sampler = toy.make_sampler(
+    {"name": "greats", "keep": 0.25, "probe_size": 16, "learning_rate": 0.0},
+    "x",
+    batch_size=16,
+    num_steps=8,
+  )
+  chosen = []
+  for model in (models.with_scorer(toy.make_linear(), _dark()), _dark()):
+    parts = step.make_steps(model, optax.sgd(0.3), sampler, make_gather())
+    init = step.make_init(model, optax.sgd(0.3), sampler)
+    state = init(jax.random.key(0), POOL)
+    prepared = jax.jit(parts.prepare)(state, POOL, VALID)
+    _, metrics = jax.jit(parts.measured)(state, POOL, VALID, prepared)
+    chosen.append(sorted(np.asarray(metrics.index).tolist()))
+  # The one that scores chooses as if it were trained alone.
+  assert chosen[0] == chosen[1]

@@ -120,7 +120,7 @@ def test_flips_are_right_answers_and_need_classes():
   answers = sampler.signal.measure(jax.random.key(0), info)
   np.testing.assert_array_equal(answers, [1, 0, np.nan])
   pool = POOL._replace(label=POOL.label.astype(jnp.float32))
-  with pytest.raises(ValueError, match="^measure "):
+  with pytest.raises(ValueError, match=r"^measure "):
     sampler.init(jax.random.key(0), pool)
 
 

@@ -94,7 +94,7 @@ def test_an_example_never_seen_counts_as_the_mean_of_the_seen():
 def test_losses_that_are_not_finite_are_counted_and_not_learned():
   sampler = loss_proportional(batch_size=N)
   state, _ = _run(sampler, steps=1)
-  draw = sampler.sample(jax.random.key(5), state, POOL)
+  draw = jax.jit(sampler.sample)(jax.random.key(5), state, POOL)
   loss = np.resize(np.float32([np.nan, np.inf, -np.inf]), N)
   loss[3] = 7.0
   update = jax.jit(sampler.update)
@@ -113,7 +113,7 @@ def test_an_example_drawn_without_a_finite_loss_counts_as_the_mean():
   sampler = loss_proportional(batch_size=B)
   state, draws = _run(sampler, steps=2)
   seen = np.ravel(draws.index)
-  draw = sampler.sample(jax.random.key(5), state, POOL)
+  draw = jax.jit(sampler.sample)(jax.random.key(5), state, POOL)
   state = jax.jit(sampler.update)(state, draw, jnp.full(B, jnp.nan))
   weight = np.zeros(N, np.float32)
   weight[seen] = LOSS[seen]

@@ -16,6 +16,15 @@ def test_el2n_is_how_far_the_probabilities_are_off():
   np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_loss_is_the_runs_own():
-  loss = losses.squared_error()
+def test_the_loss_is_what_evaluations_are_measured_by():
+  loss = losses.metric(losses.squared_error())
   assert scores.SCORERS["loss"](loss=loss) is loss
+
+
+def test_the_margin_is_to_the_largest_other_logit():
+  expected = [
+    max(z for j, z in enumerate(row) if j != y) - row[y]
+    for row, y in zip(LOGITS, LABEL, strict=True)
+  ]
+  found = scores.SCORERS["margin"]()(LOGITS, LABEL)
+  np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -12,6 +12,8 @@ BANDITS = {
   "exp3_ix": bandits.exp3_ix(),
   "exp3s": bandits.exp3s(),
   "hedge": bandits.hedge(),
+  "significant": bandits.significant(),
+  "significant, discounted": bandits.significant(bandits.exp3(), discount=0.99),
   "softmax": bandits.softmax(learning_rate=0.2),
   "thompson": bandits.thompson(),
   "tscl": bandits.tscl(),

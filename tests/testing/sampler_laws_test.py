@@ -20,6 +20,7 @@ SLOW = {
   *("bandit_mean", "bandit_target", "bandit_gradient", "bandit_random"),
   *("bandit_mixed", "bandit_mixed_self", "class_reweighting_every"),
   *("class_balanced", "anti_curriculum", "bucketed_curriculum_paced"),
+  *("odm_linear", "doremi_draws"),
 }
 # What the contract allows and no registered sampler uses.
 TOYS = {

@@ -13,6 +13,7 @@ import toy
 from sampler_table import SAMPLERS
 
 from alcurr import bandits, models, samplers, testing
+from alcurr.core import specs
 from alcurr.core.schedules import SCHEDULES
 from alcurr.data.augment import affine
 from alcurr.data.pool import make_gather
@@ -40,7 +41,7 @@ _OTHERS = {
   "tscl sampling": {"bandit": "tscl(variant='sampling')"},
   "ucb window": {"bandit": "ucb(window=5)"},
 }
-_SMALL = {"cnn", "mobilenet"}
+_SMALL = {"bayesian_cnn", "cnn", "mobilenet"}
 SPECS = SAMPLERS | {
   name: SAMPLERS["bandit"] | changes for name, changes in _OTHERS.items()
 }
@@ -68,7 +69,8 @@ def test_a_chunk_of_every_sampler_bandit_gain_and_reward(mode, name):
   )
   pool = _toys.make_pool(scores=sampler.spec.scores)
   probe = _toys.make_pool(100, seed=1)
-  model, tx = testing.make_linear(), optax.adam(0.1)
+  model = testing.make_linear(sampler.spec.reads_penalty)
+  tx = optax.adam(0.1)
   steps = step.make_steps(model, tx, sampler, make_gather())
   init = jax.vmap(step.make_init(model, tx, sampler), (0, None))
   start = jax.eval_shape(init, _toys.seed_keys(0, 1), pool)
@@ -122,10 +124,18 @@ def _trace_network(name, norm):
 
 @pytest.mark.parametrize("name", losses.LOSSES)
 def test_losses_and_scores(mode, name):
+  """A loss is traced in a whole step, as it may have a state."""
+  loss = specs.make(name, losses.LOSSES, "loss", num_classes=4)
+  sampler = samplers.uniform(batch_size=testing.BATCH_SIZE)
+  model, pool, tx = testing.make_linear(), _toys.make_pool(), optax.adam(0.1)
+  steps = step.make_steps(model, tx, sampler, make_gather(), loss=loss)
+  init = step.make_init(model, tx, sampler, loss)
+  start = jax.eval_shape(init, jax.random.key(0), pool)
+  after = jax.eval_shape(steps.measured, start, pool, pool, ())
+  _require_narrow((start, after))
   logits, label = jnp.zeros((5, 4), jnp.float32), jnp.zeros(5, jnp.int32)
-  loss = losses.LOSSES[name]()
-  scorer = samplers.scores.el2n()
-  _require_narrow((loss(logits, label), scorer(logits, label)))
+  scorer, metric = samplers.scores.el2n(), losses.metric(loss)
+  _require_narrow((metric(logits, label), scorer(logits, label)))
   _require_narrow(evaluation.rank(logits, label))
 
 

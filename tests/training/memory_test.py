@@ -14,8 +14,9 @@ from ml_collections import ConfigDict
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, make_gather, on_device
-from alcurr.experiments import experiment_runner, setup
+from alcurr.experiments import experiment_runner, reference_model, setup
 from alcurr.experiments.config import build
+from alcurr.experiments.pools import host_pools
 from alcurr.report import page
 from alcurr.training import checkpoint_writer, compilation, memory
 from alcurr.training.run import Chunks, CompiledRun, compile_run, init_trials
@@ -252,7 +253,7 @@ def _tiny(**samplers_) -> ConfigDict:
 def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
   """Returns the estimate of a run, whose programs stay compiled."""
   context = setup.load_context(build.build_experiment(config), cache_dir)
-  pools = setup.host_pools(context)
+  pools = host_pools(context)
   setup.check_fit(context, pools)
   compiled = experiment_runner.compile_runs(context, pools, [name])[name][1]
   copies = checkpoint_writer.num_copies(config)
@@ -297,7 +298,13 @@ def test_the_reference_model_needs_memory_too(tmp_path, monkeypatch, linear):
   config.baseline = "mine"
   config.batch_size = 256
   config.trials = 1
-  needed = _estimate(config, tmp_path / "cache", build.REFERENCE)
+  context = setup.load_context(
+    build.build_experiment(config), tmp_path / "cache"
+  )
+  (fit,) = reference_model.missing_fits(context)
+  compiled = reference_model.prepare(context, fit)[1]
+  copies = checkpoint_writer.num_copies(config)
+  needed = memory.estimate(compiled, host_pools(context), copies)
   free = int(0.9 * needed.total)
   assert memory.fits(_estimate(config, tmp_path / "cache", "mine"), free)
   monkeypatch.setattr(memory, "free_memory", lambda: free)

@@ -9,11 +9,12 @@ low (high / low)^(i / n). The loss L_i of its batch is smoothed as by fastai's
   a_i = β a_(i-1) + (1 - β) L_i,  a_(-1) = 0;    s_i = a_i / (1 - β^(i + 1))
 
 A trial diverges at the first step whose loss or update is not finite, or whose
-s_i is above four times the minimum so far (fastai's `lr_find`). Two rates are
-read from the mean of s over the trials, up to the first divergence and after
-the first tenth of the steps, which is noise (Howard and Gugger, 2020, "fastai:
-A Layered API for Deep Learning"). The suggested one is a tenth of the rate at
-the minimum; the other is where s falls most steeply against the log rate.
+s_i is above four times the minimum so far (fastai's `lr_find`), or, where that
+is negative, above it by three times its size. Two rates are read from the mean
+of s over the trials, up to the first divergence and after the first tenth of
+the steps, which is noise (Howard and Gugger, 2020, "fastai: A Layered API for
+Deep Learning"). The suggested one is a tenth of the rate at the minimum; the
+other is where s falls most steeply against the log rate.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from alcurr.experiments.config import build, plain
 from alcurr.experiments.tune import trials
 from alcurr.report.style import COLORS
 from alcurr.training import compilation
+from alcurr.training.losses import metric
 from alcurr.training.run import RunSpec, init_trials, make_score
 from alcurr.types import Pool
 
@@ -80,7 +82,8 @@ def divergence(smoothed: np.ndarray) -> int:
   """Returns the first step of [T] that is not finite or too high, or T."""
   with np.errstate(invalid="ignore"):
     lowest = np.fmin.accumulate(smoothed)
-    bad = ~(smoothed <= _DIVERGED * lowest) | ~np.isfinite(smoothed)
+    limit = np.where(lowest < 0, 2 - _DIVERGED, _DIVERGED) * lowest
+    bad = ~(smoothed <= limit) | ~np.isfinite(smoothed)
   return int(np.argmax(bad)) if bad.any() else len(smoothed)
 
 
@@ -128,7 +131,7 @@ def range_test(
     apply=lambda *args, train: apply(*args, train=True)
   )
   score = make_score(
-    in_train_mode, run.gather, run.batch_size, run.trials_by, run.loss
+    in_train_mode, run.gather, run.batch_size, run.trials_by, metric(run.loss)
   )
   state, valid = init_trials(run, pools["train"]), pools["valid"]
   program = compilation.compile_once(

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from alcurr.experiments.tune import trials
 from alcurr.training import chunks, compilation
 from alcurr.training.run import RunSpec
-from alcurr.types import Array, Pool, PyTree, TrainState
+from alcurr.types import Array, Pool, PyTree, StatefulLoss, TrainState
 
 BATCHES = 32  # M
 
@@ -71,7 +71,11 @@ def make_norms(run: RunSpec) -> Callable[[TrainState, Pool], Array]:
         logits, _ = run.model.apply(
           key_model, params, state.model_state, batch.image, train=True
         )
-        return run.loss(logits, batch.label).mean()
+        if isinstance(run.loss, StatefulLoss):
+          loss, _ = run.loss.apply(state.loss_state, index, logits, batch.label)
+        else:
+          loss = run.loss(logits, batch.label)
+        return loss.mean()
 
       grads = jax.grad(mean_loss)(state.params)
       mean = jax.tree.map(lambda a, b: a + b / BATCHES, mean, grads)

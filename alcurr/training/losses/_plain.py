@@ -1,15 +1,10 @@
-"""Losses of each example: functions (logits [B, V], label [B]) -> [B] float32.
-
-The loss of an experiment serves training, gains, difficulties and evaluation.
-Labels are classes, int32, or targets, float32 [N] or [N, V].
-"""
+"""The cross-entropy, the squared error, and the metric of a loss."""
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from alcurr.core.registry import Registry
-from alcurr.types import Array, Loss
+from alcurr.types import Array, Loss, StatefulLoss
 
 
 def are_classes(label: Array) -> bool:
@@ -24,8 +19,8 @@ def softmax_cross_entropy(logits: Array, label: Array) -> Array:
     ValueError: the labels are targets.
   """
   if not are_classes(label):
-    text = f"cross_entropy needs classes, got labels of {label.dtype}"
-    raise ValueError(f"{text}; take squared_error")
+    text = f"expected classes, got labels of {label.dtype}"
+    raise ValueError(f"{text}; take the loss squared_error")
   return optax.softmax_cross_entropy_with_integer_labels(logits, label)
 
 
@@ -56,6 +51,16 @@ def squared_error() -> Loss:
   return loss
 
 
-LOSSES = Registry(
-  "losses", {"cross_entropy": cross_entropy, "squared_error": squared_error}
-)
+def metric(loss: Loss | StatefulLoss) -> Loss:
+  """Returns the loss that evaluations and difficulties are measured by.
+
+  It is the cross-entropy for classes, and for targets the loss itself, or what
+  a stateful one is measured by.
+  """
+  of_targets = loss.measured if isinstance(loss, StatefulLoss) else loss
+
+  def measure(logits: Array, label: Array) -> Array:
+    of_labels = softmax_cross_entropy if are_classes(label) else of_targets
+    return of_labels(logits, label)
+
+  return measure

@@ -1,0 +1,81 @@
+"""The pools of an experiment: its splits with their scores and partitions."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from absl import logging
+
+from alcurr.core import specs
+from alcurr.data import partitions
+from alcurr.data.pool import Dataset, concatenate, host_pool
+from alcurr.experiments import pool_scores, setup
+from alcurr.experiments.config.scores import DIFFICULTY
+from alcurr.types import ArmNames, Pool
+
+
+def _given_arms(part: Dataset) -> dict[str, np.ndarray]:
+  """Returns the arms [N] of the partitions that are not of labels."""
+  return {} if part.groups is None else {"groups": part.groups}
+
+
+def host_pools(
+  context: setup.ExperimentContext,
+  made: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+  clusters: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, Pool]:
+  """Returns the pools by name, of NumPy arrays.
+
+  Without a probe split, the valid pool is the probe pool too. `made` has the
+  scores by models, by name and split, [N]; None: not yet known. `clusters` has
+  those of each split; before they are known, examples have them in turn.
+
+  Raises:
+    UserError: more arms than the training examples can fill.
+  """
+  experiment = context.experiment
+  train, num_arms = context.parts["train"], {}
+  asked = experiment.config.difficulty.num_arms
+  for kind in sorted(experiment.partitions):
+    with specs.errors_in("difficulty.num_arms"):
+      num_arms[kind] = partitions.fit_num_arms(
+        kind, train.label, asked, train.class_names
+      )
+    if num_arms[kind] < asked and made is None:
+      text = "The partition %s has %d arms, not %d: most classes are rare."
+      logging.warning(text, kind, num_arms[kind], asked)
+  parts, clusters = dict(context.parts), dict(clusters or {})
+  scores = pool_scores.by_split(experiment, parts, made or {})
+  joint = "train_and_probe"
+  if any(run.config.train_on == joint for run in experiment.runs.values()):
+    parts[joint] = concatenate(parts["train"], parts["probe"])
+    scores[joint] = {
+      name: np.concatenate([score, scores["probe"][name]])
+      for name, score in scores["train"].items()
+    }
+    if clusters:
+      both = [clusters["train"], clusters["probe"]]
+      clusters[joint] = np.concatenate(both)
+  pools = {}
+  for name, part in parts.items():
+    score = scores[name][DIFFICULTY]
+    given = _given_arms(part)
+    if "clusters" in experiment.partitions:
+      turn = np.arange(len(part.label)) % num_arms["clusters"]
+      given["clusters"] = clusters.get(name, turn)
+    by_name = {
+      kind: partitions.PARTITIONS[kind](
+        given.get(kind, part.label), score, num_arms[kind]
+      )
+      for kind in experiment.partitions
+    }
+    pool = host_pool(part, score, by_name)
+    pools[name] = pool._replace(scores=scores[name])
+  names = {"label": train.class_names, "groups": train.group_names}
+  for kind in experiment.partitions:
+    # A split may lack a rare class.
+    most = max(len(pool.partitions[kind].size) for pool in pools.values())
+    for pool in pools.values():
+      arms = partitions.pad_arms(pool.partitions[kind], most)
+      arms = arms._replace(names=ArmNames(names.get(kind, ())[:most]))
+      pool.partitions[kind] = arms
+  return {"probe": pools["valid"]} | pools
