@@ -172,6 +172,7 @@ def test_updates_may_come_in_another_order():
     "gradient_prediction_gain",
     "first_order_gain",
     "influence",
+    "variational_gain",
   ],
 )
 def test_gains_that_need_the_model_are_measured_by_the_loop(gain):
