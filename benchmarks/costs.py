@@ -29,7 +29,7 @@ from alcurr.training import compilation, step
 from alcurr.types import Images, Partition, Pool, Sampler
 from benchmarks import arguments, tables
 
-NUM_STEPS, NUM_EXAMPLES, NUM_CLASSES, NUM_ARMS = 1000, 2400, 30, 10
+NUM_STEPS, NUM_EXAMPLES, NUM_CLASSES, NUM_ARMS = 1000, 9000, 30, 10
 BATCH_SIZES = (32, 512)
 NETWORKS = {"cnn": (models.cnn, 28), "mobilenet": (models.mobilenet, 64)}
 # Arguments that a factory requires; all others have their defaults.
@@ -71,12 +71,14 @@ def make_sampler(spec: str, batch_size: int) -> Sampler:
 
 
 def count(spec: str, network: str, batch_size: int) -> float:
-  """Returns the FLOPs of a step of one trial."""
+  """Returns the FLOPs of a step of one trial; NaN if it needs another model."""
   make_model, size = NETWORKS[network]
   model = make_model(image_shape=(size, size, 1), num_classes=NUM_CLASSES)
   sampler, tx = make_sampler(spec, batch_size), optax.sgd(0.1)
   if sampler.spec.reads_penalty:
     model = models.mean_field(model)
+  if sampler.spec.reads_penalty and model.penalty is None:
+    return float("nan")
   pool = make_pool(size, sampler)
   steps = step.make_steps(model, tx, sampler, make_gather())
   init = step.make_init(model, tx, sampler)

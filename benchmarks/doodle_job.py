@@ -119,6 +119,4 @@ def _difficulty(train: Dataset, valid: Dataset) -> np.ndarray:
   pools["probe"] = pools["valid"]
   compiled = compile_run(run, pools)
   result = loop.train(run, compiled, pools, lambda _: None, lambda *_: None)
-  return reference_model.difficulty_of(run, run.score, result, pools).score[
-    "train"
-  ]
+  return reference_model.score_pools(run, run.score, result, pools)[0]["train"]

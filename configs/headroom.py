@@ -32,7 +32,7 @@ def base(noise: float, passes: int) -> ConfigDict:
   """Returns data, model and budget, shared with configs/influence.py."""
   config = default.get_config()
   config.trials = 5
-  config.budget_basis = "flops"
+  config.budget_basis = "step_flops"
   config.model.name = "cnn(width=0.5)"
   config.num_evals = 3
   config.chunk_steps = 50

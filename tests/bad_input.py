@@ -471,6 +471,14 @@ range    | budget | --config.budget=3 examples
 range    | budget | --config.budget=2147483647 steps
 syntax   | difficulty.budget | --config.difficulty.budget=0 epochs
 conflict | difficulty.seed | --config.difficulty.seed=1
+unknown  | difficulty.train_on | --config.difficulty.train_on=test
+conflict | difficulty.train_on | --config.difficulty.train_on=probe
+conflict | difficulty.train_on | --config.difficulty.train_on=cross --config.difficulty.scorer=aum
+unsupported | difficulty.file | --config.difficulty.file=scores.txt FEW
+missing  | difficulty.file | --config.difficulty.file=none.csv FEW
+range    | scores.irreducible.folds | --config.scores.irreducible.folds=1
+conflict | scores.irreducible.seed | --config.scores.irreducible.seed=0
+range    | scores_shared_by | --config.scores_shared_by=0
 argument | data | --config.data.valid_fraction=1.0
 argument | data | --config.data.valid_fraction=0.9
 unknown  | data.label_noise_in | --config.data.label_noise_in=test

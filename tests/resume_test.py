@@ -97,7 +97,7 @@ class Experiment:
 def test_an_experiment_that_was_cut_ends_like_one_that_was_not(tmp_path):
   """Cuts the training of the reference model and that of the sampler."""
   cut, whole = Experiment(tmp_path, "cut"), Experiment(tmp_path, "whole")
-  cut.cut("difficulty", signal.SIGKILL)
+  cut.cut("scores/difficulty/0", signal.SIGKILL)
   status, err = cut.cut("runs/bandit/checkpoints", signal.SIGTERM)
   assert re.search(r"difficulty: \w+.* from step \d+ of", err)
   assert status == 128 + signal.SIGTERM
@@ -111,4 +111,4 @@ def test_an_experiment_that_was_cut_ends_like_one_that_was_not(tmp_path):
   whole.finish()
   assert cut.results() == whole.results()
   assert not list(cut.workdir.rglob(".*"))
-  assert not (cut.workdir / "difficulty").exists()
+  assert not (cut.workdir / "scores").exists()

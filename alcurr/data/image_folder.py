@@ -114,10 +114,11 @@ def load(
     dataset = arrays.from_arrays(images, labels, names, value_range=(0, 255))
   except UserError as error:
     raise UserError(error.code, directory, str(error)) from error
+  keys = [path.relative_to(directory).as_posix() for path in images_at]
+  dataset = dataset._replace(paths=np.array(keys))
   if not groups:
     return dataset
-  keys = [path.relative_to(directory).as_posix() for path in images_at]
-  return from_table(dataset, groups, np.array(keys), "their paths")
+  return from_table(dataset, groups, dataset.paths, "their paths")
 
 
 def check_background(background: str, place: str) -> None:

@@ -39,6 +39,11 @@ class Dataset(NamedTuple):
   # [N] int32, index into group_names; None without groups
   groups: np.ndarray | None = None
   group_names: tuple[str, ...] = ()
+  # [N] texts, the images' paths in their folder; None where there is none, and
+  # after a split
+  paths: np.ndarray | None = None
+  # The user's own by name, [N] float32, if there are any
+  scores: dict[str, np.ndarray] | None = None
 
 
 def content_hash(dataset: Dataset) -> str:
@@ -126,26 +131,33 @@ def join_sources(sources: Sequence[Source]) -> Source:
 
 def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   """Returns the examples at `index` [n], in that order."""
-  arrays = dataset.label, dataset.key, dataset.flags, dataset.groups
-  label, key, flags, groups = jax.tree.map(lambda x: x[index], arrays)
+  arrays = dataset.label, dataset.key, dataset.flags
+  label, key, flags = jax.tree.map(lambda x: x[index], arrays)
   source = take_source(dataset.source, index)
-  part = dataset._replace(source=source, label=label, key=key, content="")
-  return part._replace(flags=flags, groups=groups)
+  part = dataset._replace(
+    source=source, label=label, key=key, content="", paths=None
+  )
+  own = dataset.groups, dataset.scores
+  groups, scores = jax.tree.map(lambda x: x[index], own)
+  return part._replace(flags=flags, groups=groups, scores=scores)
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
   """Joins two datasets of the same classes, with the flags that both have."""
   both = first.flags.keys() & second.flags.keys()
-  label, key, flags, groups = jax.tree.map(
+  label, key, flags, groups, scores = jax.tree.map(
     lambda *x: np.concatenate(x),
     *(
-      (d.label, d.key, {n: d.flags[n] for n in both}, d.groups)
+      (d.label, d.key, {n: d.flags[n] for n in both}, d.groups, d.scores)
       for d in (first, second)
     ),
   )
+  joined = first._replace(label=label, key=key, flags=flags, scores=scores)
   source = join_sources([first.source, second.source])
-  joined = first._replace(source=source, label=label, key=key, content="")
-  return joined._replace(flags=flags, groups=groups)
+  joined = first._replace(
+    source=source, label=label, key=key, content="", paths=None
+  )
+  return joined._replace(flags=flags, groups=groups, scores=scores)
 
 
 def host_pool(
@@ -155,7 +167,7 @@ def host_pool(
 ) -> Pool:
   """Builds a pool of the dataset's own NumPy arrays, in host memory.
 
-  The difficulty [N] float32 is zero by default. Partitions are by name; see
+  The difficulty [N] float32 is zero by default; for partitions by name see
   `alcurr.data.partitions`.
   """
   if difficulty is None:

@@ -12,7 +12,7 @@ from absl import logging
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
-from alcurr.data import arrays, groups, image_folder, joined
+from alcurr.data import arrays, groups, image_folder, joined, score_files
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
 from alcurr.data.label_noise import add_label_noise
@@ -209,8 +209,12 @@ class LoadedData(NamedTuple):
   content: str  # a hash of all that was read
 
 
-def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
-  """Loads the data that `config.data` describes.
+def load(
+  config: Mapping[str, Any],
+  cache_dir: pathlib.Path,
+  scores: Mapping[str, str] | None = None,
+) -> LoadedData:
+  """Loads the data that `config.data` describes, with scores from files.
 
   Raises:
     UserError: data that is missing, damaged, or more than memory holds.
@@ -226,6 +230,7 @@ def load(config: Mapping[str, Any], cache_dir: pathlib.Path) -> LoadedData:
       datasets[name] = part._replace(source=source, content=content)
     dataset = datasets.get("") or joined.join(datasets, render)
     content = content_hash(dataset)
+    dataset = score_files.with_scores(dataset, scores or {})
     lookup = fetch = None
     if config["pool"] == "host":
       lookup = make_lookup(_rendered(dataset, render, precompute).source)

@@ -23,9 +23,10 @@ from ml_collections import ConfigDict
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.registry import Registry
-from alcurr.data import arrays, image_values
+from alcurr.data import arrays, image_values, score_files
 from alcurr.experiments import experiment_runner
 from alcurr.experiments.config import build, defaults, plain
+from alcurr.experiments.config.scores import DIFFICULTY
 from alcurr.models import MODELS
 from alcurr.report import curves, figures, page, tables
 from alcurr.report.gallery import read_gallery
@@ -103,6 +104,7 @@ def compare(
   config: Mapping[str, Any] | None = None,
   value_range: Sequence[float] | None = None,
   channels_first: bool = False,
+  scores: Mapping[str, Any] | None = None,
   groups: Any = None,
   workdir: str | pathlib.Path | None = None,
 ) -> Comparison:
@@ -129,6 +131,9 @@ def compare(
     value_range: (black, white) of images of another range, such as (0, 65535);
       data.value_range.
     channels_first: whether images are [N, C, H, W]; data.channels_first.
+    scores: [N] by name, your own scores of the examples, in the order of the
+      images. Samplers read them by these names, and partitions by difficulty
+      read the score "difficulty".
     groups: [N] strings or whole numbers: the source, domain or length of each
       example, an arm each of the partition "groups".
     workdir: the experiment's folder. The same call resumes there and skips
@@ -170,6 +175,15 @@ def compare(
         groups=groups,
       )
       full.data.dir = str(path)
+    for name, values in (scores or {}).items():
+      path = score_files.save_scores(
+        values,
+        None if images is None else len(images),
+        build.cache_dir(full, workdir),
+        f"scores[{name!r}]",
+      )
+      group = name if name == DIFFICULTY else f"scores.{name}"
+      full = plain.merge(full, {f"{group}.file": str(path)})
     experiment_runner.run(full, workdir)
   return Comparison(workdir)
 

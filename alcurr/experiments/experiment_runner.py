@@ -7,7 +7,9 @@ before the next one begins.
 import contextlib
 import pathlib
 import time
+from collections.abc import Mapping, Sequence
 from concurrent import futures
+from typing import Any
 
 import pandas as pd
 from absl import logging
@@ -18,13 +20,18 @@ from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel
 from alcurr.data.pool import on_device
 from alcurr.experiments import (
+  charges,
   loggers,
+  pool_scores,
   preemption,
   reference_model,
   sampler_trials,
   setup,
 )
 from alcurr.experiments.config import build
+from alcurr.experiments.config.built_run import BuiltRun
+from alcurr.experiments.config.scores import names_read
+from alcurr.experiments.fits import Fit
 from alcurr.experiments.pools import host_pools
 from alcurr.report import gallery, page, tables
 from alcurr.training import checkpoint, checkpoint_writer, compilation, memory
@@ -84,23 +91,26 @@ def _run(
   folders = {name: workdir / "runs" / name for name in experiment.runs}
   names = [n for n, f in folders.items() if not (f / "result.json").exists()]
   is_shown = not names and _has_gallery(workdir)
-  if not is_shown and reference_model.lacks_scores(context):
-    names.insert(0, build.REFERENCE)
-  _check_resumable(context, workdir, names)
-  compiled = compile_runs(context, unscored, names)
+  missing = [] if is_shown else reference_model.missing_fits(context)
+  _check_resumable(context, workdir, names, missing)
+  basis = experiment.config.budget_basis
+  costs = charges.count_costs(context) if names and basis == "flops" else None
+  compiled = compile_runs(context, unscored, names, missing, costs)
   # Nothing is refused from here on, so the workdir may be written to.
   record = setup.make_record(experiment.config)
   files.write_json(workdir / "config.json", record)
   files.make_folder(workdir / "runs")
   if not is_shown:
-    pools, seconds = make_pools(context, workdir / "difficulty")
+    pools, made = make_pools(context, workdir / "scores")
+    made = made._replace(costs=made.costs | (costs or {}))
     class_names = context.parts["train"].class_names
     gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
   for name, folder in folders.items():
     if name in compiled:
       spec, programs = compiled.pop(name)
+      scores = _describe_scores(context, name, made)
       sampler_trials.run_sampler(
-        context, spec, programs, pools, seconds, folder, logger, profile
+        context, spec, programs, pools, scores, folder, logger, profile
       )
     else:
       note = "; not profiled" if profile else ""
@@ -113,6 +123,25 @@ def _run(
   return summary
 
 
+def _describe_scores(
+  context: setup.ExperimentContext,
+  name: str,
+  made: reference_model.MadeScores,
+) -> dict[str, Any]:
+  """Returns the part of a sampler's result.json about the scores it reads."""
+  charge = charges.charge_run(context, name, made.costs)
+  read = names_read(context.experiment.runs[name].spec)
+  return {
+    "scoring_seconds": sum(made.seconds.get(score, 0.0) for score in read),
+    "scores": {score: charge.flops.get(score) for score in read},
+    "scores_flops": sum(charge.flops.values()),
+    "scores_shared_by": charge.shared_by,
+    "score_files": pool_scores.file_hashes(
+      context.experiment, context.parts, read
+    ),
+  }
+
+
 def _has_gallery(workdir: pathlib.Path) -> bool:
   """Returns whether an experiment has a gallery that is not damaged."""
   with contextlib.suppress(*cache.UNREADABLE):
@@ -121,76 +150,108 @@ def _has_gallery(workdir: pathlib.Path) -> bool:
 
 
 def _check_resumable(
-  context: setup.ExperimentContext, workdir: pathlib.Path, names: list[str]
+  context: setup.ExperimentContext,
+  workdir: pathlib.Path,
+  names: list[str],
+  missing: list[Fit],
 ) -> None:
   """Refuses a workdir whose runs began with other files or elsewhere.
 
-  Only the named runs will be trained. If there are none, the environment does
-  not matter.
+  Only the named runs and the missing scores will be trained. If there are none,
+  the environment does not matter.
   """
-  now = {"data": context.content}
-  if names:
-    now["environment"] = environment.current()
-  for name in dict.fromkeys((*names, *context.experiment.runs)):
-    run = context.experiment.runs.get(name, context.experiment.reference)
+  shared = {"data": context.content}
+  if names or missing:
+    shared["environment"] = environment.current()
+
+  def check(run: BuiltRun, folder: pathlib.Path, saved: Any, **more: Any):
     key = build.network_key(run.config)
-    now["weights"] = context.networks[key][0].fingerprint
-    folder = workdir / "runs" / name
-    checkpoints = folder / "checkpoints"
-    if name == build.REFERENCE:
-      folder = checkpoints = workdir / "difficulty"
-    if name not in names:
-      saved = files.read_record(folder / "result.json")
-    elif manifest := checkpoint.latest_manifest(checkpoints):
-      saved = manifest["fingerprint"] | manifest
-    else:
-      continue
+    weights = context.networks[key][0].fingerprint
+    now = shared | {"weights": weights} | more
     saved = {field: saved.get(field) for field in now}
     if isinstance(saved.get("environment"), dict):
       saved["environment"].pop("date", None)
     checkpoint.check_same(folder, saved, now)
 
+  for name in {fit.score.name for fit in missing}:
+    run = context.experiment.scores[name].run
+    for folder in (workdir / "scores" / name).glob("*"):
+      if manifest := checkpoint.latest_manifest(folder):
+        check(run, folder, manifest["fingerprint"] | manifest)
+  for name, run in context.experiment.runs.items():
+    folder = workdir / "runs" / name
+    if name not in names:
+      saved = files.read_record(folder / "result.json")
+    elif manifest := checkpoint.latest_manifest(folder / "checkpoints"):
+      saved = manifest["fingerprint"] | manifest
+    else:
+      continue
+    hashes = pool_scores.file_hashes(
+      context.experiment, context.parts, names_read(run.spec)
+    )
+    check(run, folder, saved, score_files=hashes)
+
 
 def compile_runs(
-  context: setup.ExperimentContext, pools: dict[str, Pool], names: list[str]
+  context: setup.ExperimentContext,
+  pools: dict[str, Pool],
+  names: list[str],
+  missing: Sequence[Fit] = (),
+  costs: Mapping[str, charges.Cost] | None = None,
 ) -> dict[str, tuple[RunSpec, CompiledRun]]:
   """Compiles runs in parallel, and checks that the device can hold each.
 
-  The `compile_seconds` of a run are its share of the time that all took. The
-  pools are on the host, not scored; a name is a sampler's or REFERENCE.
+  The `compile_seconds` of a run are its share of the time that all took.
+
+  Args:
+    context: of the experiment.
+    pools: on the host, not scored.
+    names: of samplers.
+    missing: the fits of scores that are to be trained first.
+    costs: of the scores, for `charges.make_run`.
+
+  Returns:
+    The runs of the samplers by name, with their programs.
 
   Raises:
-    UserError: a run needs more memory than the device has.
+    UserError: a run needs more memory than the device has, or its scores cost
+      more than its budget.
   """
 
-  def compile_named(name: str) -> tuple[RunSpec, CompiledRun]:
-    if name == build.REFERENCE:
-      return reference_model.prepare(context)[:2]
-    run = setup.make_run(context, name, pools)
+  def compile_named(name: str | Fit) -> tuple[RunSpec, CompiledRun]:
+    if isinstance(name, Fit):
+      return reference_model.prepare(context, name)[:2]
+    run = charges.make_run(context, name, pools, costs)
     train_on = context.experiment.runs[name].config.train_on
     return run, compile_run(run, pools | {"train": pools[train_on]})
 
+  places = [fit.score.place for fit in missing]
+  places += [f"samplers.{name}" for name in names]
   started = time.perf_counter()
   with futures.ThreadPoolExecutor(parallel.cores()) as threads:
-    compiled = list(threads.map(compile_named, names))
+    compiled = list(threads.map(compile_named, [*missing, *names]))
   seconds = time.perf_counter() - started
   total = sum(programs.compile_seconds for _, programs in compiled)
   copies = checkpoint_writer.num_copies(context.experiment.config)
   runs = {}
   # Read after compilation, since programs take host memory too.
   free = memory.free_memory()
-  for name, (run, programs) in zip(names, compiled, strict=True):
+  for place, (run, programs) in zip(places, compiled, strict=True):
     share = programs.compile_seconds / total * seconds
-    runs[name] = run, programs._replace(compile_seconds=share)
+    if place.startswith("samplers."):
+      runs[run.name] = run, programs._replace(compile_seconds=share)
     needed = memory.estimate(programs, pools, copies)
     available = memory.describe_bytes(free)
     logging.info(
-      "%s: needs about %s; %s are free.", name, needed.describe(), available
+      "%s: needs about %s; %s are free.",
+      run.name,
+      needed.describe(),
+      available,
     )
     if not memory.fits(needed, free):
       raise UserError(
         "memory",
-        "difficulty" if name == build.REFERENCE else f"samplers.{name}",
+        place,
         f"the run needs about {needed.describe()}, and the device has "
         f"{available} free; try a smaller batch_size, trials_by=map, "
         "data.pool=host or fewer trials",
@@ -200,18 +261,14 @@ def compile_runs(
 
 def make_pools(
   context: setup.ExperimentContext, checkpoint_dir: pathlib.Path
-) -> tuple[dict[str, Pool], float]:
-  """Scores the pools if a sampler needs it, and puts them on the device.
+) -> tuple[dict[str, Pool], reference_model.MadeScores]:
+  """Makes the scores that samplers read, and puts the pools on the device.
 
-  Returns the pools by name, and the seconds that scoring took (when it was
-  done). `checkpoint_dir` is of the reference model's checkpoints.
+  Returns the pools by name, and what the scores took (when they were made).
+  `checkpoint_dir` is of the reference models' checkpoints.
   """
-  if not setup.needs_scores(context.experiment):
-    return on_device(host_pools(context, {})), 0.0
-  score, seconds, clusters = reference_model.get_difficulty(
-    context, checkpoint_dir
-  )
-  pools = host_pools(context, score, clusters)
-  if clusters:  # whose sizes were not known before
+  made = reference_model.get_scores(context, checkpoint_dir)
+  pools = host_pools(context, made.values, made.clusters)
+  if made.clusters:  # whose sizes were not known before
     setup.check_fit(context, pools)
-  return on_device(pools), seconds
+  return on_device(pools), made

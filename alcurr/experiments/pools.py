@@ -8,7 +8,8 @@ from absl import logging
 from alcurr.core import specs
 from alcurr.data import partitions
 from alcurr.data.pool import Dataset, concatenate, host_pool
-from alcurr.experiments import setup
+from alcurr.experiments import pool_scores, setup
+from alcurr.experiments.config.scores import DIFFICULTY
 from alcurr.types import ArmNames, Pool
 
 
@@ -19,14 +20,14 @@ def _given_arms(part: Dataset) -> dict[str, np.ndarray]:
 
 def host_pools(
   context: setup.ExperimentContext,
-  difficulty: Mapping[str, np.ndarray] | None = None,
+  made: Mapping[str, Mapping[str, np.ndarray]] | None = None,
   clusters: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Pool]:
   """Returns the pools by name, of NumPy arrays.
 
-  Without a probe split, the valid pool is the probe pool too. `difficulty` has
-  that of the examples of each part, [N]; None: not yet known. So have
-  `clusters`; before they are known, examples have them in turn.
+  Without a probe split, the valid pool is the probe pool too. `made` has the
+  scores by models, by name and split, [N]; None: not yet known. `clusters` has
+  those of each split; before they are known, examples have them in turn.
 
   Raises:
     UserError: more arms than the training examples can fill.
@@ -39,23 +40,24 @@ def host_pools(
       num_arms[kind] = partitions.fit_num_arms(
         kind, train.label, asked, train.class_names
       )
-    if num_arms[kind] < asked and difficulty is None:
+    if num_arms[kind] < asked and made is None:
       text = "The partition %s has %d arms, not %d: most classes are rare."
       logging.warning(text, kind, num_arms[kind], asked)
-  parts, difficulty = dict(context.parts), dict(difficulty or {})
-  clusters = dict(clusters or {})
+  parts, clusters = dict(context.parts), dict(clusters or {})
+  scores = pool_scores.by_split(experiment, parts, made or {})
   joint = "train_and_probe"
   if any(run.config.train_on == joint for run in experiment.runs.values()):
     parts[joint] = concatenate(parts["train"], parts["probe"])
-    if difficulty:
-      scores = [difficulty["train"], difficulty["probe"]]
-      difficulty[joint] = np.concatenate(scores)
+    scores[joint] = {
+      name: np.concatenate([score, scores["probe"][name]])
+      for name, score in scores["train"].items()
+    }
     if clusters:
       both = [clusters["train"], clusters["probe"]]
       clusters[joint] = np.concatenate(both)
   pools = {}
   for name, part in parts.items():
-    score = difficulty.get(name, np.zeros(len(part.label), np.float32))
+    score = scores[name][DIFFICULTY]
     given = _given_arms(part)
     if "clusters" in experiment.partitions:
       turn = np.arange(len(part.label)) % num_arms["clusters"]
@@ -66,7 +68,8 @@ def host_pools(
       )
       for kind in experiment.partitions
     }
-    pools[name] = host_pool(part, score, by_name)
+    pool = host_pool(part, score, by_name)
+    pools[name] = pool._replace(scores=scores[name])
   names = {"label": train.class_names, "groups": train.group_names}
   for kind in experiment.partitions:
     # A split may lack a rare class.

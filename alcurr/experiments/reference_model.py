@@ -1,4 +1,4 @@
-"""The reference model, whose scores of the examples are their difficulty."""
+"""Reference models, whose scores of the examples samplers may read."""
 
 import pathlib
 import shutil
@@ -13,9 +13,11 @@ from absl import logging
 from alcurr.core import environment, files, specs
 from alcurr.core.errors import FaultError
 from alcurr.data import cache, clusters
-from alcurr.data.pool import host_pool, on_device
-from alcurr.experiments import sampler_trials, setup
+from alcurr.data.pool import Dataset, host_pool, on_device
+from alcurr.experiments import charges, fits, sampler_trials, setup
 from alcurr.experiments.config import build
+from alcurr.experiments.config.scores import DIFFICULTY, BuiltScore
+from alcurr.experiments.fits import Fit
 from alcurr.training import compilation, exposure, loop
 from alcurr.training.run import (
   CompiledRun,
@@ -28,154 +30,256 @@ from alcurr.training.run import (
 from alcurr.types import Pool
 
 _REMEDY = "a lower optimizer.learning_rate may help"
+_CLUSTERS = "clusters."  # begins the name of the array of a split's clusters
 
 
-_CLUSTERS = "clusters."  # begins the name of the array of a pool's clusters
+class MadeScores(NamedTuple):
+  """The scores that an experiment reads, by name, and what they took."""
+
+  values: dict[str, dict[str, np.ndarray]]  # by split, [N] float32
+  seconds: dict[str, float]  # of training and scoring, without compilation
+  costs: dict[str, charges.Cost]
+  # Of the difficulty's model, by split, [N] int32; {} if nothing reads them
+  clusters: dict[str, np.ndarray]
 
 
-class Difficulty(NamedTuple):
-  score: dict[str, np.ndarray]  # [N] float32 by pool
-  seconds: float  # of training and scoring, without compilation
-  clusters: dict[str, np.ndarray] | None = None  # [N] int32 by pool
+def score_pools(
+  run: RunSpec,
+  score: Score,
+  result: loop.Result,
+  pools: Mapping[str, Pool],
+  place: str = "difficulty",
+) -> tuple[dict[str, np.ndarray], float]:
+  """Scores pools, by name, with reference models: the trials of a run.
 
-
-def difficulty_of(
-  run: RunSpec, score: Score, result: loop.Result, pools: Mapping[str, Pool]
-) -> Difficulty:
-  """Scores pools, by name, with a reference model: the result of a run.
-
-  `score` is that of the run's model; its loss is the difficulty.
+  `score` is that of the run's model. Returns the mean of its losses over the
+  trials, [N] by pool, and the seconds that the scoring took.
 
   Raises:
-    FaultError: the run diverged, or a score is not finite.
+    FaultError: a trial diverged, or a score is not finite; at `place`.
   """
-  if not exposure.active_trials(result.exposure):
-    reason = exposure.describe_divergence(result.exposure, 0, run.name)
-    text = f"{reason.rstrip('.')}; {_REMEDY}"
-    raise FaultError("diverged", "difficulty", text)
-  scores, seconds = {}, result.train_seconds
+  _check_converged(run, result, place)
+  values, seconds = {}, 0.0
   for name, pool in pools.items():
     variables = (result.state.params, result.state.model_state)
     program = compilation.compile_once(score, variables, pool)
     started = time.perf_counter()
-    scores[name] = jax.device_get(program(variables, pool)).loss[0]
+    loss = jax.device_get(program(variables, pool)).loss
     seconds += time.perf_counter() - started
-    if not np.isfinite(scores[name]).all():
+    values[name] = loss.mean(0, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(values[name]).all():
       text = f"scores of the {name} split are not finite; {_REMEDY}"
-      raise FaultError("diverged", "difficulty", text)
-  return Difficulty(scores, seconds)
+      raise FaultError("diverged", place, text)
+  return values, seconds
 
 
-def lacks_scores(context: setup.ExperimentContext) -> bool:
-  """Returns whether the reference model has to be trained."""
-  needed = setup.needs_scores(context.experiment)
-  return needed and _read_scores(*_scores_request(context)) is None
+def _check_converged(run: RunSpec, result: loop.Result, place: str) -> None:
+  """Raises FaultError if a trial of reference models diverged."""
+  active = exposure.active_trials(result.exposure)
+  for trial in sorted(set(range(len(run.seeds))) - set(active)):
+    reason = exposure.describe_divergence(result.exposure, trial, run.name)
+    text = f"{reason.rstrip('.')}; {_REMEDY}"
+    raise FaultError("diverged", place, text)
 
 
-def get_difficulty(
-  context: setup.ExperimentContext, checkpoint_dir: pathlib.Path
-) -> Difficulty:
-  """Reads the scores from the cache, or trains the reference model for them.
+def _collected_scores(
+  run: RunSpec,
+  result: loop.Result,
+  score: BuiltScore,
+  parts: Mapping[str, Dataset],
+) -> dict[str, np.ndarray]:
+  """Returns the scores that a run's sampler collected, [N] by split.
 
-  Its checkpoints are in their folder until it has scored.
+  An example of another split than train has the mean of those.
   """
-  folder, request = _scores_request(context)
-  if cached := _read_scores(folder, request):
-    arrays, manifest = cached
-    logging.info("Difficulty scores from %s.", folder)
-    # A kill may have come between the scores and this.
-    shutil.rmtree(checkpoint_dir, ignore_errors=True)
-    found = {
-      name.removeprefix(_CLUSTERS): arrays.pop(name)
-      for name in [*arrays]
-      if name.startswith(_CLUSTERS)
-    }
-    return Difficulty(arrays, manifest["seconds"], found or None)
-  run, compiled, pools = prepare(context)
+  _check_converged(run, result, score.place)
+  collected = jax.vmap(run.sampler.running_scores)(result.state.sampler_state)
+  train = np.asarray(collected[score.config.scorer]).mean(0, dtype=np.float64)
+  values = {
+    name: np.full(len(part.label), train.mean(), np.float32)
+    for name, part in parts.items()
+  }
+  return values | {"train": train.astype(np.float32)}
+
+
+def missing_fits(context: setup.ExperimentContext) -> list[Fit]:
+  """Returns what has to be trained for the scores that samplers read."""
+  return [
+    fit
+    for score in context.experiment.trained_scores
+    if _read_scores(*_request(context, score)) is None
+    for fit in fits.make_fits(score, context.parts)
+  ]
+
+
+def get_scores(
+  context: setup.ExperimentContext, folder: pathlib.Path
+) -> MadeScores:
+  """Reads the scores from the cache, or trains reference models for them.
+
+  `folder` has the models' checkpoints, until they have scored.
+  """
+  made = MadeScores({}, {}, {}, {})
+  for score in context.experiment.trained_scores:
+    values, manifest = _get_score(context, score, folder / score.name)
+    for name in [*values]:
+      if name.startswith(_CLUSTERS):
+        made.clusters[name.removeprefix(_CLUSTERS)] = values.pop(name)
+    made.values[score.name] = values
+    made.seconds[score.name] = manifest["seconds"]
+    made.costs[score.name] = charges.Cost(**manifest["cost"])
+  # Empty, unless a kill came between a score and the end of its folder.
+  shutil.rmtree(folder, ignore_errors=True)
+  return made
+
+
+def _get_score(
+  context: setup.ExperimentContext, score: BuiltScore, folder: pathlib.Path
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """Returns a score by split, with its clusters, and its manifest."""
+  entry, request = _request(context, score)
+  if cached := _read_scores(entry, request):
+    name = score.name.capitalize()
+    logging.info("%s scores from %s.", name, entry)
+    return cached
+  planned = fits.make_fits(score, context.parts)
+  files.make_folder(folder.parent)
+  files.make_folder(folder)
+  scored = [
+    _train_and_score(context, fit, folder / str(number))
+    for number, fit in enumerate(planned)
+  ]
+  values = [fit.values for fit in scored]
+  combined = fits.combine(planned, values, context.parts)
+  found = scored[0].clusters.items()
+  combined |= {f"{_CLUSTERS}{name}": array for name, array in found}
+  run = setup.make_run_spec(context, score.run, planned[0].num_steps)
+  flops = scored[0].flops_per_step
+  cost = charges.make_cost(context, planned, run, flops)
+  manifest = {
+    "request": request,
+    "seconds": sum(fit.seconds for fit in scored),
+    "cost": cost._asdict(),
+  }
+  cache.write_arrays(entry, combined, manifest)
+  shutil.rmtree(folder)
+  return combined, files.plain(manifest)
+
+
+class _Scored(NamedTuple):
+  """The result of a fit."""
+
+  values: dict[str, np.ndarray]  # by split, [m] float32
+  seconds: float
+  flops_per_step: float  # of one model
+  clusters: dict[str, np.ndarray]  # by split, [N] int32; {}: not asked for
+
+
+def _train_and_score(
+  context: setup.ExperimentContext, fit: Fit, checkpoint_dir: pathlib.Path
+) -> _Scored:
+  """Trains the models of a fit, and scores the examples that it is for."""
+  run, compiled, pools = prepare(context, fit)
   pools = on_device(pools)
-  shown = run._replace(name="difficulty")
-  result = sampler_trials.train(context, shown, compiled, pools, checkpoint_dir)
-  experiment = context.experiment
-  batch_size = experiment.config.eval_batch_size
-  score = make_score(
-    run.model, run.gather, batch_size, run.trials_by, experiment.scorer
-  )
-  difficulty = difficulty_of(run, score, result, pools)
-  if "clusters" in experiment.partitions:
-    difficulty = _with_clusters(context, run, difficulty, result, pools)
-  manifest = {"request": request, "seconds": difficulty.seconds}
-  found = (difficulty.clusters or {}).items()
-  named = {f"{_CLUSTERS}{name}": array for name, array in found}
-  cache.write_arrays(folder, difficulty.score | named, manifest)
-  shutil.rmtree(checkpoint_dir)
-  return difficulty
+  result = sampler_trials.train(context, run, compiled, pools, checkpoint_dir)
+  seconds = result.train_seconds * len(run.seeds)
+  if fit.score.score is None:
+    values = _collected_scores(run, result, fit.score, context.parts)
+  else:
+    scored = {name: pools[name] for name in context.parts}
+    if not fit.scores_what_it_saw:
+      part = fits.take_part(context.parts["train"], fit.scored["train"])
+      scored |= on_device({"train": host_pool(part)})
+    batch_size = context.experiment.config.eval_batch_size
+    score = make_score(
+      run.model, run.gather, batch_size, run.trials_by, fit.score.score
+    )
+    values, taken = score_pools(run, score, result, scored, fit.score.place)
+    seconds += taken
+  found = {}
+  if _makes_clusters(context, fit.score):
+    started = time.perf_counter()
+    found = _find_clusters(context, run, result, pools, values["train"])
+    seconds += time.perf_counter() - started
+  return _Scored(values, seconds, compiled.flops_per_step, found)
 
 
-def _with_clusters(
+def _makes_clusters(
+  context: setup.ExperimentContext, score: BuiltScore
+) -> bool:
+  is_read = "clusters" in context.experiment.partitions
+  return is_read and score.name == DIFFICULTY
+
+
+def _find_clusters(
   context: setup.ExperimentContext,
   run: RunSpec,
-  difficulty: Difficulty,
   result: loop.Result,
   pools: Mapping[str, Pool],
-) -> Difficulty:
-  """Adds the clusters of the reference model's features, easiest first."""
+  difficulty: np.ndarray,
+) -> dict[str, np.ndarray]:
+  """Returns the clusters of the first model's features, easiest first.
+
+  [N] int32 by split. `difficulty` is of the training examples.
+  """
   config = context.experiment.config
   make = make_features(
     run.model, run.gather, config.eval_batch_size, run.trials_by
   )
   variables = (result.state.params, result.state.model_state)
-  seconds, features = difficulty.seconds, {}
-  for name, pool in pools.items():
-    program = compilation.compile_once(make, variables, pool)
-    started = time.perf_counter()
-    features[name] = jax.device_get(program(variables, pool))[0]
-    seconds += time.perf_counter() - started
-  started = time.perf_counter()
+  variables = jax.tree.map(lambda x: x[:1], variables)
+  features = {}
+  for name in context.parts:
+    program = compilation.compile_once(make, variables, pools[name])
+    features[name] = jax.device_get(program(variables, pools[name]))[0]
   num_arms, seed = config.difficulty.num_arms, config.difficulty.seed
   with specs.errors_in("difficulty.num_arms"):
     centres = clusters.k_means(features["train"], num_arms, seed)
   found = {name: clusters.nearest(x, centres) for name, x in features.items()}
   count = np.bincount(found["train"], minlength=num_arms)
-  total = np.bincount(found["train"], difficulty.score["train"], num_arms)
+  total = np.bincount(found["train"], difficulty, num_arms)
   place = np.argsort(np.argsort(total / np.maximum(count, 1)))
-  found = {name: place[x].astype(np.int32) for name, x in found.items()}
-  seconds += time.perf_counter() - started
-  return difficulty._replace(clusters=found, seconds=seconds)
+  return {name: place[x].astype(np.int32) for name, x in found.items()}
 
 
 def prepare(
-  context: setup.ExperimentContext,
+  context: setup.ExperimentContext, fit: Fit
 ) -> tuple[RunSpec, CompiledRun, dict[str, Pool]]:
-  """Compiles the run; returns its pools too, on the host and not scored."""
+  """Compiles a fit's run; returns its pools too, on the host and not scored."""
   pools = {name: host_pool(part) for name, part in context.parts.items()}
   pools = {"probe": pools["valid"]} | pools
-  built = context.experiment.reference
-  num_steps = built.num_steps(len(pools["train"].label))
-  run = setup.make_run_spec(context, built, num_steps)
+  if not fit.scores_what_it_saw:
+    part = fits.take_part(context.parts[fit.split], fit.train)
+    pools["train"] = host_pool(part)
+  run = setup.make_run_spec(context, fit.score.run, fit.num_steps)
+  run = run._replace(name=fit.name)
   return run, compile_run(run, pools), pools
 
 
-def _scores_request(
-  context: setup.ExperimentContext,
+def _request(
+  context: setup.ExperimentContext, score: BuiltScore
 ) -> tuple[pathlib.Path, dict[str, Any]]:
-  """Returns the folder of the scores, and all that they depend on."""
-  config = context.experiment.config
-  fields = "model optimizer difficulty data batch_size augment loss"
+  """Returns the folder of a score, and all that it depends on."""
+  config = score.run.config
+  fields = "model optimizer data batch_size augment loss on_nonfinite"
   request = {field: config.to_dict()[field] for field in fields.split()}
+  request["score"] = score.config.to_dict()
   # The scores do not depend on the number of arms, or on where the data is.
-  del request["difficulty"]["num_arms"]
+  request["score"].pop("num_arms", None)
   for field in ("dir", "groups", "pool"):
     del request["data"][field]
   for source in request["data"]["sources"].values():
     source.pop("dir", None)
-  if "clusters" in context.experiment.partitions:
-    request["clusters"] = config.difficulty.num_arms
+  if _makes_clusters(context, score):
+    request["clusters"] = score.config.num_arms
+  if score.config.seeds > 1:
+    request["trials_by"] = config.trials_by
   # The config names a weights file, but not its content.
-  key = build.network_key(context.experiment.reference.config)
+  key = build.network_key(config)
   weights = context.networks[key][0].fingerprint
   request |= {"examples": context.content, "weights": weights}
   request["environment"] = environment.current()
-  return context.cache_dir / f"difficulty-{cache.digest(request)}", request
+  return context.cache_dir / f"scores-{cache.digest(request)}", request
 
 
 def _read_scores(

@@ -10,17 +10,20 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from absl import logging
 from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import environment, files
-from alcurr.data import partitions
+from alcurr.experiments import pool_scores
+from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.training import (
   checkpoint,
+  compilation,
   evaluation,
   exposure,
   invariants,
@@ -29,7 +32,7 @@ from alcurr.training import (
 )
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun, RunSpec, score_pool
-from alcurr.types import Pool
+from alcurr.types import Pool, PyTree
 
 
 @contextlib.contextmanager
@@ -72,22 +75,34 @@ def fingerprint(
   """Returns what a resumed run must have in common with its checkpoint.
 
   The workdir's config is compared elsewhere; this is what the data decides,
-  given the hash of its content.
+  given the hash of its content, and the code of alcurr, samplers and models.
   """
-  pool = pools["train"]
-  difficulty = np.asarray(pool.scores["difficulty"]).tobytes()
-  if "clusters" in pool.partitions:  # found with it, and as fragile
-    difficulty += np.asarray(pool.partitions["clusters"].arm).tobytes()
+  pool, prefetch = pools["train"], compiled.chunks.prefetch
+  # Each partition has columns of its own among the metrics.
+  read = {*run.sampler.spec.scores, *([DIFFICULTY] if pool.partitions else [])}
+  hashes = {name: _hash(pool.scores[name]) for name in sorted(read)}
+  # The source may be large, and is of the content.
+  parts = [(p.label, p.partitions) for p in pools.values()]
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],
     "trials_by": run.trials_by,
     "data": content,
     "weights": run.model.fingerprint,
-    "difficulty": hashlib.blake2b(difficulty, digest_size=16).hexdigest(),
-    # Each has columns of its own among the metrics.
+    "scores": hashes,
     "partitions": sorted(pool.partitions),
+    "labels and partitions": _hash(parts),
+    "compiled program": compilation.digest(
+      compiled.chunks.program, compiled.score, prefetch and prefetch.draws
+    ),
   }
+
+
+def _hash(tree: PyTree) -> str:
+  content = hashlib.blake2b(digest_size=16)
+  for leaf in jax.tree.leaves(tree):
+    content.update(np.asarray(leaf).tobytes())
+  return content.hexdigest()
 
 
 def train(
@@ -110,6 +125,10 @@ def train(
     Stopped: by a signal; a checkpoint is saved.
   """
   common = fingerprint(context.content, run, compiled, pools)
+  own = pool_scores.file_hashes(
+    context.experiment, context.parts, names_read(run.sampler.spec)
+  )
+  common["score_files"] = own
   template = loop.abstract_run_state(run, compiled, pools["train"])
   start = checkpoint.restore(checkpoints, template, common, metrics)
   log = contextlib.nullcontext()
@@ -144,14 +163,15 @@ def run_sampler(
   run: RunSpec,
   compiled: CompiledRun,
   pools: Mapping[str, Pool],
-  scoring_seconds: float,
+  scores: Mapping[str, Any],
   folder: pathlib.Path,
   logger: LoggerGroup,
   profile: bool = False,
 ) -> None:
   """Trains all trials of a sampler and writes the run's files.
 
-  The folder is created, but not its parents.
+  The folder is created, but not its parents. `scores` is what result.json says
+  of the scores that the sampler reads.
 
   Raises:
     Stopped: by a signal; a checkpoint is saved.
@@ -180,7 +200,8 @@ def run_sampler(
     for trial in range(len(run.seeds))
   ]
   today = datetime.date.today().isoformat()
-  scored = partitions.reads_difficulty(spec)
+  flops = result.steps * compiled.flops_per_step
+  share = scores["scores_flops"] / scores["scores_shared_by"]
   record = {
     "sampler": run.name,
     "baseline": config.baseline,
@@ -189,8 +210,12 @@ def run_sampler(
     "examples_seen": result.steps * run.batch_size,
     "train_seconds": result.train_seconds,
     "compile_seconds": compiled.compile_seconds,
-    "scoring_seconds": scoring_seconds if scored else 0.0,
     "flops_per_step": compiled.flops_per_step,
+    **scores,
+    # Of a trial, with its share of the scores.
+    "flops": flops + share,
+    # The part of those that the run made fewer steps for.
+    "charged_flops": share if config.budget_basis == "flops" else 0.0,
     "trials": trials,
     "data": context.content,
     "weights": run.model.fingerprint,

@@ -20,8 +20,10 @@ from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
+from alcurr.experiments.config.scores import DIFFICULTY
+from alcurr.experiments.fits import make_fits
 from alcurr.training.losses import metric
-from alcurr.training.run import RunSpec, Score, count_flops, make_score
+from alcurr.training.run import RunSpec, Score, make_score
 from alcurr.types import (
   Array,
   Batch,
@@ -35,7 +37,7 @@ _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
 # What an experiment writes to its folder. All else is the user's.
 FILES = {
   *("config.json", "results.csv", "summary.csv", "report.html"),
-  *("gallery.json", "gallery.npz", "runs", "figures", "difficulty"),
+  *("gallery.json", "gallery.npz", "runs", "figures", "scores"),
   *("tensorboard", "mlflow"),
 }
 
@@ -85,9 +87,10 @@ def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
     read_record(result, text="expected a result; delete it to rerun the run")
   # JSON has no tuples: both sides are compared as JSON has them.
   new = files.plain(config.to_dict())
-  # More samplers may be added, but none changed.
-  if isinstance(known := saved.get("samplers"), dict) and known:
-    new["samplers"] = {k: v for k, v in new["samplers"].items() if k in known}
+  # More samplers and scores may be added, but none changed.
+  for field in ("samplers", "scores"):
+    if isinstance(known := saved.get(field), dict) and known:
+      new[field] = {k: v for k, v in new[field].items() if k in known}
   old, new = flatten(saved), flatten(new)
   for field in sorted(old.keys() | new.keys()):
     if not is_free(field) and old.get(field) != new.get(field):
@@ -135,13 +138,16 @@ def load_context(
 ) -> ExperimentContext:
   """Loads the data, and builds the networks for it."""
   config = experiment.config
-  parts, gather, lookup, content = sources.load(config.data, cache_dir)
+  own = {s.file_field: s.config.file for s in experiment.file_scores}
+  data = sources.load(config.data, cache_dir, own)
+  parts, gather, lookup, content = data
   batch = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
   loss, networks = experiment.make_loss(num_classes), {}
-  for run in (experiment.reference, *experiment.runs.values()):
+  trained = [score.run for score in experiment.trained_scores]
+  for run in (*trained, *experiment.runs.values()):
     key = build.network_key(run.config)
     if key not in networks:
       model = build.make_model(run.config, batch.image.shape[1:], num_classes)
@@ -149,9 +155,10 @@ def load_context(
         model, gather, config.eval_batch_size, config.trials_by, metric(loss)
       )
       networks[key] = model, score
-  reference = build.network_key(experiment.reference.config)
-  features = networks[reference][0].features
-  given = {"groups": parts["train"].groups, "clusters": features}
+  given = {"groups": parts["train"].groups, "clusters": None}
+  if "clusters" in experiment.partitions:
+    reference = build.network_key(experiment.scores[DIFFICULTY].run.config)
+    given["clusters"] = networks[reference][0].features
   for name, run in experiment.runs.items():
     for kind in run.spec.partitions:
       partitions.require_given(kind, given, f"samplers.{name}")
@@ -176,12 +183,6 @@ def load_context(
   )
 
 
-def needs_scores(experiment: BuiltExperiment) -> bool:
-  """Returns whether a sampler reads the difficulty."""
-  specs_read = (run.spec for run in experiment.runs.values())
-  return any(map(partitions.reads_difficulty, specs_read))
-
-
 def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
   """Refuses numbers that do not fit the data, before anything is trained.
 
@@ -192,8 +193,8 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
   """
   experiment = context.experiment
   size = len(context.parts["train"].label)
-  if needs_scores(experiment):
-    experiment.reference.num_steps(size)
+  for score in experiment.trained_scores:
+    make_fits(score, context.parts)
   for name, run in experiment.runs.items():
     sampler = run.make_sampler(run.num_steps(size))
     model, _ = context.networks[build.network_key(run.config)]
@@ -211,23 +212,6 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
     if draw.index.shape != (expected,):
       text = f"expected {expected} drawn examples, got {list(draw.index.shape)}"
       raise UserError("conflict", f"samplers.{name}", text)
-
-
-def make_run(
-  context: ExperimentContext, name: str, pools: Mapping[str, Pool]
-) -> RunSpec:
-  """Makes the run of a sampler, with the steps that its budget pays for."""
-  built = context.experiment.runs[name]
-  # An epoch is one of the training pool, whatever pool a run draws from.
-  num_steps = built.num_steps(pools["train"].label.shape[0])
-  run = make_run_spec(context, built, num_steps)
-  baseline = built.config.baseline
-  if context.experiment.config.budget_basis == "flops" and name != baseline:
-    base = make_run_spec(context, context.experiment.runs[baseline], num_steps)
-    base_cost = count_flops(base, pools) / base.batch_size
-    ratio = base_cost / (count_flops(run, pools) / run.batch_size)
-    run = make_run_spec(context, built, max(int(num_steps * ratio), 1))
-  return run
 
 
 def make_run_spec(

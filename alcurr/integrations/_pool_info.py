@@ -52,7 +52,7 @@ def pool_info(
   size = len(np.atleast_1d(plain_array(first, place, object)))
   class_names, label = ("all",), np.zeros(size, np.int32)
   if labels is not None:
-    label, class_names = read_labels(labels, size)
+    label, class_names = read_labels(labels, size, at_least=1)
   by_name = {name: _read_score(x, size, name) for name, x in given.items()}
   for name in sampler.spec.scores:
     if name not in by_name:
@@ -68,7 +68,7 @@ def pool_info(
   built = {}
   for name in sampler.spec.partitions:
     specs.check_choice("partition", name, partitions.PARTITIONS)
-    if difficulty is None and name not in partitions.UNSCORED:
+    if "difficulty" not in given and name not in partitions.UNSCORED:
       text = f"the partition {name!r} needs that of each example, as its loss"
       raise UserError("missing", "difficulty", text)
     partitions.require_given(name, {"groups": group}, "groups")

@@ -17,7 +17,7 @@ from alcurr.report.tables import METRICS
 # Columns of the tables below, with the labels of their axes.
 COSTS = {
   "examples_seen": "examples seen",
-  "flops": "FLOPs of training",
+  "flops": "FLOPs",
   "seconds": "seconds of training",
 }
 ACCURACIES = {
@@ -60,8 +60,8 @@ def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
   """Returns a sampler's log of `read_metrics`, joined with its result.json.
 
   A row per chunk and trial: sampler, batch_size, trial, step, COSTS (of this
-  trial's training so far), train_loss, EXPOSURE, and METRICS on valid (NaN
-  between the evaluations).
+  trial so far, with the scores that are charged), train_loss, EXPOSURE, and
+  METRICS on valid (NaN between the evaluations).
   """
   log = metrics[["trial", "step", "examples_seen"]].copy()
   log.insert(0, "sampler", result["sampler"])
@@ -69,6 +69,7 @@ def tidy_log(metrics: pd.DataFrame, result: Mapping[str, Any]) -> pd.DataFrame:
   for column in ("train_loss", *EXPOSURE):
     log[column] = metrics[column].astype(float)  # a chunk may have no loss
   log["flops"] = log["step"] * (result["flops_per_step"] or math.nan)
+  log["flops"] += result.get("charged_flops", 0.0)
   log["seconds"] = metrics["train_seconds"]
   valid = [v if isinstance(v, dict) else {} for v in metrics["valid"]]
   return log.join(pd.DataFrame(valid).reindex(columns=list(METRICS)))
@@ -153,7 +154,9 @@ def cost_table(
   baseline both reach. `saved_seconds` is the baseline's time to it minus the
   sampler's. `payback_runs` is the number of runs that save the seconds of
   scoring: infinite if none are saved, NaN if nothing was scored or no level is
-  reached by both. `flops_ratio` is NaN if unknown.
+  reached by both. `flops_ratio` is of the FLOPs per example trained on,
+  `total_flops_ratio` of all that a run spends; NaN if unknown. `scores_share`
+  is the part of the latter that is of scores before training.
   """
   table = pd.DataFrame(results)
   times = reach.pivot(index="top1", columns="sampler", values="seconds")
@@ -172,4 +175,13 @@ def cost_table(
   paid = pd.DataFrame(rows, columns=["level", "saved_seconds", "payback_runs"])
   seconds = ["train_seconds", "compile_seconds", "scoring_seconds"]
   table["flops_ratio"] = tables.flops_ratio(table)
-  return table[["sampler", "baseline", *seconds, "flops_ratio"]].join(paid)
+  table["total_flops_ratio"] = tables.total_flops_ratio(table)
+  table["scores_share"] = [
+    r["scores_flops"] / r["scores_shared_by"] / r["flops"]
+    if r.get("flops")
+    else math.nan
+    for r in results
+  ]
+  columns = [*seconds, "flops_ratio", "total_flops_ratio", "scores_share"]
+  columns += tables.shared_column(results)
+  return table[["sampler", "baseline", *columns]].join(paid)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from alcurr.report.tables import flops_ratio
+from alcurr.report.tables import flops_ratio, total_flops_ratio
 
 NONE = "-"
 _ACCURACIES = {"top1": "top-1", "top3": "top-3"}
@@ -76,13 +76,14 @@ def terminal(table: pd.DataFrame) -> str:
       "train s": table["train_seconds"].map("{:.1f}".format),
       "scoring s": table["scoring_seconds"].map("{:.1f}".format),
       "FLOPs": flops_ratio(table).map("x {:.3f}".format),
+      "all FLOPs": total_flops_ratio(table).map("x {:.3f}".format),
     }
   )
   columns = ["sampler", "trials", "top-1 %", "top-3 %", "loss"]
   if not table["trials_diverged"].any():
     columns.remove("trials")
   columns += [f"{name} difference, 95 %" for name in _ACCURACIES.values()]
-  text = text[[*columns, "train s", "scoring s", "FLOPs"]]
+  text = text[[*columns, "train s", "scoring s", "FLOPs", "all FLOPs"]]
   text.columns = text.columns.str.replace("difference", f"- {base}")
   return text.to_string(index=False)
 
@@ -138,10 +139,14 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
       "compile s": seconds(row["compile_seconds"]),
       "scoring s": seconds(row["scoring_seconds"]),
       "FLOPs per example": number(row["flops_ratio"], ".3f"),
+      "FLOPs in all": number(row["total_flops_ratio"], ".3f"),
+      "of them for scores %": percent(row["scores_share"]),
       "compared with": _baseline(row),
       "seconds saved per run": f"{saved} at {row['level']:g}",
       "runs to pay back scoring": payback.get(runs, runs),
     }
+    if "scores_shared_by" in row:
+      cells["scores shared by"] = f"{row['scores_shared_by']:.0f} runs"
     if pd.isna(row["level"]):
       cells["seconds saved per run"] = saved
     if not row["scoring_seconds"]:

@@ -20,6 +20,12 @@ from alcurr.core.errors import UserError
 from alcurr.report import formatting, interactive, sections, style, tables
 from alcurr.report.gallery import read_gallery
 
+# What runs have in common, by `budget_basis`.
+_BASES = {
+  "flops": "at equal FLOPs, with the scores before training",
+  "step_flops": "at equal FLOPs of training, scores before it not charged",
+}
+
 
 def write_report(
   workdirs: Sequence[str | pathlib.Path],
@@ -180,7 +186,12 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     "trials": [str(len(result["trials"])) for result in results],
     "budget": [
       f"{config['budget']} per trial",
-      config.get("budget_basis") == "flops" and "at equal FLOPs",
+      _BASES.get(config.get("budget_basis")),
+    ],
+    "scores": [
+      f"{name}: {'from a file' if flops is None else f'{flops:.3g} FLOPs'}"
+      for result in results
+      for name, flops in result.get("scores", {}).items()
     ],
     "model": _models(config),
     "data": [

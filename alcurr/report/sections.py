@@ -79,8 +79,13 @@ def make_sections(
   if len(logs):
     yield from _curves(config, logs)
     reach = curves.reach_table(logs, curves.thresholds(config))
-    costs = curves.cost_table(tables.read_results(workdir), reach)
-    yield _section(config, "costs", costs, table=formatting.costs(costs))
+    results = tables.read_results(workdir)
+    costs = curves.cost_table(results, reach)
+    extra = [config.get("budget_basis", "examples")]
+    extra += ["shared"] * ("scores_shared_by" in costs)
+    extra += ["files"] * any(result.get("score_files") for result in results)
+    table = formatting.costs(costs)
+    yield _section(config, "costs", costs, *extra, table=table)
     yield _section(config, "reach", reach, table=formatting.reach(reach))
   gallery = read_gallery(workdir)
   for name, policy in curves.changing_policies(workdir).items():

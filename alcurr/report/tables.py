@@ -3,7 +3,7 @@
 import functools
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,10 @@ from alcurr.core.errors import UserError
 METRICS = ("top1", "top3", "map3", "loss")
 RUN_COLUMNS = (
   *("sampler", "batch_size", "trial", *METRICS),
-  *("examples_seen", "steps", "train_seconds", "scoring_seconds"),
-  *("flops_per_step", "coverage", "effective_sample_size"),
+  *("examples_seen", "examples_scored", "steps"),
+  *("train_seconds", "scoring_seconds"),
+  *("flops_per_step", "scores_flops", "flops"),
+  *("coverage", "effective_sample_size"),
   *("skipped_updates", "diverged_step", "divergence_reason"),
 )
 
@@ -154,19 +156,33 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
 def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
   """Returns results.csv: a row per sampler and trial.
 
-  `examples_scored` is a column if a sampler scores candidates, from which it
-  selects the batch, and `gains_ignored` if gains were not finite.
+  `examples_scored` counts the candidates of batches. `scores_flops` are of the
+  scores before training that the sampler reads, in full; `flops` are of the
+  trial's training and its share of those. `scores_shared_by` is a column if
+  several runs share them, and `gains_ignored` if gains were not finite.
   """
   rows = pd.DataFrame(
-    result | trial | {"trial": number}
+    result | _scored(trial) | {"trial": number}
     for result in results
     for number, trial in enumerate(result["trials"])
   )
-  optional = rows.columns.intersection(["examples_scored", "gains_ignored"])
+  optional = [*rows.columns.intersection(["gains_ignored"])]
+  optional += shared_column(results)
   table = rows.reindex(columns=[*RUN_COLUMNS, *optional])
   # Whole numbers stay whole in a column with gaps.
-  whole = ["skipped_updates", "diverged_step", *optional]
+  whole = ["examples_scored", "skipped_updates", "diverged_step", *optional]
   return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _scored(trial: dict[str, Any]) -> dict[str, Any]:
+  """Returns a trial with the number of candidates that it scored."""
+  return trial if trial.get("diverged_step") else {"examples_scored": 0} | trial
+
+
+def shared_column(results: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Returns the column of how many runs share scores, if any do."""
+  name = "scores_shared_by"
+  return [name] if any(r.get(name, 1) > 1 for r in results) else []
 
 
 def summary_table(
@@ -202,6 +218,13 @@ def summary_table(
         row |= zip(columns, interval, strict=True)
     for column in ("train_seconds", "scoring_seconds", "flops_per_step"):
       row[column] = result[column]
+    scored = [_scored(trial) for trial in result["trials"]]
+    counts = pd.DataFrame(scored).get("examples_scored", pd.Series(dtype=float))
+    row["examples_seen"] = result["examples_seen"]
+    row["examples_scored"] = counts.mean()
+    # Results of older versions lack them.
+    for column in ("scores_flops", "flops", *shared_column(results)):
+      row[column] = result.get(column, math.nan)
     rows.append(row)
   return pd.DataFrame(rows)
 
@@ -210,6 +233,13 @@ def flops_ratio(table: pd.DataFrame) -> pd.Series:
   """Returns the FLOPs per example of each sampler over its baseline's."""
   # Per example, because a baseline may have another batch size.
   flops = table["flops_per_step"].astype(float) / table["batch_size"]
+  by_name = dict(zip(table["sampler"], flops, strict=True))
+  return flops / table["baseline"].map(by_name)
+
+
+def total_flops_ratio(table: pd.DataFrame) -> pd.Series:
+  """Returns the FLOPs of each run in all, over its baseline's."""
+  flops = table.get("flops", pd.Series(math.nan, table.index)).astype(float)
   by_name = dict(zip(table["sampler"], flops, strict=True))
   return flops / table["baseline"].map(by_name)
 

@@ -81,6 +81,16 @@ def _get(
   return programs[digest]
 
 
+def digest(*programs: jax.stages.Compiled | None) -> str:
+  """Returns a hash of the texts of programs of `compile_once`.
+
+  The text is StableHLO without locations in the source. So it changes with
+  what is computed, constants included, and not with comments or paths.
+  """
+  texts = [text for p in programs for text, q in _compiled.items() if p is q]
+  return hashlib.blake2b(b"".join(texts), digest_size=8).hexdigest()
+
+
 def find_devices() -> list[jax.Device]:
   """Returns the devices to run on.
 
@@ -101,6 +111,23 @@ def _cpu() -> jax.Device:
   except RuntimeError as error:
     text = "expected cpu in the list, where FLOPs are counted; add or unset it"
     raise UserError("missing", "JAX_PLATFORMS", text) from error
+
+
+def count_flops(fun: Callable, *args: PyTree) -> float:
+  """Returns the FLOPs of a function of arrays or shapes, without running it."""
+  program = _count(fun, *args)
+  return program.cost_analysis().get("flops", 0.0)
+
+
+def _count(fun: Callable, *args: PyTree) -> jax.stages.Compiled:
+  """Compiles a function for the CPU, only to count its FLOPs."""
+  with jax.default_device(_cpu()):
+    lowered = jax.jit(fun).lower(*args)
+  compile_program = functools.partial(lowered.compile, _COUNTING)
+  program = _get(_counted, lowered.as_text(), compile_program)
+  while len(_counted) > _MOST_COUNTED:
+    _counted.pop(next(iter(_counted)), None)
+  return program
 
 
 def count_parts(
@@ -130,13 +157,7 @@ def count_parts(
   counted = {}
   for name, (share, part, inputs) in parts.items():
     if share > 0:
-      with jax.default_device(_cpu()):
-        lowered = jax.jit(part).lower(state, pool, probe, *inputs)
-      compile_program = functools.partial(lowered.compile, _COUNTING)
-      program = _get(_counted, lowered.as_text(), compile_program)
-      while len(_counted) > _MOST_COUNTED:
-        _counted.pop(next(iter(_counted)), None)
-      counted[name] = share, program
+      counted[name] = share, _count(part, state, pool, probe, *inputs)
   return counted
 
 

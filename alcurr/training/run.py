@@ -92,6 +92,20 @@ def count_flops(run: RunSpec, pools: Mapping[str, Pool]) -> float:
   return compilation.step_flops(make_steps(run), state, pool, pools["probe"])
 
 
+def score_flops(run: RunSpec, loss: Loss, batch_size: int, pool: Pool) -> float:
+  """Returns the FLOPs of scoring an example by `make_score`'s function."""
+  size = min(batch_size, pool.label.shape[0])
+
+  def score(variables: tuple[PyTree, PyTree], pool: Pool):
+    batch = run.gather(pool, jnp.arange(size, dtype=jnp.int32))
+    key = jax.random.key(0)
+    logits, _ = run.model.apply(key, *variables, batch.image, train=False)
+    return loss(logits, batch.label)
+
+  variables = jax.eval_shape(run.model.init, jax.random.key(0))
+  return compilation.count_flops(score, variables, pool) / size
+
+
 def chunk_lengths(
   num_steps: int, num_evals: int, chunk_steps: int, cycle: int = 1
 ) -> tuple[list[int], int]:

@@ -122,7 +122,7 @@ def test_every_part_of_a_config_may_be_another_packages(install):
   model = build.make_model(config, (2, 2, 1), 3)
   params, _ = model.init(jax.random.key(0))
   np.testing.assert_array_equal(params, np.zeros((4, 3)))
-  score = experiment.scorer(np.zeros((2, 3)), None)
+  score = experiment.scores["difficulty"].score(np.zeros((2, 3)), None)
   np.testing.assert_array_equal(score, [0.5, 0.5])
 
 

@@ -31,6 +31,8 @@ def test_images_as_they_were_written(tmp_path):
   assert dataset.class_names == ("cat", "dog")
   np.testing.assert_array_equal(dataset.label, [0, 0, 0, 1, 1, 1])
   np.testing.assert_array_equal(dataset.source.image, drawn.reshape(6, 5, 5, 1))
+  paths = [f"{name}/{i}.png" for name in ("cat", "dog") for i in range(3)]
+  assert dataset.paths.tolist() == paths
   few = image_folder.load(
     tmp_path, image_size=5, classes="dog,cat", max_per_class=1
   )

@@ -223,6 +223,53 @@ def test_groups_that_nobody_gave(tmp_path):
     alcurr.compare(groups=[0, 1], workdir=tmp_path / "experiment")
 
 
+def test_scores_are_given_by_name(tmp_path):
+  """The difficulty of an example is ten times its class."""
+  _, labels = _data()
+  result = _compare(
+    tmp_path / "experiment",
+    samplers={
+      "uniform": "uniform",
+      "long": "curriculum(score='length')",
+      "hard": "fixed_policy(policy='uniform', partition='difficulty_in_pool')",
+    },
+    trials=1,
+    scores={"length": np.arange(len(labels)), "difficulty": 10.0 * labels},
+    config=SMALL | {"difficulty.num_arms": 2},
+  )
+  classes = read_gallery(result.workdir).info["classes"]
+  assert [c["difficulty"]["mean"] for c in classes] == [0, 10, 20]
+  for name, score in (("long", "length"), ("hard", "difficulty")):
+    path = result.workdir / "runs" / name / "result.json"
+    record = json.loads(path.read_text())
+    assert record["scores"] == {score: None}
+    assert record["scores_flops"] == record["scoring_seconds"] == 0
+    assert record["score_files"].keys() == {score}
+  page = (result.workdir / "report.html").read_text()
+  assert "Scores from files are not charged" in page
+  with refused("data", "scores['length']"):
+    _compare(tmp_path / "other", scores={"length": [1.0]})
+
+
+def test_other_scores_in_the_same_file_are_refused(tmp_path):
+  _, labels = _data()
+  path = tmp_path / "length.npy"
+
+  def compare(sign):
+    np.save(path, sign * np.arange(len(labels)))
+    _compare(
+      tmp_path / "experiment",
+      samplers=["uniform", "curriculum(score='length')"],
+      trials=1,
+      config=SMALL | {"scores.length.file": path},
+    )
+
+  compare(1)
+  compare(1)
+  with refused("mismatch", tmp_path / "experiment/runs/curriculum"):
+    compare(-1)
+
+
 def test_nothing_stays_registered(result):
   assert not [name for name in samplers.SAMPLERS if name.startswith("shuffled")]
   assert not [name for name in models.MODELS if name.startswith("_linear")]

@@ -3,16 +3,19 @@
 import json
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import alcurr
-from alcurr import models
+from alcurr import models, samplers
 from alcurr.core import environment
 from alcurr.core.errors import UserError
+from alcurr.data import partitions
 from alcurr.experiments import reference_model, setup
 from alcurr.experiments.config import build, plain
+from alcurr.training import compilation
 from configs import default
 
 BANDIT = {"name": "active_bandit", "warmup": 2}
@@ -136,6 +139,40 @@ def test_other_weights_are_refused(keep, finished):
   )
 
 
+def test_an_edited_sampler_is_refused(finished, monkeypatch):
+  """The config names it as before; what it computes is another thing."""
+  _cut(finished, "uniform")
+  names, built_in = ("uniform", "class_reweighting"), samplers.uniform
+
+  def edited(*, batch_size, replacement=False):
+    base = built_in(batch_size=batch_size, replacement=replacement)
+
+    def sample(key, state, pool):
+      return base.sample(jax.random.fold_in(key, 7), state, pool)
+
+    return base._replace(sample=sample)
+
+  with monkeypatch.context() as patch:
+    patch.setitem(samplers.SAMPLERS, "uniform", edited)
+    assert "compiled program was" in _refuses(finished, *names)
+  # The same code, compiled again, is the run that began.
+  jax.clear_caches()
+  compilation._compiled.clear()
+  _compare(finished, *names)
+
+
+def test_an_edited_partition_is_refused(finished, monkeypatch):
+  _cut(finished, "class_reweighting")
+  by_label = partitions.PARTITIONS["label"]
+
+  def reversed_arms(label, *others):
+    return by_label(label.max() - label, *others)
+
+  monkeypatch.setitem(partitions.PARTITIONS, "label", reversed_arms)
+  text = _refuses(finished, "uniform", "class_reweighting")
+  assert "labels and partitions was" in text
+
+
 def test_a_finished_experiment_is_shown_in_any_environment(
   finished, monkeypatch
 ):
@@ -175,7 +212,7 @@ def test_a_finished_experiment_needs_no_scores_again(finished, monkeypatch):
   other = environment.current() | {"jax": "99"}
   monkeypatch.setattr(environment, "current", lambda: other)
   _compare(finished, "uniform", "class_reweighting", "bandit")
-  assert not list(finished.glob("cache/difficulty-*"))
+  assert not list(finished.glob("cache/scores-*"))
 
 
 def test_a_sampler_that_is_taken_away_is_refused(finished):
@@ -197,17 +234,18 @@ def test_difficulty_scores_are_found_by_content(tmp_path, monkeypatch):
   _write_data(tmp_path / "data.npz")
   experiment = build.build_experiment(config)
   context = setup.load_context(experiment, tmp_path / "cache")
-  assert reference_model.lacks_scores(context)
-  reference_model.get_difficulty(context, tmp_path / "checkpoints")
-  assert not reference_model.lacks_scores(context)
-  (entry,) = (tmp_path / "cache").glob("difficulty-*")
+  assert reference_model.missing_fits(context)
+  reference_model.get_scores(context, tmp_path / "checkpoints")
+  assert not reference_model.missing_fits(context)
+  (entry,) = (tmp_path / "cache").glob("scores-*")
   _write_data(tmp_path / "data.npz", seed=1)
   other = setup.load_context(experiment, tmp_path / "cache")
-  assert reference_model.lacks_scores(other)
+  assert reference_model.missing_fits(other)
   # Not even under the name of the right ones.
-  folder, _ = reference_model._scores_request(other)
+  (score,) = other.experiment.trained_scores
+  folder, _ = reference_model._request(other, score)
   shutil.copytree(entry, folder)
-  assert reference_model.lacks_scores(other)
+  assert reference_model.missing_fits(other)
   now = environment.current() | {"jax": "99"}
   monkeypatch.setattr(environment, "current", lambda: now)
-  assert reference_model.lacks_scores(context)
+  assert reference_model.missing_fits(context)

@@ -9,6 +9,7 @@ from alcurr.core.errors import UserError
 from alcurr.data.partitions import PARTITIONS
 from alcurr.data.pool import make_pool
 from alcurr.experiments import (
+  charges,
   experiment_runner,
   setup,
 )
@@ -55,18 +56,18 @@ def built(tmp_path_factory):
 
 def test_a_run_has_its_own_batch_model_and_budget(built):
   context, pools = built
-  run = setup.make_run(context, "uniform", pools)
+  run = charges.make_run(context, "uniform", pools)
   size = len(context.parts["train"].label)
   assert (run.batch_size, run.num_steps) == (8, size // 8)
-  wide = setup.make_run(context, "wide", pools)
+  wide = charges.make_run(context, "wide", pools)
   assert (wide.batch_size, wide.num_steps) == (16, size // 16)
   key = build.network_key(context.experiment.runs["wide"].config)
   assert "width=0.5" in key and wide.model is context.networks[key][0]
   assert wide.model is not run.model
-  half = setup.make_run(context, "half", pools)
+  half = charges.make_run(context, "half", pools)
   assert half.num_steps == size // 16
   # An epoch stays one of the training pool.
-  both = setup.make_run(context, "both", pools)
+  both = charges.make_run(context, "both", pools)
   assert both.num_steps == run.num_steps
 
 
@@ -74,10 +75,11 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
   built,
 ):
   context, pools = built
-  config = plain.merge(context.experiment.config, {"budget_basis": "flops"})
+  changes = {"budget_basis": "step_flops"}
+  config = plain.merge(context.experiment.config, changes)
   context = context._replace(experiment=build.build_experiment(config))
-  uniform = setup.make_run(context, "uniform", pools)
-  bandit = setup.make_run(context, "bandit", pools)
+  uniform = charges.make_run(context, "uniform", pools)
+  bandit = charges.make_run(context, "bandit", pools)
   ratio = bandit.num_steps / uniform.num_steps
   assert ratio == pytest.approx(0.75, abs=0.02)
   spent = [count_flops(run, pools) * run.num_steps for run in (uniform, bandit)]
@@ -88,15 +90,22 @@ def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
 def test_a_sampler_by_a_score_needs_the_reference_model():
   config = _config(x={"name": "competence"})
   del config.samplers.bandit
-  assert setup.needs_scores(build.build_experiment(config))
+  experiment = build.build_experiment(config)
+  assert [score.name for score in experiment.trained_scores] == ["difficulty"]
   config.samplers.x.score = "length"
-  assert not setup.needs_scores(build.build_experiment(config))
+  with pytest.raises(UserError) as raised:
+    build.build_experiment(config)
+  assert (raised.value.code, raised.value.place) == ("unknown", "samplers.x")
+  config.scores.length = {"file": "length.npy"}
+  experiment = build.build_experiment(config)
+  assert not experiment.trained_scores
+  assert [score.name for score in experiment.file_scores] == ["length"]
 
 
 def _make_pools(config, folder):
   context = setup.load_context(build.build_experiment(config), folder)
-  pools, seconds = experiment_runner.make_pools(context, folder / "checkpoints")
-  assert seconds == 0  # no sampler reads a difficulty
+  pools, made = experiment_runner.make_pools(context, folder / "checkpoints")
+  assert not made.values  # no sampler reads a score
   return context, pools
 
 

@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 from refusal import refused
 
-from alcurr.experiments import experiment_runner, predict, setup
+from alcurr.experiments import charges, experiment_runner, predict, setup
 from alcurr.experiments.config import build
 from alcurr.experiments.pools import host_pools
 from alcurr.training.run import count_flops
@@ -79,8 +79,8 @@ def test_a_scorer_in_bfloat16_shares_the_parameters(tmp_path):
   assert models["scored"].scoring is not None
   assert models["own"] is models["uniform"] and models["own"].scoring is None
   pools = host_pools(context)
-  run = setup.make_run(context, "scored", pools)
-  own = setup.make_run(context, "own", pools)
+  run = charges.make_run(context, "scored", pools)
+  own = charges.make_run(context, "own", pools)
   assert count_flops(run, pools) == pytest.approx(
     count_flops(own, pools), rel=0.1
   )

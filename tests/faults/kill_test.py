@@ -44,7 +44,7 @@ AIMED = {
     "open quickdraw- 3",
     "os.rename quickdraw- 1",
   ],
-  "saving the scores": ["open difficulty- 2", "os.rename difficulty- 1"],
+  "saving the scores": ["open scores- 2", "os.rename scores- 1"],
   "starting": ["os.rename config.json 1", "os.rename gallery.npz 1"],
   "writing a checkpoint": [
     "os.mkdir uniform/checkpoints 1",

@@ -48,7 +48,7 @@ def test_its_coverage_is_at_least_90_percent():
   assert hits >= 180
 
 
-def test_a_row_per_trial_and_a_column_for_scored_examples_if_any():
+def test_a_row_per_trial_with_the_candidates_that_it_scored():
   trials = [{"top1": 0.5, "skipped_updates": 1}, {"diverged_step": 3}]
   results = [{"sampler": "a", "steps": 9, "trials": trials}]
   table = tables.runs_table(results)
@@ -56,9 +56,13 @@ def test_a_row_per_trial_and_a_column_for_scored_examples_if_any():
   assert table["trial"].tolist() == [0, 1]
   assert table["steps"].tolist() == [9, 9]
   assert table["diverged_step"].dropna().tolist() == [3]
+  assert table["examples_scored"].dropna().tolist() == [0]
   trials[0]["examples_scored"] = 640
   table = tables.runs_table(results)
   assert table["examples_scored"].dropna().tolist() == [640]
+  # More runs than one share the scores.
+  results[0]["scores_shared_by"] = 4
+  assert tables.runs_table(results)["scores_shared_by"].tolist() == [4, 4]
 
 
 TEXTS = (

@@ -255,17 +255,19 @@ def test_a_regression_is_learned_from_arms_of_its_own_difficulty():
   pools = {"train": _pool(features, target), "probe": valid, "valid": valid}
   reference = _run({"name": "uniform"}, 50)
   before, _ = _train(reference, pools)
-  difficulty = reference_model.difficulty_of(
+  scores, _ = reference_model.score_pools(
     reference, reference.score, before, pools
   )
+  params = before.state.params
+  errors = [_squared_errors(params, i, features, target) for i in (0, 1)]
   np.testing.assert_allclose(
-    difficulty.score["train"],
-    _squared_errors(before.state.params, 0, features, target),
+    scores["train"],
+    np.mean(errors, 0),
     rtol=1e-3,
     atol=1e-4,
   )
 
-  pools["train"] = _pool(features, target, difficulty.score["train"])
+  pools["train"] = _pool(features, target, scores["train"])
   bandit = {
     "name": "active_bandit",
     "bandit": "softmax",

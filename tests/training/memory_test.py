@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, make_gather, on_device
-from alcurr.experiments import experiment_runner, setup
+from alcurr.experiments import experiment_runner, reference_model, setup
 from alcurr.experiments.config import build
 from alcurr.experiments.pools import host_pools
 from alcurr.report import page
@@ -298,7 +298,13 @@ def test_the_reference_model_needs_memory_too(tmp_path, monkeypatch, linear):
   config.baseline = "mine"
   config.batch_size = 256
   config.trials = 1
-  needed = _estimate(config, tmp_path / "cache", build.REFERENCE)
+  context = setup.load_context(
+    build.build_experiment(config), tmp_path / "cache"
+  )
+  (fit,) = reference_model.missing_fits(context)
+  compiled = reference_model.prepare(context, fit)[1]
+  copies = checkpoint_writer.num_copies(config)
+  needed = memory.estimate(compiled, host_pools(context), copies)
   free = int(0.9 * needed.total)
   assert memory.fits(_estimate(config, tmp_path / "cache", "mine"), free)
   monkeypatch.setattr(memory, "free_memory", lambda: free)

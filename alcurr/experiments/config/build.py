@@ -8,10 +8,9 @@ functions in the records.
 import functools
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-import optax
 from ml_collections import ConfigDict
 
 from alcurr.core import paths, specs
@@ -19,54 +18,30 @@ from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.augment import AUGMENTS
 from alcurr.data.partitions import PARTITIONS
-from alcurr.experiments.config import budgets, plain, schema
+from alcurr.experiments.config import plain, schema
+from alcurr.experiments.config.built_run import BuiltRun, make_run
+from alcurr.experiments.config.scores import (
+  DIFFICULTY,
+  BuiltScore,
+  build_scores,
+  check_clusters,
+  names_read,
+)
 from alcurr.models import MODELS, with_scorer
-from alcurr.samplers import SAMPLERS, uniform
-from alcurr.samplers.scores import SCORERS
+from alcurr.samplers import SAMPLERS
 from alcurr.training import losses
 from alcurr.training.losses import LOSSES
-from alcurr.training.optimizers import get_optimizer
-from alcurr.types import (
-  Augment,
-  Loss,
-  Model,
-  Sampler,
-  SamplerSpec,
-  StatefulLoss,
-)
+from alcurr.types import Augment, Loss, Model, StatefulLoss
 
 # The fields that `samplers.<name>.run` may set for one sampler.
 _FIELDS = (
-  "baseline",
-  "batch_size",
-  "budget",
-  "model",
-  "optimizer",
-  "scoring_model",
-  "train_on",
+  *("baseline", "batch_size", "budget", "model", "optimizer"),
+  *("scores_shared_by", "scoring_model", "train_on"),
 )
-# The reference model is trained uniformly: it has no candidates to score.
-_NO_SCORER = {"name": "", "shared": False}
 # The pools that a run may train on.
 TRAIN_ON = ("train", "train_and_probe")
-REFERENCE = "the reference model"  # no sampler's name has a space
 
 _MAX_NAME = 100  # bytes of a sampler's name, which is also a folder's
-
-
-class BuiltRun(NamedTuple):
-  """A run before its data is known."""
-
-  name: str
-  config: ConfigDict  # the experiment's, with the fields of `run` replaced
-  seeds: tuple[int, ...]  # one for each trial
-  # (N of the training pool) -> T, the steps of the budget
-  num_steps: Callable[[int], int]
-  # (T) -> sampler, built once for each T
-  make_sampler: Callable[[int], Sampler]
-  spec: SamplerSpec
-  # (T) -> optimizer
-  make_optimizer: Callable[[int], optax.GradientTransformation]
 
 
 class BuiltExperiment(NamedTuple):
@@ -74,12 +49,21 @@ class BuiltExperiment(NamedTuple):
 
   config: ConfigDict
   runs: dict[str, BuiltRun]  # by the name of the sampler
-  reference: BuiltRun  # of the model whose scores are the difficulty
+  scores: dict[str, BuiltScore]  # by name, those that any sampler reads
   augment: Augment | None
   # (V) -> the loss that is trained on
   make_loss: Callable[[int], Loss | StatefulLoss]
-  scorer: Loss
   partitions: frozenset[str]  # that any sampler reads
+
+  @property
+  def trained_scores(self) -> list[BuiltScore]:
+    """The scores that models are trained for."""
+    return [score for score in self.scores.values() if score.run]
+
+  @property
+  def file_scores(self) -> list[BuiltScore]:
+    """The scores that files have."""
+    return [score for score in self.scores.values() if not score.run]
 
 
 def build_experiment(config: ConfigDict) -> BuiltExperiment:
@@ -97,39 +81,28 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
     return specs.make(config.loss, LOSSES, "loss", num_classes=num_classes)
 
   loss = losses.metric(make_loss(2))  # the same for any number of classes
-  difficulty = config.difficulty
-  reference = _make_run(
-    REFERENCE,
-    plain.merge(
-      config,
-      {
-        "budget": difficulty.budget,
-        "budget_basis": "examples",
-        "scoring_model": _NO_SCORER,
-      },
-    ),
-    (difficulty.seed,),
-    "difficulty.budget",
-    lambda num_steps: uniform(batch_size=config.batch_size),
-  )
   _check_model(config)
-  runs = {name: _build_run(config, name) for name in config.samplers}
+  scores = build_scores(config, loss, _check_model)
+  runs = {
+    name: _build_run(config, name, scores.keys()) for name in config.samplers
+  }
+  read = {name for run in runs.values() for name in names_read(run.spec)}
+  partitions = {name for run in runs.values() for name in run.spec.partitions}
+  if "clusters" in partitions:
+    check_clusters(scores[DIFFICULTY])
   return BuiltExperiment(
     config=config,
     runs=runs,
-    reference=reference,
+    scores={name: scores[name] for name in sorted(read)},
     augment=specs.make(config.augment, AUGMENTS, "augment"),
     make_loss=make_loss,
-    scorer=specs.make(
-      difficulty.scorer, SCORERS, "difficulty.scorer", loss=loss
-    ),
-    partitions=frozenset(
-      name for run in runs.values() for name in run.spec.partitions
-    ),
+    partitions=frozenset(partitions),
   )
 
 
-def _build_run(config: ConfigDict, name: str) -> BuiltRun:
+def _build_run(
+  config: ConfigDict, name: str, scores: Collection[str]
+) -> BuiltRun:
   place = f"samplers.{name}"
   too_long = len(name.encode(errors="replace")) > _MAX_NAME
   if too_long or not re.fullmatch(r"\w[\w.-]*", name):
@@ -144,6 +117,7 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
   specs.check_range(f"{place}.run.batch_size", merged.batch_size, 1)
   specs.check_choice("baseline", merged.baseline, config.samplers)
   specs.check_choice("train_on", merged.train_on, TRAIN_ON)
+  specs.check_range("scores_shared_by", merged.scores_shared_by, 1)
   if merged.train_on != "train" and not config.data.probe_fraction:
     needed = "a probe split, data.probe_fraction above 0"
     text = f"{merged.train_on!r} needs {needed}"
@@ -163,9 +137,11 @@ def _build_run(config: ConfigDict, name: str) -> BuiltRun:
     )
   )
   seeds = tuple(range(config.seed, config.seed + config.trials))
-  run = _make_run(name, merged, seeds, "budget", make_sampler)
+  run = make_run(name, merged, seeds, "budget", make_sampler)
   for partition in run.spec.partitions:
     specs.check_choice(f"{place}.partition", partition, PARTITIONS)
+  for score in run.spec.scores:
+    specs.check_choice(place, score, scores)
   if merged.scoring_model.name and run.spec.num_candidates is None:
     text = f"the sampler {name} has no candidates to score; set the field "
     text += "run.scoring_model of those that have"
@@ -184,38 +160,6 @@ def _check_run_fields(config: ConfigDict, place: str, fields: Any) -> None:
       text = f"expected the type of config.{field}, got {value!r}"
       raise UserError("type", f"{place}.{field}", text)
   schema.check_fields(schema.flatten(fields), f"{place}.")
-
-
-def _make_run(
-  name: str,
-  merged: ConfigDict,
-  seeds: tuple[int, ...],
-  budget_field: str,
-  make_sampler: Callable[[int], Sampler],
-) -> BuiltRun:
-  """Builds a run and checks what can be checked without the data."""
-
-  def count_steps(num_examples: int) -> int:
-    num_steps = budgets.num_steps(
-      merged.budget, merged.batch_size, num_examples, budget_field
-    )
-    budgets.check_chunks(
-      num_steps, merged.num_evals, merged.chunk_steps, budget_field
-    )
-    return num_steps
-
-  if budgets.parse(merged.budget, budget_field)[1] != "epoch":
-    count_steps(1)  # only an epoch depends on the number of examples
-  get_optimizer(merged.optimizer, num_steps=1)
-  return BuiltRun(
-    name=name,
-    config=merged,
-    seeds=seeds,
-    num_steps=count_steps,
-    make_sampler=make_sampler,
-    spec=make_sampler(budgets.MAX_STEPS).spec,
-    make_optimizer=functools.partial(get_optimizer, merged.optimizer),
-  )
 
 
 def run_config(config: ConfigDict, name: str) -> ConfigDict:

@@ -32,8 +32,9 @@ _BANDIT = {
   "warmup": None,
   # The arms: difficulty (quantiles within each class), difficulty_in_pool
   # (quantiles over the pool), label, label_difficulty (quantiles of each class
-  # apart), groups (see data.groups), or shuffled (the control: like difficulty,
-  # but at random).
+  # apart), groups (see data.groups), clusters (difficulty.num_arms of them, by
+  # k-means of the reference model's features), or shuffled (the control: like
+  # difficulty, but at random).
   "partition": "difficulty",
   # Arms drawn for a batch, a divisor of the batch size. 1: as in the paper;
   # None, or the batch size: every example draws its own arm.
@@ -43,6 +44,32 @@ _BANDIT = {
   "replacement": False,
   # The gain is measured, and the bandit learns, at every n-th step.
   "interval": 1,
+}
+
+# A score of each example before training, by a model that is trained like the
+# others, but uniformly and with a seed of its own.
+_SCORE = {
+  # Of each seed. Folds share it; an epoch is one of the split trained on.
+  "budget": "1 epoch",
+  "seed": 1000,
+  "seeds": 1,  # the score is the mean over models with the seeds from `seed` on
+  # Of the model at the end: loss, el2n (the distance of its probabilities from
+  # the label) or margin (by how much another class's logit is above the
+  # label's). Or of its training, with train_on=train: forgetting (how often the
+  # example was forgotten) or aum (minus the mean margin over its visits); an
+  # example that the budget does not reach, or of another split, has the mean.
+  "scorer": "loss",
+  # The examples that models are trained on: train (the same that are scored),
+  # probe (the probe split), or cross (folds of the train split: each example is
+  # scored by the model that was trained on the other folds).
+  "train_on": "train",
+  "folds": 2,  # with train_on=cross
+  "model": "",  # another network, such as cnn(width=0.25); "": the experiment's
+  # The scores themselves, instead of a model's: a .npy file of a number for
+  # each example, in the order of the data, or a .csv file with the columns key
+  # and score. A drawing's key is its key_id; an image's its path in the folder
+  # of classes, such as cat/1.png, or else its number from 0.
+  "file": "",
 }
 
 _DEFAULTS = {
@@ -59,9 +86,14 @@ _DEFAULTS = {
   # The training of every sampler: "1 epoch", "500000 examples", "2000 steps".
   "budget": "1 epoch",
   "batch_size": 32,
-  # What samplers have in common: examples (as the budget says), or flops (a
-  # sampler with more costly steps than the baseline's takes fewer).
+  # What samplers have in common: examples (as the budget says); flops (all that
+  # the baseline's run spends: whoever has more costly steps, or reads scores
+  # that are made before training, takes fewer steps); or step_flops (the same,
+  # but scores cost nothing, which favours whoever reads them).
   "budget_basis": "examples",
+  # The number of runs among which the FLOPs of scores are divided, for
+  # `budget_basis=flops`. Above 1 the report says so.
+  "scores_shared_by": 1,
   "train_on": "train",  # or train_and_probe, with the probe split
   "num_evals": 10,  # evaluations on the valid split during a run
   "chunk_steps": 25,  # most steps between two visits of the CPU
@@ -69,8 +101,10 @@ _DEFAULTS = {
   # Random changes of training images: none, or affine(flip=True, rotate=10,
   # scale=0.1, shift=0.05), in degrees and in shares of the size.
   "augment": "none",
-  # The loss of training, gains and difficulties: cross_entropy, or
-  # squared_error (of the logits to the one-hot class).
+  # The loss of training and gains: cross_entropy, squared_error (of the logits
+  # to the one-hot class), label_smoothing, logit_adjustment for rare classes;
+  # gce, elr or superloss for wrong labels. Losses on the other splits and
+  # difficulties are the cross-entropy, whatever is trained on.
   "loss": "cross_entropy",
   # If a loss, gradient, update, gain or policy is not finite: stop (the trial
   # ends, and results.csv says at which step), or skip_update (the update is
@@ -195,18 +229,17 @@ _DEFAULTS = {
     # parameters, but not the running statistics of batch norms.
     "backbone_lr_multiplier": 1.0,
   },
-  # Difficulty: a reference model's score of each example, its loss, el2n (the
-  # distance of its probabilities from the label) or margin (by how much another
-  # class's logit is above the label's). It is trained like the others, but
-  # uniformly and with its own seed.
-  "difficulty": {
-    "num_arms": 10,
-    "budget": "1 epoch",
-    "seed": 1000,
-    "scorer": "loss",
+  # Scores of the examples before training, by name, from models that are
+  # trained for them, or from a file. Only those are made that a sampler reads.
+  # `difficulty` is the score of the arms of partitions by difficulty.
+  "difficulty": {"num_arms": 10, **_SCORE},
+  "scores": {
+    # rho_loss: the loss of models that never saw the example.
+    "irreducible": {**_SCORE, "train_on": "cross", "seed": 2000},
   },
   # Each sampler's name and arguments. `run` may set, for this sampler alone,
-  # batch_size, budget, baseline, model, scoring_model, optimizer or train_on.
+  # baseline, batch_size, budget, model, scoring_model, optimizer,
+  # scores_shared_by or train_on.
   "samplers": {
     "uniform": {"name": "uniform", "replacement": False},
     "bandit": _BANDIT,

@@ -85,6 +85,10 @@ def normalize(config: ConfigDict, kinds: Mapping[str, type]) -> ConfigDict:
   for sampler in samplers.values() if isinstance(samplers, dict) else ():
     if isinstance(sampler, dict) and isinstance(sampler.get("run"), dict):
       sampler["run"] = _fit(sampler["run"], kinds)
+  scores = fitted.get("scores")
+  for name, score in scores.items() if isinstance(scores, dict) else ():
+    if isinstance(score, dict):
+      scores[name] = _fit(score, kinds, "difficulty.")
   data = fitted.get("data")
   sources = data.get("sources") if isinstance(data, dict) else None
   for name, source in sources.items() if isinstance(sources, dict) else ():

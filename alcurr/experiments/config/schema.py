@@ -16,12 +16,15 @@ from alcurr.core.errors import UserError
 from alcurr.experiments.config import defaults
 from alcurr.training.step import ON_NONFINITE
 
-_MAX_SEED = 2**32 - 1  # the largest that every generator takes
-# Groups that take further fields, which their factories check.
-_OPEN = ("model", "samplers", "scoring_model")
+MAX_SEED = 2**32 - 1  # the largest that every generator takes
+# Groups that take further fields, which are checked elsewhere.
+_OPEN = ("model", "samplers", "scores", "scoring_model")
 # Fields that results do not depend on: they may change between two calls of
 # one experiment.
 _FREE = re.compile(r"checkpoint\..*|cache_dir|tracking|tracking_uri")
+# What samplers have in common: examples, or FLOPs with the scores before
+# training or without them.
+BUDGET_BASES = ("examples", "flops", "step_flops")
 _SOURCES = "data.sources"
 # Optional fields that only the report reads.
 _REPORT = ("best_setting", "cells", "factors", "grid", "paper")
@@ -41,7 +44,13 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 FIELDS: dict[str, type] = {
   name: type(value)
   for name, value in flatten(defaults.get_config().to_dict()).items()
-  if not name.startswith("samplers.")
+  if not name.startswith(("samplers.", "scores."))
+}
+# The defaults of the fields that every score has.
+SCORE_DEFAULTS: dict[str, Any] = {
+  name: value
+  for name, value in defaults.get_config().difficulty.items()
+  if name != "num_arms"
 }
 
 
@@ -89,6 +98,32 @@ def check(config: ConfigDict, finished: bool = False) -> None:
     if not isinstance(sampler, ConfigDict):
       text = f"expected a ConfigDict of a name and arguments, got {sampler!r}"
       raise UserError("type", f"samplers.{name}", text)
+  _check_scores(config)
+
+
+def _check_scores(config: ConfigDict) -> None:
+  """Refuses scores with an unusable name or a wrong field."""
+  scores = config.get("scores", ConfigDict())
+  if not isinstance(scores, ConfigDict):
+    text = f"expected a ConfigDict of scores by name, got {scores!r}"
+    raise UserError("type", "scores", text)
+  for name, score in scores.items():
+    place = f"scores.{name}"
+    if not re.fullmatch(r"[\w-]{1,100}", name) or name == "difficulty":
+      text = (
+        "expected names of letters, digits, _ and -, other than difficulty, "
+        f"got {name!r:.120}"
+      )
+      raise UserError("syntax", "scores", text)
+    if not isinstance(score, ConfigDict):
+      text = f"expected a ConfigDict of its fields, got {score!r}"
+      raise UserError("type", place, text)
+    for field, value in score.items():
+      specs.check_choice(place, field, SCORE_DEFAULTS)
+      kind = type(SCORE_DEFAULTS[field])
+      if not specs.has_type(value, kind):
+        text = f"expected {specs.TYPE_NAMES[kind]}, got {value!r}"
+        raise UserError("type", f"{place}.{field}", text)
 
 
 def of_a_source(name: str) -> str:
@@ -127,15 +162,12 @@ def check_values(config: ConfigDict) -> None:
     specs.check_range(field, values[field], 1)
   for field in ("checkpoint.minutes", "checkpoint.steps"):
     specs.check_range(field, values[field], 0)
-  for field in ("seed", "difficulty.seed", "data.seed"):
+  for field in ("seed", "data.seed"):
     last = config.trials - 1 if field == "seed" else 0
-    specs.check_range(field, values[field], 0, _MAX_SEED - last)
-  if 0 <= config.difficulty.seed - config.seed < config.trials:
-    text = f"{config.difficulty.seed} is the seed of a trial too"
-    raise UserError("conflict", "difficulty.seed", text)
+    specs.check_range(field, values[field], 0, MAX_SEED - last)
   specs.check_choice("trials_by", config.trials_by, ("vmap", "map"))
   specs.check_choice("on_nonfinite", config.on_nonfinite, ON_NONFINITE)
-  specs.check_choice("budget_basis", config.budget_basis, ("examples", "flops"))
+  specs.check_choice("budget_basis", config.budget_basis, BUDGET_BASES)
   try:
     words = config.thresholds.replace(",", " ").split()
     thresholds = [float(word) for word in words]

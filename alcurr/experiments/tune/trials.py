@@ -5,6 +5,7 @@ No checkpoints, metrics or reports are written.
 
 import argparse
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from alcurr.core import files, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import make_pool
-from alcurr.experiments import experiment_runner, setup
+from alcurr.experiments import charges, experiment_runner, setup
 from alcurr.experiments.config import build, loader
 from alcurr.experiments.config.plain import to_config
 from alcurr.experiments.pools import host_pools
@@ -32,7 +33,10 @@ from alcurr.types import Pool, TrainState
 RATE = "optimizer.learning_rate"
 # What the commands write.
 _STEMS = ("range", "grid", "noise_scale", "search")
-_FILES = {"difficulty", *(f"{s}.{e}" for s in _STEMS for e in ("csv", "png"))}
+_FILES = {f"{s}.{e}" for s in _STEMS for e in ("csv", "png")}
+
+# The folder of a checkpoint, perhaps of one that was not finished.
+_CHECKPOINT = re.compile(r"\d+(\.orbax-checkpoint-tmp.*)?")
 
 
 class TrainedChunk(NamedTuple):
@@ -89,6 +93,12 @@ def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
   paths.check_can_checkpoint(args.out, "--out")
   taken = [p for p in args.out.glob("*") if p.name in (*_FILES, args.resumes)]
   resumes = args.resumes in [p.name for p in taken if not p.is_symlink()]
+  # Checkpoints scores/<score>/<number>/<step> of a killed command resume.
+  for depth in range(4):
+    for path in args.out.glob("/".join(["scores", *"*" * depth])):
+      is_own = depth < 2 or _CHECKPOINT.fullmatch(path.name)
+      if path.is_symlink() or not (is_own and path.is_dir()):
+        taken, resumes = [path], False
   if taken and not resumes:
     raise UserError("exists", "--out", f"{taken[0]} is not overwritten")
   config = build.run_config(config, name)
@@ -111,8 +121,8 @@ def prepare(
   context = setup.load_context(build.build_experiment(config), cache_dir)
   setup.check_fit(context, host_pools(context))
   out.mkdir(parents=True, exist_ok=True)
-  pools, _ = experiment_runner.make_pools(context, out / "difficulty")
-  run = setup.make_run(context, config.baseline, pools)
+  pools, _ = experiment_runner.make_pools(context, out / "scores")
+  run = charges.make_run(context, config.baseline, pools)
   valid = sources.first_by_key(context.parts["valid"], max_valid)
   return run, pools | {"valid": make_pool(valid)}
 
