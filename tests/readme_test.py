@@ -97,6 +97,7 @@ def _anchors(page: pathlib.Path) -> set[str]:
     "alcurr/models/README.md",
     "benchmarks/README.md",
     "docs/errors.md",
+    "docs/loops.md",
     "results/README.md",
   ],
 )

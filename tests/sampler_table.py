@@ -68,6 +68,7 @@ SAMPLERS = {
     "partition": "shuffled",
     "arms_per_batch": 1,
   },
+  "aioli": {"name": "aioli", "interval": 1, "per_group": 2},
   "mixture": {
     "name": "mixture",
     "weights": (3, 0, 1, 2),
@@ -153,5 +154,6 @@ SAMPLERS = {
   "infobatch": {"name": "infobatch"},
   "self_paced": {"name": "self_paced", "weights": "log"},
   "dihcl": {"name": "dihcl", "measure": "change", "learning_rate": "0.5"},
+  "label_trust": {"name": "label_trust", "warmup_passes": 1},
   "ies": {"name": "ies"},
 }

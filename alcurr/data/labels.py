@@ -56,6 +56,7 @@ def read_labels(
   class_names: Sequence[str] | None = None,
   place: str = "labels",
   names_place: str = "class_names",
+  at_least: int = 2,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
   """Returns a class of each example, [N] int32, and the classes' names.
 
@@ -66,6 +67,7 @@ def read_labels(
       None: the labels are the names, sorted.
     place: the name of `labels`, for errors.
     names_place: the name of `class_names`.
+    at_least: the fewest classes, 1 or 2.
 
   Raises:
     UserError: labels that are missing, mixed, or of another shape or type; or
@@ -101,7 +103,8 @@ def read_labels(
     numbers = range(len(names))
     expected = f"0 to {len(names) - 1}"
     positions = _positions(values, numbers, expected, place)[positions]
-  check_class_names(names, "classes" if place == "labels" else place)
+  if len(names) > 1 or at_least > 1:
+    check_class_names(names, "classes" if place == "labels" else place)
   return positions.astype(np.int32), names
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from absl import logging
 from tqdm.auto import tqdm
@@ -22,6 +23,7 @@ from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.training import (
   checkpoint,
+  compilation,
   evaluation,
   exposure,
   invariants,
@@ -30,7 +32,7 @@ from alcurr.training import (
 )
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun, RunSpec, score_pool
-from alcurr.types import Pool
+from alcurr.types import Pool, PyTree
 
 
 @contextlib.contextmanager
@@ -73,18 +75,14 @@ def fingerprint(
   """Returns what a resumed run must have in common with its checkpoint.
 
   The workdir's config is compared elsewhere; this is what the data decides,
-  given the hash of its content.
+  given the hash of its content, and the code of alcurr, samplers and models.
   """
-  pool = pools["train"]
+  pool, prefetch = pools["train"], compiled.chunks.prefetch
   # Each partition has columns of its own among the metrics.
   read = {*run.sampler.spec.scores, *([DIFFICULTY] if pool.partitions else [])}
-  arrays = {name: pool.scores[name] for name in sorted(read)}
-  if "clusters" in pool.partitions:  # found with the difficulty, as fragile
-    arrays["clusters"] = pool.partitions["clusters"].arm
-  hashes = {}
-  for name, values in arrays.items():
-    content_of = np.asarray(values).tobytes()
-    hashes[name] = hashlib.blake2b(content_of, digest_size=16).hexdigest()
+  hashes = {name: _hash(pool.scores[name]) for name in sorted(read)}
+  # The source may be large, and is of the content.
+  parts = [(p.label, p.partitions) for p in pools.values()]
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],
@@ -93,7 +91,18 @@ def fingerprint(
     "weights": run.model.fingerprint,
     "scores": hashes,
     "partitions": sorted(pool.partitions),
+    "labels and partitions": _hash(parts),
+    "compiled program": compilation.digest(
+      compiled.chunks.program, compiled.score, prefetch and prefetch.draws
+    ),
   }
+
+
+def _hash(tree: PyTree) -> str:
+  content = hashlib.blake2b(digest_size=16)
+  for leaf in jax.tree.leaves(tree):
+    content.update(np.asarray(leaf).tobytes())
+  return content.hexdigest()
 
 
 def train(

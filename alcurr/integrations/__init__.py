@@ -1,8 +1,9 @@
 """Samplers for training loops outside JAX, one call a batch.
 
 `IndexStream` is a small stateful shell over the pure functions of a sampler:
-`next()` returns the indices of the next batch, `update()` takes what the loop
-measured of it. `alcurr.integrations.torch` makes it a batch sampler for
+`next()` returns the indices of the next batch, `select()` chooses from
+candidates, and `update()` takes what the loop measured of it. docs/loops.md has
+whole loops. `alcurr.integrations.torch` makes it a batch sampler for
 PyTorch's DataLoader and `alcurr.integrations.grain` a dataset of grain.
 """
 

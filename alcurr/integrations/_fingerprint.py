@@ -91,26 +91,21 @@ def _program_texts(
     score = score_shapes(sampler, pool, draw)
     select = _lower(_programs.select, sampler, key, number, state, draw, score)
     yield select.as_text()
-    yield from _score_texts(sampler, pool, draw)
+    # Other scores are computed by the loop.
+    with contextlib.suppress(UserError):
+      known = _everything_known(draw.index.shape[0])
+      yield _lower(_programs.score, sampler, draw, known, pool).as_text()
     candidates = Candidates(
       draw, score, _abstract(select.out_info), np.bool_(True)
     )
   if signal is None:
     return
   feedback = None
+  known = _everything_known(batch_size)
   # A signal that needs the model is measured by the loop.
   with contextlib.suppress(UserError):
-    loss = jax.ShapeDtypeStruct((batch_size,), np.float32)
     measure = _lower(
-      _programs.measure,
-      sampler,
-      key,
-      number,
-      draw,
-      candidates,
-      loss,
-      loss,
-      pool,
+      _programs.measure, sampler, key, number, draw, candidates, known, pool
     )
     yield measure.as_text()
     feedback = _abstract(measure.out_info)
@@ -122,18 +117,14 @@ def _program_texts(
     yield _lower(_programs.update, sampler, state, draw, feedback).as_text()
 
 
-def _score_texts(sampler: Sampler, pool: Pool, draw: Draw) -> Iterator[str]:
-  """Yields the programs of scores that need no more than a loop's numbers.
-
-  Other scores are computed by the loop.
-  """
-  (size,) = draw.index.shape
+def _everything_known(size: int) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns the shapes of all that a loop may tell of b examples."""
   losses = jax.ShapeDtypeStruct((size,), np.float32)
-  logits = jax.ShapeDtypeStruct((size, NUM_OUTPUTS), np.float32)
-  for given in ((losses, None), (None, logits), (losses, logits)):
-    with contextlib.suppress(UserError):
-      yield _lower(_programs.score, sampler, draw, *given, pool).as_text()
-      return
+  outputs = jax.ShapeDtypeStruct((size, NUM_OUTPUTS), np.float32)
+  return {
+    **dict.fromkeys(("losses", "after"), losses),
+    **dict.fromkeys(("logits", "logit_grads", "features"), outputs),
+  }
 
 
 def _lower(program: jax.stages.Wrapped, *args: PyTree) -> jax.stages.Lowered:

@@ -13,6 +13,9 @@ from alcurr.integrations._pending import PendingDraw
 from alcurr.integrations._queue import DrawQueue
 from alcurr.types import Draw, Feedback, PyTree
 
+# What a loop may tell of its examples, and the dimensions of each array.
+KNOWN = {"losses": 1, "logits": 2, "logit_grads": 2, "features": 2}
+
 
 def read_update(
   queue: DrawQueue, draws: Sequence[PendingDraw], given: dict[str, Any]
@@ -22,21 +25,21 @@ def read_update(
   Args:
     queue: of the draws.
     draws: of which the loop measured something.
-    given: losses, gains or feedback, of which all but one are None.
+    given: gains, feedback, and those of KNOWN; None where not given.
   """
   given = {name: x for name, x in given.items() if x is not None}
-  if len(given) > 1:
-    text = "expected one of losses, gains and feedback"
-    raise UserError("conflict", "update", text)
+  if len(given) > 1 and not given.keys() <= KNOWN.keys():
+    text = "expected one of gains, feedback, and losses with what belongs to "
+    raise UserError("conflict", "update", text + "them")
   measured = [draw for draw in draws if queue.is_measured(draw)]
   if not measured:
     return [() for _ in draws]
-  if not given:
+  if not given and not queue.measures_itself:
     text = f"the sampler learns from draw {measured[0].number}; expected "
     text += "losses, gains, or feedback, which may be ()"
     raise UserError("missing", "update", text)
-  ((name, values),) = given.items()
-  if name == "feedback":
+  if "feedback" in given:
+    values = given["feedback"]
     empty = isinstance(values, tuple) and not values
     if len(draws) > 1 and not empty:
       text = f"expected that of one draw, got {len(draws)} draws"
@@ -47,44 +50,57 @@ def read_update(
     ]
   pays_arms = isinstance(queue.feedback, Feedback)
   pays_arms &= queue.shapes.arm is not None
-  if name == "gains" and not pays_arms:
+  if "gains" in given and not pays_arms:
     text = "the sampler pays no arms; expected losses or feedback"
     raise UserError("unsupported", "update", f"{text}, see docs/loops.md")
-  before, after = _read_losses(queue, len(draws), name, values)
-  if name == "gains" and queue.feedback_of_losses is None:
-    return [_credit(queue, d, before[i]) for i, d in enumerate(draws)]
+  known = _read_known(queue, len(draws), given)
   feedback = []
   for i, draw in enumerate(draws):
-    losses = before[i], None if after is None else after[i]
-    is_measured = queue.is_measured(draw)
-    feedback.append(queue.measure(draw, *losses) if is_measured else ())
+    row = {name: array[i] for name, array in known.items()}
+    if not queue.is_measured(draw):
+      feedback.append(())
+    elif "gains" in given and queue.feedback_of_losses is None:
+      feedback.append(_credit(draw, row["losses"]))
+    else:
+      feedback.append(queue.measure(draw, row))
   return feedback
 
 
-def _read_losses(
-  queue: DrawQueue, num_draws: int, name: str, values: Any
-) -> tuple[np.ndarray, np.ndarray | None]:
-  """Returns losses before and after an update, [n, B] each, or the former.
+def _read_known(
+  queue: DrawQueue, num_draws: int, given: dict[str, Any]
+) -> dict[str, np.ndarray]:
+  """Returns what is known of the examples of n draws, [n, B, ...] each.
 
-  Gains are losses before, if those after are 0.
+  A pair of losses becomes losses and those after the update. Gains are losses
+  whose differences they are: after the update, all are 0.
   """
   shape = num_draws, queue.batch_size
-  pair = [values]
+
+  def read(name: str, values: Any) -> np.ndarray:
+    size = math.prod(shape)
+    if KNOWN.get(name, 1) == 1:
+      array = read_floats(values, (size,), name)
+    else:
+      array = _read_leading(values, KNOWN[name], size, name)
+    return array.reshape(*shape, *array.shape[1:])
+
+  if "gains" in given:
+    zeros = np.zeros(shape, np.float32)
+    return {"losses": read("gains", given["gains"]), "after": zeros}
+  known = {name: read(name, x) for name, x in given.items() if name != "losses"}
+  losses = given.get("losses")
   # A pair is of arrays, and no numbers of a batch of two.
-  if name == "losses" and isinstance(values, tuple | list) and len(values) == 2:
-    pair = values if all(np.ndim(to_numpy(x)) for x in values) else pair
-  read = [
-    read_floats(x, (math.prod(shape),), name).reshape(shape) for x in pair
-  ]
-  if name == "gains":
-    read.append(np.zeros(shape, np.float32))
-  return (*read, None) if len(read) == 1 else tuple(read)
+  is_pair = isinstance(losses, tuple | list) and len(losses) == 2
+  if is_pair and all(np.ndim(to_numpy(x)) for x in losses):
+    losses, after = losses
+    known["after"] = read("losses", after)
+  if losses is not None:
+    known["losses"] = read("losses", losses)
+  return known
 
 
-def _credit(queue: DrawQueue, draw: PendingDraw, gain: np.ndarray) -> PyTree:
+def _credit(draw: PendingDraw, gain: np.ndarray) -> Feedback:
   """Returns the feedback of a gain that only the loop can measure."""
-  if not queue.is_measured(draw):
-    return ()
   arm = np.asarray(draw.draw.arm)
   if draw.candidates is not None:
     arm = arm[np.asarray(draw.candidates.selection.slots)]
@@ -98,16 +114,15 @@ def read_scores(
   given = {name: x for name, x in given.items() if x is not None}
   if not given or ("score" in given and len(given) > 1):
     code = "conflict" if given else "missing"
-    raise UserError(code, "select", "expected losses and logits, or a score")
+    raise UserError(code, "select", "expected losses or the like, or a score")
   like, (size,) = queue.candidate_shapes, queue.shapes.index.shape
   if "score" in given:
     return _read_score(given["score"], like.score, size)
-  losses, logits = given.get("losses"), given.get("logits")
-  if losses is not None:
-    losses = _read_leading(losses, 1, size, "losses")
-  if logits is not None:
-    logits = _read_leading(logits, 2, size, "logits")
-  return queue.score(pending, losses, logits)
+  known = {
+    name: _read_leading(values, KNOWN[name], size, name)
+    for name, values in given.items()
+  }
+  return queue.score(pending, known)
 
 
 def _read_score(score: Any, like: PyTree, size: int) -> PyTree:
@@ -127,10 +142,10 @@ def _read_score(score: Any, like: PyTree, size: int) -> PyTree:
 
 
 def _read_leading(values: Any, ndim: int, size: int, name: str) -> np.ndarray:
-  """Returns numbers of M candidates, which may be infinite, as float32."""
+  """Returns numbers of n examples, which may be infinite, as float32."""
   array = np.asarray(to_numpy(values), np.float32)
   if array.ndim != ndim or len(array) != size or np.isnan(array).any():
-    text = f"expected numbers for each of {size} candidates, in {ndim} "
+    text = f"expected numbers for each of {size} examples, in {ndim} "
     text += f"dimensions, got shape {list(array.shape)}"
     raise UserError("type", name, text)
   return array

@@ -52,7 +52,7 @@ def pool_info(
   size = len(np.atleast_1d(plain_array(first, place, object)))
   class_names, label = ("all",), np.zeros(size, np.int32)
   if labels is not None:
-    label, class_names = read_labels(labels, size)
+    label, class_names = read_labels(labels, size, at_least=1)
   by_name = {name: _read_score(x, size, name) for name, x in given.items()}
   for name in sampler.spec.scores:
     if name not in by_name:

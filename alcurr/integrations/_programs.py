@@ -1,7 +1,8 @@
 """A sampler's functions, each compiled once for all streams."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,24 +24,44 @@ from alcurr.types import (
 )
 
 _PAGE = "see docs/loops.md"
+# The arguments of `select` and `update`, by the field that a sampler reads.
+_ARGUMENTS = {
+  "loss": "losses",
+  "logits": "logits",
+  "logit_grads": "logit_grads",
+  "features": "features",
+}
 
 
 def _refuse_signal(name: str) -> UserError:
   text = f"the sampler's signal reads {name}, which only the loop knows; "
+  if name in _ARGUMENTS:
+    text += f"pass {_ARGUMENTS[name]} of each example; {_PAGE}"
+    return UserError("missing", "update", text)
   text += "measure it there and call update(gains=...) for gains of each "
   text += f"example, or update(feedback=...); {_PAGE}"
   return UserError("unsupported", "update", text)
 
 
 def _refuse_score(name: str) -> UserError:
-  argument = {"loss": "losses", "logits": "logits"}.get(name)
   text = f"the sampler's score reads {name}, which only the loop knows; "
-  if argument:
-    text += f"pass {argument} of each candidate; {_PAGE}"
+  if name in _ARGUMENTS:
+    text += f"pass {_ARGUMENTS[name]} of each candidate; {_PAGE}"
     return UserError("missing", "select", text)
   text += "compute the score there and pass it as score, an array or PyTree "
   text += f"with a leading axis of the candidates; {_PAGE}"
   return UserError("unsupported", "select", text)
+
+
+def _known_fields(known: Mapping[str, Array]) -> dict[str, Any]:
+  """Returns fields of a CandidateInfo or StepInfo, from a loop's arguments."""
+  fields = {}
+  for field, argument in _ARGUMENTS.items():
+    if argument in known:
+      fields[field] = known[argument]
+  for field in fields.keys() & {"logit_grads", "features"}:
+    fields[field] = functools.partial(lambda array: array, fields[field])
+  return fields
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -67,20 +88,14 @@ def sample(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def score(sampler, draw, losses, logits, pool) -> PyTree:
-  """Returns the scores for losses [M], logits [M, V], or both."""
-  known = {} if losses is None else {"loss": losses}
-  if logits is not None:
-    known["logits"] = logits
+def score(sampler, draw, known, pool) -> PyTree:
+  """Returns the scores of M candidates from what is known of them, by name."""
+  fields = _known_fields(known)
   if sampler.signal is None or sampler.signal.prepare is None:
-    known["prepared"] = ()
+    fields["prepared"] = ()
+  batch = _known_batch(draw, pool, _refuse_score)
   info = make_partial(
-    CandidateInfo,
-    _refuse_score,
-    draw=draw,
-    batch=_known_batch(draw, pool, _refuse_score),
-    pool=pool,
-    **known,
+    CandidateInfo, _refuse_score, draw=draw, batch=batch, pool=pool, **fields
   )
   return sampler.score(info)
 
@@ -96,10 +111,11 @@ def update(sampler, state, draw, feedback) -> PyTree:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def measure(sampler, key, number, draw, candidates, before, after, pool):
-  """Returns the signal for losses [B]; the draw may be of M candidates.
+def measure(sampler, key, number, draw, candidates, known, pool) -> PyTree:
+  """Returns the signal from what is known of B examples, by name.
 
-  The losses after the update may be None, if the signal does not read them.
+  That is arguments of `update`, and "after", the losses after it. The draw may
+  be of M candidates.
   """
   if candidates is not None:
     draw = selected_draw(draw, candidates.selection)
@@ -110,11 +126,11 @@ def measure(sampler, key, number, draw, candidates, before, after, pool):
     if examples is not batch:
       raise _refuse_signal("the losses of other examples")
     if of is not new_params:
-      return before
-    if after is None:
+      return info.loss
+    if "after" not in known:
       text = "the sampler's signal reads the losses after the update, too; "
       raise UserError("missing", "losses", text + "pass (before, after)")
-    return after
+    return known["after"]
 
   info = make_partial(
     StepInfo,
@@ -122,11 +138,11 @@ def measure(sampler, key, number, draw, candidates, before, after, pool):
     draw=draw,
     candidates=candidates,
     batch=batch,
-    loss=before,
     params=params,
     new_params=new_params,
     pool=pool,
     loss_fn=loss_fn,
+    **_known_fields(known),
   )
   return sampler.signal.measure(step_keys(key, number).signal, info)
 

@@ -74,25 +74,35 @@ class DrawQueue:
     return self.learns and pending.number % self.sampler.signal.interval == 0
 
   def measure(
-    self, pending: PendingDraw, before: np.ndarray, after: np.ndarray | None
+    self, pending: PendingDraw, known: Mapping[str, np.ndarray]
   ) -> PyTree:
-    """Returns the sampler's signal, if losses [B] are all that it needs."""
+    """Returns the sampler's signal from what is known of B examples."""
     sampler, key, number = self.sampler, self.key, np.int32(pending.number)
     draw, candidates = pending.draw, pending.candidates
     return _programs.measure(
-      sampler, key, number, draw, candidates, before, after, self.pool
+      sampler, key, number, draw, candidates, known, self.pool
     )
 
-  @functools.cached_property
-  def feedback_of_losses(self) -> PyTree:
-    """The shapes of the feedback, if losses are all that it needs, or None."""
+  def _measured_shapes(self, *names: str) -> PyTree:
+    """Returns the shapes of the feedback, or None if it needs more."""
     losses = jax.ShapeDtypeStruct((self.batch_size,), np.float32)
+    known = dict.fromkeys(names, losses)
     number, draw, candidates = np.int32(0), self.shapes, self.candidate_shapes
     measure = functools.partial(_programs.measure, self.sampler)
     with contextlib.suppress(UserError):
       return jax.eval_shape(
-        measure, self.key, number, draw, candidates, losses, losses, self.pool
+        measure, self.key, number, draw, candidates, known, self.pool
       )
+
+  @functools.cached_property
+  def measures_itself(self) -> bool:
+    """True if the signal looks at nothing that only the loop knows."""
+    return self._measured_shapes() is not None
+
+  @functools.cached_property
+  def feedback_of_losses(self) -> PyTree:
+    """The shapes of the feedback, if losses are all that it needs, or None."""
+    return self._measured_shapes("losses", "after")
 
   @functools.cached_property
   def feedback(self) -> PyTree:
@@ -183,15 +193,10 @@ class DrawQueue:
       )
 
   def score(
-    self,
-    pending: PendingDraw,
-    losses: np.ndarray | None,
-    logits: np.ndarray | None,
+    self, pending: PendingDraw, known: Mapping[str, np.ndarray]
   ) -> PyTree:
-    """Returns the sampler's scores of candidates from what is known of them."""
-    return _programs.score(
-      self.sampler, pending.draw, losses, logits, self.pool
-    )
+    """Returns the sampler's scores from what is known of M candidates."""
+    return _programs.score(self.sampler, pending.draw, known, self.pool)
 
   def select(self, pending: PendingDraw, score: PyTree) -> Selection:
     """Selects from a draw's candidates, after all feedback before it."""

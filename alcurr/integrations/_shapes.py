@@ -38,6 +38,7 @@ def score_shapes(sampler: Sampler, pool: Pool, draw: Draw) -> PyTree:
       loss=_losses(params, batch),
       pool=pool,
       loss_jvp=lambda tangent: _losses(params, batch),
+      logit_grads=lambda: _outputs(size),
       features=lambda: _outputs(size),
       prepared=_prepare(sampler, params, pool),
     )
@@ -57,11 +58,12 @@ def feedback_shapes(
     if candidates is not None:
       draw = selected_draw(draw, candidates.selection)
     batch = _gather_drawn(pool, draw)
+    size = draw.index.shape[0]
     info = StepInfo(
       draw=draw,
       candidates=candidates,
       batch=batch,
-      logits=_outputs(draw.index.shape[0]),
+      logits=_outputs(size),
       loss=_losses(params, batch),
       params=params,
       new_params=params,
@@ -72,6 +74,8 @@ def feedback_shapes(
       loss_fn=_losses,
       gather=_gather,
       loss_jvp=lambda tangent: _losses(params, batch),
+      logit_grads=lambda: _outputs(size),
+      features=lambda: _outputs(size),
       predict=lambda batch: _outputs(batch.label.shape[0]),
       prepared=_prepare(sampler, params, pool),
     )

@@ -145,6 +145,8 @@ class IndexStream:
     *,
     losses: ArrayLike | None = None,
     logits: ArrayLike | None = None,
+    logit_grads: ArrayLike | None = None,
+    features: ArrayLike | None = None,
   ) -> Selected:
     """Selects the examples to train on from the candidates of a draw.
 
@@ -157,15 +159,23 @@ class IndexStream:
       number: of the draw; None for the oldest without an update.
       losses: [M], of each candidate.
       logits: [M, V], of each candidate.
+      logit_grads: [M, V], the gradient of each loss in its logits.
+      features: [M, F], the inputs of the last layer.
 
     Raises:
-      UserError: the sampler draws no candidates, its score needs more than
-        losses and logits, or they do not fit.
+      UserError: the sampler draws no candidates, its score needs something
+        else, or they do not fit.
     """
     if self._sampler.select is None:
       text = "the sampler draws no candidates"
       raise UserError("unsupported", "select", text)
-    given = {"score": score, "losses": losses, "logits": logits}
+    given = {
+      "score": score,
+      "losses": losses,
+      "logits": logits,
+      "logit_grads": logit_grads,
+      "features": features,
+    }
     with self._lock:
       pending = self._queue.find(number)
       if pending.is_scored:
@@ -177,6 +187,9 @@ class IndexStream:
     self,
     *,
     losses: ArrayLike | tuple[ArrayLike, ArrayLike] | None = None,
+    logits: ArrayLike | None = None,
+    logit_grads: ArrayLike | None = None,
+    features: ArrayLike | None = None,
     gains: ArrayLike | None = None,
     feedback: Feedback | ArrayLike | tuple[()] | None = None,
     number: int | None = None,
@@ -189,9 +202,12 @@ class IndexStream:
     Args:
       losses: [B] each, a pair (before, after) of the examples' losses around
         the update; or those before it alone, if the signal reads no others.
-      gains: [B], instead of losses: the gain of each example, credited to its
+      logits: [B, V], before the update, if the signal reads them.
+      logit_grads: [B, V], the gradient of each loss in its logits; likewise.
+      features: [B, F], the inputs of the last layer; likewise.
+      gains: [B], instead of these: the gain of each example, credited to its
         arm. Any gain: the loop may measure it as it likes.
-      feedback: instead of both, the result of the sampler's `signal`: a
+      feedback: instead of all, the result of the sampler's `signal`: a
         Feedback for bandits, the mistakes on each class [V] for
         class_reweighting; () for none.
       number: of the draw; None for the oldest without an update.
@@ -199,10 +215,17 @@ class IndexStream:
         draws, such as those of n processes. Losses or gains are as many.
 
     Raises:
-      UserError: all three are None although the sampler learns from the draw,
-        or they do not fit it.
+      UserError: something that the sampler learns from is missing, or does
+        not fit the draw.
     """
-    given = {"losses": losses, "gains": gains, "feedback": feedback}
+    given = {
+      "losses": losses,
+      "logits": logits,
+      "logit_grads": logit_grads,
+      "features": features,
+      "gains": gains,
+      "feedback": feedback,
+    }
     if number is not None and index is not None:
       raise UserError("conflict", "update", "expected one of number and index")
     with self._lock:

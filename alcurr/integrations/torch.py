@@ -2,6 +2,7 @@
 
     loader = DataLoader(dataset, batch_sampler=batches)
 
+docs/loops.md has loops for influence, online selection and remembered losses.
 The loader draws in the loop's own process and gives its workers only indices.
 With `num_workers` it draws `num_workers * prefetch_factor` batches ahead of
 the loop: make the stream with at least that `delay`. Batches come in the order

@@ -17,6 +17,7 @@ from alcurr.samplers import (
   scores,
 )
 from alcurr.samplers._active_bandit import active_bandit
+from alcurr.samplers._aioli import aioli
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.samplers._bucketed_curriculum import (
   PACINGS,
@@ -34,6 +35,7 @@ from alcurr.samplers._greats import greats
 from alcurr.samplers._ies import ies
 from alcurr.samplers._importance_sampling import importance_sampling
 from alcurr.samplers._infobatch import infobatch
+from alcurr.samplers._label_trust import label_trust
 from alcurr.samplers._learnability import learnability
 from alcurr.samplers._loshchilov_hutter import loshchilov_hutter
 from alcurr.samplers._loss_proportional import loss_proportional
@@ -62,6 +64,7 @@ __all__ = [
   "SAMPLERS",
   "SCHEDULES",
   "active_bandit",
+  "aioli",
   "bijection",
   "bucket_sizes",
   "bucketed_curriculum",
@@ -77,6 +80,7 @@ __all__ = [
   "ies",
   "importance_sampling",
   "infobatch",
+  "label_trust",
   "learnability",
   "loshchilov_hutter",
   "loss_proportional",
@@ -101,6 +105,7 @@ SAMPLERS = Registry(
   "samplers",
   {
     "active_bandit": active_bandit,
+    "aioli": aioli,
     "bucketed_curriculum": bucketed_curriculum,
     "class_balanced": class_balanced,
     "class_reweighting": class_reweighting,
@@ -113,6 +118,7 @@ SAMPLERS = Registry(
     "ies": ies,
     "importance_sampling": importance_sampling,
     "infobatch": infobatch,
+    "label_trust": label_trust,
     "learnability": learnability,
     "loshchilov_hutter": loshchilov_hutter,
     "loss_proportional": loss_proportional,

@@ -55,13 +55,13 @@ def _mean_of_some(value: Array, chosen: Array) -> Array:
 
 
 def scored_passes(
-  *, batch_size: int, scores: tuple[str, ...] = ("aum", "forgetting")
+  *, batch_size: int, scores: str = "aum,forgetting"
 ) -> Sampler:
   """Draws by uniform passes and keeps running scores of every example.
 
   Args:
     batch_size: B, at least 1.
-    scores: names of `RUNNING_SCORES`.
+    scores: names of `RUNNING_SCORES`, with commas between them.
 
   Returns:
     A sampler with `running_scores`; its `init` raises ValueError for labels
@@ -69,11 +69,10 @@ def scored_passes(
     score of those that were; `state.visits` says which.
   """
   passes = uniform(batch_size=batch_size)
-  if isinstance(scores, str) or not scores:
-    raise ValueError(f"scores must be several names, got {scores!r}")
-  for name in scores:
+  names = [name.strip() for name in scores.split(",")]
+  for name in names:
     check_choice(RUNNING_SCORES, scores=name)
-  running = {name: RUNNING_SCORES[name]() for name in scores}
+  running = {name: RUNNING_SCORES[name]() for name in names}
 
   def init(key: Array, pool: Pool) -> ScoredPassesState:
     num_examples, dtype = pool.label.shape[0], pool.label.dtype

@@ -81,6 +81,16 @@ def _get(
   return programs[digest]
 
 
+def digest(*programs: jax.stages.Compiled | None) -> str:
+  """Returns a hash of the texts of programs of `compile_once`.
+
+  The text is StableHLO without locations in the source. So it changes with
+  what is computed, constants included, and not with comments or paths.
+  """
+  texts = [text for p in programs for text, q in _compiled.items() if p is q]
+  return hashlib.blake2b(b"".join(texts), digest_size=8).hexdigest()
+
+
 def find_devices() -> list[jax.Device]:
   """Returns the devices to run on.
 

@@ -26,12 +26,14 @@ from alcurr.training import loop_info
 from alcurr.training.batches import draw_and_select
 from alcurr.training.keys import run_keys, step_keys
 from alcurr.training.loop_info import HookState, OpenStep
+from alcurr.training.losses import softmax_cross_entropy
 from alcurr.types import (
   Array,
   Batch,
   Fetched,
   Gather,
   Images,
+  Loss,
   Pool,
   PyTree,
   Sampler,
@@ -75,6 +77,7 @@ def make_hooks(
   logits: Callable[..., Array] | None = None,
   features: Callable[..., Array] | None = None,
   scoring_losses: Callable[..., Array] | None = None,
+  logit_loss: Loss = softmax_cross_entropy,
 ) -> Hooks:
   """Builds the functions that put a sampler into a loop of your own.
 
@@ -88,6 +91,8 @@ def make_hooks(
     features: returns [b, F], the inputs of the last layer; likewise.
     scoring_losses: returns the losses of candidates, if not `losses`: in
       evaluation mode, or of a smaller network.
+    logit_loss: (logits, label) -> [b], for samplers that look at the gradients
+      of the losses in the logits.
 
   Raises:
     ValueError: by the functions, if the sampler reads something that is not
@@ -95,7 +100,7 @@ def make_hooks(
   """
   signal = sampler.signal or Signal(lambda key, info: ())
   functions = loop_info.Functions(
-    losses, gather, logits, features, scoring_losses or losses
+    losses, gather, logits, features, scoring_losses or losses, logit_loss
   )
   cycle = signal.interval * signal.prepare_interval
 

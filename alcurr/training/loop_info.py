@@ -1,15 +1,16 @@
-"""What a sampler may look at in a training loop of your own.
+"""The records that a sampler may look at, in a training loop of your own.
 
 It is made of the functions and trees that the loop has; the use of anything
 else is refused with the name of the argument to pass.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from alcurr.training.batches import logit_grads
 from alcurr.training.partial_info import make_partial
 from alcurr.types import (
   Array,
@@ -18,6 +19,7 @@ from alcurr.types import (
   Candidates,
   Draw,
   Gather,
+  Loss,
   Pool,
   PyTree,
   StepContext,
@@ -28,6 +30,7 @@ from alcurr.types import (
 _ARGUMENTS = {
   "features": "features to make_hooks",
   "grads": "grads to end",
+  "logit_grads": "logits to make_hooks",
   "logits": "logits to make_hooks",
   "predict": "logits to make_hooks",
   "probe": "probe to begin",
@@ -66,6 +69,7 @@ class Functions(NamedTuple):
   logits: Callable[..., Array] | None
   features: Callable[..., Array] | None
   scoring_losses: Callable[..., Array]
+  logit_loss: Loss
 
 
 def _refuse(name: str) -> ValueError:
@@ -106,6 +110,25 @@ def _jvp(
   )[1]
 
 
+def _outputs(
+  functions: Functions,
+  params: PyTree,
+  batch: Batch,
+  extra: tuple[PyTree, ...],
+) -> dict[str, Any]:
+  """Returns the fields of the logits and features, as far as there are any."""
+  known = {}
+  if functions.logits is not None:
+    logits = functions.logits(params, batch, *extra)
+    known["logits"] = logits
+    known["logit_grads"] = lambda: logit_grads(
+      functions.logit_loss, logits, batch
+    )
+  if functions.features is not None:
+    known["features"] = lambda: functions.features(params, batch, *extra)
+  return known
+
+
 def make_candidate_info(
   functions: Functions,
   params: PyTree,
@@ -117,11 +140,6 @@ def make_candidate_info(
 ) -> CandidateInfo:
   """Returns what a score may look at, of M candidates."""
   losses = _bind(functions.scoring_losses, extra)
-  known = {}
-  if functions.logits is not None:
-    known["logits"] = functions.logits(params, batch, *extra)
-  if functions.features is not None:
-    known["features"] = lambda: functions.features(params, batch, *extra)
   return make_partial(
     CandidateInfo,
     _refuse,
@@ -131,7 +149,7 @@ def make_candidate_info(
     pool=pool,
     loss_jvp=_jvp(losses, params, batch),
     prepared=prepared,
-    **known,
+    **_outputs(functions, params, batch, extra),
   )
 
 
@@ -143,12 +161,12 @@ def make_step_info(
   updates: PyTree | None,
 ) -> StepInfo:
   """Returns what a signal may look at after an update."""
-  losses, known = _bind(functions.losses, step.extra), {}
+  losses = _bind(functions.losses, step.extra)
+  known = _outputs(functions, step.params, step.batch, step.extra)
   if updates is None:
     updates = jax.tree.map(jnp.subtract, new_params, step.params)
   if functions.logits is not None:
     logits = _bind(functions.logits, step.extra)
-    known["logits"] = logits(step.params, step.batch)
     known["predict"] = lambda batch: logits(new_params, batch)
   if grads is not None:
     known["grads"] = grads

@@ -9,7 +9,7 @@ import pytest
 from refusal import refused
 
 from alcurr.core.errors import UserError
-from alcurr.data import arrays
+from alcurr.data import arrays, image_folder
 
 IMAGES = np.arange(4 * 9, dtype=np.uint8).reshape(4, 3, 3)
 
@@ -30,6 +30,25 @@ def test_floats_stay_floats():
   image = arrays.from_arrays(images, [0, 1, 0, 1]).source.image
   assert image.dtype == np.float32
   np.testing.assert_allclose(image[..., 0], images, rtol=1e-6)
+
+
+def test_a_file_of_sketch_rnn_is_refused_with_a_remedy(tmp_path):
+  """Its drawings are pickled, which is never read."""
+  drawings = np.empty(3, object)
+  drawings[:] = [np.ones((i + 2, 3), np.int16) for i in range(3)]
+  path = tmp_path / "cat.npz"
+  np.savez(path, train=drawings, valid=drawings, test=drawings)
+  with refused("damaged", path) as raised:
+    arrays.load_npz(path)
+  assert ".ndjson" in raised.value.text
+
+
+@pytest.mark.parametrize("load", [arrays.load_npz, image_folder.load])
+def test_a_direct_call_expands_the_home_folder(load, tmp_path, monkeypatch):
+  monkeypatch.setenv("HOME", str(tmp_path))
+  options = {"image_size": 8} if load is image_folder.load else {}
+  with refused("missing", tmp_path / "images"):
+    load("~/images", **options)
 
 
 @pytest.mark.parametrize(

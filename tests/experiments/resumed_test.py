@@ -3,16 +3,19 @@
 import json
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import alcurr
-from alcurr import models
+from alcurr import models, samplers
 from alcurr.core import environment
 from alcurr.core.errors import UserError
+from alcurr.data import partitions
 from alcurr.experiments import reference_model, setup
 from alcurr.experiments.config import build, plain
+from alcurr.training import compilation
 from configs import default
 
 BANDIT = {"name": "active_bandit", "warmup": 2}
@@ -134,6 +137,40 @@ def test_other_weights_are_refused(keep, finished):
   assert "weights was other" in _refuses(
     finished, "uniform", "class_reweighting"
   )
+
+
+def test_an_edited_sampler_is_refused(finished, monkeypatch):
+  """The config names it as before; what it computes is another thing."""
+  _cut(finished, "uniform")
+  names, built_in = ("uniform", "class_reweighting"), samplers.uniform
+
+  def edited(*, batch_size, replacement=False):
+    base = built_in(batch_size=batch_size, replacement=replacement)
+
+    def sample(key, state, pool):
+      return base.sample(jax.random.fold_in(key, 7), state, pool)
+
+    return base._replace(sample=sample)
+
+  with monkeypatch.context() as patch:
+    patch.setitem(samplers.SAMPLERS, "uniform", edited)
+    assert "compiled program was" in _refuses(finished, *names)
+  # The same code, compiled again, is the run that began.
+  jax.clear_caches()
+  compilation._compiled.clear()
+  _compare(finished, *names)
+
+
+def test_an_edited_partition_is_refused(finished, monkeypatch):
+  _cut(finished, "class_reweighting")
+  by_label = partitions.PARTITIONS["label"]
+
+  def reversed_arms(label, *others):
+    return by_label(label.max() - label, *others)
+
+  monkeypatch.setitem(partitions.PARTITIONS, "label", reversed_arms)
+  text = _refuses(finished, "uniform", "class_reweighting")
+  assert "labels and partitions was" in text
 
 
 def test_a_finished_experiment_is_shown_in_any_environment(

@@ -6,6 +6,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import toy
 import toy_samplers
@@ -487,8 +488,16 @@ def test_pool_info_is_a_pool_without_images():
   ):
     np.testing.assert_array_equal(ours, theirs)
   words = np.array(["ant", "bee", "cat", "dog"])[label]
-  named = pool_info(sampler, words, difficulty, 5)
-  np.testing.assert_array_equal(named.label, label)
+  for names in (
+    words,
+    pd.Series(words, index=np.arange(50) + 7),
+    pd.Categorical(words),
+    [*words],
+    label[:, None] * 2.0 + 1,
+    pd.array(label, "Int8"),
+  ):
+    named = pool_info(sampler, names, difficulty, 5)
+    np.testing.assert_array_equal(named.label, label)
 
 
 def test_groups_are_arms_of_a_stream():
@@ -548,13 +557,17 @@ def test_scores_that_are_missing_or_wrong(score, given, code):
     ({}, "missing", "pool_info"),
     ({"labels": [0, 1]}, "missing", "difficulty"),
     ({"difficulty": [0, 1]}, "missing", "labels"),
-    ({"labels": [0, 2], "difficulty": [0, 1]}, "range", "labels"),
-    ({"labels": [0.5], "difficulty": [0]}, "type", "labels"),
+    ({"labels": [0, -1], "difficulty": [0, 1]}, "data", "labels"),
+    ({"labels": [0.5], "difficulty": [0]}, "data", "labels"),
+    ({"labels": [0, "a"], "difficulty": [0, 1]}, "data", "labels"),
+    ({"labels": ["a", None], "difficulty": [0, 1]}, "data", "labels"),
+    ({"labels": 3, "difficulty": [0, 1]}, "data", "labels"),
+    ({"labels": [], "difficulty": []}, "data", "labels"),
     ({"labels": [0, 1], "difficulty": [0]}, "data", "difficulty"),
     ({"labels": [0, 1], "difficulty": ["a", "b"]}, "data", "difficulty"),
     (
       {"labels": np.ma.masked_equal([0, 1], 1), "difficulty": [0, 1]},
-      *("type", "labels"),
+      *("data", "labels"),
     ),
     ({"labels": [0, 1], "difficulty": [0, np.nan]}, "data", "difficulty"),
     ({"labels": [0, 1], "difficulty": [0, 1]}, "argument", "pool_info"),
@@ -861,9 +874,3 @@ def test_a_state_is_of_one_score_and_of_the_same_steps(other):
   stream = IndexStream(other, pool_info(other, POOL.label))
   with refused("mismatch", "load_state_dict"):
     stream.load_state_dict(state)
-
-
-def test_mistakes_of_a_pools_scores():
-  sampler = _make_excess()
-  with refused("data", "scores.irreducible"):
-    pool_info(sampler, POOL.label, scores={"irreducible": np.ones(3)})

@@ -14,7 +14,7 @@ from alcurr.core.errors import UserError
 from alcurr.data.pool import make_gather
 from alcurr.integrations import IndexStream, pool_info
 from alcurr.training import chunks, step
-from alcurr.types import Feedback, Sampler
+from alcurr.types import Feedback, Pool, Sampler
 
 
 @contextlib.contextmanager
@@ -99,12 +99,14 @@ def trained(spec, num_steps: int) -> np.ndarray:
   return train_indices(make_sampler(spec), num_steps)
 
 
-def train_indices(sampler: Sampler, num_steps: int, seed=5) -> np.ndarray:
+def train_indices(
+  sampler: Sampler, num_steps: int, seed=5, pool: Pool = POOL
+) -> np.ndarray:
   """Returns the indices that a sampler's training run trains on: [T, B]."""
   model, tx = toy.make_linear(), optax.sgd(0.1)
   steps = step.make_steps(model, tx, sampler, make_gather())
   chunk = chunks.make_train_chunk(steps, num_steps, "map")
   keys = jax.random.key(seed)[None]
-  states = jax.vmap(step.make_init(model, tx, sampler), (0, None))(keys, POOL)
-  _, metrics = jax.jit(chunk)(states, num_steps, POOL, POOL)
+  states = jax.vmap(step.make_init(model, tx, sampler), (0, None))(keys, pool)
+  _, metrics = jax.jit(chunk)(states, num_steps, pool, pool)
   return np.asarray(metrics.index[0])

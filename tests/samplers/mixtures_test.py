@@ -8,9 +8,12 @@ import pytest
 import toy
 
 from alcurr import samplers
+from alcurr.bandits import gains
+from alcurr.bandits.probes import make_probe_draw
 from alcurr.core.mixtures import to_shares
 from alcurr.data.partitions import make_partition
 from alcurr.data.pool import make_gather
+from alcurr.samplers._aioli import even_examples
 from alcurr.training import chunks, step
 from alcurr.types import ArmNames, Draw, Feedback
 
@@ -247,3 +250,129 @@ def _two_rules(seed):
     label=jnp.asarray(label, jnp.int32),
     partitions={"groups": make_partition(group, 2)},
   )
+
+
+def _aioli(losses, rounds, a=0.625, eta=0.2, rest=3):
+  """Chen et al.: yields the mixture of each segment after the first step."""
+  p, k = np.full(4, 0.25), 4
+  mixtures = np.full((k, k), (1 - a) / (k - 1)) + (a - (1 - a) / (k - 1)) * (
+    np.eye(k)
+  )
+  last = next(losses)
+  for _ in range(rounds):
+    drops = np.zeros((k, k))
+    for j in range(k):
+      yield mixtures[j]
+      new = next(losses)
+      drops[:, j], last = last - new, new
+    effect = np.stack([np.linalg.solve(mixtures, row) for row in drops])
+    effect -= min(effect.min(), 0)
+    p = p * np.exp(eta * effect.sum(0) / effect.sum())
+    p /= p.sum()
+    for _ in range(rest):
+      yield p
+      last = next(losses)
+
+
+def test_aioli():
+  sampler = samplers.aioli(
+    batch_size=BATCH, learning_share=4 / 7, learning_rate=2.0
+  )
+  state, update = _init(sampler), jax.jit(sampler.update)
+  losses = np.cumsum(np.random.default_rng(0).normal(-0.1, 1, (29, 4)), 0)
+  arm = np.arange(BATCH) % 4
+  expected = _aioli(iter(losses), 4, eta=2.0)
+  np.testing.assert_allclose(state.policy, 0.25)
+  for loss, mixture in zip(losses[:-1], expected, strict=True):
+    # The steps within a segment change nothing.
+    state = update(state, _draw(arm), jnp.float32(loss))
+    state = update(state, _draw(arm), ())
+    np.testing.assert_allclose(state.policy, mixture, rtol=1e-3)
+  # A loss that is not finite teaches nothing, and the round goes on.
+  broken = jnp.float32([np.nan, np.inf, 1, 1])
+  state = update(state, _draw(arm), broken)
+  assert np.isfinite(state.policy).all() and state.ignored == 2
+
+
+def test_aioli_measures_the_same_examples_of_each_group():
+  arms = POOL.partitions["groups"]
+  index = np.asarray(even_examples(arms, 10))
+  for k, size in enumerate(SIZES):
+    place = np.arange(10) * size // 10
+    expected = arms.order[arms.start[k] :][place]
+    np.testing.assert_array_equal(index[k], expected)
+
+
+@pytest.mark.parametrize(
+  ("arguments", "match"),
+  [
+    ({"one_hot": 0.25}, "one_hot"),
+    ({"num_steps": 40}, "41 steps"),
+    ({"learning_share": 0.0}, "learning_share"),
+    ({"interval": 0}, "interval"),
+  ],
+)
+def test_an_aioli_that_does_not_fit(arguments, match):
+  with pytest.raises(ValueError, match=match):
+    _init(samplers.aioli(batch_size=BATCH, **arguments))
+
+
+def test_aioli_finds_the_group_that_lowers_the_losses():
+  """The first group's labels are noise in training, but held out are right."""
+  group = np.arange(640) % 2
+  noise = np.random.default_rng(0).integers(0, toy.NUM_CLASSES, 640)
+  train, probe = (
+    toy.make_pool(640, seed)._replace(
+      partitions={"groups": make_partition(group, 2)}
+    )
+    for seed in (0, 1)
+  )
+  label = np.where(group == 0, noise, train.label)
+  train = train._replace(label=jnp.asarray(label, jnp.int32))
+  sampler = samplers.aioli(
+    batch_size=BATCH,
+    interval=5,
+    learning_share=0.5,
+    learning_rate=3.0,
+    per_group=64,
+  )
+  assert _train(sampler, train, probe, num_steps=80)[1] > 0.6
+
+
+def test_a_probe_drawn_by_an_evaluation_mixture():
+  """By name, by order and by class; without a mixture, all examples alike."""
+  keys = jax.random.split(jax.random.key(0), 50)
+  pool = jax.tree.map(jnp.asarray, POOL)
+  for mixture, expected in (
+    (None, np.array(SIZES) / sum(SIZES)),
+    ((0, 1, 3, 0), [0, 0.25, 0.75, 0]),
+    ({"code": 1, "web": 1}, [0.5, 0, 0.5, 0]),
+    ((0, 0, 0, 0), [0.25] * 4),
+  ):
+    probe = make_probe_draw(mixture, "groups")
+    assert probe.partitions == (() if mixture is None else ("groups",))
+    probe.check(pool)
+    index = jax.vmap(lambda key, probe=probe: probe.draw(key, pool, 100))(keys)
+    share = np.bincount(ARM[np.asarray(index).ravel()], minlength=4) / 5000
+    np.testing.assert_allclose(share, expected, atol=0.03)
+    assert (share[np.array(expected) == 0] == 0).all()
+
+
+@pytest.mark.parametrize(
+  "gain", [gains.influence, gains.target_prediction_gain]
+)
+def test_gains_say_which_partition_of_the_probe_they_read(gain):
+  by_label = gain(mixture=(1, 0, 0, 0), mixture_of="label")
+  sampler = samplers.active_bandit(
+    batch_size=BATCH, gain=by_label, num_steps=40, partition="groups"
+  )
+  assert sampler.spec.partitions == ("groups", "label")
+  with pytest.raises(ValueError, match="mixture_of"):
+    _init(sampler)
+  with pytest.raises(ValueError, match="mixture: 2 weights"):
+    by_group = gain(mixture=(1, 0))
+    _init(
+      samplers.active_bandit(
+        batch_size=BATCH, gain=by_group, num_steps=40, partition="groups"
+      )
+    )

@@ -76,7 +76,7 @@ def test_scores_are_those_of_the_visits(num):
 
 def test_forgetting_by_hand():
   """Right, wrong, right, wrong: twice. Always wrong: once more than most."""
-  sampler = samplers.scored_passes(batch_size=B, scores=("forgetting",))
+  sampler = samplers.scored_passes(batch_size=B, scores="forgetting")
   signs = {0: "+-+-", 1: "++++", 2: "----", 3: "--++", 4: "+---", 5: "0000"}
   margins = [
     (list(signs), [{"+": 1, "-": -1, "0": 0}[s[t]] for s in signs.values()])
@@ -137,7 +137,7 @@ def test_it_draws_what_uniform_draws():
 
 @pytest.mark.parametrize(
   ("scores", "message"),
-  [((), "several"), ("aum", "several"), (("aum", "age"), "forgetting.*'age'")],
+  [("", "forgetting.*''"), ("aum, age", "forgetting.*'age'")],
 )
 def test_scores_that_there_are_not(scores, message):
   with pytest.raises(ValueError, match=message):

@@ -22,7 +22,13 @@ from sampler_table import SAMPLERS
 from alcurr.core import environment, files
 from alcurr.core.errors import MachineError, UserError
 from alcurr.data import cache
-from alcurr.training import checkpoint, checkpoint_writer, exposure, loop
+from alcurr.training import (
+  checkpoint,
+  checkpoint_writer,
+  exposure,
+  loop,
+  losses,
+)
 from alcurr.training.checkpoint import Checkpoint, RunState
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import compile_run
@@ -44,9 +50,10 @@ SETTINGS = ConfigDict({"minutes": 0.0, "steps": 4, "keep": 2})
 FINGERPRINT = {"steps": STEPS}
 
 
-def _compile(sampler="uniform", trials_by="map"):
+def _compile(sampler="uniform", trials_by="map", **changes):
   """A run of four chunks, two evaluations and two trials."""
-  run = toy.make_run(SAMPLERS[sampler], 16, STEPS, trials_by, chunk_steps=4)
+  changes = {"chunk_steps": 4} | changes
+  run = toy.make_run(SAMPLERS[sampler], 16, STEPS, trials_by, **changes)
   return run, compile_run(run, POOLS)
 
 
@@ -134,6 +141,16 @@ def test_a_run_that_was_cut_resumes_bit_identically(
     tmp_path / "rows.json"
   )
   assert rest.train_seconds > seconds > 0
+
+
+def test_a_loss_resumes_with_its_memory(tmp_path):
+  loss = losses.elr(num_classes=toy.NUM_CLASSES)
+  run, compiled = _compile("uniform_replacement", loss=loss)
+  whole = loop.train(run, compiled, POOLS, lambda row: None, lambda *_: None)
+  assert _train(run, compiled, tmp_path, chunks=2) is None
+  rest = _train(run, compiled, tmp_path)
+  _assert_same(rest.state, whole.state)
+  assert np.asarray(rest.state.loss_state).any()
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,13 @@ from alcurr.training import losses as loss_functions
 from alcurr.training import make_hooks, run_keys, step, step_keys
 from alcurr.types import Pool, Sampler, Signal
 
-POOL, PROBE = toy.make_pool(), toy.make_pool(100, seed=1)
 STEPS = 20
+
+
+def _make(name) -> Sampler:
+  return CANDIDATES.get(name) or toy.make_sampler(
+    SAMPLERS[name], "x", batch_size=16, num_steps=STEPS
+  )
 
 
 def _make_candidates(**changes) -> Sampler:
@@ -79,12 +84,17 @@ CANDIDATES = {
     lambda state: state.position.sum() % jnp.int32(64) == 0
   ),
 }
+SCORES = {x for name in SAMPLERS for x in _make(name).spec.scores}
+POOL = toy.make_pool(scores=sorted(SCORES))
+PROBE = toy.make_pool(100, seed=1, scores=sorted(SCORES))
 FAST = {
   *CANDIDATES,
   "bandit_target",
   "bandit_first_order",
   "influence",
   "class_reweighting",
+  "greats",
+  "importance_sampling",
 }
 
 
@@ -136,9 +146,7 @@ def _own(hooks, losses, params, tx):
 )
 def test_a_loop_of_ones_own_is_the_built_in_step(name):
   """The same examples and parameters, whatever the sampler looks at."""
-  sampler = CANDIDATES.get(name) or toy.make_sampler(
-    SAMPLERS[name], "x", batch_size=16, num_steps=STEPS
-  )
+  sampler = _make(name)
   model, tx = toy.make_linear(), optax.sgd(0.5, momentum=0.9)
   expected, last = _built_in(model, tx, sampler)
 
@@ -150,7 +158,10 @@ def test_a_loop_of_ones_own_is_the_built_in_step(name):
       logits(params, batch), batch.label
     )
 
-  hooks = make_hooks(sampler, losses, logits=logits)
+  def features(params, batch):
+    return model.features(params, {}, batch.image)
+
+  hooks = make_hooks(sampler, losses, logits=logits, features=features)
   params, _ = model.init(jax.random.split(jax.random.key(0), 3)[0])
   index, params, state = _own(hooks, losses, params, tx)
   np.testing.assert_array_equal(index, expected)
@@ -191,9 +202,7 @@ def test_without_the_optimizers_updates_their_difference_is_taken():
   ],
 )
 def test_something_that_is_not_given_is_named(name, argument):
-  sampler = CANDIDATES.get(name) or toy.make_sampler(
-    SAMPLERS[name], "x", batch_size=16, num_steps=STEPS
-  )
+  sampler = _make(name)
   losses = lambda params, batch: batch.image.mean((1, 2, 3)) * params  # noqa: E731
   hooks, params = make_hooks(sampler, losses), jnp.float32(1)
   with pytest.raises(ValueError, match=argument):
@@ -215,9 +224,7 @@ class _Noisy(nn.Module):
 @pytest.mark.parametrize("name", ["influence", "largest_loss"])
 def test_batch_statistics_and_dropout_keys_are_extra_arguments(name):
   """Candidates are scored in evaluation mode, as in the built-in step."""
-  sampler = CANDIDATES.get(name) or toy.make_sampler(
-    SAMPLERS[name], "x", batch_size=16, num_steps=STEPS
-  )
+  sampler = _make(name)
   model, tx = models.from_linen(_Noisy(), (4, 4, 1)), optax.sgd(0.1)
   expected, last = _built_in(model, tx, sampler)
 

@@ -32,8 +32,9 @@ _BANDIT = {
   "warmup": None,
   # The arms: difficulty (quantiles within each class), difficulty_in_pool
   # (quantiles over the pool), label, label_difficulty (quantiles of each class
-  # apart), groups (see data.groups), or shuffled (the control: like difficulty,
-  # but at random).
+  # apart), groups (see data.groups), clusters (difficulty.num_arms of them, by
+  # k-means of the reference model's features), or shuffled (the control: like
+  # difficulty, but at random).
   "partition": "difficulty",
   # Arms drawn for a batch, a divisor of the batch size. 1: as in the paper;
   # None, or the batch size: every example draws its own arm.
@@ -100,8 +101,10 @@ _DEFAULTS = {
   # Random changes of training images: none, or affine(flip=True, rotate=10,
   # scale=0.1, shift=0.05), in degrees and in shares of the size.
   "augment": "none",
-  # The loss of training, gains and difficulties: cross_entropy, or
-  # squared_error (of the logits to the one-hot class).
+  # The loss of training and gains: cross_entropy, squared_error (of the logits
+  # to the one-hot class), label_smoothing, logit_adjustment for rare classes;
+  # gce, elr or superloss for wrong labels. Losses on the other splits and
+  # difficulties are the cross-entropy, whatever is trained on.
   "loss": "cross_entropy",
   # If a loss, gradient, update, gain or policy is not finite: stop (the trial
   # ends, and results.csv says at which step), or skip_update (the update is

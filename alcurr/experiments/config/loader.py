@@ -1,14 +1,14 @@
 """Configs from files and command lines; a mistake in either is a UserError."""
 
 import difflib
-import operator
+import keyword
 import os
 import pathlib
 import re
 import runpy
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -91,6 +91,10 @@ def with_options(config: ConfigDict, options: Sequence[str]) -> ConfigDict:
     UserError: an option of another form, an unknown field, or a value of
       another type than the field's.
   """
+  samplers = [*config.get("samplers", ())]
+  if odd := [name for name in samplers if not _is_plain(name)]:
+    names = {name: f"sampler_{i}_of_options" for i, name in enumerate(odd)}
+    return _renamed(config, options, names)
   _check_names(config, options)
   values, argv = flags.FlagValues(), ["", *options]
   try:
@@ -110,6 +114,41 @@ def with_options(config: ConfigDict, options: Sequence[str]) -> ConfigDict:
   return values["config"].value
 
 
+def _is_plain(name: str) -> bool:
+  return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _renamed(
+  config: ConfigDict, options: Sequence[str], names: Mapping[str, str]
+) -> ConfigDict:
+  """Sets options while samplers have other names, which are then restored.
+
+  ml_collections reads a field's path as Python, where a name has no dot.
+  """
+
+  def rename(option: str) -> str:
+    for name in sorted(names, key=len, reverse=True):  # v1.0 before v1
+      start = rf"(--?(?:no)?config\.samplers\.){re.escape(name)}(?=[.=]|$)"
+      if match := re.match(start, option):
+        return match[1] + names[name] + option[match.end() :]
+    return option
+
+  def with_names(names: Mapping[str, str], config: ConfigDict) -> ConfigDict:
+    values = config.to_dict()
+    samplers = {names.get(k, k): v for k, v in values["samplers"].items()}
+    return plain.to_config(values | {"samplers": samplers}).lock()
+
+  back = {new: name for name, new in names.items()}
+  try:
+    options = [*map(rename, options)]
+    return with_names(back, with_options(with_names(names, config), options))
+  except UserError as error:
+    place, text = str(error.place), error.text
+    for new, name in back.items():
+      place, text = place.replace(new, name), text.replace(new, name)
+    raise UserError(error.code, place, text) from error
+
+
 def value_of(config: ConfigDict, field: str, text: str) -> Any:
   """Reads a text as a value of a config's field, by its dotted name.
 
@@ -117,7 +156,11 @@ def value_of(config: ConfigDict, field: str, text: str) -> Any:
     UserError: no such field, or a text that is not of its type.
   """
   option = f"--config.{field}"
-  value = operator.attrgetter(field)(with_options(config, [f"{option}={text}"]))
+  value = with_options(config, [f"{option}={text}"])
+  while field:
+    # A sampler's name may have dots.
+    name = max((k for k in value if f"{field}.".startswith(f"{k}.")), key=len)
+    value, field = value[name], field[len(name) + 1 :]
   if isinstance(value, ConfigDict):
     raise UserError("type", option, "expected one field, got a group of fields")
   return value

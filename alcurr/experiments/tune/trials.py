@@ -5,6 +5,7 @@ No checkpoints, metrics or reports are written.
 
 import argparse
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -32,7 +33,10 @@ from alcurr.types import Pool, TrainState
 RATE = "optimizer.learning_rate"
 # What the commands write.
 _STEMS = ("range", "grid", "noise_scale", "search")
-_FILES = {"scores", *(f"{s}.{e}" for s in _STEMS for e in ("csv", "png"))}
+_FILES = {f"{s}.{e}" for s in _STEMS for e in ("csv", "png")}
+
+# The folder of a checkpoint, perhaps of one that was not finished.
+_CHECKPOINT = re.compile(r"\d+(\.orbax-checkpoint-tmp.*)?")
 
 
 class TrainedChunk(NamedTuple):
@@ -89,6 +93,12 @@ def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
   paths.check_can_checkpoint(args.out, "--out")
   taken = [p for p in args.out.glob("*") if p.name in (*_FILES, args.resumes)]
   resumes = args.resumes in [p.name for p in taken if not p.is_symlink()]
+  # Checkpoints scores/<score>/<number>/<step> of a killed command resume.
+  for depth in range(4):
+    for path in args.out.glob("/".join(["scores", *"*" * depth])):
+      is_own = depth < 2 or _CHECKPOINT.fullmatch(path.name)
+      if path.is_symlink() or not (is_own and path.is_dir()):
+        taken, resumes = [path], False
   if taken and not resumes:
     raise UserError("exists", "--out", f"{taken[0]} is not overwritten")
   config = build.run_config(config, name)

@@ -21,6 +21,18 @@ def test_the_file_by_hand(tmp_path):
   )
 
 
+def test_a_word_is_no_formula(tmp_path):
+  path = tmp_path / "out.csv"
+  words = kaggle.words_of(["=1+1", "ant", "-2"])
+  best = np.array([[0, 1], [1, 0], [2, 0]])
+  kaggle.write_submission(path, np.arange(3), best, words)
+  assert path.read_text().splitlines()[1:] == [
+    "0,'=1+1 ant",
+    "1,ant =1+1",
+    "2,'-2 =1+1",
+  ]
+
+
 @pytest.mark.parametrize("best", [[[1, 1, 0], [0, 1, 2]], [[0, 1, 2, 3]] * 2])
 def test_what_kaggle_would_refuse(tmp_path, best):
   words = kaggle.words_of(NAMES)

@@ -4,7 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
-from alcurr.experiments.config import loader
+from alcurr.experiments.config import loader, plain
 from configs import default
 
 
@@ -28,6 +28,33 @@ def test_options_set_fields_by_their_types():
   assert changed.optimizer.name == "sgd(momentum=0.9)"
   assert changed.is_locked
   assert config == default.get_config()
+
+
+def test_samplers_of_any_name_have_options():
+  config = default.get_config()
+  names = ("v1.0", "v1", "v1.0.1", "lambda", "2nd", "my-own")
+  with config.unlocked():
+    for name in names:
+      config.samplers = plain.to_config(
+        config.samplers.to_dict() | {name: {"name": "uniform", "interval": 0}}
+      )
+  options = [
+    f"--config.samplers.{name}.interval={i}" for i, name in enumerate(names, 1)
+  ]
+  options += ["--config.trials=4", "--config.samplers.v1.0.name=curriculum"]
+  changed = loader.with_options(config, options)
+  found = changed.samplers.to_dict()
+  assert [found[name]["interval"] for name in names] == [1, 2, 3, 4, 5, 6]
+  assert found["v1.0"]["name"] == "curriculum" and found["v1"]["name"] == (
+    "uniform"
+  )
+  assert changed.trials == 4 and changed.is_locked
+  assert loader.value_of(config, "samplers.v1.0.1.interval", "7") == 7
+  for field, code in (("intervall", "unknown"), ("interval", "type")):
+    place = f"--config.samplers.v1.0.{field}"
+    with pytest.raises(UserError) as mistake:
+      loader.with_options(config, [f"{place}=often"])
+    assert (mistake.value.code, mistake.value.place) == (code, place)
 
 
 def test_options_may_come_before_the_config():

@@ -1,10 +1,13 @@
 """The grid against runs of one rate each, and the command."""
 
+import argparse
+
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 import toy
+from refusal import refused
 
 from alcurr.core.errors import UserError
 from alcurr.experiments.tune import __main__ as command
@@ -13,6 +16,31 @@ from alcurr.training import loop
 from alcurr.training.optimizers import get_optimizer
 from alcurr.training.run import compilation, compile_run, score_pool
 from configs import default
+
+
+def test_a_killed_command_resumes_in_its_folder(tmp_path):
+  """Its checkpoints are recognized; a folder of the user's is not touched."""
+  tiny.write(tmp_path)
+  out = tmp_path / "out"
+  config = str(tmp_path / "tiny.py")
+  args = argparse.Namespace(config=config, sampler="", out=out, resumes=None)
+  folder = out / "scores/difficulty/0"
+  for name in ("8", "16", "24.orbax-checkpoint-tmp-0"):
+    (folder / name).mkdir(parents=True)
+    trials.load_config(args, [])
+  for path in (folder / "notes", folder.parent / "x", out / "scores/x"):
+    path.touch()
+    with refused("exists", "--out"):
+      trials.load_config(args, [])
+    path.unlink()
+  (folder / "9").symlink_to(tmp_path)
+  with refused("exists", "--out"):
+    trials.load_config(args, [])
+  (folder / "9").unlink()
+  (out / "grid.csv").touch()
+  with refused("exists", "--out"):
+    trials.load_config(args, [])
+
 
 RATES = (0.003, 0.1, 1e38)
 
