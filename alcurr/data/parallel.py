@@ -1,14 +1,16 @@
 """Work on many files, on all cores that this process may use."""
 
 import concurrent.futures
+import contextlib
 import functools
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import pathlib
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from tqdm.auto import tqdm
@@ -52,16 +54,35 @@ def each_file(
     with concurrent.futures.ProcessPoolExecutor(
       workers, spawn, _follow_parent
     ) as pool:
-      return list(progress(pool.map(function, paths), description, len(paths)))
+      with _no_interrupts():
+        results = pool.map(function, paths)  # starts all processes
+      return list(progress(results, description, len(paths)))
   except concurrent.futures.BrokenExecutor as error:
     text = "a process died: out of memory, or no `if __name__ == '__main__':`"
     raise UserError("memory", description, text) from error
 
 
+@contextlib.contextmanager
+def _no_interrupts() -> Iterator[None]:
+  """Starts processes that Ctrl-C does not reach, even while they import.
+
+  The parent reports it, once they are started.
+  """
+  if not hasattr(signal, "pthread_sigmask"):  # Windows
+    yield
+    return
+  # It would unblock the signal when it is started with the first process.
+  multiprocessing.resource_tracker.ensure_running()
+  before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  try:
+    yield
+  finally:
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _follow_parent() -> None:
   """Ends a worker when its parent ends, even if that is killed."""
-  # Ctrl-C reaches both; the parent reports it.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not blocked
   parent = multiprocessing.parent_process().sentinel
 
   def wait() -> None:

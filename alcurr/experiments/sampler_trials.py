@@ -32,7 +32,7 @@ from alcurr.training import (
 )
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun, RunSpec, score_pool
-from alcurr.types import Pool
+from alcurr.types import Pool, PyTree
 
 
 @contextlib.contextmanager
@@ -78,16 +78,11 @@ def fingerprint(
   given the hash of its content, and the code of alcurr, samplers and models.
   """
   pool, prefetch = pools["train"], compiled.chunks.prefetch
+  # Each partition has columns of its own among the metrics.
   read = {*run.sampler.spec.scores, *([DIFFICULTY] if pool.partitions else [])}
-  hashes = {}
-  for name in sorted(read):
-    values = np.asarray(pool.scores[name]).tobytes()
-    hashes[name] = hashlib.blake2b(values, digest_size=16).hexdigest()
-  # The source may be large, and scores have hashes of their own.
+  hashes = {name: _hash(pool.scores[name]) for name in sorted(read)}
+  # The source may be large, and is of the content.
   parts = [(p.label, p.partitions) for p in pools.values()]
-  arrays = hashlib.blake2b(digest_size=16)
-  for leaf in jax.tree.leaves(parts):
-    arrays.update(np.asarray(leaf).tobytes())
   return {
     "steps": run.num_steps,
     "chunk_steps": compiled.chunks.lengths[0],
@@ -96,11 +91,18 @@ def fingerprint(
     "weights": run.model.fingerprint,
     "scores": hashes,
     "partitions": sorted(pool.partitions),
-    "labels and partitions": arrays.hexdigest(),
+    "labels and partitions": _hash(parts),
     "compiled program": compilation.digest(
       compiled.chunks.program, compiled.score, prefetch and prefetch.draws
     ),
   }
+
+
+def _hash(tree: PyTree) -> str:
+  content = hashlib.blake2b(digest_size=16)
+  for leaf in jax.tree.leaves(tree):
+    content.update(np.asarray(leaf).tobytes())
+  return content.hexdigest()
 
 
 def train(

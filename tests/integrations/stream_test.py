@@ -491,7 +491,7 @@ def test_pool_info_is_a_pool_without_images():
   words = np.array(["ant", "bee", "cat", "dog"])[label]
   for names in (
     words,
-    pd.Series(words, index=np.arange(50) + 7),
+    pd.Series(words, index=np.arange(len(words)) + 7),
     pd.Categorical(words),
     [*words],
     label[:, None] * 2.0 + 1,

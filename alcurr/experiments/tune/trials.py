@@ -93,17 +93,12 @@ def load_config(args: argparse.Namespace, options: Sequence[str]) -> ConfigDict:
   paths.check_can_checkpoint(args.out, "--out")
   taken = [p for p in args.out.glob("*") if p.name in (*_FILES, args.resumes)]
   resumes = args.resumes in [p.name for p in taken if not p.is_symlink()]
-  # Checkpoints of a killed command resume; a folder of the user's stays.
-  # They are in scores/<score>/<fit>.
-  scores = args.out / "scores"
-  for path in (
-    scores,
-    *(p for n in range(3) for p in scores.glob("*/" * n + "*")),
-  ):
-    depth = len(path.relative_to(args.out).parts)
-    is_own = depth < 3 or _CHECKPOINT.fullmatch(path.name)
-    if path.is_symlink() or (path.exists() and not (is_own and path.is_dir())):
-      taken, resumes = [path], False
+  # Checkpoints scores/<score>/<number>/<step> of a killed command resume.
+  for depth in range(4):
+    for path in args.out.glob("/".join(["scores", *"*" * depth])):
+      is_own = depth < 2 or _CHECKPOINT.fullmatch(path.name)
+      if path.is_symlink() or not (is_own and path.is_dir()):
+        taken, resumes = [path], False
   if taken and not resumes:
     raise UserError("exists", "--out", f"{taken[0]} is not overwritten")
   config = build.run_config(config, name)

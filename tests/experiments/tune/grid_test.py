@@ -24,18 +24,19 @@ def test_a_killed_command_resumes_in_its_folder(tmp_path):
   out = tmp_path / "out"
   config = str(tmp_path / "tiny.py")
   args = argparse.Namespace(config=config, sampler="", out=out, resumes=None)
+  folder = out / "scores/difficulty/0"
   for name in ("8", "16", "24.orbax-checkpoint-tmp-0"):
-    (out / "scores/difficulty/0" / name).mkdir(parents=True)
+    (folder / name).mkdir(parents=True)
     trials.load_config(args, [])
-  for name in ("notes", "08b"):
-    (out / "scores/difficulty/0" / name).mkdir()
+  for path in (folder / "notes", folder.parent / "x", out / "scores/x"):
+    path.touch()
     with refused("exists", "--out"):
       trials.load_config(args, [])
-    (out / "scores/difficulty/0" / name).rmdir()
-  (out / "scores/difficulty/0/9").symlink_to(tmp_path)
+    path.unlink()
+  (folder / "9").symlink_to(tmp_path)
   with refused("exists", "--out"):
     trials.load_config(args, [])
-  (out / "scores/difficulty/0/9").unlink()
+  (folder / "9").unlink()
   (out / "grid.csv").touch()
   with refused("exists", "--out"):
     trials.load_config(args, [])
