@@ -39,11 +39,16 @@ in a config, on the command line and in `alcurr.compare`.
 
 
 def describe(factory: Any) -> tuple[str, str]:
-  """Returns a factory's first sentence, and the title of its paper."""
-  module = inspect.getmodule(factory)
-  own = module.__name__.rpartition(".")[2] == f"_{factory.__name__}"
-  text = " ".join(inspect.getdoc(factory).split("\n\n")[0].split())
-  titles = inspect.getdoc(factory) + "\n\n" + (module.__doc__ if own else "")
+  """Returns a factory's first sentence, and the title of its source.
+
+  Without a title of its own, and unless it is a control, the source is that of
+  its file.
+  """
+  own = inspect.getdoc(factory)
+  text = " ".join(own.split("\n\n")[0].split())
+  titles = own
+  if "control" not in own:
+    titles += "\n\n" + inspect.getmodule(factory).__doc__
   found = re.search(r'"([A-Z][^"]{11,})"', titles)
   return text, " ".join(found[1].split()) if found else ""
 
@@ -67,7 +72,8 @@ def reads(sampler: Sampler) -> str:
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
   lines = (head, ("---",) * len(head), *rows)
-  return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+  cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+  return "\n".join("| " + " | ".join(line) + " |" for line in cells) + "\n"
 
 
 def make_page() -> str:
@@ -91,7 +97,7 @@ def make_page() -> str:
     row = (f"`{name}`", *describe(factory), reads(sampler), state)
     rows.append((*row, *cost(name), source_of(factory)))
   page = HEAD.format(batches=" and ".join(map(str, costs.BATCH_SIZES)))
-  head = ("name", "what it does", "paper", "reads", "state", *columns, "file")
+  head = ("name", "what it does", "source", "reads", "state", *columns, "file")
   page += _table(head, rows)
   page += "\n## Gains\n\n"
   page += "What an arm is paid for: `active_bandit(gain=...)`.\n\n"
@@ -99,7 +105,7 @@ def make_page() -> str:
     (f"`{name}`", *describe(factory), *cost(f"{costs.BANDIT}(gain='{name}')"))
     for name, factory in sorted(GAINS.data.items())
   ]
-  page += _table(("name", "what it does", "paper", *columns), rows)
+  page += _table(("name", "what it does", "source", *columns), rows)
   for title, use, registry in (
     ("Bandits", "`active_bandit(bandit=...)`", BANDITS),
     ("Rewards", "`active_bandit(reward=...)`", REWARDS),
@@ -113,7 +119,7 @@ def _parts(registry: Registry) -> str:
     (f"`{name}`", *describe(factory), source_of(factory))
     for name, factory in sorted(registry.data.items())
   ]
-  return _table(("name", "what it does", "paper", "file"), rows)
+  return _table(("name", "what it does", "source", "file"), rows)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ MESSAGES = {
   "reward: expected a name or a call such as rank(window=500), got "
   "\"open('/etc/passwd')\"",
   "--config.samplers.bandit.partition=dificulty": "samplers.bandit.partition: "
-  "no 'dificulty'. Known: difficulty, difficulty_in_pool, label, "
-  "label_difficulty, shuffled. Did you mean difficulty?",
+  "no 'dificulty'. Known: clusters, difficulty, difficulty_in_pool, groups, "
+  "label, label_difficulty, shuffled. Did you mean difficulty?",
   "--config.budget=fast": "budget: expected epochs, examples or steps such as "
   '"1 epoch" or "2000 steps", got \'fast\'',
   "--config.budget=3 examples": "budget: expected 1 to 2147483647 batches of "

@@ -154,5 +154,6 @@ SAMPLERS = {
   "infobatch": {"name": "infobatch"},
   "self_paced": {"name": "self_paced", "weights": "log"},
   "dihcl": {"name": "dihcl", "measure": "change", "learning_rate": "0.5"},
+  "label_trust": {"name": "label_trust", "warmup_passes": 1},
   "ies": {"name": "ies"},
 }

@@ -1,4 +1,4 @@
-"""What scores before training cost, and the steps that a budget then pays for.
+"""The cost of scores before training, and the steps that a budget pays for.
 
 With `budget_basis=flops` the runs of an experiment spend the same FLOPs in all,
 those of their baseline:
@@ -32,7 +32,7 @@ class Cost(NamedTuple):
 
 
 class Charge(NamedTuple):
-  """What the scores that a run reads cost."""
+  """The cost of the scores that a run reads."""
 
   flops: dict[str, float]  # by the name of the score, in full
   shared_by: int  # runs among which they are divided

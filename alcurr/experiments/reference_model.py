@@ -167,7 +167,7 @@ def _get_score(
 
 
 class _Scored(NamedTuple):
-  """What a fit results in."""
+  """The result of a fit."""
 
   values: dict[str, np.ndarray]  # by split, [m] float32
   seconds: float

@@ -35,6 +35,7 @@ from alcurr.samplers._greats import greats
 from alcurr.samplers._ies import ies
 from alcurr.samplers._importance_sampling import importance_sampling
 from alcurr.samplers._infobatch import infobatch
+from alcurr.samplers._label_trust import label_trust
 from alcurr.samplers._learnability import learnability
 from alcurr.samplers._loshchilov_hutter import loshchilov_hutter
 from alcurr.samplers._loss_proportional import loss_proportional
@@ -79,6 +80,7 @@ __all__ = [
   "ies",
   "importance_sampling",
   "infobatch",
+  "label_trust",
   "learnability",
   "loshchilov_hutter",
   "loss_proportional",
@@ -116,6 +118,7 @@ SAMPLERS = Registry(
     "ies": ies,
     "importance_sampling": importance_sampling,
     "infobatch": infobatch,
+    "label_trust": label_trust,
     "learnability": learnability,
     "loshchilov_hutter": loshchilov_hutter,
     "loss_proportional": loss_proportional,

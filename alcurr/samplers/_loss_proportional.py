@@ -58,6 +58,56 @@ def _first_pass(state: LossProportionalState, place: Array) -> Array:
   return bijection.permute(state.key, jnp.int32(0), place, num_examples)
 
 
+def _draw_seen(
+  key: Array, state: LossProportionalState, size: int, uniform_fraction: float
+) -> tuple[Array, Array]:
+  """Draws from the examples seen: index [B] and probability [B]."""
+  key_uniform, key_place, key_tree = jax.random.split(key, 3)
+  # They are the first `num_drawn` of the first pass.
+  num_drawn = jnp.maximum(state.num_drawn, 1)
+  place = jax.random.randint(key_place, (size,), 0, num_drawn, jnp.int32)
+  # Without any weight they are alike.
+  total = _sum_tree.total(state.tree)
+  uniform = jnp.where(total > 0, jnp.float32(uniform_fraction), 1)
+  index = jnp.where(
+    jax.random.bernoulli(key_uniform, uniform, (size,)),
+    _first_pass(state, place),
+    _sum_tree.draw(key_tree, state.tree, state.drawn.shape[0], size)[0],
+  )
+  by_loss = _sum_tree.get(state.tree, index) / jnp.where(total > 0, total, 1)
+  by_place = 1 / num_drawn.astype(jnp.float32)
+  return index, (1 - uniform) * by_loss + uniform * by_place
+
+
+def _learn(
+  state: LossProportionalState,
+  index: Array,
+  feedback: Array | tuple[()],
+  power: float,
+) -> LossProportionalState:
+  """Sets the weights of a batch by its losses [B], if they were measured."""
+  measured = not isinstance(feedback, tuple)
+  loss = feedback if measured else jnp.full(index.shape, jnp.nan, jnp.float32)
+  finite = jnp.isfinite(loss)
+  weight = jnp.maximum(jnp.where(finite, loss, 0).astype(jnp.float32), 0)
+  # Without a loss, an example that was drawn before keeps its weight.
+  new = ~state.drawn[index]
+  num_drawn = state.num_drawn.astype(jnp.float32)
+  mean = _sum_tree.total(state.tree) / jnp.maximum(num_drawn, 1)
+  mean = jnp.where(num_drawn > 0, mean, 1)
+  place = _sum_tree.last_writes(index, finite | new)
+  num_new = (new & (place != _sum_tree.NOWHERE)).sum(dtype=jnp.int32)
+  num_ignored = (~finite).sum(dtype=jnp.int32) if measured else 0
+  return state._replace(
+    tree=_sum_tree.put(
+      state.tree, place, jnp.where(finite, weight**power, mean)
+    ),
+    drawn=state.drawn.at[place].set(True, mode="drop"),
+    num_drawn=state.num_drawn + num_new,
+    ignored=count_up(state.ignored, num_ignored),
+  )
+
+
 def loss_proportional(
   *,
   batch_size: int,
@@ -101,43 +151,17 @@ def loss_proportional(
       ignored=jnp.int32(0),
     )
 
-  def share_of_new(state: LossProportionalState) -> Array:
-    """Returns the probability that a slot draws an example never drawn."""
-    num_examples = state.drawn.shape[0]
-    left = (num_examples - state.num_drawn).astype(jnp.float32)
-    if unseen == "first":
-      return jnp.minimum(left, 1)
-    return left / num_examples
-
-  def draw_seen(
-    key: Array, state: LossProportionalState
-  ) -> tuple[Array, Array]:
-    """Draws from the examples seen: index [B] and probability [B]."""
-    key_uniform, key_place, key_tree = jax.random.split(key, 3)
-    num_examples, shape = state.drawn.shape[0], (batch_size,)
-    # They are the first `num_drawn` of the first pass.
-    num_drawn = jnp.maximum(state.num_drawn, 1)
-    place = jax.random.randint(key_place, shape, 0, num_drawn, jnp.int32)
-    # Without any weight they are alike.
-    total = _sum_tree.total(state.tree)
-    uniform = jnp.where(total > 0, jnp.float32(uniform_fraction), 1)
-    index = jnp.where(
-      jax.random.bernoulli(key_uniform, uniform, shape),
-      _first_pass(state, place),
-      _sum_tree.draw(key_tree, state.tree, num_examples, batch_size)[0],
-    )
-    by_loss = _sum_tree.get(state.tree, index) / jnp.where(total > 0, total, 1)
-    return index, (1 - uniform) * by_loss + uniform / num_drawn.astype(
-      jnp.float32
-    )
-
   def sample(key: Array, state: LossProportionalState, pool: Pool) -> Draw:
     key_new, key_seen = jax.random.split(key)
-    num_examples, share = pool.label.shape[0], share_of_new(state)
+    num_examples = pool.label.shape[0]
+    # The probability that a slot draws an example never drawn.
+    share = (num_examples - state.num_drawn).astype(jnp.float32) / num_examples
+    if unseen == "first":
+      share = jnp.where(share > 0, jnp.float32(1), 0)
     is_new = jax.random.bernoulli(key_new, share, (batch_size,))
     before = jnp.cumsum(is_new, dtype=jnp.int32) - is_new.astype(jnp.int32)
     new = _first_pass(state, state.num_drawn - num_examples + before)
-    seen, seen_prob = draw_seen(key_seen, state)
+    seen, seen_prob = _draw_seen(key_seen, state, batch_size, uniform_fraction)
     seen_prob *= 1 - share
     # The slot draws the next of the pass if exactly `before` others did.
     number = jnp.arange(batch_size, dtype=jnp.float32)
@@ -152,26 +176,7 @@ def loss_proportional(
   def update(
     state: LossProportionalState, draw: Draw, feedback: Array | tuple[()]
   ) -> LossProportionalState:
-    measured = not isinstance(feedback, tuple)
-    loss = feedback if measured else jnp.full(batch_size, jnp.nan, jnp.float32)
-    finite = jnp.isfinite(loss)
-    weight = jnp.maximum(jnp.where(finite, loss, 0).astype(jnp.float32), 0)
-    # Without a loss, an example that was drawn before keeps its weight.
-    new = ~state.drawn[draw.index]
-    num_drawn = state.num_drawn.astype(jnp.float32)
-    mean = _sum_tree.total(state.tree) / jnp.maximum(num_drawn, 1)
-    mean = jnp.where(num_drawn > 0, mean, 1)
-    place = _sum_tree.last_writes(draw.index, finite | new)
-    num_new = (new & (place != _sum_tree.NOWHERE)).sum(dtype=jnp.int32)
-    num_ignored = (~finite).sum(dtype=jnp.int32) if measured else 0
-    return state._replace(
-      tree=_sum_tree.put(
-        state.tree, place, jnp.where(finite, weight**power, mean)
-      ),
-      drawn=state.drawn.at[place].set(True, mode="drop"),
-      num_drawn=state.num_drawn + num_new,
-      ignored=count_up(state.ignored, num_ignored),
-    )
+    return _learn(state, draw.index, feedback, power)
 
   return Sampler(
     init,

@@ -10,8 +10,7 @@ candidate's classes, p(1) >= p(2) >= ...:
 
 The batch is the B most uncertain of M = B / keep candidates, or is drawn from
 them without replacement in proportion to exp(measure / temperature). Settles
-queries labels; here all are known, and the measures select batches, as in
-modyn and Composer's peers.
+queries labels; here all are known, and the measures choose what to train on.
 
 Cost a step: a forward pass on M candidates.
 """

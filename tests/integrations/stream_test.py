@@ -172,6 +172,7 @@ def test_updates_may_come_in_another_order():
     "gradient_prediction_gain",
     "first_order_gain",
     "influence",
+    "variational_gain",
   ],
 )
 def test_gains_that_need_the_model_are_measured_by_the_loop(gain):
@@ -490,7 +491,7 @@ def test_pool_info_is_a_pool_without_images():
   words = np.array(["ant", "bee", "cat", "dog"])[label]
   for names in (
     words,
-    pd.Series(words, index=np.arange(50) + 7),
+    pd.Series(words, index=np.arange(len(words)) + 7),
     pd.Categorical(words),
     [*words],
     label[:, None] * 2.0 + 1,
@@ -802,7 +803,7 @@ def test_the_samplers_own_score_is_computed_from_losses():
     (lambda info: info.logits.max(1), {"logits"}, "missing"),
     (lambda info: info.loss + info.logits[:, 0], {"losses", "logits"}, ""),
     (lambda info: info.loss_jvp(info.prepared), set(), "unsupported"),
-    (lambda info: info.features()[:, 0], set(), "unsupported"),
+    (lambda info: info.features()[:, 0], set(), "missing"),
     (lambda info: info.batch.image.mean((1, 2, 3)), set(), "unsupported"),
   ],
 )

@@ -76,7 +76,7 @@ def test_hardness_and_epochs_follow_the_rule(measure):
 
 
 def test_a_subset_has_the_law_of_draws_one_after_the_other():
-  """Of 5 examples with h of 0 to 4, and one without; pairs by enumeration."""
+  """With h of 0 to 4, and an example without; pairs by enumeration."""
   pool = jax.tree.map(lambda x: x[:6], POOL._replace(scores={}, partitions={}))
   sampler = dihcl(batch_size=2)
   state = sampler.init(jax.random.key(0), pool)

@@ -16,7 +16,7 @@ predictions. The loss is the training loss alone; whatever else is measured is
 the cross-entropy.
 
 State: [N, V] float32, the memory of N examples: 24 GB for 50 million examples
-of 120 classes. Cost: O(B V + B log B) above that of the cross-entropy.
+of 120 classes. Cost: O(B V + B²) above that of the cross-entropy.
 """
 
 import jax
@@ -54,11 +54,8 @@ def elr(
     p = jax.nn.softmax(logits).clip(_CLIP, 1 - _CLIP)
     believed = jax.lax.stop_gradient(p)
     believed /= believed.sum(1, keepdims=True)
-    ordered = jnp.sort(index)
-    right, left = (
-      jnp.searchsorted(ordered, index, side=side) for side in ("right", "left")
-    )
-    times = (right - left).astype(jnp.float32)  # that it is in the batch
+    # How often each is in the batch; faster than to sort it.
+    times = (index[:, None] == index[None]).astype(jnp.float32).sum(1)
     moves = (1 - decay) * (believed - targets[index]) / times[:, None]
     targets = targets.at[index].add(moves)
     agreement = (targets[index] * p).sum(1)
