@@ -104,7 +104,7 @@ def test_a_folder_has_groups_by_path(tmp_path):
 
 
 def test_drawings_have_groups_by_key_id(tmp_path):
-  """Reads files and then, by the same keys, a cache."""
+  """The drawings come from files and, at the second call, from a cache."""
   folder = tmp_path / "drawings"
   folder.mkdir()
   keys = [str(5_000_000 + i) for i in range(60)]
