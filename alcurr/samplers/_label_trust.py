@@ -111,11 +111,12 @@ def p_values(
   is_yardstick = jnp.concatenate([seen, jnp.zeros_like(seen)])
   # Memories come before equal yardsticks.
   order = jnp.lexsort((is_yardstick, value, group))
-  count = jnp.cumsum(is_yardstick[order], dtype=jnp.int32)
+  counted = is_yardstick[order].astype(jnp.int32)
+  count = jnp.cumsum(counted, dtype=jnp.int32)
   groups = group[order]
   first = jnp.searchsorted(groups, groups, side="left")
   last = jnp.searchsorted(groups, groups, side="right") - 1
-  before = count[first] - is_yardstick[order][first]
+  before = count[first] - counted[first]
   below = (count - before).astype(jnp.float32)
   total = (count[last] - before).astype(jnp.float32)
   share = jnp.zeros(2 * size, jnp.float32)

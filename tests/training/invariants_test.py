@@ -205,8 +205,8 @@ def test_what_the_laws_cost():
   tx = optax.adam(1e-3)
   steps = step.make_steps(model, tx, SAMPLER, make_gather())
 
-  def blind(*args):
-    state, metrics = steps.measured(*args)
+  def blind(*args, **scores):
+    state, metrics = steps.measured(*args, **scores)
     return state, metrics._replace(violation=jnp.int32(0))
 
   init = step.make_init(model, tx, SAMPLER)

@@ -42,10 +42,11 @@ def _compile(pools, **changes):
 def test_a_pool_is_counted_by_hand_and_once(toy_pools):
   needed = memory.estimate(_compile(toy_pools), toy_pools)
   # An example: 16 uint8 and a label and a difficulty of 4 bytes each; in each
-  # of five partitions an arm and a place, 4 bytes each.
-  examples = (640 + 96) * (16 + 4 + 4 + 5 * (4 + 4))
-  # An arm: a start and a size. Three partitions of 5 arms, labels, both.
-  num_arms = 3 * toy.NUM_ARMS + toy.NUM_CLASSES * (1 + toy.NUM_ARMS)
+  # of seven partitions an arm and a place, 4 bytes each.
+  examples = (640 + 96) * (16 + 4 + 4 + 7 * (4 + 4))
+  # An arm: a start and a size. Three partitions of 5 arms; labels, groups and
+  # clusters, here the classes; and labels and difficulty.
+  num_arms = 3 * toy.NUM_ARMS + toy.NUM_CLASSES * (3 + toy.NUM_ARMS)
   assert needed.pool == examples + 2 * num_arms * (4 + 4)
 
 

@@ -75,9 +75,6 @@ def check(config: ConfigDict, finished: bool = False) -> None:
       text = f"expected a ConfigDict of its fields, got {config[name]!r}"
       raise UserError("type", name, text)
   sources = config.get("data", {}).get("sources")
-  if sources is None and not finished:
-    text = "expected {}, or the fields of each source by its name"
-    raise UserError("missing", _SOURCES, text)
   groups = {_SOURCES: ConfigDict() if sources is None else sources}
   if isinstance(sources, ConfigDict):
     groups |= {f"{_SOURCES}.{name}": s for name, s in sources.items()}
@@ -91,6 +88,9 @@ def check(config: ConfigDict, finished: bool = False) -> None:
     if name not in flat and not (finished and is_free(name)):
       text = "start from alcurr.experiments.config.defaults, which has all"
       raise UserError("missing", name, text)
+  if sources is None and not finished:
+    text = "expected {}, or the fields of each source by its name"
+    raise UserError("missing", _SOURCES, text)
   samplers = config.get("samplers")
   if not isinstance(samplers, ConfigDict) or not samplers:
     raise UserError("missing", "samplers", "expected at least one sampler")
