@@ -198,9 +198,8 @@ def _train_and_score(
     seconds += taken
   found = {}
   if _makes_clusters(context, fit.score):
-    started = time.perf_counter()
-    found = _find_clusters(context, run, result, pools, values["train"])
-    seconds += time.perf_counter() - started
+    found, taken = _find_clusters(context, run, result, pools, values["train"])
+    seconds += taken
   return _Scored(values, seconds, compiled.flops_per_step, found)
 
 
@@ -217,10 +216,11 @@ def _find_clusters(
   result: loop.Result,
   pools: Mapping[str, Pool],
   difficulty: np.ndarray,
-) -> dict[str, np.ndarray]:
-  """Returns the clusters of the first model's features, easiest first.
+) -> tuple[dict[str, np.ndarray], float]:
+  """Returns the clusters of the first model's features, and the seconds taken.
 
-  [N] int32 by split. `difficulty` is of the training examples.
+  They are [N] int32 by split, easiest first. `difficulty` is of the training
+  examples.
   """
   config = context.experiment.config
   make = make_features(
@@ -228,10 +228,15 @@ def _find_clusters(
   )
   variables = (result.state.params, result.state.model_state)
   variables = jax.tree.map(lambda x: x[:1], variables)
-  features = {}
-  for name in context.parts:
-    program = compilation.compile_once(make, variables, pools[name])
-    features[name] = jax.device_get(program(variables, pools[name]))[0]
+  programs = {
+    name: compilation.compile_once(make, variables, pools[name])
+    for name in context.parts
+  }
+  started = time.perf_counter()
+  features = {
+    name: jax.device_get(program(variables, pools[name]))[0]
+    for name, program in programs.items()
+  }
   num_arms, seed = config.difficulty.num_arms, config.difficulty.seed
   with specs.errors_in("difficulty.num_arms"):
     centres = clusters.k_means(features["train"], num_arms, seed)
@@ -239,7 +244,8 @@ def _find_clusters(
   count = np.bincount(found["train"], minlength=num_arms)
   total = np.bincount(found["train"], difficulty, num_arms)
   place = np.argsort(np.argsort(total / np.maximum(count, 1)))
-  return {name: place[x].astype(np.int32) for name, x in found.items()}
+  found = {name: place[x].astype(np.int32) for name, x in found.items()}
+  return found, time.perf_counter() - started
 
 
 def prepare(
