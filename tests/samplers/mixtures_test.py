@@ -321,7 +321,8 @@ def test_an_aioli_that_does_not_fit(arguments, match):
 def test_aioli_finds_the_group_that_lowers_the_losses():
   """The first group's labels are noise in training, but held out are right."""
   group = np.arange(640) % 2
-  noise = np.random.default_rng(0).integers(0, toy.NUM_CLASSES, 640)
+  # The seeds 0 and 1 are those of the pools' own labels.
+  noise = np.random.default_rng(9).integers(0, toy.NUM_CLASSES, 640)
   train, probe = (
     toy.make_pool(640, seed)._replace(
       partitions={"groups": make_partition(group, 2)}
@@ -337,8 +338,8 @@ def test_aioli_finds_the_group_that_lowers_the_losses():
     learning_rate=3.0,
     per_group=64,
   )
-  policy = _train(sampler, train, probe, num_steps=160, rate=0.01)
-  assert policy[1] > 0.6
+  policy = _train(sampler, train, probe, num_steps=80, rate=0.01)
+  assert policy[1] > 0.9
 
 
 def test_a_probe_drawn_by_an_evaluation_mixture():
