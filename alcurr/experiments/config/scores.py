@@ -100,7 +100,7 @@ def _build_score(
       raise UserError(error.code, f"{place}.model", error.text) from error
   batch_size, collects = config.batch_size, own.scorer in RUNNING_SCORES
   if collects:
-    sampler = scored_passes(batch_size=batch_size, scores=(own.scorer,))
+    sampler = scored_passes(batch_size=batch_size, scores=own.scorer)
   else:
     sampler = uniform(batch_size=batch_size)
   run = make_run(
