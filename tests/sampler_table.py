@@ -68,7 +68,7 @@ SAMPLERS = {
     "partition": "shuffled",
     "arms_per_batch": 1,
   },
-  "aioli": {"name": "aioli", "interval": 1, "per_group": 2},
+  "aioli": {"name": "aioli", "interval": 1, "sweeps": 1, "per_group": 2},
   "mixture": {
     "name": "mixture",
     "weights": (3, 0, 1, 2),

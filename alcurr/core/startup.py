@@ -9,6 +9,14 @@ import sys
 from types import TracebackType
 from typing import TextIO
 
+try:
+  import resource
+except ImportError:  # Windows
+  resource = None
+
+# The address space with which the smallest experiment runs on two cores.
+_ADDRESS_SPACE = 1_900_000_000
+
 
 class _Output(io.TextIOWrapper):
   """A standard stream that discards what nobody can read any more.
@@ -51,7 +59,10 @@ class _Output(io.TextIOWrapper):
 
 
 def prepare() -> None:
-  """Prepares the process of a command, before anything is opened."""
+  """Prepares the process of a command, before anything is opened.
+
+  Ends it if its address space is too small for JAX.
+  """
   sys.excepthook = report_uncaught
   for number, name in enumerate(("stdin", "stdout", "stderr")):
     try:
@@ -63,6 +74,12 @@ def prepare() -> None:
       stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115
       setattr(sys, name, stream)
   sys.stdout, sys.stderr = _Output(sys.stdout), _Output(sys.stderr)
+  if resource:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= limit < _ADDRESS_SPACE:  # JAX would abort in the midst of a run
+      text = f"expected {_ADDRESS_SPACE:,} bytes or no limit, got {limit:,}"
+      print(f"alcurr: ulimit -v: {text}", file=sys.stderr)
+      sys.exit(2)
 
 
 def report_uncaught(

@@ -77,6 +77,7 @@ def feedback_shapes(
       logit_grads=lambda: _outputs(size),
       features=lambda: _outputs(size),
       predict=lambda batch: _outputs(batch.label.shape[0]),
+      penalty=lambda params: params["weight"],
       prepared=_prepare(sampler, params, pool),
     )
     return sampler.signal.measure(jax.random.key(0), info)

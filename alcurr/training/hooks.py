@@ -78,6 +78,7 @@ def make_hooks(
   features: Callable[..., Array] | None = None,
   scoring_losses: Callable[..., Array] | None = None,
   logit_loss: Loss = softmax_cross_entropy,
+  penalty: Callable[[PyTree], Array] | None = None,
 ) -> Hooks:
   """Builds the functions that put a sampler into a loop of your own.
 
@@ -93,6 +94,7 @@ def make_hooks(
       evaluation mode, or of a smaller network.
     logit_loss: (logits, label) -> [b], for samplers that look at the gradients
       of the losses in the logits.
+    penalty: (params) -> [], see `Model.penalty`; for samplers that look at it.
 
   Raises:
     ValueError: by the functions, if the sampler reads something that is not
@@ -100,7 +102,13 @@ def make_hooks(
   """
   signal = sampler.signal or Signal(lambda key, info: ())
   functions = loop_info.Functions(
-    losses, gather, logits, features, scoring_losses or losses, logit_loss
+    losses,
+    gather,
+    logits,
+    features,
+    scoring_losses or losses,
+    logit_loss,
+    penalty,
   )
   cycle = signal.interval * signal.prepare_interval
 

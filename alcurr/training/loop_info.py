@@ -32,6 +32,7 @@ _ARGUMENTS = {
   "grads": "grads to end",
   "logit_grads": "logits to make_hooks",
   "logits": "logits to make_hooks",
+  "penalty": "penalty to make_hooks",
   "predict": "logits to make_hooks",
   "probe": "probe to begin",
 }
@@ -70,6 +71,7 @@ class Functions(NamedTuple):
   features: Callable[..., Array] | None
   scoring_losses: Callable[..., Array]
   logit_loss: Loss
+  penalty: Callable[[PyTree], Array] | None = None
 
 
 def _refuse(name: str) -> ValueError:
@@ -168,6 +170,8 @@ def make_step_info(
   if functions.logits is not None:
     logits = _bind(functions.logits, step.extra)
     known["predict"] = lambda batch: logits(new_params, batch)
+  if functions.penalty is not None:
+    known["penalty"] = functions.penalty
   if grads is not None:
     known["grads"] = grads
   if step.probe is not None:

@@ -78,3 +78,15 @@ def test_a_signal_during_the_imports_ends_the_command(number, tmp_path):
 def test_an_import_that_the_machine_denies_is_one_line(capsys):
   startup.report_uncaught(OSError, OSError("no folder\nto write to"), None)
   assert capsys.readouterr().err == "alcurr: OSError: no folder to write to\n"
+
+
+@pytest.mark.parametrize("kilobytes", [400_000, 1_500_000])
+def test_too_little_address_space_is_one_sentence(kilobytes, tmp_path):
+  """Otherwise imports or JAX's threads would fail in ways of their own."""
+  script = f'ulimit -v {kilobytes}; "$0" -m alcurr.main'
+  done = subprocess.run(
+    ["bash", "-c", script, sys.executable], capture_output=True, text=True
+  )
+  assert done.returncode == 2, done.stderr
+  assert done.stderr.startswith("alcurr: ulimit -v: ")
+  assert len(done.stderr.splitlines()) == 1

@@ -110,7 +110,9 @@ def test_drawings_have_groups_by_key_id(tmp_path):
   keys = [str(5_000_000 + i) for i in range(60)]
   for name, start in (("cat", 0), ("dog", 30)):
     lines = [
-      json.dumps({"key_id": key, "drawing": [[[i % 9, 200], [0, 99 + i]]]})
+      json.dumps(
+        {"key_id": key, "drawing": [[[i % 9, 200, 0, 0], [0, 99 + i, 0, 0]]]}
+      )
       for i, key in enumerate(keys[start : start + 30], start)
     ]
     (folder / f"{name}.ndjson").write_text("\n".join(lines))
@@ -120,8 +122,8 @@ def test_drawings_have_groups_by_key_id(tmp_path):
     parts = _load(tmp_path, **options, groups=table)
     assert parts["train"].group_names == tuple(map(str, range(10)))
     for part in parts.values():
-      # y of the last point counts the drawings.
-      number = part.source.points[1::2, 1].astype(int) - 99
+      # y of the second point counts the drawings.
+      number = part.source.points[1::4, 1].astype(int) - 99
       np.testing.assert_array_equal(part.groups, number // 6)
 
 

@@ -172,6 +172,7 @@ def test_updates_may_come_in_another_order():
     "gradient_prediction_gain",
     "first_order_gain",
     "influence",
+    "variational_gain",
   ],
 )
 def test_gains_that_need_the_model_are_measured_by_the_loop(gain):
@@ -490,7 +491,7 @@ def test_pool_info_is_a_pool_without_images():
   words = np.array(["ant", "bee", "cat", "dog"])[label]
   for names in (
     words,
-    pd.Series(words, index=np.arange(50) + 7),
+    pd.Series(words, index=np.arange(len(words)) + 7),
     pd.Categorical(words),
     [*words],
     label[:, None] * 2.0 + 1,
@@ -802,7 +803,8 @@ def test_the_samplers_own_score_is_computed_from_losses():
     (lambda info: info.logits.max(1), {"logits"}, "missing"),
     (lambda info: info.loss + info.logits[:, 0], {"losses", "logits"}, ""),
     (lambda info: info.loss_jvp(info.prepared), set(), "unsupported"),
-    (lambda info: info.features()[:, 0], set(), "unsupported"),
+    (lambda info: info.features()[:, 0], set(), "missing"),
+    (lambda info: info.logit_grads().max(1), set(), "missing"),
     (lambda info: info.batch.image.mean((1, 2, 3)), set(), "unsupported"),
   ],
 )
@@ -830,6 +832,23 @@ def test_a_score_names_what_it_needs(score, needed, code):
   with refused("type", "losses"):
     stream.select(losses=np.ones(8))
   stream.select(np.ones(24))
+
+
+def test_features_and_gradients_in_the_logits_may_be_known():
+  """The last layer's gradient norm: both are functions of the candidates."""
+
+  def norm(info):
+    squares = jnp.square(info.logit_grads()).sum(1)
+    return squares * (1 + jnp.square(info.features()).sum(1))
+
+  sampler = CANDIDATES._replace(score=norm)
+  stream = IndexStream(sampler, pool_info(sampler, POOL.label))
+  stream.next()
+  rng = np.random.default_rng(0)
+  grads, features = rng.normal(size=(24, 4)), rng.normal(size=(24, 9))
+  expected = (grads**2).sum(1) * (1 + (features**2).sum(1))
+  slots = stream.select(logit_grads=grads, features=features).slots
+  np.testing.assert_array_equal(slots, np.argsort(-expected)[:BATCH_SIZE])
 
 
 SOMETIMES = CANDIDATES._replace(

@@ -47,10 +47,10 @@ def test_a_batch_may_be_longer_than_the_pass():
 
 def test_passes_are_shuffled_each_in_its_own_order():
   passes = _subset_passes.start(jax.random.key(0), 10)
-  orders = []
+  orders, draw = [], jax.jit(_subset_passes.draw_places, static_argnums=1)
   for _ in range(20):
-    orders.append(tuple(_subset_passes.draw_places(passes, 15)[:10].tolist()))
-    orders.append(tuple(_subset_passes.draw_places(passes, 20)[10:].tolist()))
+    places = draw(passes, 20).tolist()
+    orders += [tuple(places[:10]), tuple(places[10:])]
     passes, _ = _subset_passes.advance(passes, 15)
     passes = _subset_passes.begin(passes, passes.order, jnp.int32(10))
   assert len(set(orders)) == 40

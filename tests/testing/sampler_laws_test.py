@@ -20,7 +20,9 @@ SLOW = {
   *("bandit_mean", "bandit_target", "bandit_gradient", "bandit_random"),
   *("bandit_mixed", "bandit_mixed_self", "class_reweighting_every"),
   *("class_balanced", "anti_curriculum", "bucketed_curriculum_paced"),
-  *("odm_linear", "doremi_draws"),
+  *("bucketed_curriculum_score", "odm_linear", "doremi_draws"),
+  *("uncertainty_sampled", "selective_backprop", "rho_loss_sampled"),
+  *("importance_sampling_last_layer", "candidates", "per_example_state"),
 }
 # What the contract allows and no registered sampler uses.
 TOYS = {

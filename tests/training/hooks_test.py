@@ -12,18 +12,20 @@ import toy
 import toy_samplers
 from sampler_table import SAMPLERS
 
-from alcurr import models
+from alcurr import gains, models, samplers
+from alcurr.bandits import rewards
 from alcurr.data.pool import make_gather
 from alcurr.testing import _toys as testing
 from alcurr.training import losses as loss_functions
 from alcurr.training import make_hooks, run_keys, step, step_keys
+from alcurr.training.objectives import add_penalty
 from alcurr.types import Pool, Sampler, Signal
 
 STEPS = 20
 
 
 def _make(name) -> Sampler:
-  return CANDIDATES.get(name) or toy.make_sampler(
+  return OTHERS.get(name) or toy.make_sampler(
     SAMPLERS[name], "x", batch_size=16, num_steps=STEPS
   )
 
@@ -73,13 +75,16 @@ def _by_influence(is_scoring=None) -> Sampler:
   )
 
 
-CANDIDATES = {
+OTHERS = {
   "largest_loss": _make_candidates(),
   "uncertainty": _make_candidates(
     score=lambda info: -jax.nn.softmax(info.logits).max(1)
   ),
   "learning_from_scores": _learning_from_scores(),
   "by_influence": _by_influence(),
+  "variational": samplers.active_bandit(
+    gain=gains.variational_gain(), reward=rewards.rank(window=9), batch_size=16
+  ),
   "by_influence_sometimes": _by_influence(
     lambda state: state.position.sum() % jnp.int32(64) == 0
   ),
@@ -88,7 +93,7 @@ SCORES = {x for name in SAMPLERS for x in _make(name).spec.scores}
 POOL = toy.make_pool(scores=sorted(SCORES))
 PROBE = toy.make_pool(100, seed=1, scores=sorted(SCORES))
 FAST = {
-  *CANDIDATES,
+  *OTHERS,
   "bandit_target",
   "bandit_first_order",
   "influence",
@@ -113,7 +118,7 @@ def _built_in(model, tx, sampler):
   return index, state
 
 
-def _own(hooks, losses, params, tx):
+def _own(hooks, losses, params, tx, model):
   """The same by a loop of one's own."""
 
   @jax.jit
@@ -124,7 +129,8 @@ def _own(hooks, losses, params, tx):
       return (step.draw.weight * losses(params, step.batch)).mean()
 
     grads = jax.grad(objective)(params)
-    updates, opt_state = tx.update(grads, opt_state, params)
+    descent = add_penalty(model, params, grads, POOL)
+    updates, opt_state = tx.update(descent, opt_state, params)
     new_params = optax.apply_updates(params, updates)
     state = hooks.end(step, new_params, grads, updates)
     return new_params, opt_state, state, step.draw.index
@@ -141,13 +147,14 @@ def _own(hooks, losses, params, tx):
   "name",
   [
     pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
-    for name in (*CANDIDATES, *SAMPLERS)
+    for name in (*OTHERS, *SAMPLERS)
   ],
 )
 def test_a_loop_of_ones_own_is_the_built_in_step(name):
   """The same examples and parameters, whatever the sampler looks at."""
   sampler = _make(name)
-  model, tx = toy.make_linear(), optax.sgd(0.5, momentum=0.9)
+  penalised = sampler.spec.reads_penalty
+  model, tx = toy.make_linear(penalised), optax.sgd(0.5, momentum=0.9)
   expected, last = _built_in(model, tx, sampler)
 
   def logits(params, batch):
@@ -161,9 +168,11 @@ def test_a_loop_of_ones_own_is_the_built_in_step(name):
   def features(params, batch):
     return model.features(params, {}, batch.image)
 
-  hooks = make_hooks(sampler, losses, logits=logits, features=features)
+  hooks = make_hooks(
+    sampler, losses, logits=logits, features=features, penalty=model.penalty
+  )
   params, _ = model.init(jax.random.split(jax.random.key(0), 3)[0])
-  index, params, state = _own(hooks, losses, params, tx)
+  index, params, state = _own(hooks, losses, params, tx, model)
   np.testing.assert_array_equal(index, expected)
   for ours, theirs in (
     (params, last.params),
@@ -199,6 +208,7 @@ def test_without_the_optimizers_updates_their_difference_is_taken():
     ("class_reweighting", "probe to begin"),
     ("influence", "probe to begin"),
     ("bandit_gradient", "grads to end"),
+    ("variational", "penalty to make_hooks"),
   ],
 )
 def test_something_that_is_not_given_is_named(name, argument):

@@ -76,6 +76,9 @@ def prepare(
   stroke_forms.check(stroke_form)
   source, out = paths.absolute(source, "SOURCE"), paths.absolute(out, "OUT")
   sources = reader.find(source)
+  if len(sources) == 1:
+    text = "expected a file for each class; data.source=files reads one of all"
+    raise UserError("unsupported", source, text)
   check_class_names(list(sources))
   paths.check_can_make(out, "OUT")
   if out.exists() and out.samefile(source):
