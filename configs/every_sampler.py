@@ -32,6 +32,7 @@ def get_config(text: str | None = None) -> ConfigDict:
   args = default.arguments(text, noise=0.0, passes=10, trials=5)
   config = headroom.base(noise=args["noise"], passes=args["passes"])
   config.trials = args["trials"]
+  config.budget_basis = "flops"
   # Of the ten passes that a run has, so that most are left to train on.
   config.difficulty.budget = "1 epoch"
   config.samplers = ConfigDict(
