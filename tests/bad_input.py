@@ -919,7 +919,9 @@ CASES = [
   _bad_line("x and y of unequal length", _line([[0, 1], [0]])),
   _bad_line("a coordinate of 256", _line([[0, 256, 5, 6], [0, 1, 2, 3]])),
   _bad_line("a coordinate of 0.5", _line([[0, 0.5, 5, 6], [0, 1, 2, 3]])),
-  _bad_line("a coordinate that is NaN", _line([[0, np.nan, 5, 6], [0, 1, 2, 3]])),
+  _bad_line(
+    "a coordinate that is NaN", _line([[0, np.nan, 5, 6], [0, 1, 2, 3]])
+  ),
   _bad_line('a coordinate that is "7"', _line([[0, "7", 5, 6], [0, 1, 2, 3]])),
   _bad_line(
     "a raw coordinate of 1e400",

@@ -13,6 +13,7 @@ from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
 from alcurr.data import arrays, groups, image_folder, joined, score_files
+from alcurr.data.folds import mix_keys
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
 from alcurr.data.label_noise import add_label_noise
@@ -181,8 +182,7 @@ def with_channels(
   if "speed" not in channels:
     return source._replace(points=source.points[:, :2])
   if source.points.shape[1] < 3:
-    text = "speed needs raw drawings; these have no times"
-    raise UserError("conflict", "data.channels", text)
+    raise UserError("conflict", "data.channels", "speed needs raw drawings")
   return source
 
 
@@ -268,13 +268,13 @@ def _read(
     if error.place not in config:
       raise
     # A loader's arguments have the names of the config's fields.
-    text = error.text
-    raise UserError(error.code, f"{place}.{error.place}", text) from error
+    field = f"{place}.{error.place}"
+    raise UserError(error.code, field, error.text) from error
   if config["share"] == 1:
     return dataset
   count = round(config["share"] * len(dataset.label))
   specs.check_range(f"{place}.share", count / len(dataset.label), 1e-9)
-  return first_by_key(dataset, count)
+  return take(dataset, np.sort(np.argsort(mix_keys(dataset.key))[:count]))
 
 
 def _grouped(dataset: Dataset, config: Mapping[str, Any]) -> Dataset:

@@ -105,6 +105,16 @@ def test_each_source_has_its_own_noise(tmp_path):
   assert abs(planted[1] - 0.4) < 0.08
 
 
+def test_a_share_is_of_every_split(tmp_path):
+  """As large a part of each, up to five standard deviations."""
+  whole = _load(tmp_path, {}, classes="2", num_examples=4000)
+  few = _load(tmp_path, {}, classes="2", num_examples=4000, share=0.1)
+  for name, part in whole.parts.items():
+    size = len(part.label)
+    spread = 5 * np.sqrt(size * 0.1 * 0.9)
+    assert abs(len(few.parts[name].label) - 0.1 * size) < spread
+
+
 def test_a_share_without_sources(tmp_path):
   few = _load(tmp_path, {}, classes="2", num_examples=300, share=0.5)
   assert sum(len(part.label) for part in few.parts.values()) == 150

@@ -175,7 +175,7 @@ _DEFAULTS = {
     # key_id, an image's path in its folder (cat/1.png), or its number in a .npz
     # (which may have an array `groups` instead). "": no groups.
     "groups": "",
-    # The share of the examples that is used: those of the smallest keys.
+    # The share of the examples that is used: chosen by a hash of their keys.
     "share": 1.0,
     # Several sources instead of one: their own fields of these by name, such as
     # {"photos": {"source": "folder", "dir": "photos"}, "sketches": {...}}. They
