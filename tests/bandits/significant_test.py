@@ -35,6 +35,7 @@ def _run(bandit, mean, mixed=False, steps=_STEPS):
   return np.asarray(jax.jit(jax.vmap(run))(keys))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixed", [False, True])
 def test_noise_moves_the_policy_in_few_runs(mixed):
   """In at most 5 % of them; without the test of significance, in all."""

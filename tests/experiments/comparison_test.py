@@ -185,6 +185,7 @@ def test_groups_are_arms(tmp_path):
   np.testing.assert_allclose(rows[-1]["policy"], [0.75, 0.25])
 
 
+@pytest.mark.slow
 def test_clusters_of_the_reference_models_features_are_arms(tmp_path):
   """They are cached with the scores, and a second call reads them there."""
   samplers_of = {

@@ -251,6 +251,7 @@ class _StopsAfter:
       raise preemption.Stopped(15)
 
 
+@pytest.mark.slow
 def test_a_score_that_was_cut_ends_like_one_that_was_not(tmp_path, monkeypatch):
   """The first fold is not trained again, and the second resumes."""
   options = {"budget": "32 steps", "seeds": 2, "scorer": "el2n"}

@@ -124,11 +124,11 @@ def test_nothing_is_weighed_down_in_the_warmup():
   pool, _ = _noisy(0.3)
   sampler = label_trust(batch_size=50, num_steps=1000)
   state = sampler.init(jax.random.key(0), pool)
-  update = jax.jit(sampler.update)
-  for number in range(120):
-    assert not state.wrong.any() and state.rate == 0
-    draw = sampler.sample(jax.random.key(number), state, pool)
-    assert (draw.weight == 1).all()
+  sample, update = jax.jit(sampler.sample), jax.jit(sampler.update)
+  for _ in range(120):
+    assert not np.asarray(state.wrong).any() and float(state.rate) == 0
+    draw = sample(jax.random.key(0), state, pool)
+    assert (np.asarray(draw.weight) == 1).all()
     loss = jnp.where(pool.label[draw.index] == 0, 3.0, 0.1)
     other = (pool.label[draw.index] + 1) % 4
     state = update(state, draw, trust.Judgement(loss, jnp.full(50, 2.0), other))

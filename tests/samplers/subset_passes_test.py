@@ -56,6 +56,7 @@ def test_passes_are_shuffled_each_in_its_own_order():
   assert len(set(orders)) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_many_passes_by_vmap_in_parts_and_without_a_nan(name):
   """States are the same, bit by bit, as of one run after the other."""

@@ -127,6 +127,7 @@ def test_weights_that_are_all_zero_mean_uniform():
   assert scipy.stats.chisquare(count).pvalue > 1e-4
 
 
+@pytest.mark.slow
 def test_more_leaves_than_float32_can_count():
   """Every third of 2^24 + 10^6 leaves weighs 2: neighbours stay distinct."""
   num, draws = 2**24 + 1_000_003, 300_000
