@@ -50,6 +50,7 @@ def _flops(workdir, name):
   return json.loads(path.read_text())["flops_per_step"]
 
 
+@pytest.mark.slow
 def test_a_small_scorer_trains_and_costs_less(workdir):
   """Four candidates for each example trained on, scored by a small network."""
   uniform, own, scored = (
@@ -60,6 +61,7 @@ def test_a_small_scorer_trains_and_costs_less(workdir):
   assert own / uniform > 2 and scored / uniform < 1.6
 
 
+@pytest.mark.slow
 def test_a_run_with_a_scorer_predicts_by_its_model(workdir):
   images = np.zeros((3, 16, 16, 1), np.float32)
   predicted = predict.predict_probabilities(workdir / "runs" / "scored", images)

@@ -205,6 +205,7 @@ def test_convolution(kind, kernel, stride, padding):
     assert_close(actual, (y, pullback(slope)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("kernel", "groups"), [((1, 1), 1), ((3, 3), 1), ((3, 3), 32), ((3, 3), 256)]
 )

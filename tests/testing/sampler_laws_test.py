@@ -14,7 +14,7 @@ from sampler_table import SAMPLERS
 from alcurr import samplers, testing
 from alcurr.types import Sampler, Signal
 
-# Rows of which every part is in another one too.
+# Rows of which nearly every part is in another one too.
 SLOW = {
   *("uniform_replacement", "bandit_first_order", "bandit_self"),
   *("bandit_mean", "bandit_target", "bandit_gradient", "bandit_random"),
@@ -23,6 +23,8 @@ SLOW = {
   *("bucketed_curriculum_score", "odm_linear", "doremi_draws"),
   *("uncertainty_sampled", "selective_backprop", "rho_loss_sampled"),
   *("importance_sampling_last_layer", "candidates", "per_example_state"),
+  *("small_loss", "uncertainty", "learnability", "ies", "self_paced"),
+  *("loshchilov_hutter", "scored_passes", "odm", "rb", "doremi", "mixture"),
 }
 # What the contract allows and no registered sampler uses.
 TOYS = {

@@ -4,6 +4,8 @@ Under JAX_ENABLE_X64, the strict promotion of dtypes and no promotion of ranks;
 what runs under JAX_DEBUG_NANS is in the last test.
 """
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,11 +24,17 @@ from alcurr.testing import _toys
 from alcurr.training import chunks, evaluation, losses, optimizers, step
 from alcurr.types import ArmOutcome, Strokes
 
-MODES = {
-  "x64": lambda: jax.enable_x64(True),
-  "dtypes": lambda: jax.numpy_dtype_promotion("strict"),
-  "ranks": lambda: jax.numpy_rank_promotion("raise"),
-}
+
+@contextlib.contextmanager
+def _strict():
+  with (
+    jax.numpy_dtype_promotion("strict"),
+    jax.numpy_rank_promotion("raise"),
+  ):
+    yield
+
+
+MODES = {"x64": lambda: jax.enable_x64(True), "strict": _strict}
 _SCHEDULES = {
   "exponential": "exponential(value=1.0, end=0.1)",
   **{name: f"{name}(value=0.5)" for name in ("constant", "linear", "cosine")},
@@ -152,8 +160,16 @@ def test_no_bandit_makes_a_nan(name):
       state = update(state, ArmOutcome(-count, count, p))
 
 
+_FAST = {"uniform", "bandit_first_order", "class_reweighting_every"}
+_FAST |= {"label_trust", "infobatch"}
+
+
 @pytest.mark.parametrize(
-  "name", ["uniform", "bandit_first_order", "class_reweighting_every"]
+  "name",
+  [
+    pytest.param(name, marks=() if name in _FAST else pytest.mark.slow)
+    for name in SAMPLERS
+  ],
 )
 def test_a_run_makes_no_nan(name):
   """Also where a sampler does not measure at every step, or never."""
