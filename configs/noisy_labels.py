@@ -1,7 +1,7 @@
 """Wrong labels: losses against a sampler that finds them.
 
   for loss in cross_entropy label_smoothing gce elr superloss; do
-    python -m alcurr.main --config=configs/noisy_labels.py:noise=0.3,loss=$loss \
+    python -m alcurr.main --config=configs/noisy_labels.py:loss=$loss \
       --config.data.dir=DIR --workdir=runs/noisy_labels/$loss
   done
 
