@@ -1,8 +1,8 @@
 """A bandit that learns only from differences that noise does not explain.
 
-A bandit that is paid noise moves anyway: its policy is a random walk, and a run
-loses by it. Here another bandit is told of an arm's reward only the part that
-is beyond doubt. With m_k, s_k² the mean and variance of the n_k rewards of arm
+A bandit that is paid noise moves anyway: its policy is a random walk, which
+costs the run accuracy. Here another bandit gets only the significant part of an
+arm's reward. With m_k, s_k² the mean and variance of the n_k rewards of arm
 k, and m the mean of the m_j:
 
   d_k = m_k - m        v_k = Var(d_k), from the s_j² / n_j
@@ -73,7 +73,7 @@ def significant(
   """Passes on to a bandit only the rewards' significant differences.
 
   Args:
-    bandit: the policy, which is told a_k of the arms paid, in [-1, 1].
+    bandit: the policy, which is paid a_k for the arms drawn, in [-1, 1].
     confidence: 1 - α, in (0, 1): the share of runs on arms alike in which the
       policy never moves.
     discount: of the past at each step, in (0, 1]. Below 1, differences may

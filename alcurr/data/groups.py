@@ -1,7 +1,7 @@
 """Groups of examples: arms of the user's own, such as sources or domains.
 
-They come as an array beside the labels, or from a table `key,group` whose keys
-are those of a source's examples.
+They are an array [N] as the labels are, or a table `key,group` whose keys are
+those of a source's examples.
 """
 
 import hashlib

@@ -71,7 +71,7 @@ def read_labels(
 
   Raises:
     UserError: labels that are missing, mixed, or of another shape or type; or
-      classes without examples, or with names that are not told apart.
+      classes without examples, or with names that look the same.
   """
   labels = plain_array(labels, place, object)
   if labels.ndim > 1 and labels.size == len(labels):

@@ -57,7 +57,7 @@ from alcurr.types import (
 
 MEASURES = ("loss", "change", "flips")
 _LARGEST = 1e30  # of a hardness
-_SMALLEST = 1e-30  # that is told apart from none
+_SMALLEST = 1e-30  # of a hardness that is not zero
 
 
 class DihclState(NamedTuple):

@@ -24,7 +24,7 @@ that decreases (Efron 2010, "Large-Scale Inference"; Grenander's estimate).
 
 Later losses tell wrong labels apart better, but no yardstick is left: the model
 has learned the wrong labels too, and none of the random ones. So the shares
-stay, and after each pass the memories are ranked anew. With q_n in (0, 1) the
+stay, and after each pass the memories are ranked again. With q_n in (0, 1) the
 rank within the class,
 
   wrong_n = (q_n - 1 + 2 s_c) / (2 s_c), clipped to [0, 1]

@@ -17,7 +17,7 @@ Either way they come in the order of that pass, without replacement.
 Ours, not the papers': u, a share that is uniform over the seen, without which
 an example of loss 0 never returns; and an example that was drawn but had no
 finite loss counts as the mean of the seen. Losses are those of the last visit,
-before its update; none is computed anew.
+before its update; none is recomputed.
 
 Cost: O(B log N) a step for the draw and the update of a sum tree, and no
 forward pass. State: 5.3 bytes an example.

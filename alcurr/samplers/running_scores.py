@@ -20,22 +20,22 @@ from alcurr.core.registry import Registry
 from alcurr.types import Array, PyTree
 
 
-class RunningScore(NamedTuple):
-  """Remembers something of each example, and scores it by that."""
-
-  init: Callable[[int], PyTree]  # (num_examples) -> state
-  # (state, visits) -> state
-  update: Callable[[PyTree, "Visits"], PyTree]
-  # (state) -> [N] float32, larger is harder; of those visited, no others
-  value: Callable[[PyTree], Array]
-
-
 class Visits(NamedTuple):
   """The visits of a step: distinct examples, in slots that may be empty."""
 
   index: Array  # [B] int32; N where a slot is empty, so that it is dropped
   margin: Array  # [B] float32, finite
   count: Array  # [B] int32, the example's visits, this one included
+
+
+class RunningScore(NamedTuple):
+  """Remembers something of each example, and scores it by that."""
+
+  init: Callable[[int], PyTree]  # (num_examples) -> state
+  # (state, visits) -> state
+  update: Callable[[PyTree, Visits], PyTree]
+  # (state) -> [N] float32, larger is harder; of those visited, no others
+  value: Callable[[PyTree], Array]
 
 
 def collect_visits(visits: Array, index: Array, margin: Array) -> Visits:
