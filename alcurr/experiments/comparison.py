@@ -9,6 +9,7 @@ arguments describe. `Comparison(DIR)` shows an experiment of the command line.
 
 import contextlib
 import hashlib
+import html
 import inspect
 import pathlib
 import tempfile
@@ -27,7 +28,7 @@ from alcurr.data import image_values
 from alcurr.experiments import experiment_runner, given_arrays
 from alcurr.experiments.config import defaults, plain
 from alcurr.models import MODELS
-from alcurr.report import curves, figures, page, tables
+from alcurr.report import curves, figures, page, tables, verdict
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 from alcurr.samplers import SAMPLERS
@@ -49,6 +50,15 @@ class Comparison:
   def summary(self) -> pd.DataFrame:
     """The content of summary.csv: a row per sampler, on the test split."""
     return page.read_summary(self.workdir)
+
+  @property
+  def verdict(self) -> str:
+    """What the experiment shows, in at most three sentences.
+
+    A sampler is better or worse than its baseline if the paired differences of
+    top-1 on the test split say so, corrected for the number of samplers.
+    """
+    return verdict.describe(self.workdir, self.summary)
 
   @property
   def curves(self) -> pd.DataFrame:
@@ -89,7 +99,8 @@ class Comparison:
     return f"Comparison({str(self.workdir)!r})"
 
   def _repr_html_(self) -> str:
-    return self.summary.to_html(index=False)
+    text = html.escape(self.verdict)
+    return f"<p>{text}</p>\n{self.summary.to_html(index=False)}"
 
 
 def compare(

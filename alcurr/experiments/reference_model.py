@@ -191,9 +191,8 @@ def _train_and_score(
       part = fits.take_part(context.parts["train"], fit.scored["train"])
       scored |= on_device({"train": host_pool(part)})
     batch_size = context.experiment.config.eval_batch_size
-    score = make_score(
-      run.model, run.gather, batch_size, run.trials_by, fit.score.score
-    )
+    how, by = fit.score.score, run.trials_by
+    score = make_score(run.model, run.gather, batch_size, by, how, False)
     values, taken = score_pools(run, score, result, scored, fit.score.place)
     seconds += taken
   found = {}
