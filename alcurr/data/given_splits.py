@@ -149,25 +149,22 @@ def store(
 
 
 def check_copies(parts: Mapping[str, Dataset], given: Collection[str]) -> None:
-  """Logs how many evaluated examples were trained on, by their keys.
+  """Logs how many evaluated examples are in another split too, by their keys.
 
-  Only where a split was given: others have no example twice.
+  Splits that are not given have no example in common.
 
   Raises:
-    UserError: all examples of a split are training examples.
+    UserError: all examples of a given split are of the data.
   """
-  for name, others in (
-    ("valid", ("train", "probe")),
-    ("test", ("train", "probe", "valid")),
-  ):
-    for other in others:
+  own = [part.key for name, part in parts.items() if name not in given]
+  for name in ("valid", "test"):
+    key, size = parts[name].key, len(parts[name].key)
+    if name in given and np.isin(key, np.concatenate(own)).all():
+      text = f"expected examples that are not trained on, got none of {size}"
+      raise UserError("data", f"data.{name}_dir", text)
+    for other in ("train", "probe", *(["valid"] if name == "test" else [])):
       if other not in parts or not {name, other} & {*given}:
         continue
-      count = int(np.isin(parts[name].key, parts[other].key).sum())
-      size = len(parts[name].key)
-      if count == size and other == "train":
-        text = f"expected other examples than those of training, got all {size}"
-        raise UserError("data", f"data.{name}_dir", text)
-      if count:
+      if count := int(np.isin(key, parts[other].key).sum()):
         text = "%d of %d examples of the split %s are in the split %s too."
         logging.warning(text, count, size, name, other)

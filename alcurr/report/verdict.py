@@ -17,7 +17,7 @@ from alcurr.report import tables
 from alcurr.report.selection import holm, two_sided
 
 LEVEL = 0.05
-# Fewer trials screen samplers, but prove nothing; see docs/comparing.md.
+# Fewer trials prove little: a bootstrap of few values is too narrow.
 _FEW_TRIALS = 5
 # Largest and smallest class of a test split that is called imbalanced.
 _IMBALANCED = 1.5
@@ -115,7 +115,7 @@ def _decided(effects: Sequence[_Effect], trials: int) -> list[str]:
   base = bases.pop() if len(bases) == 1 else "its baseline"
   note = f"{trials} trials"
   if trials < _FEW_TRIALS:
-    note += f", too few for a claim: it takes {_FEW_TRIALS} or more"
+    note += ", few for a claim"
   if better:
     text = f"{_ranges(better, f'better than {base}')} ({note})."
   elif len(effects) == 1 and not worse:
