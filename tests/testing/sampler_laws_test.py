@@ -25,6 +25,8 @@ SLOW = {
   *("importance_sampling_last_layer", "candidates", "per_example_state"),
   *("small_loss", "uncertainty", "learnability", "ies", "self_paced"),
   *("loshchilov_hutter", "scored_passes", "odm", "rb", "doremi", "mixture"),
+  *("influence_mixture", "competence", "bucketed_curriculum", "rs2"),
+  *("importance_sampling", "fixed_policy", "dihcl"),
 }
 # What the contract allows and no registered sampler uses.
 TOYS = {
