@@ -199,7 +199,16 @@ def check_each(convs, slope, args, y, pullback):
     assert_close(found[name], (y, pullback(slope)))
 
 
-@pytest.mark.parametrize(("kind", "kernel", "stride", "padding"), CASES)
+def _case(kind, kernel, stride, padding):
+  """Marks large windows as slow, but for one place of each kind."""
+  is_slow = max(kernel) > 3 and (stride, padding) != FEWER[0]
+  marks = pytest.mark.slow if is_slow else ()
+  return pytest.param(kind, kernel, stride, padding, marks=marks)
+
+
+@pytest.mark.parametrize(
+  ("kind", "kernel", "stride", "padding"), [_case(*case) for case in CASES]
+)
 def test_convolution(kind, kernel, stride, padding):
   inputs, features, groups = KINDS[kind]
   x = normal(0, 2, 7, 10, inputs)  # an odd and an even size

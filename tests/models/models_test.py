@@ -53,7 +53,8 @@ LARGE = {"inception_resnet_v2", "nasnet_large", "nasnet_mobile"}
 
 
 def _param(name, *more):
-  marks = pytest.mark.slow if name in LARGE else ()
+  is_slow = name in LARGE or (name, *more) == ("resnet50", "group")
+  marks = pytest.mark.slow if is_slow else ()
   return pytest.param(name, *more, marks=marks)
 
 
