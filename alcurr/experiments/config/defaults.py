@@ -183,6 +183,14 @@ _DEFAULTS = {
     # drawings become images. `share`, `max_per_class` and `label_noise` may
     # differ too.
     "sources": {},
+    # Splits of your own, used as they are: where each is, as `dir`. Splits
+    # without one are shares of the data, below. Of one file such as Keras's
+    # mnist.npz, all have the same path, and each has its arrays (x_test). No
+    # limit, share, noise, groups or scores of the data apply to them, but
+    # `label_noise_in` may name them.
+    "valid_dir": "",
+    "test_dir": "",
+    "probe_dir": "",
     # Shares of the examples, split by a hash of each example's key.
     "valid_fraction": 0.05,
     "test_fraction": 0.2,
@@ -194,6 +202,13 @@ _DEFAULTS = {
     # splits: "train", or "train,probe" and so on.
     "label_noise": 0.0,
     "label_noise_in": "train",
+    # Wrong labels are uniform (any other class) or pairs (the next class).
+    "label_noise_kind": "uniform",
+    # The largest class of the training split over the smallest: examples are
+    # dropped, so that the sizes fall geometrically. 1: all are used.
+    "imbalance": 1.0,
+    # How often the training split has each example.
+    "copies": 1,
     # Drawings become images of this size.
     "image_size": 28,
     "render": "in_step",  # or precompute: once, before the first run
