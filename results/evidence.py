@@ -1,0 +1,119 @@
+"""Sums up results/evidence: python results/evidence.py.
+
+Writes the table of regimes and methods to results/evidence/table.md, and draws
+the README's figure.png. Differences to uniform sampling have 95 % intervals of
+the experiments' summary.csv; a star says that the p-value of the paired t-test
+over the trials, adjusted for the methods of the regime (Holm 1979), is below
+0.05.
+"""
+
+import pathlib
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+HERE = pathlib.Path(__file__).parent
+REGIMES = {
+  "clean": "right labels, ten passes",
+  "one_pass": "right labels, one pass",
+  "noise10": "10 % wrong",
+  "noise30": "30 % wrong",
+  "pairs": "30 % wrong, by pairs",
+  "human": "labels by people (CIFAR-10N)",
+  "imbalance": "50 : 1 imbalance",
+  "copies": "four copies, a quarter of the budget",
+}
+METHODS = {
+  "label_trust": "`label_trust`",
+  "trust_smoothing": "`label_trust`, label smoothing",
+  "trust_elr": "`label_trust`, ELR",
+  "smoothing": "label smoothing",
+  "gce": "GCE",
+  "elr": "ELR",
+  "logit_adjustment": "logit adjustment",
+  "class_balanced": "`class_balanced`",
+  "self_paced": "`self_paced`",
+  "infobatch": "`infobatch`",
+  "selective_backprop": "`selective_backprop`",
+  "rs2": "`rs2`",
+  "oracle": "knows the wrong labels",
+}
+DRAWN = ("label_trust", "smoothing", "gce", "self_paced", "infobatch")
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+  """Returns p-values adjusted for their number."""
+  order = np.argsort(p)
+  scaled = p[order] * np.arange(len(p), 0, -1)
+  adjusted = np.empty(len(p))
+  adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+  return adjusted
+
+
+def read(regime: str) -> pd.DataFrame:
+  """Returns the methods of a regime, in points of top-1."""
+  folder = HERE / "evidence" / regime
+  table = pd.read_csv(folder / "summary.csv").set_index("sampler")
+  trials = pd.read_csv(folder / "results.csv").pivot(
+    index="trial", columns="sampler", values="top1"
+  )
+  base = trials["uniform"]
+  # The oracle is no method.
+  names = [name for name in METHODS if name in trials and name != "oracle"]
+  p = [stats.ttest_rel(trials[name], base).pvalue for name in names]
+  columns = ["top1", "top1_difference", "top1_low", "top1_high"]
+  points = 100 * table[columns]
+  points["flops"] = table["flops"] / table["flops"]["uniform"]
+  points["p"] = pd.Series(holm(np.array(p)), names)
+  return points
+
+
+def cell(points: pd.DataFrame, name: str) -> str:
+  if name not in points.index:
+    return ""
+  row = points.loc[name]
+  if name == "uniform":
+    return f"{row['top1']:.2f}"
+  star = "*" if row["p"] < 0.05 else ""
+  interval = f"[{row['top1_low']:+.2f}, {row['top1_high']:+.2f}]"
+  return f"{row['top1_difference']:+.2f}{star} {interval}"
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> None:
+  figure, axes = plt.subplots(
+    1, len(tables), figsize=(2.3 * len(tables), 2.4), layout="constrained"
+  )
+  for axis, (regime, points) in zip(axes, tables.items(), strict=True):
+    for place, name in enumerate(reversed(DRAWN)):
+      row = points.loc[name]
+      middle = row["top1_difference"]
+      error = [[middle - row["top1_low"]], [row["top1_high"] - middle]]
+      color = "C1" if name == "label_trust" else "C0"
+      axis.errorbar(middle, place, xerr=error, fmt="o", color=color, capsize=3)
+    axis.axvline(0, color="gray", linewidth=1)
+    axis.set_title(REGIMES[regime].replace(", ", ",\n"), fontsize=9)
+    axis.set_yticks([])
+    axis.grid(axis="x", alpha=0.3)
+  labels = [METHODS[name].strip("`") for name in reversed(DRAWN)]
+  axes[0].set_yticks(range(len(DRAWN)), labels)
+  figure.supxlabel("points of top-1 over uniform sampling", fontsize=9)
+  figure.savefig(HERE / "figure.png", dpi=110)
+
+
+def main() -> None:
+  known = [r for r in REGIMES if (HERE / "evidence" / r).exists()]
+  tables = {regime: read(regime) for regime in known}
+  lines = ["| | " + " | ".join(REGIMES[r] for r in known) + " |"]
+  lines.append("|---" * (1 + len(known)) + "|")
+  for name, title in {"uniform": "`uniform`, top-1", **METHODS}.items():
+    cells = [cell(points, name) for points in tables.values()]
+    if any(cells):
+      lines.append(f"| {title} | " + " | ".join(cells) + " |")
+  (HERE / "evidence" / "table.md").write_text("\n".join(lines) + "\n")
+  draw({r: t for r, t in tables.items() if r in ("clean", "noise30", "pairs")})
+
+
+if __name__ == "__main__":
+  main()
