@@ -60,6 +60,7 @@ def read_suspects(
     # Rows that only some of several sources have.
     elif column in ("index", "line", "row") and table[column].isna().any():
       table[column] = table[column].astype("Int64")
+  table.attrs |= known[name]
   return table
 
 
