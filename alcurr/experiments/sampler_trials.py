@@ -183,7 +183,7 @@ def run_sampler(
   config = context.experiment.runs[run.name].config
   pools = {**pools, "train": pools[config.train_on]}
   joint = ("train", "probe") if "probe" in config.train_on else ("train",)
-  parts = [context.parts[name] for name in joint]
+  parts = {name: context.parts[name] for name in joint}
   metrics, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
   watch = None
   if profile:

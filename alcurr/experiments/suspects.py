@@ -6,7 +6,7 @@ first, and to suspects.npz, with the images of the first.
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -41,35 +41,34 @@ def mean_judgement(judged: LabelJudgement) -> LabelJudgement:
 
 
 def make_table(
-  judged: LabelJudgement, parts: Sequence[Dataset]
+  judged: LabelJudgement, parts: Mapping[str, Dataset]
 ) -> tuple[pd.DataFrame, np.ndarray]:
   """Returns a row for each label, the most suspect first.
 
   Args:
     judged: of N examples, those of the parts one after another.
-    parts: of one dataset.
+    parts: by the names of their splits, of the same classes.
 
   Returns:
     The columns by which users find an example, see `alcurr.data.pool.locate`,
-    its `given_label` and `suggested_label`, the `probability` that the given
-    label is wrong, and a `score` by which equal probabilities are sorted; and
-    the places of the rows in the pool [N].
+    with the `split` if there are several; its `given_label` and
+    `suggested_label`; the `probability` that the given label is wrong; and a
+    `score` by which equal probabilities are sorted. Also the places of the rows
+    in the pool [N].
   """
-  names = np.array([*parts[0].class_names, ""])  # -1 is ""
-  found = [locate(part, np.arange(len(part.label))) for part in parts]
-  columns = {
-    name: np.concatenate([columns[name] for columns in found])
-    for name in found[0]
-  }
-  label = np.concatenate([part.label for part in parts])
-  table = pd.DataFrame(
-    columns
-    | {
-      "given_label": names[label],
-      "suggested_label": names[judged.suggested],
-      "probability": judged.wrong,
-      "score": judged.score,
-    }
+  found = [
+    pd.DataFrame(
+      ({"split": name} if len(parts) > 1 else {})
+      | locate(part, np.arange(len(part.label)))
+      | {"given_label": np.array(part.class_names)[part.label]}
+    )
+    for name, part in parts.items()
+  ]
+  names = np.array([*next(iter(parts.values())).class_names, ""])  # -1 is ""
+  table = pd.concat(found, ignore_index=True).assign(
+    suggested_label=names[judged.suggested],
+    probability=judged.wrong,
+    score=judged.score,
   )
   order = np.lexsort((-judged.score, -judged.wrong))
   return table.iloc[order].reset_index(drop=True), order
@@ -80,7 +79,7 @@ def write_suspects(
   run: RunSpec,
   result: loop.Result,
   pool: Pool,
-  parts: Sequence[Dataset],
+  parts: Mapping[str, Dataset],
   folder: pathlib.Path,
 ) -> dict[str, Any]:
   """Writes the files, and returns their part of the run's result.json.
@@ -92,7 +91,7 @@ def write_suspects(
     run: whose sampler may judge labels.
     result: of the run.
     pool: that was trained on.
-    parts: the parts of the pool.
+    parts: the splits of which the pool consists.
     folder: of the run.
   """
   trials = exposure.active_trials(result.exposure)

@@ -64,6 +64,8 @@ def make_sections(
   """Yields the sections of an experiment, given its summary.csv."""
   config = files.read_json(workdir / "config.json")
   extra = ["diverged"] if summary["trials_diverged"].any() else []
+  if config.get("data", {}).get("hold_out") is False:
+    extra.append("trained_on")
   table = formatting.summary(summary)
   yield _section(config, "summary", summary, *extra, table=table)
   for name in ("table_1", "table_2"):

@@ -20,7 +20,10 @@ SHOWN = 24  # images
 # Above it a label is called wrong.
 THRESHOLD = 0.5
 _COLUMNS = 6  # of images
-_TEXTS = ("source", "path", "file", "key", "given_label", "suggested_label")
+_TEXTS = (
+  *("split", "source", "path", "file", "key"),
+  *("given_label", "suggested_label"),
+)
 
 
 def judging_runs(workdir: pathlib.Path) -> dict[str, dict[str, Any]]:
