@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from alcurr.core import files, specs
 from alcurr.core.errors import UserError
+from alcurr.data import cache
 from alcurr.report import drawings, tables
 from alcurr.report.style import plain
 
@@ -20,6 +21,7 @@ SHOWN = 24  # images
 # Above it a label is called wrong.
 THRESHOLD = 0.5
 _COLUMNS = 6  # of images
+_NEEDED = {"given_label", "suggested_label", "probability", "score"}
 _TEXTS = (
   *("split", "source", "path", "file", "key"),
   *("given_label", "suggested_label"),
@@ -57,6 +59,11 @@ def read_suspects(
   except FileNotFoundError as error:
     text = f"expected this file of {name}, which has finished"
     raise UserError("missing", str(path), text) from error
+  except cache.UNREADABLE as error:
+    raise UserError("damaged", str(path), f"no table ({error})") from error
+  if lacking := _NEEDED - {*table}:
+    text = f"expected the columns {', '.join(sorted(lacking))} too"
+    raise UserError("damaged", str(path), text)
   for column in table:
     if column in _TEXTS:
       table[column] = table[column].fillna("")
@@ -80,9 +87,12 @@ def draw_suspects(
   path = workdir / "runs" / name / IMAGES
   if not len(shown) or not path.exists():
     return None
-  files.check_regular(path)
-  with np.load(path, allow_pickle=False) as file:
-    image = file["image"]
+  try:
+    files.check_regular(path)
+    with np.load(path, allow_pickle=False) as file:
+      image = file["image"]
+  except cache.UNREADABLE as error:
+    raise UserError("damaged", str(path), f"no images ({error})") from error
   height = -(-len(shown) // _COLUMNS)
   figure = Figure(figsize=(9, 1.9 * height), layout="constrained")
   axes = figure.subplots(height, _COLUMNS, squeeze=False).ravel()

@@ -107,6 +107,10 @@ def test_without_a_sampler_that_judges_there_is_nothing(workdir, tmp_path):
   (copy / "runs/label_trust/suspects.csv").unlink()
   with refused("missing", copy / "runs/label_trust/suspects.csv"):
     alcurr.Comparison(copy).suspects()
+  for text in ("", "a,b\n1,2\n"):
+    (copy / "runs/label_trust/suspects.csv").write_text(text)
+    with refused("damaged", copy / "runs/label_trust/suspects.csv"):
+      alcurr.Comparison(copy).suspects()
   del record["wrong_labels"]
   path.write_text(json.dumps(record))
   with refused("unsupported", copy):
