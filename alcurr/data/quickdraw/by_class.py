@@ -18,6 +18,7 @@ from alcurr.data.pool import (
   join_sources,
   take,
 )
+from alcurr.data.quickdraw import records
 from alcurr.types import Images, Strokes
 
 
@@ -40,6 +41,30 @@ PLACES = {"line": np.uint32, "key_id": np.uint64, "row": np.uint32}
 def key_number(key_id: str | None) -> int:
   """Returns a drawing's key if it is a number of 64 bits, else 0."""
   return int(key_id) if re.fullmatch("[1-9][0-9]{,18}", key_id or "") else 0
+
+
+def name_words(path: pathlib.Path, count: Mapping[str, int]) -> dict[str, str]:
+  """Returns the class of each word of a file by itself, by word.
+
+  Two spellings of a word are one class, named as the file is or else as the
+  first of them. Drawings without any word are of the file's class.
+
+  Args:
+    path: the file.
+    count: drawings by word, in the file's order; "" for those without one.
+
+  Raises:
+    UserError: some drawings have a word and some have none.
+  """
+  plain = {word: records.plain_word(word) for word in count}
+  without = sum(count[word] for word in count if not plain[word])
+  if without and any(plain.values()):
+    raise UserError("data", path, f"{without} drawings have no word")
+  name = records.class_name(path)
+  names = {records.plain_word(name): name, "": name}
+  for word in count:
+    names.setdefault(plain[word], word)
+  return {word: names[plain[word]] for word in count}
 
 
 def join(parts: list[ClassFile]) -> dict[str, np.ndarray]:
