@@ -222,7 +222,9 @@ def test_images_of_a_folder_have_their_paths(tmp_path):
   assert len(set(seen)) == len(seen) == 80
 
 
-@pytest.mark.parametrize("kind", ["files", "one file", "prepared"])
+@pytest.mark.parametrize(
+  "kind", ["files", "one file", "prepared", "one file prepared"]
+)
 def test_drawings_have_their_file_line_and_key(tmp_path, kind):
   rows = [
     {
@@ -240,17 +242,18 @@ def test_drawings_have_their_file_line_and_key(tmp_path, kind):
   lines.insert(2, "broken")
   lines.insert(3, "broken")
   texts = {"cat": lines[::2], "dog": lines[1::2]}
-  if kind == "one file":
+  if kind.startswith("one file"):
     texts = {"both": lines}
   for name, text in texts.items():
     (folder / f"{name}.ndjson").write_text("\n".join(text))
   changes = {"source": "files", "dir": str(folder), "on_error": "skip"}
-  if kind == "one file":
+  if kind.startswith("one file"):
     changes["dir"] = str(folder / "both.ndjson")
-  if kind == "prepared":
+  if kind.endswith("prepared"):
     from alcurr.data.quickdraw import packed
 
-    packed.prepare(folder, tmp_path / "store", on_error="skip")
+    place = changes["dir"]
+    packed.prepare(place, tmp_path / "store", on_error="skip")
     changes = {"source": "prepared", "dir": str(tmp_path / "store")}
   parts = _parts(tmp_path, **changes, hold_out=False)
   table = _located(parts["train"])
