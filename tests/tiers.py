@@ -13,7 +13,6 @@ UNIT_FILES = (
   "data/arrays_test.py",
   "data/cache_test.py",
   "data/image_folder_test.py",
-  "data/label_noise_test.py",
   "data/partitions_test.py",
   "data/quickdraw/download_test.py",
   "data/quickdraw/records_test.py",

@@ -24,12 +24,7 @@ from alcurr.data import (
 from alcurr.data.folds import mix_keys
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
-from alcurr.data.pool import (
-  Dataset,
-  content_hash,
-  make_gather,
-  take,
-)
+from alcurr.data.pool import Dataset, content_hash, make_gather, take
 from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
 from alcurr.data.render import Render, make_render, render_all
 from alcurr.data.splitting import check_fractions, first_to_train_on, split
@@ -243,6 +238,8 @@ def load(
       fetch = make_fetch(lookup)
     parts = _call(split, {**config, "given": [*given]}, dataset) | given
     given_splits.check_copies(parts, given)
+    if not config["hold_out"]:
+      parts["train"] = dataset
     noise = [of_one["label_noise"] for of_one in of_each(config).values()]
     for name in config["label_noise_in"].split(","):
       part, share = parts[name], config["label_noise"]

@@ -8,12 +8,9 @@ arguments describe. `Comparison(DIR)` shows an experiment of the command line.
 """
 
 import contextlib
-import hashlib
 import html
-import inspect
 import pathlib
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,8 +24,9 @@ from alcurr.core.registry import Registry
 from alcurr.data import image_values
 from alcurr.experiments import experiment_runner, given_arrays
 from alcurr.experiments.config import defaults, plain
+from alcurr.experiments.given_objects import is_object, name_of, token
 from alcurr.models import MODELS
-from alcurr.report import curves, figures, page, tables, verdict
+from alcurr.report import curves, figures, page, suspects, tables, verdict
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 from alcurr.samplers import SAMPLERS
@@ -90,6 +88,17 @@ class Comparison:
     partition = tables.arm_partition(self.workdir, name)
     arms = figures.arm_labels(partition, policy.shape[1], gallery)
     return figures.policy_map(policy, name, arms)
+
+  def suspects(self, name: str | None = None) -> pd.DataFrame:
+    """Returns a sampler's verdict on each label that it trained on.
+
+    The columns are those of `alcurr.find_label_issues`, which judges all rows;
+    here those held out are missing. None: the first sampler that judges labels.
+
+    Raises:
+      UserError: no finished sampler of that name judges labels.
+    """
+    return suspects.read_suspects(self.workdir, name)
 
   def report(self, path: str | pathlib.Path) -> None:
     """Writes the report: one HTML page, which works offline."""
@@ -215,14 +224,14 @@ def _named(samplers: Any) -> dict[str, Any]:
   if isinstance(samplers, Mapping):
     named = {str(name): spec for name, spec in samplers.items()}
   else:
-    if isinstance(samplers, str) or _is_object(samplers):
+    if isinstance(samplers, str) or is_object(samplers):
       samplers = [samplers]
     if not isinstance(samplers, Iterable):
       text = f"expected names, or a dict of samplers, got {samplers!r}"
       raise UserError("type", "samplers", text)
     named = {}
     for spec in samplers:
-      name, number = _name_of(spec), 1
+      name, number = name_of(spec), 1
       while (unique := name if number == 1 else f"{name}_{number}") in named:
         number += 1
       named[unique] = spec
@@ -241,7 +250,7 @@ def _register(
   """
 
   def name_for(value: Any, registry: Registry) -> str:
-    name = f"{_name_of(value)}_{_token(value)}"
+    name = f"{name_of(value)}_{token(value)}"
     if name not in registry:
       is_record = registry.is_record(value)
       registry[name] = (lambda: value) if is_record else value
@@ -254,7 +263,7 @@ def _register(
   name = config.get("name")
   if name is None:
     raise UserError("missing", f"{place}.name", f"{spec!r} has no name")
-  if _is_object(name):
+  if is_object(name):
     config["name"] = name_for(name, registry)
   elif not isinstance(name, str):
     text = f"expected a name, dict, factory or record, got {name!r}"
@@ -263,33 +272,6 @@ def _register(
   parameters = specs.get_parameters(registry, factory, place)
   for argument in parameters.keys() & config.keys():
     part_registry = specs.part_registry(parameters[argument])
-    if part_registry and _is_object(config[argument]):
+    if part_registry and is_object(config[argument]):
       config[argument] = name_for(config[argument], part_registry)
   return config
-
-
-def _name_of(spec: Any) -> str:
-  """Returns the name of a sampler that the user has not named."""
-  if isinstance(spec, Mapping | ConfigDict):
-    return _name_of(spec.get("name", ""))
-  if isinstance(spec, str):
-    return specs.parse(spec, "samplers")[0]
-  name = getattr(spec, "__name__", type(spec).__name__)
-  return name if name.isidentifier() else "unnamed"
-
-
-def _is_object(value: Any) -> bool:
-  """Returns whether a value is a factory or a record."""
-  return callable(value) or hasattr(value, "_fields")  # of a NamedTuple
-
-
-def _token(value: Any) -> str:
-  """Returns a hash of the code of a function without closure; else a new id.
-
-  An experiment thus resumes with the same function, and with no other.
-  """
-  if inspect.isfunction(value) and value.__closure__ is None:
-    with contextlib.suppress(OSError):  # its source is not saved anywhere
-      code = inspect.getsource(value).encode()
-      return hashlib.blake2b(code, digest_size=4).hexdigest()
-  return uuid.uuid4().hex[:8]

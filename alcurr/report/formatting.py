@@ -103,7 +103,7 @@ def terminal(table: pd.DataFrame) -> str:
     shown[1] = "AUC"
   if "balanced_accuracy" in table:
     different = (table["balanced_accuracy"] - table["top1"]).abs() > _DIFFERENT
-    shown[1:1] = ["balanced"] * different.any()
+    shown[1:1] = ["balanced"] * bool(different.any())
   columns = ["sampler", "trials", *(f"{name} %" for name in shown), "loss"]
   if not table["trials_diverged"].any():
     columns.remove("trials")
@@ -186,3 +186,11 @@ def any_table(table: pd.DataFrame) -> pd.DataFrame:
   return table.map(
     lambda cell: number(cell, ".4g") if isinstance(cell, float) else str(cell)
   )
+
+
+def suspects(table: pd.DataFrame) -> pd.DataFrame:
+  """Returns labels that are probably wrong, as text."""
+  shown = table.drop(columns="score")
+  return shown.assign(
+    probability=[percent(value) for value in table["probability"]]
+  ).astype(str)
