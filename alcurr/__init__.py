@@ -2,6 +2,7 @@
 
     from alcurr import bandits, gains, samplers    the library of samplers
     alcurr.compare(images, labels, ...)            an experiment in one call
+    alcurr.find_label_issues(images, labels)       the rows with wrong labels
 
 Names are imported when they are first used, so that the samplers need jax,
 numpy and optax alone.
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
   from alcurr.bandits import gains
   from alcurr.core.errors import UserError
   from alcurr.experiments.comparison import Comparison, compare
+  from alcurr.experiments.label_issues import find_label_issues
   from alcurr.types import Bandit, Gain, Pool, Sampler
 
 # `python -m alcurr...` starts: the imports of a command take seconds, in which
@@ -38,6 +40,7 @@ _MODULES = {
   "Sampler": "alcurr.types",
   "UserError": "alcurr.core.errors",
   "compare": "alcurr.experiments.comparison",
+  "find_label_issues": "alcurr.experiments.label_issues",
   "gains": "alcurr.bandits",
 }
 
@@ -52,6 +55,7 @@ __all__ = [
   "bandits",
   "compare",
   "data",
+  "find_label_issues",
   "gains",
   "models",
   "samplers",

@@ -202,6 +202,17 @@ class Signal(NamedTuple):
   prepare_interval: int = 1
 
 
+class LabelJudgement(NamedTuple):
+  """An opinion on the labels of a pool."""
+
+  wrong: Array  # [N] float32, P(the label is wrong)
+  score: Array  # [N] float32, finite; larger is worse, finer than `wrong`
+  suggested: Array  # [N] int32, the likeliest other label; -1: not known yet
+  rate: Array  # [] float32, the estimated share of wrong labels
+  rate_low: Array  # [] float32, the bounds of its 95 % interval
+  rate_high: Array
+
+
 class SamplerSpec(NamedTuple):
   """The properties of a sampler that the rest of the system must know."""
 
@@ -242,6 +253,8 @@ class Sampler(NamedTuple):
   # (state) -> difficulties that were collected while training, by name:
   # [N] float32, finite, larger is harder
   running_scores: Callable[[PyTree], dict[str, Array]] | None = None
+  # (state) -> which labels of the pool are wrong, as far as is known
+  judge: Callable[[PyTree], LabelJudgement] | None = None
   spec: SamplerSpec = SamplerSpec()
 
 

@@ -114,8 +114,8 @@ def load(
     dataset = arrays.from_arrays(images, labels, names, value_range=(0, 255))
   except UserError as error:
     raise UserError(error.code, directory, str(error)) from error
-  keys = [path.relative_to(directory).as_posix() for path in images_at]
-  dataset = dataset._replace(paths=np.array(keys))
+  keys = np.array([p.relative_to(directory).as_posix() for p in images_at])
+  dataset = dataset._replace(paths=keys, locate=lambda row: {"path": keys[row]})
   if not groups:
     return dataset
   return from_table(dataset, groups, dataset.paths, "their paths")

@@ -6,7 +6,13 @@ import numpy as np
 
 from alcurr.core.errors import UserError
 from alcurr.data import cache
-from alcurr.data.pool import Dataset, content_hash, join_sources
+from alcurr.data.pool import (
+  Dataset,
+  Locate,
+  content_hash,
+  join_sources,
+  locate,
+)
 from alcurr.data.render import Render, render_all
 from alcurr.types import Images, Strokes
 
@@ -53,7 +59,31 @@ def join(datasets: Mapping[str, Dataset], render: Render) -> Dataset:
     content=cache.digest(content),
     groups=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
     group_names=tuple(datasets),
+    locate=_make_locate(datasets),
   )
+
+
+def _make_locate(datasets: Mapping[str, Dataset]) -> Locate:
+  """Returns the function that finds rows of the joined data in its sources.
+
+  A column that a source lacks is empty there.
+  """
+  # Without the examples, so that their memory can be freed.
+  empty = Images(np.zeros((0, 1, 1, 1), np.uint8))
+  parts = {name: d._replace(source=empty) for name, d in datasets.items()}
+  start = np.cumsum([0, *(len(d.label) for d in datasets.values())])
+
+  def locate_joined(row: np.ndarray) -> dict[str, np.ndarray]:
+    source = np.searchsorted(start, row, "right") - 1
+    columns = {"source": np.array([*parts])[source]}
+    for i, part in enumerate(parts.values()):
+      chosen = np.flatnonzero(source == i)
+      for name, values in locate(part, row[chosen] - start[i]).items():
+        column = columns.setdefault(name, np.full(len(row), "", object))
+        column[chosen] = values
+    return columns
+
+  return locate_joined
 
 
 def _some(names: set[str]) -> str:

@@ -27,6 +27,10 @@ from alcurr.types import (
 Source = Images | Strokes | Stored  # of NumPy arrays
 
 
+# (row [n]) -> columns [n] by name, by which users find their examples
+Locate = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
 class Dataset(NamedTuple):
   """Labelled examples on the host."""
 
@@ -44,6 +48,26 @@ class Dataset(NamedTuple):
   paths: np.ndarray | None = None
   # The user's own by name, [N] float32, if there are any
   scores: dict[str, np.ndarray] | None = None
+  # [N] int, rows of the data as it was read; None: all, in their order
+  row: np.ndarray | None = None
+  locate: Locate | None = None  # of those rows; None: by `index`, the row
+
+
+def rows_of(dataset: Dataset) -> np.ndarray:
+  """Returns the rows [N] of the data as it was read."""
+  if dataset.row is None:
+    return np.arange(len(dataset.label))
+  return dataset.row
+
+
+def locate(dataset: Dataset, index: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns the columns by which users find examples at `index` [n].
+
+  By name, [n] each: `index` in their arrays, or `path` of an image, or `file`,
+  `line` and `key` of a drawing; of several sources, also the `source`.
+  """
+  row = rows_of(dataset)[index]
+  return dataset.locate(row) if dataset.locate else {"index": row}
 
 
 def content_hash(dataset: Dataset) -> str:
@@ -139,11 +163,12 @@ def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   )
   own = dataset.groups, dataset.scores
   groups, scores = jax.tree.map(lambda x: x[index], own)
-  return part._replace(flags=flags, groups=groups, scores=scores)
+  row = rows_of(dataset)[index]
+  return part._replace(flags=flags, groups=groups, scores=scores, row=row)
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
-  """Joins two datasets of the same classes, with the flags that both have."""
+  """Joins two parts of a dataset, with the flags that both have."""
   both = first.flags.keys() & second.flags.keys()
   label, key, flags, groups, scores = jax.tree.map(
     lambda *x: np.concatenate(x),
@@ -157,7 +182,8 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
   joined = first._replace(
     source=source, label=label, key=key, content="", paths=None
   )
-  return joined._replace(flags=flags, groups=groups, scores=scores)
+  row = np.concatenate([rows_of(first), rows_of(second)])
+  return joined._replace(flags=flags, groups=groups, scores=scores, row=row)
 
 
 def host_pool(

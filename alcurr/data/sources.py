@@ -17,12 +17,7 @@ from alcurr.data.folds import mix_keys
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
 from alcurr.data.label_noise import add_label_noise
-from alcurr.data.pool import (
-  Dataset,
-  content_hash,
-  make_gather,
-  take,
-)
+from alcurr.data.pool import Dataset, content_hash, make_gather, take
 from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
 from alcurr.data.render import Render, make_render, render_all
 from alcurr.data.splitting import check_fractions, split
@@ -238,6 +233,8 @@ def load(
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
     parts = _call(split, config, dataset)
+    if not config["hold_out"]:
+      parts["train"] = dataset
     noise = [of_one["label_noise"] for of_one in of_each(config).values()]
     for name in config["label_noise_in"].split(","):
       part = parts[name]

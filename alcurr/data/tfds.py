@@ -28,6 +28,7 @@ _FORMAT = "array_record"
 _REMEDY = f"prepare it with tfds build --file_format={_FORMAT}"
 _SPLIT = "train"
 _BLOCK = 1024  # examples
+_ROW = "row of the split"  # a key of examples, besides those of features
 # Names for tfds.builder, without those of hubs, which it would download.
 _NAME = re.compile(r"(\w+)(/[\w.+-]+)?(:\d+\.\d+\.\d+)?")
 # Features by which drawings are recognized; see `tfds_builder`.
@@ -73,20 +74,23 @@ def load(
   if feature.np_dtype != np.uint8:
     text = f"expected uint8 images, got {feature.np_dtype}"
     raise UserError("unsupported", where, text)
-  images, labels, count = [], [], [0] * len(names)
+  images, labels, rows, count = [], [], [], [0] * len(names)
   for label, example in examples:
     if not max_per_class or count[label] < max_per_class:
       count[label] += 1
       labels.append(label)
+      rows.append(example[_ROW])
       image = example[content]
       open_size = None in feature.shape
       images.append(_resize(image, image_size) if open_size else image)
   if not min(count):
     name = names[count.index(0)]
     raise UserError("data", where, f"class {name!r} has no image")
-  return arrays.from_arrays(
+  dataset = arrays.from_arrays(
     np.stack(images), np.array(labels), names, value_range=(0, 255)
   )
+  rows = np.array(rows)
+  return dataset._replace(locate=lambda row: {"index": rows[row]})
 
 
 def _open(where: str) -> DatasetBuilder:
@@ -169,11 +173,11 @@ def _examples(
     rows = [*range(len(source))[start : start + _BLOCK]]
     with _reading(where):
       block = source.__getitems__(rows)
-    for example in block:
+    for row, example in zip(rows, block, strict=True):
       if example[label] < 0:
         raise UserError("unsupported", where, "has examples without a label")
       if example[label] in wanted:
-        yield wanted[int(example[label])], example
+        yield wanted[int(example[label])], example | {_ROW: row}
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:
@@ -187,12 +191,15 @@ def _drawings(where: str, examples: Examples, names: Sequence[str]) -> Dataset:
   """Builds a dataset in the order of the original files."""
   rows = sorted(examples, key=lambda row: (row[0], row[1]["index"]))
   drawings = [_record(where, example) for _, example in rows]
+  number = np.array([example[_ROW] for _, example in rows])
+  key = np.array([drawing.key_id or "" for drawing in drawings])
   return Dataset(
     source=strokes.pack(record.drawing for record in drawings),
     label=np.array([label for label, _ in rows], np.int32),
     key=np.fromiter(map(records.key_hash, drawings), np.uint64),
     class_names=tuple(names),
     flags={"recognized": np.array([r.recognized for r in drawings], bool)},
+    locate=lambda row: {"index": number[row], "key": key[row]},
   )
 
 

@@ -28,7 +28,7 @@ from alcurr.experiments import experiment_runner
 from alcurr.experiments.config import build, defaults, plain
 from alcurr.experiments.config.scores import DIFFICULTY
 from alcurr.models import MODELS
-from alcurr.report import curves, figures, page, tables
+from alcurr.report import curves, figures, page, suspects, tables
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 from alcurr.samplers import SAMPLERS
@@ -81,6 +81,17 @@ class Comparison:
     partition = tables.arm_partition(self.workdir, name)
     arms = figures.arm_labels(partition, policy.shape[1], gallery)
     return figures.policy_map(policy, name, arms)
+
+  def suspects(self, name: str | None = None) -> pd.DataFrame:
+    """Returns a sampler's verdict on each label that it trained on.
+
+    The columns are those of `alcurr.find_label_issues`, which judges all rows;
+    here those held out are missing. None: the first sampler that judges labels.
+
+    Raises:
+      UserError: no finished sampler of that name judges labels.
+    """
+    return suspects.read_suspects(self.workdir, name)
 
   def report(self, path: str | pathlib.Path) -> None:
     """Writes the report: one HTML page, which works offline."""

@@ -5,6 +5,7 @@ before the next one begins.
 """
 
 import contextlib
+import functools
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from ml_collections import ConfigDict
 from alcurr.core import environment, files, lock, paths
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel
-from alcurr.data.pool import on_device
+from alcurr.data.pool import locate, on_device
 from alcurr.experiments import (
   charges,
   loggers,
@@ -103,8 +104,11 @@ def _run(
   if not is_shown:
     pools, made = make_pools(context, workdir / "scores")
     made = made._replace(costs=made.costs | (costs or {}))
-    class_names = context.parts["train"].class_names
-    gallery.write_gallery(workdir, pools["train"], context.gather, class_names)
+    train = context.parts["train"]
+    find = functools.partial(locate, train)
+    gallery.write_gallery(
+      workdir, pools["train"], context.gather, train.class_names, find
+    )
   for name, folder in folders.items():
     if name in compiled:
       spec, programs = compiled.pop(name)

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import environment, files
-from alcurr.experiments import pool_scores
+from alcurr.experiments import pool_scores, suspects
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
@@ -182,6 +182,8 @@ def run_sampler(
   files.write_json(folder / "sampler_spec.json", spec._asdict())
   config = context.experiment.runs[run.name].config
   pools = {**pools, "train": pools[config.train_on]}
+  joint = ("train", "probe") if "probe" in config.train_on else ("train",)
+  parts = {name: context.parts[name] for name in joint}
   metrics, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
   watch = None
   if profile:
@@ -199,6 +201,9 @@ def run_sampler(
     _trial_metrics(result.exposure, trial, test, pools["test"])
     for trial in range(len(run.seeds))
   ]
+  judged = suspects.write_suspects(
+    context, run, result, pools["train"], parts, folder
+  )
   today = datetime.date.today().isoformat()
   flops = result.steps * compiled.flops_per_step
   share = scores["scores_flops"] / scores["scores_shared_by"]
@@ -217,6 +222,7 @@ def run_sampler(
     # The part of those that the run made fewer steps for.
     "charged_flops": share if config.budget_basis == "flops" else 0.0,
     "trials": trials,
+    **judged,
     "data": context.content,
     "weights": run.model.fingerprint,
     "environment": environment.current() | {"date": today},

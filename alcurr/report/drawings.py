@@ -66,15 +66,23 @@ def difficulty_by_class(table: pd.DataFrame) -> Figure:
 def drawings_table(
   gallery: Gallery, kinds: Iterable[str], labels: Iterable[int]
 ) -> pd.DataFrame:
-  """Returns class, kind, place, index and difficulty of some examples."""
+  """Returns class, kind, place and difficulty of some examples.
+
+  The last columns are those by which users find them in their data.
+  """
+  # Galleries of older versions have none.
+  found = gallery.info.get("found", {})
   rows = [
-    (name, kind, place, gallery.index[position], gallery.difficulty[position])
+    (
+      *(name, kind, place, gallery.difficulty[position]),
+      *(column[position] for column in found.values()),
+    )
     for label in labels
     for kind in kinds
     for place, position in enumerate(gallery.info["drawings"][str(label)][kind])
     for name in [gallery.info["class_names"][label]]
   ]
-  columns = ["class", "kind", "place", "index", "difficulty"]
+  columns = ["class", "kind", "place", "difficulty", *found]
   return pd.DataFrame(rows, columns=columns)
 
 

@@ -160,3 +160,11 @@ def any_table(table: pd.DataFrame) -> pd.DataFrame:
   return table.map(
     lambda cell: number(cell, ".4g") if isinstance(cell, float) else str(cell)
   )
+
+
+def suspects(table: pd.DataFrame) -> pd.DataFrame:
+  """Returns labels that are probably wrong, as text."""
+  shown = table.drop(columns="score")
+  return shown.assign(
+    probability=[percent(value) for value in table["probability"]]
+  ).astype(str)

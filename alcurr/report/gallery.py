@@ -35,6 +35,8 @@ def write_gallery(
   pool: Pool,
   gather: Callable[[Pool, Array], Batch],  # (pool, index [B])
   class_names: Sequence[str],  # [V]
+  # (index [n]) -> columns by which users find these examples, by name
+  find: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None,
 ) -> None:
   """Writes gallery.npz and gallery.json of a training pool.
 
@@ -42,7 +44,8 @@ def write_gallery(
   and `image_shape`, [H, W, C] as the models see it. Each of the `classes` has
   its `count`, and each arm of the `partitions` other than "label" its `size`
   and `drawings`: random positions in gallery.npz, or none of more than 40 arms.
-  A partition whose arms have names has `names`.
+  A partition whose arms have names has `names`. `found` has the columns of
+  `find` for each position.
   A scored pool adds the `difficulty`: quantiles and mean of a class, the mean
   of an arm. It also has the `hardest` and the `easiest` class by median, and
   `drawings` of some classes: those of lowest (`least`) and of highest (`most`)
@@ -97,10 +100,11 @@ def write_gallery(
   index = np.fromiter(position, np.int32, len(position))
   batch = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
   info["image_shape"] = batch.image.shape[1:]
+  info["found"] = find(index) if find else {"index": index}
   arrays = {
     "index": index,
     "label": label[index],
-    "image": _thumbnails(pool, gather, index),
+    "image": thumbnails(pool, gather, index),
     "difficulty": difficulty[index],
   }
   path = workdir / "gallery.npz"
@@ -131,7 +135,7 @@ def _describe(difficulty: np.ndarray) -> dict[str, float]:
   return dict(zip(QUANTILES, values, strict=True)) | {"mean": mean}
 
 
-def _thumbnails(
+def thumbnails(
   pool: Pool, gather: Callable[[Pool, Array], Batch], index: np.ndarray
 ) -> np.ndarray:
   """Returns the reduced images at `index` [n]: [n, h, w, 1 or 3] uint8."""

@@ -19,6 +19,7 @@ from alcurr.report import (
   interactive,
   paper,
   selection,
+  suspects,
   tables,
 )
 from alcurr.report.gallery import Gallery, read_gallery
@@ -63,6 +64,8 @@ def make_sections(
   """Yields the sections of an experiment, given its summary.csv."""
   config = files.read_json(workdir / "config.json")
   extra = ["diverged"] if summary["trials_diverged"].any() else []
+  if config.get("data", {}).get("hold_out") is False:
+    extra.append("trained_on")
   table = formatting.summary(summary)
   yield _section(config, "summary", summary, *extra, table=table)
   for name in ("table_1", "table_2"):
@@ -97,6 +100,16 @@ def make_sections(
     section = _section(config, "policy", data, *extra, figure=figure)
     title = section.title.format(name=name)
     yield section._replace(title=title, stem=f"policy_{name}")
+  for name, found in suspects.judging_runs(workdir).items():
+    data = suspects.shown_table(suspects.read_suspects(workdir, name))
+    figure = suspects.draw_suspects(workdir, name, data)
+    table = formatting.suspects(data)
+    section = _section(config, "suspects", data, table=table, figure=figure)
+    yield section._replace(
+      title=section.title.format(name=name),
+      text=section.text.format(name=name, **found),
+      stem=f"suspects_{name}",
+    )
   if gallery and gallery.info.get("drawings"):
     yield from _difficulty(config, gallery)
 
@@ -129,7 +142,7 @@ def _difficulty(config: paper.Config, gallery: Gallery) -> Iterator[Section]:
   """Yields examples by difficulty, and difficulty by class."""
   some = [int(label) for label in gallery.info["drawings"]]
   ends = [gallery.info["hardest"], gallery.info["easiest"]]
-  kinds = {"least": "least informative", "most": "most informative"}
+  kinds = {"least": "least difficult", "most": "most difficult"}
   for stem, titles, labels in (
     ("least_and_most", kinds, some),
     ("hard_and_easy", {"random": "random"}, ends),

@@ -53,6 +53,7 @@ from alcurr.samplers._sum_tree import last_writes
 from alcurr.types import (
   Array,
   Draw,
+  LabelJudgement,
   Pool,
   Sampler,
   SamplerSpec,
@@ -74,6 +75,8 @@ class LabelTrustState(NamedTuple):
   yardstick: Array  # [N] float32, mean loss of other labels
   other: Array  # [N] int32, the other label at the last visit
   seen: Array  # [N] bool
+  suggested: Array  # [N] int32, the likeliest other label; -1: not seen
+  votes: Array  # [N] float32, for that label, less those against it
   share: Array  # [V] float32, estimated share of wrong labels
   wrong: Array  # [N] float32, estimated P(the label is wrong)
   rate: Array  # [] float32, estimated share of wrong labels
@@ -86,6 +89,8 @@ class Judgement(NamedTuple):
   loss: Array  # [B] float32, of the label
   yardstick: Array  # [B] float32, of another label
   other: Array  # [B] int32, that label
+  best: Array  # [B] int32, the likeliest other label
+  best_prob: Array  # [B] float32, its probability
 
 
 def _measure(key: Array, info: StepInfo) -> Judgement:
@@ -94,7 +99,28 @@ def _measure(key: Array, info: StepInfo) -> Judgement:
   other = (label + shift) % num_classes
   log_prob = jax.nn.log_softmax(info.logits.astype(jnp.float32))
   row = jnp.arange(label.shape[0], dtype=jnp.int32)
-  return Judgement(-log_prob[row, label], -log_prob[row, other], other)
+  others = log_prob.at[row, label].set(-jnp.inf)
+  return Judgement(
+    -log_prob[row, label],
+    -log_prob[row, other],
+    other,
+    others.argmax(1).astype(jnp.int32),
+    jnp.exp(others.max(1)),
+  )
+
+
+def _vote(
+  suggested: Array, votes: Array, best: Array, prob: Array
+) -> tuple[Array, Array]:
+  """Returns the leading label and its votes after another visit: all [B].
+
+  A weighted majority vote in constant memory (Boyer and Moore 1991), in which
+  old votes count half at each visit.
+  """
+  votes = votes / 2
+  loses = (best != suggested) & (prob > votes)
+  change = jnp.where(best == suggested, prob, -prob)
+  return jnp.where(loses, best, suggested), jnp.abs(votes + change)
 
 
 def p_values(
@@ -190,7 +216,12 @@ def _remember(
     new = jnp.where(finite, new, 0)
     return put(old, jnp.where(state.seen[index], (old[index] + new) / 2, new))
 
+  suggested, votes = _vote(
+    state.suggested[index], state.votes[index], batch.best, batch.best_prob
+  )
   return state._replace(
+    suggested=put(state.suggested, suggested),
+    votes=put(state.votes, jnp.where(finite, votes, 0)),
     memory=mean(state.memory, batch.loss),
     yardstick=mean(state.yardstick, batch.yardstick),
     other=put(state.other, batch.other),
@@ -263,6 +294,8 @@ def label_trust(
       yardstick=zeros,
       other=jnp.zeros(size, jnp.int32),
       seen=jnp.zeros(size, bool),
+      suggested=jnp.full(size, -1, jnp.int32),
+      votes=zeros,
       share=jnp.zeros(pool.partitions["label"].size.shape, jnp.float32),
       wrong=zeros,
       rate=jnp.float32(0),
@@ -294,5 +327,17 @@ def label_trust(
     judges = is_warm | (begins_pass & (state.step > warmup))
     return jax.lax.cond(judges, _judge, lambda state: state, state)
 
+  def judge(state: LabelTrustState) -> LabelJudgement:
+    count = jnp.maximum(state.seen.sum(), 1).astype(jnp.float32)
+    error = jnp.sqrt(state.rate * (1 - state.rate) / count)
+    return LabelJudgement(
+      wrong=state.wrong,
+      score=state.memory,
+      suggested=state.suggested,
+      rate=state.rate,
+      rate_low=jnp.maximum(state.rate - 1.96 * error, 0),
+      rate_high=jnp.minimum(state.rate + 1.96 * error, 1),
+    )
+
   spec = SamplerSpec(partitions=("label",), per_example_state=True)
-  return Sampler(init, sample, update, Signal(_measure), spec=spec)
+  return Sampler(init, sample, update, Signal(_measure), judge=judge, spec=spec)

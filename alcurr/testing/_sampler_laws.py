@@ -139,6 +139,30 @@ def running_scores_are_finite_and_of_the_pool(case: Case) -> None:
       require(np.isfinite(score).all(), f"{name} is not finite")
 
 
+def labels_are_judged_by_probabilities(case: Case) -> None:
+  """Each label of the pool, from the first state on, against another."""
+  if case.sampler.judge is None:
+    return
+  label = np.asarray(case.pool.label)
+  num_classes = case.pool.partitions["label"].size.shape[0]
+  for states in (case.start, case.both):
+    state = _toys.trial_state(states, 0).sampler_state
+    judged = jax.device_get(jax.jit(case.sampler.judge)(state))
+    for name, value in judged._asdict().items():
+      shape = () if name.startswith("rate") else label.shape
+      dtype = jnp.int32 if name == "suggested" else jnp.float32
+      kind = value.shape, value.dtype
+      require(kind == (shape, dtype), f"{name} is {kind}")
+      require(np.isfinite(value).all(), f"{name} is not finite")
+      if name not in ("suggested", "score"):
+        require(((value >= 0) & (value <= 1)).all(), f"{name} is {value}")
+    known = (judged.suggested >= -1) & (judged.suggested < num_classes)
+    require(known.all(), f"suggested {judged.suggested[~known]}")
+    require((judged.suggested != label).all(), "suggested the label itself")
+    bounds = judged.rate_low, judged.rate, judged.rate_high
+    require(tuple(sorted(bounds)) == bounds, f"a rate with bounds {bounds}")
+
+
 def state_keeps_its_shapes_and_stays_finite(case: Case) -> None:
   _toys.require_same_kinds(case.start, case.both)
 

@@ -5,7 +5,7 @@ import pytest
 
 from alcurr.data.partitions import make_partition
 from alcurr.data.pool import make_gather
-from alcurr.report import gallery
+from alcurr.report import drawings, gallery
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_pool_without_scores_has_no_difficulty(tmp_path, pool):
   assert written.info["classes"] == [{"count": 20}] * 4
   assert written.info["partitions"] == {}
   assert written.info.keys() == {
-    *("class_names", "classes", "image_shape", "partitions")
+    *("class_names", "classes", "found", "image_shape", "partitions")
   }
   assert written.info["image_shape"] == [6, 6, 1]
   assert len(written.image) == 0
@@ -89,6 +89,19 @@ def test_a_large_image_becomes_means_of_squares(pool):
   small = gallery._shrink(image, 3)
   assert small.shape == (2, 43, 43, 1)
   assert small[1, 2, 4, 0] == pytest.approx(image[1, 6:9, 12:15, 0].mean())
+
+
+def test_examples_are_found_by_the_users_columns(tmp_path, pool):
+  gallery.write_gallery(
+    tmp_path,
+    pool,
+    make_gather(),
+    ["a", "b", "c", "d"],
+    lambda index: {"path": np.array([f"{i}.png" for i in index])},
+  )
+  written = gallery.read_gallery(tmp_path)
+  table = drawings.drawings_table(written, ["most"], [1])
+  assert table["path"].tolist() == [f"{i}.png" for i in range(77, 45, -4)]
 
 
 def test_no_gallery_is_none(tmp_path):

@@ -119,6 +119,46 @@ def test_planted_mistakes_are_found_and_counted(rate):
     assert np.asarray(state.wrong).mean() < 0.05
 
 
+def _judgement(loss, yardstick, other):
+  """Returns a measurement whose best other label is `other`, for certain."""
+  return trust.Judgement(loss, yardstick, other, other, jnp.ones(len(other)))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_the_judgement_says_what_was_planted(rate):
+  pool, wrong = _noisy(rate)
+  sampler = label_trust(batch_size=50, num_steps=400)
+  judged = jax.device_get(sampler.judge(_train(pool, 400)))
+  assert judged.rate_low <= judged.rate <= judged.rate_high
+  assert judged.rate == pytest.approx(rate, abs=0.06)
+  if rate:
+    # Of a wrong and a right label, the wrong one has the higher score.
+    above = judged.score[wrong][:, None] > judged.score[~wrong][None]
+    assert above.mean() > 0.95
+    clean = np.asarray(pool.source.image)[..., 0].min(2).argmax(1)
+    assert (judged.suggested[wrong] == clean[wrong]).mean() > 0.9
+
+
+def test_the_suggestion_is_a_majority_that_halves_at_each_visit():
+  """Against the rule, an example at a time."""
+  suggested, votes = np.full(20, -1), np.zeros(20)
+  ours = jnp.full(20, -1, jnp.int32), jnp.zeros(20)
+  for _ in range(30):
+    best = RNG.integers(0, 3, 20).astype(np.int32)
+    prob = RNG.random(20).astype(np.float32)
+    ours = trust._vote(*ours, best, prob)
+    for i in range(20):
+      votes[i] /= 2
+      if best[i] == suggested[i]:
+        votes[i] += prob[i]
+      elif prob[i] > votes[i]:
+        suggested[i], votes[i] = best[i], prob[i] - votes[i]
+      else:
+        votes[i] -= prob[i]
+    np.testing.assert_array_equal(ours[0], suggested)
+    np.testing.assert_allclose(ours[1], votes, rtol=1e-4, atol=1e-6)
+
+
 def test_nothing_is_weighed_down_in_the_warmup():
   """Three passes, which are less than 30 % of the run."""
   pool, _ = _noisy(0.3)
@@ -131,7 +171,7 @@ def test_nothing_is_weighed_down_in_the_warmup():
     assert (np.asarray(draw.weight) == 1).all()
     loss = jnp.where(pool.label[draw.index] == 0, 3.0, 0.1)
     other = (pool.label[draw.index] + 1) % 4
-    state = update(state, draw, trust.Judgement(loss, jnp.full(50, 2.0), other))
+    state = update(state, draw, _judgement(loss, jnp.full(50, 2.0), other))
   assert int(state.step) == 120
   # All of class 0 are above their yardsticks, none of the others is.
   assert float(state.share[0]) > 0.9 and (state.share[1:] < 0.1).all()
@@ -144,7 +184,7 @@ def test_losses_that_are_not_finite_are_counted_and_not_remembered():
   draw = sampler.sample(jax.random.key(0), state, pool)
   loss = jnp.ones(50).at[jnp.array([3, 7])].set(jnp.array([jnp.inf, jnp.nan]))
   new = sampler.update(
-    state, draw, trust.Judgement(loss, jnp.ones(50), draw.index * 0)
+    state, draw, _judgement(loss, jnp.ones(50), draw.index * 0)
   )
   assert new.ignored == 2 and new.seen.sum() == 48
   assert np.isfinite(new.memory).all()

@@ -89,6 +89,16 @@ def test_probabilities_that_are_too_small_break_a_law():
   assert "20000 draws of slot 0" in broken["draw frequencies match prob"]
 
 
+def test_a_label_that_is_suggested_instead_of_itself_breaks_a_law():
+  good = samplers.label_trust(batch_size=testing.BATCH_SIZE, num_steps=8)
+
+  def judge(state):
+    return good.judge(state)._replace(suggested=state.label)
+
+  broken = _broken_laws(good._replace(judge=judge))
+  assert list(broken) == ["labels are judged by probabilities"]
+
+
 def test_a_state_that_the_spec_does_not_announce_breaks_a_law():
   sampler = toy_samplers.counting(batch_size=testing.BATCH_SIZE)
   broken = _broken_laws(

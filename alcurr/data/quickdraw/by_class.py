@@ -2,6 +2,7 @@
 
 import collections
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,13 @@ import numpy as np
 from absl import logging
 
 from alcurr.core.errors import UserError
-from alcurr.data.pool import Dataset, choose_classes, join_sources, take
+from alcurr.data.pool import (
+  Dataset,
+  Locate,
+  choose_classes,
+  join_sources,
+  take,
+)
 from alcurr.types import Images, Strokes
 
 
@@ -21,12 +28,24 @@ class ClassFile(NamedTuple):
   key: np.ndarray  # [n] uint64
   flags: dict[str, np.ndarray]  # recognized: [n] bool, but for bitmaps
   skipped: dict[str, int]  # bad drawings by reason
+  # Where each is in its file, by the names of PLACES: [n] each
+  places: dict[str, np.ndarray]
+
+
+# Arrays that say where a drawing is: the line of its file, or the number of its
+# record, from 1; its key_id, 0 if it is no number; or the row of a bitmap.
+PLACES = {"line": np.uint32, "key_id": np.uint64, "row": np.uint32}
+
+
+def key_number(key_id: str | None) -> int:
+  """Returns a drawing's key if it is a number of 64 bits, else 0."""
+  return int(key_id) if re.fullmatch("[1-9][0-9]{,18}", key_id or "") else 0
 
 
 def join(parts: list[ClassFile]) -> dict[str, np.ndarray]:
   """Returns the arrays of a dataset by the names of their files."""
   count = [len(part.key) for part in parts]
-  rows = [{"key": part.key, **part.flags} for part in parts]
+  rows = [{"key": part.key, **part.flags, **part.places} for part in parts]
   return {
     **join_sources([part.source for part in parts])._asdict(),
     "label": np.repeat(np.arange(len(parts), dtype=np.int32), count),
@@ -52,9 +71,14 @@ def add_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def to_dataset(
-  arrays: Mapping[str, np.ndarray], class_names: Sequence[str]
+  arrays: Mapping[str, np.ndarray],
+  class_names: Sequence[str],
+  file_names: Sequence[str],
 ) -> Dataset:
-  """Builds a dataset of the arrays of an entry, by name."""
+  """Builds a dataset of the arrays of an entry, by name.
+
+  `file_names` has the file of each class, or the one file of all.
+  """
   kind = Strokes if "points" in arrays else Images
   return Dataset(
     source=kind(*(arrays[field] for field in kind._fields)),
@@ -62,7 +86,27 @@ def to_dataset(
     key=arrays["key"],
     class_names=tuple(class_names),
     flags={name: arrays[name] for name in arrays.keys() & {"recognized"}},
+    locate=_make_locate(arrays, file_names),
   )
+
+
+def _make_locate(
+  arrays: Mapping[str, np.ndarray], file_names: Sequence[str]
+) -> Locate:
+  """Returns the function that finds drawings in their files."""
+  files, label = np.array(file_names), arrays["label"]
+
+  def locate(row: np.ndarray) -> dict[str, np.ndarray]:
+    file = label[row] if len(files) > 1 else np.zeros_like(row)
+    columns = {"file": files[file]}
+    for name in PLACES.keys() & arrays.keys():
+      columns[name] = arrays[name][row]
+    if "key_id" in columns:
+      key = columns.pop("key_id")
+      columns["key"] = np.where(key > 0, key.astype(str), "")
+    return columns if len(columns) > 1 else {"index": row}
+
+  return locate
 
 
 def choose(

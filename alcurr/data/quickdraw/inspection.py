@@ -75,7 +75,7 @@ def summarize_folder(
     for name, count in manifest["classes"].items():
       part = take(dataset, np.arange(start, start + count))
       skipped = manifest["skipped_in"].get(name, {})
-      file = by_class.ClassFile(part.source, part.key, part.flags, skipped)
+      file = by_class.ClassFile(part.source, part.key, part.flags, skipped, {})
       summaries[name] = _summarize(file)
       start += count
     return summaries

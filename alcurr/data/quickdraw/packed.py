@@ -24,10 +24,11 @@ from alcurr.data.pool import Dataset, check_class_names
 from alcurr.data.quickdraw import by_class, items, reader, records, stroke_forms
 from alcurr.types import Images, Strokes
 
-_VERSION = 5  # of the content of parts and stores
+_VERSION = 6  # of the content of parts and stores
 _PARTS = "parts"
 # What a store consists of.
 _ARRAYS = (*Strokes._fields, *Images._fields, "label", "key", "recognized")
+_ARRAYS += (*by_class.PLACES,)
 _FILES = {_PARTS, cache.MANIFEST, *(f"{name}.npy" for name in _ARRAYS)}
 _PART = re.compile(r"\.?[0-9a-f]{16}(\..*)?")  # the name of a cache entry
 # Arrays of offsets, and their units.
@@ -133,6 +134,7 @@ def _make_part(
     options = {name: request[name] for name in records.Options._fields}
     part = reader.read_class(path, **options)
     arrays = {**part.source._asdict(), "key": part.key, **part.flags}
+    arrays |= part.places
     manifest = {"file": fingerprint, "skipped": part.skipped}
     cache.write_arrays(entry, arrays, manifest)
   return entry
@@ -225,7 +227,11 @@ def open_store(
   try:
     mapped, manifest = cache.read_checked(directory, mmap_mode="r")
     arrays = {name: np.asarray(array) for name, array in mapped.items()}
-    dataset = by_class.to_dataset(arrays, manifest["classes"])
+    file_names = [
+      pathlib.PurePath(manifest["files"][name]["path"]).name
+      for name in manifest["classes"]
+    ]
+    dataset = by_class.to_dataset(arrays, manifest["classes"], file_names)
     # The checksums were just verified; another hash would read all again.
     content = {k: manifest[k] for k in ("checksums", "kind", "classes")}
     return dataset._replace(content=cache.digest(content)), manifest
@@ -245,7 +251,8 @@ def load(
 
   The arguments and errors are those of `reader.load` and `open_store`.
 
-  Memory: 8 bytes a drawing, and the drawings of a part; the whole is mapped.
+  Memory: 8 bytes a drawing, 24 of a part, and the drawings of a part; the whole
+  is mapped.
   """
   dataset, _ = open_store(directory)
   return by_class.choose(

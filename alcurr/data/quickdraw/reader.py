@@ -27,7 +27,7 @@ from alcurr.data.pool import (
 from alcurr.data.quickdraw import by_class, items, records, stroke_forms
 from alcurr.types import Images
 
-_VERSION = 7  # of the cache's content; another one is not read
+_VERSION = 8  # of the cache's content; another one is not read
 
 
 def load(
@@ -108,7 +108,8 @@ def load(
     }
     if entry:
       cache.write_arrays(entry, packed, manifest)
-  dataset = by_class.to_dataset(packed, manifest["names"])
+  file_names = [path.name for path in files.values()]
+  dataset = by_class.to_dataset(packed, manifest["names"], file_names)
   if one_file:
     dataset = by_class.choose(dataset, directory, classes)
   by_class.warn_repeated(directory, by_class.count_repeated(dataset.key))
@@ -207,7 +208,10 @@ def read_class(
   if items.ending(path) == ".npy":
     rows = np.asarray(arrays.load_bitmap(path)[: max_per_class or None])
     image = rows.reshape(-1, 28, 28, 1)
-    return by_class.ClassFile(Images(image), arrays.content_keys(rows), {}, {})
+    places = {"row": np.arange(len(rows), dtype=by_class.PLACES["row"])}
+    return by_class.ClassFile(
+      Images(image), arrays.content_keys(rows), {}, {}, places
+    )
   part, _ = _read_drawings(path, True, max_per_class, recognized_only, options)
   return part
 
@@ -220,7 +224,7 @@ def _read_drawings(
   options: Mapping[str, Any],
 ) -> tuple[by_class.ClassFile, list[str]]:
   """Returns the drawings of a file and the word of each, which may be ""."""
-  keys, recognized, words = [], [], []
+  keys, recognized, words, lines, key_ids = [], [], [], [], []
   spelling: dict[str, str] = {}
   skipped: collections.Counter[str] = collections.Counter()
   options = records.Options(**options)
@@ -239,6 +243,8 @@ def _read_drawings(
           continue
         spelling.setdefault(word, item.word.strip())
         keys.append(records.key_hash(item))
+        lines.append(item.line)
+        key_ids.append(by_class.key_number(item.key_id))
         recognized.append(item.recognized)
         words.append(word)
         yield item.drawing
@@ -248,7 +254,9 @@ def _read_drawings(
     raise UserError("data", path, "the class has no usable drawing")
   flags = {"recognized": np.array(recognized)}
   key = np.array(keys, np.uint64)
-  part = by_class.ClassFile(source, key, flags, dict(skipped))
+  places = {"line": lines, "key_id": key_ids}
+  places = {n: np.array(x, by_class.PLACES[n]) for n, x in places.items()}
+  part = by_class.ClassFile(source, key, flags, dict(skipped), places)
   return part, [spelling[word] for word in words]
 
 
@@ -281,5 +289,6 @@ def _read_words(
       take(part.key),
       jax.tree.map(take, part.flags),
       {} if parts else part.skipped,  # the counts are of the whole file
+      jax.tree.map(take, part.places),
     )
   return dict(sorted(parts.items()))

@@ -46,6 +46,7 @@ class Record(NamedTuple):
   recognized: bool
   country: str  # its code; "" if the file does not say
   word: str = ""  # the class; "" likewise
+  line: int = 0  # of its file, where it begins; or of a .bin, its record
 
 
 def class_name(path: pathlib.Path) -> str:
@@ -238,13 +239,13 @@ def read_file(
           if one_word:
             _check_word(path, record.word)
         except BadDrawingError as error:
-          is_wrong = isinstance(error, WrongFileError)
-          if is_wrong or not skip:
+          if (is_wrong := isinstance(error, WrongFileError)) or not skip:
             place = f"{path}{', record ' if kind == '.bin' else ':'}{number}"
             text = f"{error}{'' if is_wrong else remedy}"
             raise UserError("data", place, text) from error
-          record = error
-        yield record
+          yield error
+        else:
+          yield record._replace(line=number)
   except OSError as error:
     text = f"cannot be read: {error.strerror}"
     raise UserError("missing", path, text) from error

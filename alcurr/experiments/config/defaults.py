@@ -189,6 +189,10 @@ _DEFAULTS = {
     # The share of a split for samplers to learn from, which neither selects
     # nor tests a model; 0: they use the valid split, as in the paper.
     "probe_fraction": 0.0,
+    # Whether examples of the valid, test and probe splits are not trained on.
+    # False trains on all, to judge the label of each; accuracies are then of
+    # examples that were trained on, and compare nothing.
+    "hold_out": True,
     "train_examples": 0,  # of the training split; 0: all
     # The share of labels made wrong, besides the data's own mistakes, and the
     # splits: "train", or "train,probe" and so on.

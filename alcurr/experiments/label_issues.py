@@ -1,0 +1,77 @@
+"""Wrong labels in one call: `alcurr.find_label_issues`.
+
+issues = alcurr.find_label_issues(images, labels)
+issues[issues["probability"] > 0.5]
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from alcurr.experiments.comparison import compare
+
+# The valid and test pools are of examples trained on, and of little use.
+SETTINGS = {
+  "data.hold_out": False,
+  "data.valid_fraction": 0.02,
+  "data.test_fraction": 0.02,
+  "num_evals": 1,
+}
+
+
+def find_label_issues(
+  images: Any = None,
+  labels: Any = None,
+  *,
+  model: Any = "cnn",
+  budget: str = "10 epochs",
+  trials: int = 3,
+  config: Mapping[str, Any] | None = None,
+  value_range: Sequence[float] | None = None,
+  channels_first: bool = False,
+  workdir: str | pathlib.Path | None = None,
+) -> pd.DataFrame:
+  """Returns every row of the data, the most probably mislabelled first.
+
+  Trains `samplers.label_trust` on all rows, and judges all of them: none is
+  held out. A label is judged by the losses of its example before each update,
+  so that the network has not yet learned it by heart.
+
+  Args:
+    images: as of `alcurr.compare`. None: the data that `config` describes, such
+      as {"data.source": "folder", "data.dir": "photos"}.
+    labels: [N] strings, bools or whole numbers.
+    model: as of `alcurr.compare`; it should learn most of the data in `budget`.
+    budget: of each trial; below three epochs hardly anything is found.
+    trials: networks whose judgements are averaged.
+    config: other fields, as of `alcurr.compare`.
+    value_range: as of `alcurr.compare`.
+    channels_first: as of `alcurr.compare`.
+    workdir: the experiment's folder, with a report; None: a temporary one.
+
+  Returns:
+    Columns by which you find a row in your data: `index` into the arrays; for
+    folders of images `path`; for drawings `file`, `line` and `key`. Then
+    `given_label`; `suggested_label`, the likeliest other; `probability`, that
+    the given label is wrong; and `score`, by which equal probabilities are
+    sorted. `attrs` has `rate`, the estimated share of wrong labels, with the
+    bounds `rate_low` and `rate_high` of its 95 % interval.
+
+  Raises:
+    UserError: a mistake in an argument, before anything is trained.
+  """
+  result = compare(
+    images,
+    labels,
+    samplers=["label_trust"],
+    model=model,
+    budget=budget,
+    trials=trials,
+    config=SETTINGS | dict(config or {}),
+    value_range=value_range,
+    channels_first=channels_first,
+    workdir=workdir,
+  )
+  return result.suspects()
