@@ -17,7 +17,6 @@ import argparse
 import functools
 import pathlib
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -225,7 +224,6 @@ def main(argv: Sequence[str]) -> None:
   for name in args.cases:
     case = CASES[name](args.data, args.examples)
     for method in args.methods:
-      started = time.perf_counter()
       try:
         found = judges[method](case, args)
       except ModuleNotFoundError as error:
@@ -239,7 +237,6 @@ def main(argv: Sequence[str]) -> None:
           "passes": args.passes,
           "model": args.model,
           "trainings": found.trainings,
-          "seconds": time.perf_counter() - started,
         }
       )
       # Saved each time, so that an interrupted run has its results.

@@ -8,11 +8,9 @@ arguments describe. `Comparison(DIR)` shows an experiment of the command line.
 """
 
 import contextlib
-import hashlib
-import inspect
+import html
 import pathlib
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,12 +21,12 @@ from ml_collections import ConfigDict
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.registry import Registry
-from alcurr.data import arrays, image_values, score_files
-from alcurr.experiments import experiment_runner
-from alcurr.experiments.config import build, defaults, plain
-from alcurr.experiments.config.scores import DIFFICULTY
+from alcurr.data import image_values
+from alcurr.experiments import experiment_runner, given_arrays
+from alcurr.experiments.config import defaults, plain
+from alcurr.experiments.given_objects import is_object, name_of, token
 from alcurr.models import MODELS
-from alcurr.report import curves, figures, page, suspects, tables
+from alcurr.report import curves, figures, page, suspects, tables, verdict
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 from alcurr.samplers import SAMPLERS
@@ -50,6 +48,15 @@ class Comparison:
   def summary(self) -> pd.DataFrame:
     """The content of summary.csv: a row per sampler, on the test split."""
     return page.read_summary(self.workdir)
+
+  @property
+  def verdict(self) -> str:
+    """What the experiment shows, in at most three sentences.
+
+    A sampler is better or worse than its baseline if the paired differences of
+    top-1 on the test split say so, corrected for the number of samplers.
+    """
+    return verdict.describe(self.workdir, self.summary)
 
   @property
   def curves(self) -> pd.DataFrame:
@@ -101,13 +108,18 @@ class Comparison:
     return f"Comparison({str(self.workdir)!r})"
 
   def _repr_html_(self) -> str:
-    return self.summary.to_html(index=False)
+    text = html.escape(self.verdict)
+    return f"<p>{text}</p>\n{self.summary.to_html(index=False)}"
 
 
 def compare(
   images: Any = None,
   labels: Any = None,
   *,
+  validation: tuple[Any, Any] | None = None,
+  test: tuple[Any, Any] | None = None,
+  probe: tuple[Any, Any] | None = None,
+  class_names: Sequence[str] | None = None,
   samplers: Sequence[Any] | Mapping[str, Any] = ("uniform", "active_bandit"),
   model: Any = "cnn",
   budget: str = "1 epoch",
@@ -123,10 +135,18 @@ def compare(
 
   Args:
     images: [N, H, W] or [N, H, W, C], whole numbers from 0 to 255 or floats in
-      [0, 1]; an array, or a column of arrays. Parts are held out to validate
-      and to test (data.valid_fraction and data.test_fraction). None: the data
-      that `config` describes, by default generated doodles.
+      [0, 1]; an array, or a column of arrays. None: the data that `config`
+      describes, by default generated doodles.
     labels: [N] strings, bools or whole numbers.
+    validation: your own (images, labels) for learning curves and the choice of
+      settings, used as they are. None: a part of the images is held out, with
+      its share of each class (data.valid_fraction).
+    test: the same for the final evaluation (data.test_fraction). Noise that
+      `config` plants stays in the images that are trained on.
+    probe: the same for samplers that learn from trusted examples, such as by
+      target_prediction_gain or greats. None: they read the validation split,
+      unless data.probe_fraction is above 0.
+    class_names: names of the labels 0, 1, ...; for strings, their order.
     samplers: names, calls such as "curriculum(descending=True)", config dicts,
       factories or `Sampler` records; or a dict of these by your own names.
       The first is the baseline.
@@ -156,12 +176,11 @@ def compare(
   if workdir is None:
     workdir = f"{tempfile.mkdtemp(prefix='alcurr_')}/experiment"
   workdir = paths.absolute(workdir, "workdir")
-  if (images is None) != (labels is None):
-    missing = "images" if images is None else "labels"
-    raise UserError("missing", missing, "give both images and labels, or none")
-  if images is None and groups is not None:
-    text = "expected images and labels too; of files, use data.groups"
-    raise UserError("conflict", "groups", text)
+  splits = {"validation": validation, "test": test, "probe": probe}
+  given = given_arrays.Given(
+    images, labels, splits, class_names, groups, scores
+  )
+  given_arrays.check(given)
   changes = {"budget": budget, "trials": trials}
   if images is not None:
     changes["batch_size"] = min(32, max(1, len(images) // 40))
@@ -171,31 +190,9 @@ def compare(
   if channels_first:
     changes["data.channels_first"] = True
   with _config(samplers, model, changes) as full:
-    if images is not None:
-      if full.data.sources:
-        text = "expected none beside images and labels"
-        raise UserError("conflict", "data.sources", text)
-      folder = build.cache_dir(full, workdir)
-      full.data.source = "npz"
-      path = arrays.save_npz(
-        images,
-        labels,
-        folder,
-        value_range=full.data.value_range,
-        channels_first=full.data.channels_first,
-        groups=groups,
-      )
-      full.data.dir = str(path)
-    for name, values in (scores or {}).items():
-      path = score_files.save_scores(
-        values,
-        None if images is None else len(images),
-        build.cache_dir(full, workdir),
-        f"scores[{name!r}]",
-      )
-      group = name if name == DIFFICULTY else f"scores.{name}"
-      full = plain.merge(full, {f"{group}.file": str(path)})
-    experiment_runner.run(full, workdir)
+    full = given_arrays.save(given, full, workdir)
+    with given_arrays.named_by_argument():
+      experiment_runner.run(full, workdir)
   return Comparison(workdir)
 
 
@@ -227,14 +224,14 @@ def _named(samplers: Any) -> dict[str, Any]:
   if isinstance(samplers, Mapping):
     named = {str(name): spec for name, spec in samplers.items()}
   else:
-    if isinstance(samplers, str) or _is_object(samplers):
+    if isinstance(samplers, str) or is_object(samplers):
       samplers = [samplers]
     if not isinstance(samplers, Iterable):
       text = f"expected names, or a dict of samplers, got {samplers!r}"
       raise UserError("type", "samplers", text)
     named = {}
     for spec in samplers:
-      name, number = _name_of(spec), 1
+      name, number = name_of(spec), 1
       while (unique := name if number == 1 else f"{name}_{number}") in named:
         number += 1
       named[unique] = spec
@@ -253,7 +250,7 @@ def _register(
   """
 
   def name_for(value: Any, registry: Registry) -> str:
-    name = f"{_name_of(value)}_{_token(value)}"
+    name = f"{name_of(value)}_{token(value)}"
     if name not in registry:
       is_record = registry.is_record(value)
       registry[name] = (lambda: value) if is_record else value
@@ -266,7 +263,7 @@ def _register(
   name = config.get("name")
   if name is None:
     raise UserError("missing", f"{place}.name", f"{spec!r} has no name")
-  if _is_object(name):
+  if is_object(name):
     config["name"] = name_for(name, registry)
   elif not isinstance(name, str):
     text = f"expected a name, dict, factory or record, got {name!r}"
@@ -275,33 +272,6 @@ def _register(
   parameters = specs.get_parameters(registry, factory, place)
   for argument in parameters.keys() & config.keys():
     part_registry = specs.part_registry(parameters[argument])
-    if part_registry and _is_object(config[argument]):
+    if part_registry and is_object(config[argument]):
       config[argument] = name_for(config[argument], part_registry)
   return config
-
-
-def _name_of(spec: Any) -> str:
-  """Returns the name of a sampler that the user has not named."""
-  if isinstance(spec, Mapping | ConfigDict):
-    return _name_of(spec.get("name", ""))
-  if isinstance(spec, str):
-    return specs.parse(spec, "samplers")[0]
-  name = getattr(spec, "__name__", type(spec).__name__)
-  return name if name.isidentifier() else "unnamed"
-
-
-def _is_object(value: Any) -> bool:
-  """Returns whether a value is a factory or a record."""
-  return callable(value) or hasattr(value, "_fields")  # of a NamedTuple
-
-
-def _token(value: Any) -> str:
-  """Returns a hash of the code of a function without closure; else a new id.
-
-  An experiment thus resumes with the same function, and with no other.
-  """
-  if inspect.isfunction(value) and value.__closure__ is None:
-    with contextlib.suppress(OSError):  # its source is not saved anywhere
-      code = inspect.getsource(value).encode()
-      return hashlib.blake2b(code, digest_size=4).hexdigest()
-  return uuid.uuid4().hex[:8]

@@ -25,6 +25,7 @@ def find_label_issues(
   images: Any = None,
   labels: Any = None,
   *,
+  class_names: Sequence[str] | None = None,
   model: Any = "cnn",
   budget: str = "10 epochs",
   trials: int = 3,
@@ -43,6 +44,7 @@ def find_label_issues(
     images: as of `alcurr.compare`. None: the data that `config` describes, such
       as {"data.source": "folder", "data.dir": "photos"}.
     labels: [N] strings, bools or whole numbers.
+    class_names: names of the labels 0, 1, ...; for strings, their order.
     model: as of `alcurr.compare`; it should learn most of the data in `budget`.
     budget: of each trial; below three epochs hardly anything is found.
     trials: networks whose judgements are averaged.
@@ -65,6 +67,7 @@ def find_label_issues(
   result = compare(
     images,
     labels,
+    class_names=class_names,
     samplers=["label_trust"],
     model=model,
     budget=budget,

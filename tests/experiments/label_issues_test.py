@@ -227,7 +227,7 @@ def test_drawings_have_their_file_line_and_key(tmp_path, kind):
   rows = [
     {
       "word": word,
-      "drawing": [[[i, 9, 3], [0, i, 5]]],
+      "drawing": [[[i, 9, 3, 1], [0, i, 5, 2]]],
       "key_id": str(7 * i + k + 1),
     }
     for i in range(60)
