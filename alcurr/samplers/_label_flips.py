@@ -2,14 +2,14 @@
 
 `flips[t, y]` is P(label y | class t). The classes are not known, but some
 predictions are nearly always right: those of the most confidence. Among these
-anchors (Patrini et al. 2017, "Making Deep Neural Networks Robust to Label Noise:
-a Loss Correction Approach"), labels are counted, as in Northcutt et al. 2021,
-"Confident Learning".
+anchors (Patrini et al. 2017, "Making Deep Neural Networks Robust to Label
+Noise: a Loss Correction Approach"), labels are counted, as in Northcutt et al.
+2021, "Confident Learning".
 
 The counts are small, so that they are shrunk: the share of wrong labels of a
 class toward that of all classes, and the wrong labels of a class toward equal
-shares. By how much, the counts tell: the concentration of the Dirichlet prior is
-that of the largest marginal likelihood (Minka 2000, "Estimating a Dirichlet
+shares. By how much, the counts tell: the concentration of the Dirichlet prior
+is that of the largest marginal likelihood (Minka 2000, "Estimating a Dirichlet
 Distribution"). Labels that are wrong at random are thus taken as such, and so
 are classes that are taken for one another.
 """

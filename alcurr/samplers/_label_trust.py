@@ -9,12 +9,18 @@ With the predictions p_t of example n, whose label is y, at each visit
   o_n  <- (o_n + odds) / 2             before the flips are known, all are equal
 
 These are the log odds that the label is wrong (Bayes). They are too sure of
-themselves, since the model learns wrong labels too. So they only rank the
-labels, and how many are wrong is a matter of the flips. With q_n in (0, 1) the
-rank of o_n within its label, and s_y the share of wrong ones among the labels y,
+themselves, since the model learns wrong labels too. So they only rank labels,
+and how many are wrong is a matter of the flips. With q_n in (0, 1) the rank of
+o_n within its label, and s_y the share of wrong ones among the labels y,
 
   wrong_n = (q_n - 1 + s_y) / w + 1/2, clipped to [0, 1], with w = s_y / 2
   weight  = 1 - wrong_n
+
+s_y is that of the lower end of the rate's interval. Early predictions of hard
+data may be confident and mistaken, and the rate too high. So it is estimated
+again after each pass, and falls to 3/2 of the new estimate. The new one is too
+low by as much as wrong labels were learned, which is little of those that have
+lost their weight.
 
 Where one other class has most of the odds, a label that is probably wrong is
 replaced by it, for the loss. Draws are shuffled passes, as of `uniform`. Labels
@@ -40,6 +46,7 @@ from alcurr.core.counters import count_up
 from alcurr.samplers import cursor
 from alcurr.samplers._arm_draw import check_partition
 from alcurr.samplers._label_flips import (
+  Flips,
   estimate_flips,
   rank_in_group,
   wrong_shares,
@@ -59,6 +66,8 @@ from alcurr.types import (
 
 _MOST_WARMUP = 0.3  # of the run
 _WIDTH = 0.5  # of the ramp, in shares of wrong labels
+# The estimate falls as the model learns wrong labels, by a third at most.
+_LEARNED = 1.5
 _SURE = 0.9  # of the odds: one other class has so many that it is the label
 
 
@@ -152,15 +161,19 @@ def _remember(
   )
 
 
-def _calibrate(state: LabelTrustState) -> LabelTrustState:
-  """Estimates the flips, and how many of each label are wrong."""
-  found = estimate_flips(
+def _estimate(state: LabelTrustState) -> Flips:
+  return estimate_flips(
     state.predicted,
     state.confidence,
     state.label,
     state.seen,
     state.share.shape[0],
   )
+
+
+def _calibrate(state: LabelTrustState) -> LabelTrustState:
+  """Estimates the flips, and how many of each label are wrong."""
+  found = _estimate(state)
   return state._replace(
     flips=found.flips,
     share=wrong_shares(found.flips, state.predicted, state.seen),
@@ -169,9 +182,19 @@ def _calibrate(state: LabelTrustState) -> LabelTrustState:
   )
 
 
+def _error(state: LabelTrustState) -> Array:
+  """Returns the half width of the rate's 95 % interval: [] float32."""
+  count = jnp.maximum(state.num_anchors, 1)
+  return 1.96 * jnp.sqrt(state.rate * (1 - state.rate) / count)
+
+
 def _judge(state: LabelTrustState) -> LabelTrustState:
   """Estimates which labels are wrong, by their rank and how many are."""
-  share = state.share[state.label]
+  rate = jnp.minimum(state.rate, _LEARNED * _estimate(state).rate)
+  per_rate = state.share / jnp.where(state.rate > 0, state.rate, 1)
+  state = state._replace(rate=rate, share=per_rate * rate)
+  at_least = jnp.maximum(rate - _error(state), 0)
+  share = (per_rate * at_least)[state.label]
   rank = rank_in_group(state.odds, state.label, state.seen)
   width = jnp.where(share > 0, _WIDTH * share, 1)
   wrong = jnp.clip((rank - 1 + share) / width + 0.5, 0, 1)
@@ -188,8 +211,8 @@ def label_trust(
   """Weighs examples by the probability that their label is right.
 
   The state has the estimates: `rate`, of all labels, and `wrong`, of each. They
-  are made at the end of a warm-up, and `wrong` after each later pass. A run that
-  is not longer draws uniformly.
+  are made at the end of a warm-up, and again after each pass. A run that is not
+  longer than the warm-up draws uniformly.
 
   Args:
     batch_size: B.
@@ -269,8 +292,7 @@ def label_trust(
     return jax.lax.cond(judges, _judge, lambda state: state, state)
 
   def judge(state: LabelTrustState) -> LabelJudgement:
-    count = jnp.maximum(state.num_anchors, 1)
-    error = 1.96 * jnp.sqrt(state.rate * (1 - state.rate) / count)
+    error = _error(state)
     return LabelJudgement(
       wrong=state.wrong,
       score=state.odds,

@@ -88,7 +88,7 @@ def test_flips_are_those_of_confident_predictions(rate, pairs):
 
 def test_flips_of_uniform_noise_are_shrunk_to_equal_shares():
   """Nearer to the truth than the counts are."""
-  true, label, guess, confidence, seen = _labels(0.3, False, 1500)
+  _, label, guess, confidence, seen = _labels(0.3, False, 1500)
   found = flips.estimate_flips(guess, confidence, label, seen, 5)
   rank = flips.rank_in_group(confidence, guess, seen)
   anchor = seen & np.asarray(rank >= 0.8)
@@ -241,7 +241,7 @@ def test_predictions_that_are_not_finite_are_counted_and_not_remembered():
 
 
 def test_labels_are_only_replaced_if_asked():
-  pool, clean = _noisy(0.3, pairs=True)
+  pool, _ = _noisy(0.3, pairs=True)
   _, state = _train(pool, 400)
   draws = [
     label_trust(batch_size=50, num_steps=400, relabel=relabel).sample(
