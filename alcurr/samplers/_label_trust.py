@@ -16,11 +16,11 @@ o_n within its label, and s_y the share of wrong ones among the labels y,
   wrong_n = (q_n - 1 + s_y) / w + 1/2, clipped to [0, 1], with w = s_y / 2
   weight  = 1 - wrong_n
 
-s_y is that of the lower end of the rate's interval. Early predictions of hard
-data may be confident and mistaken, and the rate too high. So it is estimated
-again after each pass, and falls to 3/2 of the new estimate. The new one is too
-low by as much as wrong labels were learned, which is little of those that have
-lost their weight.
+s_y is that of the rate less its standard error. Early predictions of hard data
+may be confident and mistaken, and the rate too high. So it is estimated again
+after each pass, and falls to 3/2 of the new estimate. The new one is too low by
+as much as wrong labels were learned, which is little of those that have lost
+their weight.
 
 Where one other class has most of the odds, a label that is probably wrong is
 replaced by it, for the loss. Draws are shuffled passes, as of `uniform`. Labels
@@ -183,9 +183,9 @@ def _calibrate(state: LabelTrustState) -> LabelTrustState:
 
 
 def _error(state: LabelTrustState) -> Array:
-  """Returns the half width of the rate's 95 % interval: [] float32."""
+  """Returns the standard error of the rate: [] float32."""
   count = jnp.maximum(state.num_anchors, 1)
-  return 1.96 * jnp.sqrt(state.rate * (1 - state.rate) / count)
+  return jnp.sqrt(state.rate * (1 - state.rate) / count)
 
 
 def _judge(state: LabelTrustState) -> LabelTrustState:
@@ -292,7 +292,7 @@ def label_trust(
     return jax.lax.cond(judges, _judge, lambda state: state, state)
 
   def judge(state: LabelTrustState) -> LabelJudgement:
-    error = _error(state)
+    error = 1.96 * _error(state)
     return LabelJudgement(
       wrong=state.wrong,
       score=state.odds,
