@@ -206,6 +206,13 @@ _DEFAULTS = {
     # splits: "train", or "train,probe" and so on.
     "label_noise": 0.0,
     "label_noise_in": "train",
+    # Wrong labels are uniform (any other class) or pairs (the next class).
+    "label_noise_kind": "uniform",
+    # The largest class of the training split over the smallest: examples are
+    # dropped, so that the sizes fall geometrically. 1: all are used.
+    "imbalance": 1.0,
+    # How often the training split has each example.
+    "copies": 1,
     # Drawings become images of this size.
     "image_size": 28,
     "render": "in_step",  # or precompute: once, before the first run
