@@ -27,11 +27,6 @@ def _kinds(context: setup.ExperimentContext, part: Dataset) -> list[str]:
   return sorted(experiment.partitions - lacking)
 
 
-def _given_arms(part: Dataset) -> dict[str, np.ndarray]:
-  """Returns the arms [N] of the partitions that are not of labels."""
-  return {} if part.groups is None else {"groups": part.groups}
-
-
 def host_pools(
   context: setup.ExperimentContext,
   made: Mapping[str, Mapping[str, np.ndarray]] | None = None,
@@ -72,7 +67,7 @@ def host_pools(
   pools = {}
   for name, part in parts.items():
     score = scores[name][DIFFICULTY]
-    given = _given_arms(part)
+    given = partitions.given_arms(part)
     if "clusters" in experiment.partitions:
       turn = np.arange(len(part.label)) % num_arms["clusters"]
       given["clusters"] = clusters.get(name, turn)
@@ -85,6 +80,7 @@ def host_pools(
     pool = host_pool(part, score, by_name)
     pools[name] = pool._replace(scores=scores[name])
   names = {"label": train.class_names, "groups": train.group_names}
+  names["planted"] = ("right", "wrong")
   for kind in experiment.partitions:
     # A split may lack a rare class.
     having = [pool for pool in pools.values() if kind in pool.partitions]

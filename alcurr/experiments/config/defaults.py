@@ -33,7 +33,8 @@ _BANDIT = {
   # The arms: difficulty (quantiles within each class), difficulty_in_pool
   # (quantiles over the pool), label, label_difficulty (quantiles of each class
   # apart), groups (see data.groups), clusters (difficulty.num_arms of them, by
-  # k-means of the reference model's features), or shuffled (the control: like
+  # k-means of the reference model's features), or, as controls, planted (labels
+  # that data.label_noise left right, and those it made wrong) or shuffled (like
   # difficulty, but at random).
   "partition": "difficulty",
   # Arms drawn for a batch, a divisor of the batch size. 1: as in the paper;
