@@ -1,4 +1,4 @@
-"""Trust in labels, against NumPy, and on planted mistakes."""
+"""Trust in labels, against NumPy and SciPy, and on planted mistakes."""
 
 import jax
 import jax.numpy as jnp
@@ -6,189 +6,258 @@ import numpy as np
 import optax
 import pytest
 import toy
+from scipy import stats
 
 from alcurr.data.pool import make_gather
+from alcurr.samplers import _label_flips as flips
 from alcurr.samplers import _label_trust as trust
 from alcurr.samplers import label_trust
 from alcurr.training import step
 
 RNG = np.random.default_rng(0)
+V = toy.NUM_CLASSES
 
 
-def test_p_values_are_shares_of_the_yardsticks_of_the_class():
-  memory, yardstick = RNG.normal(size=(2, 60)).astype(np.float32).round(1)
-  label, other = RNG.integers(0, 4, (2, 60)).astype(np.int32)
-  seen = RNG.random(60) < 0.8
-  u = jax.jit(trust.p_values)(memory, label, yardstick, other, seen)
-  for i in range(60):
-    mine = yardstick[seen & (other == label[i])]
-    expected = ((mine < memory[i]).sum() + 0.5) / (len(mine) + 1)
-    assert u[i] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3, 1.0])
-def test_the_rate_is_the_share_of_uniform_p_values(rate):
-  """The others are of a beta distribution, near 0."""
-  wrong = RNG.random(20_000) < rate
-  small = RNG.beta(0.3, 8, 20_000)
-  u = np.where(wrong, RNG.random(20_000), small).astype(np.float32)
-  seen = np.ones(20_000, bool)
-  found = float(jax.jit(trust.estimate_rate)(u, seen))
-  assert abs(found - rate) < 0.03
-
-
-def test_the_probability_is_rate_over_density():
-  """By NumPy, in 20 bins whose density decreases anyway."""
-  wrong = RNG.random(50_000) < 0.3
-  u = np.where(wrong, RNG.random(50_000), RNG.beta(0.5, 9, 50_000))
-  u, seen = u.astype(np.float32), RNG.random(50_000) < 0.5
-  found = jax.jit(trust.estimate_wrong)(u, seen, jnp.float32(0.3))
-  assert (found[~seen] == 0).all()
-  density, edges = np.histogram(u[seen], 20, (0, 1), density=True)
-  first = np.minimum(0.3 / density[0], 1)
-  np.testing.assert_allclose(found[seen & (u < edges[1])], first, rtol=1e-5)
-  # It is calibrated: as many as it says are wrong.
-  assert found[seen].mean() == pytest.approx(wrong[seen].mean(), abs=0.02)
-  likely = seen & (np.asarray(found) > 0.9)
-  assert wrong[likely].mean() > 0.85
-
-
-def test_a_density_that_does_not_increase_is_a_least_squares_fit():
-  """Against pooling adjacent violators, step by step."""
-  for _ in range(20):
-    values = RNG.random(9).astype(np.float32)
-    blocks = []
-    for value in values:
-      blocks.append([value, 1])
-      while len(blocks) > 1 and blocks[-2][0] < blocks[-1][0]:
-        (a, n), (b, m) = blocks[-2:]
-        blocks[-2:] = [[(n * a + m * b) / (n + m), n + m]]
-    expected = np.concatenate([[value] * size for value, size in blocks])
-    np.testing.assert_allclose(trust._decreasing(values), expected, rtol=1e-5)
-
-
-def test_ranks_are_within_the_class_and_those_seen():
-  memory = RNG.permutation(80).astype(np.float32)
-  label = RNG.integers(0, 3, 80).astype(np.int32)
+def test_ranks_are_within_the_group_and_those_seen():
+  value = RNG.permutation(80).astype(np.float32)
+  group = RNG.integers(0, 3, 80).astype(np.int32)
   seen = RNG.random(80) < 0.7
-  rank = jax.jit(trust.rank_in_class)(memory, label, seen)
+  rank = jax.jit(flips.rank_in_group)(value, group, seen)
   for i in np.flatnonzero(seen):
-    same = memory[seen & (label == label[i])]
-    expected = ((same < memory[i]).sum() + 0.5) / len(same)
+    same = value[seen & (group == group[i])]
+    expected = ((same < value[i]).sum() + 0.5) / len(same)
     assert rank[i] == pytest.approx(expected)
 
 
-def _noisy(rate, count=2000):
-  """Returns a pool whose labels are wrong at a rate, and which are."""
-  pool = toy.make_pool(count, seed=3)
-  image = np.zeros((count, 4, 4, 1), np.uint8)
+@pytest.mark.parametrize("true", [1.0, 10.0, 1e4])
+def test_the_concentration_has_the_largest_likelihood(true):
+  """By SciPy's distribution, of counts drawn from it."""
+  mean = np.array([0.1, 0.2, 0.3, 0.4])
+  counts = [
+    RNG.multinomial(60, RNG.dirichlet(true * mean + 1e-9)) for _ in range(40)
+  ]
+  expected = max(
+    flips._CONCENTRATIONS,
+    key=lambda a: sum(
+      stats.dirichlet_multinomial.logpmf(c, a * mean, 60) for c in counts
+    ),
+  )
+  counts = jnp.array(counts, jnp.float32)
+  rows = jnp.broadcast_to(jnp.float32(mean), counts.shape)
+  assert jax.jit(flips.concentration)(counts, rows) == expected
+  # A class that cannot be drawn changes nothing.
+  with_empty = [jnp.pad(x, ((0, 0), (0, 1))) for x in (counts, rows)]
+  assert flips.concentration(*with_empty) == expected
+
+
+def _labels(rate, pairs, size=20_000, classes=5):
+  """Returns classes, labels, and confident predictions that are right."""
+  true = RNG.integers(0, classes, size)
+  shift = 1 if pairs else RNG.integers(1, classes, size)
+  label = (true + (RNG.random(size) < rate) * shift) % classes
+  confidence = RNG.random(size)
+  # The less confident half is right half of the time.
+  random = RNG.integers(0, classes, size)
+  guess = np.where((confidence < 0.5) & (RNG.random(size) < 0.5), random, true)
+  seen = RNG.random(size) < 0.9
+  arrays = [x.astype(np.int32) for x in (guess, label)]
+  return true, arrays[1], arrays[0], confidence.astype(np.float32), seen
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.4])
+def test_flips_are_those_of_confident_predictions(rate, pairs):
+  true, label, guess, confidence, seen = _labels(rate, pairs)
+  found = jax.jit(flips.estimate_flips, static_argnums=4)(
+    guess, confidence, label, seen, 5
+  )
+  assert float(found.num_anchors) == pytest.approx(0.2 * seen.sum(), abs=5)
+  assert float(found.rate) == pytest.approx(rate, abs=0.03)
+  expected = np.eye(5) * (1 - rate)
+  if pairs:
+    expected += rate * np.roll(np.eye(5), 1, 1)
+  else:
+    expected += rate / 4 * (1 - np.eye(5))
+  np.testing.assert_allclose(found.flips, expected, atol=0.06)
+  np.testing.assert_allclose(found.flips.sum(1), 1, atol=1e-4)
+  shares = flips.wrong_shares(found.flips, guess, seen)
+  wrong = true != label
+  exact = [wrong[label == y].mean() for y in range(5)]
+  np.testing.assert_allclose(shares, exact, atol=0.06)
+
+
+def test_flips_of_uniform_noise_are_shrunk_to_equal_shares():
+  """Nearer to the truth than the counts are."""
+  _, label, guess, confidence, seen = _labels(0.3, False, 1500)
+  found = flips.estimate_flips(guess, confidence, label, seen, 5)
+  rank = flips.rank_in_group(confidence, guess, seen)
+  anchor = seen & np.asarray(rank >= 0.8)
+  counts = np.zeros((5, 5))
+  np.add.at(counts, (guess[anchor], label[anchor]), 1)
+  raw = counts / counts.sum(1, keepdims=True)
+  truth = np.eye(5) * 0.7 + 0.075 * (1 - np.eye(5))
+  error = np.abs(np.asarray(found.flips) - truth).sum()
+  assert error < 0.7 * np.abs(raw - truth).sum()
+
+
+def test_the_odds_are_those_of_bayes():
+  prob = RNG.dirichlet(np.ones(4), 30)
+  table = RNG.dirichlet(np.ones(4), 4)
+  label = RNG.integers(0, 4, 30).astype(np.int32)
+  odds = trust.log_odds(
+    jnp.log(jnp.float32(prob)), jnp.asarray(label), jnp.float32(table)
+  )
+  for i in range(30):
+    joint = prob[i] * table[:, label[i]]
+    expected = joint / joint[label[i]]
+    expected[label[i]] = 0
+    np.testing.assert_allclose(np.exp(odds[i]), expected, rtol=1e-4)
+
+
+def test_the_leader_is_that_of_two_means():
+  """Against the rule, an example at a time."""
+  name, mean = np.full(20, -1), np.zeros(20)
+  ours = jnp.full(20, -1, jnp.int32), jnp.zeros(20)
+  for _ in range(30):
+    new = RNG.integers(0, 3, 20).astype(np.int32)
+    weight = RNG.random(20).astype(np.float32)
+    ours = trust.leading(*ours, new, weight)
+    for i in range(20):
+      if new[i] == name[i]:
+        mean[i] = (mean[i] + weight[i]) / 2
+      elif weight[i] > mean[i]:
+        name[i], mean[i] = new[i], weight[i] / 2
+      else:
+        mean[i] /= 2
+    np.testing.assert_array_equal(ours[0], name)
+    np.testing.assert_allclose(ours[1], mean, rtol=1e-5)
+
+
+def _noisy(rate, pairs=False):
+  """Returns a pool whose labels are wrong at a rate, and its classes."""
+  pool = toy.make_pool(2000, seed=3)
+  image = np.zeros((2000, 4, 4, 1), np.uint8)
   clean = np.asarray(pool.label)
-  image[np.arange(count), clean] = 255
+  image[np.arange(2000), clean] = 255
   image = np.maximum(image, RNG.integers(0, 100, image.shape))
-  wrong = RNG.random(count) < rate
-  shift = RNG.integers(1, toy.NUM_CLASSES, count)
-  label = np.where(wrong, (clean + shift) % toy.NUM_CLASSES, clean)
+  wrong = RNG.random(2000) < rate
+  shift = 1 if pairs else RNG.integers(1, V, 2000)
+  label = np.where(wrong, (clean + shift) % V, clean)
   source = pool.source._replace(image=jnp.asarray(image.astype(np.uint8)))
-  return pool._replace(
-    source=source, label=jnp.asarray(label.astype(np.int32))
-  ), wrong
+  label = jnp.asarray(label.astype(np.int32))
+  return pool._replace(source=source, label=label), clean
 
 
 def _train(pool, num_steps, batch_size=50):
   sampler = label_trust(batch_size=batch_size, num_steps=num_steps)
   model, tx = toy.make_linear(), optax.sgd(0.5)
   steps = step.make_steps(model, tx, sampler, make_gather())
-  init = jax.jit(step.make_init(model, tx, sampler))
-  state = init(jax.random.key(0), pool)
+  state = step.make_init(model, tx, sampler)(jax.random.key(0), pool)
   run = jax.jit(
     lambda state: jax.lax.fori_loop(
       0, num_steps, lambda _, s: steps.measured(s, pool, pool, ())[0], state
     )
   )
-  return run(state).sampler_state
+  return sampler, run(state).sampler_state
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.3])
-def test_planted_mistakes_are_found_and_counted(rate):
-  pool, wrong = _noisy(rate)
-  state = _train(pool, 400)
-  assert float(state.rate) == pytest.approx(rate, abs=0.06)
-  found = np.asarray(state.wrong) > 0.5
-  if rate:
-    assert wrong[found].mean() > 0.9 and found[wrong].mean() > 0.8
-  else:
-    assert np.asarray(state.wrong).mean() < 0.05
-
-
-def _judgement(loss, yardstick, other):
-  """Returns a measurement whose best other label is `other`, for certain."""
-  return trust.Judgement(loss, yardstick, other, other, jnp.ones(len(other)))
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.3])
-def test_the_judgement_says_what_was_planted(rate):
-  pool, wrong = _noisy(rate)
-  sampler = label_trust(batch_size=50, num_steps=400)
-  judged = jax.device_get(sampler.judge(_train(pool, 400)))
+@pytest.mark.parametrize(
+  ("rate", "pairs"), [(0.0, False), (0.3, False), (0.3, True)]
+)
+def test_planted_mistakes_are_found_counted_and_replaced(rate, pairs):
+  pool, clean = _noisy(rate, pairs)
+  wrong = clean != np.asarray(pool.label)
+  sampler, state = _train(pool, 400)
+  assert float(state.rate) == pytest.approx(rate, abs=0.04)
+  judged = jax.device_get(sampler.judge(state))
   assert judged.rate_low <= judged.rate <= judged.rate_high
-  assert judged.rate == pytest.approx(rate, abs=0.06)
-  if rate:
-    # Of a wrong and a right label, the wrong one has the higher score.
-    above = judged.score[wrong][:, None] > judged.score[~wrong][None]
-    assert above.mean() > 0.95
-    clean = np.asarray(pool.source.image)[..., 0].min(2).argmax(1)
-    assert (judged.suggested[wrong] == clean[wrong]).mean() > 0.9
+  found = judged.wrong > 0.5
+  if not rate:
+    assert judged.wrong.mean() < 0.04
+    return
+  assert wrong[found].mean() > 0.9 and found[wrong].mean() > 0.8
+  # Of a wrong and a right label, the wrong one has the higher score.
+  above = judged.score[wrong][:, None] > judged.score[~wrong][None]
+  assert above.mean() > 0.95
+  assert (judged.suggested[wrong] == clean[wrong]).mean() > 0.9
+  # What is trained on has fewer wrong labels than the pool.
+  draws = jax.vmap(lambda k: sampler.sample(k, state, pool))(
+    jax.random.split(jax.random.key(0), 1)
+  )
+  index, weight = np.asarray(draws.index[0]), np.asarray(draws.weight[0])
+  mistaken = np.asarray(draws.label[0]) != clean[index]
+  assert (weight * mistaken).sum() < 0.3 * wrong[index].sum()
 
 
-def test_the_suggestion_is_a_majority_that_halves_at_each_visit():
-  """Against the rule, an example at a time."""
-  suggested, votes = np.full(20, -1), np.zeros(20)
-  ours = jnp.full(20, -1, jnp.int32), jnp.zeros(20)
-  for _ in range(30):
-    best = RNG.integers(0, 3, 20).astype(np.int32)
-    prob = RNG.random(20).astype(np.float32)
-    ours = trust._vote(*ours, best, prob)
-    for i in range(20):
-      votes[i] /= 2
-      if best[i] == suggested[i]:
-        votes[i] += prob[i]
-      elif prob[i] > votes[i]:
-        suggested[i], votes[i] = best[i], prob[i] - votes[i]
-      else:
-        votes[i] -= prob[i]
-    np.testing.assert_array_equal(ours[0], suggested)
-    np.testing.assert_allclose(ours[1], votes, rtol=1e-4, atol=1e-6)
-
-
-def test_nothing_is_weighed_down_in_the_warmup():
+def test_nothing_is_changed_in_the_warmup():
   """Three passes, which are less than 30 % of the run."""
-  pool, _ = _noisy(0.3, count=500)
-  sampler = label_trust(batch_size=50, num_steps=250)
-  state = jax.jit(sampler.init)(jax.random.key(0), pool)
+  pool, _ = _noisy(0.3)
+  sampler = label_trust(batch_size=50, num_steps=1000)
+  state = sampler.init(jax.random.key(0), pool)
   sample, update = jax.jit(sampler.sample), jax.jit(sampler.update)
-  for _ in range(30):
+  # Class 0 is predicted, whatever the label, and sometimes for certain.
+  for i in range(120):
     assert not np.asarray(state.wrong).any() and float(state.rate) == 0
     draw = sample(jax.random.key(0), state, pool)
-    assert (np.asarray(draw.weight) == 1).all()
-    loss = jnp.where(pool.label[draw.index] == 0, 3.0, 0.1)
-    other = (pool.label[draw.index] + 1) % 4
-    state = update(state, draw, _judgement(loss, jnp.full(50, 2.0), other))
-  assert int(state.step) == 30
-  # All of class 0 are above their yardsticks, none of the others is.
-  assert float(state.share[0]) > 0.9 and (state.share[1:] < 0.1).all()
+    assert (draw.weight == 1).all()
+    assert (draw.label == pool.label[draw.index]).all()
+    sure = jax.random.uniform(jax.random.key(i), (50, 1))
+    logits = jnp.zeros((50, V)).at[:, :1].set(1 + sure)
+    state = update(state, draw, jax.nn.log_softmax(logits))
+  assert int(state.step) == 120
+  # All other labels are among the anchors, as often as in the pool.
+  expected = (np.asarray(pool.label) != 0).mean()
+  assert float(state.rate) == pytest.approx(expected, abs=0.06)
 
 
-def test_losses_that_are_not_finite_are_counted_and_not_remembered():
+@pytest.mark.parametrize(
+  ("num_steps", "passes", "expected"),
+  [(1000, 3, 120), (1000, 1, 40), (300, 3, 90), (100, 3, 80)],
+)
+def test_the_warmup_is_of_two_passes_or_more(num_steps, passes, expected):
+  pool, _ = _noisy(0.0)
+  sampler = label_trust(
+    batch_size=50, num_steps=num_steps, warmup_passes=passes
+  )
+  state = sampler.init(jax.random.key(0), pool)
+  update = jax.jit(sampler.update)
+  draw = sampler.sample(jax.random.key(0), state, pool)
+  feedback = jnp.log(jnp.full((50, V), 1 / V))
+  while not float(state.num_anchors):
+    state = update(state, draw, feedback)
+  assert int(state.step) == expected
+
+
+def test_predictions_that_are_not_finite_are_counted_and_not_remembered():
   pool, _ = _noisy(0.0)
   sampler = label_trust(batch_size=50, num_steps=100)
-  state = jax.jit(sampler.init)(jax.random.key(0), pool)
-  draw = jax.jit(sampler.sample)(jax.random.key(0), state, pool)
-  loss = jnp.ones(50).at[jnp.array([3, 7])].set(jnp.array([jnp.inf, jnp.nan]))
-  new = jax.jit(sampler.update)(
-    state, draw, _judgement(loss, jnp.ones(50), draw.index * 0)
-  )
+  state = sampler.init(jax.random.key(0), pool)
+  draw = sampler.sample(jax.random.key(0), state, pool)
+  log_prob = jnp.log(jnp.full((50, V), 1 / V))
+  log_prob = log_prob.at[3, 0].set(jnp.nan).at[7].set(-jnp.inf)
+  new = sampler.update(state, draw, log_prob)
   assert new.ignored == 2 and new.seen.sum() == 48
-  assert np.isfinite(new.memory).all()
+  assert np.isfinite(new.odds).all()
+
+
+def test_labels_are_only_replaced_if_asked():
+  pool, _ = _noisy(0.3, pairs=True)
+  _, state = _train(pool, 400)
+  draws = [
+    label_trust(batch_size=50, num_steps=400, relabel=relabel).sample(
+      jax.random.key(0), state, pool
+    )
+    for relabel in (False, True)
+  ]
+  given = np.asarray(pool.label[draws[0].index])
+  assert (np.asarray(draws[0].label) == given).all()
+  changed = np.asarray(draws[1].label) != given
+  assert changed.any()
+  weight = np.asarray(draws[0].weight)
+  assert (weight[changed] < 0.5).all()
+  np.testing.assert_array_equal(
+    np.asarray(draws[1].weight)[~changed], weight[~changed]
+  )
 
 
 def test_targets_are_refused():
