@@ -1,0 +1,116 @@
+"""What helps when: every method worth its place, in one regime.
+
+  python -m benchmarks.five_sources --target numpy_bitmap \
+    --foreign fashion_mnist/train.npz --out five_sources
+  python -m alcurr.main \
+    --config=configs/evidence.py:regime=sources,probe=128,dir=five_sources
+
+Paired trials; each run costs as many FLOPs as one of the baseline, with
+everything charged. Every method has one setting for all regimes. Arguments:
+`regime`, `trials`, `dir` of the data, and those of the regime:
+
+  sources  five sources, two of them of use for a target; the samplers learn
+           from `probe` trusted examples of it. `frozen`: weights of the
+           sources for a further fixed policy, such as the last of a bandit.
+"""
+
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from configs import default, headroom
+
+SOURCES = ("real", "mislabelled", "foreign", "distorted", "synthetic")
+# Shares of the two sources of use, real and distorted.
+_PAIRS = {"pair_even": (1, 1), "pair_real": (3, 1), "pair_distorted": (1, 3)}
+
+
+def _fixed(*weights: float) -> dict[str, str]:
+  policy = f"fixed(weights={tuple(map(float, weights))})"
+  return {"name": "fixed_policy", "policy": policy, "partition": "groups"}
+
+
+def _bandit(**changes) -> ConfigDict:
+  """Returns the bandit over sources, its own choices but for `changes`."""
+  return default.bandit(
+    **{"partition": "groups", "arms_per_batch": None, "epsilon": "0.1"}
+    | changes
+  )
+
+
+def _of_sources() -> dict[str, dict]:
+  """Returns the fixed policies: the sources alike, alone, and pairs of them."""
+  alone = {
+    f"only_{name}": _fixed(*(float(name == other) for other in SOURCES))
+    for name in SOURCES
+  }
+  pairs = {
+    name: _fixed(real, 0, 0, distorted, 0)
+    for name, (real, distorted) in _PAIRS.items()
+  }
+  uniform = {"name": "fixed_policy", "policy": "uniform", "partition": "groups"}
+  return {"stratified": uniform, **alone, **pairs}
+
+
+def sources(args: dict) -> ConfigDict:
+  """Returns the config of five sources, two of use."""
+  config = headroom.base(noise=0.0, passes=1)
+  config.budget = "20000 examples"
+  config.data = default.get_config().data
+  folder, probe = args["dir"], f"probe{args['probe']}"
+  config.data.sources = ConfigDict(
+    {
+      name: {"source": "npz", "dir": f"{folder}/{name}.npz", "splits": splits}
+      for name, splits in (
+        *((name, "train") for name in SOURCES),
+        ("target", "valid,test"),
+        (probe, "probe"),
+      )
+    }
+  )
+  config.data.valid_fraction = 0.1
+  config.data.test_fraction = 0.4
+  config.data.probe_fraction = 0.05
+  config.scores.irreducible.update(train_on="probe", budget="4000 examples")
+  config.difficulty.update(train_on="probe", budget="4000 examples")
+  grid = _of_sources()
+  probing = {"train_on": "train_and_probe"}
+  config.samplers = ConfigDict(
+    {
+      "natural": {"name": "uniform", "replacement": False},
+      **grid,
+      "influence": _bandit(gain="influence", reward="z_score"),
+      "target_gain": _bandit(gain="target_prediction_gain", arms_per_batch=1),
+      "rb": {"name": "rb"},
+      "greats": {"name": "greats"},
+      "odm": {"name": "odm"},
+      "doremi": {"name": "doremi"},
+      "rho_loss": {"name": "rho_loss"},
+      "random_reward": _bandit(gain="random_gain", arms_per_batch=1),
+      "natural_with_probe": {"name": "uniform", "run": probing},
+      "stratified_with_probe": {**grid["stratified"], "run": probing},
+    }
+  )
+  if any(args["frozen"]):
+    config.samplers.frozen_final = _fixed(*args["frozen"])
+  config.baseline = "natural"
+  # For the report: regret is to the best of these on valid.
+  config.grid = ("natural", *grid)
+  return config
+
+
+REGIMES: dict[str, Callable[[dict], ConfigDict]] = {"sources": sources}
+
+
+def get_config(text: str | None = None) -> ConfigDict:
+  args = default.arguments(
+    text, regime="sources", trials=10, dir="five_sources", probe=128,
+    frozen=(0.0,),
+  )
+  if args["regime"] not in REGIMES:
+    known = ", ".join(REGIMES)
+    raise ValueError(f"regime must be one of {known}, got {args['regime']!r}")
+  config = REGIMES[args["regime"]](args)
+  config.trials = args["trials"]
+  config.budget_basis = "flops"
+  return config
