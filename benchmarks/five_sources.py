@@ -63,7 +63,7 @@ def images_of(dataset: Dataset) -> np.ndarray:
 def deal(
   label: np.ndarray, sizes: Sequence[int], rng: np.random.Generator
 ) -> list[np.ndarray]:
-  """Deals the examples out: for each size, an index with even shares of classes.
+  """Deals examples out: an index for each size, with even shares of classes.
 
   The first classes have one example more where the size is no multiple.
 
@@ -71,7 +71,9 @@ def deal(
     ValueError: a class has too few examples.
   """
   num_classes = int(label.max()) + 1
-  rows = [rng.permutation(np.flatnonzero(label == c)) for c in range(num_classes)]
+  rows = [
+    rng.permutation(np.flatnonzero(label == c)) for c in range(num_classes)
+  ]
   parts: list[list[np.ndarray]] = [[] for _ in sizes]
   for c, row in enumerate(rows):
     counts = [n // num_classes + (c < n % num_classes) for n in sizes]
@@ -179,7 +181,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   parser.add_argument("--size", type=arguments.number, default=1200)
   parser.add_argument("--target_size", type=arguments.number, default=6000)
-  parser.add_argument("--probes", type=arguments.numbers, default=[32, 128, 512])
+  parser.add_argument(
+    "--probes", type=arguments.numbers, default=[32, 128, 512]
+  )
   parser.add_argument("--seed", type=arguments.number, default=1)
   return parser.parse_args(argv)
 

@@ -56,6 +56,10 @@ def sources(args: dict) -> ConfigDict:
   """Returns the config of five sources, two of use."""
   config = headroom.base(noise=0.0, passes=1)
   config.budget = "20000 examples"
+  config.model.name = "cnn(width=0.25)"
+  config.optimizer.learning_rate = 3e-3
+  config.num_evals = 1
+  config.chunk_steps = 125
   config.data = default.get_config().data
   folder, probe = args["dir"], f"probe{args['probe']}"
   config.data.sources = ConfigDict(
@@ -93,7 +97,7 @@ def sources(args: dict) -> ConfigDict:
   )
   if any(args["frozen"]):
     config.samplers.frozen_final = _fixed(*args["frozen"])
-  config.baseline = "natural"
+  config.baseline = "stratified"
   # For the report: regret is to the best of these on valid.
   config.grid = ("natural", *grid)
   return config
@@ -104,7 +108,11 @@ REGIMES: dict[str, Callable[[dict], ConfigDict]] = {"sources": sources}
 
 def get_config(text: str | None = None) -> ConfigDict:
   args = default.arguments(
-    text, regime="sources", trials=10, dir="five_sources", probe=128,
+    text,
+    regime="sources",
+    trials=10,
+    dir="five_sources",
+    probe=128,
     frozen=(0.0,),
   )
   if args["regime"] not in REGIMES:

@@ -277,9 +277,7 @@ def load(
   return LoadedData(parts, make_gather(render, fetch), lookup, content)
 
 
-def _allowed(
-  config: Mapping[str, Any], dataset: Dataset
-) -> np.ndarray | None:
+def _allowed(config: Mapping[str, Any], dataset: Dataset) -> np.ndarray | None:
   """Returns whether an example may be in a split, [N, 4]; None: in any."""
   rows = [splits_of(one) for one in of_each(config).values()]
   if not any(rows):

@@ -115,6 +115,76 @@ def test_a_share_is_of_every_split(tmp_path):
     assert abs(len(few.parts[name].label) - 0.1 * size) < spread
 
 
+def _confined(tmp_path, **changes):
+  """A target that is only evaluated, a probe, and two sources to train on."""
+  splits = {"target": "valid, test", "probe": "probe", "a": "train", "b": ""}
+  of_each = {
+    name: _npz(tmp_path / f"{name}.npz") | {"splits": text}
+    for name, text in splits.items()
+  }
+  shares = {"valid_fraction": 0.1, "test_fraction": 0.3, "probe_fraction": 0.2}
+  return _load(tmp_path, of_each, **shares | changes)
+
+
+def test_sources_may_be_confined_to_splits(tmp_path):
+  parts = _confined(tmp_path).parts
+  # Sources that are trained on come first, so that their arms have no gap.
+  assert {p.group_names for p in parts.values()} == {
+    ("a", "b", "probe", "target")
+  }
+  size = {
+    name: np.bincount(part.groups, minlength=4) for name, part in parts.items()
+  }
+  assert sum(size.values()).tolist() == [100] * 4
+  assert size["train"][0] == 100 and size["train"][2:].tolist() == [0, 0]
+  assert size["probe"][2] == 100 and size["probe"][[0, 3]].tolist() == [0, 0]
+  assert size["valid"][3] + size["test"][3] == 100
+  # A tenth and three tenths: a quarter of the target is valid.
+  assert abs(size["valid"][3] - 25) < 5 * np.sqrt(100 * 0.25 * 0.75)
+  # The source that may be anywhere is split as without the others.
+  assert all(size[name][1] > 0 for name in parts)
+
+
+def test_images_that_are_trained_and_evaluated_on_are_counted(tmp_path, caplog):
+  images = RNG.integers(0, 256, (40, 4, 4)).astype(np.uint8)
+  for name in ("a", "b"):
+    np.savez(tmp_path / f"{name}.npz", images=images, labels=np.arange(40) % 2)
+  of_each = {
+    name: {"source": "npz", "dir": str(tmp_path / f"{name}.npz")}
+    | {"splits": splits}
+    for name, splits in (("a", "train"), ("b", "valid,test"))
+  }
+  with caplog.at_level("WARNING"):
+    parts = _load(tmp_path, of_each).parts
+  count = sum(len(parts[name].label) for name in ("valid", "test"))
+  assert count == 40
+  assert sum(r.args[0] for r in caplog.records if "too" in r.msg) == 40
+
+
+@pytest.mark.parametrize(
+  ("splits", "changes", "code", "place"),
+  [
+    (("train", "tests"), {}, "unknown", "data.sources.b.splits"),
+    (("train", "valid"), {}, "missing", "data.sources"),
+    (("valid,test", "valid"), {}, "missing", "data.sources"),
+    (("train", "valid,test,probe"), {}, "unknown", "data.sources.b.splits"),
+    (("", ""), {"splits": "train"}, "missing", "data.sources"),
+  ],
+)
+def test_splits_that_cannot_be(tmp_path, splits, changes, code, place):
+  of_each = {
+    name: DOODLES | ({"splits": text} if text else {})
+    for name, text in zip("ab", splits, strict=True)
+  }
+  with refused(code, place):
+    _load(tmp_path, of_each, **changes)
+
+
+def test_a_single_source_has_no_splits_of_its_own(tmp_path):
+  with refused("conflict", "data.splits"):
+    _load(tmp_path, {}, classes="2", num_examples=200, splits="train")
+
+
 def test_a_share_without_sources(tmp_path):
   few = _load(tmp_path, {}, classes="2", num_examples=300, share=0.5)
   assert sum(len(part.label) for part in few.parts.values()) == 150
