@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from absl import logging
 
 from alcurr.core.errors import UserError
 from alcurr.data import cache
@@ -55,32 +54,6 @@ def join(datasets: Mapping[str, Dataset], render: Render) -> Dataset:
     groups=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
     group_names=tuple(datasets),
   )
-
-
-def trained_first(parts: Mapping[str, Dataset]) -> dict[str, Dataset]:
-  """Numbers the groups of splits anew: those of the training split come first.
-
-  The groups of the probe split follow, so that neither the arms of the training
-  split nor those of both have a gap. Logs how many training examples are equal
-  to evaluated ones.
-  """
-  train = parts["train"]
-  rank = np.full(len(train.group_names), 2)
-  for i, name in ((1, "probe"), (0, "train")):
-    if name in parts:
-      rank[np.unique(parts[name].groups)] = i
-  order = np.argsort(rank, kind="stable")
-  number = np.argsort(order).astype(np.int32)
-  names = tuple(train.group_names[i] for i in order)
-  for name in ("valid", "test"):
-    equal = np.isin(parts[name].key, train.key).sum()
-    if equal:
-      text = "%d of %d examples of the split %s are training examples too."
-      logging.warning(text, equal, len(parts[name].key), name)
-  return {
-    name: part._replace(groups=number[part.groups], group_names=names)
-    for name, part in parts.items()
-  }
 
 
 def _some(names: set[str]) -> str:

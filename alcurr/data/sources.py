@@ -25,7 +25,7 @@ from alcurr.data.pool import (
 )
 from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
 from alcurr.data.render import Render, make_render, render_all
-from alcurr.data.splitting import SPLITS, check_fractions, split
+from alcurr.data.splitting import check_fractions, split
 from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
 
 # (config.data with cache_dir) -> Dataset
@@ -79,7 +79,6 @@ _KNOWN = {
 # The fields of `config.data` that each of several sources may have of its own.
 OF_A_SOURCE = (
   *("source", "dir", "classes", "max_per_class", "share", "label_noise"),
-  "splits",
   *("recognized_only", "on_error", "seed", "num_examples", "scribble_fraction"),
   *("unfinished_fraction", "wrong_label_fraction", "channels_first"),
   *("value_range", "max_bytes", "background", "max_pixels", "stroke_form"),
@@ -129,30 +128,6 @@ def check(config: Mapping[str, Any]) -> None:
   with specs.errors_in("data"):
     get_render(config)
     _call(check_fractions, config)
-  _check_splits(config)
-
-
-def _check_splits(config: Mapping[str, Any]) -> None:
-  """Checks the splits that the sources may be in, and that none lacks one."""
-  allowed = {name: splits_of(one) for name, one in of_each(config).items()}
-  if not config["sources"] and allowed[""]:
-    text = "expected none of a single source"
-    raise UserError("conflict", "data.splits", text)
-  known = [name for name in SPLITS if name != "probe"]
-  if config["probe_fraction"]:
-    known = SPLITS
-  for name, splits in allowed.items():
-    for split_name in splits:
-      specs.check_choice(f"{_place(name)}.splits", split_name, known)
-  for split_name in known:
-    if all(splits and split_name not in splits for splits in allowed.values()):
-      text = f"expected a source with examples for {split_name}"
-      raise UserError("missing", "data.sources", text)
-
-
-def splits_of(config: Mapping[str, Any]) -> list[str]:
-  """Returns the names of the splits that a source may be in; none for all."""
-  return [name.strip() for name in config["splits"].split(",") if name.strip()]
 
 
 def _check_one(config: Mapping[str, Any], place: str) -> None:
@@ -262,28 +237,16 @@ def load(
       fetch = make_fetch(lookup)
       row = np.arange(len(dataset.label), dtype=np.int32)
       dataset = dataset._replace(source=Stored(row))
-    allowed = _allowed(config, dataset)
-    parts = _call(split, {**config, "allowed": allowed}, dataset)
+    parts = _call(split, config, dataset)
     noise = [of_one["label_noise"] for of_one in of_each(config).values()]
     for name in config["label_noise_in"].split(","):
       part = parts[name]
       share = np.array(noise)[part.groups] if config["sources"] else noise[0]
       parts[name] = add_label_noise(part, share, config["seed"])
-    if allowed is not None:
-      parts = joined.trained_first(parts)
   if count := config["train_examples"]:
     parts["train"] = _first_to_train_on(parts["train"], count)
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
   return LoadedData(parts, make_gather(render, fetch), lookup, content)
-
-
-def _allowed(config: Mapping[str, Any], dataset: Dataset) -> np.ndarray | None:
-  """Returns whether an example may be in a split, [N, 4]; None: in any."""
-  rows = [splits_of(one) for one in of_each(config).values()]
-  if not any(rows):
-    return None
-  table = [[not row or name in row for name in SPLITS] for row in rows]
-  return np.array(table)[dataset.groups]
 
 
 def _read(

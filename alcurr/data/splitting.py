@@ -5,8 +5,6 @@ from absl import logging
 
 from alcurr.data.pool import Dataset, take
 
-SPLITS = ("valid", "test", "train", "probe")
-
 
 def check_fractions(
   valid_fraction: float, test_fraction: float, probe_fraction: float
@@ -25,7 +23,6 @@ def split(
   valid_fraction: float,
   test_fraction: float,
   probe_fraction: float = 0.0,
-  allowed: np.ndarray | None = None,
 ) -> dict[str, Dataset]:
   """Splits a dataset by the hash of each example's key.
 
@@ -39,9 +36,6 @@ def split(
     valid_fraction: share for learning curves and model selection, in (0, 1).
     test_fraction: share for the final evaluation, in (0, 1).
     probe_fraction: share that samplers may learn from, in [0, 1).
-    allowed: [N, 4] bool, whether an example may be in each of `SPLITS`; its
-      shares are then those of the splits allowed, relative to their sum. No
-      example moves for the sake of its class. None: all may be in any.
 
   Returns:
     "train", "valid", "test" and, unless probe_fraction is 0, "probe".
@@ -53,17 +47,10 @@ def split(
   # The top 53 bits of a hash are a uniform number in [0, 1).
   uniform = (dataset.key >> np.uint64(11)) * 2.0**-53
   evaluated = valid_fraction + test_fraction
-  names = SPLITS if probe_fraction else SPLITS[:-1]
-  if allowed is None:
-    bounds = [valid_fraction, evaluated, 1 - probe_fraction]
-    split_number = np.digitize(uniform, bounds)
-    _fill(split_number, dataset, len(names))
-  else:
-    share = [valid_fraction, test_fraction]
-    share += [1 - evaluated - probe_fraction, probe_fraction]
-    end = np.cumsum(allowed * share, 1)
-    bounds = end[:, :-1] / end[:, -1:]
-    split_number = (uniform[:, None] >= bounds).sum(1)
+  bounds = [valid_fraction, evaluated, 1 - probe_fraction]
+  split_number = np.digitize(uniform, bounds)
+  names = ("valid", "test", "train", *(["probe"] if probe_fraction else []))
+  _fill(split_number, dataset, len(names))
   parts = {}
   for i, name in enumerate(names):
     parts[name] = part = take(dataset, np.flatnonzero(split_number == i))

@@ -72,13 +72,10 @@ def host_pools(
     pools[name] = pool._replace(scores=scores[name])
   names = {"label": train.class_names, "groups": train.group_names}
   for kind in experiment.partitions:
-    # A split may lack a rare class. Groups that are only evaluated are no arms
-    # to train on.
+    # A split may lack a rare class.
     most = max(len(pool.partitions[kind].size) for pool in pools.values())
-    for name, pool in pools.items():
-      arms = pool.partitions[kind]
-      if kind != "groups" or name not in ("train", joint):
-        arms = partitions.pad_arms(arms, most)
-      known = names.get(kind, ())[: len(arms.size)]
-      pool.partitions[kind] = arms._replace(names=ArmNames(known))
+    for pool in pools.values():
+      arms = partitions.pad_arms(pool.partitions[kind], most)
+      arms = arms._replace(names=ArmNames(names.get(kind, ())[:most]))
+      pool.partitions[kind] = arms
   return {"probe": pools["valid"]} | pools

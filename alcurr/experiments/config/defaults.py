@@ -183,10 +183,6 @@ _DEFAULTS = {
     # drawings become images. `share`, `max_per_class` and `label_noise` may
     # differ too.
     "sources": {},
-    # The splits that the examples of one of several sources may be in: train,
-    # or valid,test,probe, and so on; "": all, in the shares below. A source of
-    # a single split is in it as a whole, whatever the share.
-    "splits": "",
     # Shares of the examples, split by a hash of each example's key.
     "valid_fraction": 0.05,
     "test_fraction": 0.2,
