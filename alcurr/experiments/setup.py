@@ -27,10 +27,8 @@ from alcurr.training.run import RunSpec, Score, make_score
 from alcurr.types import (
   Array,
   Batch,
-  Loss,
   Model,
   Pool,
-  StatefulLoss,
 )
 
 _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
@@ -50,7 +48,6 @@ class ExperimentContext(NamedTuple):
   parts: dict[str, Dataset]  # "train", "probe", "valid", "test"
   gather: Callable[[Pool, Array], Batch]
   networks: dict[str, tuple[Model, Score]]  # by `build.network_key`
-  loss: Loss | StatefulLoss  # that is trained on
   lookup: Lookup | None  # of pools in CPU memory
   signals: preemption.Signals  # stop a run with a checkpoint
   content: str  # a hash of the data that was read
@@ -145,14 +142,14 @@ def load_context(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
   num_classes = len(parts["train"].class_names)
-  loss, networks = experiment.make_loss(num_classes), {}
+  loss, networks = metric(build.make_loss(config, num_classes)), {}
   trained = [score.run for score in experiment.trained_scores]
   for run in (*trained, *experiment.runs.values()):
     key = build.network_key(run.config)
     if key not in networks:
       model = build.make_model(run.config, batch.image.shape[1:], num_classes)
       score = make_score(
-        model, gather, config.eval_batch_size, config.trials_by, metric(loss)
+        model, gather, config.eval_batch_size, config.trials_by, loss
       )
       networks[key] = model, score
   given = {"groups": parts["train"].groups, "clusters": None}
@@ -176,7 +173,6 @@ def load_context(
     parts,
     gather,
     networks,
-    loss,
     lookup,
     signals,
     content,
@@ -234,7 +230,7 @@ def make_run_spec(
     score=score,
     on_nonfinite=config.on_nonfinite,
     augment=experiment.augment,
-    loss=context.loss,
+    loss=build.make_loss(config, len(context.parts["train"].class_names)),
     name=built.name,
     lookup=context.lookup,
   )

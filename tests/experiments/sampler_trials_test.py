@@ -1,5 +1,6 @@
 """Runs with their own settings, and runs at equal cost."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -41,6 +42,7 @@ def built(tmp_path_factory):
     },
     both={"name": "uniform", "run": {"train_on": "train_and_probe"}},
     half={"name": "uniform", "run": {"budget": "0.5 epoch"}},
+    smooth={"name": "uniform", "run": {"loss": "label_smoothing(amount=0.4)"}},
   )
   experiment = build.build_experiment(config)
   context = setup.load_context(experiment, tmp_path_factory.mktemp("cache"))
@@ -69,6 +71,20 @@ def test_a_run_has_its_own_batch_model_and_budget(built):
   # An epoch stays one of the training pool.
   both = charges.make_run(context, "both", pools)
   assert both.num_steps == run.num_steps
+
+
+def test_a_run_has_its_own_loss_and_is_measured_like_the_others(built):
+  context, pools = built
+  run, smooth = (
+    charges.make_run(context, name, pools) for name in ("uniform", "smooth")
+  )
+  logits, label = jnp.array([[2.0, 0.0, 1.0]]), jnp.array([0])
+  log_prob = np.log(np.exp([2, 0, 1]) / np.exp([2, 0, 1]).sum())
+  target = np.array([0.6, 0, 0]) + 0.4 / 3
+  np.testing.assert_allclose(run.loss(logits, label), -log_prob[:1], rtol=1e-5)
+  expected = [-(target @ log_prob)]
+  np.testing.assert_allclose(smooth.loss(logits, label), expected, rtol=1e-5)
+  assert smooth.score is run.score
 
 
 def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(

@@ -8,7 +8,7 @@ functions in the records.
 import functools
 import pathlib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -35,7 +35,7 @@ from alcurr.types import Augment, Loss, Model, StatefulLoss
 
 # The fields that `samplers.<name>.run` may set for one sampler.
 _FIELDS = (
-  *("baseline", "batch_size", "budget", "model", "optimizer"),
+  *("baseline", "batch_size", "budget", "loss", "model", "optimizer"),
   *("scores_shared_by", "scoring_model", "train_on"),
 )
 # The pools that a run may train on.
@@ -51,8 +51,6 @@ class BuiltExperiment(NamedTuple):
   runs: dict[str, BuiltRun]  # by the name of the sampler
   scores: dict[str, BuiltScore]  # by name, those that any sampler reads
   augment: Augment | None
-  # (V) -> the loss that is trained on
-  make_loss: Callable[[int], Loss | StatefulLoss]
   partitions: frozenset[str]  # that any sampler reads
 
   @property
@@ -77,10 +75,8 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   schema.check_values(config)
   sources.check(config.data)
 
-  def make_loss(num_classes: int) -> Loss | StatefulLoss:
-    return specs.make(config.loss, LOSSES, "loss", num_classes=num_classes)
-
-  loss = losses.metric(make_loss(2))  # the same for any number of classes
+  # The same for any number of classes.
+  loss = losses.metric(make_loss(config, num_classes=2))
   _check_model(config)
   scores = build_scores(config, loss, _check_model)
   runs = {
@@ -95,7 +91,6 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
     runs=runs,
     scores={name: scores[name] for name in sorted(read)},
     augment=specs.make(config.augment, AUGMENTS, "augment"),
-    make_loss=make_loss,
     partitions=frozenset(partitions),
   )
 
@@ -124,6 +119,7 @@ def _build_run(
     raise UserError("conflict", "train_on", text)
   if network_key(merged) != network_key(config):
     _check_model(merged)
+  make_loss(merged, num_classes=2)
   for field, setting in (("batch_size", "batch_size"), ("num_steps", "budget")):
     if field in arguments:
       raise UserError("unknown", f"{place}.{field}", f"set run.{setting}")
@@ -195,6 +191,11 @@ def make_model(
     return model
   with specs.errors_in("scoring_model"):
     return with_scorer(model, make("scoring_model", scorer), shared=shared)
+
+
+def make_loss(config: ConfigDict, num_classes: int) -> Loss | StatefulLoss:
+  """Builds the loss that is trained on, of V classes."""
+  return specs.make(config.loss, LOSSES, "loss", num_classes=num_classes)
 
 
 def network_key(config: ConfigDict) -> str:

@@ -238,7 +238,7 @@ _DEFAULTS = {
     "irreducible": {**_SCORE, "train_on": "cross", "seed": 2000},
   },
   # Each sampler's name and arguments. `run` may set, for this sampler alone,
-  # baseline, batch_size, budget, model, scoring_model, optimizer,
+  # baseline, batch_size, budget, loss, model, scoring_model, optimizer,
   # scores_shared_by or train_on.
   "samplers": {
     "uniform": {"name": "uniform", "replacement": False},
