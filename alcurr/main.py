@@ -9,7 +9,7 @@ from alcurr.core import cli, paths
 from alcurr.core.errors import FaultError
 from alcurr.experiments import experiment_runner, preemption
 from alcurr.experiments.config import build, loader
-from alcurr.report import formatting, tables
+from alcurr.report import formatting, tables, verdict
 from alcurr.training import compilation
 
 _CONFIG = flags.DEFINE_string(
@@ -41,8 +41,8 @@ def _run(options: list[str]) -> None:
   with signals.watched():
     logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
     summary = experiment_runner.run(config, workdir, _PROFILE.value, signals)
-  print(formatting.terminal(summary))
-  print(f"\nTables, logs and figures: {workdir}")
+  shown = verdict.describe(workdir, summary), formatting.terminal(summary)
+  print(*shown, f"Tables, logs and figures: {workdir}", sep="\n\n")
   if failed := tables.diverged_samplers(summary):
     text = "every trial diverged; results.csv has the steps"
     raise FaultError("diverged", ", ".join(failed), text)

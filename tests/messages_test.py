@@ -37,7 +37,7 @@ MESSAGES = {
   "--config.budget=3 examples": "budget: expected 1 to 2147483647 batches of "
   "32, got '3 examples'",
   "--config.train_on=train_and_probe": "train_on: 'train_and_probe' needs a "
-  "probe split, data.probe_fraction above 0",
+  "probe split, data.probe_fraction above 0 or data.probe_dir",
   "--config.difficulty.seed=1": "difficulty.seed: 1 is the seed of a trial too",
   "--config.augment=afine": "augment: no 'afine'. Known: affine, none. Did you "
   "mean affine?",

@@ -28,6 +28,15 @@ _NAMES = (
   ("images", "image", "x", "x_train", "train_images", "data"),
   ("labels", "label", "y", "y_train", "train_labels", "target"),
 )
+# Of their other parts, and of a part in a file of its own.
+_NAMES_OF = {
+  "valid": (
+    ("x_val", "val_images", "x_valid", "valid_images"),
+    ("y_val", "val_labels", "y_valid", "valid_labels"),
+  ),
+  "test": (("x_test", "test_images"), ("y_test", "test_labels")),
+  "probe": (("x_probe", "probe_images"), ("y_probe", "probe_labels")),
+}
 _OPTIONAL = ("class_names", "groups", "group_names")
 # Images whose brightest value is at most this share of white, unless a range
 # was given, may be masks of 0 and 1, or scikit-learn's digits to 16.
@@ -50,6 +59,7 @@ def from_arrays(
   channels_first: bool = False,
   groups: Any = None,
   group_names: Sequence[str] | None = None,
+  every_class: bool = True,
 ) -> Dataset:
   """Builds a dataset of labelled images.
 
@@ -63,6 +73,8 @@ def from_arrays(
     groups: [N], as labels: the source, domain or length of each example, an arm
       each of the partition `groups`; None for none.
     group_names: as class_names.
+    every_class: whether classes without examples, fewer than two of them, and
+      a single image are refused; a split of a dataset may have them.
 
   Raises:
     UserError: another shape, type or range, missing labels, a class without
@@ -70,10 +82,13 @@ def from_arrays(
   """
   value_range = parse_range(value_range)
   images = check_images(images, value_range, channels_first)
-  label, names = read_labels(labels, len(images), class_names)
+  label, names = read_labels(
+    labels, len(images), class_names, every_name=every_class
+  )
   keys = content_keys(images)
   got = f"{len(images)} equal ones"
-  require((keys != keys[0]).any(), "images", "different images", got)
+  differ = (keys != keys[0]).any() or (len(keys) == 1 and not every_class)
+  require(differ, "images", "different images", got)
   if not value_range:
     white = 255 if images.dtype == np.uint8 else 1
     brightest = images.max()
@@ -95,13 +110,15 @@ def load_npz(
   value_range: Range = None,
   channels_first: bool = False,
   max_bytes: int = 2**31,
+  split: str = "train",
 ) -> Dataset:
   """Reads a .npz file of images and labels; see `from_arrays`.
 
   The arrays are called `images`, `image`, `x`, `x_train`, `train_images` or
   `data`, and `labels`, `label`, `y`, `y_train`, `train_labels` or `target`, in
   upper or lower case. The arrays `class_names`, `groups` and `group_names` are
-  optional.
+  optional. Another split than "train" is read from `x_test` or `test_images`,
+  `x_val` or `val_images`, and so on, if the file has them.
 
   Memory: those arrays and, for floats, a float32 copy.
 
@@ -110,6 +127,7 @@ def load_npz(
     value_range: see `check_images`.
     channels_first: see `check_images`.
     max_bytes: limit of the arrays together, unless the file itself is larger.
+    split: "train", "valid", "test" or "probe".
 
   Raises:
     UserError: a missing, damaged, pickled or oversized file, or unusable
@@ -131,7 +149,13 @@ def load_npz(
       for entry in file.zip.infolist():
         with file.zip.open(entry) as content:
           _check_size(content, entry.file_size, entry.filename)
-      names = [_one_of(file.files, names, path) for names in _NAMES]
+      present = {name.lower() for name in file.files}
+      own = _NAMES_OF.get(split, ())
+      has_own = present & {name for names in own for name in names}
+      names = [
+        _one_of(file.files, names, path)
+        for names in (own if has_own else _NAMES)
+      ]
       images, labels = (file[name] for name in names)
       optional = {name: file.get(name) for name in _OPTIONAL}
       unused = sorted({*file.files} - {*names, *_OPTIONAL})
@@ -142,8 +166,9 @@ def load_npz(
   except cache.UNREADABLE as error:
     text = f"not a complete .npz file of plain arrays ({error})"
     raise UserError("damaged", path, text) from error
-  if unused:
-    logging.warning("%s: not used: %s.", path, ", ".join(unused))
+  if unused and split == "train":
+    text = "%s: not used for training: %s."
+    logging.warning(text, path, ", ".join(unused))
   try:
     return from_arrays(
       images,
@@ -151,6 +176,7 @@ def load_npz(
       **optional,
       value_range=value_range,
       channels_first=channels_first,
+      every_class=split == "train",
     )
   except UserError as error:
     raise UserError(error.code, path, str(error)) from error
@@ -173,7 +199,9 @@ def save_npz(
   *,
   value_range: Range = None,
   channels_first: bool = False,
+  class_names: Sequence[str] | None = None,
   groups: Any = None,
+  every_class: bool = True,
 ) -> pathlib.Path:
   """Writes a file for `load_npz`, named by its content, and returns its path.
 
@@ -187,7 +215,9 @@ def save_npz(
     labels,
     value_range=value_range,
     channels_first=channels_first,
+    class_names=class_names,
     groups=groups,
+    every_class=every_class,
   )
   arrays = {"labels": dataset.label, "class_names": dataset.class_names}
   content = hashlib.blake2b(dataset.key.tobytes(), digest_size=8)

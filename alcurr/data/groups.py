@@ -6,7 +6,8 @@ those of a source's examples.
 
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -16,6 +17,7 @@ from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.data.labels import read_labels, require
 from alcurr.data.pool import Dataset
+from alcurr.types import Images
 
 _COLUMNS = ["key", "group"]
 
@@ -31,6 +33,26 @@ def with_groups(
   return dataset._replace(
     groups=groups, group_names=tuple(names), content=content
   )
+
+
+def add(dataset: Dataset, config: Mapping[str, Any]) -> Dataset:
+  """Returns the dataset with the groups of the table `data.groups`, if any.
+
+  The config is that of one source, with absolute paths.
+  """
+  path, source = config["groups"], config["source"]
+  if not path or source == "folder":  # which needs the paths of its images
+    return dataset
+  if dataset.groups is not None:
+    text = f"{config['dir']} has an array of groups too"
+    raise UserError("conflict", "groups", text)
+  if source == "npz":
+    keys = np.arange(len(dataset.label)).astype(str)
+    return from_table(dataset, path, keys, "their numbers from 0")
+  if source == "synthetic" or isinstance(dataset.source, Images):
+    text = f"the examples of {source!r} have no keys; expected drawings, a "
+    raise UserError("unsupported", "groups", f"{text}folder or a .npz")
+  return from_table(dataset, path, dataset.key, "their key_id")
 
 
 def from_table(

@@ -145,7 +145,10 @@ def _find_classes(directory: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
   if len(names) == len(holders) == 1:
     return _find_classes(directory / names[0])
   splits = [name for name in holders if _SPLIT.fullmatch(name)]
-  got = f"{' and '.join(splits)}, with folders in it; give one such folder"
+  got = (
+    f"{' and '.join(splits)}, with folders in it; give one as data.dir, and "
+    "another perhaps as data.test_dir"
+  )
   require(not splits, directory, "a folder for each class", got)
   return directory, names
 

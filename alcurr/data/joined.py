@@ -36,7 +36,8 @@ def join(datasets: Mapping[str, Dataset], render: Render) -> Dataset:
   content = {name: content_hash(d) for name, d in datasets.items()}
   flags = set.intersection(*({*d.flags} for d in datasets.values()))
   sizes = [len(d.label) for d in datasets.values()]
-  parts = _of_one_kind({name: d.source for name, d in datasets.items()}, render)
+  at = {f"data.sources.{name}": d.source for name, d in datasets.items()}
+  parts = of_one_kind(at, render)
   labels = [
     np.array([class_names.index(name) for name in d.class_names])[d.label]
     for d in datasets.values()
@@ -61,10 +62,16 @@ def _some(names: set[str]) -> str:
   return ", ".join(map(repr, few)) + ", ..." * (len(names) > len(few))
 
 
-def _of_one_kind(
+def of_one_kind(
   sources: Mapping[str, Images | Strokes], render: Render
 ) -> list[Images | Strokes]:
-  """Returns drawings with the same columns, or images of the same shape."""
+  """Returns drawings with the same columns, or images of the same shape.
+
+  Sources are named by their places, for errors.
+
+  Raises:
+    UserError: images of another size or other channels than the first's.
+  """
   if all(isinstance(source, Strokes) for source in sources.values()):
     columns = min(source.points.shape[1] for source in sources.values())
     return [s._replace(points=s.points[:, :columns]) for s in sources.values()]
@@ -75,11 +82,9 @@ def _of_one_kind(
   (first, image), *others = images.items()
   for name, other in others:
     if other.shape[1:] != image.shape[1:]:
-      shapes = (
-        f"{list(other.shape[1:])} and {list(image.shape[1:])} of {first!r}"
-      )
+      shapes = f"{list(other.shape[1:])} and {list(image.shape[1:])} of {first}"
       text = f"expected images [H, W, C] of the same shape, got {shapes}"
-      raise UserError("conflict", f"data.sources.{name}", text)
+      raise UserError("conflict", name, text)
   if len({image.dtype for image in images.values()}) == 1:
     return [Images(image) for image in images.values()]
   return [

@@ -57,6 +57,7 @@ def read_labels(
   place: str = "labels",
   names_place: str = "class_names",
   at_least: int = 2,
+  every_name: bool = True,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
   """Returns a class of each example, [N] int32, and the classes' names.
 
@@ -68,6 +69,8 @@ def read_labels(
     place: the name of `labels`, for errors.
     names_place: the name of `class_names`.
     at_least: the fewest classes, 1 or 2.
+    every_name: whether each class must have an example. Otherwise one class is
+      enough.
 
   Raises:
     UserError: labels that are missing, mixed, or of another shape or type; or
@@ -98,12 +101,14 @@ def read_labels(
     _check_plausible(values, place)
   elif isinstance(values[0], str):
     expected = f"one of {names_place}"
-    positions = _positions(values, names, expected, place)[positions]
+    at = _positions(values, names, expected, place, every_name)
+    positions = at[positions]
   else:
     numbers = range(len(names))
     expected = f"0 to {len(names) - 1}"
-    positions = _positions(values, numbers, expected, place)[positions]
-  if len(names) > 1 or at_least > 1:
+    at = _positions(values, numbers, expected, place, every_name)
+    positions = at[positions]
+  if len(names) > 1 or (at_least > 1 and every_name):
     check_class_names(names, "classes" if place == "labels" else place)
   return positions.astype(np.int32), names
 
@@ -150,12 +155,17 @@ def _check_plausible(values: list, place: str) -> None:
 
 
 def _positions(
-  values: list, names: Sequence[Any], expected: str, place: str
+  values: list,
+  names: Sequence[Any],
+  expected: str,
+  place: str,
+  every_name: bool,
 ) -> np.ndarray:
-  """Returns the position in `names` of each value; each name must be used."""
+  """Returns the position in `names` of each value."""
   index = {name: i for i, name in enumerate(names)}
   for value in values:
     require(value in index, place, expected, repr(value))
   unused = sorted({*index} - {*values})
-  require(not unused, place, "examples of all classes", f"none of {unused}")
+  ok = not (every_name and unused)
+  require(ok, place, "examples of all classes", f"none of {unused}")
   return np.array([index[value] for value in values])

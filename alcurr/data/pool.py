@@ -143,7 +143,14 @@ def take(dataset: Dataset, index: np.ndarray) -> Dataset:
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
-  """Joins two datasets of the same classes, with the flags that both have."""
+  """Joins two datasets of the same classes, with the facts that both have.
+
+  These are flags, groups and scores.
+  """
+  if first.groups is None or second.groups is None:
+    first, second = (d._replace(groups=None) for d in (first, second))
+  if first.scores is None or second.scores is None:
+    first, second = (d._replace(scores=None) for d in (first, second))
   both = first.flags.keys() & second.flags.keys()
   label, key, flags, groups, scores = jax.tree.map(
     lambda *x: np.concatenate(x),

@@ -12,7 +12,14 @@ from absl import logging
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
-from alcurr.data import arrays, groups, image_folder, joined, score_files
+from alcurr.data import (
+  arrays,
+  given_splits,
+  groups,
+  image_folder,
+  joined,
+  score_files,
+)
 from alcurr.data.folds import mix_keys
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
@@ -25,8 +32,8 @@ from alcurr.data.pool import (
 )
 from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
 from alcurr.data.render import Render, make_render, render_all
-from alcurr.data.splitting import check_fractions, split
-from alcurr.types import Array, Batch, Images, Pool, Stored, Strokes
+from alcurr.data.splitting import check_fractions, first_to_train_on, split
+from alcurr.types import Array, Batch, Images, Pool, Strokes
 
 # (config.data with cache_dir) -> Dataset
 Source = Callable[[Mapping[str, Any]], Dataset]
@@ -122,12 +129,14 @@ def check(config: Mapping[str, Any]) -> None:
   noisy = config["label_noise_in"].split(",")
   for name in noisy:
     specs.check_choice("data.label_noise_in", name, ("train", "probe", "valid"))
-  if "probe" in noisy and not config["probe_fraction"]:
-    text = "expected data.probe_fraction > 0 for probe"
+  if "probe" in noisy and not given_splits.has_probe(config):
+    text = "expected data.probe_fraction > 0 or data.probe_dir for probe"
     raise UserError("conflict", "data.label_noise_in", text)
+  given_splits.check(config)
   with specs.errors_in("data"):
     get_render(config)
-    _call(check_fractions, config)
+    given = given_splits.names(config)
+    _call(check_fractions, {**config, "given": given})
 
 
 def _check_one(config: Mapping[str, Any], place: str) -> None:
@@ -186,20 +195,6 @@ def with_channels(
   return source
 
 
-def first_by_key(part: Dataset, count: int) -> Dataset:
-  """Returns the `count` examples of the smallest keys, in their order."""
-  return take(part, np.sort(np.argsort(part.key)[:count]))
-
-
-def _first_to_train_on(part: Dataset, count: int) -> Dataset:
-  order = np.argsort(part.key)
-  # One of each class, then those of the smallest keys.
-  _, first = np.unique(part.label[order], return_index=True)
-  specs.check_range("data.train_examples", count, len(first), len(part.label))
-  order = np.concatenate([order[first], np.delete(order, first)])
-  return take(part, np.sort(order[:count]))
-
-
 class LoadedData(NamedTuple):
   """The splits of a dataset, and the functions that read its examples."""
 
@@ -222,29 +217,37 @@ def load(
   render = get_render(config)
   precompute = config["render"] == "precompute"
   with specs.errors_in("data"):
-    datasets = {}
-    for name, of_one in of_each(config).items():
-      part = _read(of_one, cache_dir, _place(name))
+
+    def read(of_one: Mapping[str, Any], place: str) -> Dataset:
+      part = _read(of_one, cache_dir, place)
       content = content_hash(part)
       source = with_channels(part.source, get_channels(config))
-      datasets[name] = part._replace(source=source, content=content)
+      return part._replace(source=source, content=content)
+
+    each = of_each(config).items()
+    datasets = {name: read(of_one, _place(name)) for name, of_one in each}
     dataset = datasets.get("") or joined.join(datasets, render)
-    content = content_hash(dataset)
+    given = given_splits.read(config, dataset, read)
+    content = given_splits.hash_all(dataset, given)
+    dataset, given = given_splits.of_one_kind(dataset, given, render)
     dataset = score_files.with_scores(dataset, scores or {})
     lookup = fetch = None
     if config["pool"] == "host":
-      lookup = make_lookup(_rendered(dataset, render, precompute).source)
+      dataset = _rendered(dataset, render, precompute)
+      given = {n: _rendered(p, render, precompute) for n, p in given.items()}
+      source, dataset, given = given_splits.store(dataset, given)
+      lookup = make_lookup(source)
       fetch = make_fetch(lookup)
-      row = np.arange(len(dataset.label), dtype=np.int32)
-      dataset = dataset._replace(source=Stored(row))
-    parts = _call(split, config, dataset)
+    parts = _call(split, {**config, "given": [*given]}, dataset) | given
+    given_splits.check_copies(parts, given)
     noise = [of_one["label_noise"] for of_one in of_each(config).values()]
     for name in config["label_noise_in"].split(","):
-      part = parts[name]
-      share = np.array(noise)[part.groups] if config["sources"] else noise[0]
+      part, share = parts[name], config["label_noise"]
+      if config["sources"] and part.groups is not None:
+        share = np.array(noise)[part.groups]
       parts[name] = add_label_noise(part, share, config["seed"])
   if count := config["train_examples"]:
-    parts["train"] = _first_to_train_on(parts["train"], count)
+    parts["train"] = first_to_train_on(parts["train"], count)
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
   return LoadedData(parts, make_gather(render, fetch), lookup, content)
 
@@ -253,14 +256,14 @@ def _read(
   config: Mapping[str, Any], cache_dir: pathlib.Path, place: str
 ) -> Dataset:
   """Reads one source, whose fields are at `place`."""
-  config = {**config, "cache_dir": cache_dir}
+  config = {"split": "train", **config, "cache_dir": cache_dir}
   # A name of TensorFlow Datasets is no path.
   if config["source"] != "tfds" or config["dir"].startswith("~"):
     config["dir"] = config["dir"] and str(paths.absolute(config["dir"], "dir"))
   if config["groups"]:
     config["groups"] = str(paths.absolute(config["groups"], "groups"))
   try:
-    dataset = _grouped(SOURCES[config["source"]](config), config)
+    dataset = groups.add(SOURCES[config["source"]](config), config)
   except MemoryError as error:
     text = f"more than memory holds ({error}); choose less of it"
     raise UserError("memory", place, text) from error
@@ -269,29 +272,14 @@ def _read(
       raise
     # A loader's arguments have the names of the config's fields.
     field = f"{place}.{error.place}"
+    if error.place == "dir" and config["split"] != "train":
+      field = f"data.{config['split']}_dir"
     raise UserError(error.code, field, error.text) from error
   if config["share"] == 1:
     return dataset
   count = round(config["share"] * len(dataset.label))
   specs.check_range(f"{place}.share", count / len(dataset.label), 1e-9)
   return take(dataset, np.sort(np.argsort(mix_keys(dataset.key))[:count]))
-
-
-def _grouped(dataset: Dataset, config: Mapping[str, Any]) -> Dataset:
-  """Returns the dataset with the groups of the table `data.groups`, if any."""
-  path, source = config["groups"], config["source"]
-  if not path or source == "folder":  # which needs the paths of its images
-    return dataset
-  if dataset.groups is not None:
-    text = f"{config['dir']} has an array of groups too"
-    raise UserError("conflict", "groups", text)
-  if source == "npz":
-    keys = np.arange(len(dataset.label)).astype(str)
-    return groups.from_table(dataset, path, keys, "their numbers from 0")
-  if source == "synthetic" or isinstance(dataset.source, Images):
-    text = f"the examples of {source!r} have no keys; expected drawings, a "
-    raise UserError("unsupported", "groups", f"{text}folder or a .npz")
-  return groups.from_table(dataset, path, dataset.key, "their key_id")
 
 
 def _rendered(part: Dataset, render: Render, precompute: bool) -> Dataset:

@@ -1,17 +1,27 @@
 """Splits of a dataset by the hash of each example's key."""
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 from absl import logging
 
+from alcurr.core import specs
 from alcurr.data.pool import Dataset, take
 
 
 def check_fractions(
-  valid_fraction: float, test_fraction: float, probe_fraction: float
+  valid_fraction: float,
+  test_fraction: float,
+  probe_fraction: float,
+  given: Collection[str] = (),
 ) -> None:
   """Raises ValueError for shares of `split` that leave no training data."""
-  left = 1 - (valid_fraction + test_fraction)
-  if not min(valid_fraction, test_fraction) > 0 <= probe_fraction < left:
+  shares = {"valid": valid_fraction, "test": test_fraction}
+  held_out = [share for name, share in shares.items() if name not in given]
+  probe = 0 if "probe" in given else probe_fraction
+  if not (
+    all(share > 0 for share in held_out) and 0 <= probe < 1 - sum(held_out)
+  ):
     raise ValueError(
       "valid_fraction and test_fraction must be > 0, probe_fraction >= 0, the "
       f"sum < 1, got {valid_fraction}, {test_fraction} and {probe_fraction}"
@@ -23,6 +33,7 @@ def split(
   valid_fraction: float,
   test_fraction: float,
   probe_fraction: float = 0.0,
+  given: Collection[str] = (),
 ) -> dict[str, Dataset]:
   """Splits a dataset by the hash of each example's key.
 
@@ -36,42 +47,63 @@ def split(
     valid_fraction: share for learning curves and model selection, in (0, 1).
     test_fraction: share for the final evaluation, in (0, 1).
     probe_fraction: share that samplers may learn from, in [0, 1).
+    given: splits that are not made, whatever their shares.
 
   Returns:
-    "train", "valid", "test" and, unless probe_fraction is 0, "probe".
+    "train", "valid", "test" and, unless probe_fraction is 0, "probe"; without
+    those that are given.
 
   Raises:
     ValueError: fractions that leave no training data, or an empty split.
   """
-  check_fractions(valid_fraction, test_fraction, probe_fraction)
+  check_fractions(valid_fraction, test_fraction, probe_fraction, given)
+  shares = {
+    "valid": valid_fraction,
+    "test": test_fraction,
+    "train": 0.0,
+    "probe": probe_fraction,
+  }
+  shares = {k: 0.0 if k in given else share for k, share in shares.items()}
+  names = [k for k, share in shares.items() if share or k == "train"]
   # The top 53 bits of a hash are a uniform number in [0, 1).
   uniform = (dataset.key >> np.uint64(11)) * 2.0**-53
-  evaluated = valid_fraction + test_fraction
-  bounds = [valid_fraction, evaluated, 1 - probe_fraction]
-  split_number = np.digitize(uniform, bounds)
-  names = ("valid", "test", "train", *(["probe"] if probe_fraction else []))
-  _fill(split_number, dataset, len(names))
+  evaluated = shares["valid"] + shares["test"]
+  bounds = [shares["valid"], evaluated, 1 - shares["probe"]]
+  # A share of 0 holds nothing, but its bound is one still.
+  position = [[*shares].index(name) for name in names]
+  split_number = np.searchsorted(position, np.digitize(uniform, bounds))
+  priority = [n for n in ("train", "test", "valid", "probe") if n in names]
+  _fill(split_number, dataset, [names.index(name) for name in priority])
   parts = {}
   for i, name in enumerate(names):
     parts[name] = part = take(dataset, np.flatnonzero(split_number == i))
     if not len(part.label):
       problem = f"the split {name} of {len(dataset.label)} examples is empty"
       raise ValueError(f"{problem}; expected more, with different content")
-    count = np.bincount(part.label, minlength=len(part.class_names))
-    if lacking := [part.class_names[c] for c in np.flatnonzero(count == 0)]:
-      few = ", ".join(map(repr, lacking[:5])) + ", ..." * (len(lacking) > 5)
-      text = "The split %s has no example of %d classes, which are rare: %s."
-      logging.warning(text, name, len(lacking), few)
+    warn_of_lacking_classes(name, part)
   return parts
 
 
-def _fill(split_number: np.ndarray, dataset: Dataset, num_splits: int) -> None:
+def warn_of_lacking_classes(name: str, part: Dataset) -> None:
+  """Logs the classes of which a split has no example."""
+  count = np.bincount(part.label, minlength=len(part.class_names))
+  if lacking := [part.class_names[c] for c in np.flatnonzero(count == 0)]:
+    few = ", ".join(map(repr, lacking[:5])) + ", ..." * (len(lacking) > 5)
+    text = "The split %s has no example of %d classes, which are rare: %s."
+    logging.warning(text, name, len(lacking), few)
+
+
+def _fill(
+  split_number: np.ndarray, dataset: Dataset, priority: Sequence[int]
+) -> None:
   """Gives each class a key in each split, if a split lacks it and it has some.
 
   Changes `split_number` [N]. The keys of such a class, in their order, are cut
   at nearly the same places, so that each split gets one. A key of two classes
-  belongs to the first.
+  belongs to the first. `priority` has the numbers of the splits, the first of
+  which get a key if there are few.
   """
+  num_splits = len(priority)
   present = np.zeros((len(dataset.class_names), num_splits), bool)
   present[dataset.label, split_number] = True
   rare = np.flatnonzero(~present.all(1)[dataset.label])
@@ -83,9 +115,8 @@ def _fill(split_number: np.ndarray, dataset: Dataset, num_splits: int) -> None:
   for label in np.unique(dataset.label[first]).tolist():
     index = first[dataset.label[first] == label]
     size = np.bincount(split_number[index], minlength=num_splits)
-    # Of the splits by number: train, test, valid, probe.
     least = np.zeros(num_splits, int)
-    least[[2, 1, 0, 3][: min(len(index), num_splits)]] = 1
+    least[priority[: len(index)]] = 1
     end = np.cumsum(size)
     for i in range(num_splits):
       end[i] = max(end[i], (end[i - 1] if i else 0) + least[i])
@@ -97,3 +128,17 @@ def _fill(split_number: np.ndarray, dataset: Dataset, num_splits: int) -> None:
   same = np.flatnonzero(np.isin(dataset.key, key))
   place = np.searchsorted(key, dataset.key[same])
   split_number[same] = split_number[first[place]]
+
+
+def first_by_key(part: Dataset, count: int) -> Dataset:
+  """Returns the `count` examples of the smallest keys, in their order."""
+  return take(part, np.sort(np.argsort(part.key)[:count]))
+
+
+def first_to_train_on(part: Dataset, count: int) -> Dataset:
+  """Returns an example of each class, and else those of the smallest keys."""
+  order = np.argsort(part.key)
+  _, first = np.unique(part.label[order], return_index=True)
+  specs.check_range("data.train_examples", count, len(first), len(part.label))
+  order = np.concatenate([order[first], np.delete(order, first)])
+  return take(part, np.sort(order[:count]))

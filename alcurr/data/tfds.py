@@ -26,7 +26,13 @@ from alcurr.data.quickdraw.by_class import choose
 
 _FORMAT = "array_record"
 _REMEDY = f"prepare it with tfds build --file_format={_FORMAT}"
-_SPLIT = "train"
+# The first of these that a set has; a set may be of one split alone.
+_SPLITS = {
+  "train": ("train",),
+  "valid": ("validation", "valid", "val", "train"),
+  "test": ("test", "train"),
+  "probe": ("probe", "train"),
+}
 _BLOCK = 1024  # examples
 # Names for tfds.builder, without those of hubs, which it would download.
 _NAME = re.compile(r"(\w+)(/[\w.+-]+)?(:\d+\.\d+\.\d+)?")
@@ -42,8 +48,9 @@ def load(
   max_per_class: int = 0,
   recognized_only: bool = False,
   image_size: int = 28,
+  split: str = "train",
 ) -> Dataset:
-  """Reads the split `train` of a set.
+  """Reads a split of a set.
 
   Memory: the result twice, and a thousand examples.
 
@@ -54,17 +61,19 @@ def load(
     max_per_class: the first examples of each class; 0 for all.
     recognized_only: omits drawings with `recognized: false`.
     image_size: pixels of a side, for sets that do not fix the size.
+    split: "train", "valid", "test" or "probe". Of a set without such a split,
+      the split `train` is read.
 
   Raises:
     UserError: a set that is missing, not prepared, damaged or of another
       kind, or an unknown or empty class.
   """
-  builder = _open(where)
+  builder, of_set = _open(where, split)
   content, label = _fields(where, builder)
   feature, known = (builder.info.features[n] for n in (content, label))
   names = choose_classes(sorted(known.names), classes)
   wanted = {known.names.index(name): i for i, name in enumerate(names)}
-  examples = _examples(where, builder, label, wanted)
+  examples = _examples(where, builder, of_set, label, wanted)
   if content == "strokes":
     drawings = _drawings(where, examples, names)
     return choose(drawings, where, names, max_per_class, recognized_only)
@@ -89,7 +98,7 @@ def load(
   )
 
 
-def _open(where: str) -> DatasetBuilder:
+def _open(where: str, split: str) -> tuple[DatasetBuilder, str]:
   folder = pathlib.Path(where)
   if (folder / "dataset_info.json").is_file():
     with _reading(where):
@@ -100,10 +109,11 @@ def _open(where: str) -> DatasetBuilder:
   if _FORMAT not in {f.value for f in info.available_file_formats()}:
     text = f"expected {_FORMAT} files, got {info.file_format.value}; {_REMEDY}"
     raise UserError("unsupported", where, text)
-  if _SPLIT not in info.splits:
-    text = f"expected a split {_SPLIT}, got {', '.join(info.splits)}"
-    raise UserError("missing", where, text)
-  return builder
+  for name in _SPLITS[split]:
+    if name in info.splits:
+      return builder, name
+  text = f"expected a split train, got {', '.join(info.splits)}"
+  raise UserError("missing", where, text)
 
 
 def _by_name(name: str) -> DatasetBuilder:
@@ -160,11 +170,15 @@ def _fields(where: str, builder: DatasetBuilder) -> tuple[str, str]:
 
 
 def _examples(
-  where: str, builder: DatasetBuilder, label: str, wanted: dict[int, int]
+  where: str,
+  builder: DatasetBuilder,
+  split: str,
+  label: str,
+  wanted: dict[int, int],
 ) -> Examples:
   """Yields new labels and examples; `wanted` maps old labels to new."""
   with _reading(where):
-    source = builder.as_data_source(split=_SPLIT)
+    source = builder.as_data_source(split=split)
   for start in range(0, len(source), _BLOCK):
     rows = [*range(len(source))[start : start + _BLOCK]]
     with _reading(where):

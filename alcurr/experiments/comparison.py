@@ -9,6 +9,7 @@ arguments describe. `Comparison(DIR)` shows an experiment of the command line.
 
 import contextlib
 import hashlib
+import html
 import inspect
 import pathlib
 import tempfile
@@ -23,12 +24,11 @@ from ml_collections import ConfigDict
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.registry import Registry
-from alcurr.data import arrays, image_values, score_files
-from alcurr.experiments import experiment_runner
-from alcurr.experiments.config import build, defaults, plain
-from alcurr.experiments.config.scores import DIFFICULTY
+from alcurr.data import image_values
+from alcurr.experiments import experiment_runner, given_arrays
+from alcurr.experiments.config import defaults, plain
 from alcurr.models import MODELS
-from alcurr.report import curves, figures, page, tables
+from alcurr.report import curves, figures, page, tables, verdict
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 from alcurr.samplers import SAMPLERS
@@ -50,6 +50,15 @@ class Comparison:
   def summary(self) -> pd.DataFrame:
     """The content of summary.csv: a row per sampler, on the test split."""
     return page.read_summary(self.workdir)
+
+  @property
+  def verdict(self) -> str:
+    """What the experiment shows, in at most three sentences.
+
+    A sampler is better or worse than its baseline if the paired differences of
+    top-1 on the test split say so, corrected for the number of samplers.
+    """
+    return verdict.describe(self.workdir, self.summary)
 
   @property
   def curves(self) -> pd.DataFrame:
@@ -90,13 +99,18 @@ class Comparison:
     return f"Comparison({str(self.workdir)!r})"
 
   def _repr_html_(self) -> str:
-    return self.summary.to_html(index=False)
+    text = html.escape(self.verdict)
+    return f"<p>{text}</p>\n{self.summary.to_html(index=False)}"
 
 
 def compare(
   images: Any = None,
   labels: Any = None,
   *,
+  validation: tuple[Any, Any] | None = None,
+  test: tuple[Any, Any] | None = None,
+  probe: tuple[Any, Any] | None = None,
+  class_names: Sequence[str] | None = None,
   samplers: Sequence[Any] | Mapping[str, Any] = ("uniform", "active_bandit"),
   model: Any = "cnn",
   budget: str = "1 epoch",
@@ -112,10 +126,18 @@ def compare(
 
   Args:
     images: [N, H, W] or [N, H, W, C], whole numbers from 0 to 255 or floats in
-      [0, 1]; an array, or a column of arrays. Parts are held out to validate
-      and to test (data.valid_fraction and data.test_fraction). None: the data
-      that `config` describes, by default generated doodles.
+      [0, 1]; an array, or a column of arrays. None: the data that `config`
+      describes, by default generated doodles.
     labels: [N] strings, bools or whole numbers.
+    validation: your own (images, labels) for learning curves and the choice of
+      settings, used as they are. None: a part of the images is held out, with
+      its share of each class (data.valid_fraction).
+    test: the same for the final evaluation (data.test_fraction). Noise that
+      `config` plants stays in the images that are trained on.
+    probe: the same for samplers that learn from trusted examples, such as by
+      target_prediction_gain or greats. None: they read the validation split,
+      unless data.probe_fraction is above 0.
+    class_names: names of the labels 0, 1, ...; for strings, their order.
     samplers: names, calls such as "curriculum(descending=True)", config dicts,
       factories or `Sampler` records; or a dict of these by your own names.
       The first is the baseline.
@@ -145,12 +167,11 @@ def compare(
   if workdir is None:
     workdir = f"{tempfile.mkdtemp(prefix='alcurr_')}/experiment"
   workdir = paths.absolute(workdir, "workdir")
-  if (images is None) != (labels is None):
-    missing = "images" if images is None else "labels"
-    raise UserError("missing", missing, "give both images and labels, or none")
-  if images is None and groups is not None:
-    text = "expected images and labels too; of files, use data.groups"
-    raise UserError("conflict", "groups", text)
+  splits = {"validation": validation, "test": test, "probe": probe}
+  given = given_arrays.Given(
+    images, labels, splits, class_names, groups, scores
+  )
+  given_arrays.check(given)
   changes = {"budget": budget, "trials": trials}
   if images is not None:
     changes["batch_size"] = min(32, max(1, len(images) // 40))
@@ -160,31 +181,9 @@ def compare(
   if channels_first:
     changes["data.channels_first"] = True
   with _config(samplers, model, changes) as full:
-    if images is not None:
-      if full.data.sources:
-        text = "expected none beside images and labels"
-        raise UserError("conflict", "data.sources", text)
-      folder = build.cache_dir(full, workdir)
-      full.data.source = "npz"
-      path = arrays.save_npz(
-        images,
-        labels,
-        folder,
-        value_range=full.data.value_range,
-        channels_first=full.data.channels_first,
-        groups=groups,
-      )
-      full.data.dir = str(path)
-    for name, values in (scores or {}).items():
-      path = score_files.save_scores(
-        values,
-        None if images is None else len(images),
-        build.cache_dir(full, workdir),
-        f"scores[{name!r}]",
-      )
-      group = name if name == DIFFICULTY else f"scores.{name}"
-      full = plain.merge(full, {f"{group}.file": str(path)})
-    experiment_runner.run(full, workdir)
+    full = given_arrays.save(given, full, workdir)
+    with given_arrays.named_by_argument():
+      experiment_runner.run(full, workdir)
   return Comparison(workdir)
 
 

@@ -223,7 +223,15 @@ def compile_runs(
       return reference_model.prepare(context, name)[:2]
     run = charges.make_run(context, name, pools, costs)
     train_on = context.experiment.runs[name].config.train_on
-    return run, compile_run(run, pools | {"train": pools[train_on]})
+    try:
+      return run, compile_run(run, pools | {"train": pools[train_on]})
+    except KeyError as error:
+      # Of a split that the user gave, which has no groups or difficulties.
+      lacking = {*pools["train"].partitions} - {*pools["probe"].partitions}
+      if {*error.args} & lacking:
+        text = f"reads the partition {error} of the probe split, which has none"
+        raise UserError("conflict", f"samplers.{name}", text) from error
+      raise
 
   places = [fit.score.place for fit in missing]
   places += [f"samplers.{name}" for name in names]

@@ -18,7 +18,8 @@ def by_split(
   """Returns each score of each split by name, [N] float32.
 
   `made` has the scores by models, by name and split; one that it lacks is not
-  yet known, and zero. The difficulty is also zero where nothing reads it.
+  yet known, and zero. Also zero are the difficulty where nothing reads it, and
+  the scores from files of the splits that the user gave.
   """
   scores = {}
   for split, part in parts.items():
@@ -27,7 +28,8 @@ def by_split(
     for score in experiment.trained_scores:
       scores[split][score.name] = made.get(score.name, {}).get(split, unknown)
     for score in experiment.file_scores:
-      scores[split][score.name] = part.scores[score.file_field]
+      known = (part.scores or {}).get(score.file_field, unknown)
+      scores[split][score.name] = known
   return scores
 
 
@@ -42,6 +44,7 @@ def file_hashes(
     if score.name in names:
       content = hashlib.blake2b(digest_size=16)
       for split in sorted(parts):
-        content.update(parts[split].scores[score.file_field].tobytes())
+        if parts[split].scores is not None:
+          content.update(parts[split].scores[score.file_field].tobytes())
       hashes[score.name] = content.hexdigest()
   return hashes

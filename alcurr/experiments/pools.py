@@ -13,6 +13,20 @@ from alcurr.experiments.config.scores import DIFFICULTY
 from alcurr.types import ArmNames, Pool
 
 
+def _kinds(context: setup.ExperimentContext, part: Dataset) -> list[str]:
+  """Returns the partitions of a split; the user's own lack some.
+
+  Such a split has no groups, and no difficulty from a file.
+  """
+  experiment, lacking = context.experiment, set()
+  if part.groups is None:
+    lacking |= {"groups"}
+  from_file = [score.name for score in experiment.file_scores]
+  if DIFFICULTY in from_file and part.scores is None:
+    lacking |= partitions.PARTITIONS.keys() - partitions.UNSCORED
+  return sorted(experiment.partitions - lacking)
+
+
 def _given_arms(part: Dataset) -> dict[str, np.ndarray]:
   """Returns the arms [N] of the partitions that are not of labels."""
   return {} if part.groups is None else {"groups": part.groups}
@@ -66,15 +80,16 @@ def host_pools(
       kind: partitions.PARTITIONS[kind](
         given.get(kind, part.label), score, num_arms[kind]
       )
-      for kind in experiment.partitions
+      for kind in _kinds(context, part)
     }
     pool = host_pool(part, score, by_name)
     pools[name] = pool._replace(scores=scores[name])
   names = {"label": train.class_names, "groups": train.group_names}
   for kind in experiment.partitions:
     # A split may lack a rare class.
-    most = max(len(pool.partitions[kind].size) for pool in pools.values())
-    for pool in pools.values():
+    having = [pool for pool in pools.values() if kind in pool.partitions]
+    most = max(len(pool.partitions[kind].size) for pool in having)
+    for pool in having:
       arms = partitions.pad_arms(pool.partitions[kind], most)
       arms = arms._replace(names=ArmNames(names.get(kind, ())[:most]))
       pool.partitions[kind] = arms

@@ -12,7 +12,7 @@ from absl import logging
 
 from alcurr.core import environment, files, specs
 from alcurr.core.errors import FaultError
-from alcurr.data import cache, clusters
+from alcurr.data import cache, clusters, given_splits
 from alcurr.data.pool import Dataset, host_pool, on_device
 from alcurr.experiments import charges, fits, sampler_trials, setup
 from alcurr.experiments.config import build
@@ -191,9 +191,8 @@ def _train_and_score(
       part = fits.take_part(context.parts["train"], fit.scored["train"])
       scored |= on_device({"train": host_pool(part)})
     batch_size = context.experiment.config.eval_batch_size
-    score = make_score(
-      run.model, run.gather, batch_size, run.trials_by, fit.score.score
-    )
+    how, by = fit.score.score, run.trials_by
+    score = make_score(run.model, run.gather, batch_size, by, how, False)
     values, taken = score_pools(run, score, result, scored, fit.score.place)
     seconds += taken
   found = {}
@@ -272,7 +271,8 @@ def _request(
   request["score"] = score.config.to_dict()
   # The scores do not depend on the number of arms, or on where the data is.
   request["score"].pop("num_arms", None)
-  for field in ("dir", "groups", "pool"):
+  given = [f"{split}_dir" for split in given_splits.GIVEN]
+  for field in ("dir", "groups", "pool", *given):
     del request["data"][field]
   for source in request["data"]["sources"].values():
     source.pop("dir", None)

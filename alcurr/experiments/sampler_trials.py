@@ -191,9 +191,10 @@ def run_sampler(
     context, run, compiled, pools, checkpoints, metrics, logger, watch
   )
   test = score_pool(run, result.state, pools["test"])
+  each = {"rank": test.rank, "loss": test.loss}
+  each["label"] = np.asarray(pools["test"].label)
   files.write_file(
-    folder / "test.npz",
-    lambda file: np.savez_compressed(file, rank=test.rank, loss=test.loss),
+    folder / "test.npz", lambda file: np.savez_compressed(file, **each)
   )
   trials = [
     _trial_metrics(result.exposure, trial, test, pools["test"])
@@ -242,6 +243,6 @@ def _trial_metrics(
     reason = invariants.describe_nonfinite(measured.violation[trial])
     step = int(measured.diverged_step[trial])
     return {"diverged_step": step, "divergence_reason": reason}
-  scores = evaluation.Scores(test.rank[trial], test.loss[trial])
+  scores = jax.tree.map(lambda x: x[trial], test)
   metrics = exposure.trial_metrics(measured, trial)
   return metrics | evaluation.report(scores, pool)

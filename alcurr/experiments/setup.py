@@ -20,7 +20,7 @@ from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
-from alcurr.experiments.config.scores import DIFFICULTY
+from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.fits import make_fits
 from alcurr.training.losses import metric
 from alcurr.training.run import RunSpec, Score, make_score
@@ -159,6 +159,8 @@ def load_context(
   for name, run in experiment.runs.items():
     for kind in run.spec.partitions:
       partitions.require_given(kind, given, f"samplers.{name}")
+    if run.config.train_on != "train":
+      _check_joint(experiment, run, parts)
   logging.info(
     "%s of %d classes; device: %s; trials by %s.",
     ", ".join(f"{len(part.label)} {name}" for name, part in parts.items()),
@@ -177,6 +179,22 @@ def load_context(
     signals,
     content,
   )
+
+
+def _check_joint(
+  experiment: BuiltExperiment, run: BuiltRun, parts: Mapping[str, Dataset]
+) -> None:
+  """Refuses to train on a probe split that lacks what the sampler reads."""
+  train, probe = parts["train"], parts["probe"]
+  lacking = ["groups"] * (
+    probe.groups is None and "groups" in run.spec.partitions
+  )
+  if train.scores and probe.scores is None:
+    from_files = {score.name for score in experiment.file_scores}
+    lacking += sorted(from_files & {*names_read(run.spec)})
+  if lacking:
+    text = f"the examples of data.probe_dir have no {', '.join(lacking)}"
+    raise UserError("conflict", f"samplers.{run.name}.run.train_on", text)
 
 
 def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:

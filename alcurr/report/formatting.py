@@ -10,6 +10,10 @@ from alcurr.report.tables import flops_ratio, total_flops_ratio
 
 NONE = "-"
 _ACCURACIES = {"top1": "top-1", "top3": "top-3"}
+# Shown where they are known.
+_OTHERS = {"balanced_accuracy": "balanced", "auc": "AUC"}
+# Top-1 and balanced accuracy that differ by more are both shown on a terminal.
+_DIFFERENT = 0.005
 
 
 def number(value: float, form: str) -> str:
@@ -41,6 +45,12 @@ def _difference(row: Mapping[str, Any], metric: str) -> str:
   return NONE if mean == NONE else f"{mean} [{low}, {high}]"
 
 
+def _spread(row: Mapping[str, Any], metric: str) -> str:
+  """Returns a mean ± the standard deviation over trials, in percent."""
+  text = f"{percent(row[metric])} ± {percent(row[f'{metric}_std'])}"
+  return text.removesuffix(f" ± {NONE}")
+
+
 def _baseline(row: Mapping[str, Any]) -> str:
   return NONE if row["sampler"] == row["baseline"] else row["baseline"]
 
@@ -48,6 +58,7 @@ def _baseline(row: Mapping[str, Any]) -> str:
 def summary(table: pd.DataFrame) -> pd.DataFrame:
   """Returns summary.csv as text, accuracies in percent."""
   rows = []
+  others = {m: name for m, name in _OTHERS.items() if m in table}
   for row in table.to_dict("records"):
     cells = {
       "sampler": row["sampler"],
@@ -56,9 +67,13 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
       "n test": str(row["test_examples"]),
     }
     for metric, name in _ACCURACIES.items():
-      accuracy = f"{percent(row[metric])} ± {percent(row[f'{metric}_std'])}"
-      cells[f"{name} %"] = accuracy.removesuffix(f" ± {NONE}")
+      cells[f"{name} %"] = _spread(row, metric)
       cells[f"{name} difference, 95 %"] = _difference(row, metric)
+    for metric, name in others.items():
+      cells[f"{name} %"] = _spread(row, metric)
+    if "balanced_accuracy" in others:
+      key = "balanced difference, 95 %"
+      cells[key] = _difference(row, "balanced_accuracy")
     cells["compared with"] = _baseline(row)
     cells["loss"] = number(row["loss"], ".4f")
     for metric, name in _ACCURACIES.items():
@@ -68,7 +83,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def terminal(table: pd.DataFrame) -> str:
-  """Returns summary.csv as a text table, accuracies in percent."""
+  """Returns summary.csv as a text table, accuracies in percent.
+
+  Of two or three classes it has the AUC instead of top-3, which is 100. It has
+  the balanced accuracy where it is another than top-1.
+  """
   baselines = table["baseline"].unique()
   base = baselines[0] if len(baselines) == 1 else "baseline"
   text = summary(table).assign(
@@ -79,10 +98,17 @@ def terminal(table: pd.DataFrame) -> str:
       "all FLOPs": total_flops_ratio(table).map("x {:.3f}".format),
     }
   )
-  columns = ["sampler", "trials", "top-1 %", "top-3 %", "loss"]
+  shown = ["top-1", "top-3"]
+  if "auc" in table and (table["top3"].dropna() == 1).all():
+    shown[1] = "AUC"
+  if "balanced_accuracy" in table:
+    different = (table["balanced_accuracy"] - table["top1"]).abs() > _DIFFERENT
+    shown[1:1] = ["balanced"] * different.any()
+  columns = ["sampler", "trials", *(f"{name} %" for name in shown), "loss"]
   if not table["trials_diverged"].any():
     columns.remove("trials")
-  columns += [f"{name} difference, 95 %" for name in _ACCURACIES.values()]
+  compared = [f"{name} difference, 95 %" for name in shown]
+  columns += [name for name in compared if name in text]
   text = text[[*columns, "train s", "scoring s", "FLOPs", "all FLOPs"]]
   text.columns = text.columns.str.replace("difference", f"- {base}")
   return text.to_string(index=False)

@@ -17,7 +17,14 @@ from markupsafe import Markup
 
 from alcurr.core import environment, files, paths
 from alcurr.core.errors import UserError
-from alcurr.report import formatting, interactive, sections, style, tables
+from alcurr.report import (
+  formatting,
+  interactive,
+  sections,
+  style,
+  tables,
+  verdict,
+)
 from alcurr.report.gallery import read_gallery
 
 # What runs have in common, by `budget_basis`.
@@ -159,6 +166,7 @@ def _view(
   config = files.read_json(workdir / "config.json")
   return {
     "id": prefix,
+    "verdict": verdict.describe(workdir, summary),
     "facts": facts(workdir, config),
     "parts": parts,
     "config": json.dumps(config, indent=2, ensure_ascii=False),
@@ -196,6 +204,11 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     "model": _models(config),
     "data": [
       " ".join(filter(None, (config["data"][k] for k in ("source", "dir")))),
+      *(
+        f"{split} {place}"
+        for split in ("valid", "test", "probe")
+        if (place := config["data"].get(f"{split}_dir"))
+      ),
       gallery and f"{len(gallery.info['class_names'])} classes",
     ],
     "device": [record.get("device") for record in environments],

@@ -84,7 +84,7 @@ def holm(p: np.ndarray) -> np.ndarray:
   return adjusted
 
 
-def _two_sided(means: np.ndarray) -> float:
+def two_sided(means: np.ndarray) -> float:
   """Returns the two-sided p-value of resampled means [R]."""
   beyond = min((means <= 0).sum(), (means >= 0).sum())
   # If no resample is beyond zero, p is still at least 1 in R + 1.
@@ -116,7 +116,7 @@ def best_setting_table(workdir: pathlib.Path) -> pd.DataFrame:
   top1 = {s: tables.per_example(workdir, r)["top1"] for s, r in best.items()}
   lead = {sampler: top1[sampler] - top1[base] for sampler in best}
   p = {
-    sampler: _two_sided(tables.resampled_means(lead[sampler]))
+    sampler: two_sided(tables.resampled_means(lead[sampler]))
     for sampler in best
     if sampler != base and len(tables.finite_trials(lead[sampler]))
   }

@@ -12,7 +12,7 @@ import pandas as pd
 from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 
-METRICS = ("top1", "top3", "map3", "loss")
+METRICS = ("top1", "top3", "map3", "loss", "balanced_accuracy", "auc")
 RUN_COLUMNS = (
   *("sampler", "batch_size", "trial", *METRICS),
   *("examples_seen", "examples_scored", "steps"),
@@ -135,18 +135,24 @@ def arm_partition(workdir: pathlib.Path, name: str) -> str | None:
 def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
   """Returns each metric of each test example, [S, N]; diverged trials are NaN.
 
-  Therefore differences between samplers are NaN where either diverged.
+  Therefore differences between samplers are NaN where either diverged. The mean
+  of `balanced_accuracy` is that of the classes' top-1: its values are weighted
+  by the rarity of the example's class. Results of older versions lack it.
   """
   folder = workdir / "runs" / name
   files.check_regular(folder / "test.npz")
   with np.load(folder / "test.npz", allow_pickle=False) as file:
-    rank, loss = file["rank"], file["loss"]
+    rank, loss, label = file["rank"], file["loss"], file.get("label")
   metrics = {
     "top1": (rank < 1).astype(np.float64),
     "top3": (rank < 3).astype(np.float64),
     "map3": np.where(rank < 3, 1 / (rank + 1), 0),
     "loss": loss.astype(np.float64),
   }
+  if label is not None:
+    count = np.bincount(label)
+    weight = len(label) / ((count > 0).sum() * count[label])
+    metrics["balanced_accuracy"] = metrics["top1"] * weight
   diverged = diverged_trials(files.read_json(folder / "result.json"))
   for values in metrics.values():
     values[diverged] = math.nan
@@ -192,7 +198,8 @@ def summary_table(
 
   Standard deviations are the sample's, over trials. Differences are paired
   with the baseline and have the interval of `paired_bootstrap`. Diverged
-  trials are ignored, and counted in `trials_diverged`.
+  trials are ignored, and counted in `trials_diverged`. The area under the ROC
+  curve, `auc`, has no interval: it is no mean over examples.
   """
   rows = []
   for result in results:
@@ -208,7 +215,7 @@ def summary_table(
       "trials_diverged": diverged,
       "test_examples": values["top1"].shape[1],
     }
-    for metric in METRICS:
+    for metric in values:
       row[metric] = mean(values[metric])
       by_trial = finite_trials(values[metric]).mean(1)
       row[f"{metric}_std"] = pd.Series(by_trial).std()  # NaN of a single one
@@ -216,6 +223,10 @@ def summary_table(
         columns = (f"{metric}_{part}" for part in ("difference", "low", "high"))
         interval = paired_bootstrap(values[metric] - base[metric])
         row |= zip(columns, interval, strict=True)
+    auc = pd.Series(
+      [t["auc"] for t in result["trials"] if "auc" in t], dtype=float
+    )
+    row |= {"auc": auc.mean(), "auc_std": auc.std()} if len(auc) else {}
     for column in ("train_seconds", "scoring_seconds", "flops_per_step"):
       row[column] = result[column]
     scored = [_scored(trial) for trial in result["trials"]]
@@ -227,6 +238,15 @@ def summary_table(
       row[column] = result.get(column, math.nan)
     rows.append(row)
   return pd.DataFrame(rows)
+
+
+def class_sizes(workdir: pathlib.Path, name: str) -> np.ndarray | None:
+  """Returns the test examples of each class that has some; None: not known."""
+  path = workdir / "runs" / name / "test.npz"
+  files.check_regular(path)
+  with np.load(path, allow_pickle=False) as file:
+    label = file.get("label")
+  return None if label is None else np.unique(label, return_counts=True)[1]
 
 
 def flops_ratio(table: pd.DataFrame) -> pd.Series:

@@ -1,17 +1,24 @@
 """Metrics of a model on a pool: loss, top-1, top-3, MAP@3, by class and by arm.
 
-The device returns two numbers per example, and every metric is a mean of them.
+The device returns two numbers per example, and these metrics are means of them.
 So a metric by class or by arm, or an interval, needs no second pass. Labels
-that are not classes have the loss alone.
+that are not classes have the loss alone. The area under the ROC curve is no
+such mean: the device counts examples by class and probability for it.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from alcurr.types import Array, Pool
+
+# Bins of a class's log odds, of equal width; the outer ones are open. Beyond
+# the limit, float32 does not tell probabilities from 1.
+BINS = 1024
+_MOST_LOG_ODDS = 16.0
 
 
 class Scores(NamedTuple):
@@ -21,6 +28,55 @@ class Scores(NamedTuple):
   # labels are not classes.
   rank: Array | None
   loss: Array  # [N] float32
+  # [V, 2, BINS] int32, the examples of other classes and of this one, by the
+  # log odds of the class; None: not counted
+  counts: Array | None = None
+
+
+def count_by_odds(logits: Array, label: Array, mask: Array) -> Array:
+  """Counts examples by class and log odds: [V, 2, BINS] int32.
+
+  Args:
+    logits: [B, V].
+    label: [B] int.
+    mask: [B] bool, the examples that count.
+  """
+  size, num_classes = logits.shape
+  log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+  odds = log_p - jnp.log(-jnp.expm1(log_p))
+  share = (odds / _MOST_LOG_ODDS + 1) / 2
+  place = jnp.nan_to_num(share * BINS, posinf=BINS, neginf=0)
+  place = place.clip(0, BINS - 1).astype(jnp.int32)  # [B, V]
+  of_class = jnp.arange(num_classes, dtype=jnp.int32)
+  is_class = (label[:, None] == of_class).astype(jnp.int32)
+  counts = jnp.zeros((num_classes, 2, BINS), jnp.int32)
+  added = jnp.broadcast_to(mask[:, None], (size, num_classes)).astype(jnp.int32)
+  return counts.at[of_class[None], is_class, place].add(added)
+
+
+def macro_auc(counts: np.ndarray) -> tuple[float, float] | None:
+  """Returns the area under the ROC curve, and the most that it may be off.
+
+  It is the mean over the classes, each against all others, of the probability
+  that an example of the class has higher odds of it than another. Two examples
+  in one bin count half, so that the error is at most half of their share.
+  With two classes it is the usual area.
+
+  Args:
+    counts: [V, 2, BINS], see `Scores`.
+
+  Returns:
+    None without a class that some examples are of, and some are not.
+  """
+  others, own = np.moveaxis(np.asarray(counts, np.float64), 1, 0)
+  pairs = others.sum(1) * own.sum(1)
+  below = np.cumsum(others, 1) - others
+  ordered, tied = (own * below).sum(1), (own * others).sum(1)
+  if not (known := pairs > 0).any():
+    return None
+  area = (ordered[known] + tied[known] / 2) / pairs[known]
+  error = tied[known] / 2 / pairs[known]
+  return float(area.mean()), float(error.mean())
 
 
 def rank(logits: Array, label: Array) -> Array:
@@ -67,11 +123,22 @@ def accuracy_by(scores: Scores, group: np.ndarray) -> list[float | None]:
 
 
 def report(scores: Scores, pool: Pool) -> dict[str, Any]:
-  """Returns the means and, for classes, top-1 by class and by arm."""
+  """Returns the means and, for classes, top-1 by class and by arm.
+
+  `balanced_accuracy` is the mean of top-1 over the classes that have examples;
+  for `auc` see `macro_auc`.
+  """
+  metrics = summarize(scores)
   if scores.rank is None:
-    return summarize(scores)
-  return summarize(scores) | {
-    "top1_by_class": accuracy_by(scores, np.asarray(pool.label)),
+    return metrics
+  by_class = accuracy_by(scores, np.asarray(pool.label))
+  present = [accuracy for accuracy in by_class if accuracy is not None]
+  metrics["balanced_accuracy"] = float(np.mean(present))
+  auc = None if scores.counts is None else macro_auc(scores.counts)
+  if auc is not None:
+    metrics["auc"] = auc[0]
+  return metrics | {
+    "top1_by_class": by_class,
     "top1_by_arm": {
       name: accuracy_by(scores, np.asarray(partition.arm))
       for name, partition in pool.partitions.items()

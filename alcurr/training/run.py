@@ -129,15 +129,17 @@ def make_score(
   batch_size: int,
   trials_by: str,
   loss: Loss = softmax_cross_entropy,
+  counted: bool = True,
 ) -> Score:
   """Builds the function that scores every trial's variables on a pool.
 
   The model is evaluated with train=False, `batch_size` examples at a time.
-  The scores have the `loss` of each example, see `losses.metric`.
+  The scores have the `loss` of each example, see `losses.metric`, and the
+  counts for the area under the ROC curve, if `counted` and of classes.
   """
 
   def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
-    def score(index: Array) -> evaluation.Scores:
+    def score(index: Array, mask: Array) -> tuple[evaluation.Scores, PyTree]:
       batch = gather(pool, index)
       # Nothing is random without training, but the key is required.
       logits, _ = model.apply(
@@ -145,9 +147,14 @@ def make_score(
       )
       is_class = are_classes(batch.label)
       rank = evaluation.rank(logits, batch.label) if is_class else None
-      return evaluation.Scores(rank, loss(logits, batch.label))
+      counts = None
+      if is_class and counted:
+        counts = evaluation.count_by_odds(logits, batch.label, mask)
+      return evaluation.Scores(rank, loss(logits, batch.label)), counts
 
-    return _map_batches(score, pool.label.shape[0], batch_size)
+    num_examples = pool.label.shape[0]
+    scores, counts = _map_batches(score, num_examples, batch_size)
+    return scores._replace(counts=counts)
 
   return chunks.over_trials(score_trial, trials_by)
 
@@ -161,28 +168,46 @@ def make_features(
   """
 
   def features_of_trial(variables: tuple[PyTree, PyTree], pool: Pool):
-    def features(index: Array) -> Array:
-      return model.features(*variables, gather(pool, index).image)
+    def features(index: Array, mask: Array) -> tuple[Array, None]:
+      del mask
+      return model.features(*variables, gather(pool, index).image), None
 
-    return _map_batches(features, pool.label.shape[0], batch_size)
+    return _map_batches(features, pool.label.shape[0], batch_size)[0]
 
   return chunks.over_trials(features_of_trial, trials_by)
 
 
 def _map_batches(
-  function: Callable[[Array], PyTree], num_examples: int, batch_size: int
-) -> PyTree:
-  """Maps a function of the examples at `index` [b] over all N examples."""
+  function: Callable[[Array, Array], tuple[PyTree, PyTree]],
+  num_examples: int,
+  batch_size: int,
+) -> tuple[PyTree, PyTree]:
+  """Maps a function of the examples at `index` [b] over all N examples.
+
+  Its second argument is False [b] for examples that pad the last batch. It
+  returns values of each example, [b, ...], and a tree of sums over them.
+
+  Returns:
+    The values, [N, ...], and the sums over all batches.
+  """
   size = min(batch_size, num_examples)
   num_batches = -(-num_examples // size)
   # The last batch is padded with the last example, which is cut off again.
-  index = jnp.arange(num_batches * size, dtype=jnp.int32).clip(
-    max=num_examples - 1
+  place = jnp.arange(num_batches * size, dtype=jnp.int32)
+  place = place.reshape(num_batches, size)
+  index, mask = place.clip(max=num_examples - 1), place < num_examples
+  _, sums = jax.eval_shape(function, index[0], mask[0])
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums)
+
+  def add(sums: PyTree, batch: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
+    values, more = function(*batch)
+    return jax.tree.map(jnp.add, sums, more), values
+
+  sums, values = jax.lax.scan(add, zeros, (index, mask))
+  values = jax.tree.map(
+    lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], values
   )
-  results = jax.lax.map(function, index.reshape(num_batches, size))
-  return jax.tree.map(
-    lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], results
-  )
+  return values, sums
 
 
 def score_pool(

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import toy
+from sklearn import metrics
 
 from alcurr.data.pool import make_gather
 from alcurr.training import evaluation
@@ -61,3 +62,47 @@ def test_nan_is_never_right():
   pool = toy.make_pool(50)
   flat = {"weight": np.full((16, 4), np.nan), "bias": np.zeros(4)}
   assert (_score(toy.make_linear(), flat, pool).rank >= 4).all()
+
+
+@pytest.mark.parametrize("num_classes", [2, 5])
+@pytest.mark.parametrize("batch_size", [64, 1000])
+def test_the_area_under_the_curve_is_scikit_learns(num_classes, batch_size):
+  """To the error that it states, whatever the size of the batches."""
+  rng = np.random.default_rng(num_classes)
+  count = 701
+  label = (rng.random(count) ** 2 * num_classes).astype(np.int32)
+  logits = rng.normal(size=(count, num_classes)).astype(np.float32) * 2
+  logits[np.arange(count), label] += 1
+  counts = np.zeros((num_classes, 2, evaluation.BINS), np.int32)
+  for start in range(0, count, batch_size):
+    index = np.arange(start, start + batch_size)
+    mask, index = index < count, index.clip(max=count - 1)
+    counts += evaluation.count_by_odds(logits[index], label[index], mask)
+  p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+  given = p[:, 1] if num_classes == 2 else p
+  expected = metrics.roc_auc_score(label, given, multi_class="ovr")
+  area, error = evaluation.macro_auc(counts)
+  assert abs(area - expected) <= error + 1e-6
+  assert error < 2e-3
+
+
+def test_the_area_of_certain_and_of_broken_models():
+  label = np.array([0, 1] * 5)
+  sure = np.where(label[:, None] == np.arange(2), 80.0, -80.0)
+  mask = np.ones(10, bool)
+  counts = evaluation.count_by_odds(sure.astype(np.float32), label, mask)
+  assert evaluation.macro_auc(counts) == (1.0, 0.0)
+  nan = np.full((10, 2), np.nan, np.float32)
+  counts = evaluation.count_by_odds(nan, label, mask)
+  assert evaluation.macro_auc(counts) == (0.5, 0.5)
+  # A pool of one class has no area.
+  counts = evaluation.count_by_odds(nan, np.zeros(10, int), mask)
+  assert evaluation.macro_auc(counts) is None
+
+
+def test_padding_is_not_counted():
+  pool, model = toy.make_pool(100), toy.make_linear()
+  params, _ = model.init(jax.random.key(0))
+  counts = [_score(model, params, pool, size).counts for size in (7, 100)]
+  assert counts[0].sum((1, 2)).tolist() == [100] * toy.NUM_CLASSES
+  np.testing.assert_array_equal(*counts)

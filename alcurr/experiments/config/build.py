@@ -17,6 +17,7 @@ from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.augment import AUGMENTS
+from alcurr.data.given_splits import has_probe
 from alcurr.data.partitions import PARTITIONS
 from alcurr.experiments.config import plain, schema
 from alcurr.experiments.config.built_run import BuiltRun, make_run
@@ -113,8 +114,8 @@ def _build_run(
   specs.check_choice("baseline", merged.baseline, config.samplers)
   specs.check_choice("train_on", merged.train_on, TRAIN_ON)
   specs.check_range("scores_shared_by", merged.scores_shared_by, 1)
-  if merged.train_on != "train" and not config.data.probe_fraction:
-    needed = "a probe split, data.probe_fraction above 0"
+  if merged.train_on != "train" and not has_probe(config.data):
+    needed = "a probe split, data.probe_fraction above 0 or data.probe_dir"
     text = f"{merged.train_on!r} needs {needed}"
     raise UserError("conflict", "train_on", text)
   if network_key(merged) != network_key(config):

@@ -183,6 +183,14 @@ _DEFAULTS = {
     # drawings become images. `share`, `max_per_class` and `label_noise` may
     # differ too.
     "sources": {},
+    # Splits of your own, used as they are: where each is, as `dir`. Splits
+    # without one are shares of the data, below. Of one file such as Keras's
+    # mnist.npz, all have the same path, and each has its arrays (x_test). No
+    # limit, share, noise, groups or scores of the data apply to them, but
+    # `label_noise_in` may name them.
+    "valid_dir": "",
+    "test_dir": "",
+    "probe_dir": "",
     # Shares of the examples, split by a hash of each example's key.
     "valid_fraction": 0.05,
     "test_fraction": 0.2,

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
+from alcurr.data.given_splits import has_probe
 from alcurr.data.partitions import reads_difficulty
 from alcurr.experiments.config import plain, schema
 from alcurr.experiments.config.built_run import BuiltRun, make_run
@@ -142,6 +143,7 @@ def _check_values(config: ConfigDict, own: ConfigDict, place: str) -> None:
   if own.scorer in RUNNING_SCORES and own.train_on != "train":
     text = f"{own.scorer!r} is of the examples trained on; expected 'train'"
     raise UserError("conflict", f"{place}.train_on", text)
-  if own.train_on == "probe" and not config.data.probe_fraction:
-    text = "'probe' needs a probe split, data.probe_fraction above 0"
+  if own.train_on == "probe" and not has_probe(config.data):
+    text = "'probe' needs a probe split, "
+    text += "data.probe_fraction above 0 or data.probe_dir"
     raise UserError("conflict", f"{place}.train_on", text)

@@ -11,6 +11,11 @@ CURVES = {
   "accuracy/top1": ("valid.top1", "Top-1 accuracy on valid."),
   "accuracy/top3": ("valid.top3", "Top-3 accuracy on valid."),
   "accuracy/map3": ("valid.map3", "Mean average precision at 3 on valid."),
+  "accuracy/balanced": (
+    "valid.balanced_accuracy",
+    "Mean over the classes of their top-1 on valid.",
+  ),
+  "accuracy/auc": ("valid.auc", "Mean area under the ROC curves on valid."),
   "loss/train": ("train_loss", "Mean training loss since the last point."),
   "loss/valid": ("valid.loss", "Loss on valid."),
   "sampler/coverage": ("coverage", "Share of the training pool trained on."),
@@ -22,6 +27,11 @@ CURVES = {
   "test/top1": ("top1", "Top-1 accuracy on test, at the end."),
   "test/top3": ("top3", "Top-3 accuracy on test, at the end."),
   "test/map3": ("map3", "Mean average precision at 3 on test, at the end."),
+  "test/balanced": (
+    "balanced_accuracy",
+    "Mean over the classes of their top-1 on test, at the end.",
+  ),
+  "test/auc": ("auc", "Mean area under the ROC curves on test, at the end."),
   "test/loss": ("loss", "Loss on test, at the end."),
 }
 

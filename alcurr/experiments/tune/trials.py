@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import files, paths, specs
 from alcurr.core.errors import UserError
-from alcurr.data import sources
+from alcurr.data import splitting
 from alcurr.data.pool import make_pool
 from alcurr.experiments import charges, experiment_runner, setup
 from alcurr.experiments.config import build, loader
@@ -123,7 +123,7 @@ def prepare(
   out.mkdir(parents=True, exist_ok=True)
   pools, _ = experiment_runner.make_pools(context, out / "scores")
   run = charges.make_run(context, config.baseline, pools)
-  valid = sources.first_by_key(context.parts["valid"], max_valid)
+  valid = splitting.first_by_key(context.parts["valid"], max_valid)
   return run, pools | {"valid": make_pool(valid)}
 
 

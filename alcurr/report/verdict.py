@@ -1,0 +1,196 @@
+"""A comparison in words: which samplers beat their baseline, by how much.
+
+A sampler is called better or worse if the two-sided p-value of the paired
+bootstrap of its top-1, adjusted for the number of samplers (Holm, 1979), is
+below 0.05. Its range is the 95 % interval of `tables.paired_bootstrap`.
+"""
+
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from alcurr.report import tables
+from alcurr.report.selection import holm, two_sided
+
+LEVEL = 0.05
+# Fewer trials prove little: a bootstrap of few values is too narrow.
+_FEW_TRIALS = 5
+# Largest and smallest class of a test split that is called imbalanced.
+_IMBALANCED = 1.5
+_EQUAL_COST = 0.005  # a difference in FLOPs that is not worth a word
+_NAMED = 3  # samplers of one kind that are named
+
+
+class _Effect(NamedTuple):
+  """A sampler's lead over its baseline in one metric, in points."""
+
+  name: str
+  baseline: str
+  mean: float
+  low: float
+  high: float
+  sign: int  # 1: better, -1: worse, 0: neither is shown
+  cost: float  # FLOPs of a run over the baseline's; NaN if unknown
+
+
+def describe(workdir: pathlib.Path, summary: pd.DataFrame) -> str:
+  """Returns what an experiment shows, in at most three sentences.
+
+  Args:
+    workdir: the experiment's folder.
+    summary: its `tables.summary_table`.
+  """
+  rows = summary[summary["sampler"] != summary["baseline"]]
+  if not len(rows):
+    return f"Only {_list(summary['sampler'])} was run: nothing to compare."
+  failed = tables.diverged_samplers(summary)
+  rows = rows[~rows["sampler"].isin(failed) & ~rows["baseline"].isin(failed)]
+  if not len(rows):
+    return f"Every trial of {_list(failed)} diverged: nothing to compare."
+  effects = _effects(workdir, rows, summary, "top1")
+  trials = int(rows["trials"].min())
+  if trials == 1:
+    sentences = [_single_trial(effects)]
+  else:
+    sentences = _decided(effects, trials)
+  if failed:
+    sentences[-1] += f" Every trial of {_list(failed)} diverged."
+  elif trials > 1:
+    sentences += _balanced(workdir, rows, summary, effects)
+  return " ".join(sentences)
+
+
+def _effects(
+  workdir: pathlib.Path,
+  rows: pd.DataFrame,
+  summary: pd.DataFrame,
+  metric: str,
+) -> list[_Effect]:
+  """Returns the effects of samplers on a metric, largest first."""
+  cost = tables.total_flops_ratio(summary)
+  cost = cost.fillna(tables.flops_ratio(summary))
+  cost = dict(zip(summary["sampler"], cost, strict=True))
+  # The smallest p-value times their number must not reach the level.
+  resamples = max(2000, math.ceil(4 * len(rows) / LEVEL))
+  pairs = list(zip(rows["sampler"], rows["baseline"], strict=True))
+  values = {
+    name: tables.per_example(workdir, name)[metric]
+    for name in dict.fromkeys(name for pair in pairs for name in pair)
+  }
+  leads, p = [], []
+  for name, baseline in pairs:
+    lead = 100 * (values[name] - values[baseline])
+    leads.append(lead)
+    ok = len(tables.finite_trials(lead)) > 0
+    means = tables.resampled_means(lead, resamples) if ok else np.zeros(1)
+    p.append(two_sided(means) if ok else 1.0)
+  adjusted = holm(np.array(p))
+  effects = []
+  for (name, baseline), lead, value in zip(pairs, leads, adjusted, strict=True):
+    interval = tables.paired_bootstrap(lead)
+    sign = int(np.sign(interval.mean)) if value < LEVEL else 0
+    effects.append(_Effect(name, baseline, *interval, sign, cost[name]))
+  return sorted(effects, key=lambda effect: -effect.mean)
+
+
+def _single_trial(effects: Sequence[_Effect]) -> str:
+  """Returns the sentence about one trial of each sampler."""
+  first = max(effects, key=lambda effect: abs(effect.mean))
+  largest = "" if len(effects) == 1 else "the largest difference is that of "
+  return (
+    f"One trial: no measure of chance; {largest}{first.name}, "
+    f"{first.mean:+.1f} points of top-1 to {first.baseline}{_cost(first)}."
+  )
+
+
+def _decided(effects: Sequence[_Effect], trials: int) -> list[str]:
+  """Returns the sentences about what is better, and what is worse."""
+  better = [effect for effect in effects if effect.sign > 0]
+  worse = [effect for effect in effects if effect.sign < 0][::-1]
+  bases = {effect.baseline for effect in effects}
+  base = bases.pop() if len(bases) == 1 else "its baseline"
+  note = f"{trials} trials"
+  if trials < _FEW_TRIALS:
+    note += ", few for a claim"
+  if better:
+    text = f"{_ranges(better, f'better than {base}')} ({note})."
+  elif len(effects) == 1 and not worse:
+    (only,) = effects
+    text = (
+      f"{only.name} is not measurably better or worse than {base}: "
+      f"{only.low:+.1f} to {only.high:+.1f} points of top-1{_cost(only)} "
+      f"({note})."
+    )
+  else:
+    text = f"No sampler is measurably better than {base} here ({note})."
+  return [text, *([f"{_ranges(worse, 'worse')}."] if worse else [])]
+
+
+def _ranges(effects: Sequence[_Effect], word: str) -> str:
+  """Returns a clause about effects of one sign, the largest first."""
+  first, *others = effects[:_NAMED]
+  text = f"{first.name} is {word} by {_range(first)} points of top-1"
+  text += _cost(first)
+  for effect in others:
+    text += f", {effect.name} by {_range(effect)}{_cost(effect)}"
+  if more := len(effects) - _NAMED:
+    text += f", and {more} more" if more > 0 else ""
+  return text
+
+
+def _range(effect: _Effect) -> str:
+  low, high = sorted(abs(x) for x in (effect.low, effect.high))
+  digits = 1 if high - low > 0.1 else 2
+  return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def _cost(effect: _Effect) -> str:
+  if math.isnan(effect.cost):
+    return ""
+  if abs(effect.cost - 1) < _EQUAL_COST:
+    return " at equal cost"
+  return f" at x{effect.cost:.2f} of the cost"
+
+
+def _balanced(
+  workdir: pathlib.Path,
+  rows: pd.DataFrame,
+  summary: pd.DataFrame,
+  effects: Sequence[_Effect],
+) -> list[str]:
+  """Returns a sentence if balanced accuracy of an imbalanced test disagrees."""
+  sizes = tables.class_sizes(workdir, rows["sampler"].iloc[0])
+  if sizes is None or sizes.max() < _IMBALANCED * sizes.min():
+    return []
+  of_top1 = {effect.name: effect.sign for effect in effects}
+  differing = [
+    effect
+    for effect in _effects(workdir, rows, summary, "balanced_accuracy")
+    if effect.sign != of_top1[effect.name]
+  ]
+  if not differing:
+    return []
+  words = {1: "better", 0: "no longer distinguishable", -1: "worse"}
+  parts = [
+    f"{effect.name} is {words[effect.sign]} ({effect.low:+.1f} to "
+    f"{effect.high:+.1f} points)"
+    for effect in differing[:_NAMED]
+  ]
+  more = len(differing) - _NAMED
+  parts += [f"{more} more differ"] * (more > 0)
+  ratio = sizes.max() / sizes.min()
+  return [
+    f"In balanced accuracy, since test classes differ x{ratio:.1f} in size, "
+    f"{', '.join(parts)}."
+  ]
+
+
+def _list(names: Sequence[str]) -> str:
+  names = [*names]
+  few = ", ".join(names[:_NAMED])
+  more = len(names) - _NAMED
+  return f"{few} and {more} more" if more > 0 else few

@@ -1,0 +1,147 @@
+"""alcurr.compare with the user's own splits and names of classes."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from refusal import refused
+from sklearn import metrics
+
+import alcurr
+from alcurr import models
+from alcurr.report.gallery import read_gallery
+
+NAMES = ["ant", "bee", "cat"]
+SMALL = {"num_evals": 1, "batch_size": 8, "tracking": "none"}
+
+
+def _data(num_examples=300, seed=0):
+  """Makes images with one bright row, which is their class."""
+  rng = np.random.default_rng(seed)
+  labels = rng.integers(0, 3, num_examples)
+  images = rng.integers(0, 100, (num_examples, 4, 4)).astype(np.uint8)
+  images[np.arange(num_examples), labels] += 120
+  return images, labels
+
+
+def _linear(*, image_shape, num_classes):
+  size = int(np.prod(image_shape))
+  return models.from_functions(
+    lambda key: jnp.zeros((size, num_classes)),
+    lambda params, image: image.reshape(len(image), -1) @ params,
+  )
+
+
+def _compare(workdir, **changes):
+  images, labels = _data()
+  arguments = {
+    "images": images,
+    "labels": labels,
+    "validation": _data(40, 1),
+    "test": _data(61, 2),
+    "probe": _data(16, 3),
+    "class_names": NAMES,
+    "samplers": [
+      "uniform",
+      "active_bandit(gain='target_prediction_gain', partition='label')",
+    ],
+    "model": _linear,
+    "budget": "40 steps",
+    "trials": 2,
+    "config": SMALL | {"data.label_noise": 0.3},
+  }
+  return alcurr.compare(**arguments | {"workdir": workdir} | changes)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+  return _compare(tmp_path_factory.mktemp("given") / "experiment")
+
+
+def test_the_test_split_is_the_given_one(result):
+  _, labels = _data(61, 2)
+  summary = result.summary.set_index("sampler").loc["uniform"]
+  assert summary["test_examples"] == 61
+  with np.load(result.workdir / "runs/uniform/test.npz") as test:
+    np.testing.assert_array_equal(test["label"], labels)
+    right = test["rank"] < 1
+  assert summary["top1"] == pytest.approx(right.mean(), abs=1e-6)
+  # A third of wrong labels in training, none in the test.
+  assert summary["top1"] > 0.9
+  counts = [c["count"] for c in read_gallery(result.workdir).info["classes"]]
+  assert sum(counts) == 300
+
+
+def test_balanced_accuracy_is_scikit_learns(result):
+  with np.load(result.workdir / "runs/uniform/test.npz") as test:
+    label, rank = test["label"], test["rank"]
+  path = result.workdir / "runs/uniform/result.json"
+  trials = json.loads(path.read_text())["trials"]
+  for trial, row in zip(trials, rank, strict=True):
+    # Any wrong class: recalls depend on the true one alone.
+    predicted = np.where(row < 1, label, (label + 1) % 3)
+    expected = metrics.balanced_accuracy_score(label, predicted)
+    assert trial["balanced_accuracy"] == pytest.approx(expected)
+    assert 0.9 < trial["auc"] <= 1
+  summary = result.summary.set_index("sampler").loc["uniform"]
+  mean = np.mean([trial["balanced_accuracy"] for trial in trials])
+  assert summary["balanced_accuracy"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_names_are_in_tables_and_pages(result):
+  assert read_gallery(result.workdir).info["class_names"] == NAMES
+  assert result.verdict in result._repr_html_()
+  assert result.verdict in (result.workdir / "report.html").read_text()
+
+
+def test_the_same_call_resumes(result):
+  path = result.workdir / "runs/uniform/result.json"
+  before = path.stat().st_mtime_ns
+  assert _compare(result.workdir).summary.equals(result.summary)
+  assert path.stat().st_mtime_ns == before
+  with refused("mismatch", "--workdir"):
+    _compare(result.workdir, test=_data(61, 9))
+
+
+IMAGES, LABELS = _data(20, 5)
+
+
+@pytest.mark.parametrize(
+  ("changes", "code", "place"),
+  [
+    ({"test": (IMAGES[:, :3], LABELS)}, "conflict", "test"),
+    ({"test": (IMAGES, LABELS[:-1])}, "data", "test"),
+    ({"test": (IMAGES, LABELS + 1)}, "data", "test"),
+    ({"test": (IMAGES, LABELS + 1), "class_names": None}, "data", "test"),
+    ({"test": IMAGES}, "type", "test"),
+    ({"test": (IMAGES,)}, "type", "test"),
+    ({"validation": (IMAGES, None)}, "missing", "validation"),
+    ({"probe": (IMAGES, [f"c{i}" for i in LABELS])}, "data", "probe"),
+    ({"test": _data()}, "data", "test"),
+    ({"validation": _data()}, "data", "validation"),
+    ({"images": None, "labels": None}, "conflict", "class_names"),
+    (
+      {"images": None, "labels": None, "class_names": None},
+      "conflict",
+      "validation",
+    ),
+    ({"config": SMALL | {"data.test_dir": "a.npz"}}, "conflict", "test"),
+    ({"class_names": NAMES[:2]}, "data", "labels"),
+    ({"class_names": [*NAMES, "dog"]}, "data", "labels"),
+    ({"groups": [0, 1]}, "data", "groups"),
+    (
+      {
+        "groups": np.arange(300) % 2,
+        "samplers": [{"name": "aioli", "partition": "groups"}],
+        "budget": "200 steps",
+      },
+      "conflict",
+      "samplers.aioli",
+    ),
+  ],
+)
+def test_mistakes(tmp_path, changes, code, place):
+  with refused(code, place):
+    _compare(tmp_path / "x", **changes)
+  assert not (tmp_path / "x" / "config.json").exists()
