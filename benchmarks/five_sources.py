@@ -5,8 +5,8 @@
   python -m alcurr.main \
     --config=configs/evidence.py:regime=sources,probe=128,dir=five_sources
 
-A folder of .npz files, all for `data.sources`. Each source has the same number
-of training images of each class:
+A folder of .npz files. The sources, for `data.sources`, have the same number of
+images of each class:
 
   real        images of the target's own kind
   mislabelled the same kind, every label exchanged for that of another class
@@ -14,9 +14,9 @@ of training images of each class:
   distorted   the target's kind, turned, scaled, shifted and covered with noise
   synthetic   generated doodles, under the target's class names
 
-`target.npz` has images to validate and test on, and `probe<n>.npz` n trusted
-images of the target, the smaller ones part of the larger. No image is in two of
-the files.
+`valid.npz` and `test.npz` have images of the target to validate and test on,
+and `probe<n>.npz` n trusted ones, the smaller probes part of the larger. No
+other image is in two of the files.
 """
 
 import argparse
@@ -110,7 +110,8 @@ def make(
   foreign: Dataset,
   *,
   size: int,
-  target_size: int,
+  valid_size: int,
+  test_size: int,
   probes: Sequence[int],
   seed: int,
 ) -> dict[str, Labelled]:
@@ -121,7 +122,8 @@ def make(
     foreign: images of other classes, of the same shape; the label of its i-th
       class becomes the i-th of the target, from the first again after the last.
     size: images of each source.
-    target_size: images to validate and test on.
+    valid_size: images of the target to validate on.
+    test_size: images of the target to test on.
     probes: sizes of the probes.
     seed: of everything random.
 
@@ -131,8 +133,8 @@ def make(
   rng = np.random.default_rng(seed)
   num_classes = len(target.class_names)
   image, label = images_of(target), target.label
-  sizes = [size, size, size, target_size, max(probes)]
-  real, mislabelled, distorted, held_out, probe = (
+  sizes = [size, size, size, valid_size, test_size, max(probes)]
+  real, mislabelled, distorted, valid, test, probe = (
     Labelled(image[index], label[index]) for index in deal(label, sizes, rng)
   )
   # Where the foreign classes are fewer, several names share their images.
@@ -150,7 +152,8 @@ def make(
     "foreign": Labelled(images_of(foreign)[chosen], other[chosen]),
     "distorted": distorted._replace(image=distort(distorted.image, rng)),
     "synthetic": Labelled(images_of(doodles), doodles.label),
-    "target": held_out,
+    "valid": valid,
+    "test": test,
   }
   # In turn by class, so that every part of the probe has even shares.
   turn = np.zeros(len(probe.label), int)
@@ -180,7 +183,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     help="of a folder that is the target: names with commas, or a number",
   )
   parser.add_argument("--size", type=arguments.number, default=1200)
-  parser.add_argument("--target_size", type=arguments.number, default=6000)
+  parser.add_argument("--valid_size", type=arguments.number, default=1200)
+  parser.add_argument("--test_size", type=arguments.number, default=4800)
   parser.add_argument(
     "--probes", type=arguments.numbers, default=[32, 128, 512]
   )
@@ -195,7 +199,8 @@ def main(argv: Sequence[str]) -> None:
     target,
     read(args.foreign),
     size=args.size,
-    target_size=args.target_size,
+    valid_size=args.valid_size,
+    test_size=args.test_size,
     probes=args.probes,
     seed=args.seed,
   )

@@ -61,20 +61,16 @@ def sources(args: dict) -> ConfigDict:
   config.num_evals = 1
   config.chunk_steps = 125
   config.data = default.get_config().data
-  folder, probe = args["dir"], f"probe{args['probe']}"
+  config.data.source = "npz"
   config.data.sources = ConfigDict(
-    {
-      name: {"source": "npz", "dir": f"{folder}/{name}.npz", "splits": splits}
-      for name, splits in (
-        *((name, "train") for name in SOURCES),
-        ("target", "valid,test"),
-        (probe, "probe"),
-      )
-    }
+    {name: {"dir": f"{args['dir']}/{name}.npz"} for name in SOURCES}
   )
-  config.data.valid_fraction = 0.1
-  config.data.test_fraction = 0.4
-  config.data.probe_fraction = 0.05
+  for split, name in (
+    ("valid", "valid"),
+    ("test", "test"),
+    ("probe", f"probe{args['probe']}"),
+  ):
+    config.data[f"{split}_dir"] = f"{args['dir']}/{name}.npz"
   config.scores.irreducible.update(train_on="probe", budget="4000 examples")
   config.difficulty.update(train_on="probe", budget="4000 examples")
   grid = _of_sources()

@@ -22,19 +22,19 @@ def _dataset(num_classes, count):
 def parts():
   return five_sources.make(
     _dataset(5, 400), _dataset(3, 100),
-    size=50, target_size=100, probes=[7, 20], seed=1,
+    size=50, valid_size=30, test_size=70, probes=[7, 20], seed=1,
   )  # fmt: skip
 
 
 def test_sources_have_the_same_size_and_classes(parts):
   for name in five_sources.SOURCES:
     assert np.bincount(parts[name].label).tolist() == [10] * 5, name
-  assert np.bincount(parts["target"].label).tolist() == [20] * 5
+  assert np.bincount(parts["test"].label).tolist() == [14] * 5
   assert np.bincount(parts["probe7"].label).tolist() == [2, 2, 1, 1, 1]
 
 
 def test_no_image_is_in_two_parts(parts):
-  one_kind = ("real", "mislabelled", "target", "probe20")
+  one_kind = ("real", "mislabelled", "valid", "test", "probe20")
   images = np.concatenate([parts[name].image for name in one_kind])
   assert len(np.unique(images, axis=0)) == len(images)
   few, many = (
@@ -44,7 +44,7 @@ def test_no_image_is_in_two_parts(parts):
 
 
 def test_labels_are_right_but_of_the_mislabelled(parts):
-  for name in ("real", "target", "probe7", "probe20"):
+  for name in ("real", "valid", "test", "probe7", "probe20"):
     part = parts[name]
     np.testing.assert_array_equal(part.image[:, 0, 0], part.label)
   true, label = parts["mislabelled"].image[:, 0, 0], parts["mislabelled"].label
@@ -84,9 +84,9 @@ def test_files_are_read_as_sources(tmp_path):
     )
   out = tmp_path / "out"
   files = [f"--target={paths[0]}", f"--foreign={paths[1]}", f"--out={out}"]
-  sizes = ["--size=15", "--target_size=30", "--probes=6"]
+  sizes = ["--size=15", "--valid_size=15", "--test_size=15", "--probes=6"]
   five_sources.main(files + sizes)
-  names = {*five_sources.SOURCES, "target", "probe6"}
+  names = {*five_sources.SOURCES, "valid", "test", "probe6"}
   assert {path.stem for path in out.iterdir()} == names
   for name in names:
     dataset = arrays.load_npz(out / f"{name}.npz")
