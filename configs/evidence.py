@@ -1,4 +1,4 @@
-"""What helps when: every method worth its place, in one regime.
+"""Evidence of what helps when: every method worth its place, in one regime.
 
   python -m benchmarks.five_sources --target numpy_bitmap \
     --foreign fashion_mnist/train.npz --out five_sources
@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from configs import default, headroom
 
 SOURCES = ("real", "mislabelled", "foreign", "distorted", "synthetic")
+_INFLUENCE = "influence(probe_size=64, prepare_interval=4)"
 # Shares of the two sources of use, real and distorted.
 _PAIRS = {"pair_even": (1, 1), "pair_real": (3, 1), "pair_distorted": (1, 3)}
 
@@ -31,9 +32,20 @@ def _fixed(*weights: float) -> dict[str, str]:
 
 
 def _bandit(**changes) -> ConfigDict:
-  """Returns the bandit over sources, its own choices but for `changes`."""
+  """Returns the bandit over sources.
+
+  Its step is five times the default: a run has few measurements, and a source
+  that harms is told from the others by the first ten.
+  """
   return default.bandit(
-    **{"partition": "groups", "arms_per_batch": None, "epsilon": "0.1"}
+    **{
+      "partition": "groups",
+      "bandit": "softmax(learning_rate=1.0)",
+      "reward": "z_score",
+      "epsilon": "0.05",
+      "interval": 8,
+      "warmup": 0,
+    }
     | changes
   )
 
@@ -79,14 +91,15 @@ def sources(args: dict) -> ConfigDict:
     {
       "natural": {"name": "uniform", "replacement": False},
       **grid,
-      "influence": _bandit(gain="influence", reward="z_score"),
-      "target_gain": _bandit(gain="target_prediction_gain", arms_per_batch=1),
-      "rb": {"name": "rb"},
-      "greats": {"name": "greats"},
+      "influence": _bandit(gain=_INFLUENCE, arms_per_batch=None),
+      "influence_defaults": headroom.influence(None, partition="groups"),
+      "target_gain": _bandit(gain="target_prediction_gain"),
+      "rb": {"name": "rb", "interval": 8, "prepare_interval": 4},
+      "greats": {"name": "greats", "prepare_interval": 4},
       "odm": {"name": "odm"},
       "doremi": {"name": "doremi"},
       "rho_loss": {"name": "rho_loss"},
-      "random_reward": _bandit(gain="random_gain", arms_per_batch=1),
+      "random_reward": _bandit(gain="random_gain"),
       "natural_with_probe": {"name": "uniform", "run": probing},
       "stratified_with_probe": {**grid["stratified"], "run": probing},
     }

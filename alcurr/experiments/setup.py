@@ -185,13 +185,10 @@ def _check_joint(
   experiment: BuiltExperiment, run: BuiltRun, parts: Mapping[str, Dataset]
 ) -> None:
   """Refuses to train on a probe split that lacks what the sampler reads."""
-  train, probe = parts["train"], parts["probe"]
-  lacking = ["groups"] * (
-    probe.groups is None and "groups" in run.spec.partitions
-  )
-  if train.scores and probe.scores is None:
+  lacking = []
+  if parts["train"].scores and parts["probe"].scores is None:
     from_files = {score.name for score in experiment.file_scores}
-    lacking += sorted(from_files & {*names_read(run.spec)})
+    lacking = sorted(from_files & {*names_read(run.spec)})
   if lacking:
     text = f"the examples of data.probe_dir have no {', '.join(lacking)}"
     raise UserError("conflict", f"samplers.{run.name}.run.train_on", text)

@@ -30,7 +30,7 @@ def test_sources_have_the_same_size_and_classes(parts):
   for name in five_sources.SOURCES:
     assert np.bincount(parts[name].label).tolist() == [10] * 5, name
   assert np.bincount(parts["test"].label).tolist() == [14] * 5
-  assert np.bincount(parts["probe7"].label).tolist() == [2, 2, 1, 1, 1]
+  assert sorted(np.bincount(parts["probe7"].label)) == [1, 1, 1, 2, 2]
 
 
 def test_no_image_is_in_two_parts(parts):
@@ -55,7 +55,7 @@ def test_labels_are_right_but_of_the_mislabelled(parts):
 
 
 def test_foreign_classes_are_shared_out(parts):
-  """Of three for five names, the first two have two names each."""
+  """The first two of three classes have two of the five names each."""
   foreign = parts["foreign"]
   assert (foreign.image[:, 0, 0] == foreign.label % 3).all()
 
