@@ -485,6 +485,7 @@ unknown  | data.label_noise_in | --config.data.label_noise_in=test
 conflict | data.label_noise_in | --config.data.label_noise_in=probe
 conflict | data.dir | --config.data.source=files
 conflict | data.dir | --config.data.dir=somewhere
+conflict | data.test_dir | --config.data.test_dir=somewhere
 unknown  | train_on | --config.train_on=test
 conflict | train_on | --config.train_on=train_and_probe
 unknown  | model | --config.model.weights=x.h5

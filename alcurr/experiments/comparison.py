@@ -53,7 +53,7 @@ class Comparison:
 
   @property
   def verdict(self) -> str:
-    """What the experiment shows, in at most three sentences.
+    """The outcome of the experiment, in at most three sentences.
 
     A sampler is better or worse than its baseline if the paired differences of
     top-1 on the test split say so, corrected for the number of samplers.
