@@ -20,7 +20,8 @@ from ml_collections import ConfigDict
 
 from configs import default, headroom
 
-SOURCES = ("real", "mislabelled", "foreign", "distorted", "synthetic")
+# By name, as a ConfigDict has them: the order of the groups.
+SOURCES = ("distorted", "foreign", "mislabelled", "real", "synthetic")
 _INFLUENCE = "influence(probe_size=64, prepare_interval=4)"
 # Shares of the two sources of use, real and distorted.
 _PAIRS = {"pair_even": (1, 1), "pair_real": (3, 1), "pair_distorted": (1, 3)}
@@ -57,7 +58,7 @@ def _of_sources() -> dict[str, dict]:
     for name in SOURCES
   }
   pairs = {
-    name: _fixed(real, 0, 0, distorted, 0)
+    name: _fixed(distorted, 0, 0, real, 0)
     for name, (real, distorted) in _PAIRS.items()
   }
   uniform = {"name": "fixed_policy", "policy": "uniform", "partition": "groups"}
