@@ -28,7 +28,10 @@ def parts():
 
 def test_sources_have_the_same_size_and_classes(parts):
   for name in five_sources.SOURCES:
-    assert np.bincount(parts[name].label).tolist() == [10] * 5, name
+    size = np.bincount(parts[name].label)
+    # Some doodles have wrong labels.
+    spread = 5 if name == "synthetic" else 0
+    assert size.sum() == 50 and abs(size - 10).max() <= spread, name
   assert np.bincount(parts["test"].label).tolist() == [14] * 5
   assert sorted(np.bincount(parts["probe7"].label)) == [1, 1, 1, 2, 2]
 
