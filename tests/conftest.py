@@ -1,6 +1,7 @@
 """Settings and fixtures that all tests share."""
 
 import collections
+import gc
 import os
 import pathlib
 import subprocess
@@ -65,6 +66,16 @@ def pytest_collection_modifyitems(items):
   for item in items:
     if item.path in files:
       item.add_marker(pytest.mark.unit)
+
+
+def pytest_collection_finish():
+  """Makes Python look for cycles less often: it takes a tenth of the time.
+
+  Modules and tests, which stay, are not looked at.
+  """
+  gc.collect()
+  gc.freeze()
+  gc.set_threshold(50_000, 20, 20)
 
 
 _num_compiled = collections.Counter()

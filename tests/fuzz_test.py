@@ -407,7 +407,7 @@ def _peak(call) -> int:
 @pytest.mark.parametrize("inside", [b'{"drawing":[%s0]}', b'{"x":[%s0]}'])
 def test_the_memory_of_a_line_is_bounded(tmp_path, unit, inside):
   path = tmp_path / "x.ndjson"
-  line = inside % (unit * (2**20 // len(unit)))
+  line = inside % (unit * (2**18 // len(unit)))
   path.write_bytes(line)
   peak = _peak(lambda: reader.read_class(path))
   assert peak < 64 * len(line)
@@ -416,7 +416,7 @@ def test_the_memory_of_a_line_is_bounded(tmp_path, unit, inside):
 @pytest.mark.parametrize("unit", [b"[],", b"-6,", b"[[1],[2]],"])
 def test_the_memory_of_a_row_is_bounded(tmp_path, unit):
   path = tmp_path / "x.csv"
-  path.write_bytes(b'drawing,word\n"[%s0]",cat' % (unit * (2**20 // len(unit))))
+  path.write_bytes(b'drawing,word\n"[%s0]",cat' % (unit * (2**18 // len(unit))))
   peak = _peak(lambda: reader.read_class(path))
   assert peak < 64 * path.stat().st_size
 

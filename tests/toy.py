@@ -1,10 +1,12 @@
 """Runs of the testing package's toys, which several test files share."""
 
+import contextlib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import optax
+import pytest
 
 from alcurr.core import specs
 from alcurr.data.pool import make_gather
@@ -27,6 +29,7 @@ __all__ = [
   "make_pool",
   "make_run",
   "make_sampler",
+  "without_page",
 ]
 
 
@@ -61,3 +64,14 @@ def make_run(
     chunk_steps=5,
     score=make_score(model, gather, 50, trials_by),
   )._replace(**changes)
+
+
+@contextlib.contextmanager
+def without_page() -> Iterator[None]:
+  """Omits report.html, which takes longer to draw than a small experiment."""
+  from alcurr.experiments import experiment_runner
+
+  with pytest.MonkeyPatch.context() as patch:
+    nothing = lambda *args: None  # noqa: E731
+    patch.setattr(experiment_runner.page, "write_report", nothing)
+    yield

@@ -8,7 +8,6 @@ Partitions of a pool into arms are in `PARTITIONS`, augmentations in `AUGMENTS`.
 from alcurr.data.arrays import from_arrays, load_npz
 from alcurr.data.augment import AUGMENTS, affine
 from alcurr.data.host_store import make_fetch, make_lookup
-from alcurr.data.label_noise import add_label_noise
 from alcurr.data.partitions import (
   PARTITIONS,
   by_group,
@@ -19,6 +18,7 @@ from alcurr.data.partitions import (
   make_partition,
   shuffled,
 )
+from alcurr.data.planted import add_label_noise
 from alcurr.data.pool import (
   Dataset,
   concatenate,

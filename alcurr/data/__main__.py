@@ -49,9 +49,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     limit = "most bytes of a .gz file's content; default %(default)s"
     add("--max-bytes", metavar="N", type=int, default=2**31, help=limit)
 
-  source = "a folder of <class>.ndjson, .bin or .csv files"
+  source = "a folder of <class>.ndjson, .bin or .csv files, or one of all words"
   add = prepare.add_argument
-  add("source", type=pathlib.Path, help=f"{source}, or bitmap .npy files")
+  add("source", type=pathlib.Path, help=f"{source}, or .npy bitmaps")
   add("out", type=pathlib.Path, help="a new folder; a killed command resumes")
   on_error = "stop at the first bad drawing, or skip and count them"
   add("--on-error", choices=("raise", "skip"), default="raise", help=on_error)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alcurr.core.errors import UserError
+from alcurr.data.pool import Dataset
 from alcurr.types import Partition, SamplerSpec
 
 
@@ -124,17 +125,19 @@ PARTITIONS: dict[str, PartitionFn] = {
   "groups": by_group,
   "label": by_label,
   "label_difficulty": by_label_and_difficulty,
+  "planted": by_group,
   "shuffled": shuffled,
 }
 
 # Partitions that need no scores, and so no reference model.
-UNSCORED = frozenset({"groups", "label", "shuffled"})
+UNSCORED = frozenset({"groups", "label", "planted", "shuffled"})
 # Partitions whose arms are given by another array than the labels, and what
 # they need.
 GIVEN = {
   "clusters": "a model's features; in a loop of your own, give them as groups",
   "groups": "the group of each example; give groups=[N], an array groups in "
   "the .npz, data.groups or data.sources",
+  "planted": "labels made wrong by data.label_noise",
 }
 
 
@@ -143,6 +146,16 @@ def require_given(name: str, given: Mapping[str, Any], place: str) -> None:
   if name in GIVEN and given.get(name) is None:
     text = f"the partition {name!r} needs {GIVEN[name]}"
     raise UserError("missing", place, text)
+
+
+def given_arms(part: Dataset) -> dict[str, np.ndarray]:
+  """Returns the arms [N] of the partitions of `GIVEN` that a split has.
+
+  Labels that nobody made wrong are right.
+  """
+  planted = part.flags.get("planted", np.zeros(len(part.label), bool))
+  arms = {"planted": planted.astype(np.int32)}
+  return arms if part.groups is None else arms | {"groups": part.groups}
 
 
 def reads_difficulty(spec: SamplerSpec) -> bool:
@@ -168,7 +181,7 @@ def fit_num_arms(
   if name == "label_difficulty":
     most = size.min()
     whose = f"the smallest class {class_names[size.argmin()]!r}"
-  if name not in ("groups", "label") and num_arms > most:
+  if name not in ("groups", "label", "planted") and num_arms > most:
     raise ValueError(
       f"num_arms must be at most {most}, the training examples of {whose}, for "
       f"the partition {name!r}, got {num_arms}"

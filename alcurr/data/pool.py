@@ -123,7 +123,9 @@ def take_source(source: Source, index: np.ndarray) -> Source:
 
 
 def join_sources(sources: Sequence[Source]) -> Source:
-  """Joins examples of the same kind."""
+  """Joins examples of the same kind; a source by itself is not copied."""
+  if len(sources) == 1:
+    return sources[0]
   if isinstance(sources[0], Strokes):
     return strokes.concatenate(sources)
   return jax.tree.map(lambda *x: np.concatenate(x), *sources)

@@ -18,12 +18,12 @@ from alcurr.data import (
   groups,
   image_folder,
   joined,
+  planted,
   score_files,
 )
 from alcurr.data.folds import mix_keys
 from alcurr.data.host_store import Lookup, make_fetch, make_lookup
 from alcurr.data.image_values import parse_range
-from alcurr.data.label_noise import add_label_noise
 from alcurr.data.pool import (
   Dataset,
   content_hash,
@@ -80,6 +80,7 @@ _KNOWN = {
   "on_error": ("raise", "skip"),
   "pool": ("device", "host"),
   "render": ("in_step", "precompute"),
+  "label_noise_kind": planted.NOISE,
 }
 
 
@@ -109,8 +110,10 @@ def check(config: Mapping[str, Any]) -> None:
   Raises:
     UserError: a value out of range, or settings that do not fit each other.
   """
-  for name in ("pool", "render"):
+  for name in ("pool", "render", "label_noise_kind"):
     specs.check_choice(f"data.{name}", config[name], _KNOWN[name])
+  specs.check_range("data.imbalance", config["imbalance"], 1)
+  specs.check_range("data.copies", config["copies"], 1)
   specs.check_range("data.train_examples", config["train_examples"], 0)
   if len(config["sources"]) == 1:
     text = "expected several; of one, set the fields of data"
@@ -245,9 +248,13 @@ def load(
       part, share = parts[name], config["label_noise"]
       if config["sources"] and part.groups is not None:
         share = np.array(noise)[part.groups]
-      parts[name] = add_label_noise(part, share, config["seed"])
+      parts[name] = planted.add_label_noise(
+        part, share, config["seed"], config["label_noise_kind"]
+      )
+    parts["train"] = planted.imbalance(parts["train"], config["imbalance"])
   if count := config["train_examples"]:
     parts["train"] = first_to_train_on(parts["train"], count)
+  parts["train"] = planted.copies(parts["train"], config["copies"])
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
   return LoadedData(parts, make_gather(render, fetch), lookup, content)
 

@@ -39,11 +39,6 @@ def _with_probe(train: Dataset, probe: Dataset) -> Dataset:
   return concatenate(train, probe)
 
 
-def _given_arms(part: Dataset) -> dict[str, np.ndarray]:
-  """Returns the arms [N] of the partitions that are not of labels."""
-  return {} if part.groups is None else {"groups": part.groups}
-
-
 def host_pools(
   context: setup.ExperimentContext,
   made: Mapping[str, Mapping[str, np.ndarray]] | None = None,
@@ -84,7 +79,7 @@ def host_pools(
   pools = {}
   for name, part in parts.items():
     score = scores[name][DIFFICULTY]
-    given = _given_arms(part)
+    given = partitions.given_arms(part)
     if "clusters" in experiment.partitions:
       turn = np.arange(len(part.label)) % num_arms["clusters"]
       given["clusters"] = clusters.get(name, turn)
@@ -98,6 +93,7 @@ def host_pools(
     pools[name] = pool._replace(scores=scores[name])
   groups = parts.get(joint, train).group_names
   names = {"label": train.class_names, "groups": groups}
+  names["planted"] = ("right", "wrong")
   for kind in experiment.partitions:
     # A split may lack a rare class. The others have no arm for the group that
     # the probe is.

@@ -144,7 +144,7 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   record = read_record(folder / "result.json", "steps", "trials")
   steps, results = record["steps"], record["trials"]
   config = to_config(read_record(workdir / "config.json", "samplers"))
-  schema.check(config, finished=True)
+  schema.check_finished(config, workdir / "config.json")
   specs.check_choice(str(workdir / "config.json"), name, config.samplers)
   gallery = read_record(workdir / "gallery.json", "class_names", "image_shape")
   class_names = tuple(gallery["class_names"])

@@ -152,7 +152,7 @@ def load_context(
         model, gather, config.eval_batch_size, config.trials_by, loss
       )
       networks[key] = model, score
-  given = {"groups": parts["train"].groups, "clusters": None}
+  given = partitions.given_arms(parts["train"])
   if "clusters" in experiment.partitions:
     reference = build.network_key(experiment.scores[DIFFICULTY].run.config)
     given["clusters"] = networks[reference][0].features

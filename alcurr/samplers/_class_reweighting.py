@@ -85,7 +85,8 @@ def class_reweighting(
       jnp.arange(classes.size.shape[0], dtype=jnp.int32), per_class
     )
     batch = info.gather(info.probe, draw_from_arms(key, classes, arm))
-    mistake = info.predict(batch).argmax(1) != batch.label
+    predicted = info.predict(batch).argmax(1).astype(batch.label.dtype)
+    mistake = predicted != batch.label
     # A class of which the probe has no example counts no mistakes.
     mistakes = mistake.reshape(-1, per_class).sum(1, dtype=jnp.float32)
     return jnp.where(classes.size > 0, mistakes, 0)

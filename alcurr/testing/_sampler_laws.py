@@ -12,7 +12,7 @@ import pandas as pd
 
 from alcurr.testing import _toys
 from alcurr.testing._toys import BATCH_SIZE, STEPS, Case, require
-from alcurr.training import chunks, invariants
+from alcurr.training import invariants
 from alcurr.training.keys import step_keys
 from alcurr.training.memory import num_bytes
 from alcurr.types import Sampler
@@ -197,16 +197,14 @@ def a_trial_does_not_depend_on_others(case: Case) -> None:
 
 
 def trials_by_vmap_are_trials_by_map(case: Case) -> None:
-  chunk = chunks.make_train_chunk(case.steps, STEPS, "vmap")
-  states, _ = jax.jit(chunk)(case.start, STEPS, case.pool, case.probe)
+  chunk = case.by_vmap.lower().compile()
+  states, _ = chunk(case.start, STEPS, case.pool, case.probe)
   _toys.assert_equal(states, case.both, rtol=1e-4, atol=1e-6)
 
 
 def no_captured_constants(case: Case) -> None:
   """The pool is an argument: no program has constants of more than 1 kB."""
-  chunk = chunks.make_train_chunk(case.steps, STEPS, "vmap")
-  jaxpr = jax.make_jaxpr(chunk)(case.start, STEPS, case.pool, case.probe)
-  for constant in _toys.arrays(jaxpr.consts):
+  for constant in _toys.arrays(case.by_vmap.jaxpr.consts):
     size = constant.nbytes
     require(size <= 1024, f"a constant of {size} bytes, {constant.shape}")
 

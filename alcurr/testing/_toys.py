@@ -88,6 +88,7 @@ class Case(NamedTuple):
   init: Callable  # (keys [2], pool) -> TrainState [2]
   steps: step.Steps
   chunk: Callable  # (state [2], num_steps) -> state [2]
+  by_vmap: jax.stages.Traced  # a chunk of STEPS by vmap, not yet compiled
   start: TrainState  # [2] before the first step
   both: TrainState  # [2] after STEPS steps
 
@@ -122,6 +123,7 @@ def make_case(sampler: Sampler) -> Case:
   init = jax.jit(jax.vmap(step.make_init(model, tx, sampler), (0, None)))
   chunk = jax.jit(lambda state, num: trials(state, num, pool, probe)[0])
   start = init(seed_keys(0, 1), pool)
+  by_vmap = jax.jit(chunks.make_train_chunk(steps, STEPS, "vmap"))
   return Case(
     sampler=sampler,
     pool=pool,
@@ -130,6 +132,7 @@ def make_case(sampler: Sampler) -> Case:
     init=init,
     steps=steps,
     chunk=chunk,
+    by_vmap=by_vmap.trace(start, STEPS, pool, probe),
     start=start,
     both=chunk(start, STEPS),
   )

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alcurr.data import label_noise, partitions
+from alcurr.data import partitions
 from alcurr.data.arrays import from_arrays
+from alcurr.data.planted import add_label_noise
 from alcurr.types import SamplerSpec
 
 
@@ -153,7 +154,7 @@ def test_shuffled_arms_are_uncorrelated_with_label_noise():
   dataset = from_arrays(images, label)
   arm = partitions.shuffled(label, np.zeros(4000), 10).arm
   for seed in range(5):
-    planted = label_noise.add_label_noise(dataset, 0.3, seed).flags["planted"]
+    planted = add_label_noise(dataset, 0.3, seed).flags["planted"]
     # For independent draws the correlation has a deviation of 1 / sqrt(4000).
     assert abs(np.corrcoef(arm, planted)[0, 1]) < 4 / 4000**0.5
 
@@ -242,3 +243,15 @@ def test_an_arm_is_sorted_by_rank_and_ties_keep_their_order():
   assert made.start.tolist() == [0, 2, 5]
   assert made.size.tolist() == [2, 3, 0]
   assert partitions.make_partition(arm, 3).order.tolist() == [1, 3, 0, 2, 4]
+
+
+def test_planted_mistakes_are_an_arm():
+  label = np.arange(300, dtype=np.int32) % 3
+  images = np.random.default_rng(0).integers(0, 255, (300, 2, 2), np.uint8)
+  clean = from_arrays(images, label)
+  noisy = add_label_noise(clean, 0.3, seed=0)
+  assert not partitions.given_arms(clean)["planted"].any()
+  arms = partitions.given_arms(noisy)["planted"]
+  np.testing.assert_array_equal(arms, noisy.label != clean.label)
+  made = partitions.PARTITIONS["planted"](arms, np.zeros(300), 10)
+  assert made.size.tolist() == [300 - arms.sum(), arms.sum()]

@@ -13,7 +13,7 @@ from refusal import refused
 from alcurr.data import __main__ as command
 from alcurr.data import sources
 from alcurr.data import tfds as source
-from alcurr.data.quickdraw import reader
+from alcurr.data.quickdraw import reader, records
 from configs import default
 
 CLASSES = ("cat", "The Eiffel Tower")
@@ -80,6 +80,20 @@ def test_what_the_set_says_of_a_drawing(drawings, quickdraw_dir):
   assert len(places) == len(found)
   # Mixed, so that a part of it has every class.
   assert 0 < np.mean([found[i]["label"] for i in range(99)]) < 1
+
+
+def test_one_file_of_many_words(quickdraw_dir, tmp_path):
+  real = quickdraw_dir / "simplified"
+  path = published.write_master_csv(tmp_path / "master.csv", real, CLASSES)
+  assert command.main(["tfds", str(path), str(tmp_path / "out")]) == 0
+  folder = tmp_path / "out" / "quickdraw_strokes" / "1.0.0"
+  found = source.load(str(folder))
+  assert [*map(records.plain_word, found.class_names)] == [
+    "the eiffel tower",
+    "cat",
+  ]
+  assert np.bincount(found.label).tolist() == [40, 40]
+  _assert_same(found, reader.load(path)[0])
 
 
 def test_a_country_in_every_form(tmp_path):

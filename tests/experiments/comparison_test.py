@@ -1,10 +1,12 @@
 """alcurr.compare runs the experiment that its config describes."""
 
+import contextlib
 import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
 from ml_collections import ConfigDict
 from refusal import refused
 
@@ -48,7 +50,7 @@ def shuffled(*, batch_size):
   return uniform(batch_size=batch_size)
 
 
-def _compare(workdir, **changes):
+def _compare(workdir, page=False, **changes):
   arguments = {
     "samplers": ["uniform", "uniform(replacement=True)", shuffled],
     "model": _linear,
@@ -56,7 +58,8 @@ def _compare(workdir, **changes):
     "trials": 2,
     "config": SMALL,
   }
-  return alcurr.compare(*_data(), workdir=workdir, **arguments | changes)
+  with contextlib.nullcontext() if page else toy.without_page():
+    return alcurr.compare(*_data(), workdir=workdir, **arguments | changes)
 
 
 @pytest.fixture(scope="module")
@@ -130,11 +133,8 @@ def test_another_function_is_another_experiment(result, workdir):
 
 def test_records(tmp_path):
   """Samplers, models and arguments may be objects."""
-  images, labels = _data()
-  model = _linear(image_shape=(4, 4, 1), num_classes=3)
-  result = alcurr.compare(
-    images,
-    labels,
+  result = _compare(
+    tmp_path / "x",
     samplers={
       "mine": uniform(batch_size=8),
       "bandit": {
@@ -145,11 +145,9 @@ def test_records(tmp_path):
         "warmup": 2,
       },
     },
-    model=model,
+    model=_linear(image_shape=(4, 4, 1), num_classes=3),
     budget="10 steps",
     trials=1,
-    config=SMALL,
-    workdir=tmp_path / "x",
   )
   assert set(result.summary["sampler"]) == {"mine", "bandit"}
   assert result.plot_policy("bandit").axes
@@ -157,21 +155,15 @@ def test_records(tmp_path):
 
 
 def test_groups_are_arms(tmp_path):
-  images, labels = _data()
-  sites = np.array(["web", "book"])[np.arange(len(labels)) % 2]
-  result = alcurr.compare(
-    images,
-    labels,
+  sites = np.array(["web", "book"])[np.arange(len(_data()[1])) % 2]
+  result = _compare(
+    tmp_path / "experiment",
     groups=sites,
     samplers={
       "uniform": "uniform",
       "sites": "mixture(weights={'book': 3, 'web': 1})",
     },
-    model=_linear,
-    budget="40 steps",
     trials=1,
-    config=SMALL,
-    workdir=tmp_path / "experiment",
   )
   gallery = read_gallery(result.workdir)
   assert gallery.info["partitions"]["groups"]["names"] == ["book", "web"]
@@ -229,6 +221,7 @@ def test_scores_are_given_by_name(tmp_path):
   _, labels = _data()
   result = _compare(
     tmp_path / "experiment",
+    page=True,
     samplers={
       "uniform": "uniform",
       "long": "curriculum(score='length')",

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import toy
 
 from alcurr.core.errors import UserError
 from alcurr.data import sources, strokes
@@ -52,9 +53,7 @@ def on_images(tmp_path_factory):
 
 
 def _run(config, workdir):
-  with pytest.MonkeyPatch.context() as patch:
-    # The page takes longer than the run, and is not tested here.
-    patch.setattr(experiment_runner.page, "write_report", lambda *args: None)
+  with toy.without_page():
     experiment_runner.run(config, workdir)
   parts = sources.load(config.data, build.cache_dir(config, workdir)).parts
   return workdir / "runs" / "uniform", parts["test"]
@@ -279,6 +278,28 @@ def test_damaged_runs(copied, test_file, tmp_path):
   del record["image_shape"]
   path.write_text(json.dumps(record))
   assert _refuse([copied], test_file, out) == ("mismatch", str(path))
+
+
+@pytest.mark.parametrize(
+  ("field", "change"),
+  [
+    ("data.label_noise", lambda data: data.pop("label_noise")),
+    ("data.planted_noise", lambda data: data.update(planted_noise="0")),
+  ],
+)
+def test_the_config_of_another_version(
+  copied, test_file, tmp_path, field, change
+):
+  """It names the field, and what can be done about it."""
+  path = copied.parents[1] / "config.json"
+  config = json.loads(path.read_text())
+  change(config["data"])
+  path.write_text(json.dumps(config))
+  with pytest.raises(UserError) as mistake:
+    predict.submit([copied], test_file, tmp_path / "out.csv")
+  assert (mistake.value.code, mistake.value.place) == ("mismatch", str(path))
+  assert mistake.value.text.startswith(field)
+  assert "train the run again" in mistake.value.text
 
 
 def test_damaged_checkpoints(copied, test_file, tmp_path):

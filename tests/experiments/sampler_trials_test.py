@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy
 from ml_collections import ConfigDict
 
 from alcurr import samplers
@@ -191,11 +192,10 @@ def test_a_sampler_is_built_once_for_each_number_of_steps(
     )
 
   monkeypatch.setitem(samplers.SAMPLERS, "counted", counted)
-  monkeypatch.setattr(
-    experiment_runner.page, "write_report", lambda *args: None
-  )
   config = _config(x={"name": "counted"})
   del config.samplers.bandit
   config.budget, config.trials, config.tracking = "6 steps", 1, "none"
-  experiment_runner.run(config, tmp_path / "run")
+  config.model.name = "cnn(width=0.1)"
+  with toy.without_page():
+    experiment_runner.run(config, tmp_path / "run")
   assert len(built) == len(set(built)) == 2 and built[1] == 6

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import toy
 from ml_collections import ConfigDict
 from refusal import refused
 
@@ -39,8 +40,7 @@ def _config(**scoring_model):
 def workdir(tmp_path_factory):
   """A finished experiment whose scorer has parameters of its own."""
   workdir = tmp_path_factory.mktemp("scored") / "experiment"
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(experiment_runner.page, "write_report", lambda *args: None)
+  with toy.without_page():
     experiment_runner.run(_config(name="cnn(width=0.25)"), workdir)
   return workdir
 

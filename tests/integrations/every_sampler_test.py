@@ -24,15 +24,7 @@ from alcurr.types import Draw, Sampler
 
 STEPS, SEED = 12, 5
 MODEL = toy.make_linear()
-FAST = {
-  "selective_backprop_history",
-  "importance_sampling",
-  "rho_loss",
-  "greats",
-  "infobatch",
-  "dihcl",
-  "influence",
-}
+FAST = {"importance_sampling", "rho_loss", "greats", "infobatch", "influence"}
 
 
 def _make(name) -> Sampler:

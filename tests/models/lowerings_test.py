@@ -161,12 +161,17 @@ def numpy_pool(x, window, stride, padding, reduce):
   return y, pullback
 
 
-def value_and_slopes(fun, slope, *args):
-  def both(*args):
+def value_and_slopes(functions, slope, *args):
+  """Returns outputs and gradients of functions by name, from one program."""
+
+  def both(fun, args):
     y, pullback = jax.vjp(fun, *args)
     return y, pullback(slope)
 
-  return jax.jit(both)(*args)
+  program = jax.jit(
+    lambda *args: {k: both(f, args) for k, f in functions.items()}
+  )
+  return program(*args)
 
 
 def conv_with(lowering, stride, padding, groups):
@@ -183,7 +188,27 @@ def conv_with(lowering, stride, padding, groups):
   return conv
 
 
-@pytest.mark.parametrize(("kind", "kernel", "stride", "padding"), CASES)
+def convs_with(stride, padding, groups):
+  return {name: conv_with(name, stride, padding, groups) for name in EACH}
+
+
+def check_each(convs, slope, args, y, pullback):
+  found = value_and_slopes(convs, slope, *args)
+  assert found.keys() == {*EACH}
+  for name in found:
+    assert_close(found[name], (y, pullback(slope)))
+
+
+def _case(kind, kernel, stride, padding):
+  """Marks large windows as slow, but for one place of each kind."""
+  is_slow = max(kernel) > 3 and (stride, padding) != FEWER[0]
+  marks = pytest.mark.slow if is_slow else ()
+  return pytest.param(kind, kernel, stride, padding, marks=marks)
+
+
+@pytest.mark.parametrize(
+  ("kind", "kernel", "stride", "padding"), [_case(*case) for case in CASES]
+)
 def test_convolution(kind, kernel, stride, padding):
   inputs, features, groups = KINDS[kind]
   x = normal(0, 2, 7, 10, inputs)  # an odd and an even size
@@ -199,10 +224,7 @@ def test_convolution(kind, kernel, stride, padding):
     use_bias=False,
   )
   assert_close(flax_layer.apply({"params": {"kernel": k}}, x), y)
-  for lowering in EACH:
-    conv = conv_with(lowering, stride, padding, groups)
-    actual = value_and_slopes(conv, slope, x, k)
-    assert_close(actual, (y, pullback(slope)))
+  check_each(convs_with(stride, padding, groups), slope, (x, k), y, pullback)
 
 
 @pytest.mark.slow
@@ -215,10 +237,7 @@ def test_convolution_of_many_channels(kernel, groups):
   k = normal(1, *kernel, 256 // groups, 256)
   y, pullback = numpy_conv(x, k, 1, "SAME", groups)
   slope = normal(2, *y.shape)
-  for lowering in EACH:
-    conv = conv_with(lowering, 1, "SAME", groups)
-    actual = value_and_slopes(conv, slope, x, k)
-    assert_close(actual, (y, pullback(slope)))
+  check_each(convs_with(1, "SAME", groups), slope, (x, k), y, pullback)
 
 
 POOLS = [
@@ -233,6 +252,13 @@ POOLS = [
 each_pool = pytest.mark.parametrize(("window", "stride", "padding"), POOLS)
 
 
+def pools_with(pool, window, stride, padding):
+  options = {"window": window, "stride": stride, "padding": padding}
+  return {
+    name: functools.partial(pool, **options, lowering=name) for name in EACH
+  }
+
+
 @pytest.mark.parametrize("size", [(8, 6), (7, 9)])
 @each_pool
 def test_max_pool(window, stride, padding, size):
@@ -241,14 +267,8 @@ def test_max_pool(window, stride, padding, size):
   flax = nn.max_pool(x, (window, window), (stride, stride), padding)
   np.testing.assert_array_equal(flax, y)
   slope = normal(1, *y.shape)
-  for lowering in EACH:
-    actual, (dx,) = value_and_slopes(
-      lambda x, lowering=lowering: lowerings.max_pool(
-        x, window=window, stride=stride, padding=padding, lowering=lowering
-      ),
-      slope,
-      x,
-    )
+  pools = pools_with(lowerings.max_pool, window, stride, padding)
+  for actual, (dx,) in value_and_slopes(pools, slope, x).values():
     np.testing.assert_array_equal(actual, y)
     assert_close(dx, pullback(slope))
 
@@ -264,36 +284,25 @@ def test_avg_pool_does_not_count_padding(window, stride, padding, size):
   )
   assert_close(flax, y)
   slope = normal(1, *y.shape)
-  for lowering in EACH:
-    actual = value_and_slopes(
-      lambda x, lowering=lowering: lowerings.avg_pool(
-        x, window=window, stride=stride, padding=padding, lowering=lowering
-      ),
-      slope,
-      x,
-    )
+  pools = pools_with(lowerings.avg_pool, window, stride, padding)
+  for actual in value_and_slopes(pools, slope, x).values():
     assert_close(actual, (y, (pullback(slope),)))
 
 
 @each_pool
-@pytest.mark.parametrize("lowering", EACH)
-def test_max_pool_conserves_the_gradient_of_ties(
-  lowering, window, stride, padding
-):
+def test_max_pool_conserves_the_gradient_of_ties(window, stride, padding):
   """The gradients of each window sum to 1, however ties are split."""
-
-  def total(x):
-    y = lowerings.max_pool(
-      x, window=window, stride=stride, padding=padding, lowering=lowering
-    )
-    return y.sum(), y.size
-
-  grad, num_windows = jax.grad(total, has_aux=True)(jnp.zeros((1, 6, 6, 1)))
-  assert grad.sum() == pytest.approx(num_windows)
-  assert grad.min() >= 0
-  if stride == window:  # each cell is of one window
-    tiles = grad.reshape(6 // window, window, 6 // window, window)
-    np.testing.assert_allclose(tiles.sum((1, 3)), 1, rtol=1e-6)
+  x = np.zeros((1, 6, 6, 1), np.float32)
+  num_windows = nn.max_pool(x, (window, window), (stride, stride), padding).size
+  size = round(num_windows**0.5)
+  pools = pools_with(lowerings.max_pool, window, stride, padding)
+  slope = np.ones((1, size, size, 1), np.float32)
+  for _, (grad,) in value_and_slopes(pools, slope, x).values():
+    assert grad.sum() == pytest.approx(num_windows)
+    assert grad.min() >= 0
+    if stride == window:  # each cell is of one window
+      tiles = grad.reshape(6 // window, window, 6 // window, window)
+      np.testing.assert_allclose(tiles.sum((1, 3)), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("over", ["vmap", "map", "scan"])
@@ -308,21 +317,22 @@ def test_stacked_kernels(kind, over):
   for i in range(3):
     y, pullback = numpy_conv(x[i], kernel[i], 2, "SAME", groups)
     expected.append((y, pullback(slope)))
-  for lowering in EACH:
-    conv = conv_with(lowering, 2, "SAME", groups)
 
-    def one(pair, conv=conv):
+  def each(pair):
+    found = {}
+    for name, conv in convs_with(2, "SAME", groups).items():
       y, pullback = jax.vjp(conv, *pair)
-      return y, pullback(slope)
+      found[name] = y, pullback(slope)
+    return found
 
-    run = {
-      "vmap": jax.vmap(one),
-      "map": lambda pairs, one=one: lax.map(one, pairs),
-      "scan": lambda pairs, one=one: lax.scan(
-        lambda _, pair: (None, one(pair)), None, pairs
-      )[1],
-    }[over]
-    actual = jax.jit(run)((x, kernel))
+  run = {
+    "vmap": jax.vmap(each),
+    "map": lambda pairs: lax.map(each, pairs),
+    "scan": lambda pairs: lax.scan(
+      lambda _, pair: (None, each(pair)), None, pairs
+    )[1],
+  }[over]
+  for actual in jax.jit(run)((x, kernel)).values():
     for i in range(3):
       assert_close(jax.tree.map(lambda a, i=i: a[i], actual), expected[i])
 
@@ -347,14 +357,12 @@ def test_bfloat16_stays_bfloat16(lowering):
       assert jax.eval_shape(fun, x).dtype == jnp.bfloat16
 
 
-@pytest.mark.parametrize("lowering", EACH)
 @pytest.mark.parametrize("padding", ["SAME", ((2, 3), (1, 2))])
-def test_a_kernel_that_the_image_is_smaller_than(lowering, padding):
+def test_a_kernel_that_the_image_is_smaller_than(padding):
   x, k = normal(0, 2, 2, 3, 4), normal(1, 5, 5, 4, 3)
   y, pullback = numpy_conv(x, k, 1, padding, 1)
   slope = normal(2, *y.shape)
-  conv = conv_with(lowering, 1, padding, 1)
-  assert_close(value_and_slopes(conv, slope, x, k), (y, pullback(slope)))
+  check_each(convs_with(1, padding, 1), slope, (x, k), y, pullback)
 
 
 @pytest.mark.parametrize("lowering", EACH)

@@ -78,15 +78,15 @@ def test_ranks_are_within_the_class_and_those_seen():
     assert rank[i] == pytest.approx(expected)
 
 
-def _noisy(rate):
+def _noisy(rate, count=2000):
   """Returns a pool whose labels are wrong at a rate, and which are."""
-  pool = toy.make_pool(2000, seed=3)
-  image = np.zeros((2000, 4, 4, 1), np.uint8)
+  pool = toy.make_pool(count, seed=3)
+  image = np.zeros((count, 4, 4, 1), np.uint8)
   clean = np.asarray(pool.label)
-  image[np.arange(2000), clean] = 255
+  image[np.arange(count), clean] = 255
   image = np.maximum(image, RNG.integers(0, 100, image.shape))
-  wrong = RNG.random(2000) < rate
-  shift = RNG.integers(1, toy.NUM_CLASSES, 2000)
+  wrong = RNG.random(count) < rate
+  shift = RNG.integers(1, toy.NUM_CLASSES, count)
   label = np.where(wrong, (clean + shift) % toy.NUM_CLASSES, clean)
   source = pool.source._replace(image=jnp.asarray(image.astype(np.uint8)))
   return pool._replace(
@@ -98,7 +98,8 @@ def _train(pool, num_steps, batch_size=50):
   sampler = label_trust(batch_size=batch_size, num_steps=num_steps)
   model, tx = toy.make_linear(), optax.sgd(0.5)
   steps = step.make_steps(model, tx, sampler, make_gather())
-  state = step.make_init(model, tx, sampler)(jax.random.key(0), pool)
+  init = jax.jit(step.make_init(model, tx, sampler))
+  state = init(jax.random.key(0), pool)
   run = jax.jit(
     lambda state: jax.lax.fori_loop(
       0, num_steps, lambda _, s: steps.measured(s, pool, pool, ())[0], state
@@ -121,18 +122,18 @@ def test_planted_mistakes_are_found_and_counted(rate):
 
 def test_nothing_is_weighed_down_in_the_warmup():
   """Three passes, which are less than 30 % of the run."""
-  pool, _ = _noisy(0.3)
-  sampler = label_trust(batch_size=50, num_steps=1000)
-  state = sampler.init(jax.random.key(0), pool)
+  pool, _ = _noisy(0.3, count=500)
+  sampler = label_trust(batch_size=50, num_steps=250)
+  state = jax.jit(sampler.init)(jax.random.key(0), pool)
   sample, update = jax.jit(sampler.sample), jax.jit(sampler.update)
-  for _ in range(120):
+  for _ in range(30):
     assert not np.asarray(state.wrong).any() and float(state.rate) == 0
     draw = sample(jax.random.key(0), state, pool)
     assert (np.asarray(draw.weight) == 1).all()
     loss = jnp.where(pool.label[draw.index] == 0, 3.0, 0.1)
     other = (pool.label[draw.index] + 1) % 4
     state = update(state, draw, trust.Judgement(loss, jnp.full(50, 2.0), other))
-  assert int(state.step) == 120
+  assert int(state.step) == 30
   # All of class 0 are above their yardsticks, none of the others is.
   assert float(state.share[0]) > 0.9 and (state.share[1:] < 0.1).all()
 
@@ -140,10 +141,10 @@ def test_nothing_is_weighed_down_in_the_warmup():
 def test_losses_that_are_not_finite_are_counted_and_not_remembered():
   pool, _ = _noisy(0.0)
   sampler = label_trust(batch_size=50, num_steps=100)
-  state = sampler.init(jax.random.key(0), pool)
-  draw = sampler.sample(jax.random.key(0), state, pool)
+  state = jax.jit(sampler.init)(jax.random.key(0), pool)
+  draw = jax.jit(sampler.sample)(jax.random.key(0), state, pool)
   loss = jnp.ones(50).at[jnp.array([3, 7])].set(jnp.array([jnp.inf, jnp.nan]))
-  new = sampler.update(
+  new = jax.jit(sampler.update)(
     state, draw, trust.Judgement(loss, jnp.ones(50), draw.index * 0)
   )
   assert new.ignored == 2 and new.seen.sum() == 48

@@ -31,7 +31,14 @@ def test_every_bandit_of_the_registry_is_in_the_table():
 
 
 @pytest.mark.parametrize("law", testing.BANDIT_LAWS)
-@pytest.mark.parametrize("name", BANDITS)
+@pytest.mark.parametrize(
+  "name",
+  [
+    # Other settings of the same bandits.
+    pytest.param(name, marks=pytest.mark.slow if "," in name else ())
+    for name in BANDITS
+  ],
+)
 def test_law(name, law):
   testing.BANDIT_LAWS[law](BANDITS[name])
 

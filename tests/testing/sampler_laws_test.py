@@ -6,6 +6,7 @@ sampler it looks at, the interface is wrong.
 
 import functools
 
+import jax.numpy as jnp
 import pytest
 import toy
 import toy_samplers
@@ -25,6 +26,8 @@ SLOW = {
   *("importance_sampling_last_layer", "candidates", "per_example_state"),
   *("small_loss", "uncertainty", "learnability", "ies", "self_paced"),
   *("loshchilov_hutter", "scored_passes", "odm", "rb", "doremi", "mixture"),
+  *("influence_mixture", "competence", "bucketed_curriculum", "rs2"),
+  *("importance_sampling", "fixed_policy", "dihcl"),
 }
 # What the contract allows and no registered sampler uses.
 TOYS = {
@@ -95,3 +98,16 @@ def test_a_state_that_the_spec_does_not_announce_breaks_a_law():
     sampler._replace(spec=sampler.spec._replace(per_example_state=False))
   )
   assert list(broken) == ["state grows only as the spec says"]
+
+
+def test_a_captured_constant_breaks_a_law():
+  good = samplers.uniform(batch_size=testing.BATCH_SIZE)
+  captured = jnp.arange(640.0)
+
+  def sample(key, state, pool):
+    draw = good.sample(key, state, pool)
+    return draw._replace(weight=draw.weight + 0 * captured[draw.index])
+
+  case = testing.make_case(good._replace(sample=sample))
+  with pytest.raises(AssertionError, match="2560 bytes"):
+    testing.SAMPLER_LAWS["no_captured_constants"](case)

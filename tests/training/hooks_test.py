@@ -93,13 +93,8 @@ SCORES = {x for name in SAMPLERS for x in _make(name).spec.scores}
 POOL = toy.make_pool(scores=sorted(SCORES))
 PROBE = toy.make_pool(100, seed=1, scores=sorted(SCORES))
 FAST = {
-  *OTHERS,
-  "bandit_target",
-  "bandit_first_order",
-  "influence",
-  "class_reweighting",
-  "greats",
-  "importance_sampling",
+  *("largest_loss", "learning_from_scores", "by_influence_sometimes"),
+  *("variational", "bandit_first_order", "class_reweighting", "greats"),
 }
 
 

@@ -34,7 +34,18 @@ def _strict():
     yield
 
 
-MODES = {"x64": lambda: jax.enable_x64(True), "strict": _strict}
+@contextlib.contextmanager
+def _strict_x64():
+  """Fails wherever one of the others does: it refuses more promotions."""
+  with jax.enable_x64(True), _strict():
+    yield
+
+
+MODES = {
+  "strict_x64": _strict_x64,
+  "x64": lambda: jax.enable_x64(True),
+  "strict": _strict,
+}
 _SCHEDULES = {
   "exponential": "exponential(value=1.0, end=0.1)",
   **{name: f"{name}(value=0.5)" for name in ("constant", "linear", "cosine")},
@@ -55,7 +66,10 @@ SPECS = SAMPLERS | {
 }
 
 
-@pytest.fixture(params=MODES)
+@pytest.fixture(
+  params=["strict_x64"]
+  + [pytest.param(name, marks=pytest.mark.slow) for name in ("x64", "strict")]
+)
 def mode(request):
   with MODES[request.param]():
     yield

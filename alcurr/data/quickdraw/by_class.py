@@ -11,6 +11,7 @@ from absl import logging
 
 from alcurr.core.errors import UserError
 from alcurr.data.pool import Dataset, choose_classes, join_sources, take
+from alcurr.data.quickdraw import records
 from alcurr.types import Images, Strokes
 
 
@@ -21,6 +22,30 @@ class ClassFile(NamedTuple):
   key: np.ndarray  # [n] uint64
   flags: dict[str, np.ndarray]  # recognized: [n] bool, but for bitmaps
   skipped: dict[str, int]  # bad drawings by reason
+
+
+def name_words(path: pathlib.Path, count: Mapping[str, int]) -> dict[str, str]:
+  """Returns the class of each word of a file by itself, by word.
+
+  Two spellings of a word are one class, named as the file is or else as the
+  first of them. Drawings without any word are of the file's class.
+
+  Args:
+    path: the file.
+    count: drawings by word, in the file's order; "" for those without one.
+
+  Raises:
+    UserError: some drawings have a word and some have none.
+  """
+  plain = {word: records.plain_word(word) for word in count}
+  without = sum(count[word] for word in count if not plain[word])
+  if without and any(plain.values()):
+    raise UserError("data", path, f"{without} drawings have no word")
+  name = records.class_name(path)
+  names = {records.plain_word(name): name, "": name}
+  for word in count:
+    names.setdefault(plain[word], word)
+  return {word: names[plain[word]] for word in count}
 
 
 def join(parts: list[ClassFile]) -> dict[str, np.ndarray]:

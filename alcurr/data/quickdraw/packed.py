@@ -1,4 +1,4 @@
-"""python -m alcurr.data prepare: packs a folder of files into mapped arrays.
+"""python -m alcurr.data prepare: packs drawing files into mapped arrays.
 
 Each file becomes a part, on any core. The parts are joined to a store, which is
 an entry of `alcurr.data.cache`.
@@ -24,7 +24,7 @@ from alcurr.data.pool import Dataset, check_class_names
 from alcurr.data.quickdraw import by_class, items, reader, records, stroke_forms
 from alcurr.types import Images, Strokes
 
-_VERSION = 5  # of the content of parts and stores
+_VERSION = 6  # of the content of parts and stores
 _PARTS = "parts"
 # What a store consists of.
 _ARRAYS = (*Strokes._fields, *Images._fields, "label", "key", "recognized")
@@ -57,10 +57,11 @@ def prepare(
   A killed call resumes from its complete parts and makes the same bytes. An
   existing store is not touched.
 
-  Memory: as `reader.read_class`, in each process. Disk: the store twice.
+  Memory: as `reader.read_class`, in each process; for one file of several
+  classes, its packed drawings four times. Disk: the store twice.
 
   Args:
-    source: a directory as `reader.load` reads it.
+    source: a directory or a file as `reader.load` reads it.
     out: a folder that is new, empty, or of a killed call.
     on_error: "raise" at the first bad drawing, or "skip" and count them.
     stroke_form: see `reader.load`.
@@ -76,10 +77,8 @@ def prepare(
   stroke_forms.check(stroke_form)
   source, out = paths.absolute(source, "SOURCE"), paths.absolute(out, "OUT")
   sources = reader.find(source)
-  if len(sources) == 1:
-    text = "expected a file for each class; data.source=files reads one of all"
-    raise UserError("unsupported", source, text)
-  check_class_names(list(sources))
+  if len(sources) > 1:
+    check_class_names(list(sources))
   paths.check_can_make(out, "OUT")
   if out.exists() and out.samefile(source):
     raise UserError("conflict", "OUT", f"{out} is SOURCE itself")
@@ -94,7 +93,7 @@ def prepare(
   with lock.locked(out, "OUT"):
     if not _is_made(out, request, sources):
       files.remove_temporary(out, _FILES)
-      make = functools.partial(_make_part, folder, request)
+      make = functools.partial(_make_part, folder, request, len(sources) == 1)
       entries = parallel.each_file(make, list(sources.values()), "preparing")
       _join(out, request, dict(zip(sources, entries, strict=True)))
     shutil.rmtree(folder, ignore_errors=True)
@@ -123,17 +122,30 @@ def _is_made(
 
 
 def _make_part(
-  folder: pathlib.Path, request: dict[str, Any], path: pathlib.Path
+  folder: pathlib.Path, request: dict[str, Any], alone: bool, path: pathlib.Path
 ) -> pathlib.Path:
-  """Returns the cache entry of a file, made again only if necessary."""
+  """Returns the cache entry of a file, made again only if necessary.
+
+  A file that is alone may hold several classes, one after the other then.
+  """
   entry = folder / cache.digest({**request, "file": path.name})
   cached = cache.read_arrays(entry, mmap_mode="r")
   if not (cached and cache.unchanged({"": path}, {"": cached[1]["file"]})):
     fingerprint = cache.fingerprint({"": path})[""]
     options = {name: request[name] for name in records.Options._fields}
-    part = reader.read_class(path, **options)
-    arrays = {**part.source._asdict(), "key": part.key, **part.flags}
-    manifest = {"file": fingerprint, "skipped": part.skipped}
+    name = records.class_name(path)
+    if alone:
+      parts = reader.read_files({name: path}, **options)
+      check_class_names(list(parts))
+    else:
+      parts = {name: reader.read_class(path, **options)}
+    arrays = by_class.join(list(parts.values()))
+    del arrays["label"]
+    manifest = {
+      "file": fingerprint,
+      "classes": {name: len(part.key) for name, part in parts.items()},
+      "skipped": {n: p.skipped for n, p in parts.items() if p.skipped},
+    }
     cache.write_arrays(entry, arrays, manifest)
   return entry
 
@@ -141,25 +153,28 @@ def _make_part(
 def _join(
   out: pathlib.Path, request: dict[str, Any], parts: dict[str, pathlib.Path]
 ) -> None:
-  """Joins the parts, by class, to a store."""
+  """Joins the parts, by the names of their files, to a store."""
   entries = list(parts.values())
   manifests = {name: cache.read_manifest(e) for name, e in parts.items()}
-  count = [len(_load(entry, "key")) for entry in entries]
+  classes, skipped = (
+    {n: value for m in manifests.values() for n, value in m[field].items()}
+    for field in ("classes", "skipped")
+  )
   repeated = (by_class.count_repeated(_load(e, "key")) for e in entries)
   by_class.warn_repeated(request["directory"], sum(repeated))
   checksums = {
     name: _join_array(out, name, entries)
     for name in manifests[next(iter(parts))]["checksums"]
   }
-  labels = (np.full(n, label, np.int32) for label, n in enumerate(count))
-  path, shape = out / "label.npy", (sum(count),)
+  count = enumerate(classes.values())
+  labels = (np.full(n, label, np.int32) for label, n in count)
+  path, shape = out / "label.npy", (sum(classes.values()),)
   checksums["label"] = cache.write_stream(path, np.int32, shape, labels)
-  skipped = {n: m["skipped"] for n, m in manifests.items() if m["skipped"]}
   manifest = {
     "request": request,
     "kind": "Strokes" if "points" in checksums else "Images",
-    "drawings": sum(count),
-    "classes": dict(zip(parts, count, strict=True)),
+    "drawings": sum(classes.values()),
+    "classes": classes,
     "skipped": by_class.add_counts(skipped.values()),
     "skipped_in": skipped,
     "files": {name: m["file"] for name, m in manifests.items()},

@@ -265,18 +265,14 @@ def _read_words(
   part, words = _read_drawings(
     path, False, max_per_class, recognized_only, options
   )
-  names, rows = {records.plain_word(name): name}, collections.defaultdict(list)
+  rows = collections.defaultdict(list)
   for row, word in enumerate(words):
-    plain = records.plain_word(word)
-    names.setdefault(plain, word)
-    rows[plain].append(row)
-  if "" in rows and len(rows) > 1:
-    text = f"{len(rows[''])} drawings have no word"
-    raise UserError("data", path, text)
+    rows[word].append(row)
+  names = by_class.name_words(path, collections.Counter(words))
   parts = {}
-  for plain, index in rows.items():
+  for word, index in rows.items():
     take = functools.partial(np.take, indices=index, axis=0)
-    parts[names[plain] or name] = by_class.ClassFile(
+    parts[names[word]] = by_class.ClassFile(
       take_source(part.source, np.array(index)),
       take(part.key),
       jax.tree.map(take, part.flags),

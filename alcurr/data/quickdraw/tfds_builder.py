@@ -1,11 +1,13 @@
 """The TensorFlow Datasets builder `quickdraw_strokes`, for a user's own files.
 
 TensorFlow Datasets has Quick, Draw! as bitmaps only. This builder makes a set
-of the drawings in a folder of files, its `manual_dir`. It is run by
-`python -m alcurr.data tfds` without TensorFlow, or by `tfds build` with it.
+of the drawings in a folder of files, or in one file, its `manual_dir`. It is
+run by `python -m alcurr.data tfds` without TensorFlow, or by `tfds build` with
+it.
 """
 
 import argparse
+import collections
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import tensorflow_datasets as tfds
 
 from alcurr.core import paths
 from alcurr.core.errors import UserError
-from alcurr.data.quickdraw import items, reader, records
+from alcurr.data.quickdraw import by_class, items, reader, records
 
 
 class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
@@ -24,9 +26,10 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version("1.0.0")
   options = records.Options()  # how the files are read
+  source: pathlib.Path | None = None  # a file or folder; None: the manual_dir
   MANUAL_DOWNLOAD_INSTRUCTIONS = (
     "Put a file of Quick, Draw! there for each class: Google's <class>.ndjson "
-    "or .bin, or Kaggle's .csv."
+    "or .bin, or Kaggle's .csv; or one file of drawings with their words."
   )
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -37,7 +40,7 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
       "recognized": np.bool_,
       "countrycode": tfds.features.Text(),  # "" where the file does not say
       "key_id": tfds.features.Text(),  # "" likewise
-      "index": np.int64,  # place in its class's file, from 0
+      "index": np.int64,  # place in its file, from 0
     }
     return tfds.core.DatasetInfo(
       builder=self,
@@ -51,16 +54,23 @@ class QuickdrawStrokes(tfds.core.GeneratorBasedBuilder):
   def _split_generators(
     self, dl_manager: tfds.download.DownloadManager
   ) -> dict[str, Iterator]:
-    files = _find(pathlib.Path(dl_manager.manual_dir))
-    # The folder has the names of the classes.
-    self.info.features["label"].names = list(files)
-    return {"train": self._generate_examples(files)}
+    files = _find(self.source or pathlib.Path(dl_manager.manual_dir))
+    names, path = {}, next(iter(files.values()))
+    if len(files) == 1 and items.ending(path) != ".bin":
+      found = records.read_file(path, self.options, one_word=False)
+      count = collections.Counter(record.word.strip() for record in found)
+      names = by_class.name_words(path, count)
+    # The files have the names of the classes.
+    self.info.features["label"].names = sorted({*names.values()} or files)
+    return {"train": self._generate_examples(files, names)}
 
   def _generate_examples(
-    self, files: dict[str, pathlib.Path]
+    self, files: dict[str, pathlib.Path], names: dict[str, str]
   ) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, path in files.items():
-      for index, record in enumerate(records.read_file(path, self.options)):
+    for file, path in files.items():
+      found = records.read_file(path, self.options, one_word=not names)
+      for index, record in enumerate(found):
+        name = names.get(record.word.strip(), file)
         points, lengths = record.drawing
         last = np.zeros(len(points), np.uint8)
         last[np.cumsum(lengths) - 1] = 1
@@ -97,14 +107,16 @@ def run(args: argparse.Namespace) -> None:
   paths.check_can_make(args.out, "OUT")
   builder = QuickdrawStrokes(data_dir=args.out, file_format="array_record")
   builder.options = records.Options("raise", args.stroke_form, args.max_bytes)
+  builder.source = args.source
   folder = pathlib.Path(builder.data_dir)
   if folder.exists():
     raise UserError("exists", "OUT", f"{folder} exists already")
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()
+  manual = args.source if args.source.is_dir() else args.source.parent
   builder.download_and_prepare(
     download_config=tfds.download.DownloadConfig(
-      manual_dir=args.source, try_download_gcs=False
+      manual_dir=manual, try_download_gcs=False
     )
   )
   print(

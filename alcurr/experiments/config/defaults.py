@@ -33,7 +33,8 @@ _BANDIT = {
   # The arms: difficulty (quantiles within each class), difficulty_in_pool
   # (quantiles over the pool), label, label_difficulty (quantiles of each class
   # apart), groups (see data.groups), clusters (difficulty.num_arms of them, by
-  # k-means of the reference model's features), or shuffled (the control: like
+  # k-means of the reference model's features), or, as controls, planted (labels
+  # that data.label_noise left right, and those it made wrong) or shuffled (like
   # difficulty, but at random).
   "partition": "difficulty",
   # Arms drawn for a batch, a divisor of the batch size. 1: as in the paper;
@@ -183,11 +184,9 @@ _DEFAULTS = {
     # drawings become images. `share`, `max_per_class` and `label_noise` may
     # differ too.
     "sources": {},
-    # Splits of your own, used as they are: where each is, as `dir`. Splits
-    # without one are shares of the data, below. Of one file such as Keras's
-    # mnist.npz, all have the same path, and each has its arrays (x_test). No
-    # limit, share, noise, groups or scores of the data apply to them, but
-    # `label_noise_in` may name them.
+    # Splits of your own, used as they are: where each is, as `dir`; perhaps the
+    # same file, such as Keras's mnist.npz (see docs/comparing.md). "": a share
+    # of the data, below.
     "valid_dir": "",
     "test_dir": "",
     "probe_dir": "",
@@ -202,6 +201,13 @@ _DEFAULTS = {
     # splits: "train", or "train,probe" and so on.
     "label_noise": 0.0,
     "label_noise_in": "train",
+    # Wrong labels are uniform (any other class) or pairs (the next class).
+    "label_noise_kind": "uniform",
+    # The largest class of the training split over the smallest: examples are
+    # dropped, so that the sizes fall geometrically. 1: all are used.
+    "imbalance": 1.0,
+    # How often the training split has each example.
+    "copies": 1,
     # Drawings become images of this size.
     "image_size": 28,
     "render": "in_step",  # or precompute: once, before the first run

@@ -5,6 +5,7 @@ each field means.
 """
 
 import math
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -99,6 +100,23 @@ def check(config: ConfigDict, finished: bool = False) -> None:
       text = f"expected a ConfigDict of a name and arguments, got {sampler!r}"
       raise UserError("type", f"samplers.{name}", text)
   _check_scores(config)
+
+
+def check_finished(config: ConfigDict, path: pathlib.Path) -> None:
+  """Refuses the config of a finished experiment, read from a path.
+
+  Raises:
+    UserError: at the path; another version wrote a field that this one lacks,
+      or lacked one that this one needs.
+  """
+  try:
+    check(config, finished=True)
+  except UserError as error:
+    text = (
+      f"{error.place} is not as this version of alcurr writes it; use the "
+      "version that each result.json names, or train the run again"
+    )
+    raise UserError("mismatch", str(path), text) from error
 
 
 def _check_scores(config: ConfigDict) -> None:

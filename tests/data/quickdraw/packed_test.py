@@ -120,6 +120,48 @@ def test_a_store_is_what_its_files_say(some_real, tmp_path, capsys):
   assert isinstance(store.source.points.base, np.memmap)
 
 
+def test_one_file_of_many_words(quickdraw_dir, tmp_path, capsys):
+  names = ("The Eiffel Tower", "ant", "cat")
+  real = quickdraw_dir / "simplified"
+  path = published.write_master_csv(tmp_path / "master.csv", real, names)
+  out = tmp_path / "out"
+  assert cli.main(["prepare", str(path), str(out)]) == 0
+  assert "120 drawings of 3 classes" in capsys.readouterr().out
+  store, manifest = packed.open_store(out)
+  _assert_same(store, reader.load(path)[0])
+  assert store.class_names == ("The_Eiffel_Tower", "ant", "cat")
+  assert [*manifest["classes"].values()] == [40, 40, 40]
+  # Each class has its own drawings.
+  for label, name in enumerate(names):
+    rows = published.rows(real / f"{name}.ndjson")[:40]
+    expected = sorted(row["drawing"] for row in rows)
+    found = [
+      [stroke.T.tolist() for stroke in strokes.unpack(store.source, i)]
+      for i in np.flatnonzero(store.label == label)
+    ]
+    assert sorted(found) == expected
+  before = _content(out)
+  packed.prepare(path, out)
+  assert _content(out) == before
+  some = {"classes": "cat,ant", "max_per_class": 7}
+  _assert_same(packed.load(out, **some), reader.load(path, **some)[0])
+  assert packed.load(out, **some).class_names == ("ant", "cat")
+  text = path.read_text()
+  path.write_text(text.replace(",cat\n", ",\n"))
+  with refused("data", path):
+    packed.prepare(path, tmp_path / "other")
+  path.write_text(text + "\n,[],,,,ant")
+  skipping = packed.prepare(path, tmp_path / "third", "skip")
+  assert sum(skipping["skipped"].values()) == 1
+  assert skipping["drawings"] == 120
+
+
+def test_one_class_is_refused(tmp_path):
+  folder = _write(tmp_path / "d", ant=[GOOD])
+  with refused("data", "classes"):
+    packed.prepare(folder, tmp_path / "out")
+
+
 def test_choices_of_a_store_are_those_of_files(some_real, tmp_path):
   packed.prepare(some_real, tmp_path / "out")
   for options in (
@@ -218,7 +260,8 @@ def test_damaged_parts_are_made_again(tmp_path):
   request = json.loads((tmp_path / "good/manifest.json").read_text())["request"]
   for name in ("points.npy", "manifest.json"):
     out = tmp_path / name
-    part = packed._make_part(out / "parts", request, folder / "ant.ndjson")
+    path = folder / "ant.ndjson"
+    part = packed._make_part(out / "parts", request, False, path)
     content = (part / name).read_bytes()
     (part / name).write_bytes(content[:-1] + b"#")
     packed.prepare(folder, out)
