@@ -27,6 +27,18 @@ def _kinds(context: setup.ExperimentContext, part: Dataset) -> list[str]:
   return sorted(experiment.partitions - lacking)
 
 
+def _with_probe(train: Dataset, probe: Dataset) -> Dataset:
+  """Joins two splits; a probe without groups becomes a group of its own."""
+  if train.groups is not None and probe.groups is None:
+    names = train.group_names
+    name = "probe" if "probe" not in names else f"probe {len(names)}"
+    train = train._replace(group_names=(*names, name))
+    probe = probe._replace(
+      groups=np.full(len(probe.label), len(names), np.int32)
+    )
+  return concatenate(train, probe)
+
+
 def host_pools(
   context: setup.ExperimentContext,
   made: Mapping[str, Mapping[str, np.ndarray]] | None = None,
@@ -56,7 +68,7 @@ def host_pools(
   scores = pool_scores.by_split(experiment, parts, made or {})
   joint = "train_and_probe"
   if any(run.config.train_on == joint for run in experiment.runs.values()):
-    parts[joint] = concatenate(parts["train"], parts["probe"])
+    parts[joint] = _with_probe(train, parts["probe"])
     scores[joint] = {
       name: np.concatenate([score, scores["probe"][name]])
       for name, score in scores["train"].items()
@@ -79,14 +91,18 @@ def host_pools(
     }
     pool = host_pool(part, score, by_name)
     pools[name] = pool._replace(scores=scores[name])
-  names = {"label": train.class_names, "groups": train.group_names}
+  groups = parts.get(joint, train).group_names
+  names = {"label": train.class_names, "groups": groups}
   names["planted"] = ("right", "wrong")
   for kind in experiment.partitions:
-    # A split may lack a rare class.
-    having = [pool for pool in pools.values() if kind in pool.partitions]
-    most = max(len(pool.partitions[kind].size) for pool in having)
-    for pool in having:
-      arms = partitions.pad_arms(pool.partitions[kind], most)
-      arms = arms._replace(names=ArmNames(names.get(kind, ())[:most]))
+    # A split may lack a rare class. The others have no arm for the group that
+    # the probe is.
+    having = {n: pool for n, pool in pools.items() if kind in pool.partitions}
+    size = {n: len(p.partitions[kind].size) for n, p in having.items()}
+    most = max(n for name, n in size.items() if name != joint)
+    for name, pool in having.items():
+      num = max(most, size[name])
+      arms = partitions.pad_arms(pool.partitions[kind], num)
+      arms = arms._replace(names=ArmNames(names.get(kind, ())[:num]))
       pool.partitions[kind] = arms
   return {"probe": pools["valid"]} | pools

@@ -185,13 +185,10 @@ def _check_joint(
   experiment: BuiltExperiment, run: BuiltRun, parts: Mapping[str, Dataset]
 ) -> None:
   """Refuses to train on a probe split that lacks what the sampler reads."""
-  train, probe = parts["train"], parts["probe"]
-  lacking = ["groups"] * (
-    probe.groups is None and "groups" in run.spec.partitions
-  )
-  if train.scores and probe.scores is None:
+  lacking = []
+  if parts["train"].scores and parts["probe"].scores is None:
     from_files = {score.name for score in experiment.file_scores}
-    lacking += sorted(from_files & {*names_read(run.spec)})
+    lacking = sorted(from_files & {*names_read(run.spec)})
   if lacking:
     text = f"the examples of data.probe_dir have no {', '.join(lacking)}"
     raise UserError("conflict", f"samplers.{run.name}.run.train_on", text)
@@ -215,12 +212,13 @@ def check_fit(context: ExperimentContext, pools: Mapping[str, Pool]) -> None:
     if sampler.spec.reads_penalty and model.penalty is None:
       text = "the gain needs a model with variational weights, as bayesian_cnn"
       raise UserError("conflict", f"samplers.{name}", text)
-    init = functools.partial(sampler.init, pool=pools["train"])
+    pool = pools[run.config.train_on]
+    init = functools.partial(sampler.init, pool=pool)
     with specs.errors_in(f"samplers.{name}"):
       # Only shapes: a state may hold an entry for every step.
       state = jax.eval_shape(init, jax.random.key(0))
       key = jax.eval_shape(jax.random.key, 0)
-      draw = jax.eval_shape(sampler.sample, key, state, pools["train"])
+      draw = jax.eval_shape(sampler.sample, key, state, pool)
     # A sampler's record, unlike a spec, has a batch size of its own.
     expected = sampler.spec.num_candidates or run.config.batch_size
     if draw.index.shape != (expected,):
