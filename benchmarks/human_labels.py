@@ -1,4 +1,4 @@
-"""python -m benchmarks.human_labels --data cifar10n --labels worse_label --out DIR
+"""python -m benchmarks.human_labels --data CIFAR10N --out DIR [--labels ...]
 
 Writes CIFAR-10 with the labels that people gave to its training images:
 DIR/train.npz, and DIR/test.npz with the published labels, for

@@ -64,7 +64,7 @@ from alcurr.types import (
   StepInfo,
 )
 
-_MOST_WARMUP = 0.3  # of the run
+_MOST_WARMUP = 0.5  # of the run
 _WIDTH = 0.5  # of the ramp, in shares of wrong labels
 # The estimate falls as the model learns wrong labels, by a third at most.
 _LEARNED = 1.5
@@ -217,7 +217,7 @@ def label_trust(
   Args:
     batch_size: B.
     num_steps: of the run.
-    warmup_passes: over the pool. Fewer if they are more than 30 % of the run,
+    warmup_passes: over the pool. Fewer if they are more than half of the run,
       but at least two.
     relabel: whether labels that are probably wrong are replaced where one other
       class is likely. Otherwise they only lose their weight.
