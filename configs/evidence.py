@@ -1,13 +1,30 @@
 """Evidence of what helps when: every method worth its place, in one regime.
 
+  python -m alcurr.main --config=configs/evidence.py:regime=noise30 \
+    --config.data.dir=DIR --workdir=runs/evidence/noise30
+
+Paired trials; each run costs as many FLOPs as one of the baseline, with
+everything charged. Every method has one setting for all regimes. DIR holds
+Quick, Draw! files, or other data: `--config.data.source=folder`. Arguments:
+`regime` and `trials`. The regimes, of 4,000 examples and ten passes unless they
+say otherwise:
+
+  clean      the labels as they are
+  one_pass   all examples, once
+  noise10    10 % of the labels wrong, uniformly
+  noise30    30 %
+  pairs      30 % wrong, each class taken for another one
+  human      labels by people: train.npz and test.npz in the argument `dir`, as
+             `python -m benchmarks.human_labels` writes them
+  imbalance  the largest class has 50 times the examples of the smallest
+  copies     each drawing four times, moved a little, and a quarter of the steps
+
+`oracle` knows the planted mistakes. And, of several sources:
+
   python -m benchmarks.five_sources --target numpy_bitmap \
     --foreign fashion_mnist/train.npz --out five_sources
   python -m alcurr.main \
     --config=configs/evidence.py:regime=sources,probe=128,dir=five_sources
-
-Paired trials; each run costs as many FLOPs as one of the baseline, with
-everything charged. Every method has one setting for all regimes. Arguments:
-`regime`, `trials`, `dir` of the data, and those of the regime:
 
   sources  five sources, two of them of use for a target; the samplers learn
            from `probe` trusted examples of it. `frozen`: weights of the
@@ -19,6 +36,76 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from configs import default, headroom
+
+# The arms are the labels that are right, and those that were made wrong.
+_ORACLE = {
+  "name": "fixed_policy",
+  "policy": "fixed(weights=(1.0, 0.0))",
+  "partition": "planted",
+}
+
+
+def _with_loss(sampler: str, loss: str) -> dict:
+  return {"name": sampler, "run": {"loss": loss}}
+
+
+def _of_labels(passes: int = 10, noise: float = 0.0) -> ConfigDict:
+  """Returns the methods for labels of one source, right or wrong."""
+  config = headroom.base(noise=noise, passes=passes)
+  config.samplers = ConfigDict(
+    {
+      **{name: {"name": name} for name in ("uniform", "label_trust")},
+      "smoothing": _with_loss("uniform", "label_smoothing"),
+      "trust_smoothing": _with_loss("label_trust", "label_smoothing"),
+      "gce": _with_loss("uniform", "gce"),
+      **{
+        name: {"name": name}
+        for name in ("self_paced", "infobatch", "selective_backprop")
+      },
+    }
+  )
+  if noise:
+    config.samplers.oracle = _ORACLE
+    config.grid = ("uniform", "oracle")
+  return config
+
+
+def _noise(share: float, kind: str = "uniform") -> ConfigDict:
+  config = _of_labels(noise=share)
+  config.data.label_noise_kind = kind
+  config.samplers.update(
+    elr=_with_loss("uniform", "elr"), trust_elr=_with_loss("label_trust", "elr")
+  )
+  return config
+
+
+def _human(args: dict) -> ConfigDict:
+  config = _noise(0.0)
+  config.data.source = "npz"
+  config.data.dir = f"{args['dir']}/train.npz"
+  config.data.test_dir = f"{args['dir']}/test.npz"
+  return config
+
+
+def _imbalance(args: dict) -> ConfigDict:
+  """Returns the config of classes of which one has 50 times another's size."""
+  config = _of_labels()
+  config.data.imbalance = 50.0
+  config.samplers.update(
+    class_balanced={"name": "class_balanced"},
+    logit_adjustment=_with_loss("uniform", "logit_adjustment"),
+  )
+  return config
+
+
+def _copies(args: dict) -> ConfigDict:
+  """Returns the config of drawings that are four times in the pool."""
+  config = _of_labels()
+  config.data.copies = 4
+  config.augment = "affine(shift=0.05)"
+  config.budget = "2.5 epochs"
+  return config
+
 
 # By name, as a ConfigDict has them: the order of the groups.
 SOURCES = ("distorted", "foreign", "mislabelled", "real", "synthetic")
@@ -84,8 +171,6 @@ def sources(args: dict) -> ConfigDict:
     ("probe", f"probe{args['probe']}"),
   ):
     config.data[f"{split}_dir"] = f"{args['dir']}/{name}.npz"
-  config.scores.irreducible.update(train_on="probe", budget="4000 examples")
-  config.difficulty.update(train_on="probe", budget="4000 examples")
   grid = _of_sources()
   probing = {"train_on": "train_and_probe"}
   config.samplers = ConfigDict(
@@ -93,13 +178,9 @@ def sources(args: dict) -> ConfigDict:
       "natural": {"name": "uniform", "replacement": False},
       **grid,
       "influence": _bandit(gain=_INFLUENCE, arms_per_batch=None),
-      "influence_defaults": headroom.influence(None, partition="groups"),
       "target_gain": _bandit(gain="target_prediction_gain"),
-      "rb": {"name": "rb", "interval": 8, "prepare_interval": 4},
       "greats": {"name": "greats", "prepare_interval": 4},
       "odm": {"name": "odm"},
-      "doremi": {"name": "doremi"},
-      "rho_loss": {"name": "rho_loss"},
       "random_reward": _bandit(gain="random_gain"),
       "natural_with_probe": {"name": "uniform", "run": probing},
       "stratified_with_probe": {**grid["stratified"], "run": probing},
@@ -113,15 +194,25 @@ def sources(args: dict) -> ConfigDict:
   return config
 
 
-REGIMES: dict[str, Callable[[dict], ConfigDict]] = {"sources": sources}
+REGIMES: dict[str, Callable[[dict], ConfigDict]] = {
+  "clean": lambda args: _of_labels(),
+  "one_pass": lambda args: _of_labels(passes=1),
+  "noise10": lambda args: _noise(0.1),
+  "noise30": lambda args: _noise(0.3),
+  "pairs": lambda args: _noise(0.3, "pairs"),
+  "human": _human,
+  "imbalance": _imbalance,
+  "copies": _copies,
+  "sources": sources,
+}
 
 
 def get_config(text: str | None = None) -> ConfigDict:
   args = default.arguments(
     text,
-    regime="sources",
+    regime="noise30",
     trials=10,
-    dir="five_sources",
+    dir=".",
     probe=128,
     frozen=(0.0,),
   )

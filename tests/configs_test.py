@@ -33,6 +33,10 @@ from configs import (
     ablation.get_config(),
     ablation.get_config("batch_size=512,norm=batch"),
     evidence.get_config("regime=sources,probe=32,frozen=1 0 0 1 0"),
+    *(
+      evidence.get_config(f"regime={r}")
+      for r in evidence.REGIMES.keys() - {"sources"}
+    ),
     headroom.get_config("noise=0.3,passes=10"),
     influence.get_config("part=all,probe=noisy"),
     label_issues.get_config("source=files"),
