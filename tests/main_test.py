@@ -131,6 +131,7 @@ def test_results_have_a_row_per_sampler_and_trial(finished):
   results = pd.read_csv(finished[0] / "results.csv")
   assert list(results.columns) == [
     *("sampler", "batch_size", "trial", "top1", "top3", "map3", "loss"),
+    *("balanced_accuracy", "auc"),
     *("examples_seen", "examples_scored", "steps"),
     *("train_seconds", "scoring_seconds"),
     *("flops_per_step", "scores_flops", "flops"),

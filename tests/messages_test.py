@@ -31,7 +31,7 @@ MESSAGES = {
   "\"open('/etc/passwd')\"",
   "--config.samplers.bandit.partition=dificulty": "samplers.bandit.partition: "
   "no 'dificulty'. Known: clusters, difficulty, difficulty_in_pool, groups, "
-  "label, label_difficulty, shuffled. Did you mean difficulty?",
+  "label, label_difficulty, planted, shuffled. Did you mean difficulty?",
   "--config.budget=fast": "budget: expected epochs, examples or steps such as "
   '"1 epoch" or "2000 steps", got \'fast\'',
   "--config.budget=3 examples": "budget: expected 1 to 2147483647 batches of "

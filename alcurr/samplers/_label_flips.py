@@ -110,3 +110,19 @@ def wrong_shares(flips: Array, predicted: Array, seen: Array) -> Array:
   total = joint.sum(0)
   right = joint.diagonal() / jnp.where(total > 0, total, 1)
   return jnp.where(total > 0, 1 - right, 0)
+
+
+def log_odds(log_prob: Array, label: Array, flips: Array) -> Array:
+  """Returns the log odds that a label is wrong in favour of each class: [B, V].
+
+  Those of the label itself are -inf.
+
+  Args:
+    log_prob: [B, V] float32, predictions.
+    label: [B] int32.
+    flips: [V, V] float32, P(label | class).
+  """
+  joint = log_prob + jnp.log(flips)[:, label].T
+  row = jnp.arange(label.shape[0], dtype=jnp.int32)
+  own = joint[row, label]
+  return (joint - own[:, None]).at[row, label].set(-jnp.inf)

@@ -18,18 +18,19 @@ o_n within its label, and s_y the share of wrong ones among the labels y,
 
 s_y is that of the rate less its standard error. Early predictions of hard data
 may be confident and mistaken, and the rate too high. So it is estimated again
-after each pass, and falls to 3/2 of the new estimate. The new one is too low by
-as much as wrong labels were learned, which is little of those that have lost
-their weight.
+after each pass, until as many have gone as the warm-up had, and falls to 3/2 of
+the new estimate. The new one is too low by as much as wrong labels were
+learned: little of those that have lost their weight.
 
 Where one other class has most of the odds, a label that is probably wrong is
 replaced by it, for the loss. Draws are shuffled passes, as of `uniform`. Labels
 are compared with their like, because some classes are harder than others.
 
-The method is ours. Anchors and flips are those of Patrini et al. 2017 and of
-confident learning (Northcutt et al. 2021); replacing labels is as in SELFIE
-(Song et al. 2019). It assumes that confident predictions are right, and that
-labels are wrong by class: not where examples are hard. Labels must be classes.
+The method is ours. Flips are those of Northcutt et al. 2021, "Confident
+Learning: Estimating Uncertainty in Dataset Labels"; labels are replaced as in
+SELFIE (Song et al. 2019). It assumes that confident predictions are right, and
+that whether a label is wrong depends on the class: where people mistake hard
+examples, too few are found. Labels must be classes.
 
 Cost: no FLOPs of the model; O(B V) a step, and O(N log N) once a pass after the
 warm-up (under vmap, at each step).
@@ -48,6 +49,7 @@ from alcurr.samplers._arm_draw import check_partition
 from alcurr.samplers._label_flips import (
   Flips,
   estimate_flips,
+  log_odds,
   rank_in_group,
   wrong_shares,
 )
@@ -103,22 +105,6 @@ def leading(old: Array, value: Array, new: Array, weight: Array) -> Array:
   leads = same | (weight > value)
   mean = jnp.where(same, value + weight, jnp.where(leads, weight, value))
   return jnp.where(leads, new, old), mean
-
-
-def log_odds(log_prob: Array, label: Array, flips: Array) -> Array:
-  """Returns the log odds that a label is wrong in favour of each class: [B, V].
-
-  Those of the label itself are -inf.
-
-  Args:
-    log_prob: [B, V] float32, predictions.
-    label: [B] int32.
-    flips: [V, V] float32, P(label | class).
-  """
-  joint = log_prob + jnp.log(flips)[:, label].T
-  row = jnp.arange(label.shape[0], dtype=jnp.int32)
-  own = joint[row, label]
-  return (joint - own[:, None]).at[row, label].set(-jnp.inf)
 
 
 def _measure(key: Array, info: StepInfo) -> Array:
@@ -188,9 +174,13 @@ def _error(state: LabelTrustState) -> Array:
   return jnp.sqrt(state.rate * (1 - state.rate) / count)
 
 
-def _judge(state: LabelTrustState) -> LabelTrustState:
-  """Estimates which labels are wrong, by their rank and how many are."""
-  rate = jnp.minimum(state.rate, _LEARNED * _estimate(state).rate)
+def _judge(state: LabelTrustState, corrects: Array) -> LabelTrustState:
+  """Estimates which labels are wrong, by their rank and how many are.
+
+  `corrects`, [] bool, is whether to estimate again how many.
+  """
+  most = jnp.where(corrects, _LEARNED * _estimate(state).rate, 1)
+  rate = jnp.minimum(state.rate, most)
   per_rate = state.share / jnp.where(state.rate > 0, state.rate, 1)
   state = state._replace(rate=rate, share=per_rate * rate)
   at_least = jnp.maximum(rate - _error(state), 0)
@@ -289,7 +279,8 @@ def label_trust(
     is_warm = state.step == warmup
     state = jax.lax.cond(is_warm, _calibrate, lambda state: state, state)
     judges = is_warm | (begins_pass & (state.step > warmup))
-    return jax.lax.cond(judges, _judge, lambda state: state, state)
+    corrects = state.step <= 2 * warmup
+    return jax.lax.cond(judges, _judge, lambda s, _: s, state, corrects)
 
   def judge(state: LabelTrustState) -> LabelJudgement:
     error = 1.96 * _error(state)

@@ -71,7 +71,7 @@ def test_every_row_is_judged_and_the_wrong_ones_come_first(data, found):
   assert found["probability"].between(0, 1).all()
   rate = found.attrs
   assert rate["rate_low"] <= rate["rate"] <= rate["rate_high"]
-  assert rate["rate"] == pytest.approx(count / 500, abs=0.06)
+  assert rate["rate_low"] <= count / 500 <= rate["rate_high"]
   assert rate["judged"] == 500
 
 

@@ -104,7 +104,7 @@ def test_the_odds_are_those_of_bayes():
   prob = RNG.dirichlet(np.ones(4), 30)
   table = RNG.dirichlet(np.ones(4), 4)
   label = RNG.integers(0, 4, 30).astype(np.int32)
-  odds = trust.log_odds(
+  odds = flips.log_odds(
     jnp.log(jnp.float32(prob)), jnp.asarray(label), jnp.float32(table)
   )
   for i in range(30):
