@@ -1,7 +1,7 @@
 """Splits that the user gives, instead of examples held out of the data.
 
-Each is read as the data is, from a place of its own, and used as it is. The
-data that no given split replaces is split as ever.
+Each is read like the data, from a place of its own, and used as it is. The
+other splits are held out of the data.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -18,6 +18,12 @@ from alcurr.data.splitting import warn_of_lacking_classes
 from alcurr.types import Images, Stored
 
 GIVEN = ("valid", "test", "probe")
+# The splits that each is compared with for common examples.
+_COMPARED = {
+  "valid": ("train", "probe"),
+  "test": ("train", "probe", "valid"),
+  "probe": ("train",),
+}
 # Settings that choose or change examples, and so are of the data alone.
 _OF_THE_DATA = {"max_per_class": 0, "share": 1.0, "groups": "", "sources": {}}
 
@@ -54,9 +60,9 @@ def read(
   Raises:
     UserError: a split cannot be read, or has a class that the data lacks.
   """
-  # Names, since the first classes of a split may be others.
+  # Names, since the first classes of a split may be others; it may lack some.
   is_all = config["classes"] == "all"
-  classes = "all" if is_all else list(dataset.class_names)
+  classes = "all" if is_all else frozenset(dataset.class_names)
   found = {}
   for name in names(config):
     place = f"{name}_dir"
@@ -149,20 +155,24 @@ def store(
 
 
 def check_copies(parts: Mapping[str, Dataset], given: Collection[str]) -> None:
-  """Logs how many evaluated examples are in another split too, by their keys.
+  """Logs how many examples are in another split too, by their keys.
 
-  Splits that are not given have no example in common.
+  Splits that are not given have no example in common. A given probe may consist
+  of training examples, since their labels may be trusted.
 
   Raises:
-    UserError: all examples of a given split are of the data.
+    UserError: all examples of a given valid or test split are of the data.
   """
   own = [part.key for name, part in parts.items() if name not in given]
-  for name in ("valid", "test"):
+  for name in ("valid", "test", "probe"):
+    if name not in parts:
+      continue
     key, size = parts[name].key, len(parts[name].key)
-    if name in given and np.isin(key, np.concatenate(own)).all():
+    evaluates = name in given and name != "probe"
+    if evaluates and np.isin(key, np.concatenate(own)).all():
       text = f"expected examples that are not trained on, got none of {size}"
       raise UserError("data", f"data.{name}_dir", text)
-    for other in ("train", "probe", *(["valid"] if name == "test" else [])):
+    for other in _COMPARED[name]:
       if other not in parts or not {name, other} & {*given}:
         continue
       if count := int(np.isin(key, parts[other].key).sum()):

@@ -5,7 +5,7 @@ import concurrent.futures
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def load(
   directory: str | pathlib.Path,
   *,
   image_size: int,
-  classes: str | int | Sequence[str] = "all",
+  classes: str | int | Collection[str] = "all",
   max_per_class: int = 0,
   on_error: str = "raise",
   background: str = "white",

@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -107,14 +107,15 @@ def check_class_names(names: Sequence[str], place: str = "classes") -> None:
 
 
 def choose_classes(
-  known: Sequence[str], classes: str | int | Sequence[str]
+  known: Sequence[str], classes: str | int | Collection[str]
 ) -> list[str]:
   """Returns the chosen names, sorted.
 
   Args:
     known: all names, sorted.
-    classes: "all"; a number, for the first classes by name; or names, as a
-      sequence or separated by commas.
+    classes: "all"; a number, for the first classes by name; names, as a
+      sequence or separated by commas; or a frozenset, for those of its names
+      that are known.
 
   Raises:
     UserError: an unknown name, a number out of range, or an unusable name.
@@ -124,6 +125,11 @@ def choose_classes(
   elif isinstance(classes, int) or str(classes).strip().isdecimal():
     specs.check_range("classes", int(classes), 2, len(known))
     chosen = known[: int(classes)]
+  elif isinstance(classes, frozenset):
+    chosen = [name for name in known if name in classes]
+    if not chosen:
+      few = ", ".join(map(repr, known[:3])) + ", ..." * (len(known) > 3)
+      raise UserError("data", "classes", f"expected others, got only {few}")
   else:
     given = classes.split(",") if isinstance(classes, str) else classes
     chosen = [name.strip() for name in map(str, given) if name.strip()]
@@ -186,7 +192,6 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
       for d in (first, second)
     ),
   )
-  joined = first._replace(label=label, key=key, flags=flags, scores=scores)
   source = join_sources([first.source, second.source])
   joined = first._replace(
     source=source, label=label, key=key, content="", paths=None

@@ -131,9 +131,11 @@ def check(config: Mapping[str, Any]) -> None:
     text = "expected data.probe_fraction > 0 or data.probe_dir for probe"
     raise UserError("conflict", "data.label_noise_in", text)
   given_splits.check(config)
+  given = given_splits.names(config)
+  if given and config["sources"]:  # each of which may have another kind
+    specs.check_choice("data.source", config["source"], SOURCES)
   with specs.errors_in("data"):
     get_render(config)
-    given = given_splits.names(config)
     _call(check_fractions, {**config, "given": given})
 
 
@@ -274,10 +276,12 @@ def _read(
   except UserError as error:
     if error.place not in config:
       raise
-    # A loader's arguments have the names of the config's fields.
+    # A loader's arguments have the names of the config's fields. A given split
+    # has a place of its own, and shares the other fields.
     field = f"{place}.{error.place}"
-    if error.place == "dir" and config["split"] != "train":
-      field = f"data.{config['split']}_dir"
+    if config["split"] != "train":
+      own = error.place in ("dir", "classes")
+      field = place if own else f"data.{error.place}"
     raise UserError(error.code, field, error.text) from error
   if config["share"] == 1:
     return dataset

@@ -8,7 +8,7 @@ files. Nothing is downloaded.
 import contextlib
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ Examples = Iterator[tuple[int, dict[str, Any]]]  # with their labels
 def load(
   where: str,
   *,
-  classes: str | int | Sequence[str] = "all",
+  classes: str | int | Collection[str] = "all",
   max_per_class: int = 0,
   recognized_only: bool = False,
   image_size: int = 28,
@@ -92,11 +92,16 @@ def load(
       image = example[content]
       open_size = None in feature.shape
       images.append(_resize(image, image_size) if open_size else image)
-  if not min(count):
+  is_whole = split == "train"  # other splits may lack a class
+  if is_whole and not min(count):
     name = names[count.index(0)]
     raise UserError("data", where, f"class {name!r} has no image")
   dataset = arrays.from_arrays(
-    np.stack(images), np.array(labels), names, value_range=(0, 255)
+    np.stack(images),
+    np.array(labels),
+    names,
+    value_range=(0, 255),
+    every_class=is_whole,
   )
   rows = np.array(rows)
   return dataset._replace(locate=lambda row: {"index": rows[row]})

@@ -27,8 +27,16 @@ def _kinds(context: setup.ExperimentContext, part: Dataset) -> list[str]:
   return sorted(experiment.partitions - lacking)
 
 
+def _with_planted(part: Dataset) -> Dataset:
+  """Flags the labels of a split that nobody made wrong as right."""
+  right = {"planted": np.zeros(len(part.label), bool)}
+  return part._replace(flags=right | part.flags)
+
+
 def _with_probe(train: Dataset, probe: Dataset) -> Dataset:
   """Joins two splits; a probe without groups becomes a group of its own."""
+  # Joined splits have the flags that both have.
+  train, probe = _with_planted(train), _with_planted(probe)
   if train.groups is not None and probe.groups is None:
     names = train.group_names
     name = "probe" if "probe" not in names else f"probe {len(names)}"

@@ -191,8 +191,14 @@ def _train_and_score(
       part = fits.take_part(context.parts["train"], fit.scored["train"])
       scored |= on_device({"train": host_pool(part)})
     batch_size = context.experiment.config.eval_batch_size
-    how, by = fit.score.score, run.trials_by
-    score = make_score(run.model, run.gather, batch_size, by, how, False)
+    score = make_score(
+      run.model,
+      run.gather,
+      batch_size,
+      run.trials_by,
+      fit.score.score,
+      counted=False,
+    )
     values, taken = score_pools(run, score, result, scored, fit.score.place)
     seconds += taken
   found = {}

@@ -64,7 +64,8 @@ def make_sections(
   """Yields the sections of an experiment, given its summary.csv."""
   config = files.read_json(workdir / "config.json")
   extra = ["diverged"] if summary["trials_diverged"].any() else []
-  if config.get("data", {}).get("hold_out") is False:
+  own = config.get("data", {})
+  if own.get("hold_out") is False and not own.get("test_dir"):
     extra.append("trained_on")
   table = formatting.summary(summary)
   yield _section(config, "summary", summary, *extra, table=table)

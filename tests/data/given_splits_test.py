@@ -166,8 +166,15 @@ def test_copies_are_counted_and_a_copy_of_all_is_refused(tmp_path, caplog):
   with refused("data", "data.test_dir"):
     _load(tmp_path, **dirs)
   # Trusted labels of training examples are a probe.
-  loaded = _load(tmp_path, valid_dir=dirs["valid_dir"], probe_dir=str(path))
+  caplog.clear()
+  with caplog.at_level("WARNING"):
+    loaded = _load(tmp_path, valid_dir=dirs["valid_dir"], probe_dir=str(path))
   assert len(loaded.parts["probe"].label) == 20
+  # The others are in the test split.
+  size = np.isin(loaded.parts["probe"].key, loaded.parts["train"].key).sum()
+  assert 0 < size < 20
+  text = f"{size} of 20 examples of the split probe are in the split train"
+  assert text in caplog.text
 
 
 def test_folders_of_grey_and_coloured_images(tmp_path):
@@ -190,6 +197,29 @@ def test_folders_of_grey_and_coloured_images(tmp_path):
   np.testing.assert_array_equal(image[..., 0], image[..., 2])
 
 
+def test_a_split_may_lack_a_class_that_is_chosen_by_name(tmp_path):
+  """Its other classes are skipped, as those of the training data are."""
+  held = {"train": ("ant", "bee", "cat", "dog"), "test": ("ant", "cat", "dog")}
+  for part, names in held.items():
+    for name in names:
+      folder = tmp_path / part / name
+      folder.mkdir(parents=True)
+      for i in range(10):
+        Image.fromarray(_images(1, (8, 8))[0]).save(folder / f"{i}.png")
+  places = {name: str(tmp_path / name) for name in held}
+  own = {"source": "folder", "dir": places["train"], "image_size": 8}
+  own["test_dir"] = places["test"]
+  test = _load(tmp_path, **own, classes="ant,bee,cat").parts["test"]
+  assert test.class_names == ("ant", "bee", "cat")
+  assert np.bincount(test.label).tolist() == [10, 0, 10]
+  with refused("data", "data.test_dir"):
+    _load(tmp_path, **own, classes="ant,bee")
+  for name in held["test"]:
+    (tmp_path / "test" / name).rename(tmp_path / "test" / f"{name}_")
+  with refused("data", "data.test_dir"):
+    _load(tmp_path, **own, classes="ant,bee,cat")
+
+
 def test_groups_and_scores_are_of_the_training_data(tmp_path):
   groups = np.arange(200) % 2
   _npz(tmp_path / "train.npz", groups=groups, group_names=["web", "book"])
@@ -206,6 +236,9 @@ def test_settings_that_do_not_fit(tmp_path):
   with refused("conflict", "data.test_dir"):
     _load(tmp_path, source="synthetic", dir="", test_dir="a.npz")
   _npz(tmp_path / "train.npz")
+  both = {name: {"source": "npz", "dir": "a.npz"} for name in "ab"}
+  with refused("unknown", "data.source"):
+    _load(tmp_path, source="none", dir="", sources=both, test_dir="a.npz")
   missing = str(tmp_path / "none.npz")
   with refused("missing", missing):
     _load(tmp_path, test_dir=missing)

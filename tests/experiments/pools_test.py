@@ -1,6 +1,7 @@
 """The pools of an experiment: their partitions, by the groups they have."""
 
 import numpy as np
+from refusal import refused
 
 from alcurr.experiments import setup
 from alcurr.experiments.config import build, plain
@@ -56,3 +57,39 @@ def test_a_probe_without_groups_is_a_group_to_train_on(tmp_path):
   assert tuple(both.names) == ("a", "b", "c", "probe")
   assert both.size.tolist() == [*train.size.tolist(), 60]
   assert "groups" not in pools["probe"].partitions
+
+
+JOINT = {
+  "data.probe_fraction": 0.2,
+  "model.name": "cnn(width=0.1)",
+  "budget": "4 steps",
+  "train_on": "train_and_probe",
+}
+
+
+def test_planted_mistakes_are_known_where_the_probe_is_trained_on(tmp_path):
+  """The labels of the probe are right there."""
+  rng = np.random.default_rng(0)
+  changes = {
+    "data.source": "npz",
+    "data.dir": _npz(tmp_path / "a.npz", rng),
+    "data.label_noise": 0.5,
+    "batch_size": 4,
+  }
+  config = plain.merge(default.get_config(), JOINT | changes)
+  oracle = {"name": "active_bandit", "partition": "planted"}
+  config.samplers = plain.to_config({"uniform": {"name": "uniform"}})
+  config.samplers.oracle = oracle
+  context = setup.load_context(build.build_experiment(config), tmp_path / "c")
+  arm = host_pools(context)["train_and_probe"].partitions["planted"].arm
+  train, probe = (context.parts[name] for name in ("train", "probe"))
+  labels = np.load(tmp_path / "a.npz")["labels"]
+  wrong = [part.label != labels[part.row] for part in (train, probe)]
+  assert wrong[0].any() and not wrong[1].any()
+  np.testing.assert_array_equal(arm, np.concatenate(wrong))
+
+
+def test_a_probe_that_is_not_held_out_is_not_trained_on_twice():
+  config = plain.merge(default.get_config(), JOINT | {"data.hold_out": False})
+  with refused("conflict", "train_on"):
+    build.build_experiment(config)

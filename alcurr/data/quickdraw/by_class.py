@@ -3,7 +3,7 @@
 import collections
 import pathlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -137,7 +137,7 @@ def _make_locate(
 def choose(
   dataset: Dataset,
   where: str | pathlib.Path,
-  classes: str | int | Sequence[str],
+  classes: str | int | Collection[str],
   max_per_class: int = 0,
   recognized_only: bool = False,
 ) -> Dataset:

@@ -11,7 +11,7 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from importlib import metadata
 from typing import Any
 
@@ -256,7 +256,7 @@ def open_store(
 def load(
   directory: str | pathlib.Path,
   *,
-  classes: str | int | Sequence[str] = "all",
+  classes: str | int | Collection[str] = "all",
   max_per_class: int = 0,
   recognized_only: bool = False,
 ) -> Dataset:

@@ -9,7 +9,7 @@ hold several classes, each drawing with its `word`.
 import collections
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -33,7 +33,7 @@ _VERSION = 8  # of the cache's content; another one is not read
 def load(
   directory: str | pathlib.Path,
   *,
-  classes: str | int | Sequence[str] = "all",
+  classes: str | int | Collection[str] = "all",
   max_per_class: int = 0,
   recognized_only: bool = False,
   on_error: str = "raise",

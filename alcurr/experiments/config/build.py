@@ -118,6 +118,10 @@ def _build_run(
     needed = "a probe split, data.probe_fraction above 0 or data.probe_dir"
     text = f"{merged.train_on!r} needs {needed}"
     raise UserError("conflict", "train_on", text)
+  held_out = config.data.hold_out or config.data.probe_dir
+  if merged.train_on != "train" and not held_out:
+    text = "data.hold_out=False trains on the probe split already"
+    raise UserError("conflict", "train_on", text)
   if network_key(merged) != network_key(config):
     _check_model(merged)
   make_loss(merged, num_classes=2)

@@ -131,7 +131,12 @@ def range_test(
     apply=lambda *args, train: apply(*args, train=True)
   )
   score = make_score(
-    in_train_mode, run.gather, run.batch_size, run.trials_by, metric(run.loss)
+    in_train_mode,
+    run.gather,
+    run.batch_size,
+    run.trials_by,
+    metric(run.loss),
+    counted=False,
   )
   state, valid = init_trials(run, pools["train"]), pools["valid"]
   program = compilation.compile_once(
