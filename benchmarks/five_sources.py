@@ -139,9 +139,9 @@ def make(
   )
   # Where the foreign classes are fewer, several names share their images.
   other = foreign.label % num_classes
-  missing = range(int(other.max()) + 1, num_classes)
-  share = len(missing) and (np.arange(len(other)) // (other.max() + 1)) % 2
-  other = other + share * (other.max() + 1) * (other < len(missing))
+  known = int(other.max()) + 1
+  num_names = -(-(num_classes - other) // known)  # of the class of each image
+  other = other + known * (np.arange(len(other)) // known % num_names)
   (chosen,) = deal(other, [size], rng)
   doodles = synthetic.make_synthetic(size, seed=seed, num_classes=num_classes)
   parts = {

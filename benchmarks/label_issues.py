@@ -83,7 +83,7 @@ CASES: dict[str, Callable[[pathlib.Path, int], Case]] = {
 
 
 def by_alcurr(case: Case, args: argparse.Namespace) -> Found:
-  """Judges labels by the losses of `trials` runs."""
+  """Judges labels by the predictions of `trials` runs."""
   table = alcurr.find_label_issues(
     case.image,
     case.given,

@@ -191,7 +191,7 @@ def compare(
     changes["data.channels_first"] = True
   with _config(samplers, model, changes) as full:
     full = given_arrays.save(given, full, workdir)
-    with given_arrays.named_by_argument():
+    with given_arrays.named_by_argument(given):
       experiment_runner.run(full, workdir)
   return Comparison(workdir)
 

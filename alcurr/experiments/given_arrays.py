@@ -71,7 +71,7 @@ def save(given: Given, config: ConfigDict, workdir: pathlib.Path) -> ConfigDict:
   changes = {}
   if given.images is not None:
     if config.data.sources:
-      text = "expected none beside images and labels"
+      text = "expected none with images and labels"
       raise UserError("conflict", "data.sources", text)
     options = {
       "value_range": config.data.value_range,
@@ -87,7 +87,7 @@ def save(given: Given, config: ConfigDict, workdir: pathlib.Path) -> ConfigDict:
       if pair is None:
         continue
       if config.data[_FIELDS[name]]:
-        text = f"expected no {field} beside it"
+        text = f"expected no {field} with it"
         raise UserError("conflict", name, text)
       try:
         path = arrays.save_npz(*pair, folder, every_class=False, **options)
@@ -104,12 +104,12 @@ def save(given: Given, config: ConfigDict, workdir: pathlib.Path) -> ConfigDict:
 
 
 @contextlib.contextmanager
-def named_by_argument() -> Iterator[None]:
-  """Raises the errors of the splits' fields at the arguments instead."""
+def named_by_argument(given: Given) -> Iterator[None]:
+  """Raises the errors of the fields of given splits at the arguments."""
   try:
     yield
   except UserError as error:
     for name, field in _FIELDS.items():
-      if error.place == f"data.{field}":
+      if given.splits[name] is not None and error.place == f"data.{field}":
         raise UserError(error.code, name, error.text) from error
     raise

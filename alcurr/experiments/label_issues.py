@@ -37,8 +37,8 @@ def find_label_issues(
   """Returns every row of the data, the most probably mislabelled first.
 
   Trains `samplers.label_trust` on all rows, and judges all of them: none is
-  held out. A label is judged by predictions before each update, so that the
-  network has not yet learned it by heart.
+  held out. A label is judged by predictions before each update, when the
+  network has not yet memorized it.
 
   Args:
     images: as of `alcurr.compare`. None: the data that `config` describes, such

@@ -1,4 +1,4 @@
-"""A comparison in words: which samplers beat their baseline, by how much.
+"""The verdict of a comparison: which samplers beat their baseline, by how much.
 
 A sampler is called better or worse if the two-sided p-value of the paired
 bootstrap of its top-1, adjusted for the number of samplers (Holm, 1979), is
@@ -30,6 +30,7 @@ class _Effect(NamedTuple):
 
   name: str
   baseline: str
+  trials: int  # that neither diverged in, at least one
   mean: float
   low: float
   high: float
@@ -52,14 +53,13 @@ def describe(workdir: pathlib.Path, summary: pd.DataFrame) -> str:
   if not len(rows):
     return f"Every trial of {_list(failed)} diverged: nothing to compare."
   effects = _effects(workdir, rows, summary, "top1")
-  trials = int(rows["trials"].min())
-  if trials == 1:
-    sentences = [_single_trial(effects)]
-  else:
-    sentences = _decided(effects, trials)
+  if not effects:
+    return "No sampler has a trial that its baseline finished: cannot compare."
+  is_single = max(effect.trials for effect in effects) == 1
+  sentences = [_single_trial(effects)] if is_single else _decided(effects)
   if failed:
     sentences[-1] += f" Every trial of {_list(failed)} diverged."
-  elif trials > 1:
+  elif not is_single:
     sentences += _balanced(workdir, rows, summary, effects)
   return " ".join(sentences)
 
@@ -70,7 +70,11 @@ def _effects(
   summary: pd.DataFrame,
   metric: str,
 ) -> list[_Effect]:
-  """Returns the effects of samplers on a metric, largest first."""
+  """Returns the effects of samplers on a metric, largest first.
+
+  Samplers without a trial that their baseline finished too are omitted. A
+  single one gives no measure of chance, and so shows nothing.
+  """
   cost = tables.total_flops_ratio(summary)
   cost = cost.fillna(tables.flops_ratio(summary))
   cost = dict(zip(summary["sampler"], cost, strict=True))
@@ -81,19 +85,24 @@ def _effects(
     name: tables.per_example(workdir, name)[metric]
     for name in dict.fromkeys(name for pair in pairs for name in pair)
   }
-  leads, p = [], []
+  effects, p = [], []
   for name, baseline in pairs:
-    lead = 100 * (values[name] - values[baseline])
-    leads.append(lead)
-    ok = len(tables.finite_trials(lead)) > 0
-    means = tables.resampled_means(lead, resamples) if ok else np.zeros(1)
-    p.append(two_sided(means) if ok else 1.0)
-  adjusted = holm(np.array(p))
-  effects = []
-  for (name, baseline), lead, value in zip(pairs, leads, adjusted, strict=True):
+    lead = tables.finite_trials(100 * (values[name] - values[baseline]))
+    if not len(lead):
+      continue
+    p.append(1.0)
+    if len(lead) > 1:
+      p[-1] = two_sided(tables.resampled_means(lead, resamples))
     interval = tables.paired_bootstrap(lead)
-    sign = int(np.sign(interval.mean)) if value < LEVEL else 0
-    effects.append(_Effect(name, baseline, *interval, sign, cost[name]))
+    sign = int(np.sign(interval.mean))
+    effects.append(
+      _Effect(name, baseline, len(lead), *interval, sign, cost[name])
+    )
+  adjusted = holm(np.array(p))
+  effects = [
+    effect if value < LEVEL else effect._replace(sign=0)
+    for effect, value in zip(effects, adjusted, strict=True)
+  ]
   return sorted(effects, key=lambda effect: -effect.mean)
 
 
@@ -107,14 +116,16 @@ def _single_trial(effects: Sequence[_Effect]) -> str:
   )
 
 
-def _decided(effects: Sequence[_Effect], trials: int) -> list[str]:
+def _decided(effects: Sequence[_Effect]) -> list[str]:
   """Returns the sentences about what is better, and what is worse."""
   better = [effect for effect in effects if effect.sign > 0]
   worse = [effect for effect in effects if effect.sign < 0][::-1]
   bases = {effect.baseline for effect in effects}
   base = bases.pop() if len(bases) == 1 else "its baseline"
-  note = f"{trials} trials"
-  if trials < _FEW_TRIALS:
+  counts = [effect.trials for effect in effects]
+  least, most = min(counts), max(counts)
+  note = f"{most} trials" if least == most else f"{least} to {most} trials"
+  if least < _FEW_TRIALS:
     note += ", few for a claim"
   if better:
     text = f"{_ranges(better, f'better than {base}')} ({note})."
@@ -137,19 +148,18 @@ def _ranges(effects: Sequence[_Effect], word: str) -> str:
   text += _cost(first)
   for effect in others:
     text += f", {effect.name} by {_range(effect)}{_cost(effect)}"
-  if more := len(effects) - _NAMED:
-    text += f", and {more} more" if more > 0 else ""
-  return text
+  more = len(effects) - _NAMED
+  return f"{text}, and {more} more" if more > 0 else text
 
 
 def _range(effect: _Effect) -> str:
-  low, high = sorted(abs(x) for x in (effect.low, effect.high))
+  low, high = sorted(effect.sign * x for x in (effect.low, effect.high))
   digits = 1 if high - low > 0.1 else 2
   return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def _cost(effect: _Effect) -> str:
-  if math.isnan(effect.cost):
+  if not math.isfinite(effect.cost):
     return ""
   if abs(effect.cost - 1) < _EQUAL_COST:
     return " at equal cost"

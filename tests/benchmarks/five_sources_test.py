@@ -57,10 +57,17 @@ def test_labels_are_right_but_of_the_mislabelled(parts):
   assert all(a != b for a, b in pairs)
 
 
-def test_foreign_classes_are_shared_out(parts):
-  """The first two of three classes have two of the five names each."""
+@pytest.mark.parametrize("num_foreign", [2, 3, 5, 7])
+def test_foreign_classes_are_shared_out(num_foreign):
+  """Fewer classes have several of the five names each, in turn."""
+  parts = five_sources.make(
+    _dataset(5, 400), _dataset(num_foreign, 280),
+    size=50, valid_size=30, test_size=70, probes=[7], seed=1,
+  )  # fmt: skip
   foreign = parts["foreign"]
-  assert (foreign.image[:, 0, 0] == foreign.label % 3).all()
+  assert np.bincount(foreign.label).tolist() == [10] * 5
+  kind = foreign.image[:, 0, 0] % 5
+  assert (kind == foreign.label % min(num_foreign, 5)).all()
 
 
 @pytest.mark.parametrize("count", [2, 3, 15])

@@ -1,6 +1,7 @@
 """alcurr.compare with the user's own splits and names of classes."""
 
 import json
+import pathlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +128,23 @@ IMAGES, LABELS = _data(20, 5)
       "validation",
     ),
     ({"config": SMALL | {"data.test_dir": "a.npz"}}, "conflict", "test"),
+    # A split of files has no argument.
+    (
+      {"test": None, "config": SMALL | {"data.test_dir": "a.npz"}},
+      "missing",
+      pathlib.Path("a.npz").resolve(),
+    ),
+    (
+      {
+        "images": None,
+        "labels": None,
+        "class_names": None,
+        **dict.fromkeys(["validation", "test", "probe"]),
+        "config": SMALL | {"data.test_dir": "a.npz"},
+      },
+      "conflict",
+      "data.test_dir",
+    ),
     ({"class_names": NAMES[:2]}, "data", "labels"),
     ({"class_names": [*NAMES, "dog"]}, "data", "labels"),
     ({"groups": [0, 1]}, "data", "groups"),

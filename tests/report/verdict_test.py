@@ -10,8 +10,12 @@ from alcurr.report import tables, verdict
 N = 2000
 
 
-def _write(workdir, right, label=None, flops=None, trials=6):
-  """`right` has by sampler the share of right examples, or that by class."""
+def _write(workdir, right, label=None, flops=None, trials=6, diverged=None):
+  """Returns the verdict of an experiment.
+
+  `right` has by sampler the share of right examples, or that by class;
+  `diverged` some samplers' trials that diverged. A share of 0: all did.
+  """
   config = {"samplers": {name: {} for name in right}, "baseline": "uniform"}
   (workdir / "config.json").write_text(json.dumps(config))
   label = np.arange(N) % 2 if label is None else label
@@ -36,9 +40,9 @@ def _write(workdir, right, label=None, flops=None, trials=6):
       "flops": 1000.0 * (flops or {}).get(name, 1.0),
       "trials": [
         {"diverged_step": 3, "divergence_reason": "loss"}
-        if np.all(share == 0)
+        if np.all(share == 0) or trial in (diverged or {}).get(name, ())
         else {}
-        for _ in range(trials)
+        for trial in range(trials)
       ],
     }
     (folder / "result.json").write_text(json.dumps(result))
@@ -86,9 +90,33 @@ def test_nothing_to_compare(tmp_path):
   assert "nothing to compare" in _write(tmp_path, {"uniform": 0.7})
 
 
-def test_divergence_is_told(tmp_path):
+def test_samplers_that_diverged_are_named(tmp_path):
   text = _write(tmp_path, {"uniform": 0.7, "a": 0.0, "b": 0.7})
   assert "Every trial of a diverged" in text
+
+
+@pytest.mark.parametrize(
+  ("diverged", "start"),
+  [
+    ({"uniform": [0, 1]}, "a is better than uniform"),
+    ({"uniform": [0, 1, 2], "a": [3]}, "One trial: no measure of chance"),
+    ({"uniform": [0, 1, 2], "a": [3, 4]}, "No sampler has a trial that"),
+  ],
+)
+def test_trials_are_those_that_neither_diverged_in(tmp_path, diverged, start):
+  """Of five, where the trials of the baseline diverged too."""
+  right = {"uniform": 0.7, "a": 0.8}
+  text = _write(tmp_path, right, trials=5, diverged=diverged)
+  assert text.startswith(start) and "nan" not in text
+  if start.startswith("a is"):
+    assert "(3 trials, few for a claim)" in text
+
+
+def test_a_single_pair_of_trials_shows_nothing_among_others(tmp_path):
+  right = {"uniform": 0.7, "a": 0.8, "b": 0.9}
+  text = _write(tmp_path, right, diverged={"b": [0, 1, 2, 3, 4]})
+  assert text.startswith("a is better than uniform") and "b " not in text
+  assert "(1 to 6 trials, few for a claim)" in text
 
 
 def test_many_samplers_are_three_sentences(tmp_path):
