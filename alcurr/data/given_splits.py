@@ -39,10 +39,13 @@ def has_probe(config: Mapping[str, Any]) -> bool:
 
 
 def check(config: Mapping[str, Any]) -> None:
-  """Refuses places of splits for data that is generated."""
+  """Refuses places of splits that do not fit the other settings."""
   if config["source"] == "synthetic" and (given := names(config)):
     text = "expected none of generated data; set data.source to their kind"
     raise UserError("conflict", f"data.{given[0]}_dir", text)
+  if config["probe_dir"] and config["probe_fraction"]:
+    text = "expected no data.probe_fraction with it"
+    raise UserError("conflict", "data.probe_dir", text)
 
 
 def read(

@@ -89,7 +89,7 @@ def warn_of_lacking_classes(name: str, part: Dataset) -> None:
   count = np.bincount(part.label, minlength=len(part.class_names))
   if lacking := [part.class_names[c] for c in np.flatnonzero(count == 0)]:
     few = ", ".join(map(repr, lacking[:5])) + ", ..." * (len(lacking) > 5)
-    text = "The split %s has no example of %d classes, which are rare: %s."
+    text = "The split %s has no example of some classes (%d): %s."
     logging.warning(text, name, len(lacking), few)
 
 

@@ -59,10 +59,12 @@ def find_label_issues(
     `given_label`; `suggested_label`, the likeliest other; `probability`, that
     the given label is wrong; and `score`, by which equal probabilities are
     sorted. `attrs` has `rate`, the estimated share of wrong labels, with the
-    bounds `rate_low` and `rate_high` of its 95 % interval.
+    bounds `rate_low` and `rate_high` of its 95 % interval: 0 and 1 if the
+    budget was too small for an estimate.
 
   Raises:
-    UserError: a mistake in an argument, before anything is trained.
+    UserError: a mistake in an argument, before anything is trained; or all
+      trials diverged.
   """
   result = compare(
     images,

@@ -44,9 +44,18 @@ def read_suspects(
   """Returns the table of a sampler, by default of the first that judges labels.
 
   Raises:
-    UserError: there is no such sampler, or it does not judge labels.
+    UserError: there is no such sampler, it does not judge labels, or all its
+      trials diverged.
   """
   known = judging_runs(workdir)
+  diverged = [
+    result["sampler"]
+    for result in tables.read_results(workdir)
+    if len(tables.diverged_trials(result)) == len(result["trials"])
+  ]
+  if name in diverged or (diverged and not known):
+    text = f"every trial of {name or ', '.join(diverged)} diverged"
+    raise UserError("diverged", str(workdir), f"{text}: no label is judged")
   if not known:
     text = "no finished sampler judges labels; expected one such as label_trust"
     raise UserError("unsupported", str(workdir), text)
@@ -67,6 +76,8 @@ def read_suspects(
   for column in table:
     if column in _TEXTS:
       table[column] = table[column].fillna("")
+    elif column in ("probability", "score"):
+      table[column] = table[column].astype(float)
     # Rows that only some of several sources have.
     elif column in ("index", "line", "row") and table[column].isna().any():
       table[column] = table[column].astype("Int64")

@@ -283,7 +283,8 @@ def label_trust(
     return jax.lax.cond(judges, _judge, lambda s, _: s, state, corrects)
 
   def judge(state: LabelTrustState) -> LabelJudgement:
-    error = 1.96 * _error(state)
+    # A run that is not longer than the warm-up knows nothing of the rate.
+    error = jnp.where(state.num_anchors > 0, 1.96 * _error(state), 1)
     return LabelJudgement(
       wrong=state.wrong,
       score=state.odds,

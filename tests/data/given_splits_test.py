@@ -235,6 +235,8 @@ def test_groups_and_scores_are_of_the_training_data(tmp_path):
 def test_settings_that_do_not_fit(tmp_path):
   with refused("conflict", "data.test_dir"):
     _load(tmp_path, source="synthetic", dir="", test_dir="a.npz")
+  with refused("conflict", "data.probe_dir"):
+    _load(tmp_path, probe_dir="a.npz", probe_fraction=0.1)
   _npz(tmp_path / "train.npz")
   both = {name: {"source": "npz", "dir": "a.npz"} for name in "ab"}
   with refused("unknown", "data.source"):

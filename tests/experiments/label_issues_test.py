@@ -93,6 +93,19 @@ def test_a_comparison_and_its_report_show_them(found, workdir):
     assert file["image"].shape == (24, 4, 4, 1)
 
 
+def test_too_small_a_budget_is_not_an_estimate_of_zero(data):
+  found = alcurr.find_label_issues(
+    *data[:2],
+    model=_linear,
+    budget="1 epoch",
+    trials=1,
+    config={"tracking": "none"},
+  )
+  assert (found["probability"] == 0).all()
+  assert found["probability"].dtype == float
+  assert (found.attrs["rate_low"], found.attrs["rate_high"]) == (0, 1)
+
+
 def test_the_images_are_those_of_the_first_rows(data, found, workdir):
   with np.load(workdir / "runs/label_trust/suspects.npz") as file:
     image = file["image"][..., 0]
@@ -112,6 +125,11 @@ def test_without_a_sampler_that_judges_there_is_nothing(workdir, tmp_path):
     with refused("damaged", copy / "runs/label_trust/suspects.csv"):
       alcurr.Comparison(copy).suspects()
   del record["wrong_labels"]
+  trials = [{"diverged_step": 1, "divergence_reason": "loss"}] * 2
+  path.write_text(json.dumps(record | {"trials": trials}))
+  for name in (None, "label_trust"):
+    with refused("diverged", copy):
+      alcurr.Comparison(copy).suspects(name)
   path.write_text(json.dumps(record))
   with refused("unsupported", copy):
     alcurr.Comparison(copy).suspects()

@@ -198,6 +198,8 @@ def test_nothing_is_changed_in_the_warmup():
   # Class 0 is predicted, whatever the label, and sometimes for certain.
   for i in range(120):
     assert not np.asarray(state.wrong).any() and float(state.rate) == 0
+    judged = sampler.judge(state)
+    assert (float(judged.rate_low), float(judged.rate_high)) == (0, 1)
     draw = sample(jax.random.key(0), state, pool)
     assert (draw.weight == 1).all()
     assert (draw.label == pool.label[draw.index]).all()
