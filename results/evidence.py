@@ -10,9 +10,10 @@ methods of the regime (Holm 1979), is below 0.05.
 import pathlib
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from scipy import stats
+
+from alcurr.report.selection import holm
 
 HERE = pathlib.Path(__file__).parent
 PAGE = HERE.parent / "docs" / "evidence.md"
@@ -45,15 +46,6 @@ METHODS = {
 DRAWN = ("label_trust", "smoothing", "gce", "self_paced", "infobatch")
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-  """Returns p-values adjusted for their number."""
-  order = np.argsort(p)
-  scaled = p[order] * np.arange(len(p), 0, -1)
-  adjusted = np.empty(len(p))
-  adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
-  return adjusted
-
-
 def read(regime: str) -> pd.DataFrame:
   """Returns the methods of a regime, in points of top-1."""
   folder = HERE / "evidence" / regime
@@ -62,7 +54,7 @@ def read(regime: str) -> pd.DataFrame:
   names = [name for name in METHODS if name in table.index and name != "oracle"]
   rows = table.loc[names]
   error = (rows["top1_high"] - rows["top1_low"]) / (2 * stats.norm.ppf(0.975))
-  p = 2 * stats.norm.sf(rows["top1_difference"].abs() / error)
+  p = 2 * stats.norm.sf((rows["top1_difference"].abs() / error).to_numpy())
   columns = ["top1", "top1_difference", "top1_low", "top1_high"]
   points = 100 * table[columns]
   points["flops"] = table["flops"] / table["flops"]["uniform"]
