@@ -14,6 +14,7 @@ UNIT_FILES = (
   "data/cache_test.py",
   "data/image_folder_test.py",
   "data/partitions_test.py",
+  "data/planted_test.py",
   "data/quickdraw/download_test.py",
   "data/quickdraw/records_test.py",
   "data/strokes_test.py",

@@ -118,7 +118,7 @@ def load_npz(
   `data`, and `labels`, `label`, `y`, `y_train`, `train_labels` or `target`, in
   upper or lower case. The arrays `class_names`, `groups` and `group_names` are
   optional. Another split than "train" is read from `x_test` or `test_images`,
-  `x_val` or `val_images`, and so on, if the file has them.
+  `x_val` or `val_images`, and so on, if the file has them; it has no groups.
 
   Memory: those arrays and, for floats, a float32 copy.
 
@@ -158,6 +158,8 @@ def load_npz(
       ]
       images, labels = (file[name] for name in names)
       optional = {name: file.get(name) for name in _OPTIONAL}
+      if split != "train":
+        optional["groups"] = None  # of the training data alone
       unused = sorted({*file.files} - {*names, *_OPTIONAL})
   except FileNotFoundError as error:
     raise UserError("missing", path, "no such file") from error

@@ -110,6 +110,8 @@ def test_one_file_may_have_every_part(tmp_path, names, held_out):
   path = tmp_path / "train.npz"
   test = _images(40), np.arange(40)[:, None] % 2
   arrays = dict(zip(names, (_images(100), np.arange(100) % 2), strict=True))
+  # The groups are those of the training part.
+  arrays["groups"] = np.arange(100) % 2
   np.savez(path, **arrays, **dict(zip(held_out, test, strict=True)))
   loaded = _load(tmp_path, test_dir=str(path))
   images, labels = _content(loaded, "test")
@@ -223,7 +225,8 @@ def test_a_split_may_lack_a_class_that_is_chosen_by_name(tmp_path):
 def test_groups_and_scores_are_of_the_training_data(tmp_path):
   groups = np.arange(200) % 2
   _npz(tmp_path / "train.npz", groups=groups, group_names=["web", "book"])
-  _npz(tmp_path / "probe.npz", 20)
+  # Groups of the probe are not read, and it may lack some.
+  _npz(tmp_path / "probe.npz", 20, groups=groups[:1].repeat(20))
   parts = _load(tmp_path, probe_dir=str(tmp_path / "probe.npz")).parts
   assert parts["test"].groups is not None
   assert parts["probe"].groups is None
