@@ -190,15 +190,9 @@ def _train_and_score(
     if not fit.scores_what_it_saw:
       part = fits.take_part(context.parts["train"], fit.scored["train"])
       scored |= on_device({"train": host_pool(part)})
-    batch_size = context.experiment.config.eval_batch_size
-    score = make_score(
-      run.model,
-      run.gather,
-      batch_size,
-      run.trials_by,
-      fit.score.score,
-      counted=False,
-    )
+    size, by = context.experiment.config.eval_batch_size, run.trials_by
+    loss = fit.score.score
+    score = make_score(run.model, run.gather, size, by, loss, counted=False)
     values, taken = score_pools(run, score, result, scored, fit.score.place)
     seconds += taken
   found = {}
