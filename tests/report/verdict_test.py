@@ -104,7 +104,7 @@ def test_samplers_that_diverged_are_named(tmp_path):
   ],
 )
 def test_trials_are_those_that_neither_diverged_in(tmp_path, diverged, start):
-  """Of five, where the trials of the baseline diverged too."""
+  """Five trials each, some of which diverged for the baseline alone."""
   right = {"uniform": 0.7, "a": 0.8}
   text = _write(tmp_path, right, trials=5, diverged=diverged)
   assert text.startswith(start) and "nan" not in text
