@@ -53,7 +53,7 @@ from alcurr.samplers._label_flips import (
   rank_in_group,
   wrong_shares,
 )
-from alcurr.samplers._loss_memory import check_batch
+from alcurr.samplers._loss_memory import check_batch, leading
 from alcurr.samplers._sum_tree import last_writes
 from alcurr.types import (
   Array,
@@ -89,22 +89,6 @@ class LabelTrustState(NamedTuple):
   rate: Array  # [] float32, estimated share of wrong labels
   num_anchors: Array  # [] float32, that the rate was estimated from
   ignored: Array  # [] int32, predictions that were not finite
-
-
-def leading(old: Array, value: Array, new: Array, weight: Array) -> Array:
-  """Returns the leader of two running means of which only one is stored.
-
-  All are [B]. Old means count half, as does the new weight. If the new leader
-  is another than the old one, the old mean is forgotten.
-
-  Returns:
-    The leaders, and their means.
-  """
-  value, weight = value / 2, weight / 2
-  same = old == new
-  leads = same | (weight > value)
-  mean = jnp.where(same, value + weight, jnp.where(leads, weight, value))
-  return jnp.where(leads, new, old), mean
 
 
 def _measure(key: Array, info: StepInfo) -> Array:
@@ -283,15 +267,22 @@ def label_trust(
     return jax.lax.cond(judges, _judge, lambda s, _: s, state, corrects)
 
   def judge(state: LabelTrustState) -> LabelJudgement:
+    # Wilson's interval: no mistake among the anchors does not mean none at all.
     # A run that is not longer than the warm-up knows nothing of the rate.
-    error = jnp.where(state.num_anchors > 0, 1.96 * _error(state), 1)
+    count = jnp.maximum(state.num_anchors, 1)
+    z = 1.96 / jnp.sqrt(count)
+    middle = (state.rate + z**2 / 2) / (1 + z**2)
+    spread = state.rate * (1 - state.rate) + z**2 / 4
+    half = jnp.where(
+      state.num_anchors > 0, z * jnp.sqrt(spread) / (1 + z**2), 1
+    )
     return LabelJudgement(
       wrong=state.wrong,
       score=state.odds,
       suggested=state.suggested,
       rate=state.rate,
-      rate_low=jnp.maximum(state.rate - error, 0),
-      rate_high=jnp.minimum(state.rate + error, 1),
+      rate_low=jnp.clip(middle - half, 0, state.rate),
+      rate_high=jnp.clip(middle + half, state.rate, 1),
     )
 
   spec = SamplerSpec(partitions=("label",), per_example_state=True)

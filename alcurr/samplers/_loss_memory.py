@@ -71,3 +71,19 @@ def mean_loss(memory: LossMemory) -> Array:
   rows = jnp.pad(memory.loss, (0, -memory.loss.shape[0] % _ROW))
   total = rows.reshape(-1, _ROW).sum(1).sum()
   return total / jnp.maximum(count_seen(memory), 1).astype(jnp.float32)
+
+
+def leading(old: Array, value: Array, new: Array, weight: Array) -> Array:
+  """Returns the leader of two running means of which only one is stored.
+
+  All are [B]. Old means count half, as does the new weight. If the new leader
+  is another than the old one, the old mean is forgotten.
+
+  Returns:
+    The leaders, and their means.
+  """
+  value, weight = value / 2, weight / 2
+  same = old == new
+  leads = same | (weight > value)
+  mean = jnp.where(same, value + weight, jnp.where(leads, weight, value))
+  return jnp.where(leads, new, old), mean

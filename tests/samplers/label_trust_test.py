@@ -10,8 +10,7 @@ from scipy import stats
 
 from alcurr.data.pool import make_gather
 from alcurr.samplers import _label_flips as flips
-from alcurr.samplers import _label_trust as trust
-from alcurr.samplers import label_trust
+from alcurr.samplers import _loss_memory, label_trust
 from alcurr.training import step
 
 RNG = np.random.default_rng(0)
@@ -121,7 +120,7 @@ def test_the_leader_is_that_of_two_means():
   for _ in range(30):
     new = RNG.integers(0, 3, 20).astype(np.int32)
     weight = RNG.random(20).astype(np.float32)
-    ours = trust.leading(*ours, new, weight)
+    ours = _loss_memory.leading(*ours, new, weight)
     for i in range(20):
       if new[i] == name[i]:
         mean[i] = (mean[i] + weight[i]) / 2
@@ -187,6 +186,20 @@ def test_planted_mistakes_are_found_counted_and_replaced(rate, pairs):
   index, weight = np.asarray(draws.index[0]), np.asarray(draws.weight[0])
   mistaken = np.asarray(draws.label[0]) != clean[index]
   assert (weight * mistaken).sum() < 0.3 * wrong[index].sum()
+
+
+@pytest.mark.parametrize("wrong", [0, 3, 40, 200])
+def test_the_interval_of_the_rate_is_wilsons(wrong):
+  pool, _ = _noisy(0.0)
+  sampler = label_trust(batch_size=50, num_steps=400)
+  state = sampler.init(jax.random.key(0), pool)
+  state = state._replace(
+    rate=jnp.float32(wrong / 200), num_anchors=jnp.float32(200)
+  )
+  judged = sampler.judge(state)
+  expected = stats.binomtest(wrong, 200).proportion_ci(method="wilson")
+  found = float(judged.rate_low), float(judged.rate_high)
+  assert found == pytest.approx(tuple(expected), abs=1e-4)
 
 
 def test_nothing_is_changed_in_the_warmup():
