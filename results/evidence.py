@@ -43,7 +43,11 @@ METHODS = {
   "rs2": "`rs2`",
   "oracle": "knows the wrong labels",
 }
-DRAWN = ("label_trust", "smoothing", "gce", "self_paced", "infobatch")
+DRAWN_REGIMES = ("clean", "noise30", "pairs", "human")
+DRAWN = (
+  *("label_trust", "trust_smoothing", "smoothing"),
+  *("gce", "self_paced", "infobatch"),
+)
 
 
 def read(regime: str) -> pd.DataFrame:
@@ -86,13 +90,14 @@ def draw(tables: dict[str, pd.DataFrame]) -> None:
       row = points.loc[name]
       middle = row["top1_difference"]
       error = [[middle - row["top1_low"]], [row["top1_high"] - middle]]
-      color = "C1" if name == "label_trust" else "C0"
+      color = "C1" if "trust" in name else "C0"
       axis.errorbar(middle, place, xerr=error, fmt="o", color=color, capsize=3)
     axis.axvline(0, color="gray", linewidth=1)
-    axis.set_title(REGIMES[regime].replace(", ", ",\n"), fontsize=9)
+    title = REGIMES[regime].replace(", ", ",\n").replace(" (", "\n(")
+    axis.set_title(title, fontsize=9)
     axis.set_yticks([])
     axis.grid(axis="x", alpha=0.3)
-  labels = [METHODS[name].strip("`") for name in reversed(DRAWN)]
+  labels = [METHODS[name].replace("`", "") for name in reversed(DRAWN)]
   axes[0, 0].set_yticks(range(len(DRAWN)), labels)
   figure.supxlabel("points of top-1 over uniform sampling", fontsize=9)
   figure.savefig(HERE / "figure.png", dpi=110)
@@ -111,7 +116,7 @@ def main() -> None:
   _, _, after = rest.partition(END)
   table = "\n".join(lines)
   PAGE.write_text(f"{before}{START}\n\n{table}\n\n{END}{after}")
-  draw({r: t for r, t in tables.items() if r in ("clean", "noise30", "pairs")})
+  draw({r: t for r, t in tables.items() if r in DRAWN_REGIMES})
 
 
 if __name__ == "__main__":
