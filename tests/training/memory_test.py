@@ -42,11 +42,11 @@ def _compile(pools, **changes):
 def test_a_pool_is_counted_by_hand_and_once(toy_pools):
   needed = memory.estimate(_compile(toy_pools), toy_pools)
   # An example: 16 uint8 and a label and a difficulty of 4 bytes each; in each
-  # of seven partitions an arm and a place, 4 bytes each.
-  examples = (640 + 96) * (16 + 4 + 4 + 7 * (4 + 4))
-  # An arm: a start and a size. Three partitions of 5 arms; labels, groups and
-  # clusters, here the classes; and labels and difficulty.
-  num_arms = 3 * toy.NUM_ARMS + toy.NUM_CLASSES * (3 + toy.NUM_ARMS)
+  # of eight partitions an arm and a place, 4 bytes each.
+  examples = (640 + 96) * (16 + 4 + 4 + 8 * (4 + 4))
+  # An arm: a start and a size. Three partitions of 5 arms; labels, and groups,
+  # clusters and planted, here the classes; and labels and difficulty.
+  num_arms = 3 * toy.NUM_ARMS + toy.NUM_CLASSES * (4 + toy.NUM_ARMS)
   assert needed.pool == examples + 2 * num_arms * (4 + 4)
 
 
@@ -74,18 +74,18 @@ def test_activations_grow_with_the_batch(toy_pools):
 
 def test_candidates_count_although_few_are_trained_on(toy_pools):
   few, many = (
-    memory.estimate(
-      _compile(
-        toy_pools,
-        sampler=toy_samplers.largest_loss(batch_size=8, num_candidates=count),
-      ),
+    _compile(
       toy_pools,
+      sampler=toy_samplers.largest_loss(batch_size=8, num_candidates=count),
     )
     for count in (8, 512)
   )
   # At least the images of the candidates as floats, of two trials.
-  assert many.activations - few.activations >= (512 - 8) * 2 * 16 * 4
-  assert many.state == few.state
+  grown = memory._activations(many.chunks.program)
+  grown -= memory._activations(few.chunks.program)
+  assert grown >= (512 - 8) * 2 * 16 * 4
+  states = [memory.estimate(run, toy_pools).state for run in (few, many)]
+  assert states[0] == states[1]
 
 
 def _abstract_state():

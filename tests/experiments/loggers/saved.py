@@ -40,6 +40,8 @@ def rows(name: str) -> list[dict[str, Any]]:
           "top3": 0.9,
           "map3": 0.8,
           "loss": 1.5 - step / 100,
+          "balanced_accuracy": step / 200,
+          "auc": 0.7,
           "top1_by_class": [0.1, 0.2],
         }
       }
@@ -64,7 +66,10 @@ def write_rows(workdir: pathlib.Path, name: str, count: int | None = None):
 def write_result(workdir: pathlib.Path, name: str, diverged: bool = False):
   """Finishes a run, whose last trial may have diverged."""
   trials = [
-    {"top1": 0.5 + trial / 10, "top3": 0.75, "map3": 0.625, "loss": 1.25}
+    {
+      **{"top1": 0.5 + trial / 10, "top3": 0.75, "map3": 0.625, "loss": 1.25},
+      **{"balanced_accuracy": 0.375, "auc": 0.875},
+    }
     for trial in (0, 1)
   ]
   if diverged:
@@ -119,6 +124,8 @@ def expected(name: str, trial: int) -> dict[str, list[tuple[int, float]]]:
       "accuracy/top1": valid.get("top1"),
       "accuracy/top3": valid.get("top3"),
       "accuracy/map3": valid.get("map3"),
+      "accuracy/balanced": valid.get("balanced_accuracy"),
+      "accuracy/auc": valid.get("auc"),
       "loss/valid": valid.get("loss"),
     }.items():
       if value is not None:
@@ -128,6 +135,8 @@ def expected(name: str, trial: int) -> dict[str, list[tuple[int, float]]]:
     "test/top3": [(1280, 0.75)],
     "test/map3": [(1280, 0.625)],
     "test/loss": [(1280, 1.25)],
+    "test/balanced": [(1280, 0.375)],
+    "test/auc": [(1280, 0.875)],
   }
 
 
