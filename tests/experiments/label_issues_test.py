@@ -112,7 +112,9 @@ def test_the_images_are_those_of_the_first_rows(data, found, workdir):
   np.testing.assert_array_equal(image, data[0][found["index"][:24]])
 
 
-def test_without_a_sampler_that_judges_there_is_nothing(workdir, tmp_path):
+def test_without_a_sampler_that_judges_there_is_nothing(
+  found, workdir, tmp_path
+):
   copy = tmp_path / "x"
   shutil.copytree(workdir, copy)
   path = copy / "runs/label_trust/result.json"
