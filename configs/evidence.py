@@ -122,8 +122,8 @@ def _fixed(*weights: float) -> dict[str, str]:
 def _bandit(**changes) -> ConfigDict:
   """Returns the bandit over sources.
 
-  Its step is five times the default: a run has few measurements, and a source
-  that harms is told from the others by the first ten.
+  Its step is five times the default, because a run has few measurements: the
+  first ten should already show which sources harm.
   """
   return default.bandit(
     **{

@@ -175,6 +175,25 @@ def _judge(state: LabelTrustState, corrects: Array) -> LabelTrustState:
   return state._replace(wrong=jnp.where(state.seen & (share > 0), wrong, 0))
 
 
+def _judgement(state: LabelTrustState) -> LabelJudgement:
+  """Returns the opinion of a state, with Wilson's interval of the rate."""
+  # No mistake among the anchors does not mean none at all, and
+  # a run that is not longer than the warm-up knows nothing of the rate.
+  count = jnp.maximum(state.num_anchors, 1)
+  z = 1.96 / jnp.sqrt(count)
+  middle = (state.rate + z**2 / 2) / (1 + z**2)
+  spread = state.rate * (1 - state.rate) + z**2 / 4
+  half = jnp.where(state.num_anchors > 0, z * jnp.sqrt(spread) / (1 + z**2), 1)
+  return LabelJudgement(
+    wrong=state.wrong,
+    score=state.odds,
+    suggested=state.suggested,
+    rate=state.rate,
+    rate_low=jnp.clip(middle - half, 0, state.rate),
+    rate_high=jnp.clip(middle + half, state.rate, 1),
+  )
+
+
 def label_trust(
   *,
   batch_size: int,
@@ -266,24 +285,7 @@ def label_trust(
     corrects = state.step <= 2 * warmup
     return jax.lax.cond(judges, _judge, lambda s, _: s, state, corrects)
 
-  def judge(state: LabelTrustState) -> LabelJudgement:
-    # Wilson's interval: no mistake among the anchors does not mean none at all.
-    # A run that is not longer than the warm-up knows nothing of the rate.
-    count = jnp.maximum(state.num_anchors, 1)
-    z = 1.96 / jnp.sqrt(count)
-    middle = (state.rate + z**2 / 2) / (1 + z**2)
-    spread = state.rate * (1 - state.rate) + z**2 / 4
-    half = jnp.where(
-      state.num_anchors > 0, z * jnp.sqrt(spread) / (1 + z**2), 1
-    )
-    return LabelJudgement(
-      wrong=state.wrong,
-      score=state.odds,
-      suggested=state.suggested,
-      rate=state.rate,
-      rate_low=jnp.clip(middle - half, 0, state.rate),
-      rate_high=jnp.clip(middle + half, state.rate, 1),
-    )
-
   spec = SamplerSpec(partitions=("label",), per_example_state=True)
-  return Sampler(init, sample, update, Signal(_measure), judge=judge, spec=spec)
+  return Sampler(
+    init, sample, update, Signal(_measure), judge=_judgement, spec=spec
+  )

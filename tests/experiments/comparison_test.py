@@ -3,7 +3,7 @@
 import contextlib
 import json
 
-import jax.numpy as jnp
+import bright_rows
 import numpy as np
 import pytest
 import toy
@@ -28,24 +28,6 @@ SMALL = {
 }
 
 
-def _data(num_examples=400):
-  """Makes images with one bright row, which is their class."""
-  rng = np.random.default_rng(0)
-  labels = rng.integers(0, 3, num_examples)
-  images = rng.integers(0, 100, (num_examples, 4, 4)).astype(np.uint8)
-  images[np.arange(num_examples), labels] += 120
-  return images, labels
-
-
-def _linear(*, image_shape, num_classes):
-  """A factory without a closure, which its code identifies."""
-  size = int(np.prod(image_shape))
-  return models.from_functions(
-    lambda key: jnp.zeros((size, num_classes)),
-    lambda params, image: image.reshape(len(image), -1) @ params,
-  )
-
-
 def shuffled(*, batch_size):
   return uniform(batch_size=batch_size)
 
@@ -53,13 +35,15 @@ def shuffled(*, batch_size):
 def _compare(workdir, page=False, **changes):
   arguments = {
     "samplers": ["uniform", "uniform(replacement=True)", shuffled],
-    "model": _linear,
+    "model": bright_rows.linear,
     "budget": "40 steps",
     "trials": 2,
     "config": SMALL,
   }
   with contextlib.nullcontext() if page else toy.without_page():
-    return alcurr.compare(*_data(), workdir=workdir, **arguments | changes)
+    return alcurr.compare(
+      *bright_rows.make_data(400), workdir=workdir, **arguments | changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +85,7 @@ def test_tables_and_figures(result, tmp_path):
 @pytest.mark.slow
 def test_the_command_line_takes_the_config_of_a_workdir(tmp_path):
   result = alcurr.compare(
-    *_data(),
+    *bright_rows.make_data(400),
     samplers=["uniform"],
     model="cnn(width=0.1)",
     budget="10 steps",
@@ -145,7 +129,7 @@ def test_records(tmp_path):
         "warmup": 2,
       },
     },
-    model=_linear(image_shape=(4, 4, 1), num_classes=3),
+    model=bright_rows.linear(image_shape=(4, 4, 1), num_classes=3),
     budget="10 steps",
     trials=1,
   )
@@ -155,7 +139,9 @@ def test_records(tmp_path):
 
 
 def test_groups_are_arms(tmp_path):
-  sites = np.array(["web", "book"])[np.arange(len(_data()[1])) % 2]
+  sites = np.array(["web", "book"])[
+    np.arange(len(bright_rows.make_data(400)[1])) % 2
+  ]
   result = _compare(
     tmp_path / "experiment",
     groups=sites,
@@ -218,7 +204,7 @@ def test_groups_that_nobody_gave(tmp_path):
 
 def test_scores_are_given_by_name(tmp_path):
   """The difficulty of an example is ten times its class."""
-  _, labels = _data()
+  _, labels = bright_rows.make_data(400)
   result = _compare(
     tmp_path / "experiment",
     page=True,
@@ -246,7 +232,7 @@ def test_scores_are_given_by_name(tmp_path):
 
 
 def test_other_scores_in_the_same_file_are_refused(tmp_path):
-  _, labels = _data()
+  _, labels = bright_rows.make_data(400)
   path = tmp_path / "length.npy"
 
   def compare(sign):
@@ -266,7 +252,7 @@ def test_other_scores_in_the_same_file_are_refused(tmp_path):
 
 def test_nothing_stays_registered(result):
   assert not [name for name in samplers.SAMPLERS if name.startswith("shuffled")]
-  assert not [name for name in models.MODELS if name.startswith("_linear")]
+  assert not [name for name in models.MODELS if name.startswith("linear")]
 
 
 def test_the_active_bandit_is_the_papers(tmp_path):
@@ -312,7 +298,7 @@ def test_the_config_says_how_images_are_read(tmp_path, monkeypatch):
   run = lambda config, _: configs.append(config)  # noqa: E731
   monkeypatch.setattr(experiment_runner, "run", run)
   monkeypatch.setattr(comparison, "Comparison", lambda _: None)
-  images, labels = _data()
+  images, labels = bright_rows.make_data(400)
   expected = np.stack([images] * 3, -1) / 255
   signed = np.moveaxis(expected * 2 - 1, -1, 1)
   alcurr.compare(
@@ -335,7 +321,7 @@ def test_the_config_says_how_images_are_read(tmp_path, monkeypatch):
 
 def test_images_without_labels(tmp_path):
   with pytest.raises(UserError) as raised:
-    alcurr.compare(_data()[0], workdir=tmp_path / "x")
+    alcurr.compare(bright_rows.make_data(400)[0], workdir=tmp_path / "x")
   assert (raised.value.code, raised.value.place) == ("missing", "labels")
 
 

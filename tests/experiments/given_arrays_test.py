@@ -3,51 +3,33 @@
 import json
 import pathlib
 
-import jax.numpy as jnp
+import bright_rows
 import numpy as np
 import pytest
 from refusal import refused
 from sklearn import metrics
 
 import alcurr
-from alcurr import models
 from alcurr.report.gallery import read_gallery
 
 NAMES = ["ant", "bee", "cat"]
 SMALL = {"num_evals": 1, "batch_size": 8, "tracking": "none"}
 
 
-def _data(num_examples=300, seed=0):
-  """Makes images with one bright row, which is their class."""
-  rng = np.random.default_rng(seed)
-  labels = rng.integers(0, 3, num_examples)
-  images = rng.integers(0, 100, (num_examples, 4, 4)).astype(np.uint8)
-  images[np.arange(num_examples), labels] += 120
-  return images, labels
-
-
-def _linear(*, image_shape, num_classes):
-  size = int(np.prod(image_shape))
-  return models.from_functions(
-    lambda key: jnp.zeros((size, num_classes)),
-    lambda params, image: image.reshape(len(image), -1) @ params,
-  )
-
-
 def _compare(workdir, **changes):
-  images, labels = _data()
+  images, labels = bright_rows.make_data()
   arguments = {
     "images": images,
     "labels": labels,
-    "validation": _data(40, 1),
-    "test": _data(61, 2),
-    "probe": _data(16, 3),
+    "validation": bright_rows.make_data(40, 1),
+    "test": bright_rows.make_data(61, 2),
+    "probe": bright_rows.make_data(16, 3),
     "class_names": NAMES,
     "samplers": [
       "uniform",
       "active_bandit(gain='target_prediction_gain', partition='label')",
     ],
-    "model": _linear,
+    "model": bright_rows.linear,
     "budget": "40 steps",
     "trials": 2,
     "config": SMALL | {"data.label_noise": 0.3},
@@ -61,7 +43,7 @@ def result(tmp_path_factory):
 
 
 def test_the_test_split_is_the_given_one(result):
-  _, labels = _data(61, 2)
+  _, labels = bright_rows.make_data(61, 2)
   summary = result.summary.set_index("sampler").loc["uniform"]
   assert summary["test_examples"] == 61
   with np.load(result.workdir / "runs/uniform/test.npz") as test:
@@ -102,10 +84,10 @@ def test_the_same_call_resumes(result):
   assert _compare(result.workdir).summary.equals(result.summary)
   assert path.stat().st_mtime_ns == before
   with refused("mismatch", "--workdir"):
-    _compare(result.workdir, test=_data(61, 9))
+    _compare(result.workdir, test=bright_rows.make_data(61, 9))
 
 
-IMAGES, LABELS = _data(20, 5)
+IMAGES, LABELS = bright_rows.make_data(20, 5)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +101,8 @@ IMAGES, LABELS = _data(20, 5)
     ({"test": (IMAGES,)}, "type", "test"),
     ({"validation": (IMAGES, None)}, "missing", "validation"),
     ({"probe": (IMAGES, [f"c{i}" for i in LABELS])}, "data", "probe"),
-    ({"test": _data()}, "data", "test"),
-    ({"validation": _data()}, "data", "validation"),
+    ({"test": bright_rows.make_data()}, "data", "test"),
+    ({"validation": bright_rows.make_data()}, "data", "validation"),
     ({"images": None, "labels": None}, "conflict", "class_names"),
     (
       {"images": None, "labels": None, "class_names": None},

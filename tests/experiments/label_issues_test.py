@@ -3,7 +3,7 @@
 import json
 import shutil
 
-import jax.numpy as jnp
+import bright_rows
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +11,6 @@ from PIL import Image
 from refusal import refused
 
 import alcurr
-from alcurr import models
 from alcurr.data import sources
 from alcurr.data.pool import locate
 from alcurr.experiments import suspects
@@ -19,14 +18,6 @@ from alcurr.types import LabelJudgement
 from configs import default
 
 NAMES = np.array(["ant", "=bee", "cat"])
-
-
-def _linear(*, image_shape, num_classes):
-  size = int(np.prod(image_shape))
-  return models.from_functions(
-    lambda key: jnp.zeros((size, num_classes)),
-    lambda params, image: image.reshape(len(image), -1) @ params,
-  )
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +41,7 @@ def workdir(tmp_path_factory):
 def found(data, workdir):
   return alcurr.find_label_issues(
     *data[:2],
-    model=_linear,
+    model=bright_rows.linear,
     trials=2,
     config={"optimizer.learning_rate": 0.1, "tracking": "none"},
     workdir=workdir,
@@ -96,7 +87,7 @@ def test_a_comparison_and_its_report_show_them(found, workdir):
 def test_too_small_a_budget_is_not_an_estimate_of_zero(data):
   found = alcurr.find_label_issues(
     *data[:2],
-    model=_linear,
+    model=bright_rows.linear,
     budget="1 epoch",
     trials=1,
     config={"tracking": "none"},

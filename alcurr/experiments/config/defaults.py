@@ -184,9 +184,8 @@ _DEFAULTS = {
     # drawings become images. `share`, `max_per_class` and `label_noise` may
     # differ too.
     "sources": {},
-    # Splits of your own, used as they are: where each is, as `dir`; perhaps the
-    # same file, such as Keras's mnist.npz (see docs/comparing.md). "": a share
-    # of the data, below.
+    # Splits of your own: where each is, as `dir`; perhaps the same file (see
+    # docs/comparing.md). "": a share of the data, below.
     "valid_dir": "",
     "test_dir": "",
     "probe_dir": "",
@@ -196,9 +195,7 @@ _DEFAULTS = {
     # The share of a split for samplers to learn from, which neither selects
     # nor tests a model; 0: they use the valid split, as in the paper.
     "probe_fraction": 0.0,
-    # Whether examples of the valid, test and probe splits are not trained on.
-    # False trains on all, to judge the label of each; accuracies are then of
-    # examples that were trained on, and compare nothing.
+    # False trains on the other splits too, to judge each label. No comparison.
     "hold_out": True,
     "train_examples": 0,  # of the training split; 0: all
     # The share of labels made wrong, besides the data's own mistakes, and the
@@ -207,11 +204,9 @@ _DEFAULTS = {
     "label_noise_in": "train",
     # Wrong labels are uniform (any other class) or pairs (the next class).
     "label_noise_kind": "uniform",
-    # The largest class of the training split over the smallest: examples are
-    # dropped, so that the sizes fall geometrically. 1: all are used.
+    # The size of the largest class of the training split over the smallest's.
     "imbalance": 1.0,
-    # How often the training split has each example.
-    "copies": 1,
+    "copies": 1,  # of each example of the training split
     # Drawings become images of this size.
     "image_size": 28,
     "render": "in_step",  # or precompute: once, before the first run
