@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from alcurr.core import cli
 from alcurr.core.errors import UserError
 from alcurr.core.specs import TYPE_NAMES, did_you_mean
-from alcurr.experiments.config import plain, schema
+from alcurr.experiments.config import plain, schema, shipped
 
 _EXPECTED = (
   "an ml_collections.ConfigDict, as "
@@ -41,8 +41,8 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
   """Loads the locked config of `configs/x.py` or `configs/x.py:arguments`.
 
   Args:
-    text: the path of a Python file with a function `get_config`, and, after a
-      colon, the argument of that function.
+    text: the path of a Python file with a function `get_config`, or the name of
+      a shipped config; and, after a colon, the argument of that function.
     options: set fields, such as `--config.data.dir=DIR`.
 
   Raises:
@@ -50,17 +50,19 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
       see `with_options`.
   """
   if not text:
-    # The configs are not installed with the package.
-    expected = "expected a Python file with get_config(), such as "
-    expected += "configs/quickstart.py of alcurr's repository"
+    expected = "expected a name of `alcurr list configs`, such as quickstart, "
+    expected += "or a Python file with get_config()"
     raise UserError("missing", "--config", expected)
-  path, argument = split(os.path.expanduser(text))
-  place, file = f"--config={path}", pathlib.Path(path)
+  given, argument = split(os.path.expanduser(text))
+  path = shipped.find(given)
+  place, file = f"--config={given}", pathlib.Path(path)
   if not file.is_file():
     siblings = {p.stem: str(p) for p in file.parent.glob("*.py")}
+    siblings = siblings or {name: name for name in shipped.describe()}
     close = difflib.get_close_matches(file.stem, siblings, n=1, cutoff=0.8)
     hint = f". Did you mean {siblings[close[0]]}?" if close else ""
     raise UserError("missing", place, f"no such file{hint}")
+  shipped.make_importable(file)
   try:
     get_config = runpy.run_path(path).get("get_config")
     if not callable(get_config):
