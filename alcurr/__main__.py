@@ -101,10 +101,11 @@ def _train(argv: Sequence[str]) -> int:
 
 def main() -> None:
   """The console command `alcurr`."""
-  # `python -m alcurr` has done both, as the package was imported.
-  if sys.argv[:1] != ["-m"] and __name__ != "__main__":
+  # `python -m alcurr` has done all three, as the package was imported.
+  if __name__ != "__main__":
     startup.prepare()
     preemption.watch_process()
+    sys.path.append("")  # for the modules that a config of the user's imports
   sys.exit(run(sys.argv[1:]))
 
 

@@ -56,6 +56,7 @@ html_theme_options = {
   "use_repository_button": True,
   "use_issues_button": True,
   "show_toc_level": 2,
+  "navbar_persistent": [],
 }
 html_static_path = ["_static"]
 html_css_files = ["alcurr.css"]
@@ -70,6 +71,10 @@ PAGES = {
 }
 
 
+# Headings of the README that a page here includes.
+_LOOPS = ("your-own-flax-loop", "your-own-pytorch-loop")
+
+
 def _link(target: str, folder: pathlib.Path) -> str:
   """Returns a link of a file in `folder`, as the site has it."""
   path, _, anchor = target.partition("#")
@@ -80,7 +85,7 @@ def _link(target: str, folder: pathlib.Path) -> str:
     return str(full.relative_to(DOCS)) + (anchor and f"#{anchor}")
   name = full.relative_to(ROOT).as_posix()
   if name == "README.md":
-    return "index.md"
+    return f"getting_started.md#{anchor}" if anchor in _LOOPS else "index.md"
   if name in PAGES:
     return PAGES[name] + (anchor and f"#{anchor}")
   if full.parent == ROOT / "colabs" and full.suffix == ".ipynb":
@@ -163,8 +168,17 @@ def _escape(app, what, name, obj, options, lines: list[str]) -> None:
       continue
     parts = re.split(r"(`[^`]*`)", line)
     parts[::2] = [re.sub(r"([*|_\\])", r"\\\1", part) for part in parts[::2]]
-    text.append("".join(parts))
+    # A letter with a point would begin a list.
+    text.append(re.sub(r"(?<=: )([A-Z]\.)(?=\s|$)", r"\\\1", "".join(parts)))
   lines[:] = text
+
+
+def _shorten(app, what, name, obj, options, signature, returned):
+  """Leaves out defaults that are records of functions."""
+  record = r"\((?:<function [^()]*>|\(\)|[\w, ])*\)"
+  if signature:
+    signature = re.sub(rf"= (?=\(<function){record}", "= ...", signature)
+  return signature, returned
 
 
 def _skip(app, what, name, obj, skip, options) -> bool | None:
@@ -178,4 +192,5 @@ def setup(app) -> None:
   app.connect("builder-inited", _make_pages)
   app.connect("source-read", _read)
   app.connect("autodoc-process-docstring", _escape, priority=100)
+  app.connect("autodoc-process-signature", _shorten)
   app.connect("autodoc-skip-member", _skip)

@@ -35,7 +35,7 @@ def make_importable(path: pathlib.Path) -> None:
   paths = [str(own)] if own.name == _NAME else []
   if _NAME not in sys.modules:
     module = types.ModuleType(_NAME)
-    module.__path__ = [*paths, str(folder())]
+    module.__path__ = [*paths, str(pathlib.Path(_NAME).resolve()), str(folder())]
     sys.modules[_NAME] = module
 
 
