@@ -542,13 +542,13 @@ type     | samplers.uniform.run.model | config.samplers.uniform.run = {'model': 
 """
 
 TUNE = """
-syntax   | alcurr tune lr | lr
-syntax   | alcurr tune | rl
+syntax   | tune lr | lr
+syntax   | tune | rl
 missing  | --config=configs/quikstart.py | lr --config=configs/quikstart.py
 range    | --steps | lr QUICKSTART --steps=5
 range    | --low | lr QUICKSTART --low=1 --high=0.1
 unknown  | --sampler | lr QUICKSTART --sampler=bandti
-syntax   | alcurr tune grid | grid QUICKSTART
+syntax   | tune grid | grid QUICKSTART
 syntax   | batch_size | grid QUICKSTART batch_size
 conflict | batch_size | grid QUICKSTART batch_size=8,8
 unsupported | trials | grid QUICKSTART trials=1,2
@@ -630,7 +630,7 @@ CASES = [
     "samplers.bandit.policy",
     _run_holds("metrics.jsonl", '{"step": 1, "policy": [0.5'),
   ),
-  _tune("syntax", "alcurr tune"),
+  _tune("syntax", "tune"),
   _option(
     "syntax",
     "samplers.bandit.reward",

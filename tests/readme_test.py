@@ -160,6 +160,18 @@ def test_every_path_on_a_page_exists(page):
 
 
 @pytest.mark.slow
+def test_the_ten_lines(capsys):
+  """The verdict is the printed one, to a point on each side."""
+  (block,) = _blocks("Ten lines")
+  exec(block, {})
+  numbers = r"label_trust is better than uniform by ([\d.]+) to ([\d.]+) points"
+  printed = re.search(numbers, README.read_text()).groups()
+  found = re.search(numbers, capsys.readouterr().out).groups()
+  for a, b in zip(printed, found, strict=True):
+    assert abs(float(a) - float(b)) < 1
+
+
+@pytest.mark.slow
 def test_the_experiment_in_a_notebook(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (block,) = _blocks("In a notebook", START)

@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 
-from alcurr.core import cli
+from alcurr.core import cli, specs
 from alcurr.core.registry import Registry
 from alcurr.experiments.config import shipped
 from alcurr.models import MODELS
@@ -31,9 +31,10 @@ def _list(argv: Sequence[str]) -> None:
     description="Names what `alcurr run` and `alcurr.compare` take.",
   )
   text = ", ".join(KINDS) + "; default all"
-  kinds = {"nargs": "*", "metavar": "KIND", "choices": [*KINDS]}
-  parser.add_argument("kinds", help=text, **kinds)
+  parser.add_argument("kinds", metavar="KIND", nargs="*", help=text)
   chosen = parser.parse_args(argv).kinds or KINDS
+  for kind in chosen:
+    specs.check_choice("KIND", kind, KINDS)
   for i, kind in enumerate(chosen):
     print("\n" * (i > 0) + f"{kind.capitalize()}:")
     lines = KINDS[kind]()

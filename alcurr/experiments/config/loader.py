@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from alcurr.core import cli
 from alcurr.core.errors import UserError
 from alcurr.core.specs import TYPE_NAMES, did_you_mean
-from alcurr.experiments.config import plain, schema, shipped
+from alcurr.experiments.config import plain, schema, shipped, synonyms
 
 _EXPECTED = (
   "an ml_collections.ConfigDict, as "
@@ -176,7 +176,8 @@ def _check_names(config: ConfigDict, options: Sequence[str]) -> None:
     for key in match[1].split(".") if match else []:
       names = list(known) if isinstance(known, ConfigDict) else []
       if key not in names:
-        text = f"no such field{did_you_mean(key, names, f'{place}.')}"
+        near = did_you_mean(key, names, f"{place}.")
+        text = f"no such field{synonyms.hint(key) or near}"
         raise UserError("unknown", f"{place}.{key}", text)
       known, place = known[key], f"{place}.{key}"
 
@@ -186,7 +187,8 @@ def _as_user_error(error: Exception, values: flags.FlagValues) -> UserError:
   if isinstance(error, flags.CantOpenFlagFileError):
     return UserError("missing", "--flagfile", str(cause))
   if isinstance(error, flags.UnrecognizedFlagError):
-    text = f"no such option{did_you_mean(error.flagname, flags.FLAGS, '--')}"
+    near = did_you_mean(error.flagname, flags.FLAGS, "--")
+    text = f"no such option{synonyms.hint(error.flagname) or near}"
     return UserError("unknown", f"--{error.flagname}", text)
   if isinstance(error, flags.IllegalFlagValueError):
     option = str(error).removesuffix(f": {cause}").removeprefix("flag ")

@@ -31,12 +31,14 @@ def make_importable(path: pathlib.Path) -> None:
   A command that is no module of Python's does not search the working
   directory. What a folder of the user's lacks is found among the shipped ones.
   """
-  own = path.resolve().parent
-  paths = [str(own)] if own.name == _NAME else []
-  if _NAME not in sys.modules:
-    module = types.ModuleType(_NAME)
-    module.__path__ = [*paths, str(pathlib.Path(_NAME).resolve()), str(folder())]
-    sys.modules[_NAME] = module
+  if _NAME in sys.modules:
+    return
+  folders = [pathlib.Path(_NAME).resolve(), folder()]
+  if path.resolve().parent.name == _NAME:
+    folders.insert(0, path.resolve().parent)
+  module = types.ModuleType(_NAME)
+  module.__path__ = [str(x) for x in folders]
+  sys.modules[_NAME] = module
 
 
 def describe() -> dict[str, str]:
