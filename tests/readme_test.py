@@ -63,7 +63,7 @@ def test_the_complete_file_for_texts(capsys):
   )
   names = {}
   exec(block, names)
-  drawn = np.asarray(names["batch"].image["length"])
+  drawn = np.asarray(names["batch"].inputs["length"])
   shortest = np.sort(names["lengths"])
   # The part of the pool at the first step is a hundredth.
   assert drawn.max() <= shortest[len(shortest) // 50]

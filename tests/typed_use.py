@@ -54,7 +54,7 @@ def make_samplers() -> list[Sampler]:
 
 def train(sampler: Sampler, pool: Pool, params: dict[str, jax.Array]) -> None:
   def losses(params: dict[str, jax.Array], batch: Batch) -> jax.Array:
-    logits = batch.image @ params["w"]
+    logits = batch.inputs @ params["w"]
     return optax.softmax_cross_entropy_with_integer_labels(logits, batch.label)
 
   hooks = make_hooks(sampler, losses)
@@ -78,7 +78,7 @@ def build(images: np.ndarray, labels: np.ndarray) -> Pool:
   dataset = data.from_arrays(images, labels)
   arms = data.difficulty_in_class(dataset.label, labels, num_arms=10)
   assert_type(arms, Partition)
-  assert_type(models.cnn(image_shape=(28, 28, 1), num_classes=10), Model)
+  assert_type(models.cnn(input_shape=(28, 28, 1), num_classes=10), Model)
   return data.make_pool(dataset, labels, {"difficulty": arms})
 
 
