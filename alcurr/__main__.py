@@ -40,21 +40,13 @@ def usage() -> str:
 
 
 RUN_USAGE = """\
-usage: alcurr run CONFIG[:ARGUMENTS] [--workdir=DIR] [--config.a.b=c] [...]
+usage: alcurr run CONFIG[:ARGUMENTS] [--config.a.b=c] [--OPTION=VALUE]
 
 Trains a model with each sampler of a config, and compares them.
 
-  CONFIG         a name of the list below, or a Python file with get_config();
-                 ARGUMENTS are explained at the top of its file
-  --workdir=DIR  the experiment's folder, default runs/<config's name>; the same
-                 command resumes there
-  --config.a=b   sets a field, such as --config.budget='5 epochs' or
-                 --config.optimizer.learning_rate=3e-3
-  --profile      traces a chunk of each run: runs/<sampler>/profile
-  --nocompilation_cache
-                 does not save compiled programs next to the workdir
-
-Configs:"""
+CONFIG is a name of the list below, or a Python file with get_config(); the top
+of its file explains ARGUMENTS. --config.a.b sets a field, such as
+--config.budget='5 epochs' or --config.optimizer.learning_rate=3e-3."""
 
 
 def _rows(lines: Mapping[str, str]) -> list[str]:
@@ -86,13 +78,17 @@ def run(argv: Sequence[str]) -> int:
 
 def _train(argv: Sequence[str]) -> int:
   """Runs `alcurr.main` with a config that is named without --config."""
-  from absl import app
+  from absl import app, flags
 
   from alcurr import main
   from alcurr.experiments.config import loader, shipped
 
   if not argv or argv[0] in ("--help", "-h"):
-    print(RUN_USAGE, *_rows(shipped.describe()), sep="\n")
+    own = flags.FLAGS.flags_by_module_dict()[main.__name__]
+    options = {f"--{x.name}": x.help for x in own if x.name != "config"}
+    configs = _rows(shipped.describe())
+    print(RUN_USAGE, "", "Options:", *_rows(options), sep="\n")
+    print("", "Configs:", *configs, sep="\n")
     return 0
   first = argv[0] if argv[0].startswith("-") else f"--config={argv[0]}"
   options = ["alcurr run", first, *argv[1:]]
