@@ -31,7 +31,6 @@ extensions = [
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.empty_glob"]
 nb_execution_mode = "force" if os.environ.get("ALCURR_EXECUTE") else "off"
 nb_execution_excludepatterns = [
   f"{path.stem}.ipynb"
