@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
@@ -162,7 +161,7 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
     raise UserError("unknown", folder, text)
   if trials is None and len(good) < len(results):
     logging.warning("%s: only the trials %s did not diverge.", folder, good)
-  variables = jax.tree.map(lambda leaf: leaf[np.array(chosen)], variables)
+  variables = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], variables)
   return _Member(folder, config, class_names, shape, model, variables)
 
 
@@ -199,7 +198,7 @@ def _probabilities(
   pools = [_make_pool(member, source) for member in members]
   num_inputs = len(pools[0].label)
   size = min(num_inputs, *(m.config.eval_batch_size for m in members))
-  first = jnp.arange(size)
+  first = np.arange(size, dtype=np.int32)
   programs = [
     compilation.compile_once(
       _make_program(member, flips), member.variables, pool, first
@@ -233,7 +232,7 @@ def _make_pool(member: _Member, source: Strokes | Images) -> Pool:
       raise UserError("unsupported", str(member.folder), text)
     source = sources.with_channels(source, channels)
   label = np.zeros(num_inputs, np.int32)
-  return jax.tree.map(jnp.asarray, Pool(source, label, {}, {}))
+  return jax.device_put(Pool(source, label, {}, {}))
 
 
 def _make_program(member: _Member, flips: bool) -> Callable[..., Array]:

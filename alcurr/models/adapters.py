@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from flax.errors import LazyInitError
 
 from alcurr.types import Array, Model, PyTree
 
@@ -47,8 +48,16 @@ def from_linen(
     return {name: train == (name in _TRAINING) for name in modes}
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
-    image = jnp.zeros((1, *image_shape), jnp.float32)
-    variables = dict(module.init({"params": key}, image, **mode(False)))
+    streams, shape = {"params": key}, (1, *image_shape)
+    try:
+      # Without the outputs: outside of jit, each operation of the network
+      # would be compiled by itself.
+      image = jax.ShapeDtypeStruct(shape, jnp.float32)
+      variables = module.lazy_init(streams, image, **mode(False))
+    except LazyInitError:  # it initialises by what an image leads to
+      image = jnp.zeros(shape, jnp.float32)
+      variables = module.init(streams, image, **mode(False))
+    variables = dict(variables)
     return variables.pop("params", {}), variables
 
   def apply(key, params, model_state, image, *, train):
