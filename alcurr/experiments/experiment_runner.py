@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from alcurr.core import environment, files, lock, paths
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel
-from alcurr.data.pool import locate, on_device
+from alcurr.data.pool import locate, num_outputs, on_device
 from alcurr.experiments import (
   charges,
   loggers,
@@ -107,7 +107,12 @@ def _run(
     train = context.parts["train"]
     find = functools.partial(locate, train)
     gallery.write_gallery(
-      workdir, pools["train"], context.gather, train.class_names, find
+      workdir,
+      pools["train"],
+      context.gather,
+      train.class_names,
+      find,
+      num_outputs(train),
     )
   for name, folder in folders.items():
     if name in compiled:

@@ -129,7 +129,7 @@ def test_large_networks(mode, name, norm):
 
 def _trace_network(name, norm):
   shape = (96, 96, 1)
-  model = models.MODELS[name](image_shape=shape, num_classes=4, norm=norm)
+  model = models.MODELS[name](input_shape=shape, num_classes=4, norm=norm)
   key = jax.random.key(0)
   image = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
   params, state = jax.eval_shape(model.init, key)
@@ -156,8 +156,8 @@ def test_losses_and_scores(mode, name):
   after = jax.eval_shape(steps.measured, start, pool, pool, ())
   _require_narrow((start, after))
   logits, label = jnp.zeros((5, 4), jnp.float32), jnp.zeros(5, jnp.int32)
-  scorer, metric = samplers.scores.el2n(), losses.metric(loss)
-  _require_narrow((metric(logits, label), scorer(logits, label)))
+  scorer = samplers.scores.el2n()
+  _require_narrow((losses.metric(logits, label), scorer(logits, label)))
   _require_narrow(evaluation.rank(logits, label))
 
 
