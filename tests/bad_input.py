@@ -1194,7 +1194,7 @@ CASES = [
   _predict("missing", "--out", "`--out=DIR/no/a.csv`", "--out=DIR/no/a.csv"),
   _predict(
     "syntax",
-    "alcurr predict",
+    "predict",
     "`--trials=1,1`",
     "--trials=1,1",
   ),
