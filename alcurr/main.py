@@ -21,6 +21,9 @@ _WORKDIR = flags.DEFINE_string(
 _COMPILATION_CACHE = flags.DEFINE_boolean(
   "compilation_cache", True, "Save compiled programs next to the workdir."
 )
+_RUNS = flags.DEFINE_string(
+  "runs", None, "Samplers to run here, with commas; default all."
+)
 _PROFILE = flags.DEFINE_boolean(
   "profile", False, "Trace a chunk of each run: runs/<sampler>/profile."
 )
@@ -32,6 +35,9 @@ def _run(options: list[str]) -> None:
   name = pathlib.Path(loader.split(_CONFIG.value)[0]).stem
   text = f"runs/{name}" if _WORKDIR.value is None else _WORKDIR.value
   workdir = paths.absolute(text, "--workdir")
+  chosen = None
+  if _RUNS.value is not None:
+    chosen = [name for name in _RUNS.value.replace(",", " ").split()]
   if _COMPILATION_CACHE.value and not jax.config.jax_compilation_cache_dir:
     cache_dir = build.cache_dir(config, workdir)
     jax.config.update("jax_compilation_cache_dir", str(cache_dir / "programs"))
@@ -40,7 +46,12 @@ def _run(options: list[str]) -> None:
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
   with signals.watched():
     logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
-    summary = experiment_runner.run(config, workdir, _PROFILE.value, signals)
+    summary = experiment_runner.run(
+      config, workdir, _PROFILE.value, signals, chosen
+    )
+  if summary is None:
+    print(f"No report yet: other runs are not finished. {workdir}")
+    return
   shown = verdict.describe(workdir, summary), formatting.terminal(summary)
   print(*shown, f"Tables, logs and figures: {workdir}", sep="\n\n")
   if failed := tables.diverged_samplers(summary):

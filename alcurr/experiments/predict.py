@@ -28,10 +28,11 @@ from alcurr.core.errors import UserError
 from alcurr.data import image_values, sources
 from alcurr.data.pool import make_gather
 from alcurr.data.quickdraw import kaggle, stroke_forms
+from alcurr.experiments import added_trials
 from alcurr.experiments.config import build, schema
 from alcurr.experiments.config.plain import to_config
-from alcurr.experiments.setup import read_record
-from alcurr.training import checkpoint, chunks, compilation
+from alcurr.experiments.workdir import read_record
+from alcurr.training import chunks, compilation
 from alcurr.types import Array, Images, Model, Pool, PyTree, Strokes
 
 
@@ -151,9 +152,7 @@ def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
   shape = tuple(gallery["image_shape"])
   merged = build.run_config(config, name)
   model = build.make_model(merged, shape, len(class_names))
-  keys = jax.random.split(jax.random.key(0), len(results))
-  like = jax.eval_shape(jax.vmap(model.init), keys)
-  variables = checkpoint.read_variables(folder / "checkpoints", steps, like)
+  variables = added_trials.read_variables(folder, len(results), steps, model)
   good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
   chosen = good if trials is None else np.atleast_1d(trials).tolist()
   if not chosen or not set(chosen) <= set(good):

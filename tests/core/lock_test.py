@@ -10,7 +10,7 @@ from refusal import refused
 
 from alcurr.core import lock
 from alcurr.core.errors import UserError
-from alcurr.experiments.setup import check_workdir
+from alcurr.experiments.workdir import check_workdir
 
 HOLD = (
   "import pathlib, sys, time\n"
