@@ -1,13 +1,14 @@
 """python -m alcurr.main --config=configs/<x>.py [--workdir=DIR] [...]"""
 
 import pathlib
+import sys
 
 import jax
 from absl import app, flags, logging
 
 from alcurr.core import cli, paths
 from alcurr.core.errors import FaultError
-from alcurr.experiments import experiment_runner, preemption
+from alcurr.experiments import experiment_runner, launch, preemption
 from alcurr.experiments.config import build, loader
 from alcurr.report import formatting, tables, verdict
 from alcurr.training import compilation
@@ -24,6 +25,9 @@ _COMPILATION_CACHE = flags.DEFINE_boolean(
 _RUNS = flags.DEFINE_string(
   "runs", None, "Samplers to run here, with commas; default all."
 )
+_LAUNCH = flags.DEFINE_string(
+  "launch", None, "Runs in processes of their own: local, local:2 or slurm."
+)
 _PROFILE = flags.DEFINE_boolean(
   "profile", False, "Trace a chunk of each run: runs/<sampler>/profile."
 )
@@ -35,28 +39,38 @@ def _run(options: list[str]) -> None:
   name = pathlib.Path(loader.split(_CONFIG.value)[0]).stem
   text = f"runs/{name}" if _WORKDIR.value is None else _WORKDIR.value
   workdir = paths.absolute(text, "--workdir")
-  chosen = None
-  if _RUNS.value is not None:
-    chosen = [name for name in _RUNS.value.replace(",", " ").split()]
-  if _COMPILATION_CACHE.value and not jax.config.jax_compilation_cache_dir:
-    cache_dir = build.cache_dir(config, workdir)
-    jax.config.update("jax_compilation_cache_dir", str(cache_dir / "programs"))
-  if _PROFILE.value:
-    # Cached programs may name their operations as older code did.
-    jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
-  with signals.watched():
-    logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
-    summary = experiment_runner.run(
-      config, workdir, _PROFILE.value, signals, chosen
-    )
+  chosen = (
+    None if _RUNS.value is None else _RUNS.value.replace(",", " ").split()
+  )
+  if _LAUNCH.value is not None:
+    own = ("config", "compilation_cache", "profile")
+    own = [flags.FLAGS[name].serialize() for name in own]
+    command = [sys.executable, "-m", "alcurr.main", *own, *options]
+    command.append(f"--workdir={workdir}")
+    summary = launch.start(_LAUNCH.value, config, workdir, command, chosen)
+  else:
+    _set_up_cache(build.cache_dir(config, workdir))
+    with signals.watched():
+      logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
+      summary = experiment_runner.run(
+        config, workdir, _PROFILE.value, signals, chosen
+      )
   if summary is None:
-    print(f"No report yet: other runs are not finished. {workdir}")
+    print(f"No report yet: not all runs are finished. {workdir}")
     return
   shown = verdict.describe(workdir, summary), formatting.terminal(summary)
   print(*shown, f"Tables, logs and figures: {workdir}", sep="\n\n")
   if failed := tables.diverged_samplers(summary):
     text = "every trial diverged; results.csv has the steps"
     raise FaultError("diverged", ", ".join(failed), text)
+
+
+def _set_up_cache(folder: pathlib.Path) -> None:
+  if _COMPILATION_CACHE.value and not jax.config.jax_compilation_cache_dir:
+    jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
+  if _PROFILE.value:
+    # Cached programs may name their operations as older code did.
+    jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
 
 
 def main(argv: list[str]) -> int:

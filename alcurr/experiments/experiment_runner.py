@@ -10,7 +10,6 @@ import pathlib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent import futures
-from typing import Any
 
 import pandas as pd
 from absl import logging
@@ -24,7 +23,6 @@ from alcurr.experiments import (
   added_trials,
   charges,
   loggers,
-  pool_scores,
   preemption,
   reference_model,
   sampler_trials,
@@ -32,7 +30,6 @@ from alcurr.experiments import (
 )
 from alcurr.experiments.added_trials import Block, unfinished_blocks
 from alcurr.experiments.config import build
-from alcurr.experiments.config.scores import names_read
 from alcurr.experiments.fits import Fit
 from alcurr.experiments.pools import host_pools
 from alcurr.experiments.resumable import check_resumable
@@ -78,19 +75,16 @@ def run(
   compilation.find_devices()
   experiment = build.build_experiment(config)
   config = experiment.config
-  names = loggers.parse(config.tracking, config.tracking_uri, workdir)
+  loggers.parse(config.tracking, config.tracking_uri, workdir)
   chosen = [*experiment.runs] if chosen is None else chosen
   for name in chosen:
     specs.check_choice("--runs", name, experiment.runs)
   check_workdir(workdir, config)
-  tracked = loggers.Experiment(
-    workdir, make_record(config), config.tracking_uri
-  )
   with contextlib.ExitStack() as stack:
     for name in chosen:
       if unfinished_blocks(workdir, name, config.trials):
         stack.enter_context(lock.locked(workdir, run=name))
-    logger = stack.enter_context(loggers.LoggerGroup(tracked, names))
+    logger = stack.enter_context(track(config, workdir))
     with lock.locked(workdir, wait=True):
       # Another process may have used the folder until now.
       check_workdir(workdir, config)
@@ -106,7 +100,7 @@ def run(
       for block in unfinished_blocks(workdir, name, config.trials)
     ]
     _train(context, workdir, chosen, blocks, profile, logger)
-    return _report(workdir, logger, is_last=not blocks)
+    return report(workdir, logger, is_last=not blocks)
 
 
 def _train(
@@ -151,18 +145,29 @@ def _train(
     logger.replay(workdir / "runs" / name)
   for block in blocks:
     spec, programs = compiled.pop(block)
-    scores = _describe_scores(context, block.sampler, made)
+    scores = charges.describe_scores(
+      context, block.sampler, made.seconds, made.costs
+    )
     sampler_trials.run_block(
       context, spec, programs, pools, scores, workdir, block, logger, profile
     )
 
 
-def _report(
+def track(config: ConfigDict, workdir: pathlib.Path) -> loggers.LoggerGroup:
+  """Returns the trackers of an experiment."""
+  names = loggers.parse(config.tracking, config.tracking_uri, workdir)
+  record = make_record(config)
+  tracked = loggers.Experiment(workdir, record, config.tracking_uri)
+  return loggers.LoggerGroup(tracked, names)
+
+
+def report(
   workdir: pathlib.Path, logger: loggers.LoggerGroup, is_last: bool
 ) -> pd.DataFrame | None:
   """Writes tables and page if all runs are finished, or for the last process.
 
-  Returns the summary; None without a report.
+  For the last, all finished runs need finished baselines. Returns the summary;
+  None without a report.
   """
   with lock.locked(workdir, wait=True):
     config = files.read_json(workdir / "config.json")
@@ -179,25 +184,6 @@ def _report(
     page.write_report([workdir], workdir / "report.html")
   logger.report()
   return summary
-
-
-def _describe_scores(
-  context: setup.ExperimentContext,
-  name: str,
-  made: reference_model.MadeScores,
-) -> dict[str, Any]:
-  """Returns the part of a sampler's result.json about the scores it reads."""
-  charge = charges.charge_run(context, name, made.costs)
-  read = names_read(context.experiment.runs[name].spec)
-  return {
-    "scoring_seconds": sum(made.seconds.get(score, 0.0) for score in read),
-    "scores": {score: charge.flops.get(score) for score in read},
-    "scores_flops": sum(charge.flops.values()),
-    "scores_shared_by": charge.shared_by,
-    "score_files": pool_scores.file_hashes(
-      context.experiment, context.parts, read
-    ),
-  }
 
 
 def _has_gallery(workdir: pathlib.Path) -> bool:
