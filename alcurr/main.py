@@ -22,7 +22,7 @@ _WORKDIR = flags.DEFINE_string(
 _COMPILATION_CACHE = flags.DEFINE_boolean(
   "compilation_cache", True, "Save compiled programs next to the workdir."
 )
-_RUNS = flags.DEFINE_string(
+_RUNS = flags.DEFINE_list(
   "runs", None, "Samplers to run here, with commas; default all."
 )
 _LAUNCH = flags.DEFINE_string(
@@ -39,21 +39,19 @@ def _run(options: list[str]) -> None:
   name = pathlib.Path(loader.split(_CONFIG.value)[0]).stem
   text = f"runs/{name}" if _WORKDIR.value is None else _WORKDIR.value
   workdir = paths.absolute(text, "--workdir")
-  chosen = (
-    None if _RUNS.value is None else _RUNS.value.replace(",", " ").split()
-  )
-  if _LAUNCH.value is not None:
-    own = ("config", "compilation_cache", "profile")
-    own = [flags.FLAGS[name].serialize() for name in own]
-    command = [sys.executable, "-m", "alcurr.main", *own, *options]
-    command.append(f"--workdir={workdir}")
-    summary = launch.start(_LAUNCH.value, config, workdir, command, chosen)
-  else:
-    _set_up_cache(build.cache_dir(config, workdir))
-    with signals.watched():
+  with signals.watched():
+    if _LAUNCH.value is not None:
+      command = _command(workdir, options)
+      summary = launch.start(
+        _LAUNCH.value, config, workdir, command, _RUNS.value, signals
+      )
+    else:
+      if _COMPILATION_CACHE.value:
+        cache_dir = build.cache_dir(config, workdir)
+        compilation.cache_programs(cache_dir / "programs", _PROFILE.value)
       logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
       summary = experiment_runner.run(
-        config, workdir, _PROFILE.value, signals, chosen
+        config, workdir, _PROFILE.value, signals, _RUNS.value
       )
   if summary is None:
     print(f"No report yet: not all runs are finished. {workdir}")
@@ -65,12 +63,12 @@ def _run(options: list[str]) -> None:
     raise FaultError("diverged", ", ".join(failed), text)
 
 
-def _set_up_cache(folder: pathlib.Path) -> None:
-  if _COMPILATION_CACHE.value and not jax.config.jax_compilation_cache_dir:
-    jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
-  if _PROFILE.value:
-    # Cached programs may name their operations as older code did.
-    jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
+def _command(workdir: pathlib.Path, options: list[str]) -> list[str]:
+  """Returns the command line of a process of this experiment."""
+  own = ("config", "compilation_cache", "profile")
+  own = [flags.FLAGS[name].serialize() for name in own]
+  program = [sys.executable, "-m", "alcurr.main"]
+  return [*program, *own, f"--workdir={workdir}", *options]
 
 
 def main(argv: list[str]) -> int:

@@ -9,14 +9,12 @@ a process with `--runs=<sampler>`. Then the report is written. Each process is
 the same command line, so whatever ended early is resumed by the same command.
 """
 
-import contextlib
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -30,6 +28,7 @@ from alcurr.experiments import experiment_runner, loggers, preemption, slurm
 from alcurr.experiments.added_trials import unfinished_blocks
 from alcurr.experiments.config import build
 from alcurr.experiments.workdir import check_workdir
+from alcurr.report import page
 
 LAUNCHERS = ("local", "slurm")
 _POLL = 0.1  # seconds between two looks at the processes
@@ -51,6 +50,7 @@ def start(
   workdir: pathlib.Path,
   command: Sequence[str],
   chosen: Sequence[str] | None,
+  signals: preemption.Signals,
 ) -> pd.DataFrame | None:
   """Runs the unfinished samplers of an experiment, as `--launch` says.
 
@@ -60,6 +60,7 @@ def start(
     workdir: its folder.
     command: the experiment's command line, without `--launch` and `--runs`.
     chosen: the names of the samplers to run; None for all.
+    signals: that stop all processes.
 
   Returns:
     The summary; None if there is no report yet.
@@ -87,7 +88,7 @@ def start(
   if kind == "slurm":
     print(slurm.submit(config, workdir, command, names))
     return None
-  return _run_here(config, workdir, command, names, int(number or 0))
+  return _run_here(config, workdir, command, names, int(number or 0), signals)
 
 
 def _run_here(
@@ -96,6 +97,7 @@ def _run_here(
   command: Sequence[str],
   names: Sequence[str],
   count: int,
+  signals: preemption.Signals,
 ) -> pd.DataFrame | None:
   """Runs samplers side by side; for `count` see `make_shares`."""
   shares = make_shares(count, len(names))
@@ -103,16 +105,27 @@ def _run_here(
   logging.info(
     "%d runs in %d processes, after what they share.", len(names), len(shares)
   )
-  failed = _run_all(command, [""], [everything])
+  failed = _run_all(command, [""], [everything], signals)
   if failed:
     raise FaultError("failed", "--launch", "what the runs share was not made")
-  failed = _run_all(command, names, shares)
-  with experiment_runner.track(config, workdir) as logger:
-    summary = experiment_runner.report(workdir, logger, is_last=True)
+  failed = _run_all(command, names, shares, signals)
+  if names and not failed and _is_reported(workdir):
+    summary = page.read_summary(workdir)
+  else:
+    with experiment_runner.track(config, workdir) as logger:
+      summary = experiment_runner.report(workdir, logger, is_last=True)
   if failed:
     text = "failed, and said why; rerun the same command to resume"
     raise FaultError("failed", ", ".join(failed), text)
   return summary
+
+
+def _is_reported(workdir: pathlib.Path) -> bool:
+  """Returns whether the last run to finish has written the report."""
+  report = workdir / "report.html"
+  results = workdir.glob("runs/*/result.json")
+  times = [path.stat().st_mtime_ns for path in results]
+  return report.exists() and report.stat().st_mtime_ns > max(times)
 
 
 def make_shares(count: int, most: int) -> list[Share]:
@@ -176,7 +189,10 @@ def _cores() -> set[int]:
 
 
 def _run_all(
-  command: Sequence[str], names: Sequence[str], shares: Sequence[Share]
+  command: Sequence[str],
+  names: Sequence[str],
+  shares: Sequence[Share],
+  signals: preemption.Signals,
 ) -> list[str]:
   """Runs a process for each sampler, or one for "": no sampler.
 
@@ -187,21 +203,23 @@ def _run_all(
   """
   waiting, failed = list(names), []
   running: dict[int, tuple[str, subprocess.Popen]] = {}  # by share
-  with _forwarding(running) as stopped_by:
-    while running or (waiting and not stopped_by):
+  told = False
+  with signals.held() as stop:
+    while running or (waiting and not stop()):
       for i, share in enumerate(shares):
-        if i not in running and waiting and not stopped_by:
+        if i not in running and waiting and not stop():
           name = waiting.pop(0)
-          process = _start([*command, f"--runs={name}"], share)
-          running[i] = name, process
+          running[i] = name, _start([*command, f"--runs={name}"], share)
       time.sleep(_POLL)
+      if stop() and not told:
+        told = True
+        for _, process in running.values():
+          process.terminate()
       for i, (name, process) in [*running.items()]:
         if process.poll() is not None:
           del running[i]
           if process.returncode:
             failed.append(name)
-    if stopped_by:
-      raise preemption.Stopped(stopped_by[0])
   return failed
 
 
@@ -225,29 +243,3 @@ def _start(command: Sequence[str], share: Share) -> subprocess.Popen:
   finally:
     if share.cores and hasattr(os, "sched_setaffinity"):
       os.sched_setaffinity(0, cores)
-
-
-@contextlib.contextmanager
-def _forwarding(
-  running: dict[int, tuple[str, subprocess.Popen]],
-) -> Iterator[list[int]]:
-  """Sends the signals that this process gets to all running ones.
-
-  Yields:
-    The signals so far. A second one makes the processes quit immediately.
-  """
-  received: list[int] = []
-
-  def forward(number: int, _: object) -> None:
-    received.append(number)
-    for _, process in running.values():
-      process.send_signal(number)
-
-  previous = {n: signal.signal(n, forward) for n in preemption.SIGNALS}
-  try:
-    yield received
-  finally:
-    for number, handler in previous.items():
-      signal.signal(number, handler)
-    for _, process in running.values():  # after an error here
-      process.terminate()
