@@ -46,9 +46,9 @@ def _run(options: list[str]) -> None:
         _LAUNCH.value, config, workdir, command, _RUNS.value, signals
       )
     else:
-      if _COMPILATION_CACHE.value:
-        cache_dir = build.cache_dir(config, workdir)
-        compilation.cache_programs(cache_dir / "programs", _PROFILE.value)
+      cache_dir = build.cache_dir(config, workdir) / "programs"
+      cache_dir = cache_dir if _COMPILATION_CACHE.value else None
+      compilation.cache_programs(cache_dir, profiled=_PROFILE.value)
       logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
       summary = experiment_runner.run(
         config, workdir, _PROFILE.value, signals, _RUNS.value

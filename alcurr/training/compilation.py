@@ -92,9 +92,9 @@ def digest(*programs: jax.stages.Compiled | None) -> str:
   return hashlib.blake2b(b"".join(texts), digest_size=8).hexdigest()
 
 
-def cache_programs(folder: pathlib.Path, profiled: bool = False) -> None:
-  """Saves compiled programs in a folder, unless the user has set another."""
-  if not jax.config.jax_compilation_cache_dir:
+def cache_programs(folder: pathlib.Path | None, profiled: bool) -> None:
+  """Saves compiled programs in a folder, if any; the user's own goes first."""
+  if folder and not jax.config.jax_compilation_cache_dir:
     jax.config.update("jax_compilation_cache_dir", str(folder))
   if profiled:
     # Cached programs may name their operations as older code did.
