@@ -5,13 +5,14 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 import six_runs
 from main_test import ROOT
 from many_runs import assert_same, command, content, environment, run
 from refusal import refused
 
-from alcurr.experiments import launch
+from alcurr.experiments import launch, predict
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,12 @@ def test_trials_and_samplers_are_added(whole):
   after = content(workdir, trials=1)
   assert {name: after[name] for name in before} == before
   assert_same(whole, workdir)
+  image = np.random.default_rng(0).integers(256, size=(5, 8, 8), dtype=np.uint8)
+  predicted, expected = (
+    predict.predict_probabilities(folder / "runs/bandit_1", image).probability
+    for folder in (workdir, whole)
+  )
+  np.testing.assert_array_equal(predicted, expected)
   done = run(workdir, "--config.trials=1")
   assert done.returncode == 2
   assert "trials is 2 there, 1 here" in done.stderr
