@@ -1,7 +1,6 @@
 """python -m alcurr.main --config=configs/<x>.py [--workdir=DIR] [...]"""
 
 import pathlib
-import sys
 
 import jax
 from absl import app, flags, logging
@@ -41,7 +40,9 @@ def _run(options: list[str]) -> None:
   workdir = paths.absolute(text, "--workdir")
   with signals.watched():
     if _LAUNCH.value is not None:
-      command = _command(workdir, options)
+      own = ("config", "compilation_cache", "profile")
+      own = [flags.FLAGS[name].serialize() for name in own]
+      command = launch.command_line(workdir, [*own, *options])
       summary = launch.start(
         _LAUNCH.value, config, workdir, command, _RUNS.value, signals
       )
@@ -61,14 +62,6 @@ def _run(options: list[str]) -> None:
   if failed := tables.diverged_samplers(summary):
     text = "every trial diverged; results.csv has the steps"
     raise FaultError("diverged", ", ".join(failed), text)
-
-
-def _command(workdir: pathlib.Path, options: list[str]) -> list[str]:
-  """Returns the command line of a process of this experiment."""
-  own = ("config", "compilation_cache", "profile")
-  own = [flags.FLAGS[name].serialize() for name in own]
-  program = [sys.executable, "-m", "alcurr.main"]
-  return [*program, *own, f"--workdir={workdir}", *options]
 
 
 def main(argv: list[str]) -> int:

@@ -91,6 +91,12 @@ def start(
   return _run_here(config, workdir, command, names, int(number or 0), signals)
 
 
+def command_line(workdir: pathlib.Path, options: Sequence[str]) -> list[str]:
+  """Returns the command of an experiment, for `start`."""
+  program = [sys.executable, "-m", "alcurr.main"]
+  return [*program, f"--workdir={workdir}", *options]
+
+
 def _run_here(
   config: ConfigDict,
   workdir: pathlib.Path,

@@ -71,6 +71,25 @@ def test_a_killed_job_is_requeued_and_all_ends_as_in_one_process(tmp_path):
   assert (workdir / "report.html").exists()
 
 
+def test_a_job_at_its_time_limit_saves_and_is_requeued(tmp_path):
+  """By the signal that Slurm sends then; see `--signal` of sbatch."""
+  workdir = tmp_path / "one"
+  options = ("--config.budget=20000 steps", "--config.checkpoint.steps=400")
+  jobs = _submit(workdir, "--runs=uniform", *options)
+  job = jobs["uniform"]
+  saved = workdir / "runs/uniform/checkpoints"
+  try:
+    _wait(lambda: [*saved.glob("[0-9]*")])
+    _slurm("scancel", "--signal=USR2", job)
+    _wait(lambda: "Restarts=1" in _slurm("scontrol", "show", "job", job))
+    _slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    (log,) = (workdir / "slurm").glob(f"{job}*_log.err")
+    _wait(lambda: "uniform: resumes from step" in log.read_text())
+    assert "stopped by SIGTERM" in log.read_text()
+  finally:
+    _slurm("scancel", *jobs.values())
+
+
 def test_runs_do_not_start_without_what_they_share(tmp_path):
   """The first job fails, and nothing waits for ever."""
   workdir = tmp_path / "array"
