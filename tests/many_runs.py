@@ -14,9 +14,10 @@ CONFIG = ROOT / "tests/six_runs.py"
 CLOCKS = ["train_seconds", "scoring_seconds"]
 
 
-def command(workdir: pathlib.Path, *options: str) -> list[str]:
+def command(workdir: pathlib.Path, *options: str, count: int = 3) -> list[str]:
+  """Returns the command line of an experiment of some runs."""
   return [
-    *(sys.executable, "-m", "alcurr.main", f"--config={CONFIG}"),
+    *(sys.executable, "-m", "alcurr.main", f"--config={CONFIG}:{count}"),
     f"--workdir={workdir}",
     f"--config.cache_dir={workdir}-cache",
     *options,
@@ -30,9 +31,11 @@ def environment(folder: pathlib.Path, **more: str) -> dict[str, str]:
   return ENVIRONMENT | own | programs | more
 
 
-def run(workdir: pathlib.Path, *options: str) -> subprocess.CompletedProcess:
+def run(
+  workdir: pathlib.Path, *options: str, count: int = 3
+) -> subprocess.CompletedProcess:
   return subprocess.run(
-    command(workdir, *options),
+    command(workdir, *options, count=count),
     cwd=ROOT,
     env=environment(workdir.parent),
     capture_output=True,

@@ -1,4 +1,4 @@
-"""A config of six runs of a linear model, each of seconds."""
+"""A config of six runs of a linear model, each of seconds, or of fewer."""
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -34,7 +34,7 @@ if "six_runs_linear" not in MODELS:  # a config file may be read twice
   MODELS["six_runs_linear"] = make_linear
 
 
-def get_config() -> ConfigDict:
+def get_config(count: str = "6") -> ConfigDict:
   config = default.get_config()
   config.model.name = "six_runs_linear"
   config.data.num_examples = 600
@@ -54,7 +54,7 @@ def get_config() -> ConfigDict:
   samplers = {"uniform": {"name": "uniform", "replacement": False}}
   samplers |= {
     f"bandit_{epsilon}": default.bandit(epsilon=f"0.{epsilon}", warmup=4)
-    for epsilon in range(1, 6)
+    for epsilon in range(1, int(count))
   }
   config.samplers = ConfigDict(samplers)
   return config

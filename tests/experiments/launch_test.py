@@ -27,7 +27,7 @@ def whole(tmp_path_factory) -> pathlib.Path:
 @pytest.mark.slow
 def test_two_processes_share_a_workdir(whole):
   workdir = whole.parent / "shared"
-  half = ["uniform,bandit_1,bandit_2", "bandit_3,bandit_4,bandit_5"]
+  half = ["uniform", "bandit_1,bandit_2"]
   processes = [
     subprocess.Popen(
       command(workdir, f"--runs={runs}"),
@@ -84,7 +84,7 @@ def test_a_run_that_fails_does_not_stop_the_others(whole):
   last = done.stderr.splitlines()[-1]
   assert last.startswith("alcurr: bandit_2: ") and "Traceback" not in last
   finished = {path.parent.name for path in workdir.glob("runs/*/result.json")}
-  assert finished == {*six_runs.get_config().samplers} - {"bandit_2"}
+  assert finished == {"uniform", "bandit_1"}
   assert result.exists() and (workdir / "report.html").exists()
 
 

@@ -41,6 +41,7 @@ def _submit(workdir: pathlib.Path, *options: str) -> dict[str, str]:
     "--config.slurm.cpus=1",
     "--config.slurm.minutes=30",
     *options,
+    count=6,
   )
   assert done.returncode == 0, done.stderr
   lines = [line.partition(": ") for line in done.stdout.splitlines()]
@@ -49,7 +50,7 @@ def _submit(workdir: pathlib.Path, *options: str) -> dict[str, str]:
 
 def test_a_killed_job_is_requeued_and_all_ends_as_in_one_process(tmp_path):
   whole, workdir = tmp_path / "whole", tmp_path / "array"
-  done = run(whole)
+  done = run(whole, count=6)
   assert done.returncode == 0, done.stderr
   jobs = _submit(workdir)
   assert len(jobs) == 2 + 6
