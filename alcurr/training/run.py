@@ -99,7 +99,7 @@ def score_flops(run: RunSpec, loss: Loss, batch_size: int, pool: Pool) -> float:
   def score(variables: tuple[PyTree, PyTree], pool: Pool):
     batch = run.gather(pool, jnp.arange(size, dtype=jnp.int32))
     key = jax.random.key(0)
-    logits, _ = run.model.apply(key, *variables, batch.image, train=False)
+    logits, _ = run.model.apply(key, *variables, batch.inputs, train=False)
     return loss(logits, batch.label)
 
   variables = jax.eval_shape(run.model.init, jax.random.key(0))
@@ -143,7 +143,7 @@ def make_score(
       batch = gather(pool, index)
       # Nothing is random without training, but the key is required.
       logits, _ = model.apply(
-        jax.random.key(0), *variables, batch.image, train=False
+        jax.random.key(0), *variables, batch.inputs, train=False
       )
       is_class = are_classes(batch.label)
       rank = evaluation.rank(logits, batch.label) if is_class else None
@@ -170,7 +170,7 @@ def make_features(
   def features_of_trial(variables: tuple[PyTree, PyTree], pool: Pool):
     def features(index: Array, mask: Array) -> tuple[Array, None]:
       del mask
-      return model.features(*variables, gather(pool, index).image), None
+      return model.features(*variables, gather(pool, index).inputs), None
 
     return _map_batches(features, pool.label.shape[0], batch_size)[0]
 
