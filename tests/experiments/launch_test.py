@@ -3,6 +3,7 @@
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,7 +13,7 @@ from main_test import ROOT
 from many_runs import assert_same, command, content, environment, run
 from refusal import refused
 
-from alcurr.experiments import launch, predict
+from alcurr.experiments import launch, predict, slurm
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,13 @@ def test_a_launch_that_cannot_be_parsed(text, tmp_path):
 def test_an_unknown_launcher(tmp_path):
   with refused("unknown", "--launch"):
     launch.start("k8s", six_runs.get_config(), tmp_path, [], None, None)
+
+
+def test_slurm_needs_submitit(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, "submitit", None)
+  with refused("package", "--launch=slurm"):
+    slurm.submit(six_runs.get_config(), tmp_path, [], ["uniform"])
+  assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(
