@@ -81,9 +81,11 @@ def run(
     specs.check_choice("--runs", name, experiment.runs)
   check_workdir(workdir, config)
   with contextlib.ExitStack() as stack:
-    for name in chosen:
+    locks = {name: contextlib.ExitStack() for name in chosen}
+    for name, held in locks.items():
+      stack.enter_context(held)
       if unfinished_blocks(workdir, name, config.trials):
-        stack.enter_context(lock.locked(workdir, run=name))
+        held.enter_context(lock.locked(workdir, run=name))
     logger = stack.enter_context(track(config, workdir))
     with lock.locked(workdir, wait=True):
       # Another process may have used the folder until now.
@@ -96,22 +98,25 @@ def run(
       context = setup.load_context(experiment, cache_dir, signals)
     blocks = [
       block
-      for name in chosen
+      for name in locks
       for block in unfinished_blocks(workdir, name, config.trials)
     ]
-    _train(context, workdir, chosen, blocks, profile, logger)
+    _train(context, workdir, locks, blocks, profile, logger)
     return report(workdir, logger, is_last=not blocks)
 
 
 def _train(
   context: setup.ExperimentContext,
   workdir: pathlib.Path,
-  chosen: Sequence[str],
+  locks: Mapping[str, contextlib.ExitStack],
   blocks: Sequence[Block],
   profile: bool,
   logger: loggers.LoggerGroup,
 ) -> None:
-  """Trains blocks of the chosen runs, and first the scores that they read."""
+  """Trains blocks of some runs, and first the scores that they read.
+
+  `locks` has the lock of each run by its name, which ends with the run.
+  """
   experiment = context.experiment
   unscored = host_pools(context)
   setup.check_fit(context, unscored)
@@ -138,12 +143,12 @@ def _train(
         workdir, pools["train"], context.gather, train.class_names, find
       )
   trained = {block.sampler for block in blocks}
-  for name in [name for name in chosen if name not in trained]:
+  for name in [name for name in locks if name not in trained]:
     note = "; not profiled" if profile else ""
     logging.info("%s: already finished%s.", name, note)
     # A killed process may not have sent the last rows.
     logger.replay(workdir / "runs" / name)
-  for block in blocks:
+  for i, block in enumerate(blocks, start=1):
     spec, programs = compiled.pop(block)
     scores = charges.describe_scores(
       context, block.sampler, made.seconds, made.costs
@@ -151,6 +156,8 @@ def _train(
     sampler_trials.run_block(
       context, spec, programs, pools, scores, workdir, block, logger, profile
     )
+    if block.sampler not in [later.sampler for later in blocks[i:]]:
+      locks[block.sampler].close()
 
 
 def track(config: ConfigDict, workdir: pathlib.Path) -> loggers.LoggerGroup:
