@@ -38,7 +38,7 @@ _GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class Share(NamedTuple):
-  """What a process has of the machine."""
+  """The part of the machine that a process has."""
 
   cores: frozenset[int] | None  # None: all
   variables: dict[str, str]  # of the environment
