@@ -136,7 +136,7 @@ def join(workdir: pathlib.Path, block: Block) -> None:
     raise UserError("mismatch", str(added), text)
   arrays = {
     name: np.concatenate([old[name][:first], new[name]])
-    for name in ("rank", "loss")
+    for name in old.keys() - {"label"}
   }
   arrays["label"] = old["label"]
   result = files.read_json(run / "result.json")

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel
-from alcurr.data.pool import locate, on_device
+from alcurr.data.pool import locate, num_outputs, on_device
 from alcurr.experiments import (
   added_trials,
   charges,
@@ -140,7 +140,12 @@ def _train(
       train = context.parts["train"]
       find = functools.partial(locate, train)
       gallery.write_gallery(
-        workdir, pools["train"], context.gather, train.class_names, find
+        workdir,
+        pools["train"],
+        context.gather,
+        train.class_names,
+        find,
+        num_outputs(train),
       )
   trained = {block.sampler for block in blocks}
   for name in [name for name in locks if name not in trained]:
