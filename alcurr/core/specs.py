@@ -123,6 +123,27 @@ def make(
   if from_number and (number := _to_number(spec)) is not None:
     with errors_in(field):
       return from_number(number)
+  name, arguments = resolve(spec, registry, field, **context)
+  try:
+    return registry[name](**arguments)
+  except UserError:
+    raise
+  # Other libraries' factories raise the latter two, such as optax for a dtype.
+  except (ValueError, TypeError, OverflowError) as error:
+    raise UserError("argument", field, f"{name}: {error}") from error
+
+
+def resolve(
+  spec: str | Mapping[str, Any],
+  registry: Mapping[str, Callable[..., Any]],
+  field: str,
+  **context: Any,
+) -> tuple[str, dict[str, Any]]:
+  """Returns the factory's name and the arguments that `make` calls it with.
+
+  Raises:
+    UserError: an unknown name or argument, or a value of another type.
+  """
   name, arguments = _split(spec, registry, field)
   parameters = get_parameters(registry, name, field)
   known = [p for p in parameters if p not in context]
@@ -137,13 +158,7 @@ def make(
   for argument, parameter in parameters.items():
     if argument not in arguments and parameter.default is parameter.empty:
       raise UserError("missing", f"{field}.{argument}", f"required by {name}")
-  try:
-    return registry[name](**arguments)
-  except UserError:
-    raise
-  # Other libraries' factories raise the latter two, such as optax for a dtype.
-  except (ValueError, TypeError, OverflowError) as error:
-    raise UserError("argument", field, f"{name}: {error}") from error
+  return name, arguments
 
 
 def _split(
@@ -152,14 +167,17 @@ def _split(
   """Returns the name and the arguments of a spec."""
   if isinstance(spec, str):
     return parse(spec, field)
-  expected = f"expected one of {', '.join(sorted(registry))}"
   if not isinstance(spec, Mapping):
-    raise UserError("type", field, f"{expected}, got {spec!r}")
+    raise UserError("type", field, f"{_one_of(registry)}, got {spec!r}")
   if not isinstance(spec.get("name"), str):
-    raise UserError("missing", f"{field}.name", expected)
+    raise UserError("missing", f"{field}.name", _one_of(registry))
   # "sgd(momentum=0.9)" may be the name in a dict too.
   name, arguments = parse(spec["name"], f"{field}.name")
   return name, {k: v for k, v in spec.items() if k != "name"} | arguments
+
+
+def _one_of(registry: Mapping[str, Any]) -> str:
+  return f"expected one of {', '.join(sorted(registry))}"
 
 
 def get_parameters(

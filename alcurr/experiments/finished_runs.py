@@ -66,7 +66,10 @@ def _load_run(
   class_names = tuple(gallery["class_names"])
   shape = rows.shape_from_json(gallery["input_shape"])
   merged = build.run_config(config, name)
-  model = build.make_model(merged, shape, gallery["num_outputs"])
+  num_outputs = len(class_names)
+  if config.data.regression:
+    num_outputs = gallery["num_outputs"]
+  model = build.make_model(merged, shape, num_outputs)
   variables = added_trials.read_variables(folder, len(results), steps, model)
   good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
   chosen = good if trials is None else np.atleast_1d(trials).tolist()
@@ -76,7 +79,7 @@ def _load_run(
     raise UserError("unknown", folder, text)
   if trials is None and len(good) < len(results):
     logging.warning("%s: only the trials %s did not diverge.", folder, good)
-  variables = jax.tree.map(lambda leaf: leaf[np.array(chosen)], variables)
+  variables = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], variables)
   return FinishedRun(folder, config, class_names, shape, model, variables)
 
 
