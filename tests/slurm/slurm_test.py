@@ -33,6 +33,12 @@ def _wait(condition) -> None:
     time.sleep(0.1)
 
 
+def _start_again(job: str) -> None:
+  """Starts a requeued job, which Slurm would do after two minutes."""
+  _wait(lambda: "PENDING" in _slurm("scontrol", "show", "job", job))
+  _slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
 def _submit(workdir: pathlib.Path, *options: str) -> dict[str, str]:
   """Returns the numbers of the jobs, by what each is for."""
   done = run(
@@ -59,9 +65,7 @@ def test_a_killed_job_is_requeued_and_all_ends_as_in_one_process(tmp_path):
   job = jobs["bandit_2"]
   assert not (workdir / "runs/bandit_2/result.json").exists()
   _slurm("scontrol", "requeue", job)
-  # Slurm waits two minutes before it starts such a job again.
-  _wait(lambda: "PENDING" in _slurm("scontrol", "show", "job", job))
-  _slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+  _start_again(job)
   _wait(lambda: not _is_queued(jobs["report"]))
   assert "Restarts=1" in _slurm("scontrol", "show", "job", job)
   logs = [*(workdir / "slurm").glob("*_log.err")]
@@ -82,8 +86,7 @@ def test_a_job_at_its_time_limit_saves_and_is_requeued(tmp_path):
   try:
     _wait(lambda: [*saved.glob("[0-9]*")])
     _slurm("scancel", "--signal=USR2", job)
-    _wait(lambda: "Restarts=1" in _slurm("scontrol", "show", "job", job))
-    _slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    _start_again(job)
     (log,) = (workdir / "slurm").glob(f"{job}*_log.err")
     _wait(lambda: "uniform: resumes from step" in log.read_text())
     assert "stopped by SIGTERM" in log.read_text()
