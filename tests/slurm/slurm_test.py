@@ -97,7 +97,7 @@ def test_a_job_at_its_time_limit_saves_and_is_requeued(tmp_path):
 def test_runs_do_not_start_without_what_they_share(tmp_path):
   """The first job fails, and nothing waits for ever."""
   workdir = tmp_path / "array"
-  jobs = _submit(workdir, "--config.difficulty.budget=1000000000 steps")
+  jobs = _submit(workdir, "--config.difficulty.budget=1000000 steps")
   _slurm("scancel", jobs["what the runs share"])
   _wait(lambda: not _is_queued(jobs["report"]))
   assert not [*workdir.glob("runs/*/checkpoints")]
