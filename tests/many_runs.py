@@ -54,9 +54,13 @@ def content(workdir: pathlib.Path, trials: int | None = None):
     for row in rows:
       del row["train_seconds"]
     kept = [row for row in rows if trials is None or row["trial"] < trials]
+    # Trials that were added come later in the file.
+    kept.sort(key=lambda row: (row["step"], row["trial"]))
     with np.load(path / "test.npz") as test:
       rank, loss = test["rank"][:trials], test["loss"][:trials]
     result = json.loads((path / "result.json").read_text())
+    for trial in result["trials"]:
+      trial.pop("train_seconds", None)
     found[path.name] = (
       kept,
       (rank.tobytes(), loss.tobytes()),

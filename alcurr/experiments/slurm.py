@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -88,28 +89,28 @@ def submit(
   executor.update_parameters(**_parameters(config.slurm))
   threads = config.slurm.cpus
 
-  def submit_job(title: str, dependency: str, runs: Sequence[str]) -> list[str]:
+  def submit_jobs(
+    title: str, dependency: str, commands: Sequence[Sequence[str]]
+  ) -> list[str]:
     executor.update_parameters(name=f"{workdir.name}-{title}")
     if dependency:
       executor.update_parameters(slurm_dependency=dependency)
     with executor.batch():
-      jobs = [
-        executor.submit(Job([*command, f"--runs={run}"], threads))
-        for run in runs
-      ]
+      jobs = [executor.submit(Job(line, threads)) for line in commands]
     return [job.job_id for job in jobs]
 
   try:
-    (shared,) = submit_job("scores", "", [""])
+    (shared,) = submit_jobs("scores", "", [[*command, "--runs="]])
     text = [f"{shared}: what the runs share"]
-    last = shared
     if names:
-      jobs = submit_job("runs", f"afterok:{shared}", names)
+      runs = [[*command, f"--runs={name}"] for name in names]
+      jobs = submit_jobs("runs", f"afterok:{shared}", runs)
       pairs = zip(jobs, names, strict=True)
       text += [f"{job}: {name}" for job, name in pairs]
-      last = jobs[0].split("_")[0]
+      array = jobs[0].split("_")[0]
       # Of a run that failed, the report says so.
-      (report,) = submit_job("report", f"afterany:{last}", [""])
+      line = [sys.executable, "-m", "alcurr.report", str(workdir)]
+      (report,) = submit_jobs("report", f"afterany:{array}", [line])
       text.append(f"{report}: report")
   except subprocess.CalledProcessError as error:
     raise _refusal(error) from error
