@@ -15,7 +15,7 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import files, lock, paths, specs
+from alcurr.core import files, lock, paths, specs, waiting
 from alcurr.core.errors import UserError
 from alcurr.data import cache, parallel
 from alcurr.data.pool import locate, num_outputs, on_device
@@ -95,7 +95,8 @@ def run(
         files.remove_temporary(workdir / "runs", chosen)
       cache_dir = build.cache_dir(config, workdir)
       paths.check_can_make(cache_dir, "--config.cache_dir")
-      context = setup.load_context(experiment, cache_dir, signals)
+      with waiting.announced("Reading data"):
+        context = setup.load_context(experiment, cache_dir, signals)
     blocks = [
       block
       for name in locks
@@ -124,7 +125,10 @@ def _train(
   missing = [] if is_shown else reference_model.missing_fits(context)
   check_resumable(context, workdir, blocks, missing)
   basis = experiment.config.budget_basis
-  costs = charges.count_costs(context) if blocks and basis == "flops" else None
+  costs = None
+  if blocks and basis == "flops":
+    with waiting.announced("Counting the FLOPs of scores"):
+      costs = charges.count_costs(context)
   compiled = compile_runs(context, unscored, blocks, missing, costs)
   for block, (spec, _) in compiled.items():
     added_trials.check_steps(workdir, block, spec.num_steps)
@@ -183,14 +187,14 @@ def report(
   """
   with lock.locked(workdir, wait=True):
     config = files.read_json(workdir / "config.json")
-    waiting = [
+    missing = [
       name
       for name in config["samplers"]
       if unfinished_blocks(workdir, name, config["trials"])
     ]
-    if waiting:
-      logging.info("Not finished: %s.", ", ".join(waiting))
-    if waiting and not (is_last and page.has_baselines(workdir)):
+    if missing:
+      logging.info("Not finished: %s.", ", ".join(missing))
+    if missing and not (is_last and page.has_baselines(workdir)):
       return None
     summary = tables.write_tables(workdir)
     page.write_report([workdir], workdir / "report.html")
