@@ -135,8 +135,7 @@ def _train(
   # Nothing is refused from here on, so the workdir may be written to.
   with lock.locked(workdir, wait=True):
     check_workdir(workdir, experiment.config)
-    record = make_record(experiment.config)
-    files.write_json(workdir / "config.json", record)
+    files.write_json(workdir / "config.json", make_record(experiment.config))
     files.make_folder(workdir / "runs")
     if not is_shown:
       pools, made = make_pools(context, workdir / "scores")
@@ -255,7 +254,10 @@ def compile_runs(
 
   parts = [*missing, *blocks]
   started = time.perf_counter()
-  with futures.ThreadPoolExecutor(parallel.cores()) as threads:
+  with (
+    waiting.announced(f"Compiling {len(parts)} programs"),
+    futures.ThreadPoolExecutor(parallel.cores()) as threads,
+  ):
     compiled = list(threads.map(compile_one, parts))
   seconds = time.perf_counter() - started
   total = sum(programs.compile_seconds for _, programs in compiled)
@@ -269,12 +271,8 @@ def compile_runs(
       runs[part] = run, programs._replace(compile_seconds=share)
     needed = memory.estimate(programs, pools, copies)
     available = memory.describe_bytes(free)
-    logging.info(
-      "%s: needs about %s; %s are free.",
-      run.name,
-      needed.describe(),
-      available,
-    )
+    text = "%s: needs about %s; %s are free."
+    logging.info(text, run.name, needed.describe(), available)
     if not memory.fits(needed, free):
       is_fit = isinstance(part, Fit)
       raise UserError(
