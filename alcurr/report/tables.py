@@ -142,10 +142,18 @@ def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
   )
   optional = [*rows.columns.intersection(["gains_ignored"])]
   optional += shared_column(results)
-  table = rows.reindex(columns=[*RUN_COLUMNS, *optional])
+  columns = [c for c in RUN_COLUMNS if c not in _other_metrics(rows)]
+  table = rows.reindex(columns=[*columns, *optional])
   # Whole numbers stay whole in a column with gaps.
   whole = ["examples_scored", "skipped_updates", "diverged_step", *optional]
   return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _other_metrics(rows: Iterable[str]) -> set[str]:
+  """Returns the metrics that are not of the kind of labels of some rows."""
+  if "r2" in {*rows}:
+    return {*METRICS} - {"r2", "loss"}
+  return {"r2"}
 
 
 def _scored(trial: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Experiments whose labels are numbers to predict."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from refusal import refused
 from sklearn.metrics import r2_score
@@ -47,7 +48,9 @@ def test_the_summary_has_the_r2_of_scikit_learn(compared):
   rows, target = _data()
   summary = compared.summary.set_index("sampler")
   assert {*summary.index} == {"uniform", "self_paced"}
-  assert "top1" not in summary
+  runs = pd.read_csv(compared.workdir / "results.csv")
+  for table in (summary, runs):
+    assert "r2" in table and not {"top1", "auc"} & {*table}
   for name in summary.index:
     run = compared.workdir / "runs" / name
     found = [
