@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 
 from alcurr.core import environment, files, lock, paths
 from alcurr.core.errors import UserError
-from alcurr.data import cache, parallel
+from alcurr.data import cache
+from alcurr.data.parallel import cores
 from alcurr.data.pool import locate, on_device
 from alcurr.experiments import (
   charges,
@@ -35,7 +36,13 @@ from alcurr.experiments.config.scores import names_read
 from alcurr.experiments.fits import Fit
 from alcurr.experiments.pools import host_pools
 from alcurr.report import gallery, page, tables
-from alcurr.training import checkpoint, checkpoint_writer, compilation, memory
+from alcurr.training import (
+  checkpoint,
+  checkpoint_writer,
+  compilation,
+  memory,
+  parallel,
+)
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.types import Pool
 
@@ -65,6 +72,7 @@ def run(
   """
   compilation.find_devices()
   experiment = build.build_experiment(config)
+  mesh = setup.make_mesh(experiment)
   config = experiment.config
   names = loggers.parse(config.tracking, config.tracking_uri, workdir)
   setup.check_workdir(workdir, config)
@@ -76,7 +84,7 @@ def run(
     files.remove_temporary(workdir, setup.FILES)
     cache_dir = build.cache_dir(config, workdir)
     paths.check_can_make(cache_dir, "--config.cache_dir")
-    context = setup.load_context(experiment, cache_dir, signals)
+    context = setup.load_context(experiment, cache_dir, signals, mesh)
     return _run(context, workdir, profile, logger)
 
 
@@ -107,7 +115,11 @@ def _run(
     train = context.parts["train"]
     find = functools.partial(locate, train)
     gallery.write_gallery(
-      workdir, pools["train"], context.gather, train.class_names, find
+      workdir,
+      parallel.local(pools["train"]),
+      context.gather,
+      train.class_names,
+      find,
     )
   for name, folder in folders.items():
     if name in compiled:
@@ -240,7 +252,7 @@ def compile_runs(
   places = [fit.score.place for fit in missing]
   places += [f"samplers.{name}" for name in names]
   started = time.perf_counter()
-  with futures.ThreadPoolExecutor(parallel.cores()) as threads:
+  with futures.ThreadPoolExecutor(cores()) as threads:
     compiled = list(threads.map(compile_named, [*missing, *names]))
   seconds = time.perf_counter() - started
   total = sum(programs.compile_seconds for _, programs in compiled)
@@ -283,4 +295,4 @@ def make_pools(
   pools = host_pools(context, made.values, made.clusters)
   if made.clusters:  # whose sizes were not known before
     setup.check_fit(context, pools)
-  return on_device(pools), made
+  return on_device(pools, parallel.replicator(context.mesh)), made

@@ -18,7 +18,7 @@ from alcurr.experiments import charges, fits, sampler_trials, setup
 from alcurr.experiments.config import build
 from alcurr.experiments.config.scores import DIFFICULTY, BuiltScore
 from alcurr.experiments.fits import Fit
-from alcurr.training import compilation, exposure, loop
+from alcurr.training import compilation, exposure, loop, parallel
 from alcurr.training.run import (
   CompiledRun,
   RunSpec,
@@ -62,7 +62,7 @@ def score_pools(
   values, seconds = {}, 0.0
   for name, pool in pools.items():
     variables = (result.state.params, result.state.model_state)
-    program = compilation.compile_once(score, variables, pool)
+    program = compilation.compile_once(score, variables, pool, mesh=run.mesh)
     started = time.perf_counter()
     loss = jax.device_get(program(variables, pool)).loss
     seconds += time.perf_counter() - started
@@ -93,7 +93,8 @@ def _collected_scores(
   An example of another split than train has the mean of those.
   """
   _check_converged(run, result, score.place)
-  collected = jax.vmap(run.sampler.running_scores)(result.state.sampler_state)
+  state = parallel.on_host(result.state.sampler_state)
+  collected = jax.vmap(run.sampler.running_scores)(state)
   train = np.asarray(collected[score.config.scorer]).mean(0, dtype=np.float64)
   values = {
     name: np.full(len(part.label), train.mean(), np.float32)
@@ -180,7 +181,8 @@ def _train_and_score(
 ) -> _Scored:
   """Trains the models of a fit, and scores the examples that it is for."""
   run, compiled, pools = prepare(context, fit)
-  pools = on_device(pools)
+  put = parallel.replicator(run.mesh)
+  pools = on_device(pools, put)
   result = sampler_trials.train(context, run, compiled, pools, checkpoint_dir)
   seconds = result.train_seconds * len(run.seeds)
   if fit.score.score is None:
@@ -189,7 +191,7 @@ def _train_and_score(
     scored = {name: pools[name] for name in context.parts}
     if not fit.scores_what_it_saw:
       part = fits.take_part(context.parts["train"], fit.scored["train"])
-      scored |= on_device({"train": host_pool(part)})
+      scored |= on_device({"train": host_pool(part)}, put)
     size, by = context.experiment.config.eval_batch_size, run.trials_by
     loss = fit.score.score
     score = make_score(run.model, run.gather, size, by, loss, counted=False)
@@ -226,9 +228,11 @@ def _find_clusters(
     run.model, run.gather, config.eval_batch_size, run.trials_by
   )
   variables = (result.state.params, result.state.model_state)
-  variables = jax.tree.map(lambda x: x[:1], variables)
+  variables = jax.tree.map(lambda x: x[:1], parallel.on_host(variables))
+  mesh = parallel.fit_mesh(run.mesh, 1, ())
+  variables = parallel.put(mesh, variables, parallel.BY_TRIAL)
   programs = {
-    name: compilation.compile_once(make, variables, pools[name])
+    name: compilation.compile_once(make, variables, pools[name], mesh=mesh)
     for name in context.parts
   }
   started = time.perf_counter()

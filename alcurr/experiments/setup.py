@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from absl import logging
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alcurr.core import files, paths, specs
@@ -22,6 +23,7 @@ from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.fits import make_fits
+from alcurr.training import compilation, parallel
 from alcurr.training.losses import metric
 from alcurr.training.run import RunSpec, Score, make_score
 from alcurr.types import (
@@ -51,6 +53,7 @@ class ExperimentContext(NamedTuple):
   lookup: Lookup | None  # of pools in CPU memory
   signals: preemption.Signals  # stop a run with a checkpoint
   content: str  # a hash of the data that was read
+  mesh: Mesh | None = None  # the devices of the samplers' runs; None for one
 
 
 def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
@@ -128,12 +131,34 @@ def read_record(
   return record
 
 
+def drawn_sizes(run: BuiltRun) -> list[int]:
+  """Returns the numbers of examples that a step trains on, and scores."""
+  sizes = run.config.batch_size, run.spec.num_candidates
+  return [size for size in sizes if size is not None]
+
+
+def make_mesh(experiment: BuiltExperiment) -> Mesh | None:
+  """Returns the mesh of the samplers' runs; None for one device.
+
+  Raises:
+    UserError: the mesh does not fit the machine, the trials or the batches.
+  """
+  config = experiment.config
+  sizes = [n for run in experiment.runs.values() for n in drawn_sizes(run)]
+  devices = compilation.find_devices()
+  return parallel.make_mesh(config.mesh, config.trials, sizes, devices)
+
+
 def load_context(
   experiment: BuiltExperiment,
   cache_dir: pathlib.Path,
   signals: preemption.Signals | None = None,
+  mesh: Mesh | None = None,
 ) -> ExperimentContext:
-  """Loads the data, and builds the networks for it."""
+  """Loads the data, and builds the networks for it.
+
+  Runs share the devices of the mesh, see `make_mesh`; None: one device.
+  """
   config = experiment.config
   own = {s.file_field: s.config.file for s in experiment.file_scores}
   data = sources.load(config.data, cache_dir, own)
@@ -162,10 +187,11 @@ def load_context(
     if run.config.train_on != "train":
       _check_joint(experiment, run, parts)
   logging.info(
-    "%s of %d classes; device: %s; trials by %s.",
+    "%s of %d classes; device: %s, %s; trials by %s.",
     ", ".join(f"{len(part.label)} {name}" for name, part in parts.items()),
     num_classes,
     jax.devices()[0].device_kind,
+    parallel.describe(mesh),
     config.trials_by,
   )
   signals = signals or preemption.Signals()
@@ -178,6 +204,7 @@ def load_context(
     lookup,
     signals,
     content,
+    mesh,
   )
 
 
@@ -249,4 +276,5 @@ def make_run_spec(
     loss=build.make_loss(config, len(context.parts["train"].class_names)),
     name=built.name,
     lookup=context.lookup,
+    mesh=parallel.fit_mesh(context.mesh, len(built.seeds), drawn_sizes(built)),
   )

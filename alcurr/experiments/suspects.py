@@ -19,7 +19,7 @@ from alcurr.data.pool import Dataset, locate
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.report import gallery, tables
 from alcurr.report.suspects import IMAGES, SHOWN, TABLE
-from alcurr.training import exposure, loop
+from alcurr.training import exposure, loop, parallel
 from alcurr.training.run import RunSpec
 from alcurr.types import LabelJudgement, Pool
 
@@ -97,12 +97,13 @@ def write_suspects(
   trials = exposure.active_trials(result.exposure)
   if run.sampler.judge is None or not len(trials):
     return {}
-  judged = jax.jit(jax.vmap(run.sampler.judge))(result.state.sampler_state)
+  state = parallel.on_host(result.state.sampler_state)
+  judged = jax.jit(jax.vmap(run.sampler.judge))(state)
   judged = jax.tree.map(lambda x: np.asarray(x)[trials], judged)
   judged = mean_judgement(judged)
   table, order = make_table(judged, parts)
   index = order[:SHOWN].astype(np.int32)
-  image = gallery.thumbnails(pool, context.gather, index)
+  image = gallery.thumbnails(parallel.local(pool), context.gather, index)
   files.write_file(
     folder / IMAGES, lambda file: np.savez_compressed(file, image=image)
   )

@@ -7,11 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from alcurr.training import checkpoint, evaluation, exposure, prefetch
+from alcurr.training import (
+  checkpoint,
+  evaluation,
+  exposure,
+  parallel,
+  prefetch,
+)
 from alcurr.training.checkpoint_writer import CheckpointWriter, copy_state
 from alcurr.training.evaluation import Scores
 from alcurr.training.exposure import Exposure
@@ -48,7 +53,7 @@ def _first_checkpoint(
 ) -> checkpoint.Checkpoint:
   """Returns a new run before its first step."""
   empty = abstract_run_state(run, compiled, pool)
-  run_state = empty._replace(state=init_trials(run, pool))
+  run_state = empty._replace(state=init_trials(run, parallel.local(pool)))
   return checkpoint.Checkpoint(0, run_state, 0.0, None, len(run.seeds))
 
 
@@ -102,10 +107,12 @@ def train(
   start = (resume and resume.start) or _first_checkpoint(run, compiled, pool)
   recorder = _ChunkRecorder(run, valid, write, progress, resume, start)
   state = start.run_state.state
+  if run.mesh:
+    state = parallel.put(run.mesh, state, parallel.BY_TRIAL)
   chunks, lengths = compiled.chunks, compiled.chunks.lengths
   first = np.cumsum([0, *lengths]).tolist().index(start.step)
   pool_of_chunk = prefetch.chunk_pools(
-    chunks.prefetch, state, lengths[first:], pool
+    chunks.prefetch, state, lengths[first:], pool, run.mesh
   )
   last, stopped = None, False
   for number, length in list(enumerate(lengths, start=1))[first:]:
@@ -119,7 +126,7 @@ def train(
     if watched and last:
       recorder.finish(last)
       last = None
-    steps = jnp.int32(length)
+    steps = np.int32(length)
     if watched:
       jax.block_until_ready((state, steps))
     with watch(length) if watched else contextlib.nullcontext():

@@ -7,10 +7,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from alcurr.data.host_store import Lookup
-from alcurr.training import chunks, compilation, evaluation, prefetch, step
+from alcurr.training import (
+  chunks,
+  compilation,
+  evaluation,
+  parallel,
+  prefetch,
+  step,
+)
 from alcurr.training.keys import seed_key
 from alcurr.training.losses import are_classes, softmax_cross_entropy
 from alcurr.types import (
@@ -49,6 +58,7 @@ class RunSpec(NamedTuple):
   loss: Loss | StatefulLoss = softmax_cross_entropy  # that is trained on
   name: str = "the run"  # for messages
   lookup: Lookup | None = None  # finds the examples of pools on the host
+  mesh: Mesh | None = None  # the devices that share the work; None for one
 
 
 class Chunks(NamedTuple):
@@ -137,6 +147,7 @@ def make_score(
   The scores have the `loss` of each example, see `losses.metric`, and the
   counts for the area under the ROC curve, if `counted` and of classes.
   """
+  gather = parallel.split_gather(gather)
 
   def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
     def score(index: Array, mask: Array) -> tuple[evaluation.Scores, PyTree]:
@@ -166,6 +177,7 @@ def make_features(
 
   `model.features` must not be None.
   """
+  gather = parallel.split_gather(gather)
 
   def features_of_trial(variables: tuple[PyTree, PyTree], pool: Pool):
     def features(index: Array, mask: Array) -> tuple[Array, None]:
@@ -190,7 +202,7 @@ def _map_batches(
   Returns:
     The values, [N, ...], and the sums over all batches.
   """
-  size = min(batch_size, num_examples)
+  size = parallel.round_up(min(batch_size, num_examples))
   num_batches = -(-num_examples // size)
   # The last batch is padded with the last example, which is cut off again.
   place = jnp.arange(num_batches * size, dtype=jnp.int32)
@@ -215,7 +227,7 @@ def score_pool(
 ) -> evaluation.Scores:
   """Scores a run's trials on a pool: [S, N], in host memory."""
   variables = (state.params, state.model_state)
-  program = compilation.compile_once(run.score, variables, pool)
+  program = compilation.compile_once(run.score, variables, pool, mesh=run.mesh)
   return jax.device_get(program(variables, pool))
 
 
@@ -232,17 +244,27 @@ def compile_chunks(
   )
   pool, max_steps = pools["train"], max(lengths)
   fetch = prefetch.compile_prefetch(
-    run.sampler, run.lookup, max_steps, run.trials_by, state, pool
+    run.sampler,
+    run.lookup,
+    max_steps,
+    run.trials_by,
+    state,
+    pool,
+    run.batch_size,
+    run.mesh,
   )
-  if fetch:
-    pool = pool._replace(source=fetch.shapes)
+
+  def inputs(source: PyTree) -> tuple[PyTree, ...]:
+    own = pool._replace(source=source)
+    return state, np.int32(0), own, pools["probe"]
+
   program = compilation.compile_once(
     chunks.make_train_chunk(steps, max_steps, run.trials_by),
-    state,
-    jnp.int32(0),
-    pool,
-    pools["probe"],
+    *inputs(fetch.shapes if fetch else pool.source),
     donate=(0,),
+    mesh=run.mesh,
+    results=(parallel.BY_TRIAL, parallel.REPLICATED),
+    on_one_device=inputs(fetch.on_one_device) if fetch else None,
   )
   return Chunks(lengths, per_evaluation, program, fetch)
 
@@ -253,10 +275,13 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
   started = time.perf_counter()
   compiled = compile_chunks(run, state, pools)
   variables = (state.params, state.model_state)
-  score = compilation.compile_once(run.score, variables, pools["valid"])
+  score = compilation.compile_once(
+    run.score, variables, pools["valid"], mesh=run.mesh
+  )
   compile_seconds = time.perf_counter() - started
   one_kind = make_steps(run).cycle == 1 and run.sampler.is_scoring is None
-  if one_kind and jax.default_backend() == "cpu":
+  is_alone = jax.default_backend() == "cpu" and run.mesh is None
+  if one_kind and is_alone:
     # A loop counts as one iteration, here a step; with vmap, of all trials.
     flops = compiled.program.cost_analysis()["flops"]
     flops = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
@@ -266,7 +291,10 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
 
 
 def init_trials(run: RunSpec, pool: Pool) -> TrainState:
-  """Returns all trials of a run at step 0: a state with a leading axis [S]."""
+  """Returns all trials of a run at step 0: a state with a leading axis [S].
+
+  It is made on one device, and is the same for any number of them.
+  """
   init = step.make_init(run.model, run.tx, run.sampler, run.loss)
   keys = jnp.stack([seed_key(seed) for seed in run.seeds])
   # Not jitted: single operations are compiled once for all samplers, but a
