@@ -259,12 +259,12 @@ def compile_runs(
   copies = checkpoint_writer.num_copies(context.experiment.config)
   runs = {}
   # Read after compilation, since programs take host memory too.
-  free = memory.free_memory()
+  free = memory.free_memory(context.mesh)
   for place, (run, programs) in zip(places, compiled, strict=True):
     share = programs.compile_seconds / total * seconds
     if place.startswith("samplers."):
       runs[run.name] = run, programs._replace(compile_seconds=share)
-    needed = memory.estimate(programs, pools, copies)
+    needed = memory.estimate(programs, pools, copies, run.mesh)
     available = memory.describe_bytes(free)
     logging.info(
       "%s: needs about %s; %s are free.",
@@ -276,7 +276,7 @@ def compile_runs(
       raise UserError(
         "memory",
         place,
-        f"the run needs about {needed.describe()}, and the device has "
+        f"the run needs about {needed.describe()}, and a device has "
         f"{available} free; try a smaller batch_size, trials_by=map, "
         "data.pool=host or fewer trials",
       )

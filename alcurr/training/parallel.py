@@ -213,11 +213,10 @@ def _specs(tree: PyTree, of_fetched: PartitionSpec) -> PyTree:
   def is_fetched(x: PyTree) -> bool:
     return isinstance(x, Fetched)
 
-  return jax.tree.map(
-    lambda x: of_fetched if is_fetched(x) else REPLICATED,
-    tree,
-    is_leaf=is_fetched,
-  )
+  def spec(x: PyTree) -> PartitionSpec:
+    return of_fetched if is_fetched(x) else REPLICATED
+
+  return jax.tree.map(spec, tree, is_leaf=is_fetched)
 
 
 def shardings(mesh: Mesh, state: PyTree, *shared: PyTree) -> tuple:
