@@ -8,7 +8,7 @@ import contextlib
 import functools
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -42,6 +42,7 @@ from alcurr.training import (
   compilation,
   memory,
   parallel,
+  processes,
 )
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.types import Pool
@@ -52,7 +53,7 @@ def run(
   workdir: pathlib.Path,
   profile: bool = False,
   signals: preemption.Signals | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame | None:
   """Runs the unfinished samplers of an experiment, and reports all.
 
   Args:
@@ -63,7 +64,7 @@ def run(
     signals: stop a run with a checkpoint.
 
   Returns:
-    The summary, a row per sampler.
+    The summary, a row per sampler; None if another process writes it.
 
   Raises:
     UserError: a mistake in the config, the data or the workdir, or a run that
@@ -75,17 +76,33 @@ def run(
   mesh = setup.make_mesh(experiment)
   config = experiment.config
   names = loggers.parse(config.tracking, config.tracking_uri, workdir)
-  setup.check_workdir(workdir, config)
+  if processes.is_first():
+    setup.check_workdir(workdir, config)
+  else:
+    names = []
   record = setup.make_record(config)
   tracked = loggers.Experiment(workdir, record, config.tracking_uri)
-  with lock.locked(workdir), loggers.LoggerGroup(tracked, names) as logger:
-    # Another process may have used the folder until now.
-    setup.check_workdir(workdir, config)
-    files.remove_temporary(workdir, setup.FILES)
+  with (
+    _alone_in(workdir, config),
+    loggers.LoggerGroup(tracked, names) as logger,
+  ):
     cache_dir = build.cache_dir(config, workdir)
     paths.check_can_make(cache_dir, "--config.cache_dir")
     context = setup.load_context(experiment, cache_dir, signals, mesh)
     return _run(context, workdir, profile, logger)
+
+
+@contextlib.contextmanager
+def _alone_in(workdir: pathlib.Path, config: ConfigDict) -> Iterator[None]:
+  """Locks the workdir; of several processes, the first does."""
+  if not processes.is_first():
+    yield
+    return
+  with lock.locked(workdir):
+    # Another process may have used the folder until now.
+    setup.check_workdir(workdir, config)
+    files.remove_temporary(workdir, setup.FILES)
+    yield
 
 
 def _run(
@@ -93,34 +110,37 @@ def _run(
   workdir: pathlib.Path,
   profile: bool,
   logger: loggers.LoggerGroup,
-) -> pd.DataFrame:
+) -> pd.DataFrame | None:
   experiment = context.experiment
   unscored = host_pools(context)
   setup.check_fit(context, unscored)
   folders = {name: workdir / "runs" / name for name in experiment.runs}
-  names = [n for n, f in folders.items() if not (f / "result.json").exists()]
-  is_shown = not names and _has_gallery(workdir)
+  first = processes.is_first()
+
+  def look() -> processes.Shared:
+    left = [n for n, f in folders.items() if not (f / "result.json").exists()]
+    return {}, [left, not left and _has_gallery(workdir)]
+
+  _, (names, is_shown) = processes.from_first(look)
   missing = [] if is_shown else reference_model.missing_fits(context)
-  _check_resumable(context, workdir, names, missing)
+  if first:
+    _check_resumable(context, workdir, names, missing)
   basis = experiment.config.budget_basis
   costs = charges.count_costs(context) if names and basis == "flops" else None
   compiled = compile_runs(context, unscored, names, missing, costs)
   # Nothing is refused from here on, so the workdir may be written to.
-  record = setup.make_record(experiment.config)
-  files.write_json(workdir / "config.json", record)
-  files.make_folder(workdir / "runs")
+  if first:
+    record = setup.make_record(experiment.config)
+    files.write_json(workdir / "config.json", record)
+    files.make_folder(workdir / "runs")
   if not is_shown:
     pools, made = make_pools(context, workdir / "scores")
     made = made._replace(costs=made.costs | (costs or {}))
     train = context.parts["train"]
     find = functools.partial(locate, train)
-    gallery.write_gallery(
-      workdir,
-      parallel.local(pools["train"]),
-      context.gather,
-      train.class_names,
-      find,
-    )
+    if first:
+      pool, names = parallel.local(pools["train"]), train.class_names
+      gallery.write_gallery(workdir, pool, context.gather, names, find)
   for name, folder in folders.items():
     if name in compiled:
       spec, programs = compiled.pop(name)
@@ -128,11 +148,13 @@ def _run(
       sampler_trials.run_sampler(
         context, spec, programs, pools, scores, folder, logger, profile
       )
-    else:
+    elif first:
       note = "; not profiled" if profile else ""
       logging.info("%s: already finished%s.", name, note)
       # A killed process may not have sent the last rows.
       logger.replay(folder)
+  if not first:
+    return None
   summary = tables.write_tables(workdir)
   page.write_report([workdir], workdir / "report.html")
   logger.report()

@@ -18,15 +18,9 @@ from alcurr.experiments import charges, fits, sampler_trials, setup
 from alcurr.experiments.config import build
 from alcurr.experiments.config.scores import DIFFICULTY, BuiltScore
 from alcurr.experiments.fits import Fit
-from alcurr.training import compilation, exposure, loop, parallel
-from alcurr.training.run import (
-  CompiledRun,
-  RunSpec,
-  Score,
-  compile_run,
-  make_features,
-  make_score,
-)
+from alcurr.training import compilation, exposure, loop, parallel, processes
+from alcurr.training.run import CompiledRun, RunSpec, compile_run
+from alcurr.training.scoring import Score, make_features, make_score
 from alcurr.types import Pool
 
 _REMEDY = "a lower optimizer.learning_rate may help"
@@ -130,7 +124,8 @@ def get_scores(
     made.seconds[score.name] = manifest["seconds"]
     made.costs[score.name] = charges.Cost(**manifest["cost"])
   # Empty, unless a kill came between a score and the end of its folder.
-  shutil.rmtree(folder, ignore_errors=True)
+  if processes.is_first():
+    shutil.rmtree(folder, ignore_errors=True)
   return made
 
 
@@ -144,8 +139,9 @@ def _get_score(
     logging.info("%s scores from %s.", name, entry)
     return cached
   planned = fits.make_fits(score, context.parts)
-  files.make_folder(folder.parent)
-  files.make_folder(folder)
+  if processes.is_first():
+    files.make_folder(folder.parent)
+    files.make_folder(folder)
   scored = [
     _train_and_score(context, fit, folder / str(number))
     for number, fit in enumerate(planned)
@@ -162,8 +158,9 @@ def _get_score(
     "seconds": sum(fit.seconds for fit in scored),
     "cost": cost._asdict(),
   }
-  cache.write_arrays(entry, combined, manifest)
-  shutil.rmtree(folder)
+  if processes.is_first():
+    cache.write_arrays(entry, combined, manifest)
+    shutil.rmtree(folder)
   return combined, files.plain(manifest)
 
 
@@ -296,7 +293,11 @@ def _read_scores(
   folder: pathlib.Path, request: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
   """Returns the saved scores of a request and their manifest, if any."""
-  saved = cache.read_arrays(folder)
-  if saved and saved[1].get("request") != files.plain(request):
-    return None  # a folder that was renamed
-  return saved
+
+  def read() -> processes.Shared | None:
+    saved = cache.read_arrays(folder)
+    if saved and saved[1].get("request") != files.plain(request):
+      return None  # a folder that was renamed
+    return saved
+
+  return processes.from_first(read)

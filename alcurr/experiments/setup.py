@@ -23,9 +23,10 @@ from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.fits import make_fits
-from alcurr.training import compilation, parallel
+from alcurr.training import compilation, parallel, processes
 from alcurr.training.losses import metric
-from alcurr.training.run import RunSpec, Score, make_score
+from alcurr.training.run import RunSpec
+from alcurr.training.scoring import Score, make_score
 from alcurr.types import (
   Array,
   Batch,
@@ -131,12 +132,6 @@ def read_record(
   return record
 
 
-def drawn_sizes(run: BuiltRun) -> list[int]:
-  """Returns the numbers of examples that a step trains on, and scores."""
-  sizes = run.config.batch_size, run.spec.num_candidates
-  return [size for size in sizes if size is not None]
-
-
 def make_mesh(experiment: BuiltExperiment) -> Mesh | None:
   """Returns the mesh of the samplers' runs; None for one device.
 
@@ -144,7 +139,7 @@ def make_mesh(experiment: BuiltExperiment) -> Mesh | None:
     UserError: the mesh does not fit the machine, the trials or the batches.
   """
   config = experiment.config
-  sizes = [n for run in experiment.runs.values() for n in drawn_sizes(run)]
+  sizes = [run.config.batch_size for run in experiment.runs.values()]
   devices = compilation.find_devices()
   return parallel.make_mesh(config.mesh, config.trials, sizes, devices)
 
@@ -193,6 +188,10 @@ def load_context(
     jax.devices()[0].device_kind,
     parallel.describe(mesh),
     config.trials_by,
+  )
+  fixed = {k: v for k, v in flatten(config.to_dict()).items() if not is_free(k)}
+  processes.check_same(
+    {"config": repr(fixed), "mesh": parallel.describe(mesh), "data": content}
   )
   signals = signals or preemption.Signals()
   return ExperimentContext(
@@ -276,5 +275,5 @@ def make_run_spec(
     loss=build.make_loss(config, len(context.parts["train"].class_names)),
     name=built.name,
     lookup=context.lookup,
-    mesh=parallel.fit_mesh(context.mesh, len(built.seeds), drawn_sizes(built)),
+    mesh=parallel.fit_mesh(context.mesh, len(built.seeds), [config.batch_size]),
   )

@@ -89,7 +89,7 @@ def write_suspects(
   Args:
     context: of the experiment.
     run: whose sampler may judge labels.
-    result: of the run.
+    result: of the run, with the sampler's state on the host.
     pool: that was trained on.
     parts: the splits of which the pool consists.
     folder: of the run.
@@ -97,8 +97,7 @@ def write_suspects(
   trials = exposure.active_trials(result.exposure)
   if run.sampler.judge is None or not len(trials):
     return {}
-  state = parallel.on_host(result.state.sampler_state)
-  judged = jax.jit(jax.vmap(run.sampler.judge))(state)
+  judged = jax.jit(jax.vmap(run.sampler.judge))(result.state.sampler_state)
   judged = jax.tree.map(lambda x: np.asarray(x)[trials], judged)
   judged = mean_judgement(judged)
   table, order = make_table(judged, parts)

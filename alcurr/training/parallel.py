@@ -62,7 +62,7 @@ def make_mesh(
     text: see `parse`. An axis that is not named has the size 1. "": trials over
       devices as far as they divide, then batches over the others.
     num_trials: S.
-    batch_sizes: of all batches and candidates that are drawn.
+    batch_sizes: of all batches. Other draws are split if they divide.
     devices: of all processes.
 
   Raises:
@@ -250,8 +250,15 @@ def replicator(mesh: Mesh | None) -> Callable[[PyTree], PyTree]:
 
 
 def on_host(tree: PyTree) -> PyTree:
-  """Returns a state that may be split over trials, in host memory."""
-  return jax.device_get(tree)
+  """Returns a state that may be split over trials, in host memory.
+
+  With several processes, all must call it.
+  """
+  leaves = jax.tree.leaves(tree)
+  if all(getattr(x, "is_fully_addressable", True) for x in leaves):
+    return jax.device_get(tree)
+  whole = NamedSharding(leaves[0].sharding.mesh, REPLICATED)
+  return local(jax.jit(lambda x: x, out_shardings=whole)(tree))
 
 
 def local(tree: PyTree) -> PyTree:

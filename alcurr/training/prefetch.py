@@ -91,7 +91,8 @@ def compile_prefetch(
     shapes = alone
   else:
     trial, data = (mesh.shape[axis] for axis in (parallel.TRIAL, parallel.DATA))
-    slots = num_trials // trial * num_steps * (sum(sizes) // data)
+    slots = sum(size // _split(size, data) for size in sizes)
+    slots *= num_trials // trial * num_steps
     shapes = room(slots, trial * data)
   program = compilation.compile_once(
     draws,
@@ -141,7 +142,11 @@ def chunk_pools(
     def find_part(number: int) -> Fetched:
       row, column = divmod(number, data)
       own = np.split(index, trial)[row]
-      slots = [np.split(own[..., :n], data, -1)[column] for n in prefetch.sizes]
+      slots = []
+      for size in prefetch.sizes:
+        num = _split(size, data)
+        parts = np.split(own[..., :size], num, -1)
+        slots.append(parts[column % num])
       return find(np.concatenate(slots, -1), count // (trial * data))
 
     return _from_parts(find_part, prefetch.shapes, mesh)
@@ -161,6 +166,11 @@ def chunk_pools(
 def _without_model(state: TrainState) -> TrainState:
   """Returns what draws depend on."""
   return state._replace(params=(), model_state=(), opt_state=())
+
+
+def _split(size: int, data: int) -> int:
+  """Returns into how many parts `parallel.split_gather` splits a draw."""
+  return 1 if size % data else data
 
 
 def _from_parts(

@@ -4,21 +4,24 @@ All compute the same; the first alone touches the experiment's folder, so only
 it needs that folder. What it reads there, the others get from it.
 """
 
+import contextlib
 import io
 import json
 import os
+import pathlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from alcurr.core.errors import FaultError, UserError
-from alcurr.training import parallel
+from alcurr.core.errors import FaultError, MachineError, UserError
+from alcurr.training import checkpoint, parallel
 from alcurr.types import Array, PyTree, TrainState
 
 OPTION = "--distributed"
@@ -65,6 +68,34 @@ def join(asked: bool) -> None:
   except RuntimeError as error:
     reason = str(error).splitlines()[0]
     raise FaultError("network", OPTION, reason) from error
+  if not is_first():
+    logging.set_verbosity(logging.WARNING)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+  """Reports that another process ended, in the words of this one.
+
+  Raises:
+    MachineError: a transfer between processes failed.
+  """
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    reason = str(error).splitlines()[0]
+    if not jax.distributed.is_initialized() or "EXHAUSTED" in reason:
+      raise
+    text = f"another process ended, or cannot be reached ({reason})"
+    raise MachineError("network", OPTION, text) from error
+
+
+def leave(status: int) -> None:
+  """Ends this process if there are others, and they with it.
+
+  Otherwise it would wait for them to end too, and they for its next message.
+  """
+  if status and jax.distributed.is_initialized():
+    os._exit(status)
 
 
 def are_many() -> bool:
@@ -92,11 +123,44 @@ def from_first(read: Callable[[], Shared | None]) -> Shared | None:
   high, low = np.asarray(multihost_utils.broadcast_one_to_all(size)).tolist()
   if not (length := high * 2**30 + low):
     return None
-  own = np.frombuffer(packed, np.uint8) if packed else np.zeros(length, np.uint8)
+  own = (
+    np.frombuffer(packed, np.uint8) if packed else np.zeros(length, np.uint8)
+  )
   packed = np.asarray(multihost_utils.broadcast_one_to_all(own)).tobytes()
   with np.load(io.BytesIO(packed), allow_pickle=False) as file:
     arrays = {name: file[name] for name in file.files}
   return arrays, json.loads(arrays.pop(_JSON).tobytes())
+
+
+def restore(
+  folder: pathlib.Path,
+  template: checkpoint.RunState,
+  fingerprint: Mapping[str, Any],
+  metrics: pathlib.Path | None,
+) -> checkpoint.Checkpoint | None:
+  """Calls `checkpoint.restore` in the first process, for all."""
+  if not are_many():
+    return checkpoint.restore(folder, template, fingerprint, metrics)
+  found: checkpoint.Checkpoint | None = None
+
+  def read() -> Shared | None:
+    nonlocal found
+    found = checkpoint.restore(folder, template, fingerprint, metrics)
+    if found is None:
+      return None
+    arrays = jax.device_get(checkpoint.by_name(found.run_state))
+    head = found.step, found.seconds, found.valid, found.active_trials
+    return arrays, head
+
+  shared = from_first(read)
+  if shared is None or found:
+    return found
+  arrays, (step, seconds, valid, active) = shared
+  kinds = checkpoint.by_name(template)
+  # Files of arrays have no bfloat16.
+  arrays = {name: x.view(kinds[name].dtype) for name, x in arrays.items()}
+  state = checkpoint.from_names(template, arrays)
+  return checkpoint.Checkpoint(step, state, seconds, valid, active)
 
 
 def check_same(values: Mapping[str, str]) -> None:
@@ -134,7 +198,6 @@ class Exchange:
   decision is therefore one chunk old.
 
   Attributes:
-    signal: to stop for; 0 for none.
     save: whether the state after the chunk in flight is to be saved.
   """
 
@@ -150,7 +213,11 @@ class Exchange:
     )
     whole = NamedSharding(mesh, PartitionSpec())
     self._program = jax.jit(report, out_shardings=whole)
-    self.signal, self.save = 0, False
+    self._signal, self.save = 0, False
+
+  def stop(self) -> int:
+    """Returns a signal that any process received; 0 for none."""
+    return self._signal
 
   def send(self, state: TrainState, save: bool) -> Array:
     """Submits the report on a state, before it is donated.
@@ -172,7 +239,7 @@ class Exchange:
     devices = self._mesh.devices.reshape(self._mesh.shape[parallel.TRIAL], -1)
     rows = np.asarray(report).reshape(*devices.shape, -1)
     said = _Report(*np.moveaxis(rows, -1, 0))
-    self.signal = int(said.signal.max())
+    self._signal = int(said.signal.max())
     first = [device.process_index == 0 for device in devices.ravel()]
     self.save = bool(said.save.ravel()[first].any())
     for name in ("key", "step", "sampler_state"):

@@ -38,13 +38,11 @@ def _make(name: str, mesh: str) -> tuple[RunSpec, dict[str, Pool]]:
     num_steps=STEPS,
     chunk_steps=STEPS // 2,
   )
-  spec = run.sampler.spec
-  sizes = [testing.BATCH_SIZE, spec.num_candidates or testing.BATCH_SIZE]
-  devices = jax.devices()[: None if mesh else 1]
-  run = run._replace(mesh=parallel.make_mesh(mesh, 2, sizes, devices))
+  devices, batches = jax.devices()[: None if mesh else 1], [testing.BATCH_SIZE]
+  run = run._replace(mesh=parallel.make_mesh(mesh, 2, batches, devices))
   sizes = {"train": (640, 0), "probe": (100, 1), "valid": (90, 2)}
   pools = {
-    split: testing.make_pool(*size, scores=spec.scores)
+    split: testing.make_pool(*size, scores=run.sampler.spec.scores)
     for split, size in sizes.items()
   }
   return run, {k: parallel.replicator(run.mesh)(p) for k, p in pools.items()}

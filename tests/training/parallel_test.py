@@ -38,7 +38,7 @@ def test_parses(text, sizes):
     ("trial=3,data=3", "range"),
     ("trial=2", "conflict"),  # of three trials
     ("data=5", "conflict"),  # of batches of 32
-    ("data=8", "conflict"),  # of 12 candidates
+    ("data=8", "conflict"),  # of batches of 12
   ],
 )
 def test_refuses(text, code):
