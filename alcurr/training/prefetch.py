@@ -49,10 +49,12 @@ def compile_prefetch(
   trials_by: str,
   state: TrainState,
   pool: Pool,
-  batch_size: int,
   mesh: Mesh | None = None,
+  batch_size: int | None = None,
 ) -> Prefetch | None:
   """Compiles a run's prefetching, for arrays or their shapes.
+
+  With a mesh, its devices split batches of `batch_size`, and the candidates.
 
   Returns None if examples are on the device, or if the sampler has a signal.
   """
@@ -73,7 +75,7 @@ def compile_prefetch(
   _, index = jax.eval_shape(draws, *inputs)
   num_trials, num_steps, size = index.shape
   # A step that does not score its candidates trains on the first of them.
-  sizes = (size,) if size == batch_size else (size, batch_size)
+  sizes = (size,) if batch_size in (None, size) else (size, batch_size)
   most = pool.label.shape[0]
 
   def room(num_slots: int, num_devices: int) -> Fetched:

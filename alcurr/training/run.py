@@ -163,8 +163,8 @@ def compile_chunks(
     run.trials_by,
     state,
     pool,
-    run.batch_size,
     run.mesh,
+    run.batch_size,
   )
 
   def inputs(source: PyTree) -> tuple[PyTree, ...]:
