@@ -25,6 +25,12 @@ class Images(NamedTuple):
   image: Array  # [N, H, W, C] uint8, or float32 in [0, 1]
 
 
+class Rows(NamedTuple):
+  """A pool's examples that are no images: rows of a table, tokens of texts."""
+
+  inputs: PyTree  # arrays [N, ...], as the model takes them
+
+
 class Strokes(NamedTuple):
   """A pool's drawings as packed strokes, rendered on the device.
 
@@ -49,7 +55,7 @@ class Fetched(NamedTuple):
   """The examples that the next steps draw, prefetched to the device."""
 
   index: Array  # [n] int32, into the pool, ascending
-  source: Images | Strokes  # n examples
+  source: Images | Rows | Strokes  # n examples
 
 
 @jax.tree_util.register_static
@@ -74,7 +80,7 @@ class Partition(NamedTuple):
 class Pool(NamedTuple):
   """The examples to choose from, on the device; always an argument."""
 
-  source: Images | Strokes | Stored | Fetched
+  source: Images | Rows | Strokes | Stored | Fetched
   label: Array  # [N] int32 classes; or float32 targets, [N] or [N, V]
   # By name, [N] float32; in "difficulty", larger is harder.
   scores: dict[str, Array]
@@ -84,7 +90,7 @@ class Pool(NamedTuple):
 class Batch(NamedTuple):
   """Examples gathered from a pool, as the model takes them."""
 
-  image: Array  # [B, H, W, C] float32
+  inputs: PyTree  # [B, H, W, C] float32 images, or arrays [B, ...]
   label: Array  # [B] int32, or as the pool's
 
 
@@ -302,12 +308,12 @@ class Model(NamedTuple):
   """A network as two pure functions."""
 
   init: Callable[[Array], tuple[PyTree, PyTree]]  # (key) -> params, state
-  # (key, params, model_state, image [B, H, W, C], *, train)
+  # (key, params, model_state, inputs [B, ...], *, train)
   #   -> (logits [B, V] float32, model_state)
   apply: Callable[..., tuple[Array, PyTree]]
   # Identifies the weights file that init starts from; "" for random weights.
   fingerprint: str = ""
-  # (params, model_state, image) -> [B, F] float32, the inputs of the last layer
+  # (params, model_state, inputs) -> [B, F] float32, what the last layer gets
   # in eval mode; None where it is not known
   features: Callable[[PyTree, PyTree, Array], Array] | None = None
   # The network that scores candidates, as `apply`; None: the model itself.

@@ -73,7 +73,7 @@ def make_sampler(spec: str, batch_size: int) -> Sampler:
 def count(spec: str, network: str, batch_size: int) -> float:
   """Returns the FLOPs of a step of one trial; NaN if it needs another model."""
   make_model, size = NETWORKS[network]
-  model = make_model(image_shape=(size, size, 1), num_classes=NUM_CLASSES)
+  model = make_model(input_shape=(size, size, 1), num_classes=NUM_CLASSES)
   sampler, tx = make_sampler(spec, batch_size), optax.sgd(0.1)
   if sampler.spec.reads_penalty:
     model = models.mean_field(model)

@@ -99,7 +99,7 @@ def _difficulty(train: Dataset, valid: Dataset) -> np.ndarray:
   """Returns the loss under a small CNN trained for one epoch: [N]."""
   gather, batch_size = make_gather(), 32
   model = MODELS["cnn"](
-    image_shape=train.source.image.shape[1:],
+    input_shape=train.source.image.shape[1:],
     num_classes=len(train.class_names),
   )
   trials_by = default.get_config().trials_by

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from alcurr.data import arrays, augment
+from alcurr.data import array_files, augment
 from alcurr.data.pool import Dataset
 from alcurr.data.quickdraw import reader, synthetic
 from alcurr.data.render import make_render, render_all
@@ -48,7 +48,7 @@ class Labelled(NamedTuple):
 def read(path: pathlib.Path, classes: str = "all") -> Dataset:
   """Reads a .npz of images, or a folder of Quick, Draw! files."""
   if path.suffix == ".npz":
-    return arrays.load_npz(path)
+    return array_files.load_npz(path)
   return reader.load(path, classes=classes)[0]
 
 

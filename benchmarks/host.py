@@ -70,7 +70,7 @@ def measure(
   """Returns a row for each sampler and each place of the pool."""
   num, size = args.num_examples, args.image_size
   model = MODELS[args.model](
-    image_shape=(size, size, 1), num_classes=pools.NUM_CLASSES
+    input_shape=(size, size, 1), num_classes=pools.NUM_CLASSES
   )
   render = make_render(size=size)
   strokes = drawings.make_strokes(num)

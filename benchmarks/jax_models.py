@@ -17,7 +17,7 @@ def make_program(
   # A cached program would falsify the compile time.
   jax.config.update("jax_enable_compilation_cache", False)
   network = MODELS[model](
-    image_shape=(image_size, image_size, task.CHANNELS),
+    input_shape=(image_size, image_size, task.CHANNELS),
     num_classes=task.NUM_CLASSES,
     dtype=dtype,
     conv=conv,

@@ -105,7 +105,7 @@ def cross_validated(case: Case, args: argparse.Namespace) -> np.ndarray:
   num_classes = int(case.given.max()) + 1
   make, given = specs.parse(args.model, "model")
   model = getattr(models, make)(
-    image_shape=image.shape[1:], num_classes=num_classes, **given
+    input_shape=image.shape[1:], num_classes=num_classes, **given
   )
   fold = np.random.default_rng(0).permutation(len(image)) % FOLDS
   prob = np.empty((len(image), num_classes))

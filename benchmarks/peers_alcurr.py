@@ -77,7 +77,7 @@ def make_program(
   held_out = make_pool(data.held_out_image, data.held_out_label)
   gather = make_gather()
   network = MODELS[model](
-    image_shape=data.image.shape[1:], num_classes=data.num_classes
+    input_shape=data.image.shape[1:], num_classes=data.num_classes
   )
   tx = optax.adam(doodle_job.LEARNING_RATE)
   chosen = make_sampler(sampler, batch_size, num_steps)

@@ -80,10 +80,10 @@ def scaled(image: Array) -> Array:
 
 
 def make_state(
-  module: nn.Module, image_shape: tuple[int, int, int], seed: int
+  module: nn.Module, input_shape: tuple[int, int, int], seed: int
 ) -> TrainState:
   key, key_init = jax.random.split(jax.random.key(seed))
-  image = np.zeros((1, *image_shape), np.float32)
+  image = np.zeros((1, *input_shape), np.float32)
   variables = jax.jit(functools.partial(module.init, train=False))(
     key_init, image
   )

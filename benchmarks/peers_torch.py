@@ -26,9 +26,9 @@ from benchmarks.timing import Program
 class CNN(nn.Module):
   """The network `cnn` of alcurr, for images [B, C, H, W]."""
 
-  def __init__(self, image_shape: tuple[int, int, int], num_classes: int):
+  def __init__(self, input_shape: tuple[int, int, int], num_classes: int):
     super().__init__()
-    height, width, channels = image_shape
+    height, width, channels = input_shape
     self.conv1 = nn.Conv2d(channels, 32, 3, padding=1)
     self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
     self.dense = nn.Linear(64 * (height // 4) * (width // 4), 128)
@@ -48,15 +48,15 @@ class CNN(nn.Module):
 
 
 def network(
-  name: str, image_shape: tuple[int, int, int], num_classes: int
+  name: str, input_shape: tuple[int, int, int], num_classes: int
 ) -> nn.Module:
   """Returns a network with the layers of `alcurr.models.MODELS[name]`."""
   if name == "cnn":
-    return CNN(image_shape, num_classes)
+    return CNN(input_shape, num_classes)
   # Imported here, since the small CNN does not need timm.
   from benchmarks import torch_models
 
-  return torch_models.network(name, num_classes, in_chans=image_shape[-1])
+  return torch_models.network(name, num_classes, in_chans=input_shape[-1])
 
 
 def set_up() -> torch.device:

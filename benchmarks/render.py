@@ -65,7 +65,7 @@ def make_rendering(
   def batches(pool: Pool, index: jax.Array, num: jax.Array):
     def gather_one(i, total):
       # Uses every pixel, so that XLA computes all of them.
-      return total + gather(pool, index[i % BATCHES]).image.mean(0)
+      return total + gather(pool, index[i % BATCHES]).inputs.mean(0)
 
     shape = jax.eval_shape(gather, pool, index[0]).image.shape[1:]
     return jax.lax.fori_loop(0, num, gather_one, jnp.zeros(shape))
@@ -126,7 +126,7 @@ def measure_training(
 ) -> list[dict]:
   """Returns rows of a training step, rendering in it and in advance."""
   model = MODELS[args.model](
-    image_shape=(size, size, 1), num_classes=pools.NUM_CLASSES, dtype=args.dtype
+    input_shape=(size, size, 1), num_classes=pools.NUM_CLASSES, dtype=args.dtype
   )
   tx = optax.adam(1e-3)
   sampler = samplers.uniform(batch_size=batch_size)

@@ -58,7 +58,7 @@ def make_draws(
     if gather is None:
       value = draw.index.sum().astype(jnp.float32)
     else:
-      value = gather(pool, draw.index).image.sum()
+      value = gather(pool, draw.index).inputs.sum()
     return sampler.update(state, draw, ()), total + value
 
   def draws(state, num, pool):

@@ -123,7 +123,7 @@ class Setting:
     self.batch_size = batch_size
     self.chunk_steps = args.chunk_steps
     self.model = MODELS[args.model](
-      image_shape=(size, size, 1),
+      input_shape=(size, size, 1),
       num_classes=pools.NUM_CLASSES,
       dtype=args.dtype,
     )

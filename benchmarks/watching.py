@@ -55,7 +55,7 @@ class Setting:
   def __init__(self, args: argparse.Namespace, sampler: str):
     size = args.image_size
     self.model = MODELS[args.model](
-      image_shape=(size, size, 1),
+      input_shape=(size, size, 1),
       num_classes=pools.NUM_CLASSES,
       dtype=args.dtype,
     )

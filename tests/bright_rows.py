@@ -15,10 +15,21 @@ def make_data(num_examples=300, seed=0):
   return images, labels
 
 
-def linear(*, image_shape, num_classes):
+def linear(*, input_shape, num_classes):
   """Makes a linear model; no closure, so that its code identifies it."""
-  size = int(np.prod(image_shape))
+  size = int(np.prod(input_shape))
   return models.from_functions(
     lambda key: jnp.zeros((size, num_classes)),
     lambda params, image: image.reshape(len(image), -1) @ params,
+  )
+
+
+def of_dict(*, input_shape, num_classes):
+  """Makes a linear model of the arrays `first` and `rest` of rows."""
+  size = 1 + input_shape["rest"].shape[0]
+  return models.from_functions(
+    lambda key: jnp.zeros((size, num_classes)),
+    lambda params, rows: (
+      jnp.concatenate([rows["first"][:, None], rows["rest"]], 1) @ params
+    ),
   )

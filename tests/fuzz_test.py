@@ -23,7 +23,7 @@ from alcurr.bandits.rewards import REWARDS
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.core.schedules import SCHEDULES
-from alcurr.data import arrays, pool
+from alcurr.data import array_files, pool
 from alcurr.data.pool import Dataset
 from alcurr.data.quickdraw import items, kaggle, reader
 from alcurr.experiments.config import budgets
@@ -202,7 +202,7 @@ def test_npz(tmp_path, archives, data):
   path = tmp_path / "a.npz"
   path.write_bytes(data.draw(damaged(archives) | st.binary(max_size=40)))
   try:
-    dataset = arrays.load_npz(path)
+    dataset = array_files.load_npz(path)
   except UserError as error:
     assert str(error).startswith(str(path))
     return
@@ -226,7 +226,7 @@ def test_npy(tmp_path, content):
   path = tmp_path / "a.npy"
   path.write_bytes(content)
   try:
-    rows = arrays.load_bitmap(path)
+    rows = array_files.load_bitmap(path)
   except UserError as error:
     assert str(error).startswith(str(path))
     return
@@ -286,7 +286,7 @@ def calls(draw):
 
 
 CONTEXT = {
-  "image_shape": (32, 32, 1),
+  "input_shape": (32, 32, 1),
   "num_classes": 3,
   "learning_rate": 0.1,
   "value": 0.1,
@@ -458,14 +458,14 @@ def test_leaps_of_a_raw_stroke_take_little_memory(tmp_path):
 def test_a_wrong_header_takes_no_memory(tmp_path):
   path = tmp_path / "a.npz"
   bad_input._zip(bad_input._header("(1000000000, 5, 5)", bytes(9)))(path)
-  assert _peak(lambda: arrays.load_npz(path)) < 1e6
+  assert _peak(lambda: array_files.load_npz(path)) < 1e6
   path = tmp_path / "full_numpy_bitmap_x.npy"
   path.write_bytes(bad_input._header(f"({2**40}, 784)", bytes(784)))
-  assert _peak(lambda: arrays.load_bitmap(path)) < 1e6
+  assert _peak(lambda: array_files.load_bitmap(path)) < 1e6
 
 
 def test_the_memory_of_images_is_bounded(tmp_path):
   path = tmp_path / "a.npz"
   images = np.random.default_rng(0).random((400, 30, 30))
   np.savez_compressed(path, images=images, labels=np.arange(400) % 2)
-  assert _peak(lambda: arrays.load_npz(path)) < 2.2 * images.nbytes
+  assert _peak(lambda: array_files.load_npz(path)) < 2.2 * images.nbytes

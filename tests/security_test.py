@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from alcurr.core.errors import UserError
-from alcurr.data import arrays, sources
+from alcurr.data import array_files, sources
 from configs import default
 
 FETCHES = ("http.client", "urllib.request")
@@ -77,8 +77,8 @@ def test_a_pickle_in_an_array_is_not_run(tmp_path):
   np.savez(tmp_path / "a.npz", images=evil, labels=np.arange(4) % 2)
   np.save(tmp_path / "a.npy", evil, allow_pickle=True)
   for load, name in (
-    (arrays.load_npz, "a.npz"),
-    (arrays.load_bitmap, "a.npy"),
+    (array_files.load_npz, "a.npz"),
+    (array_files.load_bitmap, "a.npy"),
   ):
     with pytest.raises(UserError) as e:
       load(tmp_path / name)

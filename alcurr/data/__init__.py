@@ -5,7 +5,8 @@
 Partitions of a pool into arms are in `PARTITIONS`, augmentations in `AUGMENTS`.
 """
 
-from alcurr.data.arrays import from_arrays, load_npz
+from alcurr.data.array_files import load_npz
+from alcurr.data.arrays import from_arrays
 from alcurr.data.augment import AUGMENTS, affine
 from alcurr.data.host_store import make_fetch, make_lookup
 from alcurr.data.partitions import (

@@ -1,18 +1,14 @@
-"""Images that are arrays already: in memory, .npz, Google's 28x28 bitmaps."""
+"""Examples that are arrays in memory: images, or rows of numbers."""
 
-import functools
 import hashlib
-import math
-import pathlib
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
+import jax
 import numpy as np
-from absl import logging
 
-from alcurr.core import files, paths
 from alcurr.core.errors import UserError
-from alcurr.data import cache
+from alcurr.data import rows
 from alcurr.data.image_values import (
   Range,
   check_images,
@@ -21,37 +17,33 @@ from alcurr.data.image_values import (
 )
 from alcurr.data.labels import read_labels, require
 from alcurr.data.pool import Dataset
-from alcurr.types import Images
+from alcurr.types import Images, PyTree, Rows
 
-# Of Keras's and MedMNIST's archives the training part.
-_NAMES = (
-  ("images", "image", "x", "x_train", "train_images", "data"),
-  ("labels", "label", "y", "y_train", "train_labels", "target"),
-)
-# Of their other parts, and of a part in a file of its own.
-_NAMES_OF = {
-  "valid": (
-    ("x_val", "val_images", "x_valid", "valid_images"),
-    ("y_val", "val_labels", "y_valid", "valid_labels"),
-  ),
-  "test": (("x_test", "test_images"), ("y_test", "test_labels")),
-  "probe": (("x_probe", "probe_images"), ("y_probe", "probe_labels")),
-}
-_OPTIONAL = ("class_names", "groups", "group_names")
 # Images whose brightest value is at most this share of white, unless a range
 # was given, may be masks of 0 and 1, or scikit-learn's digits to 16.
 _DARK = 16 / 255
 
 
-def content_keys(rows: np.ndarray) -> np.ndarray:
-  """Returns a 64-bit hash of the bytes of each row: [N] uint64."""
-  rows = np.ascontiguousarray(rows).reshape(len(rows), -1)
-  digests = [hashlib.blake2b(row, digest_size=8).digest() for row in rows]
+def content_keys(examples: PyTree) -> np.ndarray:
+  """Returns a 64-bit hash of the bytes of each example: [N] uint64.
+
+  `examples` are an array [N, ...], or a PyTree of such.
+  """
+  arrays = [
+    np.ascontiguousarray(leaf).reshape(len(leaf), -1)
+    for leaf in jax.tree.leaves(examples)
+  ]
+  digests = []
+  for parts in zip(*arrays, strict=True):
+    content = hashlib.blake2b(digest_size=8)
+    for part in parts:
+      content.update(part)
+    digests.append(content.digest())
   return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def from_arrays(
-  images: Any,
+  inputs: Any,
   labels: Any,
   class_names: Sequence[str] | None = None,
   *,
@@ -61,10 +53,11 @@ def from_arrays(
   group_names: Sequence[str] | None = None,
   every_class: bool = True,
 ) -> Dataset:
-  """Builds a dataset of labelled images.
+  """Builds a dataset of labelled images, or of rows.
 
   Args:
-    images: see `check_images`.
+    inputs: images, see `check_images`; or rows, see `rows.check_rows`: arrays
+      [N, F], data frames and dicts.
     labels: [N] or [N, 1]; strings, bools, or whole numbers of any type.
     class_names: for strings, their order; for numbers, the names of 0, 1, ...
       None: the labels are the names, sorted.
@@ -80,201 +73,37 @@ def from_arrays(
     UserError: another shape, type or range, missing labels, a class without
       examples, or images that are all equal.
   """
-  value_range = parse_range(value_range)
-  images = check_images(images, value_range, channels_first)
-  label, names = read_labels(
-    labels, len(images), class_names, every_name=every_class
-  )
-  keys = content_keys(images)
-  got = f"{len(images)} equal ones"
-  differ = (keys != keys[0]).any() or (len(keys) == 1 and not every_class)
-  require(differ, "images", "different images", got)
-  if not value_range:
-    white = 255 if images.dtype == np.uint8 else 1
-    brightest = images.max()
-    ok = brightest > _DARK * white
-    expected = f"values up to {white}, or value_range=(black, white)"
-    require(ok, "images", expected, f"at most {brightest:g}")
-  dataset = Dataset(Images(images), label, keys, names, {})
+  source = _read_inputs(inputs, parse_range(value_range), channels_first)
+  keys = content_keys(source)
+  size = len(keys)
+  label, names = read_labels(labels, size, class_names, every_name=every_class)
+  differ = (keys != keys[0]).any() or (size == 1 and not every_class)
+  require(differ, "inputs", "different examples", f"{size} equal ones")
+  dataset = Dataset(source, label, keys, names, {})
   if groups is None:
     return dataset
-  group, names = read_labels(
-    groups, len(images), group_names, "groups", "group_names"
-  )
+  group, names = read_labels(groups, size, group_names, "groups", "group_names")
   return dataset._replace(groups=group, group_names=names)
 
 
-def load_npz(
-  path: str | pathlib.Path,
-  *,
-  value_range: Range = None,
-  channels_first: bool = False,
-  max_bytes: int = 2**31,
-  split: str = "train",
-) -> Dataset:
-  """Reads a .npz file of images and labels; see `from_arrays`.
-
-  The arrays are called `images`, `image`, `x`, `x_train`, `train_images` or
-  `data`, and `labels`, `label`, `y`, `y_train`, `train_labels` or `target`, in
-  upper or lower case. The arrays `class_names`, `groups` and `group_names` are
-  optional. Another split than "train" is read from `x_test` or `test_images`,
-  `x_val` or `val_images`, and so on, if the file has them; it has no groups.
-
-  Memory: those arrays and, for floats, a float32 copy.
-
-  Args:
-    path: the file.
-    value_range: see `check_images`.
-    channels_first: see `check_images`.
-    max_bytes: limit of the arrays together, unless the file itself is larger.
-    split: "train", "valid", "test" or "probe".
-
-  Raises:
-    UserError: a missing, damaged, pickled or oversized file, or unusable
-      arrays.
-  """
-  path, value_range = paths.absolute(path), parse_range(value_range)
-  try:
-    files.check_regular(path)
-    # A single array, which it must not be, would be read without a map.
-    file = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(file, np.lib.npyio.NpzFile):
-      raise ValueError("it is one array, not an archive of them")
-    with file:
-      # Before anything is decompressed, or allocated as a header claims.
-      size = sum(entry.file_size for entry in file.zip.infolist())
-      limit = max(max_bytes, path.stat().st_size)
-      expected = f"at most {limit} bytes, or a larger max_bytes"
-      require(size <= limit, path, expected, size)
-      for entry in file.zip.infolist():
-        with file.zip.open(entry) as content:
-          _check_size(content, entry.file_size, entry.filename)
-      present = {name.lower() for name in file.files}
-      own = _NAMES_OF.get(split, ())
-      has_own = present & {name for names in own for name in names}
-      names = [
-        _one_of(file.files, names, path)
-        for names in (own if has_own else _NAMES)
-      ]
-      images, labels = (file[name] for name in names)
-      optional = {name: file.get(name) for name in _OPTIONAL}
-      if split != "train":
-        optional["groups"] = None  # of the training data alone
-      unused = sorted({*file.files} - {*names, *_OPTIONAL})
-  except FileNotFoundError as error:
-    raise UserError("missing", path, "no such file") from error
-  except UserError:
-    raise
-  except cache.UNREADABLE as error:
-    text = f"not a complete .npz file of plain arrays ({error})"
-    raise UserError("damaged", path, text) from error
-  if unused and split == "train":
-    text = "%s: not used for training: %s."
-    logging.warning(text, path, ", ".join(unused))
-  try:
-    return from_arrays(
-      images,
-      labels,
-      **optional,
-      value_range=value_range,
-      channels_first=channels_first,
-      every_class=split == "train",
-    )
-  except UserError as error:
-    raise UserError(error.code, path, str(error)) from error
-
-
-def _one_of(
-  present: Sequence[str], names: Sequence[str], path: pathlib.Path
-) -> str:
-  """Returns the only array of an archive that has one of the names."""
-  found = [name for name in present if name.lower() in names]
-  got = ", ".join(present) or "none"
-  require(len(found) == 1, path, f"one array of {', '.join(names)}", got)
-  return found[0]
-
-
-def save_npz(
-  images: Any,
-  labels: Any,
-  folder: pathlib.Path,
-  *,
-  value_range: Range = None,
-  channels_first: bool = False,
-  class_names: Sequence[str] | None = None,
-  groups: Any = None,
-  every_class: bool = True,
-) -> pathlib.Path:
-  """Writes a file for `load_npz`, named by its content, and returns its path.
-
-  The file has the images as they are given: `load_npz` takes the same options.
-  Creates the folder if necessary. The arguments and errors are those of
-  `from_arrays`.
-  """
-  images = plain_images(images)
-  dataset = from_arrays(
-    images,
-    labels,
-    value_range=value_range,
-    channels_first=channels_first,
-    class_names=class_names,
-    groups=groups,
-    every_class=every_class,
-  )
-  arrays = {"labels": dataset.label, "class_names": dataset.class_names}
-  content = hashlib.blake2b(dataset.key.tobytes(), digest_size=8)
-  text = f"{images.shape} {images.dtype} {value_range} {dataset.class_names}"
-  content.update(text.encode() + dataset.label.tobytes())
-  if groups is not None:
-    arrays |= {"groups": dataset.groups, "group_names": dataset.group_names}
-    content.update(repr(dataset.group_names).encode())
-    content.update(dataset.groups.tobytes())
-  path = folder / f"arrays_{content.hexdigest()}.npz"
-  if not path.exists():
-    folder.mkdir(parents=True, exist_ok=True)
-    write = functools.partial(np.savez, images=images, **arrays)
-    files.write_file(path, write)
-  return path
-
-
-def _check_size(file: BinaryIO, size: int, name: str) -> None:
-  """Raises ValueError if the header of a .npy of `size` bytes is wrong."""
-  major, minor = np.lib.format.read_magic(file)
-  # NumPy lacks the function for an unknown version.
-  read_header = getattr(np.lib.format, f"read_array_header_{major}_{minor}")
-  shape, _, dtype = read_header(file)
-  actual = size - file.tell()
-  if dtype.hasobject:
-    text = f"{name} holds Python objects, a pickle; save it as text, "
-    if name in ("train.npy", "valid.npy", "test.npy"):
-      text = f"{name} is pickled, as in sketch-rnn's files; use its class's "
-      raise ValueError(f"{text}.ndjson, see python -m alcurr.data download")
-    raise ValueError(f"{text}.astype(str)")
-  if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != actual:
-    claim = f"{list(shape)} {dtype}"
-    raise ValueError(f"{name} claims {claim}, but holds {actual} bytes")
-
-
-def load_bitmap(path: str | pathlib.Path) -> np.ndarray:
-  """Maps a full_numpy_bitmap_<class>.npy: [N, 784] uint8.
-
-  Memory: that of the header, for a file of any size.
-
-  Raises:
-    UserError: truncated, pickled, empty, or of another type or shape.
-  """
-  path = paths.absolute(path)
-  try:
-    files.check_regular(path)
-    with path.open("rb") as file:
-      _check_size(file, path.stat().st_size, path.name)
-    rows = np.lib.format.open_memmap(path, mode="r")
-  except UserError:
-    raise
-  except cache.UNREADABLE as error:
-    text = f"not a complete .npy file of plain numbers ({error})"
-    raise UserError("damaged", path, text) from error
-  good = rows.dtype == np.uint8 and rows.shape[1:] == (784,) and len(rows) > 0
-  got = f"{list(rows.shape)} {rows.dtype}"
-  require(good, path, "bitmaps of [N, 784] uint8", got)
-  return rows
+def _read_inputs(
+  inputs: Any, bounds: tuple[float, float] | None, channels_first: bool
+) -> Images | Rows:
+  """Returns checked images or rows."""
+  if not rows.has_columns(inputs):
+    inputs = plain_images(inputs)
+    if inputs.ndim != 2:
+      images = check_images(inputs, bounds, channels_first)
+      if not bounds:
+        white = 255 if images.dtype == np.uint8 else 1
+        brightest = images.max()
+        ok = brightest > _DARK * white
+        expected = f"values up to {white}, or value_range=(black, white)"
+        require(ok, "inputs", expected, f"at most {brightest:g}")
+      return Images(images)
+  options = {"value_range": bounds, "channels_first": channels_first}
+  for name, value in options.items():
+    if value:
+      text = "expected none, since the inputs are no images"
+      raise UserError("conflict", name, text)
+  return Rows(rows.check_rows(inputs))

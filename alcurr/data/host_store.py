@@ -14,19 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from alcurr.data import strokes
-from alcurr.types import Array, Fetched, Images, Strokes
+from alcurr.types import Array, Fetched, Images, Rows, Strokes
+
+Examples = Images | Rows | Strokes
 
 # (row [B] int32 of the store) -> those B examples, in that order
-Fetch = Callable[[Array], Images | Strokes]
+Fetch = Callable[[Array], Examples]
 
 
 class Lookup(NamedTuple):
   """Functions that find the examples of a store, and their shapes."""
 
   # (count) -> shapes that hold any `count` examples
-  room: Callable[[int], Images | Strokes]
+  room: Callable[[int], Examples]
   # (row [b], count) -> those examples, padded to `room(count)`
-  find: Callable[[np.ndarray, int], Images | Strokes]
+  find: Callable[[np.ndarray, int], Examples]
 
 
 # A number of each store, written into the programs that fetch from it, so that
@@ -38,7 +40,7 @@ def make_fetch(lookup: Lookup) -> Fetch:
   """Returns a function that fetches examples under `jax.jit`."""
   number = np.uint32(next(_numbers))
 
-  def on_host(number: Array, row: Array) -> Images | Strokes:
+  def on_host(number: Array, row: Array) -> Examples:
     row = np.asarray(row)  # [B], under vmap [S, B]
     *trials, count = row.shape
     examples = [lookup.find(rows, count) for rows in row.reshape(-1, count)]
@@ -46,7 +48,7 @@ def make_fetch(lookup: Lookup) -> Fetch:
       lambda *x: np.reshape(x, (*trials, *x[0].shape)), *examples
     )
 
-  def fetch(row: Array) -> Images | Strokes:
+  def fetch(row: Array) -> Examples:
     shapes = lookup.room(row.shape[0])
     vmap = "expand_dims"
     return jax.pure_callback(on_host, shapes, number, row, vmap_method=vmap)
@@ -63,30 +65,41 @@ def place_in(fetched: Fetched, index: Array) -> Array:
   return jnp.searchsorted(fetched.index, index, method="scan_unrolled")
 
 
-def make_lookup(store: Images | Strokes) -> Lookup:
+def make_lookup(store: Examples) -> Lookup:
   """Returns the lookup of a store of N examples, memory-mapped or not.
 
   On the device, B drawings take B times the room of the store's longest.
   """
-  kind, most, ends = type(store), [1], [0]
-  if kind is Strokes:
-    points = np.diff(store.stroke_start[store.drawing_start])
-    lengths = (points, np.diff(store.drawing_start))
-    most, ends = [*(int(x.max(initial=0)) for x in lengths), 1], [0, 1, 1]
+  if isinstance(store, Strokes):
+    return _lookup_strokes(store)
 
-  def room(count: int) -> Images | Strokes:
+  def room(count: int) -> Examples:
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype), store
+    )
+
+  def find(row: np.ndarray, count: int) -> Examples:
+    found = jax.tree.map(lambda x: x[row], store)
+    return jax.tree.map(_pad, found, room(count))
+
+  return Lookup(room, find)
+
+
+def _lookup_strokes(store: Strokes) -> Lookup:
+  points = np.diff(store.stroke_start[store.drawing_start])
+  lengths = (points, np.diff(store.drawing_start))
+  most = [*(int(x.max(initial=0)) for x in lengths), 1]
+
+  def room(count: int) -> Strokes:
     shapes = [
       jax.ShapeDtypeStruct((count * rows + end, *array.shape[1:]), array.dtype)
-      for array, rows, end in zip(store, most, ends, strict=True)
+      for array, rows, end in zip(store, most, (0, 1, 1), strict=True)
     ]
-    return kind(*shapes)
+    return Strokes(*shapes)
 
-  def find(row: np.ndarray, count: int) -> Images | Strokes:
-    if kind is Strokes:
-      found = strokes.take_strokes(store, row)
-    else:
-      found = Images(store.image[row])
-    return jax.tree.map(_pad, found, room(count))
+  def find(row: np.ndarray, count: int) -> Strokes:
+    found = strokes.take_strokes(store, row)
+    return Strokes(*map(_pad, found, room(count)))
 
   return Lookup(room, find)
 

@@ -37,14 +37,14 @@ def check_images(
     # No image is smaller than the number of its channels.
     if channels_first:
       images = np.moveaxis(images, 1, 3)
-      require(last >= min(first, middle), "images", "[N, C, H, W]", got)
+      require(last >= min(first, middle), "inputs", "[N, C, H, W]", got)
     else:
       expected = "[N, H, W, C], or channels_first=True"
-      require(first >= min(middle, last), "images", expected, got)
+      require(first >= min(middle, last), "inputs", expected, got)
   if images.ndim == 3:
     images = images[..., None]
   ok, shape = images.ndim == 4 and images.size > 0, list(images.shape)
-  require(ok, "images", "[N, H, W] or [N, H, W, C], not empty", shape)
+  require(ok, "inputs", "[N, H, W] or [N, H, W, C], not empty", shape)
   bounds = parse_range(value_range)
   if images.dtype == np.uint8 and bounds in (None, (0, 255)):
     return images
@@ -56,7 +56,7 @@ def check_images(
   if not bounds:
     expected += ", or value_range=(black, white)"
   ok = black <= low and high <= white
-  require(ok, "images", expected, f"{low:g} to {high:g}, {images.dtype}")
+  require(ok, "inputs", expected, f"{low:g} to {high:g}, {images.dtype}")
   if is_bool:
     return images * np.uint8(255)
   if not is_float and (black, white) == (0, 255):
@@ -70,20 +70,20 @@ def check_images(
 
 def plain_images(images: Any) -> np.ndarray:
   """Returns an array of numbers or bools, of any shape and range."""
-  images = plain_array(images, "images")
+  images = plain_array(images, "inputs")
   if images.dtype == object and images.ndim and images.size:
     # A row may be of Python's numbers, as images of a table's columns are.
     is_table = images.ndim > 1
     rows = [
-      plain_array(row.tolist() if is_table else row, "images") for row in images
+      plain_array(row.tolist() if is_table else row, "inputs") for row in images
     ]
     shapes = sorted({row.shape for row in rows})
-    require(len(shapes) == 1, "images", "one shape for all", shapes[:3])
+    require(len(shapes) == 1, "inputs", "one shape for all", shapes[:3])
     images = np.stack(rows)
   if jnp.issubdtype(images.dtype, jnp.bfloat16):  # no type of NumPy's own
     images = images.astype(np.float32)
   ok = images.dtype.kind in "biuf"
-  require(ok, "images", "numbers", images.dtype)
+  require(ok, "inputs", "numbers", images.dtype)
   return images
 
 

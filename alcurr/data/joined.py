@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 
 from alcurr.core.errors import UserError
 from alcurr.data import cache
+from alcurr.data.host_store import Examples
 from alcurr.data.pool import (
   Dataset,
   Locate,
@@ -14,7 +16,7 @@ from alcurr.data.pool import (
   locate,
 )
 from alcurr.data.render import Render, render_all
-from alcurr.types import Images, Strokes
+from alcurr.types import Images, Rows, Strokes
 
 
 def join(datasets: Mapping[str, Dataset], render: Render) -> Dataset:
@@ -93,15 +95,18 @@ def _some(names: set[str]) -> str:
 
 
 def of_one_kind(
-  sources: Mapping[str, Images | Strokes], render: Render
-) -> list[Images | Strokes]:
-  """Returns drawings with the same columns, or images of the same shape.
+  sources: Mapping[str, Examples], render: Render
+) -> list[Examples]:
+  """Returns drawings with the same columns, or images or rows of one shape.
 
   Sources are named by their places, for errors.
 
   Raises:
-    UserError: images of another size or other channels than the first's.
+    UserError: images of another size or other channels than the first's, or
+      rows of other arrays.
   """
+  if any(isinstance(source, Rows) for source in sources.values()):
+    return _rows_of_one_kind(sources)
   if all(isinstance(source, Strokes) for source in sources.values()):
     columns = min(source.points.shape[1] for source in sources.values())
     return [s._replace(points=s.points[:, :columns]) for s in sources.values()]
@@ -121,3 +126,21 @@ def of_one_kind(
     Images(image / np.float32(255) if image.dtype == np.uint8 else image)
     for image in images.values()
   ]
+
+
+def _rows_of_one_kind(sources: Mapping[str, Examples]) -> list[Rows]:
+  kinds = {name: _describe(source) for name, source in sources.items()}
+  first = next(iter(kinds))
+  for name, kind in kinds.items():
+    if kind != kinds[first]:
+      text = f"expected {kinds[first]}, as of {first}, got {kind}"
+      raise UserError("conflict", name, text)
+  return [*sources.values()]
+
+
+def _describe(source: Examples) -> str:
+  """Returns the shapes and types of rows, or the kind of other examples."""
+  if not isinstance(source, Rows):
+    return type(source).__name__.lower()
+  one = jax.tree.map(lambda x: f"{list(x.shape[1:])} {x.dtype}", source.inputs)
+  return f"rows of {one}"

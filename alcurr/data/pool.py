@@ -20,11 +20,12 @@ from alcurr.types import (
   Images,
   Partition,
   Pool,
+  Rows,
   Stored,
   Strokes,
 )
 
-Source = Images | Strokes | Stored  # of NumPy arrays
+Source = Images | Rows | Strokes | Stored  # of NumPy arrays
 
 
 # (row [n]) -> columns [n] by name, by which users find their examples
@@ -75,7 +76,8 @@ def content_hash(dataset: Dataset) -> str:
   if dataset.content:
     return dataset.content
   content = hashlib.blake2b(repr(dataset.class_names).encode(), digest_size=16)
-  arrays = [*dataset.source, dataset.label, dataset.key]
+  source = jax.tree.leaves(dataset.source)
+  arrays = [*source, dataset.label, dataset.key]
   if dataset.groups is not None:
     content.update(repr(dataset.group_names).encode())
     arrays.append(dataset.groups)
@@ -266,11 +268,13 @@ def make_gather(
     if isinstance(source, Strokes):
       if render is None:
         raise ValueError("a pool of strokes needs a render function")
-      image = render(source, place)
+      inputs = render(source, place)
+    elif isinstance(source, Rows):
+      inputs = jax.tree.map(lambda x: x[place], source.inputs)
     else:
-      image = source.image[place]
-      if image.dtype == jnp.uint8:
-        image = image.astype(jnp.float32) / 255
-    return Batch(image, pool.label[index])
+      inputs = source.image[place]
+      if inputs.dtype == jnp.uint8:
+        inputs = inputs.astype(jnp.float32) / 255
+    return Batch(inputs, pool.label[index])
 
   return gather

@@ -13,7 +13,7 @@ from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
 from alcurr.data import (
-  arrays,
+  array_files,
   given_splits,
   groups,
   image_folder,
@@ -22,7 +22,12 @@ from alcurr.data import (
   score_files,
 )
 from alcurr.data.folds import mix_keys
-from alcurr.data.host_store import Lookup, make_fetch, make_lookup
+from alcurr.data.host_store import (
+  Examples,
+  Lookup,
+  make_fetch,
+  make_lookup,
+)
 from alcurr.data.image_values import parse_range
 from alcurr.data.pool import Dataset, content_hash, make_gather, take
 from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
@@ -66,7 +71,7 @@ SOURCES: Mapping[str, Source] = {
   "synthetic": _synthetic,
   "files": _files,
   "prepared": lambda config: _call(packed.load, config, config["dir"]),
-  "npz": lambda config: _call(arrays.load_npz, config, config["dir"]),
+  "npz": lambda config: _call(array_files.load_npz, config, config["dir"]),
   "folder": lambda config: _call(image_folder.load, config, config["dir"]),
   "tfds": _tfds,
 }
@@ -175,17 +180,15 @@ def get_channels(config: Mapping[str, Any]) -> tuple[str, ...]:
   return tuple(name.strip() for name in config["channels"].split(","))
 
 
-def with_channels(
-  source: Images | Strokes, channels: Sequence[str]
-) -> Images | Strokes:
+def with_channels(source: Examples, channels: Sequence[str]) -> Examples:
   """Drops the speeds of drawings unless the channels need them.
 
   Raises:
     UserError: the source lacks a channel.
   """
-  if isinstance(source, Images):
+  if not isinstance(source, Strokes):
     if channels != ("ink",):
-      text = f"{','.join(channels)!r} needs drawings, got images"
+      text = f"{','.join(channels)!r} needs drawings, got others"
       raise UserError("conflict", "data.channels", text)
     return source
   if "speed" not in channels:

@@ -1,6 +1,6 @@
 """An experiment in one call, for notebooks: `alcurr.compare`.
 
-    result = alcurr.compare(images, labels, samplers=["uniform", "curriculum"])
+    result = alcurr.compare(inputs, labels, samplers=["uniform", "curriculum"])
     result.summary
 
 The call runs what `python -m alcurr.main` runs, with the config that its
@@ -113,7 +113,7 @@ class Comparison:
 
 
 def compare(
-  images: Any = None,
+  inputs: Any = None,
   labels: Any = None,
   *,
   validation: tuple[Any, Any] | None = None,
@@ -134,15 +134,17 @@ def compare(
   """Trains a model with each sampler and compares them.
 
   Args:
-    images: [N, H, W] or [N, H, W, C], whole numbers from 0 to 255 or floats in
-      [0, 1]; an array, or a column of arrays. None: the data that `config`
+    inputs: images [N, H, W] or [N, H, W, C], whole numbers from 0 to 255 or
+      floats in [0, 1]; an array, or a column of arrays. Or rows: an array
+      [N, F], a data frame of numbers, or a dict of arrays [N, ...], for a model
+      such as "mlp", "bag_of_tokens" or your own. None: the data that `config`
       describes, by default generated doodles.
     labels: [N] strings, bools or whole numbers.
-    validation: your own (images, labels) for learning curves and the choice of
-      settings, used as they are. None: a part of the images is held out, with
+    validation: your own (inputs, labels) for learning curves and the choice of
+      settings, used as they are. None: a part of the inputs is held out, with
       its share of each class (data.valid_fraction).
     test: the same for the final evaluation (data.test_fraction). Noise that
-      `config` plants stays in the images that are trained on.
+      `config` plants stays in the examples that are trained on.
     probe: the same for samplers that learn from trusted examples, such as by
       target_prediction_gain or greats. None: they read the validation split,
       unless data.probe_fraction is above 0.
@@ -151,19 +153,21 @@ def compare(
       factories or `Sampler` records; or a dict of these by your own names.
       The first is the baseline.
     model: a name, a call such as "mobilenet(width=0.25)", a config dict, a
-      factory (image_shape, num_classes) -> Model, or a `Model` record; for
-      modules of Linen and NNX see `alcurr.models.adapters`.
+      factory (input_shape, num_classes) -> Model, or a `Model` record; for
+      modules of Linen and NNX see `alcurr.models.adapters`. The shape is
+      (H, W, C) of images; of rows a `jax.ShapeDtypeStruct`, or a dict of them,
+      without N.
     budget: of each trial, such as "3 epochs", "50000 examples", "2000 steps".
     trials: of each sampler; the i-th trials start from the same parameters.
     config: other fields, such as {"batch_size": 64, "optimizer.learning_rate":
       3e-3} or {"optimizer": {"learning_rate": 3e-3}}; see
       alcurr/experiments/config/defaults.py. The batch_size is 32, and a
-      fortieth of fewer than 1280 images.
+      fortieth of fewer than 1280 inputs.
     value_range: (black, white) of images of another range, such as (0, 65535);
       data.value_range.
     channels_first: whether images are [N, C, H, W]; data.channels_first.
     scores: [N] by name, your own scores of the examples, in the order of the
-      images. Samplers read them by these names, and partitions by difficulty
+      inputs. Samplers read them by these names, and partitions by difficulty
       read the score "difficulty".
     groups: [N] strings or whole numbers: the source, domain or length of each
       example, an arm each of the partition "groups".
@@ -178,12 +182,13 @@ def compare(
   workdir = paths.absolute(workdir, "workdir")
   splits = {"validation": validation, "test": test, "probe": probe}
   given = given_arrays.Given(
-    images, labels, splits, class_names, groups, scores
+    inputs, labels, splits, class_names, groups, scores
   )
   given_arrays.check(given)
   changes = {"budget": budget, "trials": trials}
-  if images is not None:
-    changes["batch_size"] = min(32, max(1, len(images) // 40))
+  if inputs is not None:
+    size = given_arrays.count(inputs)
+    changes["batch_size"] = min(32, max(1, size // 40))
   changes |= dict(config or {})
   if bounds := image_values.parse_range(value_range):
     changes["data.value_range"] = f"{bounds[0]!r},{bounds[1]!r}"

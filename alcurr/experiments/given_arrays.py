@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
-from alcurr.data import arrays, score_files
+from alcurr.data import array_files, score_files
 from alcurr.experiments.config import build, plain
 from alcurr.experiments.config.scores import DIFFICULTY
 
@@ -23,12 +23,27 @@ _FIELDS = {
 class Given(NamedTuple):
   """The arguments of `alcurr.compare` that are arrays, or None."""
 
-  images: Any
+  inputs: Any
   labels: Any
-  splits: dict[str, Any]  # (images, labels) by argument, or None
+  splits: dict[str, Any]  # (inputs, labels) by argument, or None
   class_names: Sequence[str] | None
   groups: Any
   scores: Mapping[str, Any] | None  # [N] by name
+
+
+def count(inputs: Any) -> int:
+  """Returns N, of an array, a data frame or a dict of arrays.
+
+  Raises:
+    UserError: they have no length.
+  """
+  array = inputs
+  if isinstance(inputs, Mapping):
+    array = next(iter(inputs.values()), ())
+  if not hasattr(array, "__len__"):
+    text = f"expected arrays, got a {type(array).__name__}"
+    raise UserError("type", "inputs", text)
+  return len(array)
 
 
 def check(given: Given) -> None:
@@ -37,27 +52,27 @@ def check(given: Given) -> None:
   Raises:
     UserError: at the argument.
   """
-  if (given.images is None) != (given.labels is None):
-    missing = "images" if given.images is None else "labels"
-    raise UserError("missing", missing, "give both images and labels, or none")
+  if (given.inputs is None) != (given.labels is None):
+    missing = "inputs" if given.inputs is None else "labels"
+    raise UserError("missing", missing, "give both inputs and labels, or none")
   fields = {"class_names": "data.classes", "groups": "data.groups"}
   fields |= {name: f"data.{field}" for name, field in _FIELDS.items()}
   values = {"class_names": given.class_names, "groups": given.groups}
   for name, value in (values | given.splits).items():
-    if value is not None and given.images is None:
-      text = f"expected images and labels too; of files, use {fields[name]}"
+    if value is not None and given.inputs is None:
+      text = f"expected inputs and labels too; of files, use {fields[name]}"
       raise UserError("conflict", name, text)
   for name, pair in given.splits.items():
     if pair is None:
       continue
     if not isinstance(pair, tuple | list) or len(pair) != 2:
-      text = f"expected (images, labels), got a {type(pair).__name__}"
+      text = f"expected (inputs, labels), got a {type(pair).__name__}"
       if isinstance(pair, tuple | list):
         text += f" of {len(pair)}"
       raise UserError("type", name, text)
     if any(array is None for array in pair):
-      missing = "images" if pair[0] is None else "labels"
-      text = f"expected (images, labels), got no {missing}"
+      missing = "inputs" if pair[0] is None else "labels"
+      text = f"expected (inputs, labels), got no {missing}"
       raise UserError("missing", name, text)
 
 
@@ -69,17 +84,17 @@ def save(given: Given, config: ConfigDict, workdir: pathlib.Path) -> ConfigDict:
   """
   folder = build.cache_dir(config, workdir)
   changes = {}
-  if given.images is not None:
+  if given.inputs is not None:
     if config.data.sources:
-      text = "expected none with images and labels"
+      text = "expected none with inputs and labels"
       raise UserError("conflict", "data.sources", text)
     options = {
       "value_range": config.data.value_range,
       "channels_first": config.data.channels_first,
       "class_names": given.class_names,
     }
-    path = arrays.save_npz(
-      given.images, given.labels, folder, groups=given.groups, **options
+    path = array_files.save_npz(
+      given.inputs, given.labels, folder, groups=given.groups, **options
     )
     changes = {"data.source": "npz", "data.dir": str(path)}
     for name, pair in given.splits.items():
@@ -90,14 +105,14 @@ def save(given: Given, config: ConfigDict, workdir: pathlib.Path) -> ConfigDict:
         text = f"expected no {field} with it"
         raise UserError("conflict", name, text)
       try:
-        path = arrays.save_npz(*pair, folder, every_class=False, **options)
+        path = array_files.save_npz(*pair, folder, every_class=False, **options)
       except UserError as error:
         raise UserError(error.code, name, str(error)) from error
       changes[field] = str(path)
-  count = None if given.images is None else len(given.images)
+  size = None if given.inputs is None else count(given.inputs)
   for name, values in (given.scores or {}).items():
     place = f"scores[{name!r}]"
-    path = score_files.save_scores(values, count, folder, place)
+    path = score_files.save_scores(values, size, folder, place)
     group = name if name == DIFFICULTY else f"scores.{name}"
     changes[f"{group}.file"] = str(path)
   return plain.merge(config, changes)

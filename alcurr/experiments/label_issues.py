@@ -1,6 +1,6 @@
 """Wrong labels in one call: `alcurr.find_label_issues`.
 
-issues = alcurr.find_label_issues(images, labels)
+issues = alcurr.find_label_issues(inputs, labels)
 issues[issues["probability"] > 0.5]
 """
 
@@ -22,7 +22,7 @@ SETTINGS = {
 
 
 def find_label_issues(
-  images: Any = None,
+  inputs: Any = None,
   labels: Any = None,
   *,
   class_names: Sequence[str] | None = None,
@@ -41,7 +41,7 @@ def find_label_issues(
   network has not yet memorized it.
 
   Args:
-    images: as of `alcurr.compare`. None: the data that `config` describes, such
+    inputs: as of `alcurr.compare`. None: the data that `config` describes, such
       as {"data.source": "folder", "data.dir": "photos"}.
     labels: [N] strings, bools or whole numbers.
     class_names: names of the labels 0, 1, ...; for strings, their order.
@@ -67,7 +67,7 @@ def find_label_issues(
       trials diverged.
   """
   result = compare(
-    images,
+    inputs,
     labels,
     class_names=class_names,
     samplers=["label_trust"],

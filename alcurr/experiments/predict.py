@@ -19,20 +19,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
-from ml_collections import ConfigDict
 from tqdm.auto import tqdm
 
-from alcurr.core import cli, paths, specs
+from alcurr.core import cli
 from alcurr.core.errors import UserError
-from alcurr.data import image_values, sources
+from alcurr.data import image_values, rows, sources
+from alcurr.data.host_store import Examples
 from alcurr.data.pool import make_gather
 from alcurr.data.quickdraw import kaggle, stroke_forms
-from alcurr.experiments.config import build, schema
-from alcurr.experiments.config.plain import to_config
-from alcurr.experiments.setup import read_record
-from alcurr.training import checkpoint, chunks, compilation
-from alcurr.types import Array, Images, Model, Pool, PyTree, Strokes
+from alcurr.experiments.finished_runs import (
+  FinishedRun,
+  image_options,
+  load_runs,
+)
+from alcurr.training import chunks, compilation
+from alcurr.types import Array, Images, Pool, PyTree, Rows, Strokes
 
 
 class Prediction(NamedTuple):
@@ -54,10 +55,11 @@ def predict_probabilities(
   Args:
     run: a folder `<workdir>/runs/<sampler>`, or several, which are averaged.
     inputs: images of the shape and range that the run was trained on,
-      [N, H, W] or [N, H, W, C]. For runs on drawings also N drawings in
-      Google's form, strokes [[x...], [y...]] of integers from 0 to 255, or raw
-      with times; or all of points, [(x, y), ...]; or packed strokes. They may
-      be lists, tuples or arrays; an image or a drawing by itself is one.
+      [N, H, W] or [N, H, W, C]; or such rows. For runs on drawings also N
+      drawings in Google's form, strokes [[x...], [y...]] of integers from 0 to
+      255, or raw with times; or all of points, [(x, y), ...]; or packed
+      strokes. They may be lists, tuples or arrays; an image or a drawing by
+      itself is one.
     trials: of each run, from 0; None for all that did not diverge.
     flips: average with the mirror images, left for right.
     stroke_form: "rows" or "points", if every stroke has 2 or 3 points.
@@ -66,8 +68,8 @@ def predict_probabilities(
     UserError: a run or an input cannot be used.
   """
   folders = [run] if isinstance(run, str | pathlib.Path) else list(run)
-  members = _load(folders, trials)
-  source = _as_source(inputs, members[0], stroke_form)
+  members = load_runs(folders, trials)
+  source = _as_source(inputs, members[0], stroke_form, flips)
   batches = _probabilities(members, source, flips)
   return Prediction(members[0].class_names, np.concatenate(list(batches)))
 
@@ -96,7 +98,7 @@ def submit(
     raise UserError("exists", "--out", f"expected a new file, {out} exists")
   if not out.parent.is_dir():
     raise UserError("missing", "--out", f"there is no folder {out.parent}")
-  members = _load(runs, trials)
+  members = load_runs(runs, trials)
   words, best = kaggle.words_of(members[0].class_names), []
   drawings, key = kaggle.read_test(data, stroke_form)
   with tqdm(total=len(key), unit=" drawings", disable=None) as bar:
@@ -106,84 +108,35 @@ def submit(
   kaggle.write_submission(out, key, np.concatenate(best), words)
 
 
-class _Member(NamedTuple):
-  """A finished run."""
-
-  folder: pathlib.Path
-  config: ConfigDict  # of its experiment
-  class_names: tuple[str, ...]  # [V]
-  image_shape: tuple[int, ...]  # (H, W, C)
-  model: Model
-  variables: tuple[PyTree, PyTree]  # params and model_state, [S]
-
-
-def _load(
-  folders: Sequence[str | pathlib.Path], trials: Sequence[int] | int | None
-) -> list[_Member]:
-  """Loads runs of the same classes, as they were after their last step."""
-  if not folders:
-    raise UserError("missing", "run", "expected at least one, got none")
-  places = [paths.absolute(folder, "run") for folder in folders]
-  members = [_load_run(folder, trials) for folder in places]
-  for member in members:
-    if member.class_names != members[0].class_names:
-      text = f"its classes differ from those of {members[0].folder}"
-      raise UserError("mismatch", member.folder, text)
-    if _image_options(member) != _image_options(members[0]):
-      text = f"its images are read unlike those of {members[0].folder}"
-      raise UserError("mismatch", str(member.folder), text)
-  return members
-
-
-def _load_run(folder: pathlib.Path, trials: Sequence[int] | None) -> _Member:
-  workdir, name = folder.parents[1], folder.name
-  runs = sorted(str(path.parent) for path in folder.glob("runs/*/result.json"))
-  if runs and not (folder / "result.json").exists():
-    text = f"expected a run, such as {', '.join(runs)}"
-    raise UserError("missing", str(folder / "result.json"), text)
-  record = read_record(folder / "result.json", "steps", "trials")
-  steps, results = record["steps"], record["trials"]
-  config = to_config(read_record(workdir / "config.json", "samplers"))
-  schema.check_finished(config, workdir / "config.json")
-  specs.check_choice(str(workdir / "config.json"), name, config.samplers)
-  gallery = read_record(workdir / "gallery.json", "class_names", "image_shape")
-  class_names = tuple(gallery["class_names"])
-  shape = tuple(gallery["image_shape"])
-  merged = build.run_config(config, name)
-  model = build.make_model(merged, shape, len(class_names))
-  keys = jax.random.split(jax.random.key(0), len(results))
-  like = jax.eval_shape(jax.vmap(model.init), keys)
-  variables = checkpoint.read_variables(folder / "checkpoints", steps, like)
-  good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
-  chosen = good if trials is None else np.atleast_1d(trials).tolist()
-  if not chosen or not set(chosen) <= set(good):
-    got = ", ".join(f"trial {trial}" for trial in chosen) or "none"
-    text = f"expected some of {good}, which did not diverge, got {got}"
-    raise UserError("unknown", folder, text)
-  if trials is None and len(good) < len(results):
-    logging.warning("%s: only the trials %s did not diverge.", folder, good)
-  variables = jax.tree.map(lambda leaf: leaf[np.array(chosen)], variables)
-  return _Member(folder, config, class_names, shape, model, variables)
-
-
-def _image_options(member: _Member) -> dict[str, Any]:
-  """Returns the arguments of `check_images` for the images of a run."""
-  data = member.config.data
-  return {name: data[name] for name in ("value_range", "channels_first")}
+def _check_rows(inputs: Any, member: FinishedRun, flips: bool) -> PyTree:
+  """Returns rows of the arrays that a run was trained on."""
+  if flips:
+    raise UserError("unsupported", "flips", "expected images, got rows")
+  found = rows.check_rows(inputs)
+  got, expected = (
+    rows.shape_to_json(shape)
+    for shape in (rows.input_shape(found), member.input_shape)
+  )
+  if got != expected:
+    text = f"{member.folder} expects {expected}, got {got}"
+    raise UserError("mismatch", "inputs", text)
+  return found
 
 
 def _as_source(
-  inputs: Any, member: _Member, stroke_form: str
-) -> Strokes | Images:
-  image_shape, options = member.image_shape, _image_options(member)
+  inputs: Any, member: FinishedRun, stroke_form: str, flips: bool
+) -> Examples:
+  input_shape, options = member.input_shape, image_options(member)
+  if not isinstance(input_shape, tuple):
+    return Rows(_check_rows(inputs, member, flips))
   if not isinstance(inputs, Strokes):
     if not hasattr(inputs, "dtype"):
       inputs = [*inputs]
       shapes = {getattr(image, "shape", None) for image in inputs}
-      if shapes in ({image_shape}, {image_shape[:2]}):
+      if shapes in ({input_shape}, {input_shape[:2]}):
         inputs = np.stack(inputs)
     if hasattr(inputs, "dtype") and inputs.dtype != np.dtype(object):
-      alone = inputs.shape in (image_shape, image_shape[:2])
+      alone = inputs.shape in (input_shape, input_shape[:2])
       images = inputs[None] if alone else inputs
       return Images(image_values.check_images(images, **options))
     inputs = stroke_forms.pack_any(inputs, "inputs", stroke_form)
@@ -193,7 +146,7 @@ def _as_source(
 
 
 def _probabilities(
-  members: Sequence[_Member], source: Strokes | Images, flips: bool
+  members: Sequence[FinishedRun], source: Examples, flips: bool
 ) -> Iterator[np.ndarray]:
   """Yields the probabilities of N inputs in batches, [b, V] float32 each."""
   pools = [_make_pool(member, source) for member in members]
@@ -216,10 +169,12 @@ def _probabilities(
     yield np.mean(jax.device_get(of_runs), 0)[: num_inputs - start]
 
 
-def _make_pool(member: _Member, source: Strokes | Images) -> Pool:
+def _make_pool(member: FinishedRun, source: Examples) -> Pool:
   """Puts what a run reads of the inputs on the device, without labels."""
-  data, shape = member.config.data, member.image_shape
-  if isinstance(source, Images):
+  data, shape = member.config.data, member.input_shape
+  if isinstance(source, Rows):
+    num_inputs = len(jax.tree.leaves(source)[0])
+  elif isinstance(source, Images):
     num_inputs = len(source.image)
     if source.image.shape[1:] != shape:
       got = list(source.image.shape[1:])
@@ -236,14 +191,14 @@ def _make_pool(member: _Member, source: Strokes | Images) -> Pool:
   return jax.tree.map(jnp.asarray, Pool(source, label, {}, {}))
 
 
-def _make_program(member: _Member, flips: bool) -> Callable[..., Array]:
+def _make_program(member: FinishedRun, flips: bool) -> Callable[..., Array]:
   """Returns (variables [S], pool, index [B]) -> mean over trials [B, V]."""
   gather = make_gather(sources.get_render(member.config.data))
 
-  def of_trial(variables: tuple[PyTree, PyTree], image: Array) -> Array:
+  def of_trial(variables: tuple[PyTree, PyTree], inputs: PyTree) -> Array:
     # The key is unused in eval mode.
     key = jax.random.key(0)
-    logits, _ = member.model.apply(key, *variables, image, train=False)
+    logits, _ = member.model.apply(key, *variables, inputs, train=False)
     return jax.nn.softmax(logits)
 
   of_trials = chunks.over_trials(of_trial, member.config.trials_by)
@@ -251,9 +206,9 @@ def _make_program(member: _Member, flips: bool) -> Callable[..., Array]:
   def program(
     variables: tuple[PyTree, PyTree], pool: Pool, index: Array
   ) -> Array:
-    image = gather(pool, index).image
-    images = [image, image[:, :, ::-1]] if flips else [image]
-    means = [of_trials(variables, image).mean(0) for image in images]
+    inputs = gather(pool, index).inputs
+    views = [inputs, inputs[:, :, ::-1]] if flips else [inputs]
+    means = [of_trials(variables, view).mean(0) for view in views]
     return sum(means) / len(means)
 
   return program

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from alcurr.core import files, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.core.redaction import redact
-from alcurr.data import partitions, sources
+from alcurr.data import partitions, rows, sources
 from alcurr.data.host_store import Lookup
 from alcurr.data.pool import Dataset, host_pool
 from alcurr.experiments import preemption
@@ -161,13 +161,17 @@ def load_context(
   batch = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
+  shape = rows.input_shape(batch.inputs)
+  if experiment.augment and not isinstance(shape, tuple):
+    text = "expected none, since the inputs are no images"
+    raise UserError("conflict", "augment", text)
   num_classes = len(parts["train"].class_names)
   loss, networks = metric(build.make_loss(config, num_classes)), {}
   trained = [score.run for score in experiment.trained_scores]
   for run in (*trained, *experiment.runs.values()):
     key = build.network_key(run.config)
     if key not in networks:
-      model = build.make_model(run.config, batch.image.shape[1:], num_classes)
+      model = build.make_model(run.config, shape, num_classes)
       score = make_score(
         model, gather, config.eval_batch_size, config.trials_by, loss
       )

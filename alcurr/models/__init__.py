@@ -8,11 +8,11 @@ To add a network, write its file: a docstring with the paper and a table of
 the layers, a Linen module built from `layers.Kit`, and a function that builds
 the module, with the decorator `imagenet.factory`. Then enter it in MODELS.
 
-Arguments of every network, by name (`cnn` and
-`bayesian_cnn` have the first five and `dtype`). They
-raise ValueError where they are out of range:
+`mlp` and `bag_of_tokens` are for rows, and have arguments of their own. Those
+of every other network, by name (`cnn` and `bayesian_cnn` have the first five
+and `dtype`), raise ValueError where they are out of range:
 
-  image_shape  (H, W, C), at least MIN_SIZE of the network's file; any C
+  input_shape  (H, W, C), at least MIN_SIZE of the network's file; any C
   num_classes  V, at least 2
   width        multiplies the channels, positive
   norm         "batch" or "group" (which does not mix examples)
@@ -28,9 +28,11 @@ raise ValueError where they are out of range:
 """
 
 from alcurr.core.registry import Registry
+from alcurr.models._bag_of_tokens import bag_of_tokens
 from alcurr.models._bayesian import bayesian_cnn, mean_field
 from alcurr.models._cnn import cnn
 from alcurr.models._inception_resnet import inception_resnet_v2
+from alcurr.models._mlp import mlp
 from alcurr.models._mobilenet import mobilenet
 from alcurr.models._nasnet import nasnet_large, nasnet_mobile
 from alcurr.models._resnet import resnet50
@@ -41,6 +43,7 @@ from alcurr.types import Model
 
 __all__ = [
   "MODELS",
+  "bag_of_tokens",
   "bayesian_cnn",
   "cnn",
   "from_functions",
@@ -48,6 +51,7 @@ __all__ = [
   "from_nnx",
   "inception_resnet_v2",
   "mean_field",
+  "mlp",
   "mobilenet",
   "nasnet_large",
   "nasnet_mobile",
@@ -59,9 +63,11 @@ __all__ = [
 MODELS = Registry(
   "models",
   {
+    "bag_of_tokens": bag_of_tokens,
     "bayesian_cnn": bayesian_cnn,
     "cnn": cnn,
     "inception_resnet_v2": inception_resnet_v2,
+    "mlp": mlp,
     "mobilenet": mobilenet,
     "nasnet_large": nasnet_large,
     "nasnet_mobile": nasnet_mobile,

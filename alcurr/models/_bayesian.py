@@ -152,7 +152,7 @@ def _kl(gaussian: Gaussian, prior: Prior) -> Array:
 
 def bayesian_cnn(
   *,
-  image_shape: tuple[int, int, int],
+  input_shape: tuple[int, int, int],
   num_classes: int,
   width: float = 1.0,
   norm: str = "none",
@@ -168,7 +168,7 @@ def bayesian_cnn(
     ValueError: an argument is out of range.
   """
   network = cnn(
-    image_shape=image_shape,
+    input_shape=input_shape,
     num_classes=num_classes,
     width=width,
     norm=norm,

@@ -41,7 +41,7 @@ class CNN(nn.Module):
 
 def cnn(
   *,
-  image_shape: tuple[int, int, int],
+  input_shape: tuple[int, int, int],
   num_classes: int,
   width: float = 1.0,
   norm: str = "none",
@@ -57,7 +57,7 @@ def cnn(
     ValueError: an argument is out of range.
   """
   norms = ("none", *layers.NORMS)
-  layers.check_arguments(image_shape, MIN_SIZE, num_classes, norm, norms)
+  layers.check_arguments(input_shape, MIN_SIZE, num_classes, norm, norms)
   options = layers.Options(norm=norm, conv=conv, dtype=dtype, width=width)
   module = CNN(num_classes, options)
-  return adapters.from_linen(module, image_shape, head=layers.HEAD)
+  return adapters.from_linen(module, input_shape, head=layers.HEAD)

@@ -1,7 +1,7 @@
 """Turns your own network into a `Model`: Linen, NNX or plain functions.
 
-Each network maps images [B, H, W, C] float32 to logits [B, V]: V classes, or
-V numbers to predict.
+Each network maps images [B, H, W, C] float32, or rows, to logits [B, V]: V
+classes, or V numbers to predict.
 """
 
 import inspect
@@ -21,17 +21,18 @@ _EVALUATION = ("deterministic", "use_running_average")
 
 def from_linen(
   module: nn.Module,
-  image_shape: tuple[int, int, int],
+  input_shape: PyTree,
   rngs: Sequence[str] = ("dropout",),
   head: str | None = None,
 ) -> Model:
   """Turns a Linen module into a `Model`.
 
   Args:
-    module: called as `module(image)`, with `train=`, `training=`,
+    module: called as `module(inputs)`, with `train=`, `training=`,
       `is_training=`, `deterministic=` or `use_running_average=` where its
       `__call__` has such an argument.
-    image_shape: (H, W, C).
+    input_shape: (H, W, C) of images; of rows a `jax.ShapeDtypeStruct`, or a
+      PyTree of them, without the axis of the batch.
     rngs: the names of the module's random streams in training.
     head: the name of the module's last layer, whose inputs are the model's
       features; None for a model without them.
@@ -42,28 +43,30 @@ def from_linen(
   """
   arguments = inspect.signature(type(module).__call__).parameters
   modes = [name for name in _TRAINING + _EVALUATION if name in arguments]
+  if isinstance(input_shape, tuple):
+    input_shape = jax.ShapeDtypeStruct(input_shape, jnp.float32)
+  one = jax.tree.map(lambda x: jnp.zeros((1, *x.shape), x.dtype), input_shape)
 
   def mode(train: bool) -> dict[str, bool]:
     return {name: train == (name in _TRAINING) for name in modes}
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
-    image = jnp.zeros((1, *image_shape), jnp.float32)
-    variables = dict(module.init({"params": key}, image, **mode(False)))
+    variables = dict(module.init({"params": key}, one, **mode(False)))
     return variables.pop("params", {}), variables
 
-  def apply(key, params, model_state, image, *, train):
+  def apply(key, params, model_state, inputs, *, train):
     # The first stream uses the key itself.
     fold = lambda i: jax.random.fold_in(key, i) if i else key  # noqa: E731
     logits, changed = module.apply(
       {"params": params, **model_state},
-      image,
+      inputs,
       **mode(train),
       rngs={name: fold(i) for i, name in enumerate(rngs)},
       mutable=list(model_state) if train else [],
     )
     return logits.astype(jnp.float32), {**model_state, **changed}
 
-  def features(params: PyTree, model_state: PyTree, image: Array) -> Array:
+  def features(params: PyTree, model_state: PyTree, inputs: PyTree) -> Array:
     seen = []
 
     def watch(call, args, kwargs, context):
@@ -72,7 +75,7 @@ def from_linen(
       return call(*args, **kwargs)
 
     with nn.intercept_methods(watch):
-      module.apply({"params": params, **model_state}, image, **mode(False))
+      module.apply({"params": params, **model_state}, inputs, **mode(False))
     if len(seen) != 1:
       raise ValueError(f"head must be a layer called once, got {head!r}")
     return seen[0].astype(jnp.float32)
@@ -85,7 +88,7 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
 
   Args:
     make: builds the module from its random streams, for example
-      `lambda rngs: Net(rngs=rngs)`. The module is called as `module(image)`,
+      `lambda rngs: Net(rngs=rngs)`. The module is called as `module(inputs)`,
       in the mode that `module.train()` or `module.eval()` sets.
 
   Returns:
@@ -109,9 +112,9 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
   def init(key: Array) -> tuple[PyTree, PyTree]:
     return states(make(nnx.Rngs(key)))
 
-  def apply(key, params, model_state, image, *, train):
+  def apply(key, params, model_state, inputs, *, train):
     module = nnx.merge(graphs[train], params, model_state)
-    logits = module(image).astype(jnp.float32)
+    logits = module(inputs).astype(jnp.float32)
     if train:
       _, model_state = states(module)
     return logits, model_state
@@ -121,8 +124,8 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Model:
 
 def from_functions(
   init: Callable[[Array], PyTree],
-  apply: Callable[[PyTree, Array], Array],
-  features: Callable[[PyTree, Array], Array] | None = None,
+  apply: Callable[[PyTree, PyTree], Array],
+  features: Callable[[PyTree, PyTree], Array] | None = None,
 ) -> Model:
   """Turns two functions into a `Model` without state or randomness.
 
@@ -130,16 +133,16 @@ def from_functions(
 
   Args:
     init: (key) -> params.
-    apply: (params, image [B, H, W, C]) -> logits [B, V].
-    features: (params, image) -> [B, F], the inputs of the last layer, if some
+    apply: (params, inputs [B, ...]) -> logits [B, V].
+    features: (params, inputs) -> [B, F], the inputs of the last layer, if some
       sampler or partition needs them.
   """
 
-  def apply_model(key, params, model_state, image, *, train):
-    return apply(params, image).astype(jnp.float32), model_state
+  def apply_model(key, params, model_state, inputs, *, train):
+    return apply(params, inputs).astype(jnp.float32), model_state
 
-  def features_of_model(params, model_state, image):
-    return features(params, image).astype(jnp.float32)
+  def features_of_model(params, model_state, inputs):
+    return features(params, inputs).astype(jnp.float32)
 
   return Model(
     lambda key: (init(key), {}),

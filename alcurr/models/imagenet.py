@@ -57,7 +57,7 @@ def factory(
   def decorate(make_module: Callable[..., nn.Module]) -> Callable[..., Model]:
     def build(
       *,
-      image_shape: tuple[int, int, int],
+      input_shape: tuple[int, int, int],
       num_classes: int,
       width: float = 1.0,
       norm: str = "batch",
@@ -70,16 +70,16 @@ def factory(
     ) -> Model:
       options = layers.Options(norm, conv, dtype, remat, width)
       module = make_module(num_classes, options, **own)
-      layers.check_arguments(image_shape, min_size, num_classes, norm)
+      layers.check_arguments(input_shape, min_size, num_classes, norm)
       check_choice(("sum", "triple"), one_channel=one_channel)
       if not weights:
-        return adapters.from_linen(module, image_shape, head=layers.HEAD)
+        return adapters.from_linen(module, input_shape, head=layers.HEAD)
       if norm != "batch":
         raise ValueError(
           "norm must be 'batch', whose statistics the weights come with; got "
           f"{norm!r}"
         )
-      return _from_weights(module, image_shape, sources, weights, one_channel)
+      return _from_weights(module, input_shape, sources, weights, one_channel)
 
     # Specs read the names and types of arguments from the signature.
     signature = inspect.signature(build)
@@ -95,7 +95,7 @@ def factory(
 
 def _from_weights(
   module: nn.Module,
-  image_shape: tuple[int, int, int],
+  input_shape: tuple[int, int, int],
   sources: tuple[Source, ...],
   weights: str,
   one_channel: str,
@@ -105,8 +105,8 @@ def _from_weights(
   file = weight_files.read(weights)
   source = matching.source_of(file, sources)
   module = module.clone(**source.fields)
-  prepare, mix = _make_input(image_shape[-1], source.preprocessing, one_channel)
-  shapes = matching.shapes_of(module, tuple(image_shape))
+  prepare, mix = _make_input(input_shape[-1], source.preprocessing, one_channel)
+  shapes = matching.shapes_of(module, tuple(input_shape))
   origins = matching.match(shapes, source, file)
   fingerprint = weight_files.digest(weights)
   stem = next(iter(origins))
@@ -134,7 +134,7 @@ def _from_weights(
     classifier = head.init(key, features)["params"]
     return {**params, layers.HEAD: classifier}, model_state
 
-  network = adapters.from_linen(module, image_shape, head=layers.HEAD)
+  network = adapters.from_linen(module, input_shape, head=layers.HEAD)
 
   def apply(key, params, model_state, image, *, train):
     image = prepare(image)
@@ -161,7 +161,7 @@ def _make_input(
 
   if channels not in (1, 3):
     raise ValueError(
-      "image_shape must have 3 channels (RGB) or 1 (see one_channel) to start "
+      "input_shape must have 3 channels (RGB) or 1 (see one_channel) to start "
       f"from weights, got {channels}"
     )
   if channels == 3 or one_channel == "triple":

@@ -46,7 +46,7 @@ def check_blocks(blocks: tuple[int, ...], num_stages: int) -> None:
 
 
 def check_arguments(
-  image_shape: tuple[int, int, int],
+  input_shape: tuple[int, int, int],
   min_size: int,
   num_classes: int,
   norm: str,
@@ -55,15 +55,16 @@ def check_arguments(
   """Checks the arguments that all networks have."""
   check_choice(norms, norm=norm)
   check_at_least(2, num_classes=num_classes)
-  if len(image_shape) != 3 or min(image_shape) < 1:
+  is_image = isinstance(input_shape, tuple | list) and len(input_shape) == 3
+  if not is_image or min(input_shape) < 1:
     raise ValueError(
-      "image_shape must be (height, width, channels), all positive, got "
-      f"{image_shape}"
+      "the inputs must be images (height, width, channels), all positive, got "
+      f"{input_shape}; for rows see mlp and bag_of_tokens"
     )
-  if min(image_shape[:2]) < min_size:
+  if min(input_shape[:2]) < min_size:
     raise ValueError(
       f"images must be at least {min_size} x {min_size} pixels, got "
-      f"{image_shape[0]} x {image_shape[1]}"
+      f"{input_shape[0]} x {input_shape[1]}"
     )
 
 

@@ -59,7 +59,7 @@ class Source(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)  # deep networks take seconds
-def shapes_of(module: nn.Module, image_shape: tuple[int, int, int]) -> Shapes:
+def shapes_of(module: nn.Module, input_shape: tuple[int, int, int]) -> Shapes:
   """Returns the shapes that a network has for RGB images of this size."""
   # Transformations such as remat sort dicts, and "lax" is fastest to trace.
   options = dataclasses.replace(module.options, remat=False, conv="lax")
@@ -70,7 +70,7 @@ def shapes_of(module: nn.Module, image_shape: tuple[int, int, int]) -> Shapes:
     for path, x in traverse_util.flatten_dict(variables).items():
       shapes[path] = x.shape
 
-  image = jnp.zeros((1, *image_shape[:2], 3), jnp.float32)
+  image = jnp.zeros((1, *input_shape[:2], 3), jnp.float32)
   jax.eval_shape(init, jax.random.key(0), image)
   return shapes
 

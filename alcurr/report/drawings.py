@@ -88,11 +88,13 @@ def drawings_table(
 
 def draw_classes(
   gallery: Gallery, titles: Mapping[str, str], labels: Sequence[int]
-) -> Figure:
+) -> Figure | None:
   """Draws examples: a row per class of `labels`, a column per kind of `titles`.
 
-  The classes must have examples in the gallery.
+  The classes must have examples in the gallery. None: they have no images.
   """
+  if not gallery.image.size:
+    return None
   size = (1 + 5 * len(titles), 1.0 * len(labels) + 0.6)
   figure = Figure(figsize=size, layout="constrained")
   axes = figure.subplots(len(labels), len(titles), squeeze=False)

@@ -29,7 +29,7 @@ def arm_labels(
     return ArmLabels(None, names if len(names) == num_arms else None, "class")
   arms = gallery.info["partitions"].get(partition) if gallery else None
   strips = None
-  if arms and len(arms["drawings"]) == num_arms:
+  if arms and len(arms["drawings"]) == num_arms and gallery.image.size:
     images = [gallery.image[positions[:4]] for positions in arms["drawings"]]
     strips = [drawings.montage(image, columns=4) for image in images]
   names = arms.get("names") if arms else None

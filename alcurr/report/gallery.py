@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from alcurr.core import files
+from alcurr.data import rows
 from alcurr.types import Array, Batch, Pool
 
 EXAMPLES = 8  # of each kind
@@ -23,7 +24,8 @@ MAX_ARMS = 40  # of a partition with examples in the gallery
 class Gallery(NamedTuple):
   """n examples; positions in [n] count from 0."""
 
-  image: np.ndarray  # [n, H, W, C] uint8, C is 1 or 3
+  # [n, H, W, C] uint8, C is 1 or 3; [n, 0, 0, 1] of rows, which have no images
+  image: np.ndarray
   index: np.ndarray  # [n] int32, into the training pool
   label: np.ndarray  # [n] int32
   difficulty: np.ndarray  # [n] float32
@@ -41,9 +43,9 @@ def write_gallery(
   """Writes gallery.npz and gallery.json of a training pool.
 
   Difficulties that are all zero are no scores. gallery.json has `class_names`
-  and `image_shape`, [H, W, C] as the models see it. Each of the `classes` has
-  its `count`, and each arm of the `partitions` other than "label" its `size`
-  and `drawings`: random positions in gallery.npz, or none of more than 40 arms.
+  and `input_shape`, [H, W, C] of images. Each of the `classes` has its `count`.
+  Each arm of the `partitions` other than "label" has its `size` and `drawings`:
+  random positions in gallery.npz, or none of more than 40 arms.
   A partition whose arms have names has `names`. `found` has the columns of
   `find` for each position.
   A scored pool adds the `difficulty`: quantiles and mean of a class, the mean
@@ -99,7 +101,7 @@ def write_gallery(
       }
   index = np.fromiter(position, np.int32, len(position))
   batch = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
-  info["image_shape"] = batch.image.shape[1:]
+  info["input_shape"] = rows.shape_to_json(rows.input_shape(batch.inputs))
   info["found"] = find(index) if find else {"index": index}
   arrays = {
     "index": index,
@@ -138,10 +140,17 @@ def _describe(difficulty: np.ndarray) -> dict[str, float]:
 def thumbnails(
   pool: Pool, gather: Callable[[Pool, Array], Batch], index: np.ndarray
 ) -> np.ndarray:
-  """Returns the reduced images at `index` [n]: [n, h, w, 1 or 3] uint8."""
+  """Returns the reduced images at `index` [n]: [n, h, w, 1 or 3] uint8.
+
+  Of rows, which have no images, h and w are 0.
+  """
+  first = jax.ShapeDtypeStruct((1,), np.int32)
+  shape = rows.input_shape(jax.eval_shape(gather, pool, first).inputs)
+  if not isinstance(shape, tuple):
+    return np.zeros((len(index), 0, 0, 1), np.uint8)
   size = 64  # of a batch; the last is padded, so that all are one program
   padded = np.resize(index, max(1, -(-len(index) // size)) * size)
-  gather_image = jax.jit(lambda pool, index: gather(pool, index).image)
+  gather_image = jax.jit(lambda pool, index: gather(pool, index).inputs)
   batches = [gather_image(pool, part) for part in padded.reshape(-1, size)]
   image = np.concatenate([np.asarray(batch) for batch in batches])
   image = _shrink(image[: len(index)], -(-max(image.shape[1:3]) // SIDE))

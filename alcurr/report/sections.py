@@ -150,7 +150,8 @@ def _difficulty(config: paper.Config, gallery: Gallery) -> Iterator[Section]:
   ):
     data = drawings.drawings_table(gallery, titles, labels)
     figure = drawings.draw_classes(gallery, titles, labels)
-    yield _section(config, stem, data, figure=figure)
+    table = None if figure else formatting.any_table(data)
+    yield _section(config, stem, data, figure=figure, table=table)
   data = drawings.difficulty_table(gallery)
   figure = drawings.difficulty_by_class(data)
   yield _section(config, "difficulty_by_class", data, figure=figure)

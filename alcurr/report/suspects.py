@@ -104,6 +104,8 @@ def draw_suspects(
       image = file["image"]
   except cache.UNREADABLE as error:
     raise UserError("damaged", str(path), f"no images ({error})") from error
+  if not image.size:
+    return None
   height = -(-len(shown) // _COLUMNS)
   figure = Figure(figsize=(9, 1.9 * height), layout="constrained")
   axes = figure.subplots(height, _COLUMNS, squeeze=False).ravel()

@@ -42,7 +42,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from alcurr.core.arguments import check_at_least
+from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.core.counters import count_up
 from alcurr.samplers import cursor
 from alcurr.samplers._arm_draw import check_partition
@@ -199,6 +199,7 @@ def label_trust(
   batch_size: int,
   num_steps: int,
   warmup_passes: int = 3,
+  least_weight: float = 0.3,
   relabel: bool = True,
 ) -> Sampler:
   """Weighs examples by the probability that their label is right.
@@ -212,6 +213,8 @@ def label_trust(
     num_steps: of the run.
     warmup_passes: over the pool. Fewer if they are more than half of the run,
       but at least two.
+    least_weight: a in [0, 1], of an example whose label is surely wrong. 0
+      gains more where mistakes are many and do not depend on the example.
     relabel: whether labels that are probably wrong are replaced where one other
       class is likely. Otherwise they only lose their weight.
 
@@ -225,6 +228,7 @@ def label_trust(
     num_steps=num_steps,
     warmup_passes=warmup_passes,
   )
+  check_fraction(least_weight=least_weight)
 
   def init(key: Array, pool: Pool) -> LabelTrustState:
     check_batch(batch_size, pool)
@@ -259,7 +263,7 @@ def label_trust(
       state.passes, whole_pool, jnp.arange(batch_size, dtype=jnp.int32)
     )
     wrong, label = state.wrong[index], state.label[index]
-    weight = 1 - wrong
+    weight = 1 - (1 - least_weight) * wrong
     if relabel:
       certainty = state.certainty[index]
       replaced = (wrong > 0.5) & (certainty > _SURE)

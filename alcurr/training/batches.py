@@ -69,7 +69,7 @@ def draw_batch(
   )
   if spec.augment is not None:
     with jax.named_scope("gather_batch"):
-      batch = batch._replace(image=spec.augment(keys.augment, batch.image))
+      batch = batch._replace(inputs=spec.augment(keys.augment, batch.inputs))
   return draw, batch, candidates
 
 
@@ -159,7 +159,7 @@ def _candidate_info(
 
   def forward(params: PyTree) -> tuple[Array, Array]:
     logits, _ = apply(
-      keys.model, params, state.model_state, batch.image, train=train
+      keys.model, params, state.model_state, batch.inputs, train=train
     )
     return spec.loss(logits, batch.label), logits
 
@@ -193,7 +193,7 @@ def features(model: Model, state: TrainState, batch: Batch) -> Array:
   """
   if model.features is None:
     raise ValueError("the model has no features; see `Model.features`")
-  return model.features(state.params, state.model_state, batch.image)
+  return model.features(state.params, state.model_state, batch.inputs)
 
 
 def selected_draw(draw: Draw, selection: Selection) -> Draw:

@@ -37,7 +37,8 @@ def _losses(
   batch: Batch,
 ) -> tuple[Array, tuple[Array, PyTree]]:
   """Returns the losses [B] in train mode, and (logits [B, V], model state)."""
-  logits, model_state = apply(key, params, model_state, batch.image, train=True)
+  inputs = batch.inputs
+  logits, model_state = apply(key, params, model_state, inputs, train=True)
   return spec.loss(logits, batch.label), (logits, model_state)
 
 

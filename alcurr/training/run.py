@@ -111,7 +111,7 @@ def score_flops(run: RunSpec, loss: Loss, batch_size: int, pool: Pool) -> float:
   def score(variables: tuple[PyTree, PyTree], pool: Pool):
     batch = run.gather(pool, jnp.arange(size, dtype=jnp.int32))
     key = jax.random.key(0)
-    logits, _ = run.model.apply(key, *variables, batch.image, train=False)
+    logits, _ = run.model.apply(key, *variables, batch.inputs, train=False)
     return loss(logits, batch.label)
 
   variables = jax.eval_shape(run.model.init, jax.random.key(0))

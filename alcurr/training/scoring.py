@@ -34,7 +34,7 @@ def make_score(
       batch = gather(pool, index)
       # Nothing is random without training, but the key is required.
       logits, _ = model.apply(
-        jax.random.key(0), *variables, batch.image, train=False
+        jax.random.key(0), *variables, batch.inputs, train=False
       )
       is_class = are_classes(batch.label)
       rank = evaluation.rank(logits, batch.label) if is_class else None
@@ -62,7 +62,7 @@ def make_features(
   def features_of_trial(variables: tuple[PyTree, PyTree], pool: Pool):
     def features(index: Array, mask: Array) -> tuple[Array, None]:
       del mask
-      return model.features(*variables, gather(pool, index).image), None
+      return model.features(*variables, gather(pool, index).inputs), None
 
     return _map_batches(features, pool.label.shape[0], batch_size)[0]
 

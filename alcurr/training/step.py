@@ -224,7 +224,7 @@ def _train_step(
     logit_grads=lambda: logit_grads(spec.loss, forward.logits, batch),
     features=lambda: features(spec.model, state, batch),
     predict=lambda batch: spec.model.apply(
-      keys.model, new_params, forward.model_state, batch.image, train=False
+      keys.model, new_params, forward.model_state, batch.inputs, train=False
     )[0],
     penalty=spec.model.penalty,
     prepared=prepared,

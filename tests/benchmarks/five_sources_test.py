@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alcurr.data import arrays
+from alcurr.data import array_files, arrays
 from benchmarks import five_sources
 
 RNG = np.random.default_rng(0)
@@ -99,5 +99,5 @@ def test_files_are_read_as_sources(tmp_path):
   names = {*five_sources.SOURCES, "valid", "test", "probe6"}
   assert {path.stem for path in out.iterdir()} == names
   for name in names:
-    dataset = arrays.load_npz(out / f"{name}.npz")
+    dataset = array_files.load_npz(out / f"{name}.npz")
     assert dataset.class_names == ("class 0", "class 1", "class 2")

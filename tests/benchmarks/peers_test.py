@@ -19,7 +19,7 @@ KEY = jax.random.key(0)
 
 
 def ours(name):
-  model = MODELS[name](image_shape=IMAGE_SHAPE, num_classes=NUM_CLASSES)
+  model = MODELS[name](input_shape=IMAGE_SHAPE, num_classes=NUM_CLASSES)
   return model, *model.init(KEY)
 
 
@@ -39,7 +39,7 @@ def peers_torch():
 
 @pytest.mark.parametrize("name", doodle_job.NETWORKS)
 def test_flax_has_as_many_parameters(name):
-  model = MODELS[name](image_shape=IMAGE_SHAPE, num_classes=NUM_CLASSES)
+  model = MODELS[name](input_shape=IMAGE_SHAPE, num_classes=NUM_CLASSES)
   params, _ = jax.eval_shape(model.init, KEY)
   theirs = jax.eval_shape(
     lambda key: peers_flax.NETWORKS[name](NUM_CLASSES).init(
@@ -64,7 +64,7 @@ def test_torch_has_as_many_parameters(name):
   torch_peers = peers_torch()
   if name != "cnn":
     pytest.importorskip("benchmarks.torch_models", exc_type=ModuleNotFoundError)
-  model = MODELS[name](image_shape=IMAGE_SHAPE, num_classes=NUM_CLASSES)
+  model = MODELS[name](input_shape=IMAGE_SHAPE, num_classes=NUM_CLASSES)
   params, _ = jax.eval_shape(model.init, KEY)
   network = torch_peers.network(name, IMAGE_SHAPE, NUM_CLASSES)
   assert sum(p.numel() for p in network.parameters()) == count(params)

@@ -19,7 +19,7 @@ def size(network):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_as_many_parameters_as_alcurr(name):
-  model = MODELS[name](image_shape=(75, 75, 3), num_classes=30)
+  model = MODELS[name](input_shape=(75, 75, 3), num_classes=30)
   params, _ = jax.eval_shape(model.init, jax.random.key(0))
   network = torch_models.network(name, 30)
   assert size(network) == sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -83,8 +83,8 @@ from alcurr.samplers import policies
 def halves():
   return lambda logits, label: jnp.full(logits.shape[0], 0.5)
 
-def flat(*, image_shape, num_classes, scale: float = 1.0):
-  size = image_shape[0] * image_shape[1] * image_shape[2]
+def flat(*, input_shape, num_classes, scale: float = 1.0):
+  size = input_shape[0] * input_shape[1] * input_shape[2]
   return from_functions(
     lambda key: scale * jax.random.normal(key, (size, num_classes)),
     lambda w, x: x.reshape(len(x), -1) @ w,

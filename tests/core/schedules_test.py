@@ -110,7 +110,7 @@ def test_a_bad_multiplier(multiplier):
 
 
 def test_a_frozen_network_learns_its_classifier():
-  model = MODELS["cnn"](image_shape=(4, 4, 1), num_classes=3, width=0.1)
+  model = MODELS["cnn"](input_shape=(4, 4, 1), num_classes=3, width=0.1)
   params, _ = model.init(jax.random.key(0))
   tx = momentum(backbone_lr_multiplier=0.0)
   updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params))

@@ -9,7 +9,7 @@ import pytest
 from refusal import refused
 
 from alcurr.core.errors import UserError
-from alcurr.data import arrays, image_folder
+from alcurr.data import array_files, arrays, image_folder
 
 IMAGES = np.arange(4 * 9, dtype=np.uint8).reshape(4, 3, 3)
 
@@ -39,11 +39,11 @@ def test_a_file_of_sketch_rnn_is_refused_with_a_remedy(tmp_path):
   path = tmp_path / "cat.npz"
   np.savez(path, train=drawings, valid=drawings, test=drawings)
   with refused("damaged", path) as raised:
-    arrays.load_npz(path)
+    array_files.load_npz(path)
   assert ".ndjson" in raised.value.text
 
 
-@pytest.mark.parametrize("load", [arrays.load_npz, image_folder.load])
+@pytest.mark.parametrize("load", [array_files.load_npz, image_folder.load])
 def test_a_direct_call_expands_the_home_folder(load, tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path))
   options = {"image_size": 8} if load is image_folder.load else {}
@@ -54,16 +54,16 @@ def test_a_direct_call_expands_the_home_folder(load, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ("images", "labels", "place"),
   [
-    (IMAGES[0], [0], "images"),
-    (IMAGES[:0], [], "images"),
+    (IMAGES[0], [0], "inputs"),
+    (IMAGES[:0], [], "inputs"),
     (IMAGES, [0, 1], "labels"),
     (IMAGES, [[0, 1], [1, 1], [0, 1], [1, 0]], "labels"),
-    (IMAGES + np.int32(256), [0, 1, 0, 1], "images"),
-    (IMAGES.astype(float), [0, 1, 0, 1], "images"),
-    (np.full((4, 3, 3), np.nan), [0, 1, 0, 1], "images"),
-    (np.full((4, 3, 3), np.inf), [0, 1, 0, 1], "images"),
-    (np.full((4, 3, 3), 1 + 1e-12), [0, 1, 0, 1], "images"),
-    ([[[1, 2]], [[1]]], [0, 1], "images"),
+    (IMAGES + np.int32(256), [0, 1, 0, 1], "inputs"),
+    (IMAGES.astype(float), [0, 1, 0, 1], "inputs"),
+    (np.full((4, 3, 3), np.nan), [0, 1, 0, 1], "inputs"),
+    (np.full((4, 3, 3), np.inf), [0, 1, 0, 1], "inputs"),
+    (np.full((4, 3, 3), 1 + 1e-12), [0, 1, 0, 1], "inputs"),
+    ([[[1, 2]], [[1]]], [0, 1], "inputs"),
     (IMAGES, [0, 1, 0, -1], "labels"),
     (IMAGES, [0.0, 0.5, 0.0, 1.0], "labels"),
     (IMAGES, [0, np.nan, 0, 1], "labels"),
@@ -117,31 +117,31 @@ def test_npz_files(tmp_path):
   path = tmp_path / "data.npz"
   np.savez(path, images=IMAGES, labels=[0, 1, 0, 1])
   np.testing.assert_array_equal(
-    arrays.load_npz(path).source.image[..., 0], IMAGES
+    array_files.load_npz(path).source.image[..., 0], IMAGES
   )
   with refused("missing", tmp_path / "none.npz"):
-    arrays.load_npz(tmp_path / "none.npz")
+    array_files.load_npz(tmp_path / "none.npz")
   for image, label in (("image", "label"), ("x", "y"), ("images", "y")):
     np.savez(path, **{image: IMAGES, label: [0, 1, 1, 0]})
-    dataset = arrays.load_npz(path)
+    dataset = array_files.load_npz(path)
     np.testing.assert_array_equal(dataset.source.image[..., 0], IMAGES)
     assert dataset.label.tolist() == [0, 1, 1, 0]
   np.savez(path, images=IMAGES, classes=[0, 1, 1, 0])
   with refused("data", path):
-    arrays.load_npz(path)
+    array_files.load_npz(path)
   np.savez(path, images=IMAGES, labels=np.array([0, 1, None, 1], object))
   with refused("damaged", path):
-    arrays.load_npz(path)
+    array_files.load_npz(path)
   np.savez(path, images=IMAGES, labels=[0, 1, 0])
   with refused("data", path) as error:
-    arrays.load_npz(path)
+    array_files.load_npz(path)
   assert error.value.text.startswith("labels: ")
   path.write_bytes(path.read_bytes()[:100])
   with refused("damaged", path):
-    arrays.load_npz(path)
+    array_files.load_npz(path)
   np.save(tmp_path / "one.npy", IMAGES)
   with refused("damaged", tmp_path / "one.npy"):
-    arrays.load_npz(tmp_path / "one.npy")
+    array_files.load_npz(tmp_path / "one.npy")
 
 
 @pytest.mark.parametrize(
@@ -157,21 +157,21 @@ def test_the_training_part_of_an_archive_is_read(tmp_path, names):
   labels = np.array([[5], [7], [5], [7]])
   values = (IMAGES, labels, IMAGES[::-1], labels)
   np.savez_compressed(path, **dict(zip(names, values, strict=True)))
-  dataset = arrays.load_npz(path)
+  dataset = array_files.load_npz(path)
   np.testing.assert_array_equal(dataset.source.image[..., 0], IMAGES)
   assert dataset.class_names == ("5", "7")
   assert dataset.label.tolist() == [0, 1, 0, 1]
   # Two arrays that may be the images.
   np.savez(path, images=IMAGES, **dict(zip(names, values, strict=True)))
   with refused("data", path):
-    arrays.load_npz(path)
+    array_files.load_npz(path)
 
 
 def test_class_names_of_an_archive(tmp_path):
   path = tmp_path / "data.npz"
   names = np.array(["dog", "cat"])
   np.savez(path, images=IMAGES, labels=[0, 1, 1, 0], class_names=names)
-  assert arrays.load_npz(path).class_names == ("dog", "cat")
+  assert array_files.load_npz(path).class_names == ("dog", "cat")
 
 
 def test_the_size_of_an_archive_is_read_from_its_headers(tmp_path):
@@ -183,20 +183,20 @@ def test_the_size_of_an_archive_is_read_from_its_headers(tmp_path):
   assert path.stat().st_size < images.nbytes / 100
   tracemalloc.start()
   with refused("data", path):
-    arrays.load_npz(path, max_bytes=images.nbytes)
+    array_files.load_npz(path, max_bytes=images.nbytes)
   peak = tracemalloc.get_traced_memory()[1]
   tracemalloc.stop()
   assert peak < images.nbytes / 8
-  arrays.load_npz(path, max_bytes=images.nbytes + labels.nbytes + 1000)
+  array_files.load_npz(path, max_bytes=images.nbytes + labels.nbytes + 1000)
   # What takes as much on disk is no surprise in memory.
   np.savez(path, images=images, labels=labels)
-  arrays.load_npz(path, max_bytes=1)
+  array_files.load_npz(path, max_bytes=1)
 
 
 def test_only_regular_files_are_opened(tmp_path):
   for name, read in (
-    ("a.npz", arrays.load_npz),
-    ("full_numpy_bitmap_a.npy", arrays.load_bitmap),
+    ("a.npz", array_files.load_npz),
+    ("full_numpy_bitmap_a.npy", array_files.load_bitmap),
   ):
     os.mkfifo(tmp_path / name)
     (tmp_path / f"zero_{name}").symlink_to("/dev/zero")
@@ -209,14 +209,14 @@ def test_images_that_are_equal_or_dark_are_refused(tmp_path):
   same = np.repeat(IMAGES[:1], 4, 0)
   dark = (IMAGES % 2, IMAGES % 17, IMAGES / 255**2)
   for images in (same, same * 0, same / 255, *dark):
-    with refused("data", "images"):
+    with refused("data", "inputs"):
       arrays.from_arrays(images, [0, 1, 0, 1])
   for images, white in zip(dark, (1, 16, 1), strict=True):
     options = {"value_range": (0, white)}
     image = arrays.from_arrays(images, [0, 1, 0, 1], **options).source.image
     np.testing.assert_allclose(image[..., 0], images / white, rtol=1e-6)
-    path = arrays.save_npz(images, [0, 1, 0, 1], tmp_path, **options)
-    loaded = arrays.load_npz(path, **options).source.image
+    path = array_files.save_npz(images, [0, 1, 0, 1], tmp_path, **options)
+    loaded = array_files.load_npz(path, **options).source.image
     np.testing.assert_array_equal(loaded, image)
 
 
@@ -229,7 +229,7 @@ def test_a_damaged_npz_is_refused_or_whole(tmp_path):
   for i in range(0, len(whole), 3):
     path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x5A]) + whole[i + 1 :])
     try:
-      dataset = arrays.load_npz(path)
+      dataset = array_files.load_npz(path)
     except UserError as error:
       assert error.code in ("damaged", "data")
       continue
@@ -241,7 +241,7 @@ def test_bitmap_files(tmp_path):
   path = tmp_path / "full_numpy_bitmap_cat.npy"
   rows = np.arange(2 * 784).reshape(2, 784).astype(np.uint8)
   np.save(path, rows)
-  np.testing.assert_array_equal(arrays.load_bitmap(path), rows)
+  np.testing.assert_array_equal(array_files.load_bitmap(path), rows)
   whole = path.read_bytes()
   for content in (
     whole[:-1],
@@ -252,7 +252,7 @@ def test_bitmap_files(tmp_path):
   ):
     path.write_bytes(content)
     with refused("damaged", path):
-      arrays.load_bitmap(path)
+      array_files.load_bitmap(path)
   for array, code in (
     (np.array([{"a": 1}], object), "damaged"),
     (rows[:, :700], "data"),
@@ -261,20 +261,20 @@ def test_bitmap_files(tmp_path):
   ):
     np.save(path, array, allow_pickle=array.dtype == object)
     with refused(code, path):
-      arrays.load_bitmap(path)
+      array_files.load_bitmap(path)
   with path.open("wb") as file:
     np.savez(file, rows)
   with refused("damaged", path):
-    arrays.load_bitmap(path)
+    array_files.load_bitmap(path)
 
 
 def test_a_saved_file_is_found_again_by_its_content(tmp_path):
   labels = np.array([0, 1, 0, 1])
-  path = arrays.save_npz(IMAGES, labels, tmp_path / "new")
+  path = array_files.save_npz(IMAGES, labels, tmp_path / "new")
   np.testing.assert_array_equal(
-    arrays.load_npz(path).source.image[..., 0], IMAGES
+    array_files.load_npz(path).source.image[..., 0], IMAGES
   )
   before = path.stat().st_mtime_ns
-  assert arrays.save_npz(IMAGES, labels, tmp_path / "new") == path
+  assert array_files.save_npz(IMAGES, labels, tmp_path / "new") == path
   assert path.stat().st_mtime_ns == before
-  assert arrays.save_npz(IMAGES, 1 - labels, tmp_path / "new") != path
+  assert array_files.save_npz(IMAGES, 1 - labels, tmp_path / "new") != path

@@ -37,7 +37,7 @@ def _content(loaded, name):
   part = loaded.parts[name]
   index = jnp.arange(len(part.label), dtype=jnp.int32)
   batch = loaded.gather(pool.make_pool(part), index)
-  return np.round(np.asarray(batch.image)[..., 0] * 255), part.label
+  return np.round(np.asarray(batch.inputs)[..., 0] * 255), part.label
 
 
 @pytest.mark.parametrize("where", ["device", "host"])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from refusal import refused
 
-from alcurr.data import arrays, groups, pool, sources, splitting
+from alcurr.data import array_files, arrays, groups, pool, sources, splitting
 from configs import default
 
 RNG = np.random.default_rng(0)
@@ -44,10 +44,10 @@ def test_numbers_sort_as_numbers():
 
 
 def test_splits_keep_groups_aligned(tmp_path):
-  path = arrays.save_npz(IMAGES, LABELS, tmp_path, groups=SITES)
-  other = arrays.save_npz(IMAGES, LABELS, tmp_path, groups=SITES[::-1])
-  assert path != other != arrays.save_npz(IMAGES, LABELS, tmp_path)
-  dataset = arrays.load_npz(path)
+  path = array_files.save_npz(IMAGES, LABELS, tmp_path, groups=SITES)
+  other = array_files.save_npz(IMAGES, LABELS, tmp_path, groups=SITES[::-1])
+  assert path != other != array_files.save_npz(IMAGES, LABELS, tmp_path)
+  dataset = array_files.load_npz(path)
   site = {i.tobytes(): s for i, s in zip(IMAGES, SITES, strict=True)}
   parts = splitting.split(dataset, 0.2, 0.2, 0.2)
   parts["joint"] = pool.concatenate(parts["train"], parts["probe"])

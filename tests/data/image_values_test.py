@@ -72,7 +72,7 @@ def test_other_ranges_are_asked_about(images, value_range):
   assert result.min() >= 0 and result.max() <= 1
   np.testing.assert_allclose(result[..., 0], expected, atol=1e-6)
   # A value outside of the range is not clipped.
-  with refused("data", "images"):
+  with refused("data", "inputs"):
     check_images(images, (low, low + (high - low) * 0.9 * images.max() / high))
 
 
@@ -97,7 +97,7 @@ def test_other_ranges_are_asked_about(images, value_range):
   ],
 )
 def test_unclear_values_are_refused(images):
-  with refused("data", "images"):
+  with refused("data", "inputs"):
     check_images(images)
 
 
@@ -110,9 +110,9 @@ def test_channels_first(channels):
   np.testing.assert_array_equal(
     check_images(first, channels_first=True), images
   )
-  with refused("data", "images"):
+  with refused("data", "inputs"):
     check_images(first)
-  with refused("data", "images"):
+  with refused("data", "inputs"):
     check_images(images, channels_first=True)
   # Grey images without channels have one order.
   assert check_images(BYTES, channels_first=True).shape == (6, 5, 5, 1)

@@ -56,7 +56,7 @@ def test_drawings_and_images_are_images(tmp_path, dtype, where):
     for i in index[part.groups == 0]:
       key = int(part.key[i])
       assert label[key] == part.label[i]
-      np.testing.assert_allclose(batch.image[i] * 255, by_key[key], atol=1e-3)
+      np.testing.assert_allclose(batch.inputs[i] * 255, by_key[key], atol=1e-3)
   total = [
     np.bincount(part.groups, minlength=2) for part in loaded.parts.values()
   ]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alcurr.data import arrays, pool, render, strokes
+from alcurr.data import array_files, pool, render, strokes
 from alcurr.data.quickdraw import reader
 from alcurr.types import Images, Strokes
 
@@ -160,7 +160,7 @@ def test_google_bitmaps_at_28(quickdraw_dir):
   packed = jax.tree.map(jnp.asarray, dataset.source)
   pairs = []
   for label, name in enumerate(dataset.class_names):
-    rows = arrays.load_bitmap(
+    rows = array_files.load_bitmap(
       quickdraw_dir / f"numpy_bitmap/full_numpy_bitmap_{name}.npy"
     ).astype(np.float32)
     index = np.flatnonzero(dataset.label == label)
@@ -267,7 +267,7 @@ def test_ahead_is_the_same_pixels(quickdraw_dir, decay, channels):
   assert ahead.dtype == np.uint8 and ahead.shape == (40, 28, 28, len(channels))
   stored = pool.make_pool(dataset._replace(source=Images(ahead)))
   index = jnp.arange(40)[::-1]
-  read = jax.jit(pool.make_gather())(stored, index).image
+  read = jax.jit(pool.make_gather())(stored, index).inputs
   rendered = jax.jit(pool.make_gather(draw))(pool.make_pool(dataset), index)
   np.testing.assert_array_equal(read, rendered.image)
 

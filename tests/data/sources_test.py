@@ -28,8 +28,8 @@ def test_synthetic(tmp_path, render):
   data = _config(num_examples=400, classes="2", image_size=20, render=render)
   parts, batch = _batch(data, tmp_path)
   assert sum(len(part.label) for part in parts.values()) == 400
-  assert batch.image.shape == (3, 20, 20, 1)
-  assert 0 < batch.image.mean() < 0.5
+  assert batch.inputs.shape == (3, 20, 20, 1)
+  assert 0 < batch.inputs.mean() < 0.5
 
 
 def test_npz(tmp_path):
@@ -39,7 +39,7 @@ def test_npz(tmp_path):
   _, batch = _batch(
     _config(source="npz", dir=str(tmp_path / "a.npz")), tmp_path
   )
-  assert batch.image.shape == (3, 6, 6, 3)
+  assert batch.inputs.shape == (3, 6, 6, 3)
 
 
 def test_files(tmp_path, quickdraw_dir):
@@ -48,7 +48,7 @@ def test_files(tmp_path, quickdraw_dir):
   )
   parts, batch = _batch(data, tmp_path)
   assert parts["test"].class_names == ("cat", "dog")
-  assert batch.image.shape == (3, 28, 28, 1)
+  assert batch.inputs.shape == (3, 28, 28, 1)
   assert list((tmp_path / "cache").iterdir())
 
 
@@ -79,7 +79,7 @@ def test_channels_of_raw_drawings(raw, tmp_path):
     ("host", {"channels": "ink,order,speed", "pool": "host"}),
   ):
     parts, batch = _batch(_config(**changes, **more), tmp_path)
-    found[name] = np.asarray(batch.image)
+    found[name] = np.asarray(batch.inputs)
     if name in ("ink", "all"):
       columns = parts["train"].source.points.shape[1]
       assert columns == (3 if name == "all" else 2)

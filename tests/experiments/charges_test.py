@@ -26,9 +26,9 @@ def _forward(params, image):
   return jax.nn.relu(image.reshape(len(image), -1) @ first) @ second
 
 
-def _wide(*, image_shape, num_classes):
+def _wide(*, input_shape, num_classes):
   """A network whose products are most of a step's FLOPs."""
-  size = int(np.prod(image_shape))
+  size = int(np.prod(input_shape))
 
   def init(key):
     first = jax.random.normal(key, (size, WIDTH)) / size**0.5

@@ -13,7 +13,7 @@ from refusal import refused
 import alcurr
 from alcurr import models, samplers
 from alcurr.core.errors import UserError
-from alcurr.data import arrays
+from alcurr.data import array_files
 from alcurr.experiments import comparison, experiment_runner
 from alcurr.experiments.config import defaults
 from alcurr.report import figures
@@ -129,7 +129,7 @@ def test_records(tmp_path):
         "warmup": 2,
       },
     },
-    model=bright_rows.linear(image_shape=(4, 4, 1), num_classes=3),
+    model=bright_rows.linear(input_shape=(4, 4, 1), num_classes=3),
     budget="10 steps",
     trials=1,
   )
@@ -281,7 +281,7 @@ def test_the_active_bandit_is_the_papers(tmp_path):
     ({"budget": "soon"}, "syntax", "budget"),
     ({"samplers": [uniform(batch_size=16)]}, "conflict", "samplers.Sampler"),
     ({"value_range": (255, 0)}, "range", "value_range"),
-    ({"value_range": (0, 100)}, "data", "images"),
+    ({"value_range": (0, 100)}, "data", "inputs"),
     ({"config": {"data.value_range": "0"}}, "range", "value_range"),
   ],
 )
@@ -310,7 +310,7 @@ def test_the_config_says_how_images_are_read(tmp_path, monkeypatch):
   )
   data = configs[0].data
   assert (data.value_range, data.channels_first) == ("-1.0,1.0", True)
-  dataset = arrays.load_npz(
+  dataset = array_files.load_npz(
     data.dir,
     value_range=data.value_range,
     channels_first=data.channels_first,

@@ -19,7 +19,7 @@ SMALL = {"num_evals": 1, "batch_size": 8, "tracking": "none"}
 def _compare(workdir, **changes):
   images, labels = bright_rows.make_data()
   arguments = {
-    "images": images,
+    "inputs": images,
     "labels": labels,
     "validation": bright_rows.make_data(40, 1),
     "test": bright_rows.make_data(61, 2),
@@ -103,9 +103,9 @@ IMAGES, LABELS = bright_rows.make_data(20, 5)
     ({"probe": (IMAGES, [f"c{i}" for i in LABELS])}, "data", "probe"),
     ({"test": bright_rows.make_data()}, "data", "test"),
     ({"validation": bright_rows.make_data()}, "data", "validation"),
-    ({"images": None, "labels": None}, "conflict", "class_names"),
+    ({"inputs": None, "labels": None}, "conflict", "class_names"),
     (
-      {"images": None, "labels": None, "class_names": None},
+      {"inputs": None, "labels": None, "class_names": None},
       "conflict",
       "validation",
     ),
@@ -118,7 +118,7 @@ IMAGES, LABELS = bright_rows.make_data(20, 5)
     ),
     (
       {
-        "images": None,
+        "inputs": None,
         "labels": None,
         "class_names": None,
         **dict.fromkeys(["validation", "test", "probe"]),

@@ -275,7 +275,7 @@ def test_damaged_runs(copied, test_file, tmp_path):
     predict.submit([copied], test_file, out)
   path = workdir / "gallery.json"
   record = json.loads(path.read_text())
-  del record["image_shape"]
+  del record["input_shape"]
   path.write_text(json.dumps(record))
   assert _refuse([copied], test_file, out) == ("mismatch", str(path))
 

@@ -33,15 +33,15 @@ SIDE, COPIES, CLASSES = 11, 20, 3
 GUESS = np.float32(np.log(CLASSES))
 
 
-def _linear(*, image_shape, num_classes):
-  size = int(np.prod(image_shape))
+def _linear(*, input_shape, num_classes):
+  size = int(np.prod(input_shape))
   return models.from_functions(
     lambda key: jnp.zeros((size, num_classes)),
     lambda params, image: image.reshape(len(image), -1) @ params,
   )
 
 
-def _ignorant(*, image_shape, num_classes):
+def _ignorant(*, input_shape, num_classes):
   return models.from_functions(
     lambda key: jnp.zeros(()),
     lambda params, image: (

@@ -23,8 +23,8 @@ from configs import default
 BANDIT = {"name": "active_bandit", "warmup": 2}
 
 
-def _linear(*, image_shape, num_classes):
-  size = int(np.prod(image_shape))
+def _linear(*, input_shape, num_classes):
+  size = int(np.prod(input_shape))
   return models.from_functions(
     lambda key: jnp.zeros((size, num_classes)),
     lambda params, image: image.reshape(len(image), -1) @ params,

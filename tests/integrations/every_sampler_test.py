@@ -36,11 +36,11 @@ POOL = toy.make_pool(scores=sorted(SCORES))
 
 
 def _logits(params, batch):
-  return MODEL.apply((), params, {}, batch.image, train=False)[0]
+  return MODEL.apply((), params, {}, batch.inputs, train=False)[0]
 
 
 def _features(params, batch):
-  return MODEL.features(params, {}, batch.image)
+  return MODEL.features(params, {}, batch.inputs)
 
 
 def _losses(params, batch):

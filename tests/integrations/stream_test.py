@@ -805,7 +805,7 @@ def test_the_samplers_own_score_is_computed_from_losses():
     (lambda info: info.loss_jvp(info.prepared), set(), "unsupported"),
     (lambda info: info.features()[:, 0], set(), "missing"),
     (lambda info: info.logit_grads().max(1), set(), "missing"),
-    (lambda info: info.batch.image.mean((1, 2, 3)), set(), "unsupported"),
+    (lambda info: info.batch.inputs.mean((1, 2, 3)), set(), "unsupported"),
   ],
 )
 def test_a_score_names_what_it_needs(score, needed, code):

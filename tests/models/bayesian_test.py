@@ -13,7 +13,7 @@ from alcurr.models import bayesian_cnn, cnn, from_functions, mean_field
 from alcurr.training import chunks, optimizers, step
 
 SHAPE = (8, 8, 1)
-SMALL = {"image_shape": SHAPE, "num_classes": 3, "width": 0.1}
+SMALL = {"input_shape": SHAPE, "num_classes": 3, "width": 0.1}
 
 
 def _perturbed(params):

@@ -98,7 +98,7 @@ def write(path, tensors, how="keras"):
 
 def make(weights, channels=3, one_channel="sum", source=SOURCE, norm="batch"):
   return imagenet.factory(1, source)(Tiny)(
-    image_shape=(9, 9, channels),
+    input_shape=(9, 9, channels),
     num_classes=5,
     norm=norm,
     conv="lax",
@@ -107,10 +107,10 @@ def make(weights, channels=3, one_channel="sum", source=SOURCE, norm="batch"):
   )
 
 
-def load(module, image_shape, source, path):
+def load(module, input_shape, source, path):
   """Returns the params and model_state that a network takes from a file."""
   file = weight_files.read(path)
-  shapes = matching.shapes_of(module, image_shape)
+  shapes = matching.shapes_of(module, input_shape)
   origins = matching.match(shapes, source, file)
   return matching.unflatten(matching.read_variables(file, origins))
 
@@ -267,7 +267,7 @@ def test_the_factory_of_se_resnext(tmp_path):
   tensors = numbers(se_resnext_shapes(legacy=True))
   path = write(tmp_path / "x", tensors, "timm")
   options = {
-    "image_shape": (32, 32, 1),
+    "input_shape": (32, 32, 1),
     "num_classes": 3,
     "width": 0.25,
     "blocks": (1, 1, 1, 1),
@@ -393,7 +393,7 @@ def mobilenet_shapes(alpha):
 def test_mobilenet_of_a_config(tmp_path):
   tensors = numbers(mobilenet_shapes(0.25))
   path = write(tmp_path / "x", tensors)
-  known = {"image_shape": (32, 32, 1), "num_classes": 5}
+  known = {"input_shape": (32, 32, 1), "num_classes": 5}
   spec = {"name": "mobilenet", "weights": path, "width": 0.25}
   model = specs.make(spec, MODELS, "model", **known)
   params, model_state = model.init(jax.random.key(0))
@@ -467,7 +467,7 @@ def test_bad_arguments(tmp_path):
   with pytest.raises(ValueError, match=r"norm .*'batch'.*'group'"):
     make(path, norm="group")
   for channels in (2, 4):
-    with pytest.raises(ValueError, match=f"image_shape .*got {channels}"):
+    with pytest.raises(ValueError, match=f"input_shape .*got {channels}"):
       make(path, channels)
   for weights in (path, ""):
     with pytest.raises(ValueError, match=r"one_channel .*'mean'"):

@@ -47,7 +47,7 @@ MOMENTUM = {
   "nasnet_mobile": 0.9997,
   "nasnet_large": 0.9997,
 }
-KNOWN = {"image_shape": (80, 80, 1), "num_classes": 5}
+KNOWN = {"input_shape": (80, 80, 1), "num_classes": 5}
 # These take minutes to compile.
 LARGE = {"inception_resnet_v2", "nasnet_large", "nasnet_mobile"}
 
@@ -79,7 +79,7 @@ imagenet = pytest.mark.parametrize("name", [_param(name) for name in IMAGENET])
 def make(name, **options):
   """Builds a small network; by default with "lax", which compiles fastest."""
   options = {
-    "image_shape": shape_of(name),
+    "input_shape": shape_of(name),
     "num_classes": 5,
     "width": 0.1,
     "conv": "lax",
@@ -176,7 +176,7 @@ def results(name, norm="batch", train=False, **options):
   ],
 )
 def test_published_size(name, size, trainable, total):
-  model = MODELS[name](image_shape=(size, size, 3), num_classes=1000)
+  model = MODELS[name](input_shape=(size, size, 3), num_classes=1000)
   params, model_state = jax.eval_shape(model.init, jax.random.key(0))
   assert count(params) == trainable
   assert count(params) + count(model_state) == total
@@ -199,7 +199,7 @@ def _table_1(width):
 def test_mobilenet_has_the_papers_size(width):
   """Each layer of table 1 is a convolution and its norm."""
   model = MODELS["mobilenet"](
-    image_shape=(224, 224, 3), num_classes=1000, width=width
+    input_shape=(224, 224, 3), num_classes=1000, width=width
   )
   params, model_state = jax.eval_shape(model.init, jax.random.key(0))
   trainable, total = _table_1(width)
@@ -208,7 +208,7 @@ def test_mobilenet_has_the_papers_size(width):
 
 
 def test_cnn_size_by_hand():
-  model = MODELS["cnn"](image_shape=(28, 28, 1), num_classes=10)
+  model = MODELS["cnn"](input_shape=(28, 28, 1), num_classes=10)
   params, model_state = jax.eval_shape(model.init, jax.random.key(0))
   convs = 9 * 1 * 32 + 32 + 9 * 32 * 64 + 64
   dense = 7 * 7 * 64 * 128 + 128 + 128 * 10 + 10
@@ -490,7 +490,7 @@ def test_learns_to_tell_two_pictures():
   bright = (jnp.arange(28)[None, :] < 14) == (label == 0)[:, None]
   x = images((28, 28, 1), 32) * 0.5 + 0.5 * bright[:, None, :, None]
   model = MODELS["cnn"](
-    image_shape=(28, 28, 1), num_classes=2, width=0.25, norm="batch"
+    input_shape=(28, 28, 1), num_classes=2, width=0.25, norm="batch"
   )
   params, model_state = jax.jit(model.init)(jax.random.key(0))
   tx = optax.adam(1e-2)
@@ -522,8 +522,8 @@ def test_learns_to_tell_two_pictures():
     ({"width": 0}, "width .*got 0"),
     ({"width": float("nan")}, "width .*got nan"),
     ({"num_classes": 1}, "num_classes .*got 1"),
-    ({"image_shape": (28, 28)}, r"image_shape .*got \(28, 28\)"),
-    ({"image_shape": (280, 3, 1)}, "got 280 x 3"),
+    ({"input_shape": (28, 28)}, r"input_shape .*got \(28, 28\)"),
+    ({"input_shape": (280, 3, 1)}, "got 280 x 3"),
     ({"norm": "layer"}, "norm .*got 'layer'"),
     ({"conv": "gpu"}, "conv .*got 'gpu'"),
     ({"dtype": "float16"}, "dtype .*got 'float16'"),
@@ -558,7 +558,7 @@ def test_the_smallest_and_narrowest(name):
   size = SMALLEST[name]
   for shape in ((size - 1, size + 9, 1), (size + 9, size - 1, 1)):
     with pytest.raises(ValueError, match=f"{size}.*{shape[0]} x {shape[1]}"):
-      make(name, image_shape=shape)
+      make(name, input_shape=shape)
   model = make(name, width=1e-3)
   params, _ = jax.eval_shape(model.init, jax.random.key(0))
   assert min(leaf.size for leaf in jax.tree.leaves(params)) > 0
@@ -567,7 +567,7 @@ def test_the_smallest_and_narrowest(name):
 @each
 def test_images_of_other_channels_and_sizes(name):
   shape = (SMALLEST[name] + 1, 80, 3)
-  model = make(name, image_shape=shape)
+  model = make(name, input_shape=shape)
   params, model_state = jax.eval_shape(model.init, jax.random.key(0))
   image = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
   logits, new_state = jax.eval_shape(

@@ -83,10 +83,10 @@ def test_gradients(name, train, monkeypatch):
 def make_module(name, size):
   """Returns the Linen module of a network."""
   with unittest.mock.patch.object(
-    adapters, "from_linen", lambda module, image_shape: module
+    adapters, "from_linen", lambda module, input_shape: module
   ):
     return MODELS[name](
-      image_shape=(size, size, 3), num_classes=seeded.NUM_CLASSES
+      input_shape=(size, size, 3), num_classes=seeded.NUM_CLASSES
     )
 
 

@@ -118,7 +118,7 @@ class Ours:
     if name == "mobilenet":
       options["dropout"] = 0.0
     self.model = MODELS[name](
-      image_shape=(size, size, 3), num_classes=NUM_CLASSES, **options
+      input_shape=(size, size, 3), num_classes=NUM_CLASSES, **options
     )
     self.names = layer_names(self.model, source or SOURCES[name])
     self.dtype = options.get("dtype", "float32")

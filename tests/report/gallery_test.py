@@ -78,9 +78,9 @@ def test_a_pool_without_scores_has_no_difficulty(tmp_path, pool):
   assert written.info["classes"] == [{"count": 20}] * 4
   assert written.info["partitions"] == {}
   assert written.info.keys() == {
-    *("class_names", "classes", "found", "image_shape", "partitions")
+    *("class_names", "classes", "found", "input_shape", "partitions")
   }
-  assert written.info["image_shape"] == [6, 6, 1]
+  assert written.info["input_shape"] == [6, 6, 1]
   assert len(written.image) == 0
 
 

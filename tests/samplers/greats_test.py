@@ -89,7 +89,9 @@ def test_inner_products_are_those_of_the_examples_gradients():
   batch = make_gather()(POOL, draw.index)
 
   def loss(params, i):
-    logits, _ = model.apply(None, params, {}, batch.image[i][None], train=False)
+    logits, _ = model.apply(
+      None, params, {}, batch.inputs[i][None], train=False
+    )
     return losses.softmax_cross_entropy(logits, batch.label[i][None])[0]
 
   grads = [jax.grad(loss)(state.params, i) for i in range(16)]

@@ -271,10 +271,29 @@ def test_labels_are_only_replaced_if_asked():
   changed = np.asarray(draws[1].label) != given
   assert changed.any()
   weight = np.asarray(draws[0].weight)
-  assert (weight[changed] < 0.5).all()
+  wrong = np.asarray(state.wrong[draws[0].index])
+  np.testing.assert_allclose(weight, 1 - 0.7 * wrong, rtol=1e-6)
+  assert (wrong[changed] > 0.5).all()
   np.testing.assert_array_equal(
     np.asarray(draws[1].weight)[~changed], weight[~changed]
   )
+
+
+@pytest.mark.parametrize("least", [0.0, 0.5, 1.0])
+def test_no_weight_is_below_the_least(least):
+  pool, _ = _noisy(0.3)
+  sampler = label_trust(batch_size=50, num_steps=100, least_weight=least)
+  state = sampler.init(jax.random.key(0), pool)
+  wrong = RNG.random(2000).astype(np.float32)
+  state = state._replace(wrong=jnp.asarray(wrong))
+  draw = sampler.sample(jax.random.key(0), state, pool)
+  expected = np.interp(wrong[draw.index], [0, 1], [1, least])
+  np.testing.assert_allclose(draw.weight, expected, rtol=1e-5)
+
+
+def test_a_least_weight_above_one_is_refused():
+  with pytest.raises(ValueError, match="least_weight"):
+    label_trust(batch_size=50, num_steps=100, least_weight=1.1)
 
 
 def test_targets_are_refused():

@@ -153,7 +153,7 @@ def test_a_loop_of_ones_own_is_the_built_in_step(name):
   expected, last = _built_in(model, tx, sampler)
 
   def logits(params, batch):
-    return model.apply((), params, {}, batch.image, train=False)[0]
+    return model.apply((), params, {}, batch.inputs, train=False)[0]
 
   def losses(params, batch):
     return loss_functions.softmax_cross_entropy(
@@ -161,7 +161,7 @@ def test_a_loop_of_ones_own_is_the_built_in_step(name):
     )
 
   def features(params, batch):
-    return model.features(params, {}, batch.image)
+    return model.features(params, {}, batch.inputs)
 
   hooks = make_hooks(
     sampler, losses, logits=logits, features=features, penalty=model.penalty
@@ -183,7 +183,7 @@ def test_without_the_optimizers_updates_their_difference_is_taken():
   )
 
   def losses(params, batch):
-    return jnp.square(params * batch.image.mean((1, 2, 3)))
+    return jnp.square(params * batch.inputs.mean((1, 2, 3)))
 
   hooks, key = make_hooks(sampler, losses), jax.random.key(0)
   state = hooks.init(key, jnp.float32(3), POOL)
@@ -208,7 +208,7 @@ def test_without_the_optimizers_updates_their_difference_is_taken():
 )
 def test_something_that_is_not_given_is_named(name, argument):
   sampler = _make(name)
-  losses = lambda params, batch: batch.image.mean((1, 2, 3)) * params  # noqa: E731
+  losses = lambda params, batch: batch.inputs.mean((1, 2, 3)) * params  # noqa: E731
   hooks, params = make_hooks(sampler, losses), jnp.float32(1)
   with pytest.raises(ValueError, match=argument):
     state = hooks.init(jax.random.key(0), params, POOL)
@@ -234,7 +234,7 @@ def test_batch_statistics_and_dropout_keys_are_extra_arguments(name):
   expected, last = _built_in(model, tx, sampler)
 
   def apply(params, batch, model_state, key, train=True):
-    return model.apply(key, params, model_state, batch.image, train=train)
+    return model.apply(key, params, model_state, batch.inputs, train=train)
 
   def losses(params, batch, *extra, train=True):
     logits, _ = apply(params, batch, *extra, train=train)
@@ -280,14 +280,14 @@ def test_a_pools_examples_may_be_any_tree():
   )
   sampler = toy_samplers.largest_loss(batch_size=4, num_candidates=20)
   losses = lambda params, batch: (  # noqa: E731
-    params * batch.image["tokens"].sum(1) * batch.image["length"]
+    params * batch.inputs["tokens"].sum(1) * batch.inputs["length"]
   )
   hooks, params = make_hooks(sampler, losses), jnp.float32(1)
   state = hooks.init(jax.random.key(0), params, pool)
   seen = []
   for _ in range(2):
     step = hooks.begin(state, params, pool)
-    tokens = step.batch.image["tokens"][:, 0]
+    tokens = step.batch.inputs["tokens"][:, 0]
     np.testing.assert_array_equal(tokens, 2 * step.draw.index)
     assert int(tokens.min()) >= int(jnp.sort(step.candidates.draw.index)[16])
     seen += step.candidates.draw.index.tolist()

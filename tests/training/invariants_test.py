@@ -201,7 +201,7 @@ def test_what_the_laws_cost():
   rng = np.random.default_rng(0)
   big = Images(jnp.asarray(rng.integers(0, 255, (640, 28, 28, 1)), jnp.uint8))
   pool = POOL._replace(source=big)
-  model = models.MODELS["cnn"](image_shape=(28, 28, 1), num_classes=30)
+  model = models.MODELS["cnn"](input_shape=(28, 28, 1), num_classes=30)
   tx = optax.adam(1e-3)
   steps = step.make_steps(model, tx, SAMPLER, make_gather())
 

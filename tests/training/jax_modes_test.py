@@ -129,7 +129,7 @@ def test_large_networks(mode, name, norm):
 
 def _trace_network(name, norm):
   shape = (96, 96, 1)
-  model = models.MODELS[name](image_shape=shape, num_classes=4, norm=norm)
+  model = models.MODELS[name](input_shape=shape, num_classes=4, norm=norm)
   key = jax.random.key(0)
   image = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
   params, state = jax.eval_shape(model.init, key)

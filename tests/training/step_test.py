@@ -263,7 +263,7 @@ def test_what_the_gains_cost(model_name):
   pool = POOL._replace(source=big)
   width = {"cnn": 1.0, "mobilenet": 0.25}[model_name]
   model = models.MODELS[model_name](
-    image_shape=(28, 28, 1), num_classes=30, width=width
+    input_shape=(28, 28, 1), num_classes=30, width=width
   )
   tx = optax.adam(1e-3)
 

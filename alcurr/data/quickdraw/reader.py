@@ -18,7 +18,7 @@ import numpy as np
 from alcurr.core import files as file_rules
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
-from alcurr.data import arrays, cache, parallel, strokes
+from alcurr.data import array_files, arrays, cache, parallel, strokes
 from alcurr.data.pool import (
   Dataset,
   choose_classes,
@@ -206,7 +206,7 @@ def read_class(
     UserError: a bad drawing unless it is skipped, or no good drawing.
   """
   if items.ending(path) == ".npy":
-    rows = np.asarray(arrays.load_bitmap(path)[: max_per_class or None])
+    rows = np.asarray(array_files.load_bitmap(path)[: max_per_class or None])
     image = rows.reshape(-1, 28, 28, 1)
     places = {"row": np.arange(len(rows), dtype=by_class.PLACES["row"])}
     return by_class.ClassFile(

@@ -32,7 +32,7 @@ from alcurr.models import MODELS, with_scorer
 from alcurr.samplers import SAMPLERS
 from alcurr.training import losses
 from alcurr.training.losses import LOSSES
-from alcurr.types import Augment, Loss, Model, StatefulLoss
+from alcurr.types import Augment, Loss, Model, PyTree, StatefulLoss
 
 # The fields that `samplers.<name>.run` may set for one sampler.
 _FIELDS = (
@@ -169,8 +169,13 @@ def run_config(config: ConfigDict, name: str) -> ConfigDict:
 
 
 def _check_model(config: ConfigDict) -> None:
-  """Builds a model for its checks, at a plausible size of images."""
+  """Builds a model for its checks, at a plausible size of images.
+
+  Arrays may be no images: what is built for them is checked when they are read.
+  """
   data = config.data
+  if data.source == "npz" and not data.sources:
+    return
   drawn = data.source == "synthetic" and not data.sources
   size = data.image_size if drawn else 256
   channels = len(sources.get_channels(config.data))
@@ -178,15 +183,18 @@ def _check_model(config: ConfigDict) -> None:
 
 
 def make_model(
-  config: ConfigDict, image_shape: tuple[int, ...], num_classes: int
+  config: ConfigDict, input_shape: PyTree, num_classes: int
 ) -> Model:
-  """Builds the model for images [H, W, C] of V classes, with its scorer."""
+  """Builds the model for inputs of V classes, with its scorer.
+
+  For `input_shape` see `alcurr.data.rows.input_shape`.
+  """
 
   def make(field: str, spec: dict[str, Any]) -> Model:
     # Networks without weight files take no such argument.
     spec = {k: v for k, v in spec.items() if (k, v) != ("weights", "")}
     return specs.make(
-      spec, MODELS, field, image_shape=image_shape, num_classes=num_classes
+      spec, MODELS, field, input_shape=input_shape, num_classes=num_classes
     )
 
   model = make("model", config.model.to_dict())

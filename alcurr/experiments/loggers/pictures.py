@@ -83,7 +83,7 @@ def draw_policy(
 
 def draw_classes(gallery: Gallery | None) -> dict[str, np.ndarray]:
   """Draws the easiest and hardest examples of some classes: [h, w, 3] uint8."""
-  if gallery is None:
+  if gallery is None or not gallery.image.size:
     return {}
   return {
     gallery.info["class_names"][int(label)]: np.concatenate(

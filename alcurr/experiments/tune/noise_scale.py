@@ -65,11 +65,11 @@ def make_norms(run: RunSpec) -> Callable[[TrainState, Pool], Array]:
       )
       batch = run.gather(pool, index)
       if run.augment is not None:
-        batch = batch._replace(image=run.augment(key_augment, batch.image))
+        batch = batch._replace(inputs=run.augment(key_augment, batch.inputs))
 
       def mean_loss(params: PyTree) -> Array:
         logits, _ = run.model.apply(
-          key_model, params, state.model_state, batch.image, train=True
+          key_model, params, state.model_state, batch.inputs, train=True
         )
         if isinstance(run.loss, StatefulLoss):
           loss, _ = run.loss.apply(state.loss_state, index, logits, batch.label)
