@@ -30,8 +30,7 @@ from alcurr.types import Array, PyTree, TrainState
 
 # Of several processes, the first reads and writes: states are the same on all.
 ALONE = ocp.options.MultiprocessingOptions(active_processes={0})
-_STATE = "state"
-_TRAINED = "state/step"  # the array of the trials' steps
+_STATE, _TRAINED = "state", "state/step"  # the latter: the trials' steps
 _STEP = re.compile(r"0|[1-9][0-9]{0,15}")
 _FIELDS = {
   "step": int,

@@ -87,3 +87,10 @@ def test_other_data_is_found(tmp_path):
     (sentence,) = group.sentences(number)
     assert "process 1" in sentence
     assert "data" in sentence
+
+
+def test_without_a_cluster_it_says_so(tmp_path):
+  group = Group(tmp_path, "nobody", 1, ["--distributed"])
+  assert group.wait() == [2], group.output()
+  (sentence,) = group.sentences(0)
+  assert sentence.startswith("alcurr: --distributed:")
