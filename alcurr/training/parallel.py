@@ -10,6 +10,7 @@ at the mesh of the context, see `jax.set_mesh`. Without one they change nothing:
 the program of one device is the same as if they were not there.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -193,6 +194,7 @@ def split_gather(
 def split_trials(fun: Callable) -> Callable:
   """Splits the trials of `fun(state [S], *shared) -> arrays [S, ...]`."""
 
+  @functools.wraps(fun)  # programs have its name
   def fun_split(state: PyTree, *shared: PyTree) -> PyTree:
     if not _context_size(TRIAL):
       return fun(state, *shared)

@@ -100,12 +100,12 @@ def leave(status: int) -> None:
 
 def are_many() -> bool:
   """Returns whether there are other processes."""
-  return jax.process_count() > 1
+  return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def is_first() -> bool:
   """Returns whether this process is the one that writes."""
-  return jax.process_index() == 0
+  return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def from_first(read: Callable[[], Shared | None]) -> Shared | None:
