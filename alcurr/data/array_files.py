@@ -45,6 +45,7 @@ def load_npz(
   channels_first: bool = False,
   max_bytes: int = 2**31,
   split: str = "train",
+  regression: bool = False,
 ) -> Dataset:
   """Reads a .npz file of images or rows and labels; see `from_arrays`.
 
@@ -63,6 +64,7 @@ def load_npz(
     channels_first: see `check_images`.
     max_bytes: limit of the arrays together, unless the file itself is larger.
     split: "train", "valid", "test" or "probe".
+    regression: see `from_arrays`.
 
   Raises:
     UserError: a missing, damaged, pickled or oversized file, or unusable
@@ -111,6 +113,8 @@ def load_npz(
     text = "%s: not used for training: %s."
     logging.warning(text, path, ", ".join(unused))
   try:
+    if regression:
+      optional["class_names"] = None
     return from_arrays(
       inputs,
       labels,
@@ -118,6 +122,7 @@ def load_npz(
       value_range=value_range,
       channels_first=channels_first,
       every_class=split == "train",
+      regression=regression,
     )
   except UserError as error:
     raise UserError(error.code, path, str(error)) from error
@@ -143,6 +148,7 @@ def save_npz(
   class_names: Sequence[str] | None = None,
   groups: Any = None,
   every_class: bool = True,
+  regression: bool = False,
 ) -> pathlib.Path:
   """Writes a file for `load_npz`, named by its content, and returns its path.
 
@@ -160,8 +166,11 @@ def save_npz(
     class_names=class_names,
     groups=groups,
     every_class=every_class,
+    regression=regression,
   )
   arrays = {"labels": dataset.label, "class_names": dataset.class_names}
+  if regression:
+    arrays = {"labels": dataset.target}
   if isinstance(dataset.source, Images):
     arrays["images"] = inputs
   elif isinstance(dataset.source.inputs, dict):
@@ -172,7 +181,7 @@ def save_npz(
   content = hashlib.blake2b(dataset.key.tobytes(), digest_size=8)
   kinds = [(n, np.shape(a), np.asarray(a).dtype.str) for n, a in arrays.items()]
   text = f"{kinds} {value_range} {dataset.class_names}"
-  content.update(text.encode() + dataset.label.tobytes())
+  content.update(text.encode() + arrays["labels"].tobytes())
   if groups is not None:
     arrays |= {"groups": dataset.groups, "group_names": dataset.group_names}
     content.update(repr(dataset.group_names).encode())

@@ -15,7 +15,7 @@ from alcurr.data.image_values import (
   parse_range,
   plain_images,
 )
-from alcurr.data.labels import read_labels, require
+from alcurr.data.labels import read_labels, read_targets, require
 from alcurr.data.pool import Dataset
 from alcurr.types import Images, PyTree, Rows
 
@@ -52,6 +52,7 @@ def from_arrays(
   groups: Any = None,
   group_names: Sequence[str] | None = None,
   every_class: bool = True,
+  regression: bool = False,
 ) -> Dataset:
   """Builds a dataset of labelled images, or of rows.
 
@@ -66,6 +67,7 @@ def from_arrays(
     groups: [N], as labels: the source, domain or length of each example, an arm
       each of the partition `groups`; None for none.
     group_names: as class_names.
+    regression: whether labels are numbers to predict, [N] or [N, V].
     every_class: whether classes without examples, fewer than two of them, and
       a single image are refused; a split of a dataset may have them.
 
@@ -76,10 +78,17 @@ def from_arrays(
   source = _read_inputs(inputs, parse_range(value_range), channels_first)
   keys = content_keys(source)
   size = len(keys)
-  label, names = read_labels(labels, size, class_names, every_name=every_class)
+  target = None
+  if regression:
+    target = read_targets(labels, size)
+    label, names = np.zeros(size, np.int32), ("all",)
+  else:
+    label, names = read_labels(
+      labels, size, class_names, every_name=every_class
+    )
   differ = (keys != keys[0]).any() or (size == 1 and not every_class)
   require(differ, "inputs", "different examples", f"{size} equal ones")
-  dataset = Dataset(source, label, keys, names, {})
+  dataset = Dataset(source, label, keys, names, {}, target=target)
   if groups is None:
     return dataset
   group, names = read_labels(groups, size, group_names, "groups", "group_names")

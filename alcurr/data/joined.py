@@ -62,8 +62,13 @@ def join(datasets: Mapping[str, Dataset], render: Render) -> Dataset:
     content=cache.digest(content),
     groups=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
     group_names=tuple(datasets),
+    target=_join_targets([d.target for d in datasets.values()]),
     locate=_make_locate(datasets),
   )
+
+
+def _join_targets(targets: list[np.ndarray | None]) -> np.ndarray | None:
+  return None if targets[0] is None else np.concatenate(targets)
 
 
 def _make_locate(datasets: Mapping[str, Dataset]) -> Locate:

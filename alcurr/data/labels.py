@@ -113,6 +113,25 @@ def read_labels(
   return positions.astype(np.int32), names
 
 
+def read_targets(targets: Any, count: int) -> np.ndarray:
+  """Returns numbers to predict: [N] or [N, V] float32.
+
+  Raises:
+    UserError: another shape, no numbers, or numbers that are not finite.
+  """
+  targets = plain_array(targets, "labels", float)
+  shape, kind = list(targets.shape), targets.dtype.kind
+  ok = targets.ndim in (1, 2) and len(targets) == count and targets.size > 0
+  require(ok, "labels", f"[{count}] or [{count}, V]", shape)
+  require(kind in "iuf", "labels", "numbers to predict", targets.dtype)
+  targets = targets.astype(np.float32)
+  bad = int((~np.isfinite(targets)).sum())
+  require(not bad, "labels", "finite numbers", f"{bad} others")
+  constant = (targets == targets[0]).all()
+  require(not constant or count == 1, "labels", "different numbers", "one")
+  return targets
+
+
 def _is_one_hot(labels: np.ndarray) -> bool:
   if labels.ndim != 2 or labels.dtype.kind not in "biufO":
     return False

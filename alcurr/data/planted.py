@@ -34,7 +34,8 @@ def add_label_noise(
   rng = np.random.default_rng(seed)
   num_classes = len(dataset.class_names)
   planted = rng.random(len(dataset.label)) < fraction
-  shift = rng.integers(1, num_classes, len(dataset.label))
+  # A single class, as of targets, has no other one.
+  shift = rng.integers(1, max(num_classes, 2), len(dataset.label))
   if kind == "pairs":
     shift = 1
   label = ((dataset.label + planted * shift) % num_classes).astype(np.int32)

@@ -47,6 +47,9 @@ class Dataset(NamedTuple):
   # [N] texts, the images' paths in their folder; None where there is none, and
   # after a split
   paths: np.ndarray | None = None
+  # [N] or [N, V] float32, numbers to predict instead of the classes: then all
+  # examples are of one class
+  target: np.ndarray | None = None
   # The user's own by name, [N] float32, if there are any
   scores: dict[str, np.ndarray] | None = None
   # [N] int, rows of the data as it was read; None: all, in their order
@@ -81,6 +84,8 @@ def content_hash(dataset: Dataset) -> str:
   if dataset.groups is not None:
     content.update(repr(dataset.group_names).encode())
     arrays.append(dataset.groups)
+  if dataset.target is not None:
+    arrays.append(dataset.target)
   for array in arrays:
     content.update(f"{array.dtype.str} {array.shape}".encode())
     content.update(np.ascontiguousarray(array))
@@ -171,10 +176,11 @@ def take(dataset: Dataset, index: np.ndarray) -> Dataset:
   part = dataset._replace(
     source=source, label=label, key=key, content="", paths=None
   )
-  own = dataset.groups, dataset.scores
-  groups, scores = jax.tree.map(lambda x: x[index], own)
+  own = dataset.groups, dataset.scores, dataset.target
+  groups, scores, target = jax.tree.map(lambda x: x[index], own)
   row = rows_of(dataset)[index]
-  return part._replace(flags=flags, groups=groups, scores=scores, row=row)
+  part = part._replace(flags=flags, groups=groups, scores=scores, row=row)
+  return part._replace(target=target)
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
@@ -187,19 +193,23 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
   if first.scores is None or second.scores is None:
     first, second = (d._replace(scores=None) for d in (first, second))
   both = first.flags.keys() & second.flags.keys()
-  label, key, flags, groups, scores = jax.tree.map(
+  joined = jax.tree.map(
     lambda *x: np.concatenate(x),
     *(
-      (d.label, d.key, {n: d.flags[n] for n in both}, d.groups, d.scores)
+      {
+        "label": d.label,
+        "key": d.key,
+        "flags": {n: d.flags[n] for n in both},
+        "groups": d.groups,
+        "scores": d.scores,
+        "target": d.target,
+        "row": rows_of(d),
+      }
       for d in (first, second)
     ),
   )
   source = join_sources([first.source, second.source])
-  joined = first._replace(
-    source=source, label=label, key=key, content="", paths=None
-  )
-  row = np.concatenate([rows_of(first), rows_of(second)])
-  return joined._replace(flags=flags, groups=groups, scores=scores, row=row)
+  return first._replace(source=source, content="", paths=None, **joined)
 
 
 def host_pool(
@@ -215,7 +225,15 @@ def host_pool(
   if difficulty is None:
     difficulty = np.zeros(len(dataset.label), np.float32)
   scores = {"difficulty": difficulty}
-  return Pool(dataset.source, dataset.label, scores, dict(partitions or {}))
+  label = dataset.label if dataset.target is None else dataset.target
+  return Pool(dataset.source, label, scores, dict(partitions or {}))
+
+
+def num_outputs(dataset: Dataset) -> int:
+  """Returns V: the classes, or the numbers to predict for an example."""
+  if dataset.target is None:
+    return len(dataset.class_names)
+  return dataset.target.reshape(len(dataset.target), -1).shape[1]
 
 
 def make_pool(

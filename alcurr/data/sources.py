@@ -3,7 +3,7 @@
 import inspect
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
 from alcurr.data import (
   array_files,
+  channels,
   given_splits,
   groups,
   image_folder,
@@ -23,7 +24,6 @@ from alcurr.data import (
 )
 from alcurr.data.folds import mix_keys
 from alcurr.data.host_store import (
-  Examples,
   Lookup,
   make_fetch,
   make_lookup,
@@ -31,7 +31,7 @@ from alcurr.data.host_store import (
 from alcurr.data.image_values import parse_range
 from alcurr.data.pool import Dataset, content_hash, make_gather, take
 from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
-from alcurr.data.render import Render, make_render, render_all
+from alcurr.data.render import Render, render_all
 from alcurr.data.splitting import check_fractions, first_to_train_on, split
 from alcurr.types import Array, Batch, Images, Pool, Strokes
 
@@ -135,13 +135,28 @@ def check(config: Mapping[str, Any]) -> None:
   if "probe" in noisy and not given_splits.has_probe(config):
     text = "expected data.probe_fraction > 0 or data.probe_dir for probe"
     raise UserError("conflict", "data.label_noise_in", text)
+  if config["regression"]:
+    _check_regression(config)
   given_splits.check(config)
   given = given_splits.names(config)
   if given and config["sources"]:  # each of which may have another kind
     specs.check_choice("data.source", config["source"], SOURCES)
   with specs.errors_in("data"):
-    get_render(config)
+    channels.get_render(config)
     _call(check_fractions, {**config, "given": given})
+
+
+def _check_regression(config: Mapping[str, Any]) -> None:
+  """Refuses settings that are of classes."""
+  for name, of_one in of_each(config).items():
+    if of_one["source"] != "npz":
+      text = f"expected arrays (npz), got {of_one['source']!r}"
+      raise UserError("conflict", f"{_place(name)}.source", text)
+    if of_one["label_noise"]:
+      text = "expected classes; targets cannot be made wrong"
+      raise UserError("conflict", f"{_place(name)}.label_noise", text)
+  if config["imbalance"] != 1:
+    raise UserError("conflict", "data.imbalance", "expected classes")
 
 
 def _check_one(config: Mapping[str, Any], place: str) -> None:
@@ -165,39 +180,6 @@ def _check_one(config: Mapping[str, Any], place: str) -> None:
     raise UserError("range", f"{place}.share", text)
 
 
-def get_render(config: Mapping[str, Any]) -> Render:
-  """Returns the renderer of drawings that `config.data` describes."""
-  return make_render(
-    size=config["image_size"],
-    stroke_width=config["stroke_width"] or None,
-    stroke_decay=config["stroke_decay"],
-    channels=get_channels(config),
-  )
-
-
-def get_channels(config: Mapping[str, Any]) -> tuple[str, ...]:
-  """Returns the channels of rendered drawings that `config.data` names."""
-  return tuple(name.strip() for name in config["channels"].split(","))
-
-
-def with_channels(source: Examples, channels: Sequence[str]) -> Examples:
-  """Drops the speeds of drawings unless the channels need them.
-
-  Raises:
-    UserError: the source lacks a channel.
-  """
-  if not isinstance(source, Strokes):
-    if channels != ("ink",):
-      text = f"{','.join(channels)!r} needs drawings, got others"
-      raise UserError("conflict", "data.channels", text)
-    return source
-  if "speed" not in channels:
-    return source._replace(points=source.points[:, :2])
-  if source.points.shape[1] < 3:
-    raise UserError("conflict", "data.channels", "speed needs raw drawings")
-  return source
-
-
 class LoadedData(NamedTuple):
   """The splits of a dataset, and the functions that read its examples."""
 
@@ -217,14 +199,15 @@ def load(
   Raises:
     UserError: data that is missing, damaged, or more than memory holds.
   """
-  render = get_render(config)
+  render = channels.get_render(config)
   precompute = config["render"] == "precompute"
   with specs.errors_in("data"):
 
     def read(of_one: Mapping[str, Any], place: str) -> Dataset:
       part = _read(of_one, cache_dir, place)
       content = content_hash(part)
-      source = with_channels(part.source, get_channels(config))
+      names = channels.get_channels(config)
+      source = channels.with_channels(part.source, names)
       return part._replace(source=source, content=content)
 
     each = of_each(config).items()

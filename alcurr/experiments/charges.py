@@ -73,7 +73,7 @@ def make_cost(
   score = planned[0].score.score
   batch_size = context.experiment.config.eval_batch_size
   pool = host_pool(context.parts["train"])
-  flops = score_flops(run, score or metric(run.loss), batch_size, pool)
+  flops = score_flops(run, score or metric, batch_size, pool)
   num_scored = dict.fromkeys(context.parts, 0)
   for fit in planned:
     for name, part in context.parts.items():

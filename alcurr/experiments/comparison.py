@@ -120,13 +120,14 @@ def compare(
   test: tuple[Any, Any] | None = None,
   probe: tuple[Any, Any] | None = None,
   class_names: Sequence[str] | None = None,
-  samplers: Sequence[Any] | Mapping[str, Any] = ("uniform", "label_trust"),
+  samplers: Sequence[Any] | Mapping[str, Any] | None = None,
   model: Any = "cnn",
   budget: str = "10 epochs",
   trials: int = 3,
   config: Mapping[str, Any] | None = None,
   value_range: Sequence[float] | None = None,
   channels_first: bool = False,
+  regression: bool = False,
   scores: Mapping[str, Any] | None = None,
   groups: Any = None,
   workdir: str | pathlib.Path | None = None,
@@ -139,7 +140,7 @@ def compare(
       [N, F], a data frame of numbers, or a dict of arrays [N, ...], for a model
       such as "mlp", "bag_of_tokens" or your own. None: the data that `config`
       describes, by default generated doodles.
-    labels: [N] strings, bools or whole numbers.
+    labels: [N] strings, bools or whole numbers; for regression, see there.
     validation: your own (inputs, labels) for learning curves and the choice of
       settings, used as they are. None: a part of the inputs is held out, with
       its share of each class (data.valid_fraction).
@@ -151,7 +152,8 @@ def compare(
     class_names: names of the labels 0, 1, ...; for strings, their order.
     samplers: names, calls such as "curriculum(descending=True)", config dicts,
       factories or `Sampler` records; or a dict of these by your own names.
-      The first is the baseline.
+      The first is the baseline. None: "uniform" and, for classes,
+      "label_trust", for regression "self_paced".
     model: a name, a call such as "mobilenet(width=0.25)", a config dict, a
       factory (input_shape, num_classes) -> Model, or a `Model` record; for
       modules of Linen and NNX see `alcurr.models.adapters`. The shape is
@@ -166,6 +168,8 @@ def compare(
     value_range: (black, white) of images of another range, such as (0, 65535);
       data.value_range.
     channels_first: whether images are [N, C, H, W]; data.channels_first.
+    regression: whether labels are numbers to predict, [N] or [N, V], by the
+      loss squared_error; data.regression. Samplers are then judged by R².
     scores: [N] by name, your own scores of the examples, in the order of the
       inputs. Samplers read them by these names, and partitions by difficulty
       read the score "difficulty".
@@ -185,7 +189,11 @@ def compare(
     inputs, labels, splits, class_names, groups, scores
   )
   given_arrays.check(given)
+  if samplers is None:
+    samplers = ["uniform", "self_paced" if regression else "label_trust"]
   changes = {"budget": budget, "trials": trials}
+  if regression:
+    changes |= {"data.regression": True, "loss": "squared_error"}
   if inputs is not None:
     size = given_arrays.count(inputs)
     changes["batch_size"] = min(32, max(1, size // 40))

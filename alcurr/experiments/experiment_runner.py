@@ -20,7 +20,7 @@ from alcurr.core import environment, files, lock, paths
 from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.data.parallel import cores
-from alcurr.data.pool import locate, on_device
+from alcurr.data.pool import locate, num_outputs, on_device
 from alcurr.experiments import (
   charges,
   loggers,
@@ -139,8 +139,14 @@ def _run(
     train = context.parts["train"]
     find = functools.partial(locate, train)
     if first:
-      pool, names = parallel.local(pools["train"]), train.class_names
-      gallery.write_gallery(workdir, pool, context.gather, names, find)
+      gallery.write_gallery(
+        workdir,
+        parallel.local(pools["train"]),
+        context.gather,
+        train.class_names,
+        find,
+        num_outputs(train),
+      )
   for name, folder in folders.items():
     if name in compiled:
       spec, programs = compiled.pop(name)

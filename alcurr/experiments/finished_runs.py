@@ -61,11 +61,12 @@ def _load_run(
   config = to_config(read_record(workdir / "config.json", "samplers"))
   schema.check_finished(config, workdir / "config.json")
   specs.check_choice(str(workdir / "config.json"), name, config.samplers)
-  gallery = read_record(workdir / "gallery.json", "class_names", "input_shape")
+  path = workdir / "gallery.json"
+  gallery = read_record(path, "class_names", "input_shape", "num_outputs")
   class_names = tuple(gallery["class_names"])
   shape = rows.shape_from_json(gallery["input_shape"])
   merged = build.run_config(config, name)
-  model = build.make_model(merged, shape, len(class_names))
+  model = build.make_model(merged, shape, gallery["num_outputs"])
   keys = jax.random.split(jax.random.key(0), len(results))
   like = jax.eval_shape(jax.vmap(model.init), keys)
   variables = checkpoint.read_variables(folder / "checkpoints", steps, like)
@@ -85,3 +86,16 @@ def image_options(member: FinishedRun) -> dict[str, Any]:
   """Returns the arguments of `check_images` for the images of a run."""
   data = member.config.data
   return {name: data[name] for name in ("value_range", "channels_first")}
+
+
+def check_kind(members: Sequence[FinishedRun], regression: bool) -> None:
+  """Refuses runs that predict classes, or numbers, where others are meant.
+
+  Raises:
+    UserError: at the run.
+  """
+  for member in members:
+    if member.config.data.regression != regression:
+      other = "predict_probabilities" if regression else "predict_targets"
+      text = f"it predicts other things; see {other}"
+      raise UserError("unsupported", str(member.folder), text)

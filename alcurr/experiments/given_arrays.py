@@ -92,6 +92,7 @@ def save(given: Given, config: ConfigDict, workdir: pathlib.Path) -> ConfigDict:
       "value_range": config.data.value_range,
       "channels_first": config.data.channels_first,
       "class_names": given.class_names,
+      "regression": config.data.regression,
     }
     path = array_files.save_npz(
       given.inputs, given.labels, folder, groups=given.groups, **options

@@ -23,14 +23,14 @@ from tqdm.auto import tqdm
 
 from alcurr.core import cli
 from alcurr.core.errors import UserError
-from alcurr.data import image_values, rows, sources
+from alcurr.data import channels, image_values, rows
 from alcurr.data.host_store import Examples
 from alcurr.data.pool import make_gather
 from alcurr.data.quickdraw import kaggle, stroke_forms
+from alcurr.experiments import finished_runs
 from alcurr.experiments.finished_runs import (
   FinishedRun,
   image_options,
-  load_runs,
 )
 from alcurr.training import chunks, compilation
 from alcurr.types import Array, Images, Pool, PyTree, Rows, Strokes
@@ -67,11 +67,37 @@ def predict_probabilities(
   Raises:
     UserError: a run or an input cannot be used.
   """
-  folders = [run] if isinstance(run, str | pathlib.Path) else list(run)
-  members = load_runs(folders, trials)
+  members = _load_members(run, trials)
+  finished_runs.check_kind(members, regression=False)
   source = _as_source(inputs, members[0], stroke_form, flips)
-  batches = _probabilities(members, source, flips)
+  batches = _outputs(members, source, flips)
   return Prediction(members[0].class_names, np.concatenate(list(batches)))
+
+
+def predict_targets(
+  run: str | pathlib.Path | Sequence[str | pathlib.Path],
+  inputs: Any,
+  trials: Sequence[int] | int | None = None,
+) -> np.ndarray:
+  """Returns the numbers that finished runs of a regression predict: [N, V].
+
+  The arguments are those of `predict_probabilities`.
+
+  Raises:
+    UserError: a run or an input cannot be used.
+  """
+  members = _load_members(run, trials)
+  finished_runs.check_kind(members, regression=True)
+  source = _as_source(inputs, members[0], stroke_form="", flips=False)
+  return np.concatenate(list(_outputs(members, source, flips=False)))
+
+
+def _load_members(
+  run: str | pathlib.Path | Sequence[str | pathlib.Path],
+  trials: Sequence[int] | int | None,
+) -> list[FinishedRun]:
+  folders = [run] if isinstance(run, str | pathlib.Path) else list(run)
+  return finished_runs.load_runs(folders, trials)
 
 
 def best_classes(probability: np.ndarray, count: int) -> np.ndarray:
@@ -98,11 +124,12 @@ def submit(
     raise UserError("exists", "--out", f"expected a new file, {out} exists")
   if not out.parent.is_dir():
     raise UserError("missing", "--out", f"there is no folder {out.parent}")
-  members = load_runs(runs, trials)
+  members = finished_runs.load_runs(runs, trials)
+  finished_runs.check_kind(members, regression=False)
   words, best = kaggle.words_of(members[0].class_names), []
   drawings, key = kaggle.read_test(data, stroke_form)
   with tqdm(total=len(key), unit=" drawings", disable=None) as bar:
-    for probability in _probabilities(members, drawings, flips):
+    for probability in _outputs(members, drawings, flips):
       best.append(best_classes(probability, kaggle.MOST_WORDS))
       bar.update(len(probability))
   kaggle.write_submission(out, key, np.concatenate(best), words)
@@ -145,10 +172,10 @@ def _as_source(
   return inputs
 
 
-def _probabilities(
+def _outputs(
   members: Sequence[FinishedRun], source: Examples, flips: bool
 ) -> Iterator[np.ndarray]:
-  """Yields the probabilities of N inputs in batches, [b, V] float32 each."""
+  """Yields what is predicted of N inputs in batches, [b, V] float32 each."""
   pools = [_make_pool(member, source) for member in members]
   num_inputs = len(pools[0].label)
   size = min(num_inputs, *(m.config.eval_batch_size for m in members))
@@ -182,23 +209,25 @@ def _make_pool(member: FinishedRun, source: Examples) -> Pool:
       raise UserError("mismatch", "inputs", text)
   else:
     num_inputs = len(source.drawing_start) - 1
-    channels, side = sources.get_channels(data), data.image_size
-    if data.source == "npz" or shape != (side, side, len(channels)):
+    names, side = channels.get_channels(data), data.image_size
+    if data.source == "npz" or shape != (side, side, len(names)):
       text = f"it was trained on images {shape}, not on drawings"
       raise UserError("unsupported", str(member.folder), text)
-    source = sources.with_channels(source, channels)
+    source = channels.with_channels(source, names)
   label = np.zeros(num_inputs, np.int32)
   return jax.tree.map(jnp.asarray, Pool(source, label, {}, {}))
 
 
 def _make_program(member: FinishedRun, flips: bool) -> Callable[..., Array]:
   """Returns (variables [S], pool, index [B]) -> mean over trials [B, V]."""
-  gather = make_gather(sources.get_render(member.config.data))
+  gather = make_gather(channels.get_render(member.config.data))
 
   def of_trial(variables: tuple[PyTree, PyTree], inputs: PyTree) -> Array:
     # The key is unused in eval mode.
     key = jax.random.key(0)
     logits, _ = member.model.apply(key, *variables, inputs, train=False)
+    if member.config.data.regression:
+      return logits
     return jax.nn.softmax(logits)
 
   of_trials = chunks.over_trials(of_trial, member.config.trials_by)

@@ -21,6 +21,7 @@ from alcurr.experiments import pool_scores, preemption, suspects
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
+from alcurr.report import tables
 from alcurr.training import (
   compilation,
   evaluation,
@@ -218,8 +219,9 @@ def run_sampler(
     return
   state = result.state._replace(sampler_state=sampler_state)
   result = result._replace(state=state)
-  each = {"rank": test.rank, "loss": test.loss}
-  each["label"] = np.asarray(pools["test"].label)
+  each = {"loss": test.loss, "label": np.asarray(pools["test"].label)}
+  if test.rank is not None:
+    each["rank"] = test.rank
   files.write_file(
     folder / "test.npz", lambda file: np.savez_compressed(file, **each)
   )
@@ -255,11 +257,10 @@ def run_sampler(
   }
   # Its presence says that the run is finished.
   files.write_json(folder / "result.json", record)
-  top1 = [trial["top1"] for trial in trials if "top1" in trial]
   logging.info(
     "%s: %s, %.1f s a trial, %.1f s to compile.",
     run.name,
-    f"top-1 {np.mean(top1):.4f}" if top1 else "all trials diverged",
+    tables.describe_trials(trials),
     result.train_seconds,
     compiled.compile_seconds,
   )

@@ -16,7 +16,7 @@ from alcurr.core.errors import UserError
 from alcurr.core.redaction import redact
 from alcurr.data import partitions, rows, sources
 from alcurr.data.host_store import Lookup
-from alcurr.data.pool import Dataset, host_pool
+from alcurr.data.pool import Dataset, host_pool, num_outputs
 from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
@@ -165,15 +165,14 @@ def load_context(
   if experiment.augment and not isinstance(shape, tuple):
     text = "expected none, since the inputs are no images"
     raise UserError("conflict", "augment", text)
-  num_classes = len(parts["train"].class_names)
-  loss, networks = metric(build.make_loss(config, num_classes)), {}
+  num_classes, networks = num_outputs(parts["train"]), {}
   trained = [score.run for score in experiment.trained_scores]
   for run in (*trained, *experiment.runs.values()):
     key = build.network_key(run.config)
     if key not in networks:
       model = build.make_model(run.config, shape, num_classes)
       score = make_score(
-        model, gather, config.eval_batch_size, config.trials_by, loss
+        model, gather, config.eval_batch_size, config.trials_by, metric
       )
       networks[key] = model, score
   given = partitions.given_arms(parts["train"])
@@ -186,9 +185,10 @@ def load_context(
     if run.config.train_on != "train":
       _check_joint(experiment, run, parts)
   logging.info(
-    "%s of %d classes; device: %s, %s; trials by %s.",
+    "%s of %d %s; device: %s, %s; trials by %s.",
     ", ".join(f"{len(part.label)} {name}" for name, part in parts.items()),
     num_classes,
+    "numbers to predict" if config.data.regression else "classes",
     jax.devices()[0].device_kind,
     parallel.describe(mesh),
     config.trials_by,
@@ -276,7 +276,7 @@ def make_run_spec(
     score=score,
     on_nonfinite=config.on_nonfinite,
     augment=experiment.augment,
-    loss=build.make_loss(config, len(context.parts["train"].class_names)),
+    loss=build.make_loss(config, num_outputs(context.parts["train"])),
     name=built.name,
     lookup=context.lookup,
     mesh=parallel.fit_mesh(context.mesh, len(built.seeds), [config.batch_size]),

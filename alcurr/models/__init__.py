@@ -13,7 +13,7 @@ of every other network, by name (`cnn` and `bayesian_cnn` have the first five
 and `dtype`), raise ValueError where they are out of range:
 
   input_shape  (H, W, C), at least MIN_SIZE of the network's file; any C
-  num_classes  V, at least 2
+  num_classes  V classes, or numbers to predict
   width        multiplies the channels, positive
   norm         "batch" or "group" (which does not mix examples)
   conv         the lowering of convolutions and pools: "auto", the fastest on

@@ -45,14 +45,14 @@ def bag_of_tokens(
 
   Args:
     input_shape: a `jax.ShapeDtypeStruct` of L whole numbers.
-    num_classes: V, at least 2.
+    num_classes: V classes, or numbers to predict.
     buckets: rows of the embedding.
     width: of the embedding.
 
   Raises:
     ValueError: an argument is out of range, or the inputs are no tokens.
   """
-  check_at_least(2, num_classes=num_classes)
+  check_at_least(1, num_classes=num_classes)
   check_at_least(1, buckets=buckets, width=width)
   is_array = isinstance(input_shape, jax.ShapeDtypeStruct)
   if not (is_array and jnp.issubdtype(input_shape.dtype, jnp.integer)):

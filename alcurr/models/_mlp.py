@@ -7,8 +7,9 @@ dense        128      0.03
 dense        V
 
 The first layer brings each number to mean 0 and variance 1, as a batch norm
-without parameters, so that columns may have any unit. Images, and the arrays
-of a dict, are flattened and joined.
+without parameters, so that columns may have any unit. They are then limited to
+[-5, 5]: of a column that is nearly always 0, batches have no variance. Images,
+and the arrays of a dict, are flattened and joined.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from alcurr.core.arguments import check_at_least
 from alcurr.models import adapters, layers
 from alcurr.types import Array, Model, PyTree
 
+_MOST = 5.0  # standard deviations
+
 
 class MLP(nn.Module):
   num_classes: int
@@ -32,11 +35,11 @@ class MLP(nn.Module):
     x = jnp.concatenate([x.astype(jnp.float32) for x in flat], 1)
     x = nn.BatchNorm(
       use_running_average=not train,
-      momentum=0.9,
+      momentum=0.99,
       use_bias=False,
       use_scale=False,
       name="standardise",
-    )(x)
+    )(x).clip(-_MOST, _MOST)
     for i, size in enumerate(self.hidden, start=1):
       x = nn.Dense(size, kernel_init=layers.he_normal, name=f"dense{i}")(x)
       x = nn.relu(x)
@@ -55,13 +58,13 @@ def mlp(
 
   Args:
     input_shape: of any inputs.
-    num_classes: V, at least 2.
+    num_classes: V classes, or numbers to predict.
     hidden: sizes of the hidden layers.
 
   Raises:
     ValueError: an argument is out of range.
   """
-  check_at_least(2, num_classes=num_classes)
+  check_at_least(1, num_classes=num_classes)
   for size in hidden:
     check_at_least(1, hidden=size)
   module = MLP(num_classes, tuple(hidden))

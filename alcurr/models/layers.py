@@ -54,7 +54,7 @@ def check_arguments(
 ) -> None:
   """Checks the arguments that all networks have."""
   check_choice(norms, norm=norm)
-  check_at_least(2, num_classes=num_classes)
+  check_at_least(1, num_classes=num_classes)
   is_image = isinstance(input_shape, tuple | list) and len(input_shape) == 3
   if not is_image or min(input_shape) < 1:
     raise ValueError(

@@ -23,6 +23,7 @@ COSTS = {
 ACCURACIES = {
   "top1": "top-1 accuracy on valid",
   "top3": "top-3 accuracy on valid",
+  "r2": "R² on valid",
 }
 EXPOSURE = {
   "coverage": "share of the training pool seen",
@@ -83,6 +84,15 @@ def read_logs(workdir: pathlib.Path) -> pd.DataFrame:
   return pd.concat(logs, ignore_index=True) if logs else pd.DataFrame()
 
 
+def measured(logs: pd.DataFrame) -> dict[str, str]:
+  """Returns those of ACCURACIES that some logs or curves have."""
+  return {
+    metric: label
+    for metric, label in ACCURACIES.items()
+    if metric in logs and logs[metric].notna().any()
+  }
+
+
 def mean_curves(
   logs: pd.DataFrame, metrics: Sequence[str] = tuple(ACCURACIES)
 ) -> pd.DataFrame:
@@ -120,13 +130,13 @@ def changing_policies(workdir: pathlib.Path) -> dict[str, pd.DataFrame]:
 
 
 def thresholds(config: Mapping[str, Any]) -> list[float]:
-  """Returns the top-1 accuracies whose costs are reported, ascending."""
+  """Returns the top-1, or R², whose costs are reported, ascending."""
   words = (config.get("thresholds") or "").replace(",", " ").split()
   return sorted(set(map(float, words)) or THRESHOLDS)
 
 
 def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
-  """Returns the cost of reaching each top-1 accuracy in [0, 1] on valid.
+  """Returns the cost of reaching each top-1 accuracy, or R², on valid.
 
   From `read_logs`: a row per sampler and level, with how many of the trials
   reached it, and the median over trials of each cost at the first evaluation
@@ -134,14 +144,15 @@ def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
   """
   rows = []
   by = ["sampler", "batch_size"]
+  headline = tables.headline(measured(logs))
   for keys, log in logs.groupby(by, sort=False):
     trials, log = log["trial"].unique(), log.sort_values("step")
     for level in levels:
-      first = log[log["top1"] >= level].groupby("trial")[list(COSTS)].first()
+      first = log[log[headline] >= level].groupby("trial")[list(COSTS)].first()
       first = first.astype(float)
       costs = first.reindex(trials, fill_value=math.inf).median(skipna=False)
       rows.append((*keys, level, len(first), len(trials), *costs))
-  columns = [*by, "top1", "reached", "trials", *COSTS]
+  columns = [*by, headline, "reached", "trials", *COSTS]
   return pd.DataFrame(rows, columns=columns)
 
 
@@ -159,7 +170,8 @@ def cost_table(
   is the part of the latter that is of scores before training.
   """
   table = pd.DataFrame(results)
-  times = reach.pivot(index="top1", columns="sampler", values="seconds")
+  headline = tables.headline(reach)
+  times = reach.pivot(index=headline, columns="sampler", values="seconds")
   times = times.reindex(columns=table["sampler"]).fillna(math.inf)
   rows = []
   for result in results:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from alcurr.core import files
-from alcurr.report import tables
+from alcurr.report import bootstrap, tables
 
 _COLUMNS = (
   *("factor", "level", "instead of", "where", "pairs"),
@@ -57,8 +57,8 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
 
   A sampler's lead is its test top-1 minus that of its own baseline, since a
   norm or a batch size changes both. The interval is that of
-  `tables.paired_bootstrap` for the difference, averaged over the pairs; cells
-  are not resampled. Only finished samplers count. Empty without a design.
+  `bootstrap.paired_bootstrap` for the difference, averaged over the pairs;
+  cells are not resampled. Only finished samplers count. Empty without a design.
   """
   config = files.read_json(workdir / "config.json")
   results = tables.read_results(workdir)
@@ -72,9 +72,9 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
   levels = {factor: list(map(str, names)) for factor, names in factors.items()}
   lead = {}  # by sampler, [S, N]
   for name in cells:
-    base = tables.per_example(workdir, baselines[name])["top1"]
-    top1 = tables.per_example(workdir, name)["top1"]
-    lead[name] = (top1 - base).astype(np.float32)
+    base = tables.per_headline(workdir, baselines[name])
+    own = tables.per_headline(workdir, name)
+    lead[name] = (own - base).astype(np.float32)
   rows = []
   for contrast, pairs in contrasts(cells, levels):
     # A running sum of whole numbers, exact in float32.
@@ -82,6 +82,6 @@ def make_table(workdir: pathlib.Path) -> pd.DataFrame:
     for name, other in pairs:
       total += lead[name]
       total -= lead[other]
-    interval = tables.paired_bootstrap(total / len(pairs))
+    interval = bootstrap.paired_bootstrap(total / len(pairs))
     rows.append((*contrast, len(pairs), *(100 * x for x in interval)))
   return pd.DataFrame(rows, columns=_COLUMNS)

@@ -42,7 +42,7 @@ def arm_labels(
 def learning_curves(
   means: pd.DataFrame,
   looks: Mapping[str, Style],
-  metrics: Mapping[str, str] = curves.ACCURACIES,
+  metrics: Mapping[str, str],
   costs: Iterable[str] = ("examples_seen",),
 ) -> Figure:
   """Draws metrics against costs: a panel for each pair, a line per sampler.

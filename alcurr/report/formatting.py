@@ -6,10 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from alcurr.report.tables import flops_ratio, total_flops_ratio
+from alcurr.report.tables import (
+  HEADLINES,
+  flops_ratio,
+  headline,
+  total_flops_ratio,
+)
 
 NONE = "-"
-_ACCURACIES = {"top1": "top-1", "top3": "top-3"}
+_ACCURACIES = {"top1": "top-1", "top3": "top-3", "r2": "R²"}
 # Shown where they are known.
 _OTHERS = {"balanced_accuracy": "balanced", "auc": "AUC"}
 # Top-1 and balanced accuracy that differ by more are both shown on a terminal.
@@ -58,6 +63,7 @@ def _baseline(row: Mapping[str, Any]) -> str:
 def summary(table: pd.DataFrame) -> pd.DataFrame:
   """Returns summary.csv as text, accuracies in percent."""
   rows = []
+  accuracies = {m: name for m, name in _ACCURACIES.items() if m in table}
   others = {m: name for m, name in _OTHERS.items() if m in table}
   for row in table.to_dict("records"):
     cells = {
@@ -66,7 +72,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
       "trials": trials(row["trials"], row["trials_diverged"]),
       "n test": str(row["test_examples"]),
     }
-    for metric, name in _ACCURACIES.items():
+    for metric, name in accuracies.items():
       cells[f"{name} %"] = _spread(row, metric)
       cells[f"{name} difference, 95 %"] = _difference(row, metric)
     for metric, name in others.items():
@@ -76,7 +82,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
       cells[key] = _difference(row, "balanced_accuracy")
     cells["compared with"] = _baseline(row)
     cells["loss"] = number(row["loss"], ".4f")
-    for metric, name in _ACCURACIES.items():
+    for metric, name in accuracies.items():
       cells[f"{name} variance"] = number(row[f"{metric}_std"] ** 2, ".2e")
     rows.append(cells)
   return pd.DataFrame(rows)
@@ -98,7 +104,7 @@ def terminal(table: pd.DataFrame) -> str:
       "all FLOPs": total_flops_ratio(table).map("x {:.3f}".format),
     }
   )
-  shown = ["top-1", "top-3"]
+  shown = [name for m, name in _ACCURACIES.items() if m in table]
   if "auc" in table and (table["top3"].dropna() == 1).all():
     shown[1] = "AUC"
   if "balanced_accuracy" in table:
@@ -117,7 +123,9 @@ def terminal(table: pd.DataFrame) -> str:
 def combined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
   """Returns top-1 of every sampler as text, given summary.csv by experiment."""
   texts = [summary(t).assign(experiment=name) for name, t in tables.items()]
-  shown = ["top-1 %", "top-1 difference, 95 %", "compared with"]
+  names = dict.fromkeys(HEADLINES[headline(t)] for t in tables.values())
+  shown = [f"{n}{x}" for n in names for x in (" %", " difference, 95 %")]
+  shown.append("compared with")
   text = pd.concat(texts)[["sampler", "experiment", "trials", *shown]]
   # A sampler's rows together, in the order in which samplers first appear.
   return pd.concat(rows for _, rows in text.groupby("sampler", sort=False))
@@ -137,10 +145,11 @@ def paper(table: pd.DataFrame) -> pd.DataFrame:
 def reach(table: pd.DataFrame) -> pd.DataFrame:
   """Returns `curves.reach_table` as text, grouped by accuracy."""
   rows = []
-  for row in table.sort_values("top1", kind="stable").to_dict("records"):
+  level = headline(table)
+  for row in table.sort_values(level, kind="stable").to_dict("records"):
     cells = {
       "sampler": row["sampler"],
-      "valid top-1": f"{row['top1']:g}",
+      f"valid {HEADLINES[level]}": f"{row[level]:g}",
       "batch": str(row["batch_size"]),
       "trials that reached it": f"{row['reached']} of {row['trials']}",
       "examples": f"{row['examples_seen']:,.0f}",

@@ -39,13 +39,15 @@ def write_gallery(
   class_names: Sequence[str],  # [V]
   # (index [n]) -> columns by which users find these examples, by name
   find: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None,
+  num_outputs: int | None = None,  # None: V
 ) -> None:
   """Writes gallery.npz and gallery.json of a training pool.
 
-  Difficulties that are all zero are no scores. gallery.json has `class_names`
-  and `input_shape`, [H, W, C] of images. Each of the `classes` has its `count`.
-  Each arm of the `partitions` other than "label" has its `size` and `drawings`:
-  random positions in gallery.npz, or none of more than 40 arms.
+  Difficulties that are all zero are no scores. gallery.json has `class_names`,
+  `num_outputs` of the models and `input_shape`, [H, W, C] of images. Each of
+  the `classes` has its `count`. Each arm of the `partitions` other than "label"
+  has its `size` and `drawings`: random positions in gallery.npz, or none of
+  more than 40 arms.
   A partition whose arms have names has `names`. `found` has the columns of
   `find` for each position.
   A scored pool adds the `difficulty`: quantiles and mean of a class, the mean
@@ -54,6 +56,8 @@ def write_gallery(
   difficulty, and `random` ones.
   """
   label = np.asarray(pool.label)
+  if label.dtype.kind == "f":  # targets, which are of one class
+    label = np.zeros(len(label), np.int32)
   difficulty = np.asarray(pool.scores["difficulty"])
   scored = bool(difficulty.any())
   rng = np.random.default_rng(0)
@@ -69,6 +73,7 @@ def write_gallery(
   classes = _split(np.argsort(label, kind="stable"), counts)
   info: dict[str, Any] = {
     "class_names": list(class_names),
+    "num_outputs": num_outputs or len(class_names),
     "classes": [{"count": len(index)} for index in classes],
     "partitions": {},
   }

@@ -11,15 +11,17 @@ import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from alcurr.report.curves import ACCURACIES, COSTS
+from alcurr.report.curves import COSTS, measured
 from alcurr.report.style import BAND_ALPHA, Style
+from alcurr.report.tables import headline
 
 
 def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
   """Draws `curves.mean_curves`; buttons choose the accuracy and the cost."""
   # The data of all traces: a sampler's line, then the outline of its band.
   x = {cost: [] for cost in COSTS if means[cost].notna().any()}
-  y = {metric: [] for metric in ACCURACIES}
+  labels = measured(means)
+  y = {metric: [] for metric in labels}
   first = next(iter(x))
   figure = go.Figure()
   for name, mean in means.groupby("sampler", sort=False):
@@ -45,15 +47,15 @@ def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
       "hoverinfo": "skip",
     }
     for i, look in ((-2, line), (-1, band)):
-      data = {"x": x[first][i], "y": y["top1"][i]}
+      data = {"x": x[first][i], "y": y[headline(labels)][i]}
       figure.add_scatter(**data, name=label, legendgroup=label, **look)
   return figure.update_layout(
     updatemenus=[
       _buttons({COSTS[cost]: x[cost] for cost in x}, "x", 0),
-      _buttons({ACCURACIES[metric]: y[metric] for metric in y}, "y", 0.62),
+      _buttons({labels[metric]: y[metric] for metric in y}, "y", 0.62),
     ],
     xaxis_title=COSTS[first],
-    yaxis_title=ACCURACIES["top1"],
+    yaxis_title=labels[headline(labels)],
     template="plotly_white",
     height=max(480, 75 + 10 * len(figure.data)),
     margin={"l": 70, "r": 20, "t": 60, "b": 60},

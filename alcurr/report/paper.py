@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from alcurr.report import tables
+from alcurr.report import bootstrap, tables
 
 Config = Mapping[str, Any]  # config.json
 
@@ -38,7 +38,7 @@ def table(
   """
   names = [name for name in numbers if name in set(summary["sampler"])]
   top3 = [tables.per_example(workdir, name)["top3"] for name in names]
-  intervals = [tables.paired_bootstrap(values) for values in top3]
+  intervals = [bootstrap.paired_bootstrap(values) for values in top3]
   rows = summary.set_index("sampler").loc[names].reset_index()
   return rows.assign(
     paper_top3=[numbers[name] for name in names],

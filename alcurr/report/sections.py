@@ -118,16 +118,18 @@ def make_sections(
 def _curves(config: paper.Config, logs: pd.DataFrame) -> Iterator[Section]:
   """Yields learning curves, accuracy against cost, losses and exposure."""
   looks = styles(logs["sampler"].unique())
-  means = curves.mean_curves(logs, (*curves.ACCURACIES, "loss"))
+  shown = curves.measured(logs)
+  means = curves.mean_curves(logs, (*shown, "loss"))
   # With a single evaluation at the end there is no curve.
   if means["sampler"].value_counts().max() > 1:
     groups = paper.curve_groups(config, means)
     for stem, (title, names) in groups.items():
       data = means[means["sampler"].isin(names)]
-      figure = figures.learning_curves(data, looks)
+      figure = figures.learning_curves(data, looks, shown)
       section = _section(config, "learning_curves", data, figure=figure)
       yield section._replace(title=title, stem=stem)
-    figure = figures.learning_curves(means, looks, costs=tuple(curves.COSTS))
+    costs = tuple(curves.COSTS)
+    figure = figures.learning_curves(means, looks, shown, costs)
     chart, stem = interactive.accuracy(means, looks), "accuracy_against_cost"
     yield _section(config, stem, means, figure=figure, chart=chart)
   losses = paper.losses(config, logs)

@@ -12,21 +12,23 @@ import numpy as np
 import pandas as pd
 
 from alcurr.core import files
-from alcurr.report import curves, tables
+from alcurr.report import bootstrap, curves, tables
+from alcurr.training import evaluation
 
 
-def _valid_top1(workdir: pathlib.Path) -> dict[str, float]:
-  """Returns mean top-1 on valid at the last evaluation, by sampler."""
+def _valid_scores(workdir: pathlib.Path) -> dict[str, float]:
+  """Returns mean top-1, or R², on valid at the last evaluation, by sampler."""
   means = {}
   for name, rows in curves.read_metrics(workdir).items():
     last = rows.sort_values("step").groupby("trial")["valid"].last()
-    means[name] = float(np.mean([valid["top1"] for valid in last.dropna()]))
+    scores = [evaluation.selection_metric(valid) for valid in last.dropna()]
+    means[name] = float(np.mean(scores))
   return means
 
 
 def _points(difference: np.ndarray, name: str) -> dict[str, float]:
   """Returns the mean of a paired difference [S, N] in points, with bounds."""
-  interval = tables.paired_bootstrap(difference)
+  interval = bootstrap.paired_bootstrap(difference)
   columns = (name, f"{name}, low", f"{name}, high")
   return dict(zip(columns, 100 * np.array(interval), strict=True))
 
@@ -45,7 +47,7 @@ def regret_table(workdir: pathlib.Path) -> pd.DataFrame:
   a finished grid the table is empty. The best has the highest mean top-1 on
   valid at the end, and is the first of equals. `regret` is its test top-1 minus
   the sampler's. Accuracies are in percent, differences in points, with the
-  interval of `tables.paired_bootstrap`.
+  interval of `bootstrap.paired_bootstrap`.
   """
   config = files.read_json(workdir / "config.json")
   results = {r["sampler"]: r for r in tables.read_results(workdir)}
@@ -53,16 +55,16 @@ def regret_table(workdir: pathlib.Path) -> pd.DataFrame:
   grid = [base, *(name for name in members if name != base)]
   if not members or not set(grid) <= results.keys():
     return pd.DataFrame()
-  valid = _valid_top1(workdir)
+  valid = _valid_scores(workdir)
   best = max(grid, key=lambda name: valid.get(name, -math.inf))
-  top1 = {name: tables.per_example(workdir, name)["top1"] for name in results}
+  top1 = {name: tables.per_headline(workdir, name) for name in results}
   flops = {n: r["flops_per_step"] or math.nan for n, r in results.items()}
   rows = [
     {
       "sampler": name,
       "in the grid": name in grid,
       "valid top-1 %": 100 * valid.get(name, math.nan),
-      "test top-1 %": 100 * tables.mean(top1[name]),
+      "test top-1 %": 100 * bootstrap.mean(top1[name]),
       **_points(top1[name] - top1[base], f"difference to {base}"),
       **_points(top1[best] - top1[name], "regret"),
       "FLOPs per step": flops[name] / flops[base],
@@ -97,14 +99,14 @@ def best_setting_table(workdir: pathlib.Path) -> pd.DataFrame:
   Config `best_setting` lists the runs of each sampler, as in configs/honest.py;
   without it the table is empty. The best has the highest mean top-1 on valid at
   the end. Test top-1 is in percent, its difference to the baseline's best in
-  points, with the interval of `tables.paired_bootstrap`. `at an end` is "yes"
-  for the first or last of three or more settings.
+  points, with the interval of `bootstrap.paired_bootstrap`. `at an end` is
+  "yes" for the first or last of three or more settings.
   """
   config = files.read_json(workdir / "config.json")
   settings = config.get("best_setting") or {}
   finished = {result["sampler"] for result in tables.read_results(workdir)}
   # Settings all of whose trials diverged have finished but cannot be the best.
-  valid = _valid_top1(workdir) if settings else {}
+  valid = _valid_scores(workdir) if settings else {}
   best = {
     sampler: max((run for run in runs if run in valid), key=valid.get)
     for sampler, runs in settings.items()
@@ -113,12 +115,12 @@ def best_setting_table(workdir: pathlib.Path) -> pd.DataFrame:
   base = next((s for s in best if config["baseline"] in settings[s]), None)
   if base is None:
     return pd.DataFrame()
-  top1 = {s: tables.per_example(workdir, r)["top1"] for s, r in best.items()}
+  top1 = {s: tables.per_headline(workdir, r) for s, r in best.items()}
   lead = {sampler: top1[sampler] - top1[base] for sampler in best}
   p = {
-    sampler: two_sided(tables.resampled_means(lead[sampler]))
+    sampler: two_sided(bootstrap.resampled_means(lead[sampler]))
     for sampler in best
-    if sampler != base and len(tables.finite_trials(lead[sampler]))
+    if sampler != base and len(bootstrap.finite_trials(lead[sampler]))
   }
   adjusted = dict(zip(p, holm(np.array(list(p.values()))), strict=True))
   ends = {s: runs[:: len(runs) - 1] for s, runs in settings.items() if runs[2:]}
@@ -128,7 +130,7 @@ def best_setting_table(workdir: pathlib.Path) -> pd.DataFrame:
       "setting": run,
       "at an end": "yes" if run in ends.get(sampler, ()) else "",
       "valid top-1 %": 100 * valid[run],
-      "test top-1 %": 100 * tables.mean(top1[sampler]),
+      "test top-1 %": 100 * bootstrap.mean(top1[sampler]),
       **_points(lead[sampler], f"difference to {base}"),
       "Holm p": adjusted.get(sampler, np.nan),
     }

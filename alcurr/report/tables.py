@@ -1,18 +1,21 @@
-"""results.csv and summary.csv, and the statistics in them."""
+"""results.csv and summary.csv."""
 
-import functools
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from alcurr.core import files, paths
 from alcurr.core.errors import UserError
+from alcurr.report import bootstrap
+from alcurr.training import evaluation
 
-METRICS = ("top1", "top3", "map3", "loss", "balanced_accuracy", "auc")
+METRICS = ("top1", "top3", "map3", "loss", "balanced_accuracy", "auc", "r2")
+# What samplers are judged by, with its name: of classes, and of targets.
+HEADLINES = {"top1": "top-1", "r2": "R²"}
 RUN_COLUMNS = (
   *("sampler", "batch_size", "trial", *METRICS),
   *("examples_seen", "examples_scored", "steps"),
@@ -23,69 +26,19 @@ RUN_COLUMNS = (
 )
 
 
-class Interval(NamedTuple):
-  """A mean with the bounds of its 95 % interval."""
-
-  mean: float
-  low: float
-  high: float
+def headline(metrics: Iterable[str]) -> str:
+  """Returns the one of HEADLINES that is among some metrics or columns."""
+  return next(name for name in HEADLINES if name in {*metrics})
 
 
-def paired_bootstrap(difference: np.ndarray, resamples: int = 2000) -> Interval:
-  """Returns the mean of paired differences [S, N] and its 95 % interval.
-
-  The pairs are of the same trials and the same examples. Trials that are NaN
-  are ignored; if all are, the interval is NaN.
-  """
-  if not len(finite_trials(difference)):
-    return Interval(math.nan, math.nan, math.nan)
-  bounds = np.quantile(resampled_means(difference, resamples), [0.025, 0.975])
-  return Interval(mean(difference), *bounds.tolist())
-
-
-def finite_trials(values: np.ndarray) -> np.ndarray:
-  """Returns the trials of [S, N] that did not diverge."""
-  return values[np.isfinite(values).all(1)]
-
-
-def mean(values: np.ndarray) -> float:
-  """Returns the mean of [S, N] over its finite trials; NaN without any."""
-  finite = finite_trials(values)
-  return float(finite.mean()) if len(finite) else math.nan
-
-
-def resampled_means(
-  difference: np.ndarray, resamples: int = 2000
-) -> np.ndarray:
-  """Returns the means [R] of bootstrap resamples of differences [S, N].
-
-  Trials and examples are both resampled with replacement, so the means have
-  the noise of both. The interval errs on the wide side (Owen, 2007, "The
-  pigeonhole bootstrap"). At least one trial must be finite; others are ignored.
-  """
-  difference = finite_trials(difference).astype(np.float32)
-  num_trials, num_examples = difference.shape
-  example, trial = _resample_counts(num_trials, num_examples, resamples)
-  # In blocks: as floats the counts are four times as large.
-  blocks = np.split(example, range(100, resamples, 100))
-  by_trial = [block.astype(np.float32) @ difference.T for block in blocks]
-  return (np.concatenate(by_trial) * trial).sum(1) / (num_examples * num_trials)
-
-
-@functools.lru_cache(maxsize=2)  # the same for all samplers of an experiment
-def _resample_counts(
-  num_trials: int, num_examples: int, resamples: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Counts each example [R, N] and each trial [R, S] in each resample."""
-  rng = np.random.default_rng(0)
-
-  def count(size: int) -> np.ndarray:
-    draws = (rng.integers(size, size=size) for _ in range(resamples))
-    # An example is in a resample once on average, and never 255 times.
-    counts = [np.bincount(d, minlength=size).astype(np.uint8) for d in draws]
-    return np.stack(counts)
-
-  return count(num_examples), count(num_trials)
+def describe_trials(trials: Sequence[Mapping[str, Any]]) -> str:
+  """Returns the mean headline of the trials of a result.json."""
+  finished = [trial for trial in trials if "loss" in trial]
+  if not finished:
+    return "all trials diverged"
+  name = headline(finished[0])
+  mean = np.mean([trial[name] for trial in finished])
+  return f"{HEADLINES[name]} {mean:.4f}"
 
 
 def sampler_names(workdir: pathlib.Path) -> list[str]:
@@ -142,14 +95,16 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
   folder = workdir / "runs" / name
   files.check_regular(folder / "test.npz")
   with np.load(folder / "test.npz", allow_pickle=False) as file:
-    rank, loss, label = file["rank"], file["loss"], file.get("label")
-  metrics = {
-    "top1": (rank < 1).astype(np.float64),
-    "top3": (rank < 3).astype(np.float64),
-    "map3": np.where(rank < 3, 1 / (rank + 1), 0),
-    "loss": loss.astype(np.float64),
-  }
-  if label is not None:
+    rank, loss, label = file.get("rank"), file["loss"], file.get("label")
+  metrics = {}
+  if rank is None:
+    metrics["r2"] = evaluation.explained(loss, label)
+  else:
+    metrics["top1"] = (rank < 1).astype(np.float64)
+    metrics["top3"] = (rank < 3).astype(np.float64)
+    metrics["map3"] = np.where(rank < 3, 1 / (rank + 1), 0)
+  metrics["loss"] = loss.astype(np.float64)
+  if rank is not None and label is not None:
     count = np.bincount(label)
     weight = len(label) / ((count > 0).sum() * count[label])
     metrics["balanced_accuracy"] = metrics["top1"] * weight
@@ -157,6 +112,12 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
   for values in metrics.values():
     values[diverged] = math.nan
   return metrics
+
+
+def per_headline(workdir: pathlib.Path, name: str) -> np.ndarray:
+  """Returns the headline metric of each test example, [S, N]."""
+  metrics = per_example(workdir, name)
+  return metrics[headline(metrics)]
 
 
 def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
@@ -197,7 +158,7 @@ def summary_table(
   """Returns summary.csv: a row per sampler.
 
   Standard deviations are the sample's, over trials. Differences are paired
-  with the baseline and have the interval of `paired_bootstrap`. Diverged
+  with the baseline, with the interval of `bootstrap.paired_bootstrap`. Diverged
   trials are ignored, and counted in `trials_diverged`. The area under the ROC
   curve, `auc`, has no interval: it is no mean over examples.
   """
@@ -213,15 +174,15 @@ def summary_table(
       "batch_size": result["batch_size"],
       "trials": len(result["trials"]) - diverged,
       "trials_diverged": diverged,
-      "test_examples": values["top1"].shape[1],
+      "test_examples": values["loss"].shape[1],
     }
     for metric in values:
-      row[metric] = mean(values[metric])
-      by_trial = finite_trials(values[metric]).mean(1)
+      row[metric] = bootstrap.mean(values[metric])
+      by_trial = bootstrap.finite_trials(values[metric]).mean(1)
       row[f"{metric}_std"] = pd.Series(by_trial).std()  # NaN of a single one
       if name != baseline:
         columns = (f"{metric}_{part}" for part in ("difference", "low", "high"))
-        interval = paired_bootstrap(values[metric] - base[metric])
+        interval = bootstrap.paired_bootstrap(values[metric] - base[metric])
         row |= zip(columns, interval, strict=True)
     auc = pd.Series(
       [t["auc"] for t in result["trials"] if "auc" in t], dtype=float
@@ -241,12 +202,17 @@ def summary_table(
 
 
 def class_sizes(workdir: pathlib.Path, name: str) -> np.ndarray | None:
-  """Returns the test examples of each class that has some; None: not known."""
+  """Returns the test examples of each class that has some.
+
+  None: not known, or the labels are no classes.
+  """
   path = workdir / "runs" / name / "test.npz"
   files.check_regular(path)
   with np.load(path, allow_pickle=False) as file:
     label = file.get("label")
-  return None if label is None else np.unique(label, return_counts=True)[1]
+  if label is None or label.dtype.kind == "f":
+    return None
+  return np.unique(label, return_counts=True)[1]
 
 
 def flops_ratio(table: pd.DataFrame) -> pd.Series:

@@ -2,7 +2,7 @@
 
 A sampler is called better or worse if the two-sided p-value of the paired
 bootstrap of its top-1, adjusted for the number of samplers (Holm, 1979), is
-below 0.05. Its range is the 95 % interval of `tables.paired_bootstrap`.
+below 0.05. Its range is the 95 % interval of `bootstrap.paired_bootstrap`.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from alcurr.report import tables
+from alcurr.report import bootstrap, tables
 from alcurr.report.selection import holm, two_sided
 
 LEVEL = 0.05
@@ -36,6 +36,7 @@ class _Effect(NamedTuple):
   high: float
   sign: int  # 1: better, -1: worse, 0: neither is shown
   cost: float  # FLOPs of a run over the baseline's; NaN if unknown
+  unit: str  # "points of top-1"
 
 
 def describe(workdir: pathlib.Path, summary: pd.DataFrame) -> str:
@@ -52,7 +53,7 @@ def describe(workdir: pathlib.Path, summary: pd.DataFrame) -> str:
   rows = rows[~rows["sampler"].isin(failed) & ~rows["baseline"].isin(failed)]
   if not len(rows):
     return f"Every trial of {_list(failed)} diverged: nothing to compare."
-  effects = _effects(workdir, rows, summary, "top1")
+  effects = _effects(workdir, rows, summary, tables.headline(summary))
   if not effects:
     return "No sampler has a trial that its baseline finished: cannot compare."
   is_single = max(effect.trials for effect in effects) == 1
@@ -86,17 +87,18 @@ def _effects(
     for name in dict.fromkeys(name for pair in pairs for name in pair)
   }
   effects, p = [], []
+  unit = f"points of {tables.HEADLINES.get(metric, metric)}"
   for name, baseline in pairs:
-    lead = tables.finite_trials(100 * (values[name] - values[baseline]))
+    lead = bootstrap.finite_trials(100 * (values[name] - values[baseline]))
     if not len(lead):
       continue
     p.append(1.0)
     if len(lead) > 1:
-      p[-1] = two_sided(tables.resampled_means(lead, resamples))
-    interval = tables.paired_bootstrap(lead)
+      p[-1] = two_sided(bootstrap.resampled_means(lead, resamples))
+    interval = bootstrap.paired_bootstrap(lead)
     sign = int(np.sign(interval.mean))
     effects.append(
-      _Effect(name, baseline, len(lead), *interval, sign, cost[name])
+      _Effect(name, baseline, len(lead), *interval, sign, cost[name], unit)
     )
   adjusted = holm(np.array(p))
   effects = [
@@ -112,7 +114,7 @@ def _single_trial(effects: Sequence[_Effect]) -> str:
   largest = "" if len(effects) == 1 else "the largest difference is that of "
   return (
     f"One trial: no measure of chance; {largest}{first.name}, "
-    f"{first.mean:+.1f} points of top-1 to {first.baseline}{_cost(first)}."
+    f"{first.mean:+.1f} {first.unit} to {first.baseline}{_cost(first)}."
   )
 
 
@@ -133,7 +135,7 @@ def _decided(effects: Sequence[_Effect]) -> list[str]:
     (only,) = effects
     text = (
       f"{only.name} is not measurably better or worse than {base}: "
-      f"{only.low:+.1f} to {only.high:+.1f} points of top-1{_cost(only)} "
+      f"{only.low:+.1f} to {only.high:+.1f} {only.unit}{_cost(only)} "
       f"({note})."
     )
   else:
@@ -144,7 +146,7 @@ def _decided(effects: Sequence[_Effect]) -> list[str]:
 def _ranges(effects: Sequence[_Effect], word: str) -> str:
   """Returns a clause about effects of one sign, the largest first."""
   first, *others = effects[:_NAMED]
-  text = f"{first.name} is {word} by {_range(first)} points of top-1"
+  text = f"{first.name} is {word} by {_range(first)} {first.unit}"
   text += _cost(first)
   for effect in others:
     text += f", {effect.name} by {_range(effect)}{_cost(effect)}"

@@ -1,9 +1,9 @@
 """Metrics of a model on a pool: loss, top-1, top-3, MAP@3, by class and by arm.
 
 The device returns two numbers per example, and these metrics are means of them.
-So a metric by class or by arm, or an interval, needs no second pass. Labels
-that are not classes have the loss alone. The area under the ROC curve is no
-such mean: the device counts examples by class and probability for it.
+So a metric by class or by arm, or an interval, needs no second pass. Targets
+have the loss, which is the squared error, and R². The area under the ROC curve
+is no such mean: the device counts examples by class and probability for it.
 """
 
 from collections.abc import Mapping
@@ -92,11 +92,28 @@ def rank(logits: Array, label: Array) -> Array:
   return before.sum(1).astype(jnp.int32)
 
 
-def summarize(scores: Scores) -> dict[str, float]:
-  """Returns the mean loss and, for classes, top1, top3 and map3 (MAP@3)."""
+def explained(loss: np.ndarray, target: np.ndarray) -> np.ndarray:
+  """Returns 1 - error / variance of each example, whose mean is R²: [..., N].
+
+  Args:
+    loss: [..., N], the mean squared error over the outputs.
+    target: [N] or [N, V]. R² is nan if all are equal.
+  """
+  target = np.asarray(target, np.float64).reshape(len(target), -1)
+  variance = target.var(0).mean()
+  with np.errstate(divide="ignore", invalid="ignore"):
+    return 1 - np.asarray(loss, np.float64) / (variance or np.nan)
+
+
+def summarize(scores: Scores, label: np.ndarray) -> dict[str, float]:
+  """Returns the mean loss, and top1, top3 and map3 (MAP@3), or r2.
+
+  `label` [N] are the classes, or the targets.
+  """
   loss = float(np.asarray(scores.loss, np.float64).mean())
   if scores.rank is None:
-    return {"loss": loss}
+    r2 = float(explained(scores.loss, np.asarray(label)).mean())
+    return {"r2": r2, "loss": loss}
   rank = np.asarray(scores.rank)
   return {
     "top1": float((rank < 1).mean()),
@@ -108,8 +125,8 @@ def summarize(scores: Scores) -> dict[str, float]:
 
 
 def selection_metric(metrics: Mapping[str, Any]) -> float:
-  """Returns top-1 or, for targets, minus the loss; larger is better."""
-  return metrics["top1"] if "top1" in metrics else -metrics["loss"]
+  """Returns top-1 or, for targets, R²; larger is better."""
+  return metrics["top1"] if "top1" in metrics else metrics["r2"]
 
 
 def accuracy_by(scores: Scores, group: np.ndarray) -> list[float | None]:
@@ -128,7 +145,7 @@ def report(scores: Scores, pool: Pool) -> dict[str, Any]:
   `balanced_accuracy` is the mean of top-1 over the classes that have examples;
   for `auc` see `macro_auc`.
   """
-  metrics = summarize(scores)
+  metrics = summarize(scores, pool.label)
   if scores.rank is None:
     return metrics
   by_class = accuracy_by(scores, np.asarray(pool.label))

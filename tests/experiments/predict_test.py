@@ -9,7 +9,7 @@ import pytest
 import toy
 
 from alcurr.core.errors import UserError
-from alcurr.data import sources, strokes
+from alcurr.data import channels, sources, strokes
 from alcurr.data.render import render_all
 from alcurr.experiments import experiment_runner, predict
 from alcurr.experiments.config import build
@@ -105,7 +105,7 @@ def test_images_are_classified_as_in_the_evaluation(on_images, trial):
 
 def test_rendered_drawings_are_classified_as_drawings(finished):
   folder, dataset = finished
-  images = render_all(dataset.source, sources.get_render(_config().data))
+  images = render_all(dataset.source, channels.get_render(_config().data))
   rendered = predict.predict_probabilities(folder, images[..., 0]).probability
   drawn = predict.predict_probabilities(folder, dataset.source).probability
   np.testing.assert_allclose(rendered, drawn, rtol=1e-3, atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 from toy_report import BANDIT
 
 from alcurr.core import files
-from alcurr.report import formatting, page, tables
+from alcurr.report import bootstrap, formatting, page, tables
 
 
 def _diverge(workdir, name, trials):
@@ -88,8 +88,8 @@ def test_a_difference_is_of_the_trials_that_both_have():
   """By hand: only the last of three finished on both sides."""
   values = np.array([[1.0, 1.0], [math.nan, math.nan], [1.0, 0.0]])
   base = np.array([[math.nan, math.nan], [0.0, 0.0], [0.0, 0.0]])
-  interval = tables.paired_bootstrap(values - base)
+  interval = bootstrap.paired_bootstrap(values - base)
   assert interval.mean == 0.5
   assert (interval.low, interval.high) == (0, 1)
-  nothing = tables.paired_bootstrap(values[:2] - base[:2])
+  nothing = bootstrap.paired_bootstrap(values[:2] - base[:2])
   assert all(math.isnan(x) for x in nothing)

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from alcurr.report import factorial, tables
+from alcurr.report import bootstrap, factorial
 
 N = 100
 
@@ -114,7 +114,7 @@ def test_the_interval_is_of_the_mean_difference_of_the_pairs(tmp_path):
     ],
     axis=0,
   )
-  expected = tables.paired_bootstrap(mean)
+  expected = bootstrap.paired_bootstrap(mean)
   assert row[["effect, points", "low", "high"]].tolist() == pytest.approx(
     [100 * x for x in expected], abs=1e-4
   )

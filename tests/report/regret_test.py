@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from alcurr.report import selection, tables
+from alcurr.report import bootstrap, selection
 
 N = 40
 
@@ -96,7 +96,7 @@ def test_intervals_are_of_the_paired_differences(workdir):
   assert table.loc["hard", ["regret, low", "regret, high"]].tolist() == [0, 0]
   to_base = ["difference to uniform, low", "difference to uniform, high"]
   assert table.loc["uniform", to_base].tolist() == [0, 0]
-  expected = tables.paired_bootstrap(1.0 * _right(28, 32) - _right(24, 24))
+  expected = bootstrap.paired_bootstrap(1.0 * _right(28, 32) - _right(24, 24))
   assert table.loc[
     "bandit", ["regret", "regret, low", "regret, high"]
   ].tolist() == pytest.approx([100 * x for x in expected])

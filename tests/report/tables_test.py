@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from alcurr.report import tables
+from alcurr.report import bootstrap, tables
 
 
 def test_one_trial_is_scipys_bootstrap():
   """With a single trial only the examples are resampled."""
   rng = np.random.default_rng(0)
   difference = rng.integers(-1, 2, (1, 400)).astype(float)
-  ours = tables.paired_bootstrap(difference, resamples=4000)
+  ours = bootstrap.paired_bootstrap(difference, resamples=4000)
   scipys = stats.bootstrap(
     (difference[0],), np.mean, n_resamples=4000, method="percentile", rng=1
   ).confidence_interval
@@ -26,9 +26,9 @@ def test_one_trial_is_scipys_bootstrap():
 def test_trials_that_disagree_widen_the_interval():
   """Without noise of the examples there is only that of the trials."""
   same = np.tile(np.array([[0.1], [0.1], [0.1]]), (1, 50))
-  assert tables.paired_bootstrap(same)[1:] == pytest.approx((0.1, 0.1))
+  assert bootstrap.paired_bootstrap(same)[1:] == pytest.approx((0.1, 0.1))
   spread = np.tile(np.array([[0.0], [0.1], [0.2]]), (1, 50))
-  interval = tables.paired_bootstrap(spread)
+  interval = bootstrap.paired_bootstrap(spread)
   assert interval.mean == pytest.approx(0.1)
   # Three draws of three: all equal with probability 1/9, 1/27 at each end.
   assert interval.low == pytest.approx(0.0)
@@ -43,7 +43,9 @@ def test_its_coverage_is_at_least_90_percent():
     trial = 0.02 * rng.standard_normal((8, 1))
     example = rng.standard_normal((1, 100)) * 0.3
     noise = rng.standard_normal((8, 100)) * 0.1
-    interval = tables.paired_bootstrap(trial + example + noise, resamples=300)
+    interval = bootstrap.paired_bootstrap(
+      trial + example + noise, resamples=300
+    )
     hits += interval.low <= 0 <= interval.high
   assert hits >= 180
 

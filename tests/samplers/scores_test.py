@@ -17,7 +17,7 @@ def test_el2n_is_how_far_the_probabilities_are_off():
 
 
 def test_the_loss_is_what_evaluations_are_measured_by():
-  loss = losses.metric(losses.squared_error())
+  loss = losses.squared_error()
   assert scores.SCORERS["loss"](loss=loss) is loss
 
 

@@ -39,7 +39,7 @@ def test_ranks_and_losses_equal_numpy_s(batch_size):
 def test_metrics_by_hand():
   """Ranks 0, 2, 1 and 5: MAP@3 is (1 + 1/3 + 1/2 + 0) / 4."""
   scores = Scores(np.array([0, 2, 1, 5]), np.array([0.5, 1.0, 1.5, 3.0]))
-  assert evaluation.summarize(scores) == {
+  assert evaluation.summarize(scores, np.zeros(4, np.int32)) == {
     "top1": 0.25,
     "top3": 0.75,
     "map3": pytest.approx(11 / 24),
@@ -47,6 +47,22 @@ def test_metrics_by_hand():
   }
   group = np.array([0, 0, 2, 2])
   assert evaluation.accuracy_by(scores, group) == [0.5, None, 0.0]
+
+
+@pytest.mark.parametrize("shape", [(50,), (50, 3)])
+def test_r2_is_that_of_scikit_learn(shape):
+  rng = np.random.default_rng(0)
+  target, found = rng.normal(size=(2, *shape))
+  loss = ((target - found) ** 2).reshape(50, -1).mean(1)
+  expected = metrics.r2_score(target, found, multioutput="variance_weighted")
+  summary = evaluation.summarize(Scores(None, loss), target)
+  assert summary == {
+    "r2": pytest.approx(expected),
+    "loss": pytest.approx(loss.mean()),
+  }
+  assert evaluation.selection_metric(summary) == summary["r2"]
+  # Of targets that are all equal it is not defined.
+  assert np.isnan(evaluation.explained(loss, np.ones(50))).all()
 
 
 def test_equal_logits_do_not_count_as_right():

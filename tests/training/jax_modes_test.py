@@ -156,8 +156,8 @@ def test_losses_and_scores(mode, name):
   after = jax.eval_shape(steps.measured, start, pool, pool, ())
   _require_narrow((start, after))
   logits, label = jnp.zeros((5, 4), jnp.float32), jnp.zeros(5, jnp.int32)
-  scorer, metric = samplers.scores.el2n(), losses.metric(loss)
-  _require_narrow((metric(logits, label), scorer(logits, label)))
+  scorer = samplers.scores.el2n()
+  _require_narrow((losses.metric(logits, label), scorer(logits, label)))
   _require_narrow(evaluation.rank(logits, label))
 
 

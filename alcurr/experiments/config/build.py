@@ -11,11 +11,13 @@ import re
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
-from alcurr.data import sources
+from alcurr.data import channels, sources
 from alcurr.data.augment import AUGMENTS
 from alcurr.data.given_splits import has_probe
 from alcurr.data.partitions import PARTITIONS
@@ -76,10 +78,9 @@ def build_experiment(config: ConfigDict) -> BuiltExperiment:
   schema.check_values(config)
   sources.check(config.data)
 
-  # The same for any number of classes.
-  loss = losses.metric(make_loss(config, num_classes=2))
+  _check_loss(config)
   _check_model(config)
-  scores = build_scores(config, loss, _check_model)
+  scores = build_scores(config, losses.metric, _check_model)
   runs = {
     name: _build_run(config, name, scores.keys()) for name in config.samplers
   }
@@ -124,7 +125,7 @@ def _build_run(
     raise UserError("conflict", "train_on", text)
   if network_key(merged) != network_key(config):
     _check_model(merged)
-  make_loss(merged, num_classes=2)
+  _check_loss(merged)
   for field, setting in (("batch_size", "batch_size"), ("num_steps", "budget")):
     if field in arguments:
       raise UserError("unknown", f"{place}.{field}", f"set run.{setting}")
@@ -168,6 +169,20 @@ def run_config(config: ConfigDict, name: str) -> ConfigDict:
   return plain.merge(config, config.samplers[name].get("run", {}))
 
 
+def _check_loss(config: ConfigDict) -> None:
+  """Builds the loss for its checks, and calls it with a label."""
+  loss = make_loss(config, num_classes=2)
+  label = jax.ShapeDtypeStruct((1,), jnp.int32)
+  if config.data.regression:
+    label = jax.ShapeDtypeStruct((1, 2), jnp.float32)
+  logits = jax.ShapeDtypeStruct((1, 2), jnp.float32)
+  with specs.errors_in("loss"):
+    if not isinstance(loss, StatefulLoss):
+      jax.eval_shape(loss, logits, label)
+    elif config.data.regression:
+      raise ValueError("expected one for targets, such as squared_error")
+
+
 def _check_model(config: ConfigDict) -> None:
   """Builds a model for its checks, at a plausible size of images.
 
@@ -178,8 +193,8 @@ def _check_model(config: ConfigDict) -> None:
     return
   drawn = data.source == "synthetic" and not data.sources
   size = data.image_size if drawn else 256
-  channels = len(sources.get_channels(config.data))
-  make_model(config, (size, size, channels), 2)
+  depth = len(channels.get_channels(config.data))
+  make_model(config, (size, size, depth), 2)
 
 
 def make_model(

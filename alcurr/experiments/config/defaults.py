@@ -141,9 +141,9 @@ _DEFAULTS = {
     # simplified, or <class>.bin, Kaggle's <word>.csv, or bitmaps <class>.npy,
     # or it is one file of drawings with a `word` each);
     # prepared (`dir` is the output of `python -m alcurr.data prepare`); npz
-    # (`dir` is a .npz file of `images` and `labels`); tfds (`dir` is a dataset
-    # that TensorFlow Datasets has prepared as array_record: a name such as
-    # emnist/letters, or the folder of its version); folder (`dir` holds
+    # (`dir` is a .npz file of `images`, or rows, and `labels`); tfds (`dir` is
+    # a dataset that TensorFlow Datasets has prepared as array_record: a name
+    # such as emnist/letters, or the folder of its version); folder (`dir` holds
     # <class>/<any>.png, .jpg and so on, cut to squares of image_size).
     "source": "synthetic",
     "dir": "",
@@ -162,6 +162,9 @@ _DEFAULTS = {
     "channels_first": False,
     "value_range": "",
     "max_bytes": 2**31,
+    # Labels of a .npz: whether they are numbers to predict, with loss
+    # squared_error, instead of classes.
+    "regression": False,
     # Images of a folder: the colour behind transparent ones, and the limit of
     # an image's width times its height.
     "background": "white",

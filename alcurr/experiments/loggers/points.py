@@ -16,6 +16,7 @@ CURVES = {
     "Mean over the classes of their top-1 on valid.",
   ),
   "accuracy/auc": ("valid.auc", "Mean area under the ROC curves on valid."),
+  "accuracy/r2": ("valid.r2", "Share of the targets' variance, on valid."),
   "loss/train": ("train_loss", "Mean training loss since the last point."),
   "loss/valid": ("valid.loss", "Loss on valid."),
   "sampler/coverage": ("coverage", "Share of the training pool trained on."),
@@ -32,6 +33,7 @@ CURVES = {
     "Mean over the classes of their top-1 on test, at the end.",
   ),
   "test/auc": ("auc", "Mean area under the ROC curves on test, at the end."),
+  "test/r2": ("r2", "Share of the targets' variance on test, at the end."),
   "test/loss": ("loss", "Loss on test, at the end."),
 }
 

@@ -136,7 +136,7 @@ def range_test(
     run.gather,
     run.batch_size,
     run.trials_by,
-    metric(run.loss),
+    metric,
     counted=False,
   )
   state, valid = init_trials(run, pools["train"]), pools["valid"]

@@ -24,7 +24,7 @@ from alcurr.experiments import charges, experiment_runner, setup
 from alcurr.experiments.config import build, loader
 from alcurr.experiments.config.plain import to_config
 from alcurr.experiments.pools import host_pools
-from alcurr.report import tables
+from alcurr.report import bootstrap, tables
 from alcurr.report.style import plain, styles
 from alcurr.training import exposure, prefetch, step
 from alcurr.training.run import RunSpec, compile_chunks
@@ -140,7 +140,7 @@ def write(
 def summarize(
   rank: np.ndarray, loss: np.ndarray, diverged_step: np.ndarray
 ) -> dict[str, float]:
-  """Returns means with 95 % intervals, see `tables.paired_bootstrap`.
+  """Returns means with 95 % intervals, see `bootstrap.paired_bootstrap`.
 
   Rank and loss [S, N] are `evaluation.Scores` of one setting. `diverged_step`
   [S] is 0 for a trial that did not diverge.
@@ -151,7 +151,7 @@ def summarize(
   for metric, values in {"top1": rank < 1, "map3": map3, "loss": loss}.items():
     values = np.where(diverged[:, None], np.nan, values.astype(np.float64))
     names = (metric, f"{metric}_low", f"{metric}_high")
-    row |= zip(names, tables.paired_bootstrap(values), strict=True)
+    row |= zip(names, bootstrap.paired_bootstrap(values), strict=True)
   return row
 
 

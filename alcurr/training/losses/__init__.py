@@ -5,7 +5,8 @@ to know or remember the training pool is a `StatefulLoss`.
 
 The loss of an experiment is trained on, and its gains measure it. Accuracies,
 losses on valid and test, and difficulties are measured by `metric`, which for
-classes is the cross-entropy whatever the loss, so that reports are comparable.
+classes is the cross-entropy and for targets the squared error, whatever the
+loss, so that reports are comparable.
 """
 
 from alcurr.core.registry import Registry

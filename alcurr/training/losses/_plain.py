@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from alcurr.types import Array, Loss, StatefulLoss
+from alcurr.types import Array, Loss
 
 
 def are_classes(label: Array) -> bool:
@@ -51,16 +51,11 @@ def squared_error() -> Loss:
   return loss
 
 
-def metric(loss: Loss | StatefulLoss) -> Loss:
-  """Returns the loss that evaluations and difficulties are measured by.
+def metric(logits: Array, label: Array) -> Array:
+  """Returns the losses [B] that evaluations and difficulties are measured by.
 
-  It is the cross-entropy for classes, and for targets the loss itself, or what
-  a stateful one is measured by.
+  They are the cross-entropy of classes, and the squared error of targets.
   """
-  of_targets = loss.measured if isinstance(loss, StatefulLoss) else loss
-
-  def measure(logits: Array, label: Array) -> Array:
-    of_labels = softmax_cross_entropy if are_classes(label) else of_targets
-    return of_labels(logits, label)
-
-  return measure
+  if are_classes(label):
+    return softmax_cross_entropy(logits, label)
+  return squared_error()(logits, label)
