@@ -28,8 +28,7 @@ from alcurr.data import cache
 from alcurr.training.exposure import Exposure, active_trials
 from alcurr.types import Array, PyTree, TrainState
 
-# Of several processes, the first reads and writes: states are the same on all.
-ALONE = ocp.options.MultiprocessingOptions(active_processes={0})
+ALONE = ocp.options.MultiprocessingOptions(active_processes={0})  # the first
 _STATE, _TRAINED = "state", "state/step"  # the latter: the trials' steps
 _STEP = re.compile(r"0|[1-9][0-9]{0,15}")
 _FIELDS = {
