@@ -6,6 +6,7 @@ it needs that folder. What it reads there, the others get from it.
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -27,11 +29,15 @@ from alcurr.types import Array, PyTree, TrainState
 OPTION = "--distributed"
 # After which a process that does not answer counts as dead, and all others end.
 HEARTBEAT_SECONDS = 60
+# The most that one may be behind another.
+PATIENCE_SECONDS = 3600
 # Set by srun and mpirun, and not in the shell of an allocation.
 _NUM_PROCESSES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 _BY_HAND = ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _COORDINATOR = "JAX_COORDINATOR_ADDRESS"
 _JSON = "json"  # the array of a shared value that is no array
+
+_meetings = itertools.count()  # names each, the same in all processes
 
 # (arrays by name, a value as JSON has it)
 Shared = tuple[dict[str, np.ndarray], Any]
@@ -108,10 +114,20 @@ def is_first() -> bool:
   return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
+def _meet() -> None:
+  """Waits for the others, which may be minutes behind.
+
+  They load data and compile. A transfer would wait for half a minute only.
+  """
+  barrier = ocp.multihost.get_barrier_sync_fn()
+  barrier(key=f"alcurr {next(_meetings)}", timeout_ms=1000 * PATIENCE_SECONDS)
+
+
 def from_first(read: Callable[[], Shared | None]) -> Shared | None:
   """Returns what the first process reads; the others do not call `read`."""
   if not are_many():
     return read()
+  _meet()
   packed = b""
   if is_first() and (shared := read()):
     arrays, value = shared
@@ -171,6 +187,7 @@ def check_same(values: Mapping[str, str]) -> None:
   """
   if not are_many():
     return
+  _meet()
   # Mistakes are looked for, not forgeries.
   own = np.array([zlib.crc32(x.encode()) for x in values.values()], np.uint32)
   rows = np.asarray(multihost_utils.process_allgather(own))
