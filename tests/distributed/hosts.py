@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -75,10 +75,10 @@ class Group:
       for process in self.processes:
         process.kill()
 
-  def wait_for(self, path: pathlib.Path) -> None:
-    """Waits until a file or folder is there."""
+  def wait_until(self, condition: Callable[[], bool]) -> None:
+    """Waits until something is so, while all processes run."""
     deadline = time.monotonic() + PATIENCE
-    while not path.exists():
+    while not condition():
       ended = [process.poll() for process in self.processes]
       assert ended == [None] * len(ended), self.output()
       assert time.monotonic() < deadline, self.output()

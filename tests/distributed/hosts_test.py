@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hosts import Group
 
+from alcurr.training import checkpoint
 from alcurr.training.processes import HEARTBEAT_SECONDS
 
 pytestmark = pytest.mark.distributed
@@ -41,35 +42,22 @@ def expected(tmp_path_factory) -> pd.DataFrame:
   return results(folder)
 
 
-def _checkpoint(folder: pathlib.Path, step: int) -> pathlib.Path:
-  return folder / f"run/runs/bandit/checkpoints/{step}"
+def _start(folder: pathlib.Path, name: str, count: int) -> Group:
+  """Starts processes, and waits until they have saved a checkpoint."""
+  checkpoints = folder / "run/runs/bandit/checkpoints"
+  before = max(checkpoint.steps(checkpoints), default=0)
+  group = Group(folder, name, count)
+  group.wait_until(
+    lambda: max(checkpoint.steps(checkpoints), default=0) > before
+  )
+  return group
 
 
-def _stop(folder: pathlib.Path, count: int, step: int) -> None:
+def _stop(folder: pathlib.Path, name: str, count: int) -> None:
   """Runs up to a checkpoint, and sends SIGTERM to the last process."""
-  group = Group(folder, f"to {step}", count)
-  group.wait_for(_checkpoint(folder, step))
+  group = _start(folder, name, count)
   group.send(count - 1, signal.SIGTERM)
   assert group.wait() == [143] * count, group.output()
-
-
-def test_a_signal_to_one_stops_all_and_any_number_resumes(tmp_path, expected):
-  _stop(tmp_path, 2, 6)
-  _stop(tmp_path, 1, 12)
-  finish(tmp_path, "rest", 2)
-  check_equal(results(tmp_path), expected)
-
-
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_killed_process_ends_the_others(tmp_path, expected, number):
-  group = Group(tmp_path, "killed", 2)
-  group.wait_for(_checkpoint(tmp_path, 6))
-  group.send(number, signal.SIGKILL)
-  statuses = group.wait(2 * HEARTBEAT_SECONDS)
-  assert statuses[number] == -signal.SIGKILL
-  assert statuses[1 - number] != 0
-  finish(tmp_path, "rest", 2)
-  check_equal(results(tmp_path), expected)
 
 
 def test_other_data_is_found(tmp_path):
@@ -87,6 +75,24 @@ def test_other_data_is_found(tmp_path):
     (sentence,) = group.sentences(number)
     assert "process 1" in sentence
     assert "data" in sentence
+
+
+def test_a_signal_to_one_stops_all_and_any_number_resumes(tmp_path, expected):
+  _stop(tmp_path, "two", 2)
+  _stop(tmp_path, "one", 1)
+  finish(tmp_path, "rest", 2)
+  check_equal(results(tmp_path), expected)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_killed_process_ends_the_others(tmp_path, expected, number):
+  group = _start(tmp_path, "killed", 2)
+  group.send(number, signal.SIGKILL)
+  statuses = group.wait(2 * HEARTBEAT_SECONDS)
+  assert statuses[number] == -signal.SIGKILL
+  assert statuses[1 - number] != 0
+  finish(tmp_path, "rest", 2)
+  check_equal(results(tmp_path), expected)
 
 
 def test_without_a_cluster_it_says_so(tmp_path):

@@ -9,7 +9,7 @@ def get_config() -> ConfigDict:
   config = default.get_config()
   config.trials = 2
   config.batch_size = 8
-  config.budget = "24 steps"
+  config.budget = "120 steps"
   config.chunk_steps = 3
   config.num_evals = 4
   config.checkpoint.minutes = 0.0
