@@ -1,11 +1,11 @@
 """Tests of the configs: each passes the checks and is what its text says."""
 
+import image_networks
 import pytest
 
 from alcurr.data.partitions import PARTITIONS
 from alcurr.experiments import experiment_runner, predict
 from alcurr.experiments.config import build, plain
-from alcurr.models import MODELS
 from configs import (
   ablation,
   default,
@@ -42,7 +42,7 @@ from configs import (
     label_issues.get_config("source=files"),
     noisy_labels.get_config("loss=superloss"),
     zoo.get_config("model=inception_resnet_v2"),
-    *(kaggle.get_config(f"model={name}") for name in MODELS),
+    *(kaggle.get_config(f"model={name}") for name in image_networks.NAMES),
   ],
 )
 def test_it_passes_the_checks(config):

@@ -123,6 +123,27 @@ def make(
   if from_number and (number := _to_number(spec)) is not None:
     with errors_in(field):
       return from_number(number)
+  name, arguments = resolve(spec, registry, field, **context)
+  try:
+    return registry[name](**arguments)
+  except UserError:
+    raise
+  # Other libraries' factories raise the latter two, such as optax for a dtype.
+  except (ValueError, TypeError, OverflowError) as error:
+    raise UserError("argument", field, f"{name}: {error}") from error
+
+
+def resolve(
+  spec: str | Mapping[str, Any],
+  registry: Mapping[str, Callable[..., Any]],
+  field: str,
+  **context: Any,
+) -> tuple[str, dict[str, Any]]:
+  """Returns the factory's name and the arguments that `make` calls it with.
+
+  Raises:
+    UserError: an unknown name or argument, or a value of another type.
+  """
   name, arguments = _split(spec, registry, field)
   parameters = get_parameters(registry, name, field)
   known = [p for p in parameters if p not in context]
@@ -137,13 +158,7 @@ def make(
   for argument, parameter in parameters.items():
     if argument not in arguments and parameter.default is parameter.empty:
       raise UserError("missing", f"{field}.{argument}", f"required by {name}")
-  try:
-    return registry[name](**arguments)
-  except UserError:
-    raise
-  # Other libraries' factories raise the latter two, such as optax for a dtype.
-  except (ValueError, TypeError, OverflowError) as error:
-    raise UserError("argument", field, f"{name}: {error}") from error
+  return name, arguments
 
 
 def _split(

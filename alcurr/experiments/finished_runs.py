@@ -66,7 +66,10 @@ def _load_run(
   class_names = tuple(gallery["class_names"])
   shape = rows.shape_from_json(gallery["input_shape"])
   merged = build.run_config(config, name)
-  model = build.make_model(merged, shape, gallery["num_outputs"])
+  num_outputs = len(class_names)
+  if config.data.regression:
+    num_outputs = gallery["num_outputs"]
+  model = build.make_model(merged, shape, num_outputs)
   keys = jax.random.split(jax.random.key(0), len(results))
   like = jax.eval_shape(jax.vmap(model.init), keys)
   variables = checkpoint.read_variables(folder / "checkpoints", steps, like)

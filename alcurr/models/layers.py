@@ -58,7 +58,7 @@ def check_arguments(
   is_image = isinstance(input_shape, tuple | list) and len(input_shape) == 3
   if not is_image or min(input_shape) < 1:
     raise ValueError(
-      "the inputs must be images (height, width, channels), all positive, got "
+      "input_shape must be (height, width, channels), all positive, got "
       f"{input_shape}; for rows see mlp and bag_of_tokens"
     )
   if min(input_shape[:2]) < min_size:

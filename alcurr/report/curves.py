@@ -94,13 +94,15 @@ def measured(logs: pd.DataFrame) -> dict[str, str]:
 
 
 def mean_curves(
-  logs: pd.DataFrame, metrics: Sequence[str] = tuple(ACCURACIES)
+  logs: pd.DataFrame, metrics: Sequence[str] | None = None
 ) -> pd.DataFrame:
   """Returns means over trials of `read_logs`, a row per evaluation.
 
   Columns: sampler, batch_size, step, COSTS, trials, and for each of `metrics`
-  its mean and `<metric>_std`, the sample's (NaN for a single trial).
+  (None: of `measured`) its mean and `<metric>_std`, the sample's (NaN for a
+  single trial).
   """
+  metrics = measured(logs) if metrics is None else metrics
   columns = {cost: (cost, "first") for cost in COSTS}
   columns |= {"seconds": ("seconds", "mean"), "trials": ("trial", "nunique")}
   for metric in metrics:

@@ -1,5 +1,6 @@
 """PyTorch's networks have alcurr's numbers of parameters and classes."""
 
+import image_networks
 import jax
 import pytest
 
@@ -10,7 +11,7 @@ torch_models = pytest.importorskip(
 )
 torch = pytest.importorskip("torch")
 
-NETWORKS = sorted(set(MODELS) - {"cnn"})
+NETWORKS = sorted({*image_networks.NAMES} - {"bayesian_cnn", "cnn"})
 
 
 def size(network):

@@ -54,7 +54,7 @@ def test_a_direct_call_expands_the_home_folder(load, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ("images", "labels", "place"),
   [
-    (IMAGES[0], [0], "inputs"),
+    (IMAGES[0, 0], [0], "inputs"),
     (IMAGES[:0], [], "inputs"),
     (IMAGES, [0, 1], "labels"),
     (IMAGES, [[0, 1], [1, 1], [0, 1], [1, 0]], "labels"),

@@ -145,8 +145,8 @@ def test_batches_of_images_and_of_strokes_are_the_same():
   index = jnp.array([5, 5, 59, 0])
   in_step = jax.jit(gather)(pool.make_pool(dataset), index)
   stored = jax.jit(gather)(pool.make_pool(ahead), index)
-  assert in_step.image.shape == (4, 12, 12, 1)
-  np.testing.assert_allclose(in_step.image, stored.image, atol=1e-6)
+  assert in_step.inputs.shape == (4, 12, 12, 1)
+  np.testing.assert_allclose(in_step.inputs, stored.inputs, atol=1e-6)
   np.testing.assert_array_equal(in_step.label, dataset.label[np.asarray(index)])
 
 

@@ -269,7 +269,7 @@ def test_ahead_is_the_same_pixels(quickdraw_dir, decay, channels):
   index = jnp.arange(40)[::-1]
   read = jax.jit(pool.make_gather())(stored, index).inputs
   rendered = jax.jit(pool.make_gather(draw))(pool.make_pool(dataset), index)
-  np.testing.assert_array_equal(read, rendered.image)
+  np.testing.assert_array_equal(read, rendered.inputs)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ def _means():
 
 
 def test_learning_curves_have_a_panel_per_metric_and_a_line_per_sampler():
-  figure = figures.learning_curves(_means(), styles("ab"))
+  figure = figures.learning_curves(
+    _means(), styles("ab"), curves.measured(_means())
+  )
   assert [axis.get_ylabel() for axis in figure.axes] == [
     *("top-1 accuracy on valid", "top-3 accuracy on valid")
   ]
@@ -64,7 +66,9 @@ def test_learning_curves_have_a_panel_per_metric_and_a_line_per_sampler():
 
 def test_learning_curves_have_a_row_per_metric_and_a_column_per_cost():
   costs = ("examples_seen", "flops", "seconds")
-  figure = figures.learning_curves(_means(), styles("ab"), costs=costs)
+  figure = figures.learning_curves(
+    _means(), styles("ab"), curves.measured(_means()), costs
+  )
   lines = [axis.get_lines()[0] for axis in figure.axes]
   starts = [list(line.get_xdata()) for line in lines]
   assert starts == 2 * [[32, 64], [1, 2], [5, 6]]

@@ -6,6 +6,7 @@ what runs under JAX_DEBUG_NANS is in the last test.
 
 import contextlib
 
+import image_networks
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -122,7 +123,7 @@ def test_networks(mode, name, norm):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", ["batch", "group"])
-@pytest.mark.parametrize("name", sorted({*models.MODELS} - _SMALL))
+@pytest.mark.parametrize("name", sorted({*image_networks.NAMES} - _SMALL))
 def test_large_networks(mode, name, norm):
   _trace_network(name, norm)
 

@@ -8,7 +8,7 @@ functions in the records.
 import functools
 import pathlib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -186,15 +186,16 @@ def _check_loss(config: ConfigDict) -> None:
 def _check_model(config: ConfigDict) -> None:
   """Builds a model for its checks, at a plausible size of images.
 
-  Arrays may be no images: what is built for them is checked when they are read.
+  Arrays may be no images. So their models are built when they are read, and
+  here only names and types of arguments are checked.
   """
   data = config.data
-  if data.source == "npz" and not data.sources:
-    return
+  is_arrays = data.source == "npz" and not data.sources
   drawn = data.source == "synthetic" and not data.sources
   size = data.image_size if drawn else 256
   depth = len(channels.get_channels(config.data))
-  make_model(config, (size, size, depth), 2)
+  make = specs.resolve if is_arrays else specs.make
+  _make_models(config, (size, size, depth), 2, make)
 
 
 def make_model(
@@ -204,21 +205,33 @@ def make_model(
 
   For `input_shape` see `alcurr.data.rows.input_shape`.
   """
-
-  def make(field: str, spec: dict[str, Any]) -> Model:
-    # Networks without weight files take no such argument.
-    spec = {k: v for k, v in spec.items() if (k, v) != ("weights", "")}
-    return specs.make(
-      spec, MODELS, field, input_shape=input_shape, num_classes=num_classes
-    )
-
-  model = make("model", config.model.to_dict())
-  scorer = config.scoring_model.to_dict()
-  shared = scorer.pop("shared")
-  if not scorer["name"]:
+  model, scorer = _make_models(config, input_shape, num_classes, specs.make)
+  if scorer is None:
     return model
   with specs.errors_in("scoring_model"):
-    return with_scorer(model, make("scoring_model", scorer), shared=shared)
+    return with_scorer(model, scorer, shared=config.scoring_model.shared)
+
+
+def _make_models(
+  config: ConfigDict,
+  input_shape: PyTree,
+  num_classes: int,
+  make: Callable[..., Any],
+) -> tuple[Any, Any]:
+  """Makes the model of a config, and the one that scores, or None."""
+  context = {"input_shape": input_shape, "num_classes": num_classes}
+
+  def make_one(field: str, spec: dict[str, Any]) -> Any:
+    # Networks without weight files take no such argument.
+    spec = {k: v for k, v in spec.items() if (k, v) != ("weights", "")}
+    return make(spec, MODELS, field, **context)
+
+  model = make_one("model", config.model.to_dict())
+  scorer = config.scoring_model.to_dict()
+  del scorer["shared"]
+  if not scorer["name"]:
+    return model, None
+  return model, make_one("scoring_model", scorer)
 
 
 def make_loss(config: ConfigDict, num_classes: int) -> Loss | StatefulLoss:

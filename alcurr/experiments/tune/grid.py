@@ -146,7 +146,7 @@ def try_rates(
   scores, diverged = run_rates(run, config.optimizer, rates, pools, norms)
   return [
     {"steps": run.num_steps, **trials.summarize(*of_rate)}
-    for of_rate in zip(*scores, diverged, strict=True)
+    for of_rate in zip(scores.rank, scores.loss, diverged, strict=True)
   ]
 
 
