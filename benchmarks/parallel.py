@@ -95,7 +95,7 @@ def _make_run(
 ) -> RunSpec:
   sampler = loops.make_sampler(SAMPLERS[name], batch_size, 1000)
   model = MODELS[model_name](
-    image_shape=(size, size, 1), num_classes=pools.NUM_CLASSES
+    input_shape=(size, size, 1), num_classes=pools.NUM_CLASSES
   )
   gather, devices = make_gather(), jax.devices()[:num_devices]
   mesh = parallel.make_mesh(f"data={num_devices}", 1, [batch_size], devices)
