@@ -19,7 +19,11 @@ _FLAGS = (
   "--xla_backend_optimization_level=0",
   "--xla_llvm_disable_expensive_passes=true",
 )
-_NEWER_FLAGS = ("--xla_cpu_use_fusion_emitters=false",)
+_NEWER_FLAGS = (
+  "--xla_cpu_use_fusion_emitters=false",
+  # Programs this small compile with less overhead in one piece.
+  "--xla_cpu_parallel_codegen_split_count=1",
+)
 
 
 def _accepts(flags: str) -> bool:
@@ -39,6 +43,9 @@ if "XLA_FLAGS" not in os.environ:
   os.environ["XLA_FLAGS"] = (
     all_flags if _accepts(all_flags) else " ".join(_FLAGS)
   )
+
+# Nobody reads which line of Python an operation came from.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 # Programs are shared by the workers and by later runs. Smaller ones compile
 # faster than they are read.

@@ -1,5 +1,6 @@
 """The environment of a run: all outside of its config that decides numbers."""
 
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -34,7 +35,7 @@ def current() -> dict[str, str]:
   """
   device = jax.devices()[0]
   found = {
-    **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    **_versions(),
     "python": ".".join(platform.python_version_tuple()[:2]),
     "device": device.device_kind,
   }
@@ -54,6 +55,11 @@ def current() -> dict[str, str]:
     if not name.startswith(_HARMLESS_FLAGS):
       found[name] = value or "true"
   return found | {k: os.environ[k] for k in _VARIABLES if os.environ.get(k)}
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+  return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -9,7 +9,10 @@ None of it is imported before a config names it. A built-in name always means
 the built-in factory.
 """
 
+import functools
 import importlib.metadata
+import pathlib
+import sys
 from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -57,7 +60,7 @@ class Registry(UserDict[str, Factory]):
       KeyError: there is none of that name.
       UserError: several packages offer it, or it cannot be imported.
     """
-    points = importlib.metadata.entry_points(group=self._group, name=name)
+    points = _entry_points().select(group=self._group, name=name)
     if not points:
       raise KeyError(name)
     place = f"{self._group}.{name}"
@@ -86,13 +89,33 @@ class Registry(UserDict[str, Factory]):
     return len(self.data.keys() | self._offered())
 
   def _offered(self) -> set[str]:
-    return set(importlib.metadata.entry_points(group=self._group).names)
+    return set(_entry_points().select(group=self._group).names)
 
   def is_record(self, value: Any) -> bool:
     """Returns whether a value is what the factories return."""
     if isinstance(self.record, type):
       return isinstance(value, self.record)
     return self.record is not None and callable(value)
+
+
+def _entry_points() -> importlib.metadata.EntryPoints:
+  """Returns those of all packages that are installed now."""
+  return _read_entry_points(*map(_last_change, sys.path))
+
+
+def _last_change(folder: str) -> tuple[str, int | None]:
+  """Returns a folder and the time of its last change; None: there is none."""
+  path = pathlib.Path(folder)
+  return folder, path.stat().st_mtime_ns if path.exists() else None
+
+
+# It opens a file of every package, and a config looks up dozens of names.
+@functools.lru_cache(maxsize=1)
+def _read_entry_points(
+  *folders: tuple[str, int | None],
+) -> importlib.metadata.EntryPoints:
+  """Reads those of the packages in folders as they were last changed."""
+  return importlib.metadata.entry_points()
 
 
 def registry_of(annotation: Any) -> Registry | None:

@@ -167,14 +167,17 @@ def _split(
   """Returns the name and the arguments of a spec."""
   if isinstance(spec, str):
     return parse(spec, field)
-  expected = f"expected one of {', '.join(sorted(registry))}"
   if not isinstance(spec, Mapping):
-    raise UserError("type", field, f"{expected}, got {spec!r}")
+    raise UserError("type", field, f"{_one_of(registry)}, got {spec!r}")
   if not isinstance(spec.get("name"), str):
-    raise UserError("missing", f"{field}.name", expected)
+    raise UserError("missing", f"{field}.name", _one_of(registry))
   # "sgd(momentum=0.9)" may be the name in a dict too.
   name, arguments = parse(spec["name"], f"{field}.name")
   return name, {k: v for k, v in spec.items() if k != "name"} | arguments
+
+
+def _one_of(registry: Mapping[str, Any]) -> str:
+  return f"expected one of {', '.join(sorted(registry))}"
 
 
 def get_parameters(

@@ -81,7 +81,7 @@ def _load_run(
     raise UserError("unknown", folder, text)
   if trials is None and len(good) < len(results):
     logging.warning("%s: only the trials %s did not diverge.", folder, good)
-  variables = jax.tree.map(lambda leaf: leaf[np.array(chosen)], variables)
+  variables = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], variables)
   return FinishedRun(folder, config, class_names, shape, model, variables)
 
 

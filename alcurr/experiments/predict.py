@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -179,7 +178,7 @@ def _outputs(
   pools = [_make_pool(member, source) for member in members]
   num_inputs = len(pools[0].label)
   size = min(num_inputs, *(m.config.eval_batch_size for m in members))
-  first = jnp.arange(size)
+  first = np.arange(size, dtype=np.int32)
   programs = [
     compilation.compile_once(
       _make_program(member, flips), member.variables, pool, first
@@ -215,7 +214,7 @@ def _make_pool(member: FinishedRun, source: Examples) -> Pool:
       raise UserError("unsupported", str(member.folder), text)
     source = channels.with_channels(source, names)
   label = np.zeros(num_inputs, np.int32)
-  return jax.tree.map(jnp.asarray, Pool(source, label, {}, {}))
+  return jax.device_put(Pool(source, label, {}, {}))
 
 
 def _make_program(member: FinishedRun, flips: bool) -> Callable[..., Array]:

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from flax.errors import LazyInitError
 
 from alcurr.types import Array, Model, PyTree
 
@@ -45,13 +46,23 @@ def from_linen(
   modes = [name for name in _TRAINING + _EVALUATION if name in arguments]
   if isinstance(input_shape, tuple):
     input_shape = jax.ShapeDtypeStruct(input_shape, jnp.float32)
-  one = jax.tree.map(lambda x: jnp.zeros((1, *x.shape), x.dtype), input_shape)
+  one = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), input_shape
+  )
 
   def mode(train: bool) -> dict[str, bool]:
     return {name: train == (name in _TRAINING) for name in modes}
 
   def init(key: Array) -> tuple[PyTree, PyTree]:
-    variables = dict(module.init({"params": key}, one, **mode(False)))
+    streams = {"params": key}
+    try:
+      # Without the outputs: outside of jit, each operation of the network
+      # would be compiled by itself.
+      variables = module.lazy_init(streams, one, **mode(False))
+    except LazyInitError:  # the parameters depend on what goes in
+      zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), one)
+      variables = module.init(streams, zeros, **mode(False))
+    variables = dict(variables)
     return variables.pop("params", {}), variables
 
   def apply(key, params, model_state, inputs, *, train):

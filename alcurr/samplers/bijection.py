@@ -7,6 +7,8 @@ just larger than n, with cycle walking (Black and Rogaway, 2002, "Ciphers with
 arbitrary finite domains") back into [0, n).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -24,6 +26,8 @@ def _mix(x: Array) -> Array:
   return x ^ (x >> 16)
 
 
+# Traced once for each shape, however many programs of a process call it.
+@functools.partial(jax.jit, inline=True)
 def permute(key: Array, salt: Array, index: Array, n: Array) -> Array:
   """Applies the permutations that `key` and `salt` determine to `index`.
 

@@ -63,6 +63,19 @@ def _close(actual, expected):
   np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_linen_module_may_initialise_by_what_goes_in():
+  """Which is an image of zeros."""
+
+  class Scaled(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+      scale = self.param("scale", lambda key: 1 + jnp.abs(x).max())
+      return scale * x.reshape(len(x), -1)
+
+  params, _ = from_linen(Scaled(), (4, 4, 1)).init(KEY)
+  assert params == {"scale": 1}
+
+
 def test_linen_module_with_statistics():
   module = WithTrain()
   model = from_linen(module, (4, 4, 1))

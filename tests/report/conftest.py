@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy_report
+from PIL import Image
 
 from alcurr.data.partitions import difficulty_in_class
 from alcurr.data.pool import make_gather
-from alcurr.report import gallery
+from alcurr.report import gallery, style
 from alcurr.types import Images, Pool
 
 NUM_TRAIN = 80
@@ -54,3 +55,12 @@ def make_experiment(
     return pathlib.Path(shutil.copytree(experiment, tmp_path / name))
 
   return make
+
+
+@pytest.fixture
+def one_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Saves figures as one pixel: rendering takes most of the time of a page."""
+  pixel = Image.new("L", (1, 1))
+  monkeypatch.setattr(
+    style, "save", lambda figure, file: pixel.save(file, "PNG")
+  )

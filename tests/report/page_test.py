@@ -144,6 +144,7 @@ def test_the_page_says_what_the_files_say(written):
   assert paper["low"][0] < 0.6 < paper["high"][0]
 
 
+@pytest.mark.usefixtures("one_pixel")
 def test_optional_sections_are_shown(make_experiment, monkeypatch):
   workdir = make_experiment()
   table = pd.DataFrame({"sampler": [EVIL[0]], "regret": [1.23456789]})
@@ -162,6 +163,7 @@ def test_optional_sections_are_shown(make_experiment, monkeypatch):
   assert data["regret"].tolist() == pytest.approx([1.23456789], rel=1e-5)
 
 
+@pytest.mark.usefixtures("one_pixel")
 def test_several_experiments_are_compared(make_experiment, tmp_path):
   first, second = make_experiment("first"), make_experiment("second")
   out = tmp_path / "pages" / "both.html"
@@ -176,6 +178,7 @@ def test_several_experiments_are_compared(make_experiment, tmp_path):
       assert (out.parent / urllib.parse.unquote(href)).exists()
 
 
+@pytest.mark.usefixtures("one_pixel")
 def test_an_experiment_without_a_gallery_or_a_summary(make_experiment):
   workdir = make_experiment()
   (workdir / "gallery.npz").unlink()
@@ -238,6 +241,7 @@ def test_a_mistake_in_the_arguments(tmp_path, monkeypatch, capsys, argv):
   assert error.count("\n") == 1
 
 
+@pytest.mark.usefixtures("one_pixel")
 def test_an_unfinished_sampler_is_named(make_experiment):
   workdir = make_experiment()
   _unfinished(workdir, BANDIT)
@@ -297,6 +301,7 @@ def test_a_config_is_shown_whole(written):
   assert [json.loads(text) for text in shown] == [config]
 
 
+@pytest.mark.usefixtures("one_pixel")
 def test_a_folder_that_cannot_be_written_to(
   make_experiment, tmp_path, monkeypatch
 ):
