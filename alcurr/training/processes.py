@@ -199,7 +199,7 @@ def check_same(values: Mapping[str, str]) -> None:
 
 
 class _Report(NamedTuple):
-  """What each device says after a chunk, uint32."""
+  """The report of each device after a chunk, uint32."""
 
   signal: Array  # that its process received; 0 for none
   save: Array  # whether the next chunk's state is to be saved
