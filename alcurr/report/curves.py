@@ -158,6 +158,12 @@ def reach_table(logs: pd.DataFrame, levels: Sequence[float]) -> pd.DataFrame:
   return pd.DataFrame(rows, columns=columns)
 
 
+def reached(reach: pd.DataFrame) -> pd.DataFrame:
+  """Returns the rows of a `reach_table` whose level some trial reached."""
+  level = reach[tables.headline(reach)]
+  return reach[reach["reached"].groupby(level).transform("sum") > 0]
+
+
 def cost_table(
   results: Sequence[Mapping[str, Any]], reach: pd.DataFrame
 ) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from alcurr.report import (
   tables,
   verdict,
 )
-from alcurr.report.gallery import read_gallery
+from alcurr.report.gallery import Gallery, read_gallery
 
 # What runs have in common, by `budget_basis`.
 _BASES = {
@@ -209,7 +209,7 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
         for split in ("valid", "test", "probe")
         if (place := config["data"].get(f"{split}_dir"))
       ),
-      gallery and f"{len(gallery.info['class_names'])} classes",
+      gallery and _outputs(gallery, config),
     ],
     "device": [record.get("device") for record in environments],
     "date": [record.get("date") for record in environments],
@@ -225,6 +225,12 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
   # What is not empty, without repetition.
   texts = {k: dict.fromkeys(filter(None, v)) for k, v in rows.items()}
   return {name: ", ".join(text) for name, text in texts.items() if text}
+
+
+def _outputs(gallery: Gallery, config: dict[str, Any]) -> str:
+  if config["data"].get("regression"):
+    return f"{gallery.info['num_outputs']} numbers to predict"
+  return f"{len(gallery.info['class_names'])} classes"
 
 
 def _models(config: dict[str, Any]) -> Iterator[str | None]:

@@ -90,7 +90,9 @@ def make_sections(
     extra += ["files"] * any(result.get("score_files") for result in results)
     table = formatting.costs(costs)
     yield _section(config, "costs", costs, *extra, table=table)
-    yield _section(config, "reach", reach, table=formatting.reach(reach))
+    reach = curves.reached(reach)
+    if len(reach):
+      yield _section(config, "reach", reach, table=formatting.reach(reach))
   gallery = read_gallery(workdir)
   for name, policy in curves.changing_policies(workdir).items():
     partition = tables.arm_partition(workdir, name)

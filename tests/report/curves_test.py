@@ -154,3 +154,12 @@ def test_a_constant_policy_has_no_map(tmp_path):
   fixed = (json.dumps(row | {"policy": [0.2, 0.3, 0.5]}) for row in rows)
   path.write_text("\n".join(fixed))
   assert curves.changing_policies(tmp_path) == {}
+
+
+def test_a_level_that_no_trial_reached_is_left_out():
+  logs = pd.concat([_logs("a", [[0.1, 0.5]]), _logs("b", [[0.1, 0.7]])])
+  reach = curves.reach_table(logs, [0.3, 0.6, 0.9])
+  shown = curves.reached(reach)
+  assert [*zip(shown["sampler"], shown["top1"], strict=True)] == [
+    *(("a", 0.3), ("a", 0.6), ("b", 0.3), ("b", 0.6))
+  ]
