@@ -30,10 +30,11 @@ in a config, on the command line and in `alcurr.compare`.
   (*losses* and the like). What it does not learn from needs no feedback, and
   its examples are prefetched.
 - *State*: numbers that are checkpointed: for each example, or few.
-- *Cost*: the FLOPs of a step, divided by those of `uniform`, as the compiled
-  programs have them: of the small CNN (`cnn`, 28 x 28) and of `mobilenet`
-  (64 x 64), with batches of {batches}. A reference model is not in it;
-  `budget_basis=flops` charges that too.
+- *Batch {batches}*: the FLOPs of a step of that size, divided by those of
+  `uniform`, as the compiled programs of the small CNN have them.
+  [costs.csv](../results/benchmarks/costs.csv) also has `mobilenet`'s, which
+  differ little. A reference model is not in it; `budget_basis=flops` charges
+  that too.
 
 """
 
@@ -53,10 +54,10 @@ def describe(factory: Any) -> tuple[str, str]:
   return text, " ".join(found[1].split()) if found else ""
 
 
-def source_of(factory: Any) -> str:
-  """Returns a link to the file of a factory."""
+def linked(name: str, factory: Any) -> str:
+  """Returns a name as a link to the file of its factory."""
   path = pathlib.Path(inspect.getsourcefile(factory)).relative_to(PACKAGE)
-  return f"[{path.name}](../alcurr/{path.as_posix()})"
+  return f"[`{name}`](../alcurr/{path.as_posix()})"
 
 
 def reads(sampler: Sampler) -> str:
@@ -79,14 +80,15 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def make_page() -> str:
   """Returns the page in Markdown."""
   table = costs.read(COSTS)["flops"]
-  networks = [(n, b) for n in costs.NETWORKS for b in costs.BATCH_SIZES]
-  columns = [f"{name} {batch}" for name, batch in networks]
+  sizes = costs.BATCH_SIZES
+  columns = [f"batch {size}" for size in sizes]
 
   def cost(spec: str) -> list[str]:
     """Returns the FLOPs over those of uniform; "-" if they were not counted."""
     ratios = (
-      table.get((spec, *key), float("nan")) / table.get(("uniform", *key))
-      for key in networks
+      table.get((spec, "cnn", size), float("nan"))
+      / table[("uniform", "cnn", size)]
+      for size in sizes
     )
     return [f"{x:.2f}" if x == x else "-" for x in ratios]
 
@@ -94,15 +96,19 @@ def make_page() -> str:
   for name, factory in sorted(samplers.SAMPLERS.data.items()):
     sampler = costs.make_sampler(name, costs.BATCH_SIZES[0])
     state = "each example" if sampler.spec.per_example_state else "few"
-    row = (f"`{name}`", *describe(factory), reads(sampler), state)
-    rows.append((*row, *cost(name), source_of(factory)))
-  page = HEAD.format(batches=" and ".join(map(str, costs.BATCH_SIZES)))
-  head = ("name", "what it does", "source", "reads", "state", *columns, "file")
+    row = (linked(name, factory), *describe(factory), reads(sampler), state)
+    rows.append((*row, *cost(name)))
+  page = HEAD.format(batches=", ".join(map(str, sizes)))
+  head = ("name", "what it does", "source", "reads", "state", *columns)
   page += _table(head, rows)
   page += "\n## Gains\n\n"
   page += "What an arm is paid for: `active_bandit(gain=...)`.\n\n"
   rows = [
-    (f"`{name}`", *describe(factory), *cost(f"{costs.BANDIT}(gain='{name}')"))
+    (
+      linked(name, factory),
+      *describe(factory),
+      *cost(f"{costs.BANDIT}(gain='{name}')"),
+    )
     for name, factory in sorted(GAINS.data.items())
   ]
   page += _table(("name", "what it does", "source", *columns), rows)
@@ -116,10 +122,10 @@ def make_page() -> str:
 
 def _parts(registry: Registry) -> str:
   rows = [
-    (f"`{name}`", *describe(factory), source_of(factory))
+    (linked(name, factory), *describe(factory))
     for name, factory in sorted(registry.data.items())
   ]
-  return _table(("name", "what it does", "source", "file"), rows)
+  return _table(("name", "what it does", "source"), rows)
 
 
 if __name__ == "__main__":

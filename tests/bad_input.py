@@ -56,7 +56,7 @@ def _tune(code: str, place: str, *args: str) -> Case:
   given = _code(*args) or "no argument"
   args = (*args, "--out=DIR/out") if args else args
   return Case(
-    "python -m alcurr.experiments.tune",
+    "alcurr tune",
     given,
     args,
     code,
@@ -74,7 +74,7 @@ def _predict(
 ) -> Case:
   """Returns the case of a prediction by the run in DIR/run/runs/a."""
   args = ("DIR/run/runs/a", "--data=DIR/test.csv", "--out=DIR/a.csv", *args)
-  kind = "python -m alcurr.experiments.predict"
+  kind = "alcurr predict"
   return Case(kind, given, args, code, place, make, "predict")
 
 
@@ -542,13 +542,13 @@ type     | samplers.uniform.run.model | config.samplers.uniform.run = {'model': 
 """
 
 TUNE = """
-syntax   | python -m alcurr.experiments.tune lr | lr
-syntax   | python -m alcurr.experiments.tune | rl
+syntax   | tune lr | lr
+syntax   | tune | rl
 missing  | --config=configs/quikstart.py | lr --config=configs/quikstart.py
 range    | --steps | lr QUICKSTART --steps=5
 range    | --low | lr QUICKSTART --low=1 --high=0.1
 unknown  | --sampler | lr QUICKSTART --sampler=bandti
-syntax   | python -m alcurr.experiments.tune grid | grid QUICKSTART
+syntax   | tune grid | grid QUICKSTART
 syntax   | batch_size | grid QUICKSTART batch_size
 conflict | batch_size | grid QUICKSTART batch_size=8,8
 unsupported | trials | grid QUICKSTART trials=1,2
@@ -630,7 +630,7 @@ CASES = [
     "samplers.bandit.policy",
     _run_holds("metrics.jsonl", '{"step": 1, "policy": [0.5'),
   ),
-  _tune("syntax", "python -m alcurr.experiments.tune"),
+  _tune("syntax", "tune"),
   _option(
     "syntax",
     "samplers.bandit.reward",
@@ -1194,7 +1194,7 @@ CASES = [
   _predict("missing", "--out", "`--out=DIR/no/a.csv`", "--out=DIR/no/a.csv"),
   _predict(
     "syntax",
-    "python -m alcurr.experiments.predict",
+    "predict",
     "`--trials=1,1`",
     "--trials=1,1",
   ),

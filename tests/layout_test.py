@@ -10,6 +10,8 @@ import sys
 import pytest
 from tiers import UNIT_FILES
 
+import alcurr
+
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "alcurr"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -36,7 +38,9 @@ def test_files_of_the_unit_tier_exist():
 
 
 def test_entries_of_the_package():
-  entries = {x.name for x in PACKAGE.iterdir() if x.name != "__pycache__"}
+  # Files whose names and places Python's tools prescribe.
+  prescribed = {"__main__.py", "__pycache__", "py.typed"}
+  entries = {x.name for x in PACKAGE.iterdir()} - prescribed
   assert len(entries) <= 13, sorted(entries)
 
 
@@ -104,6 +108,12 @@ def _imported(statement):
 )
 def test_the_library_imports_nothing_heavy(statement, allowed):
   assert _imported(statement) <= allowed
+
+
+def test_the_package_shows_public_names_alone():
+  assert dir(alcurr) == sorted(alcurr.__all__)
+  for name in alcurr.__all__:
+    assert getattr(alcurr, name) is not None
 
 
 # Words that lead to a docstring that is not a sentence with a verb.

@@ -45,8 +45,8 @@ MESSAGES = {
 FILES = {
   "--config=configs/quikstart.py": "--config=configs/quikstart.py: no such "
   "file. Did you mean configs/quickstart.py?",
-  "--config=": "--config: expected a Python file with get_config(), such "
-  "as configs/quickstart.py of alcurr's repository",
+  "--config=": "--config: expected a name of `alcurr list configs`, such as "
+  "quickstart, or a Python file with get_config()",
   "a config that raises": "--config=DIR/x.py, line 2: ZeroDivisionError: "
   "division by zero",
   "a `config.json` that is a list": "DIR/run/config.json: expected a config; "

@@ -40,7 +40,8 @@ class Parser(argparse.ArgumentParser):
     self.register("type", pathlib.Path, paths.absolute)
 
   def error(self, message: str) -> NoReturn:
-    raise UserError("syntax", self.prog, f"{message}; see --help")
+    place = self.prog.removeprefix("alcurr ")
+    raise UserError("syntax", place, f"{message}; see --help")
 
 
 def status(command: Callable[[], None]) -> int:

@@ -36,11 +36,11 @@ class _CodedError(Exception):
     text: what was expected, what was found, and a remedy unless it is obvious.
   """
 
-  def __init__(self, code: str, place: str, text: str):
-    place, text = redact(str(place)), redact(text)
+  def __init__(self, code: str, place: object, text: str):
+    place_text, text = redact(str(place)), redact(text)
     # The arguments themselves, so that an error can be pickled by a worker.
-    super().__init__(code, place, text)
-    self.code, self.place, self.text = code, place, text
+    super().__init__(code, place_text, text)
+    self.code, self.place, self.text = code, place_text, text
 
   def __str__(self) -> str:
     return f"{self.place}: {self.text}"

@@ -22,7 +22,7 @@ _COMMANDS = {
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   """Parses the command line."""
   parser = cli.Parser(
-    prog="python -m alcurr.data",
+    prog="alcurr data",
     description="Quick, Draw! files before an experiment reads them.",
   )
   sub = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)

@@ -16,7 +16,7 @@ import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import environment, files, lock, paths
+from alcurr.core import environment, files, lock, paths, waiting
 from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.data.parallel import cores
@@ -88,7 +88,8 @@ def run(
   ):
     cache_dir = build.cache_dir(config, workdir)
     paths.check_can_make(cache_dir, "--config.cache_dir")
-    context = setup.load_context(experiment, cache_dir, signals, mesh)
+    with waiting.announced("Reading data"):
+      context = setup.load_context(experiment, cache_dir, signals, mesh)
     return _run(context, workdir, profile, logger)
 
 
@@ -126,7 +127,10 @@ def _run(
   if first:
     _check_resumable(context, workdir, names, missing)
   basis = experiment.config.budget_basis
-  costs = charges.count_costs(context) if names and basis == "flops" else None
+  costs = None
+  if names and basis == "flops":
+    with waiting.announced("Counting the FLOPs of scores"):
+      costs = charges.count_costs(context)
   compiled = compile_runs(context, unscored, names, missing, costs)
   # Nothing is refused from here on, so the workdir may be written to.
   if first:
@@ -280,7 +284,10 @@ def compile_runs(
   places = [fit.score.place for fit in missing]
   places += [f"samplers.{name}" for name in names]
   started = time.perf_counter()
-  with futures.ThreadPoolExecutor(cores()) as threads:
+  with (
+    waiting.announced(f"Compiling {len(places)} programs"),
+    futures.ThreadPoolExecutor(cores()) as threads,
+  ):
     compiled = list(threads.map(compile_named, [*missing, *names]))
   seconds = time.perf_counter() - started
   total = sum(programs.compile_seconds for _, programs in compiled)

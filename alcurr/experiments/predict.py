@@ -254,7 +254,7 @@ def _trials(text: str) -> list[int]:
 
 def _submit(argv: Sequence[str]) -> None:
   parser = cli.Parser(
-    prog="python -m alcurr.experiments.predict",
+    prog="alcurr predict",
     description="Writes a submission to Kaggle's Doodle Recognition challenge.",
   )
   add = parser.add_argument

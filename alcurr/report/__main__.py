@@ -10,7 +10,7 @@ from alcurr.report import page
 
 def _report(argv: Sequence[str]) -> None:
   parser = cli.Parser(
-    prog="python -m alcurr.report",
+    prog="alcurr report",
     description="Rebuilds an experiment's figures and report.html from its "
     "files. Several experiments are compared on one page.",
   )

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_flags
 from alcurr.core import cli
 from alcurr.core.errors import UserError
 from alcurr.core.specs import TYPE_NAMES, did_you_mean
-from alcurr.experiments.config import plain, schema
+from alcurr.experiments.config import plain, schema, shipped, synonyms
 
 _EXPECTED = (
   "an ml_collections.ConfigDict, as "
@@ -41,8 +41,8 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
   """Loads the locked config of `configs/x.py` or `configs/x.py:arguments`.
 
   Args:
-    text: the path of a Python file with a function `get_config`, and, after a
-      colon, the argument of that function.
+    text: the path of a Python file with a function `get_config`, or the name of
+      a shipped config; and, after a colon, the argument of that function.
     options: set fields, such as `--config.data.dir=DIR`.
 
   Raises:
@@ -50,17 +50,19 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
       see `with_options`.
   """
   if not text:
-    # The configs are not installed with the package.
-    expected = "expected a Python file with get_config(), such as "
-    expected += "configs/quickstart.py of alcurr's repository"
+    expected = "expected a name of `alcurr list configs`, such as quickstart, "
+    expected += "or a Python file with get_config()"
     raise UserError("missing", "--config", expected)
-  path, argument = split(os.path.expanduser(text))
-  place, file = f"--config={path}", pathlib.Path(path)
+  given, argument = split(os.path.expanduser(text))
+  path = shipped.find(given)
+  place, file = f"--config={given}", pathlib.Path(path)
   if not file.is_file():
     siblings = {p.stem: str(p) for p in file.parent.glob("*.py")}
+    siblings = siblings or {name: name for name in shipped.describe()}
     close = difflib.get_close_matches(file.stem, siblings, n=1, cutoff=0.8)
     hint = f". Did you mean {siblings[close[0]]}?" if close else ""
     raise UserError("missing", place, f"no such file{hint}")
+  shipped.make_importable(file)
   try:
     get_config = runpy.run_path(path).get("get_config")
     if not callable(get_config):
@@ -174,7 +176,8 @@ def _check_names(config: ConfigDict, options: Sequence[str]) -> None:
     for key in match[1].split(".") if match else []:
       names = list(known) if isinstance(known, ConfigDict) else []
       if key not in names:
-        text = f"no such field{did_you_mean(key, names, f'{place}.')}"
+        near = did_you_mean(key, names, f"{place}.")
+        text = f"no such field{synonyms.hint(key) or near}"
         raise UserError("unknown", f"{place}.{key}", text)
       known, place = known[key], f"{place}.{key}"
 
@@ -184,7 +187,8 @@ def _as_user_error(error: Exception, values: flags.FlagValues) -> UserError:
   if isinstance(error, flags.CantOpenFlagFileError):
     return UserError("missing", "--flagfile", str(cause))
   if isinstance(error, flags.UnrecognizedFlagError):
-    text = f"no such option{did_you_mean(error.flagname, flags.FLAGS, '--')}"
+    near = did_you_mean(error.flagname, flags.FLAGS, "--")
+    text = f"no such option{synonyms.hint(error.flagname) or near}"
     return UserError("unknown", f"--{error.flagname}", text)
   if isinstance(error, flags.IllegalFlagValueError):
     option = str(error).removesuffix(f": {cause}").removeprefix("flag ")

@@ -44,7 +44,7 @@ def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
 
 def _send(argv: Sequence[str]) -> None:
   parser = cli.Parser(
-    prog="python -m alcurr.experiments.loggers",
+    prog="alcurr track",
     description="Sends an experiment to a tracker, from its files. Points that "
     "the tracker already has are not repeated.",
   )

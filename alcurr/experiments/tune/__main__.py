@@ -11,7 +11,7 @@ from alcurr.experiments.tune import grid, lr, search, trials
 def tune(argv: Sequence[str]) -> None:
   """Runs a command and prints its results; a mistake is a UserError."""
   parser = cli.Parser(
-    prog="python -m alcurr.experiments.tune",
+    prog="alcurr tune",
     description="Finds settings of an experiment before it is run. Any field "
     "of its config can be set too, as in --config.data.dir=DIR.",
   )

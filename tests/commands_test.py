@@ -1,0 +1,95 @@
+"""The command `alcurr`: what it lists, what it refuses, and shipped configs."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from refusal import refused
+
+from alcurr import __main__, models, samplers
+from alcurr.experiments import listing
+from alcurr.experiments.config import loader, shipped
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+
+
+def test_every_command_has_a_function_that_returns_a_status(capsys):
+  assert __main__.run(["--help"]) == 0
+  usage = capsys.readouterr().out
+  for name in __main__.COMMANDS:
+    assert f"\n  {name} " in usage
+
+
+@pytest.mark.parametrize("name", ["report", "data", "tune", "predict", "track"])
+def test_a_command_has_a_help(name, capsys):
+  with pytest.raises(SystemExit) as stopped:
+    __main__.run([name, "--help"])
+  assert not stopped.value.code
+  assert capsys.readouterr().out.startswith(f"usage: alcurr {name}")
+
+
+def test_the_list_has_every_name_and_a_line(capsys):
+  assert listing.main([]) == 0
+  lines = dict(
+    line.split(maxsplit=1)
+    for line in capsys.readouterr().out.splitlines()
+    if line.startswith("  ")
+  )
+  names = {path.stem for path in CONFIGS.glob("*.py")} - {"__init__"}
+  assert lines.keys() == names | {*samplers.SAMPLERS} | {*models.MODELS}
+
+
+def test_a_command_or_kind_that_is_not_there(capsys):
+  assert __main__.run(["trian"]) == 2
+  assert __main__.run(["list", "sampler"]) == 2
+  assert "trian" in capsys.readouterr().err
+
+
+def test_a_config_by_its_name():
+  by_name = loader.load("evidence:regime=noise30")
+  by_path = loader.load(f"{CONFIGS}/evidence.py:regime=noise30")
+  assert by_name.to_dict() == by_path.to_dict()
+  assert by_name.data.label_noise == 0.3
+
+
+def test_a_file_of_the_user_goes_before_a_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert shipped.find("quickstart") == str(CONFIGS / "quickstart.py")
+  pathlib.Path("quickstart").write_text("")
+  assert shipped.find("quickstart") == "quickstart"
+
+
+def test_a_name_that_no_config_has():
+  with refused("missing", "--config=quikstart"):
+    loader.load("quikstart")
+
+
+def test_a_config_imports_those_beside_it_and_shipped_ones(tmp_path):
+  """Another folder `configs` is on the process's path, and not this one."""
+  folder = tmp_path / "configs"
+  folder.mkdir()
+  (folder / "base.py").write_text("TRIALS = 7\n")
+  (folder / "mine.py").write_text(
+    "from configs import base, default\n\n\n"
+    "def get_config():\n"
+    "  config = default.get_config()\n"
+    "  config.trials = base.TRIALS\n"
+    "  return config\n"
+  )
+  program = "from alcurr.experiments.config import loader\n"
+  program += f"print(loader.load({str(folder / 'mine.py')!r}).trials)"
+  root = str(CONFIGS.parent)
+  program = (
+    f"import sys; sys.path.insert(0, {root!r}); import alcurr\n" + program
+  )
+  done = subprocess.run(
+    [sys.executable, "-P", "-c", program],
+    cwd=tmp_path,
+    env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert done.stdout.strip() == "7"
