@@ -7,7 +7,7 @@ from absl import app, flags, logging
 
 from alcurr.core import cli, paths
 from alcurr.core.errors import FaultError
-from alcurr.experiments import experiment_runner, preemption
+from alcurr.experiments import experiment_runner, launch, preemption
 from alcurr.experiments.config import build, loader
 from alcurr.report import formatting, tables, verdict
 from alcurr.training import compilation, processes
@@ -21,6 +21,12 @@ _WORKDIR = flags.DEFINE_string(
 _COMPILATION_CACHE = flags.DEFINE_boolean(
   "compilation_cache", True, "Save compiled programs next to the workdir."
 )
+_RUNS = flags.DEFINE_list(
+  "runs", None, "Samplers to run here, with commas; default all."
+)
+_LAUNCH = flags.DEFINE_string(
+  "launch", None, "Runs in processes of their own: local, local:2 or slurm."
+)
 _DISTRIBUTED = flags.DEFINE_boolean(
   "distributed", False, "Run on many hosts, see docs/parallel.md."
 )
@@ -30,22 +36,32 @@ _PROFILE = flags.DEFINE_boolean(
 
 
 def _run(options: list[str]) -> None:
-  processes.join(_DISTRIBUTED.value)
+  if _LAUNCH.value is None:
+    processes.join(_DISTRIBUTED.value)
   signals = preemption.Signals()
   config = loader.load(_CONFIG.value, options)
   name = pathlib.Path(loader.split(_CONFIG.value)[0]).stem
   text = f"runs/{name}" if _WORKDIR.value is None else _WORKDIR.value
   workdir = paths.absolute(text, "--workdir")
-  if _COMPILATION_CACHE.value and not jax.config.jax_compilation_cache_dir:
-    cache_dir = build.cache_dir(config, workdir)
-    jax.config.update("jax_compilation_cache_dir", str(cache_dir / "programs"))
-  if _PROFILE.value:
-    # Cached programs may name their operations as older code did.
-    jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
   with signals.watched(), processes.together():
-    logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
-    summary = experiment_runner.run(config, workdir, _PROFILE.value, signals)
+    if _LAUNCH.value is not None:
+      own = ("config", "compilation_cache", "profile")
+      own = [flags.FLAGS[name].serialize() for name in own]
+      command = launch.command_line(workdir, [*own, *options])
+      summary = launch.start(
+        _LAUNCH.value, config, workdir, command, _RUNS.value, signals
+      )
+    else:
+      cache_dir = build.cache_dir(config, workdir) / "programs"
+      cache_dir = cache_dir if _COMPILATION_CACHE.value else None
+      compilation.cache_programs(cache_dir, profiled=_PROFILE.value)
+      logging.info("jax %s on %s.", jax.__version__, compilation.find_devices())
+      summary = experiment_runner.run(
+        config, workdir, _PROFILE.value, signals, _RUNS.value
+      )
   if summary is None:
+    if processes.is_first():
+      print(f"No report yet: not all runs are finished. {workdir}")
     return
   shown = verdict.describe(workdir, summary), formatting.terminal(summary)
   print(*shown, f"Tables, logs and figures: {workdir}", sep="\n\n")

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from alcurr.core import files
 from alcurr.data.pool import on_device
 from alcurr.experiments import experiment_runner, sampler_trials, setup
+from alcurr.experiments.added_trials import Block
 from alcurr.experiments.config import build
 from alcurr.experiments.pools import host_pools
 from alcurr.training import loop, memory
@@ -53,7 +54,8 @@ def make_run(
   experiment = build.build_experiment(config)
   context = setup.load_context(experiment, folder / "cache")
   pools = on_device(host_pools(context))
-  (prepared,) = experiment_runner.compile_runs(context, pools, [name]).values()
+  blocks = [Block(name, 0, config.trials)]
+  (prepared,) = experiment_runner.compile_runs(context, pools, blocks).values()
   run, compiled = prepared
   fingerprint = sampler_trials.fingerprint(
     context.content, run, compiled, pools

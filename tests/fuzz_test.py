@@ -27,7 +27,7 @@ from alcurr.data import array_files, pool
 from alcurr.data.pool import Dataset
 from alcurr.data.quickdraw import items, kaggle, reader
 from alcurr.experiments.config import budgets
-from alcurr.experiments.setup import check_workdir
+from alcurr.experiments.workdir import check_workdir
 from alcurr.models import MODELS, weight_files
 from alcurr.report import page
 from alcurr.samplers.policies import POLICIES

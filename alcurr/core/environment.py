@@ -41,7 +41,7 @@ def current() -> dict[str, str]:
   }
   if device.platform == "cpu":
     # A sum over more threads, or in wider registers, rounds otherwise.
-    found |= {"cpu": _cpu(), "threads": str(_threads())}
+    found |= {"cpu": _cpu(), "threads": str(threads())}
   else:
     found["runtime"] = " ".join(device.client.platform_version.split())
     for package in importlib.metadata.distributions():
@@ -86,7 +86,7 @@ def _cpu() -> str:
   return platform.processor() or platform.machine()
 
 
-def _threads() -> int:
+def threads() -> int:
   """Returns the number of threads that XLA splits an operation over."""
   if (number := os.environ.get("NPROC", "")).isdecimal() and int(number):
     return int(number)

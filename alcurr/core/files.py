@@ -96,13 +96,16 @@ def make_folder(folder: pathlib.Path) -> None:
 def walk(folder: pathlib.Path, names: Iterable[str]) -> Iterator[pathlib.Path]:
   """Yields what is at some names in a folder, and below, but not beyond links.
 
-  Files that killed processes were writing are included.
+  Files that killed processes were writing are included. Another process may
+  remove some meanwhile.
   """
   for path in folder.iterdir():
     temporary = _TEMPORARY.fullmatch(path.name)
     if (temporary[1] if temporary else path.name) in names:
       yield path
-      yield from () if path.is_symlink() else path.rglob("*")
+      below = () if path.is_symlink() else os.walk(path)
+      for parent, folders, others in below:
+        yield from (pathlib.Path(parent, name) for name in folders + others)
 
 
 def remove_temporary(folder: pathlib.Path, names: Iterable[str]) -> None:

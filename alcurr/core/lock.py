@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""One process at a time in a folder, or in a run of an experiment's folder."""
 
 import contextlib
 import os
@@ -8,38 +8,55 @@ import stat
 from collections.abc import Iterator
 
 import filelock
+from absl import logging
 
 from alcurr.core.errors import UserError
 
 # A crash may leave this file, but never the lock: the system releases it.
 NAME = ".lock"
+_POLL = 0.1  # seconds between two tries to get a lock
 
 
 @contextlib.contextmanager
-def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
+def locked(
+  folder: pathlib.Path,
+  option: str = "--workdir",
+  run: str = "",
+  wait: bool = False,
+) -> Iterator[None]:
   """Excludes other processes from a folder, which is created if missing.
 
   A folder that was created here and is still empty at the end is removed.
 
+  Args:
+    folder: to lock.
+    option: of the command line, for messages.
+    run: of an experiment, which alone is locked; "": what its runs share.
+    wait: for a process that has locked it, rather than raise an error.
+
   Raises:
-    UserError: about the command line's `option`, if another has locked it, or
-      the place of the lock is taken.
+    UserError: about the `option`, if another process has locked it, or the
+      place of the lock is taken.
   """
   is_new = not folder.exists()
   folder.mkdir(parents=True, exist_ok=True)
-  path, owner = folder / NAME, f"{os.getpid()}\n"
+  path = folder / (f"{NAME}-{run}" if run else NAME)
+  owner = f"{os.getpid()}\n"
   if not _is_lock(path):
     text = f"{path} is not a lock of alcurr; remove it"
     raise UserError("exists", option, text)
   lock = filelock.FileLock(path)
-  try:
-    lock.acquire(blocking=False)
-  except filelock.Timeout:
-    owner = "another process"
+  if not _acquire(lock, path):
+    other = "another process"
     with contextlib.suppress(OSError, ValueError):
-      owner = f"process {int(path.read_text())}"
-    text = f"{folder} is in use by {owner}; wait, or stop it"
-    raise UserError("in_use", option, text) from None
+      other = f"process {int(path.read_text())}"
+    what = f"the run {run} of {folder}" if run else f"{folder}"
+    if not wait:
+      text = f"{what} is in use by {other}; wait, or stop it"
+      raise UserError("in_use", option, text)
+    logging.info("Waiting for %s, which uses %s.", other, what)
+    while not _acquire(lock, path, timeout=-1):
+      pass  # the file that was waited for is not the one there now
   # Never through a link that has come meanwhile.
   file = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
   with open(file, "w") as file:
@@ -56,6 +73,29 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
     if is_new:
       with contextlib.suppress(OSError):  # not empty, or deleted
         folder.rmdir()
+
+
+def _acquire(
+  lock: filelock.FileLock, path: pathlib.Path, timeout: float = 0
+) -> bool:
+  """Returns whether the file at a path was locked; waits for it if below 0.
+
+  A file that its owner removed meanwhile may be locked too, but excludes
+  nobody.
+  """
+  # Open, so that no new file can be taken for this one.
+  file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW)
+  try:
+    lock.acquire(timeout=timeout, poll_interval=_POLL)
+    with contextlib.suppress(FileNotFoundError):
+      if os.path.samestat(path.lstat(), os.fstat(file)):
+        return True
+    lock.release()
+    return False
+  except filelock.Timeout:
+    return False
+  finally:
+    os.close(file)
 
 
 def _is_lock(path: pathlib.Path) -> bool:

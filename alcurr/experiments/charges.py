@@ -11,11 +11,11 @@ each example of the pool that the run draws from.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alcurr.core.errors import UserError
 from alcurr.data.pool import host_pool
-from alcurr.experiments import fits, setup
+from alcurr.experiments import fits, pool_scores, setup
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.fits import Fit
 from alcurr.training.losses import metric
@@ -107,6 +107,29 @@ def charge_run(
       if name == DIFFICULTY and "clusters" in run.spec.partitions:
         flops[name] += sum(cost.features[s] for s in splits)
   return Charge(flops, run.config.scores_shared_by)
+
+
+def describe_scores(
+  context: setup.ExperimentContext,
+  name: str,
+  seconds: Mapping[str, float],
+  costs: Mapping[str, Cost],
+) -> dict[str, Any]:
+  """Returns the part of a sampler's result.json about the scores it reads.
+
+  `seconds` and `costs` are of the scores that models were trained for.
+  """
+  charge = charge_run(context, name, costs)
+  read = names_read(context.experiment.runs[name].spec)
+  return {
+    "scoring_seconds": sum(seconds.get(score, 0.0) for score in read),
+    "scores": {score: charge.flops.get(score) for score in read},
+    "scores_flops": sum(charge.flops.values()),
+    "scores_shared_by": charge.shared_by,
+    "score_files": pool_scores.file_hashes(
+      context.experiment, context.parts, read
+    ),
+  }
 
 
 def make_run(

@@ -10,34 +10,37 @@ import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any
 
 import pandas as pd
 from absl import logging
 from ml_collections import ConfigDict
 
-from alcurr.core import environment, files, lock, paths, waiting
+from alcurr.core import files, lock, paths, specs, waiting
 from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.data.parallel import cores
 from alcurr.data.pool import locate, num_outputs, on_device
 from alcurr.experiments import (
+  added_trials,
   charges,
   loggers,
-  pool_scores,
   preemption,
   reference_model,
   sampler_trials,
   setup,
 )
+from alcurr.experiments.added_trials import Block, unfinished_blocks
 from alcurr.experiments.config import build
-from alcurr.experiments.config.built_run import BuiltRun
-from alcurr.experiments.config.scores import names_read
 from alcurr.experiments.fits import Fit
 from alcurr.experiments.pools import host_pools
+from alcurr.experiments.resumable import check_resumable
+from alcurr.experiments.workdir import (
+  SHARED_FILES,
+  check_workdir,
+  make_record,
+)
 from alcurr.report import gallery, page, tables
 from alcurr.training import (
-  checkpoint,
   checkpoint_writer,
   compilation,
   memory,
@@ -53,8 +56,12 @@ def run(
   workdir: pathlib.Path,
   profile: bool = False,
   signals: preemption.Signals | None = None,
+  chosen: Sequence[str] | None = None,
 ) -> pd.DataFrame | None:
   """Runs the unfinished samplers of an experiment, and reports all.
+
+  Other processes may run other samplers in the same folder. The last to finish
+  reports, and any that has nothing to run.
 
   Args:
     config: see alcurr/experiments/config/defaults.py.
@@ -62,132 +69,164 @@ def run(
     profile: whether each run writes where the time of its steps goes, in the
       folder `profile` of its own.
     signals: stop a run with a checkpoint.
+    chosen: the names of the samplers to run; None for all.
 
   Returns:
-    The summary, a row per sampler; None if another process writes it.
+    The summary, a row per finished sampler; None if there is no report yet.
 
   Raises:
     UserError: a mistake in the config, the data or the workdir, or a run that
-      needs more memory than the device has.
+      needs more memory than the device has, or is another process's.
     Stopped: by a signal, while a run was trained.
   """
   compilation.find_devices()
   experiment = build.build_experiment(config)
+  config, first = experiment.config, processes.is_first()
   mesh = setup.make_mesh(experiment)
-  config = experiment.config
-  names = loggers.parse(config.tracking, config.tracking_uri, workdir)
-  if processes.is_first():
-    setup.check_workdir(workdir, config)
-  else:
-    names = []
-  record = setup.make_record(config)
-  tracked = loggers.Experiment(workdir, record, config.tracking_uri)
-  with (
-    _alone_in(workdir, config),
-    loggers.LoggerGroup(tracked, names) as logger,
-  ):
-    cache_dir = build.cache_dir(config, workdir)
-    paths.check_can_make(cache_dir, "--config.cache_dir")
-    with waiting.announced("Reading data"):
-      context = setup.load_context(experiment, cache_dir, signals, mesh)
-    return _run(context, workdir, profile, logger)
+  loggers.parse(config.tracking, config.tracking_uri, workdir)
+  chosen = [*experiment.runs] if chosen is None else chosen
+  for name in chosen:
+    specs.check_choice("--runs", name, experiment.runs)
+  if first:
+    check_workdir(workdir, config)
+  with contextlib.ExitStack() as stack:
+    locks = {name: contextlib.ExitStack() for name in chosen}
+    for name, held in locks.items():
+      stack.enter_context(held)
+      if first and unfinished_blocks(workdir, name, config.trials):
+        held.enter_context(lock.locked(workdir, run=name))
+    logger = stack.enter_context(track(config, workdir))
+    with _alone_in(workdir, config):
+      if first:
+        files.remove_temporary(workdir, SHARED_FILES)
+      if first and (workdir / "runs").exists():
+        files.remove_temporary(workdir / "runs", chosen)
+      cache_dir = build.cache_dir(config, workdir)
+      paths.check_can_make(cache_dir, "--config.cache_dir")
+      with waiting.announced("Reading data"):
+        context = setup.load_context(experiment, cache_dir, signals, mesh)
+
+    def look() -> processes.Shared:
+      left = (unfinished_blocks(workdir, n, config.trials) for n in locks)
+      blocks = [[*block] for blocks in left for block in blocks]
+      return {}, [blocks, not blocks and _has_gallery(workdir)]
+
+    _, (blocks, is_shown) = processes.from_first(look)
+    blocks = [Block(*block) for block in blocks]
+    _train(context, workdir, locks, blocks, is_shown, profile, logger)
+    return report(workdir, logger, is_last=not blocks) if first else None
 
 
 @contextlib.contextmanager
 def _alone_in(workdir: pathlib.Path, config: ConfigDict) -> Iterator[None]:
-  """Locks the workdir; of several processes, the first does."""
+  """Locks the workdir; of the processes of a run, the first does."""
   if not processes.is_first():
     yield
     return
-  with lock.locked(workdir):
+  with lock.locked(workdir, wait=True):
     # Another process may have used the folder until now.
-    setup.check_workdir(workdir, config)
-    files.remove_temporary(workdir, setup.FILES)
+    check_workdir(workdir, config)
     yield
 
 
-def _run(
+def _train(
   context: setup.ExperimentContext,
   workdir: pathlib.Path,
+  locks: Mapping[str, contextlib.ExitStack],
+  blocks: Sequence[Block],
+  is_shown: bool,
   profile: bool,
   logger: loggers.LoggerGroup,
-) -> pd.DataFrame | None:
+) -> None:
+  """Trains blocks of some runs, and first the scores that they read.
+
+  `locks` has the lock of each run by its name, which ends with the run.
+  """
   experiment = context.experiment
   unscored = host_pools(context)
   setup.check_fit(context, unscored)
-  folders = {name: workdir / "runs" / name for name in experiment.runs}
-  first = processes.is_first()
-
-  def look() -> processes.Shared:
-    left = [n for n, f in folders.items() if not (f / "result.json").exists()]
-    return {}, [left, not left and _has_gallery(workdir)]
-
-  _, (names, is_shown) = processes.from_first(look)
   missing = [] if is_shown else reference_model.missing_fits(context)
+  first = processes.is_first()
   if first:
-    _check_resumable(context, workdir, names, missing)
+    check_resumable(context, workdir, blocks, missing)
   basis = experiment.config.budget_basis
   costs = None
-  if names and basis == "flops":
+  if blocks and basis == "flops":
     with waiting.announced("Counting the FLOPs of scores"):
       costs = charges.count_costs(context)
-  compiled = compile_runs(context, unscored, names, missing, costs)
+  compiled = compile_runs(context, unscored, blocks, missing, costs)
+  for block, (spec, _) in compiled.items() if first else ():
+    added_trials.check_steps(workdir, block, spec.num_steps)
   # Nothing is refused from here on, so the workdir may be written to.
-  if first:
-    record = setup.make_record(experiment.config)
-    files.write_json(workdir / "config.json", record)
-    files.make_folder(workdir / "runs")
-  if not is_shown:
-    pools, made = make_pools(context, workdir / "scores")
-    made = made._replace(costs=made.costs | (costs or {}))
-    train = context.parts["train"]
-    find = functools.partial(locate, train)
+  with _alone_in(workdir, experiment.config):
     if first:
-      gallery.write_gallery(
-        workdir,
-        parallel.local(pools["train"]),
-        context.gather,
-        train.class_names,
-        find,
-        num_outputs(train),
-      )
-  for name, folder in folders.items():
-    if name in compiled:
-      spec, programs = compiled.pop(name)
-      scores = _describe_scores(context, name, made)
-      sampler_trials.run_sampler(
-        context, spec, programs, pools, scores, folder, logger, profile
-      )
-    elif first:
-      note = "; not profiled" if profile else ""
-      logging.info("%s: already finished%s.", name, note)
-      # A killed process may not have sent the last rows.
-      logger.replay(folder)
-  if not first:
-    return None
-  summary = tables.write_tables(workdir)
-  page.write_report([workdir], workdir / "report.html")
+      files.write_json(workdir / "config.json", make_record(experiment.config))
+      files.make_folder(workdir / "runs")
+    if not is_shown:
+      pools, made = make_pools(context, workdir / "scores")
+      made = made._replace(costs=made.costs | (costs or {}))
+      train = context.parts["train"]
+      find = functools.partial(locate, train)
+      if first:
+        gallery.write_gallery(
+          workdir,
+          parallel.local(pools["train"]),
+          context.gather,
+          train.class_names,
+          find,
+          num_outputs(train),
+        )
+  trained = {block.sampler for block in blocks}
+  finished = [name for name in locks if name not in trained]
+  for name in finished if first else ():
+    note = "; not profiled" if profile else ""
+    logging.info("%s: already finished%s.", name, note)
+    # A killed process may not have sent the last rows.
+    logger.replay(workdir / "runs" / name)
+  for i, block in enumerate(blocks, start=1):
+    spec, programs = compiled.pop(block)
+    scores = charges.describe_scores(
+      context, block.sampler, made.seconds, made.costs
+    )
+    sampler_trials.run_block(
+      context, spec, programs, pools, scores, workdir, block, logger, profile
+    )
+    if block.sampler not in [later.sampler for later in blocks[i:]]:
+      locks[block.sampler].close()
+
+
+def track(config: ConfigDict, workdir: pathlib.Path) -> loggers.LoggerGroup:
+  """Returns the trackers of an experiment."""
+  names = loggers.parse(config.tracking, config.tracking_uri, workdir)
+  names = names if processes.is_first() else []
+  record = make_record(config)
+  tracked = loggers.Experiment(workdir, record, config.tracking_uri)
+  return loggers.LoggerGroup(tracked, names)
+
+
+def report(
+  workdir: pathlib.Path, logger: loggers.LoggerGroup, is_last: bool
+) -> pd.DataFrame | None:
+  """Writes tables and page if all runs are finished, or for the last process.
+
+  For the last, all finished runs need finished baselines. Returns the summary;
+  None without a report.
+  """
+  with lock.locked(workdir, wait=True):
+    config = files.read_json(workdir / "config.json")
+    missing = [
+      name
+      for name in config["samplers"]
+      if unfinished_blocks(workdir, name, config["trials"])
+    ]
+    if missing:
+      logging.info("Not finished: %s.", ", ".join(missing))
+    if missing and not (is_last and page.has_baselines(workdir)):
+      return None
+    summary = tables.write_tables(workdir)
+    page.write_report([workdir], workdir / "report.html")
   logger.report()
   return summary
-
-
-def _describe_scores(
-  context: setup.ExperimentContext,
-  name: str,
-  made: reference_model.MadeScores,
-) -> dict[str, Any]:
-  """Returns the part of a sampler's result.json about the scores it reads."""
-  charge = charges.charge_run(context, name, made.costs)
-  read = names_read(context.experiment.runs[name].spec)
-  return {
-    "scoring_seconds": sum(made.seconds.get(score, 0.0) for score in read),
-    "scores": {score: charge.flops.get(score) for score in read},
-    "scores_flops": sum(charge.flops.values()),
-    "scores_shared_by": charge.shared_by,
-    "score_files": pool_scores.file_hashes(
-      context.experiment, context.parts, read
-    ),
-  }
 
 
 def _has_gallery(workdir: pathlib.Path) -> bool:
@@ -197,56 +236,13 @@ def _has_gallery(workdir: pathlib.Path) -> bool:
   return False
 
 
-def _check_resumable(
-  context: setup.ExperimentContext,
-  workdir: pathlib.Path,
-  names: list[str],
-  missing: list[Fit],
-) -> None:
-  """Refuses a workdir whose runs began with other files or elsewhere.
-
-  Only the named runs and the missing scores will be trained. If there are none,
-  the environment does not matter.
-  """
-  shared = {"data": context.content}
-  if names or missing:
-    shared["environment"] = environment.current()
-
-  def check(run: BuiltRun, folder: pathlib.Path, saved: Any, **more: Any):
-    key = build.network_key(run.config)
-    weights = context.networks[key][0].fingerprint
-    now = shared | {"weights": weights} | more
-    saved = {field: saved.get(field) for field in now}
-    if isinstance(saved.get("environment"), dict):
-      saved["environment"].pop("date", None)
-    checkpoint.check_same(folder, saved, now)
-
-  for name in {fit.score.name for fit in missing}:
-    run = context.experiment.scores[name].run
-    for folder in (workdir / "scores" / name).glob("*"):
-      if manifest := checkpoint.latest_manifest(folder):
-        check(run, folder, manifest["fingerprint"] | manifest)
-  for name, run in context.experiment.runs.items():
-    folder = workdir / "runs" / name
-    if name not in names:
-      saved = files.read_record(folder / "result.json")
-    elif manifest := checkpoint.latest_manifest(folder / "checkpoints"):
-      saved = manifest["fingerprint"] | manifest
-    else:
-      continue
-    hashes = pool_scores.file_hashes(
-      context.experiment, context.parts, names_read(run.spec)
-    )
-    check(run, folder, saved, score_files=hashes)
-
-
 def compile_runs(
   context: setup.ExperimentContext,
   pools: dict[str, Pool],
-  names: list[str],
+  blocks: Sequence[Block],
   missing: Sequence[Fit] = (),
   costs: Mapping[str, charges.Cost] | None = None,
-) -> dict[str, tuple[RunSpec, CompiledRun]]:
+) -> dict[Block, tuple[RunSpec, CompiledRun]]:
   """Compiles runs in parallel, and checks that the device can hold each.
 
   The `compile_seconds` of a run are its share of the time that all took.
@@ -254,22 +250,26 @@ def compile_runs(
   Args:
     context: of the experiment.
     pools: on the host, not scored.
-    names: of samplers.
+    blocks: of trials of samplers.
     missing: the fits of scores that are to be trained first.
     costs: of the scores, for `charges.make_run`.
 
   Returns:
-    The runs of the samplers by name, with their programs.
+    The runs of the blocks, with their programs.
 
   Raises:
     UserError: a run needs more memory than the device has, or its scores cost
       more than its budget.
   """
 
-  def compile_named(name: str | Fit) -> tuple[RunSpec, CompiledRun]:
-    if isinstance(name, Fit):
-      return reference_model.prepare(context, name)[:2]
+  def compile_one(part: Block | Fit) -> tuple[RunSpec, CompiledRun]:
+    if isinstance(part, Fit):
+      return reference_model.prepare(context, part)[:2]
+    name = part.sampler
     run = charges.make_run(context, name, pools, costs)
+    seeds = run.seeds[part.first : part.first + part.count]
+    mesh = parallel.fit_mesh(context.mesh, len(seeds), [run.batch_size])
+    run = run._replace(seeds=seeds, mesh=mesh)
     train_on = context.experiment.runs[name].config.train_on
     try:
       return run, compile_run(run, pools | {"train": pools[train_on]})
@@ -281,36 +281,32 @@ def compile_runs(
         raise UserError("conflict", f"samplers.{name}", text) from error
       raise
 
-  places = [fit.score.place for fit in missing]
-  places += [f"samplers.{name}" for name in names]
+  parts = [*missing, *blocks]
   started = time.perf_counter()
   with (
-    waiting.announced(f"Compiling {len(places)} programs"),
+    waiting.announced(f"Compiling {len(parts)} programs"),
     futures.ThreadPoolExecutor(cores()) as threads,
   ):
-    compiled = list(threads.map(compile_named, [*missing, *names]))
+    compiled = list(threads.map(compile_one, parts))
   seconds = time.perf_counter() - started
   total = sum(programs.compile_seconds for _, programs in compiled)
   copies = checkpoint_writer.num_copies(context.experiment.config)
   runs = {}
   # Read after compilation, since programs take host memory too.
   free = memory.free_memory(context.mesh)
-  for place, (run, programs) in zip(places, compiled, strict=True):
+  for part, (run, programs) in zip(parts, compiled, strict=True):
     share = programs.compile_seconds / total * seconds
-    if place.startswith("samplers."):
-      runs[run.name] = run, programs._replace(compile_seconds=share)
+    if isinstance(part, Block):
+      runs[part] = run, programs._replace(compile_seconds=share)
     needed = memory.estimate(programs, pools, copies, run.mesh)
     available = memory.describe_bytes(free)
-    logging.info(
-      "%s: needs about %s; %s are free.",
-      run.name,
-      needed.describe(),
-      available,
-    )
+    text = "%s: needs about %s; %s are free."
+    logging.info(text, run.name, needed.describe(), available)
     if not memory.fits(needed, free):
+      is_fit = isinstance(part, Fit)
       raise UserError(
         "memory",
-        place,
+        part.score.place if is_fit else f"samplers.{run.name}",
         f"the run needs about {needed.describe()}, and a device has "
         f"{available} free; try a smaller batch_size, trials_by=map, "
         "data.pool=host or fewer trials",

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import rows
+from alcurr.experiments import added_trials
 from alcurr.experiments.config import build, schema
 from alcurr.experiments.config.plain import to_config
-from alcurr.experiments.setup import read_record
-from alcurr.training import checkpoint
+from alcurr.experiments.workdir import read_record
 from alcurr.types import Model, PyTree
 
 
@@ -70,9 +70,7 @@ def _load_run(
   if config.data.regression:
     num_outputs = gallery["num_outputs"]
   model = build.make_model(merged, shape, num_outputs)
-  keys = jax.random.split(jax.random.key(0), len(results))
-  like = jax.eval_shape(jax.vmap(model.init), keys)
-  variables = checkpoint.read_variables(folder / "checkpoints", steps, like)
+  variables = added_trials.read_variables(folder, len(results), steps, model)
   good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
   chosen = good if trials is None else np.atleast_1d(trials).tolist()
   if not chosen or not set(chosen) <= set(good):

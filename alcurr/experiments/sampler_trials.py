@@ -17,7 +17,14 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import environment, files
-from alcurr.experiments import pool_scores, preemption, suspects
+from alcurr.experiments import (
+  added_trials,
+  loggers,
+  pool_scores,
+  preemption,
+  suspects,
+)
+from alcurr.experiments.added_trials import Block
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
@@ -177,7 +184,40 @@ def _exchange(
     raise preemption.Stopped(signal)
 
 
-def run_sampler(
+def run_block(
+  context: ExperimentContext,
+  run: RunSpec,
+  compiled: CompiledRun,
+  pools: Mapping[str, Pool],
+  scores: Mapping[str, Any],
+  workdir: pathlib.Path,
+  block: Block,
+  logger: LoggerGroup,
+  profile: bool = False,
+) -> None:
+  """Trains the trials of a block, and writes the files of its run.
+
+  Added trials are sent to the trackers when they are finished. `scores` is what
+  result.json says of the scores that the sampler reads.
+
+  Raises:
+    Stopped: by a signal; a checkpoint is saved.
+  """
+  folder = block.folder(workdir)
+  if not block.first:
+    _run(context, run, compiled, pools, scores, folder, logger, profile)
+    return
+  last = block.first + block.count - 1
+  logging.info("%s: adds the trials %d to %d.", run.name, block.first, last)
+  tracked = loggers.Experiment(workdir, {})
+  with loggers.LoggerGroup(tracked, names=()) as nobody:
+    _run(context, run, compiled, pools, scores, folder, nobody, profile)
+  if processes.is_first():
+    added_trials.join(workdir, block)
+    logger.replay(workdir / "runs" / block.sampler)
+
+
+def _run(
   context: ExperimentContext,
   run: RunSpec,
   compiled: CompiledRun,
@@ -185,19 +225,14 @@ def run_sampler(
   scores: Mapping[str, Any],
   folder: pathlib.Path,
   logger: LoggerGroup,
-  profile: bool = False,
+  profile: bool,
 ) -> None:
-  """Trains all trials of a sampler and writes the run's files.
-
-  The folder is created, but not its parents. `scores` is what result.json says
-  of the scores that the sampler reads.
-
-  Raises:
-    Stopped: by a signal; a checkpoint is saved.
-  """
+  """Trains all trials of a run; the folder's parents exist."""
   first = processes.is_first()
   if first:
     files.make_folder(folder)
+    sampler = context.experiment.config.samplers[run.name]
+    added_trials.write_record(folder, sampler, len(run.seeds))
     # Known before training, for figures of a run that is not finished.
     spec = run.sampler.spec
     files.write_json(folder / "sampler_spec.json", spec._asdict())

@@ -1,19 +1,17 @@
-"""Everything before training: the workdir's check, the data and the runs."""
+"""Everything before training: the data and the runs."""
 
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from absl import logging
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from alcurr.core import files, paths, specs
+from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.core.redaction import redact
 from alcurr.data import partitions, rows, sources
 from alcurr.data.host_store import Lookup
 from alcurr.data.pool import Dataset, host_pool, num_outputs
@@ -34,14 +32,6 @@ from alcurr.types import (
   Pool,
 )
 
-_UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
-# What an experiment writes to its folder. All else is the user's.
-FILES = {
-  *("config.json", "results.csv", "summary.csv", "report.html"),
-  *("gallery.json", "gallery.npz", "runs", "figures", "scores"),
-  *("tensorboard", "mlflow"),
-}
-
 
 class ExperimentContext(NamedTuple):
   """Everything that the runs of an experiment share."""
@@ -55,81 +45,6 @@ class ExperimentContext(NamedTuple):
   signals: preemption.Signals  # stop a run with a checkpoint
   content: str  # a hash of the data that was read
   mesh: Mesh | None = None  # the devices of the samplers' runs; None for one
-
-
-def check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
-  """Refuses a folder that holds another experiment, or files in its places.
-
-  Raises:
-    UserError: it cannot be made, is damaged, or holds what would be overwritten
-      here, or elsewhere through a link.
-  """
-  paths.check_can_make(workdir, "--workdir")
-  paths.check_can_checkpoint(workdir, "--workdir")
-  path = workdir / "config.json"
-  own = list(files.walk(workdir, FILES)) if workdir.exists() else []
-  for other in own:
-    if other.is_symlink() or not (other.is_file() or other.is_dir()):
-      text = f"{other} is a link, FIFO or device; remove it"
-      raise UserError("exists", "--workdir", text)
-    # A deleted experiment may have left folders that are empty but for
-    # unfinished checkpoints: Orbax creates missing folders again.
-    if path not in own and not (
-      other.is_dir()
-      or files.is_temporary(other.name)
-      or any(part.endswith(_UNFINISHED) for part in other.parts)
-    ):
-      text = f"{other} is not of this experiment; choose another folder"
-      raise UserError("exists", "--workdir", text)
-  if path not in own:
-    return
-  saved = read_record(path, text="expected a config; choose another --workdir")
-  for result in sorted(workdir.glob("runs/*/result.json")):
-    read_record(result, text="expected a result; delete it to rerun the run")
-  # JSON has no tuples: both sides are compared as JSON has them.
-  new = files.plain(config.to_dict())
-  # More samplers and scores may be added, but none changed.
-  for field in ("samplers", "scores"):
-    if isinstance(known := saved.get(field), dict) and known:
-      new[field] = {k: v for k, v in new[field].items() if k in known}
-  old, new = flatten(saved), flatten(new)
-  for field in sorted(old.keys() | new.keys()):
-    if not is_free(field) and old.get(field) != new.get(field):
-      text = (
-        f"{workdir} holds an experiment of another config ({field} is "
-        f"{old.get(field)!r} there, {new.get(field)!r} here)"
-      )
-      raise UserError("mismatch", "--workdir", text)
-
-
-def make_record(config: ConfigDict) -> dict[str, Any]:
-  """Returns a config as config.json and trackers have it: without a password.
-
-  Nothing reads the address of the trackers from there.
-  """
-  record = files.plain(config.to_dict())
-  return record | {"tracking_uri": redact(config.tracking_uri)}
-
-
-def read_record(
-  path: pathlib.Path, *fields: str, text: str = "not a JSON object"
-) -> dict[str, Any]:
-  """Reads a JSON file of an experiment that has some fields.
-
-  Raises:
-    UserError: it is missing, lacks a field, or is damaged (then with `text`).
-  """
-  try:
-    record = files.read_record(path)
-  except OSError as error:
-    reason = f"{error.strerror}; expected a file of an experiment"
-    raise UserError("missing", str(path), reason) from error
-  if record is None:
-    raise UserError("damaged", str(path), text)
-  for field in fields:
-    if field not in record:
-      raise UserError("mismatch", str(path), f"has no field {field}")
-  return record
 
 
 def make_mesh(experiment: BuiltExperiment) -> Mesh | None:

@@ -89,6 +89,13 @@ def _shown(path: pathlib.Path) -> str:
   return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
+def has_baselines(workdir: pathlib.Path) -> bool:
+  """Returns whether any run has finished, and the baseline of each that has."""
+  results = tables.read_results(workdir)
+  finished = {result["sampler"] for result in results}
+  return bool(results) and finished >= {r["baseline"] for r in results}
+
+
 def check_experiment(workdir: pathlib.Path) -> None:
   """Refuses a folder with nothing to report.
 

@@ -88,7 +88,8 @@ def arm_partition(workdir: pathlib.Path, name: str) -> str | None:
 def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
   """Returns each metric of each test example, [S, N]; diverged trials are NaN.
 
-  Therefore differences between samplers are NaN where either diverged. The mean
+  Trials that the experiment has and the sampler not yet are NaN too. Therefore
+  differences between samplers are NaN where either lacks a trial. The mean
   of `balanced_accuracy` is that of the classes' top-1: its values are weighted
   by the rarity of the example's class. Results of older versions lack it.
   """
@@ -108,9 +109,15 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
     count = np.bincount(label)
     weight = len(label) / ((count > 0).sum() * count[label])
     metrics["balanced_accuracy"] = metrics["top1"] * weight
-  diverged = diverged_trials(files.read_json(folder / "result.json"))
-  for values in metrics.values():
+  result = files.read_json(folder / "result.json")
+  trials, diverged = len(result["trials"]), diverged_trials(result)
+  config = files.read_json(workdir / "config.json")
+  missing = max(config.get("trials", trials) - trials, 0)
+  for name, values in metrics.items():
     values[diverged] = math.nan
+    # A process that adds trials may just have written more.
+    padding = ((0, missing), (0, 0))
+    metrics[name] = np.pad(values[:trials], padding, constant_values=math.nan)
   return metrics
 
 
@@ -199,20 +206,6 @@ def summary_table(
       row[column] = result.get(column, math.nan)
     rows.append(row)
   return pd.DataFrame(rows)
-
-
-def class_sizes(workdir: pathlib.Path, name: str) -> np.ndarray | None:
-  """Returns the test examples of each class that has some.
-
-  None: not known, or the labels are no classes.
-  """
-  path = workdir / "runs" / name / "test.npz"
-  files.check_regular(path)
-  with np.load(path, allow_pickle=False) as file:
-    label = file.get("label")
-  if label is None or label.dtype.kind == "f":
-    return None
-  return np.unique(label, return_counts=True)[1]
 
 
 def flops_ratio(table: pd.DataFrame) -> pd.Series:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from alcurr.core import files
 from alcurr.report import bootstrap, tables
 from alcurr.report.selection import holm, two_sided
 
@@ -63,6 +64,20 @@ def describe(workdir: pathlib.Path, summary: pd.DataFrame) -> str:
   elif not is_single:
     sentences += _balanced(workdir, rows, summary, effects)
   return " ".join(sentences)
+
+
+def _class_sizes(workdir: pathlib.Path, name: str) -> np.ndarray | None:
+  """Returns the test examples of each class that has some.
+
+  None: not known, or the labels are no classes.
+  """
+  path = workdir / "runs" / name / "test.npz"
+  files.check_regular(path)
+  with np.load(path, allow_pickle=False) as file:
+    label = file.get("label")
+  if label is None or label.dtype.kind == "f":
+    return None
+  return np.unique(label, return_counts=True)[1]
 
 
 def _effects(
@@ -175,7 +190,7 @@ def _balanced(
   effects: Sequence[_Effect],
 ) -> list[str]:
   """Returns a sentence if balanced accuracy of an imbalanced test disagrees."""
-  sizes = tables.class_sizes(workdir, rows["sampler"].iloc[0])
+  sizes = _class_sizes(workdir, rows["sampler"].iloc[0])
   if sizes is None or sizes.max() < _IMBALANCED * sizes.min():
     return []
   of_top1 = {effect.name: effect.sign for effect in effects}

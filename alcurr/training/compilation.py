@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import pathlib
 import threading
 from collections.abc import Callable, Hashable
 
@@ -122,6 +123,15 @@ def digest(*programs: jax.stages.Compiled | None) -> str:
     text for p in programs for (text, _), q in _compiled.items() if p is q
   ]
   return hashlib.blake2b(b"".join(texts), digest_size=8).hexdigest()
+
+
+def cache_programs(folder: pathlib.Path | None, profiled: bool) -> None:
+  """Saves compiled programs in a folder, if any; the user's own goes first."""
+  if folder and not jax.config.jax_compilation_cache_dir:
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+  if profiled:
+    # Cached programs may name their operations as older code did.
+    jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
 
 
 def find_devices() -> list[jax.Device]:

@@ -12,7 +12,7 @@ from refusal import refused
 
 from alcurr.core import files
 from alcurr.core.errors import MachineError, UserError
-from alcurr.experiments.setup import FILES, check_workdir
+from alcurr.experiments.workdir import FILES, check_workdir
 
 
 def test_arrays_and_nan_as_json(tmp_path):

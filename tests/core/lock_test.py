@@ -10,12 +10,12 @@ from refusal import refused
 
 from alcurr.core import lock
 from alcurr.core.errors import UserError
-from alcurr.experiments.setup import check_workdir
+from alcurr.experiments.workdir import check_workdir
 
 HOLD = (
   "import pathlib, sys, time\n"
   "from alcurr.core import lock\n"
-  "with lock.locked(pathlib.Path(sys.argv[1])):\n"
+  "with lock.locked(pathlib.Path(sys.argv[1]), run=sys.argv[2]):\n"
   "  print('held', flush=True)\n"
   "  time.sleep(60)\n"
 )
@@ -55,7 +55,7 @@ def test_another_lock_in_a_recreated_folder_stays(tmp_path):
 def test_a_crash_leaves_no_lock(tmp_path):
   workdir = tmp_path / "run"
   with subprocess.Popen(
-    [sys.executable, "-c", HOLD, str(workdir)], stdout=subprocess.PIPE
+    [sys.executable, "-c", HOLD, str(workdir), ""], stdout=subprocess.PIPE
   ) as other:
     assert other.stdout.readline() == b"held\n"
     _assert_refused(workdir, other.pid)
@@ -90,3 +90,33 @@ def test_what_is_no_lock_is_not_overwritten(tmp_path):
   path.write_text("12\n")  # of a process that was killed
   with lock.locked(path.parent, "--out"):
     assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_runs_of_a_folder_are_locked_apart(tmp_path):
+  with lock.locked(tmp_path, run="a"), lock.locked(tmp_path, run="b"):
+    with lock.locked(tmp_path):
+      pass
+    with refused("in_use", "--runs"), lock.locked(tmp_path, "--runs", "b"):
+      pass
+  assert not [*tmp_path.iterdir()]
+
+
+# Each adds one to a number in a file, which two at a time would lose.
+COUNT = (
+  "import pathlib, sys\n"
+  "from alcurr.core import lock\n"
+  "folder = pathlib.Path(sys.argv[1])\n"
+  "for _ in range(40):\n"
+  "  with lock.locked(folder, wait=True):\n"
+  "    number = int((folder / 'n').read_text())\n"
+  "    (folder / 'n').write_text(str(number + 1))\n"
+)
+
+
+def test_whoever_waits_is_next_and_alone(tmp_path):
+  (tmp_path / "n").write_text("0")
+  command = [sys.executable, "-c", COUNT, str(tmp_path)]
+  for process in [subprocess.Popen(command) for _ in range(3)]:
+    assert process.wait(timeout=120) == 0
+  assert (tmp_path / "n").read_text() == "120"
+  assert [path.name for path in tmp_path.iterdir()] == ["n"]

@@ -15,6 +15,7 @@ from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, make_gather, on_device
 from alcurr.experiments import experiment_runner, reference_model, setup
+from alcurr.experiments.added_trials import Block
 from alcurr.experiments.config import build
 from alcurr.experiments.pools import host_pools
 from alcurr.report import page
@@ -256,7 +257,8 @@ def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
   context = setup.load_context(build.build_experiment(config), cache_dir)
   pools = host_pools(context)
   setup.check_fit(context, pools)
-  compiled = experiment_runner.compile_runs(context, pools, [name])[name][1]
+  block = Block(name, 0, config.trials)
+  compiled = experiment_runner.compile_runs(context, pools, [block])[block][1]
   copies = checkpoint_writer.num_copies(config)
   return memory.estimate(compiled, pools, copies)
 

@@ -136,6 +136,18 @@ _DEFAULTS = {
     # split. From 2 on, a damaged checkpoint is no loss.
     "keep": 2,
   },
+  # What --launch=slurm asks of the scheduler for each job.
+  "slurm": {
+    "partition": "",  # "": the cluster's default, as for the next two
+    "account": "",
+    "constraint": "",  # features of the nodes, such as a100
+    # After so many minutes a job saves, is requeued and resumes.
+    "minutes": 240,
+    "cpus": 4,  # also the threads of the runs
+    "gpus": 0,
+    "memory_gb": 0.0,  # 0: the cluster's default
+    "parallel": 0,  # most runs at a time; 0: no limit
+  },
   "data": {
     # synthetic (generated doodles); files (`dir` holds <class>.ndjson, raw or
     # simplified, or <class>.bin, Kaggle's <word>.csv, or bitmaps <class>.npy,

@@ -21,15 +21,18 @@ from alcurr.training.step import ON_NONFINITE
 MAX_SEED = 2**32 - 1  # the largest that every generator takes
 # Groups that take further fields, which are checked elsewhere.
 _OPEN = ("model", "samplers", "scores", "scoring_model")
+# Optional fields that only the report reads.
+_REPORT = ("best_setting", "cells", "factors", "grid", "paper")
 # Fields that results do not depend on: they may change between two calls of
 # one experiment.
-_FREE = re.compile(r"checkpoint\..*|cache_dir|mesh|tracking|tracking_uri")
+_FREE = re.compile(
+  r"checkpoint\..*|slurm\..*|cache_dir|mesh|tracking|tracking_uri|"
+  rf"({'|'.join(_REPORT)})(\..*)?"
+)
 # What samplers have in common: examples, or FLOPs with the scores before
 # training or without them.
 BUDGET_BASES = ("examples", "flops", "step_flops")
 _SOURCES = "data.sources"
-# Optional fields that only the report reads.
-_REPORT = ("best_setting", "cells", "factors", "grid", "paper")
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -177,9 +180,17 @@ def check_values(config: ConfigDict) -> None:
     "eval_batch_size",
     "difficulty.num_arms",
     "checkpoint.keep",
+    "slurm.minutes",
+    "slurm.cpus",
   ):
     specs.check_range(field, values[field], 1)
-  for field in ("checkpoint.minutes", "checkpoint.steps"):
+  for field in (
+    "checkpoint.minutes",
+    "checkpoint.steps",
+    "slurm.gpus",
+    "slurm.memory_gb",
+    "slurm.parallel",
+  ):
     specs.check_range(field, values[field], 0)
   for field in ("seed", "data.seed"):
     last = config.trials - 1 if field == "seed" else 0

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 
-from alcurr.core import files, paths, specs
+from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import FaultError, UserError
 from alcurr.core.redaction import redact
 from alcurr.experiments.loggers import pictures, points
@@ -76,12 +76,14 @@ class Logger:
 
   def end(self, result: dict[str, Any]) -> None:
     """Finishes the run, given its result.json."""
-    for run, trial in zip(self._runs, result["trials"], strict=True):
+    # Trials that are added to the run may be missing yet.
+    for run, trial in zip(self._runs, result["trials"], strict=False):
       step = trial.get("diverged_step")
       reason = f"step {step}: {trial['divergence_reason']}" if step else None
       values = points.row_points(trial, test=True)
       run.end(result["examples_seen"], values, reason)
-    self._runs = []
+    del self._runs[: len(result["trials"])]
+    self.close()
 
   def replay(self, folder: pathlib.Path) -> None:
     """Sends what is in the folder of a run, finished or interrupted."""
@@ -140,7 +142,9 @@ class LoggerGroup(contextlib.AbstractContextManager):
       # Whatever a tracker or its library raises, the training continues.
       try:
         if self._loggers[name] is None:
-          logger = LOGGERS[name].make(self._experiment)
+          # Two processes would create the same files.
+          with lock.locked(self._experiment.workdir, wait=True):
+            logger = LOGGERS[name].make(self._experiment)
           logging.info("%s: %s", name, logger.how_to_view)
           self._loggers[name] = logger
         getattr(self._loggers[name], event)(*args)

@@ -1,12 +1,14 @@
 """python -m alcurr.experiments.loggers DIR [--to=NAME] [--uri=ADDRESS]"""
 
+import contextlib
 import pathlib
 import sys
 from collections.abc import Sequence
 
 from alcurr.core import cli, lock, paths
 from alcurr.core.errors import FaultError
-from alcurr.experiments import loggers, setup
+from alcurr.experiments import loggers
+from alcurr.experiments.workdir import read_record
 from alcurr.report import tables
 
 
@@ -25,10 +27,12 @@ def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
   loggers.parse(to, uri, workdir)
   paths.check_can_make(workdir, "DIR")
   fields = ("samplers", "baseline", "trials")
-  config = setup.read_record(workdir / "config.json", *fields)
+  config = read_record(workdir / "config.json", *fields)
   names = tables.sampler_names(workdir)
   # A running experiment writes to its trackers itself.
-  with lock.locked(workdir, "DIR"):
+  with contextlib.ExitStack() as stack:
+    for name in ("", *names):
+      stack.enter_context(lock.locked(workdir, "DIR", name))
     try:
       experiment = loggers.Experiment(workdir, config, uri)
       logger = loggers.LOGGERS[to].make(experiment)

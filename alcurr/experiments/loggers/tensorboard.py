@@ -112,7 +112,7 @@ class _Run:
     self._started, self._policy = started, policy
     self._step, self._time = 0, started  # examples seen, seconds since 1970
     for old in folder.glob("events.out.tfevents.*"):
-      old.unlink()
+      old.unlink(missing_ok=True)  # by another process
     # Not SummaryWriter: on a full disk its thread dies, and the caller hangs.
     self._file = EventsWriter(f"{_SCHEME}:{folder / 'events'}")
     # Readers that know the old file drop its points.

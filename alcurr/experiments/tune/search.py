@@ -7,20 +7,28 @@ top-1 on the valid pool; it counts as 0 if all trials diverge.
 
 A range is `1e-4..1e-1`, of integers for a field of integers, with `:log` after
 it for a log scale; or values with commas. Proposals and results are saved in
-`study.db`, an SQLite file of Optuna. Rerunning the command resumes the search
+`study.journal`, a file of Optuna. Rerunning the command resumes the search
 with the same proposals.
+
+The same command may run several times at once, on a machine or on several with
+the same folder: they search together. Proposals then depend on which results
+are there first.
 """
 
 import argparse
+import contextlib
+import itertools
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from absl import logging
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import environment, files, lock, paths, specs
+from alcurr.core import environment, files, lock, specs
 from alcurr.core.errors import UserError
 from alcurr.core.extras import import_extra
 from alcurr.data import cache, sources
@@ -28,7 +36,7 @@ from alcurr.experiments.config import build, loader, plain
 from alcurr.experiments.tune import grid, trials
 from alcurr.training import checkpoint
 
-STUDY = "study.db"
+STUDY = "study.journal"
 ARGUMENTS = {
   "--count": {
     "type": int,
@@ -44,6 +52,7 @@ ARGUMENTS = {
 
 # A distribution of Optuna: CategoricalDistribution, IntDistribution, ...
 Distribution = Any
+_WORKER = "worker"  # the name of a trial's attribute, and of a process's lock
 
 
 def parse_ranges(
@@ -116,45 +125,97 @@ def run(config: ConfigDict, args: argparse.Namespace) -> str:
     "config": files.plain(config.to_dict()),
     "ranges": {field: str(allowed) for field, allowed in ranges.items()},
   }
-  storage = paths.sqlite_url(args.out / STUDY, "--out")
-  with lock.locked(args.out, "--out"):
-    study = optuna.create_study(
-      storage=storage,
-      study_name="search",
-      direction="maximize",
-      load_if_exists=True,
-    )
-    digest = cache.digest(settings)
-    if study.user_attrs.get("settings", digest) != digest:
-      text = f"{args.out} holds a search with other settings"
-      raise UserError("mismatch", "--out", text)
-    study.set_user_attr("settings", digest)
-    finished = len(_table(study, ranges))
-    if finished < args.count:
-      data = sources.load(config.data, build.cache_dir(config, args.out))
-      began = {"data": data.content, "environment": environment.current()}
-      if finished:
-        known = study.user_attrs.get("began", {})
-        checkpoint.check_same(args.out, known, began)
-      study.set_user_attr("began", began)
-    # Combinations of an interrupted process are proposed again.
-    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-      study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-    table = _table(study, ranges)
-    for number in range(len(table), args.count):
-      # A seed for each proposal, so that a resumed search repeats them.
-      seed = (config.seed + number) % 2**32  # NumPy's limit
-      study.sampler = optuna.samplers.TPESampler(seed=seed)
-      trial = study.ask(ranges)
+  with contextlib.ExitStack() as stack:
+    with lock.locked(args.out, "--out", wait=True):
+      worker = _enter(stack, args.out)
+      study = _open(optuna, args.out, cache.digest(settings))
+      _check_begun(study, config, args, len(_table(study, ranges)))
+      _drop_interrupted(optuna, study, args.out, worker)
+    while True:
+      with lock.locked(args.out, "--out", wait=True):
+        number = _count(study, "COMPLETE", "RUNNING")
+        if number >= args.count:
+          break
+        # A seed for each proposal, so that a resumed search repeats them.
+        seed = (config.seed + number) % 2**32  # NumPy's limit
+        study.sampler = optuna.samplers.TPESampler(seed=seed)
+        trial = study.ask(ranges)
+        trial.set_user_attr(_WORKER, worker)
       variant = plain.merge(config, trial.params)
       rates = [variant.optimizer.learning_rate]
       name = f"{number + 1} of {args.count}"
       (row,) = grid.try_rates(variant, name, rates, args.out)
-      trial.set_user_attr("row", files.plain(row))
-      study.tell(trial, float(np.nan_to_num(row["top1"])))
-      table = _table(study, ranges)
-      trials.write(args.out, "search", table, plot(table, ranges))
-  return trials.render(table, list(ranges))
+      with lock.locked(args.out, "--out", wait=True):
+        trial.set_user_attr("row", files.plain(row))
+        study.tell(trial, float(np.nan_to_num(row["top1"])))
+        table = _table(study, ranges)
+        trials.write(args.out, "search", table, plot(table, ranges))
+  if others := _count(study, "RUNNING"):
+    logging.info("Other processes are still trying %d.", others)
+  table = _table(study, ranges)
+  return trials.render(table, list(ranges)) if len(table) else "No result yet."
+
+
+def _enter(stack: contextlib.ExitStack, out: pathlib.Path) -> int:
+  """Returns the number of this process, which is locked until the end."""
+  for number in itertools.count():
+    with contextlib.suppress(UserError):
+      held = lock.locked(out, "--out", f"{_WORKER}-{number}")
+      stack.enter_context(held)
+      return number
+
+
+def _open(optuna: Any, out: pathlib.Path, digest: str) -> Any:
+  """Opens the study of a folder, which is of these settings.
+
+  Raises:
+    UserError: it is of other settings, or damaged.
+  """
+  journal = optuna.storages.journal
+  try:
+    backend = journal.JournalFileBackend(str(out / STUDY))
+    study = optuna.create_study(
+      storage=optuna.storages.JournalStorage(backend),
+      study_name="search",
+      direction="maximize",
+      load_if_exists=True,
+    )
+  except (ValueError, LookupError) as error:
+    raise UserError("damaged", str(out / STUDY), str(error)) from error
+  if study.user_attrs.get("settings", digest) != digest:
+    text = f"{out} holds a search with other settings"
+    raise UserError("mismatch", "--out", text)
+  study.set_user_attr("settings", digest)
+  return study
+
+
+def _check_begun(
+  study: Any, config: ConfigDict, args: argparse.Namespace, finished: int
+) -> None:
+  """Refuses to resume with other data or elsewhere, unless it is finished."""
+  if finished >= args.count:
+    return
+  data = sources.load(config.data, build.cache_dir(config, args.out))
+  began = {"data": data.content, "environment": environment.current()}
+  if finished:
+    checkpoint.check_same(args.out, study.user_attrs.get("began", {}), began)
+  study.set_user_attr("began", began)
+
+
+def _drop_interrupted(
+  optuna: Any, study: Any, out: pathlib.Path, worker: int
+) -> None:
+  """Ends the combinations of interrupted processes; they are proposed again."""
+  for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+    owner = trial.user_attrs.get(_WORKER, worker)
+    with contextlib.suppress(UserError), contextlib.ExitStack() as stack:
+      if owner != worker:
+        stack.enter_context(lock.locked(out, "--out", f"{_WORKER}-{owner}"))
+      study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+
+def _count(study: Any, *states: str) -> int:
+  return sum(trial.state.name in states for trial in study.trials)
 
 
 def _table(study: Any, ranges: Mapping[str, Distribution]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import files, paths, specs
+from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import splitting
 from alcurr.data.pool import make_pool
@@ -120,8 +120,10 @@ def prepare(
   cache_dir = build.cache_dir(config, out)
   context = setup.load_context(build.build_experiment(config), cache_dir)
   setup.check_fit(context, host_pools(context))
+  # One of several processes makes the scores.
+  with lock.locked(out, "--out", wait=True):
+    pools, _ = experiment_runner.make_pools(context, out / "scores")
   out.mkdir(parents=True, exist_ok=True)
-  pools, _ = experiment_runner.make_pools(context, out / "scores")
   run = charges.make_run(context, config.baseline, pools)
   valid = splitting.first_by_key(context.parts["valid"], max_valid)
   return run, pools | {"valid": make_pool(valid)}

@@ -12,7 +12,7 @@ from alcurr.core.errors import FaultError, UserError
 from alcurr.experiments import loggers
 from alcurr.experiments.config import schema
 from alcurr.experiments.loggers import __main__ as command
-from alcurr.experiments.setup import check_workdir
+from alcurr.experiments.workdir import check_workdir
 from configs import default
 
 

@@ -132,7 +132,7 @@ def test_it_searches_and_resumes(command_line, oracle, tmp_path, capsys):
   assert {path.name for path in whole.iterdir()} == {
     "search.csv",
     "search.png",
-    "study.db",
+    "study.journal",
   }
 
   oracle.clear()
@@ -178,6 +178,30 @@ def test_an_interrupted_combination_is_proposed_again(
   assert command.main(line) == 0
   assert oracle == asked
   pd.testing.assert_frame_equal(_table(stopped), _table(whole))
+
+
+def test_two_processes_search_together(
+  command_line, oracle, tmp_path, monkeypatch
+):
+  """The second runs while the first tries its third combination."""
+  line = [*command_line, f"--out={tmp_path / 'out'}"]
+  good, statuses = grid.try_rates, []
+
+  def meet(*args):
+    if len(oracle) == 2 and not statuses:
+      statuses.append(None)
+      statuses[0] = command.main([*line, "--count=8"])
+    return good(*args)
+
+  monkeypatch.setattr(grid, "try_rates", meet)
+  assert command.main([*line, "--count=8"]) == 0
+  assert statuses == [0]
+  # The combination of the first, which was running, was not proposed again.
+  assert len(oracle) == len(set(oracle)) == 8
+  table = _table(tmp_path / "out")
+  assert table["number"].tolist() == [*range(1, 9)]
+  rates = {round(rate, 6) for rate, _, _ in oracle}
+  assert {round(x, 6) for x in table["optimizer.learning_rate"]} == rates
 
 
 def test_proposals_are_those_of_optuna(command_line, oracle, tmp_path):
