@@ -10,7 +10,7 @@ from alcurr.core.errors import FaultError
 from alcurr.experiments import experiment_runner, launch, preemption
 from alcurr.experiments.config import build, loader
 from alcurr.report import formatting, tables, verdict
-from alcurr.training import compilation
+from alcurr.training import compilation, processes
 
 _CONFIG = flags.DEFINE_string(
   "config", None, "The experiment's config; --config.x=1 sets its field x."
@@ -27,18 +27,23 @@ _RUNS = flags.DEFINE_list(
 _LAUNCH = flags.DEFINE_string(
   "launch", None, "Runs in processes of their own: local, local:2 or slurm."
 )
+_DISTRIBUTED = flags.DEFINE_boolean(
+  "distributed", False, "Run on many hosts, see docs/parallel.md."
+)
 _PROFILE = flags.DEFINE_boolean(
   "profile", False, "Trace a chunk of each run: runs/<sampler>/profile."
 )
 
 
 def _run(options: list[str]) -> None:
+  if _LAUNCH.value is None:
+    processes.join(_DISTRIBUTED.value)
   signals = preemption.Signals()
   config = loader.load(_CONFIG.value, options)
   name = pathlib.Path(loader.split(_CONFIG.value)[0]).stem
   text = f"runs/{name}" if _WORKDIR.value is None else _WORKDIR.value
   workdir = paths.absolute(text, "--workdir")
-  with signals.watched():
+  with signals.watched(), processes.together():
     if _LAUNCH.value is not None:
       own = ("config", "compilation_cache", "profile")
       own = [flags.FLAGS[name].serialize() for name in own]
@@ -55,7 +60,8 @@ def _run(options: list[str]) -> None:
         config, workdir, _PROFILE.value, signals, _RUNS.value
       )
   if summary is None:
-    print(f"No report yet: not all runs are finished. {workdir}")
+    if processes.is_first():
+      print(f"No report yet: not all runs are finished. {workdir}")
     return
   shown = verdict.describe(workdir, summary), formatting.terminal(summary)
   print(*shown, f"Tables, logs and figures: {workdir}", sep="\n\n")
@@ -67,7 +73,9 @@ def _run(options: list[str]) -> None:
 def main(argv: list[str]) -> int:
   cli.set_up_logging()
   try:
-    return cli.status(lambda: _run(argv[1:]))
+    status = cli.status(lambda: _run(argv[1:]))
+    processes.leave(status)
+    return status
   except preemption.Stopped as stopped:
     return cli.say(stopped, stopped.status)
 

@@ -21,7 +21,8 @@ from alcurr.data.splitting import split
 from alcurr.experiments import reference_model
 from alcurr.models import MODELS
 from alcurr.training import loop
-from alcurr.training.run import RunSpec, compile_run, make_score
+from alcurr.training.run import RunSpec, compile_run
+from alcurr.training.scoring import make_score
 from alcurr.types import Images, Strokes
 from configs import default
 

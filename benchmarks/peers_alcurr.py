@@ -11,7 +11,7 @@ from alcurr.data.partitions import make_partition
 from alcurr.data.pool import make_gather
 from alcurr.models import MODELS
 from alcurr.training import chunks, compilation, step
-from alcurr.training.run import make_score
+from alcurr.training.scoring import make_score
 from alcurr.types import Images, Pool, Sampler
 from benchmarks import doodle_job, jax_device
 from benchmarks.timing import Program

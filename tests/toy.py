@@ -18,7 +18,8 @@ from alcurr.testing import (
   make_linear,
   make_pool,
 )
-from alcurr.training.run import RunSpec, make_score
+from alcurr.training.run import RunSpec
+from alcurr.training.scoring import make_score
 from alcurr.types import Sampler
 
 __all__ = [

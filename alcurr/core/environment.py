@@ -15,13 +15,15 @@ import jax
 _PACKAGES = ("alcurr", "jax", "jaxlib", "flax", "optax", "numpy")
 VERSIONS = (*_PACKAGES, "python")
 # JAX's options that only decide what is checked, reported, cached or waited
-# for. All others count, those of future versions too.
+# for, or how many devices there are. All others count, those of future versions
+# too.
 _HARMLESS = re.compile(
   "address|async|cache|check|debug|distributed|dump|export|garbage|guard|"
-  "location|log|pgle_|platform|pprint|preemption|promotion|proxy|recover|"
+  "location|log|num_cpu_devices|pgle_|platform|pprint|preemption|promotion|proxy|recover|"
   "report|serialization|share_binary|source|timeout|trace|transfer|url|"
   "visible_devices|warn"
 )
+_HARMLESS_FLAGS = ("--xla_dump", "--xla_force_host_platform_device_count")
 _VARIABLES = ("LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 _MOST_NAMED = 5
 
@@ -50,7 +52,7 @@ def current() -> dict[str, str]:
       found[name] = str(value)
   for flag in _xla_flags():
     name, _, value = flag.partition("=")
-    if not name.startswith("--xla_dump"):
+    if not name.startswith(_HARMLESS_FLAGS):
       found[name] = value or "true"
   return found | {k: os.environ[k] for k in _VARIABLES if os.environ.get(k)}
 

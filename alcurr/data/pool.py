@@ -242,12 +242,22 @@ def make_pool(
   partitions: Mapping[str, Partition] | None = None,
 ) -> Pool:
   """Puts a dataset on the device; the arguments are those of `host_pool`."""
-  return jax.tree.map(jnp.asarray, host_pool(dataset, difficulty, partitions))
+  return as_jax(host_pool(dataset, difficulty, partitions))
 
 
-def on_device(pools: dict[str, Pool]) -> dict[str, Pool]:
-  """Puts host pools on the device; a pool with two names is copied once."""
-  copies = {id(p): jax.tree.map(jnp.asarray, p) for p in pools.values()}
+def as_jax(pool: Pool) -> Pool:
+  """Returns a pool of JAX's arrays, on the default device."""
+  return jax.tree.map(jnp.asarray, pool)
+
+
+def on_device(
+  pools: dict[str, Pool], put: Callable[[Pool], Pool] = as_jax
+) -> dict[str, Pool]:
+  """Puts host pools on the device; a pool with two names is copied once.
+
+  `put` is how, see `alcurr.training.parallel.put` for many devices.
+  """
+  copies = {id(p): put(p) for p in pools.values()}
   return {name: copies[id(p)] for name, p in pools.items()}
 
 

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
 
 import pandas as pd
@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 
 from alcurr.core import files, lock, paths, specs, waiting
 from alcurr.core.errors import UserError
-from alcurr.data import cache, parallel
+from alcurr.data import cache
+from alcurr.data.parallel import cores
 from alcurr.data.pool import locate, num_outputs, on_device
 from alcurr.experiments import (
   added_trials,
@@ -39,7 +40,13 @@ from alcurr.experiments.workdir import (
   make_record,
 )
 from alcurr.report import gallery, page, tables
-from alcurr.training import checkpoint_writer, compilation, memory
+from alcurr.training import (
+  checkpoint_writer,
+  compilation,
+  memory,
+  parallel,
+  processes,
+)
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.types import Pool
 
@@ -74,36 +81,52 @@ def run(
   """
   compilation.find_devices()
   experiment = build.build_experiment(config)
-  config = experiment.config
+  config, first = experiment.config, processes.is_first()
+  mesh = setup.make_mesh(experiment)
   loggers.parse(config.tracking, config.tracking_uri, workdir)
   chosen = [*experiment.runs] if chosen is None else chosen
   for name in chosen:
     specs.check_choice("--runs", name, experiment.runs)
-  check_workdir(workdir, config)
+  if first:
+    check_workdir(workdir, config)
   with contextlib.ExitStack() as stack:
     locks = {name: contextlib.ExitStack() for name in chosen}
     for name, held in locks.items():
       stack.enter_context(held)
-      if unfinished_blocks(workdir, name, config.trials):
+      if first and unfinished_blocks(workdir, name, config.trials):
         held.enter_context(lock.locked(workdir, run=name))
     logger = stack.enter_context(track(config, workdir))
-    with lock.locked(workdir, wait=True):
-      # Another process may have used the folder until now.
-      check_workdir(workdir, config)
-      files.remove_temporary(workdir, SHARED_FILES)
-      if (workdir / "runs").exists():
+    with _alone_in(workdir, config):
+      if first:
+        files.remove_temporary(workdir, SHARED_FILES)
+      if first and (workdir / "runs").exists():
         files.remove_temporary(workdir / "runs", chosen)
       cache_dir = build.cache_dir(config, workdir)
       paths.check_can_make(cache_dir, "--config.cache_dir")
       with waiting.announced("Reading data"):
-        context = setup.load_context(experiment, cache_dir, signals)
-    blocks = [
-      block
-      for name in locks
-      for block in unfinished_blocks(workdir, name, config.trials)
-    ]
-    _train(context, workdir, locks, blocks, profile, logger)
-    return report(workdir, logger, is_last=not blocks)
+        context = setup.load_context(experiment, cache_dir, signals, mesh)
+
+    def look() -> processes.Shared:
+      left = (unfinished_blocks(workdir, n, config.trials) for n in locks)
+      blocks = [[*block] for blocks in left for block in blocks]
+      return {}, [blocks, not blocks and _has_gallery(workdir)]
+
+    _, (blocks, is_shown) = processes.from_first(look)
+    blocks = [Block(*block) for block in blocks]
+    _train(context, workdir, locks, blocks, is_shown, profile, logger)
+    return report(workdir, logger, is_last=not blocks) if first else None
+
+
+@contextlib.contextmanager
+def _alone_in(workdir: pathlib.Path, config: ConfigDict) -> Iterator[None]:
+  """Locks the workdir; of the processes of a run, the first does."""
+  if not processes.is_first():
+    yield
+    return
+  with lock.locked(workdir, wait=True):
+    # Another process may have used the folder until now.
+    check_workdir(workdir, config)
+    yield
 
 
 def _train(
@@ -111,6 +134,7 @@ def _train(
   workdir: pathlib.Path,
   locks: Mapping[str, contextlib.ExitStack],
   blocks: Sequence[Block],
+  is_shown: bool,
   profile: bool,
   logger: loggers.LoggerGroup,
 ) -> None:
@@ -121,37 +145,40 @@ def _train(
   experiment = context.experiment
   unscored = host_pools(context)
   setup.check_fit(context, unscored)
-  is_shown = not blocks and _has_gallery(workdir)
   missing = [] if is_shown else reference_model.missing_fits(context)
-  check_resumable(context, workdir, blocks, missing)
+  first = processes.is_first()
+  if first:
+    check_resumable(context, workdir, blocks, missing)
   basis = experiment.config.budget_basis
   costs = None
   if blocks and basis == "flops":
     with waiting.announced("Counting the FLOPs of scores"):
       costs = charges.count_costs(context)
   compiled = compile_runs(context, unscored, blocks, missing, costs)
-  for block, (spec, _) in compiled.items():
+  for block, (spec, _) in compiled.items() if first else ():
     added_trials.check_steps(workdir, block, spec.num_steps)
   # Nothing is refused from here on, so the workdir may be written to.
-  with lock.locked(workdir, wait=True):
-    check_workdir(workdir, experiment.config)
-    files.write_json(workdir / "config.json", make_record(experiment.config))
-    files.make_folder(workdir / "runs")
+  with _alone_in(workdir, experiment.config):
+    if first:
+      files.write_json(workdir / "config.json", make_record(experiment.config))
+      files.make_folder(workdir / "runs")
     if not is_shown:
       pools, made = make_pools(context, workdir / "scores")
       made = made._replace(costs=made.costs | (costs or {}))
       train = context.parts["train"]
       find = functools.partial(locate, train)
-      gallery.write_gallery(
-        workdir,
-        pools["train"],
-        context.gather,
-        train.class_names,
-        find,
-        num_outputs(train),
-      )
+      if first:
+        gallery.write_gallery(
+          workdir,
+          parallel.local(pools["train"]),
+          context.gather,
+          train.class_names,
+          find,
+          num_outputs(train),
+        )
   trained = {block.sampler for block in blocks}
-  for name in [name for name in locks if name not in trained]:
+  finished = [name for name in locks if name not in trained]
+  for name in finished if first else ():
     note = "; not profiled" if profile else ""
     logging.info("%s: already finished%s.", name, note)
     # A killed process may not have sent the last rows.
@@ -171,6 +198,7 @@ def _train(
 def track(config: ConfigDict, workdir: pathlib.Path) -> loggers.LoggerGroup:
   """Returns the trackers of an experiment."""
   names = loggers.parse(config.tracking, config.tracking_uri, workdir)
+  names = names if processes.is_first() else []
   record = make_record(config)
   tracked = loggers.Experiment(workdir, record, config.tracking_uri)
   return loggers.LoggerGroup(tracked, names)
@@ -240,7 +268,8 @@ def compile_runs(
     name = part.sampler
     run = charges.make_run(context, name, pools, costs)
     seeds = run.seeds[part.first : part.first + part.count]
-    run = run._replace(seeds=seeds)
+    mesh = parallel.fit_mesh(context.mesh, len(seeds), [run.batch_size])
+    run = run._replace(seeds=seeds, mesh=mesh)
     train_on = context.experiment.runs[name].config.train_on
     try:
       return run, compile_run(run, pools | {"train": pools[train_on]})
@@ -256,7 +285,7 @@ def compile_runs(
   started = time.perf_counter()
   with (
     waiting.announced(f"Compiling {len(parts)} programs"),
-    futures.ThreadPoolExecutor(parallel.cores()) as threads,
+    futures.ThreadPoolExecutor(cores()) as threads,
   ):
     compiled = list(threads.map(compile_one, parts))
   seconds = time.perf_counter() - started
@@ -264,12 +293,12 @@ def compile_runs(
   copies = checkpoint_writer.num_copies(context.experiment.config)
   runs = {}
   # Read after compilation, since programs take host memory too.
-  free = memory.free_memory()
+  free = memory.free_memory(context.mesh)
   for part, (run, programs) in zip(parts, compiled, strict=True):
     share = programs.compile_seconds / total * seconds
     if isinstance(part, Block):
       runs[part] = run, programs._replace(compile_seconds=share)
-    needed = memory.estimate(programs, pools, copies)
+    needed = memory.estimate(programs, pools, copies, run.mesh)
     available = memory.describe_bytes(free)
     text = "%s: needs about %s; %s are free."
     logging.info(text, run.name, needed.describe(), available)
@@ -278,7 +307,7 @@ def compile_runs(
       raise UserError(
         "memory",
         part.score.place if is_fit else f"samplers.{run.name}",
-        f"the run needs about {needed.describe()}, and the device has "
+        f"the run needs about {needed.describe()}, and a device has "
         f"{available} free; try a smaller batch_size, trials_by=map, "
         "data.pool=host or fewer trials",
       )
@@ -297,4 +326,4 @@ def make_pools(
   pools = host_pools(context, made.values, made.clusters)
   if made.clusters:  # whose sizes were not known before
     setup.check_fit(context, pools)
-  return on_device(pools), made
+  return on_device(pools, parallel.replicator(context.mesh)), made

@@ -58,11 +58,11 @@ class Signals:
       os.close(reader)
 
   @contextlib.contextmanager
-  def held(self) -> Iterator[Callable[[], bool]]:
+  def held(self) -> Iterator[Callable[[], int | None]]:
     """Delays the first signal; a second one quits immediately.
 
     Yields:
-      A function that returns whether a signal was received.
+      A function that returns the signal that was received, if any.
 
     Raises:
       Stopped: at the end, if one was.
@@ -70,7 +70,7 @@ class Signals:
     with self._lock:
       self._is_held = True
     try:
-      yield lambda: self._received is not None
+      yield lambda: self._received
     finally:
       with self._lock:
         self._is_held = False

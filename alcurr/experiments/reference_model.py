@@ -18,15 +18,9 @@ from alcurr.experiments import charges, fits, sampler_trials, setup
 from alcurr.experiments.config import build
 from alcurr.experiments.config.scores import DIFFICULTY, BuiltScore
 from alcurr.experiments.fits import Fit
-from alcurr.training import compilation, exposure, loop
-from alcurr.training.run import (
-  CompiledRun,
-  RunSpec,
-  Score,
-  compile_run,
-  make_features,
-  make_score,
-)
+from alcurr.training import compilation, exposure, loop, parallel, processes
+from alcurr.training.run import CompiledRun, RunSpec, compile_run
+from alcurr.training.scoring import Score, make_features, make_score
 from alcurr.types import Pool
 
 _REMEDY = "a lower optimizer.learning_rate may help"
@@ -62,7 +56,7 @@ def score_pools(
   values, seconds = {}, 0.0
   for name, pool in pools.items():
     variables = (result.state.params, result.state.model_state)
-    program = compilation.compile_once(score, variables, pool)
+    program = compilation.compile_once(score, variables, pool, mesh=run.mesh)
     started = time.perf_counter()
     loss = jax.device_get(program(variables, pool)).loss
     seconds += time.perf_counter() - started
@@ -93,7 +87,8 @@ def _collected_scores(
   An example of another split than train has the mean of those.
   """
   _check_converged(run, result, score.place)
-  collected = jax.vmap(run.sampler.running_scores)(result.state.sampler_state)
+  state = parallel.on_host(result.state.sampler_state)
+  collected = jax.vmap(run.sampler.running_scores)(state)
   train = np.asarray(collected[score.config.scorer]).mean(0, dtype=np.float64)
   values = {
     name: np.full(len(part.label), train.mean(), np.float32)
@@ -129,7 +124,8 @@ def get_scores(
     made.seconds[score.name] = manifest["seconds"]
     made.costs[score.name] = charges.Cost(**manifest["cost"])
   # Empty, unless a kill came between a score and the end of its folder.
-  shutil.rmtree(folder, ignore_errors=True)
+  if processes.is_first():
+    shutil.rmtree(folder, ignore_errors=True)
   return made
 
 
@@ -143,8 +139,9 @@ def _get_score(
     logging.info("%s scores from %s.", name, entry)
     return cached
   planned = fits.make_fits(score, context.parts)
-  files.make_folder(folder.parent)
-  files.make_folder(folder)
+  if processes.is_first():
+    files.make_folder(folder.parent)
+    files.make_folder(folder)
   scored = [
     _train_and_score(context, fit, folder / str(number))
     for number, fit in enumerate(planned)
@@ -161,8 +158,9 @@ def _get_score(
     "seconds": sum(fit.seconds for fit in scored),
     "cost": cost._asdict(),
   }
-  cache.write_arrays(entry, combined, manifest)
-  shutil.rmtree(folder)
+  if processes.is_first():
+    cache.write_arrays(entry, combined, manifest)
+    shutil.rmtree(folder)
   return combined, files.plain(manifest)
 
 
@@ -180,7 +178,8 @@ def _train_and_score(
 ) -> _Scored:
   """Trains the models of a fit, and scores the examples that it is for."""
   run, compiled, pools = prepare(context, fit)
-  pools = on_device(pools)
+  put = parallel.replicator(run.mesh)
+  pools = on_device(pools, put)
   result = sampler_trials.train(context, run, compiled, pools, checkpoint_dir)
   seconds = result.train_seconds * len(run.seeds)
   if fit.score.score is None:
@@ -189,7 +188,7 @@ def _train_and_score(
     scored = {name: pools[name] for name in context.parts}
     if not fit.scores_what_it_saw:
       part = fits.take_part(context.parts["train"], fit.scored["train"])
-      scored |= on_device({"train": host_pool(part)})
+      scored |= on_device({"train": host_pool(part)}, put)
     size, by = context.experiment.config.eval_batch_size, run.trials_by
     loss = fit.score.score
     score = make_score(run.model, run.gather, size, by, loss, counted=False)
@@ -226,9 +225,11 @@ def _find_clusters(
     run.model, run.gather, config.eval_batch_size, run.trials_by
   )
   variables = (result.state.params, result.state.model_state)
-  variables = jax.tree.map(lambda x: x[:1], variables)
+  variables = jax.tree.map(lambda x: x[:1], parallel.on_host(variables))
+  mesh = parallel.fit_mesh(run.mesh, 1, ())
+  variables = parallel.put(mesh, variables, parallel.BY_TRIAL)
   programs = {
-    name: compilation.compile_once(make, variables, pools[name])
+    name: compilation.compile_once(make, variables, pools[name], mesh=mesh)
     for name in context.parts
   }
   started = time.perf_counter()
@@ -292,7 +293,11 @@ def _read_scores(
   folder: pathlib.Path, request: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
   """Returns the saved scores of a request and their manifest, if any."""
-  saved = cache.read_arrays(folder)
-  if saved and saved[1].get("request") != files.plain(request):
-    return None  # a folder that was renamed
-  return saved
+
+  def read() -> processes.Shared | None:
+    saved = cache.read_arrays(folder)
+    if saved and saved[1].get("request") != files.plain(request):
+      return None  # a folder that was renamed
+    return saved
+
+  return processes.from_first(read)

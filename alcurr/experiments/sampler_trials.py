@@ -17,19 +17,26 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import environment, files
-from alcurr.experiments import added_trials, loggers, pool_scores, suspects
+from alcurr.experiments import (
+  added_trials,
+  loggers,
+  pool_scores,
+  preemption,
+  suspects,
+)
 from alcurr.experiments.added_trials import Block
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.loggers import LoggerGroup, read_rows
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.report import tables
 from alcurr.training import (
-  checkpoint,
   compilation,
   evaluation,
   exposure,
   invariants,
   loop,
+  parallel,
+  processes,
   profiling,
 )
 from alcurr.training.checkpoint_writer import CheckpointWriter
@@ -132,22 +139,19 @@ def train(
   )
   common["score_files"] = own
   template = loop.abstract_run_state(run, compiled, pools["train"])
-  start = checkpoint.restore(checkpoints, template, common, metrics)
-  log = contextlib.nullcontext()
-  if metrics:
+  start = processes.restore(checkpoints, template, common, metrics)
+  settings, first = context.experiment.config.checkpoint, processes.is_first()
+  log = writer = contextlib.nullcontext()
+  if metrics and first:
     log = files.json_lines(metrics, start and start.log_position)
-  settings = context.experiment.config.checkpoint
   with (
-    context.signals.held() as stop,
+    context.signals.held() as received,
     log as lines,
     progress_bar(run, start.step if start else 0) as progress,
-    CheckpointWriter(
-      checkpoints,
-      settings,
-      common,
-      lines.log_position if lines else lambda: None,
-    ) as writer,
   ):
+    if first:
+      position = lines.log_position if lines else lambda: None
+      writer = CheckpointWriter(checkpoints, settings, common, position)
     if lines:
       logger.begin(run.name, read_rows(metrics))
 
@@ -156,8 +160,28 @@ def train(
         lines.write(row)
         logger.write(row)
 
-    resume = loop.ResumeOptions(start, writer, stop)
-    return loop.train(run, compiled, pools, write, progress, watch, resume)
+    with writer as checkpoint_writer, _exchange(run, received) as exchange:
+      stop = exchange.stop if exchange else received
+      resume = loop.ResumeOptions(start, checkpoint_writer, stop, exchange)
+      return loop.train(run, compiled, pools, write, progress, watch, resume)
+
+
+@contextlib.contextmanager
+def _exchange(
+  run: RunSpec, received: Callable[[], int | None]
+) -> Iterator[processes.Exchange | None]:
+  """Yields the exchange with the other processes, if there are any.
+
+  Raises:
+    Stopped: at the end, if one of them received a signal.
+  """
+  if not processes.are_many():
+    yield None
+    return
+  exchange = processes.Exchange(run.mesh, received)
+  yield exchange
+  if signal := exchange.stop():
+    raise preemption.Stopped(signal)
 
 
 def run_block(
@@ -188,8 +212,9 @@ def run_block(
   tracked = loggers.Experiment(workdir, {})
   with loggers.LoggerGroup(tracked, names=()) as nobody:
     _run(context, run, compiled, pools, scores, folder, nobody, profile)
-  added_trials.join(workdir, block)
-  logger.replay(workdir / "runs" / block.sampler)
+  if processes.is_first():
+    added_trials.join(workdir, block)
+    logger.replay(workdir / "runs" / block.sampler)
 
 
 def _run(
@@ -203,25 +228,32 @@ def _run(
   profile: bool,
 ) -> None:
   """Trains all trials of a run; the folder's parents exist."""
-  files.make_folder(folder)
-  sampler = context.experiment.config.samplers[run.name]
-  added_trials.write_record(folder, sampler, len(run.seeds))
-  # Known before training, for figures of a run that is not finished.
-  spec = run.sampler.spec
-  files.write_json(folder / "sampler_spec.json", spec._asdict())
+  first = processes.is_first()
+  if first:
+    files.make_folder(folder)
+    sampler = context.experiment.config.samplers[run.name]
+    added_trials.write_record(folder, sampler, len(run.seeds))
+    # Known before training, for figures of a run that is not finished.
+    spec = run.sampler.spec
+    files.write_json(folder / "sampler_spec.json", spec._asdict())
   config = context.experiment.runs[run.name].config
   pools = {**pools, "train": pools[config.train_on]}
   joint = ("train", "probe") if "probe" in config.train_on else ("train",)
   parts = {name: context.parts[name] for name in joint}
   metrics, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
   watch = None
-  if profile:
+  if profile and first:
     place = folder / "profile"
     watch = functools.partial(profiling.profile, place, run, compiled, pools)
   result = train(
     context, run, compiled, pools, checkpoints, metrics, logger, watch
   )
   test = score_pool(run, result.state, pools["test"])
+  sampler_state = parallel.on_host(result.state.sampler_state)
+  if not first:
+    return
+  state = result.state._replace(sampler_state=sampler_state)
+  result = result._replace(state=state)
   each = {"loss": test.loss, "label": np.asarray(pools["test"].label)}
   if test.rank is not None:
     each["rank"] = test.rank

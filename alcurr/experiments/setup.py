@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from absl import logging
+from jax.sharding import Mesh
 
 from alcurr.core import specs
 from alcurr.core.errors import UserError
@@ -17,10 +18,13 @@ from alcurr.data.pool import Dataset, host_pool, num_outputs
 from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
+from alcurr.experiments.config.schema import flatten, is_free
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.fits import make_fits
+from alcurr.training import compilation, parallel, processes
 from alcurr.training.losses import metric
-from alcurr.training.run import RunSpec, Score, make_score
+from alcurr.training.run import RunSpec
+from alcurr.training.scoring import Score, make_score
 from alcurr.types import (
   Array,
   Batch,
@@ -40,14 +44,31 @@ class ExperimentContext(NamedTuple):
   lookup: Lookup | None  # of pools in CPU memory
   signals: preemption.Signals  # stop a run with a checkpoint
   content: str  # a hash of the data that was read
+  mesh: Mesh | None = None  # the devices of the samplers' runs; None for one
+
+
+def make_mesh(experiment: BuiltExperiment) -> Mesh | None:
+  """Returns the mesh of the samplers' runs; None for one device.
+
+  Raises:
+    UserError: the mesh does not fit the machine, the trials or the batches.
+  """
+  config = experiment.config
+  sizes = [run.config.batch_size for run in experiment.runs.values()]
+  devices = compilation.find_devices()
+  return parallel.make_mesh(config.mesh, config.trials, sizes, devices)
 
 
 def load_context(
   experiment: BuiltExperiment,
   cache_dir: pathlib.Path,
   signals: preemption.Signals | None = None,
+  mesh: Mesh | None = None,
 ) -> ExperimentContext:
-  """Loads the data, and builds the networks for it."""
+  """Loads the data, and builds the networks for it.
+
+  Runs share the devices of the mesh, see `make_mesh`; None: one device.
+  """
   config = experiment.config
   own = {s.file_field: s.config.file for s in experiment.file_scores}
   data = sources.load(config.data, cache_dir, own)
@@ -79,12 +100,17 @@ def load_context(
     if run.config.train_on != "train":
       _check_joint(experiment, run, parts)
   logging.info(
-    "%s of %d %s; device: %s; trials by %s.",
+    "%s of %d %s; device: %s, %s; trials by %s.",
     ", ".join(f"{len(part.label)} {name}" for name, part in parts.items()),
     num_classes,
     "numbers to predict" if config.data.regression else "classes",
     jax.devices()[0].device_kind,
+    parallel.describe(mesh),
     config.trials_by,
+  )
+  fixed = {k: v for k, v in flatten(config.to_dict()).items() if not is_free(k)}
+  processes.check_same(
+    {"config": repr(fixed), "mesh": parallel.describe(mesh), "data": content}
   )
   signals = signals or preemption.Signals()
   return ExperimentContext(
@@ -96,6 +122,7 @@ def load_context(
     lookup,
     signals,
     content,
+    mesh,
   )
 
 
@@ -167,4 +194,5 @@ def make_run_spec(
     loss=build.make_loss(config, num_outputs(context.parts["train"])),
     name=built.name,
     lookup=context.lookup,
+    mesh=parallel.fit_mesh(context.mesh, len(built.seeds), [config.batch_size]),
   )

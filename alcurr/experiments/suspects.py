@@ -19,7 +19,7 @@ from alcurr.data.pool import Dataset, locate
 from alcurr.experiments.setup import ExperimentContext
 from alcurr.report import gallery, tables
 from alcurr.report.suspects import IMAGES, SHOWN, TABLE
-from alcurr.training import exposure, loop
+from alcurr.training import exposure, loop, parallel
 from alcurr.training.run import RunSpec
 from alcurr.types import LabelJudgement, Pool
 
@@ -89,7 +89,7 @@ def write_suspects(
   Args:
     context: of the experiment.
     run: whose sampler may judge labels.
-    result: of the run.
+    result: of the run, with the sampler's state on the host.
     pool: that was trained on.
     parts: the splits of which the pool consists.
     folder: of the run.
@@ -102,7 +102,7 @@ def write_suspects(
   judged = mean_judgement(judged)
   table, order = make_table(judged, parts)
   index = order[:SHOWN].astype(np.int32)
-  image = gallery.thumbnails(pool, context.gather, index)
+  image = gallery.thumbnails(parallel.local(pool), context.gather, index)
   files.write_file(
     folder / IMAGES, lambda file: np.savez_compressed(file, image=image)
   )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from alcurr.training import parallel
 from alcurr.types import (
   Array,
   Augment,
@@ -96,16 +97,17 @@ def draw_and_select(
     scores: see `draw_batch`.
   """
   with jax.named_scope("draw"):
-    draw = sampler.sample(keys.draw, state, pool)
+    draw = parallel.replicate(sampler.sample(keys.draw, state, pool))
   if sampler.spec.num_candidates is None:
     return draw, _gather(gather, pool, draw), None
 
   def by_score() -> tuple[Batch, PyTree, Selection]:
     batch = _gather(gather, pool, draw)
     with jax.named_scope("select"):
-      score = sampler.score(make_info(draw, batch))
+      score = parallel.replicate(sampler.score(make_info(draw, batch)))
       selection = sampler.select(keys.select, state, draw, score)
-      return _take(batch, selection.slots), score, selection
+      selected = _take(batch, selection.slots)
+      return parallel.split_batch(selected), score, selection
 
   _, shapes, first = jax.eval_shape(by_score)
 

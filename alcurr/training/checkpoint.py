@@ -28,8 +28,8 @@ from alcurr.data import cache
 from alcurr.training.exposure import Exposure, active_trials
 from alcurr.types import Array, PyTree, TrainState
 
-_STATE = "state"
-_TRAINED = "state/step"  # the array of the trials' steps
+ALONE = ocp.options.MultiprocessingOptions(active_processes={0})  # the first
+_STATE, _TRAINED = "state", "state/step"  # the latter: the trials' steps
 _STEP = re.compile(r"0|[1-9][0-9]{0,15}")
 _FIELDS = {
   "step": int,
@@ -94,7 +94,7 @@ def restore(
       position = manifest["log_position"]
       position = position and files.LogPosition(**position)
       _check_rows(metrics, position, step)
-      run_state = _from_names(template, _read_arrays(path, manifest, expected))
+      run_state = from_names(template, _read_arrays(path, manifest, expected))
       active = len(active_trials(run_state.exposure))
       if active != manifest["active_trials"]:
         raise ValueError(f"it has {active} active trials")
@@ -164,7 +164,7 @@ def read_variables(
       f"the checkpoint is damaged or missing ({error}); restore it, or delete "
       "the run's folder and rerun its experiment",
     ) from error
-  state = _from_names(template, arrays).state
+  state = from_names(template, arrays).state
   return state.params, state.model_state
 
 
@@ -225,8 +225,8 @@ def _read_arrays(
   if changed := manifest["files"].items() ^ _hashes(path).items():
     raise ValueError(f"{min(changed)[0]} was changed")
   folder = (path / _STATE).absolute()
-  handler = ocp.PyTreeCheckpointHandler()
-  with ocp.Checkpointer(handler) as orbax:
+  handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=ALONE)
+  with ocp.Checkpointer(handler, multiprocessing_options=ALONE) as orbax:
     # Hashes do not vouch for a small file that claims to be a large array.
     claimed = handler.metadata(folder)
     for name, text in expected.items():
@@ -285,7 +285,7 @@ def _is_key(leaf: Array) -> bool:
   return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _from_names(template: RunState, arrays: Mapping[str, Any]) -> RunState:
+def from_names(template: RunState, arrays: Mapping[str, Any]) -> RunState:
   """Inverts `by_name`: JAX's arrays are on the device again."""
 
   def restored(path, like):

@@ -87,6 +87,7 @@ class CheckpointWriter(contextlib.AbstractContextManager):
         lightweight_initialize=True,  # our manifests have the metrics
         preservation_policy=self,
         async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+        multiprocessing_options=checkpoint.ALONE,
       ),
     )
     self._writing = 0  # the step of the checkpoint that is being written

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from alcurr.training import parallel
 from alcurr.training.step import Metrics, Steps
 from alcurr.types import Array, Pool, PyTree, TrainState
 
@@ -88,4 +89,4 @@ def over_trials(fun: Callable, trials_by: str) -> Callable:
       return jax.vmap(lambda s: fun(s, *shared))(state)
     return jax.lax.map(lambda s: fun(s, *shared), state)
 
-  return all_trials
+  return parallel.split_trials(all_trials)

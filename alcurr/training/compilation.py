@@ -5,23 +5,25 @@ import hashlib
 import os
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import jax
+from jax.sharding import Mesh, NamedSharding
 
 from alcurr.core.errors import UserError
-from alcurr.training import step
+from alcurr.training import parallel, step
 from alcurr.types import Pool, PyTree, TrainState
 
-# Programs to run, and programs to count FLOPs of, by the hash of their text.
-# Samplers that differ only in the numbers of their state share a text.
-_compiled: dict[bytes, jax.stages.Compiled] = {}
+# Programs to run, by the hash of their text for one device and by the devices,
+# and programs to count FLOPs of. Samplers that differ only in the numbers of
+# their state share a text.
+_compiled: dict[tuple[bytes, str], jax.stages.Compiled] = {}
 _counted: dict[bytes, jax.stages.Compiled] = {}
 # Programs that only count are not run again: few are held, since a process can
 # map only so many into memory.
 _MOST_COUNTED = 16
 # Held while a text is compiled, so that a second thread waits for the program.
-_locks: dict[bytes, threading.Lock] = {}
+_locks: dict[Hashable, threading.Lock] = {}
 
 # XLA's CPU backend hands these operations to the library YNN: its default
 # without convolutions. With its own convolutions, a step of the small CNN takes
@@ -55,40 +57,71 @@ def compiler_options() -> dict[str, str]:
 
 
 def compile_once(
-  fun: Callable, *args: PyTree, donate: tuple[int, ...] = ()
+  fun: Callable,
+  *args: PyTree,
+  donate: tuple[int, ...] = (),
+  mesh: Mesh | None = None,
+  results: PyTree = parallel.REPLICATED,
+  on_one_device: tuple[PyTree, ...] | None = None,
 ) -> jax.stages.Compiled:
   """Compiles a function for arrays or shapes, unless it is compiled already.
 
-  Several threads may compile at the same time. `donate` has the positions of
-  the arguments whose memory the results may take.
+  Several threads may compile at the same time.
+
+  Args:
+    fun: of a state with a leading axis [S], and other arguments.
+    *args: its arguments.
+    donate: the positions of those whose memory the results may take.
+    mesh: the devices that share the work; None for one.
+    results: how they are split over a mesh, a tree prefix.
+    on_one_device: the arguments without the mesh, if their shapes differ.
   """
   # Unused arguments stay: without them, two programs that read different
   # partitions of the same shapes would have the same text.
-  jitted = jax.jit(fun, donate_argnums=donate, keep_unused=True)
-  lowered = jitted.lower(*args)
+  jit = functools.partial(jax.jit, fun, donate_argnums=donate, keep_unused=True)
+  args = jax.eval_shape(lambda *x: x, *args)  # wherever arrays are
+  lowered = jit().lower(*(on_one_device or args))
   text = f"{lowered.in_tree} {lowered.out_tree} {lowered.as_text()}"
-  return _get(_compiled, text, lambda: lowered.compile(compiler_options()))
+
+  def compile_program() -> jax.stages.Compiled:
+    if mesh is None:
+      return lowered.compile(compiler_options())
+    into = jax.tree.map(lambda spec: NamedSharding(mesh, spec), results)
+    jitted = jit(
+      in_shardings=parallel.shardings(mesh, *args), out_shardings=into
+    )
+    with jax.set_mesh(mesh):
+      return jitted.lower(*args).compile(compiler_options())
+
+  key = _hash(text), f"{mesh} {mesh.devices}" if mesh else ""
+  return _get(_compiled, key, compile_program)
+
+
+def _hash(text: str) -> bytes:
+  return hashlib.blake2b(text.encode()).digest()
 
 
 def _get(
-  programs: dict[bytes, jax.stages.Compiled],
-  text: str,
+  programs: dict[Hashable, jax.stages.Compiled],
+  key: Hashable,
   compile_program: Callable[[], jax.stages.Compiled],
 ) -> jax.stages.Compiled:
-  digest = hashlib.blake2b(text.encode()).digest()
-  with _locks.setdefault(digest, threading.Lock()):
-    if digest not in programs:
-      programs[digest] = compile_program()
-  return programs[digest]
+  with _locks.setdefault(key, threading.Lock()):
+    if key not in programs:
+      programs[key] = compile_program()
+  return programs[key]
 
 
 def digest(*programs: jax.stages.Compiled | None) -> str:
   """Returns a hash of the texts of programs of `compile_once`.
 
-  The text is StableHLO without locations in the source. So it changes with
-  what is computed, constants included, and not with comments or paths.
+  The text is StableHLO without locations in the source, as on one device. So it
+  changes with what is computed, constants included, and not with comments,
+  paths or the number of devices.
   """
-  texts = [text for p in programs for text, q in _compiled.items() if p is q]
+  texts = [
+    text for p in programs for (text, _), q in _compiled.items() if p is q
+  ]
   return hashlib.blake2b(b"".join(texts), digest_size=8).hexdigest()
 
 
@@ -117,7 +150,7 @@ def find_devices() -> list[jax.Device]:
 
 def _cpu() -> jax.Device:
   try:
-    return jax.devices("cpu")[0]
+    return jax.local_devices(backend="cpu")[0]
   except RuntimeError as error:
     text = "expected cpu in the list, where FLOPs are counted; add or unset it"
     raise UserError("missing", "JAX_PLATFORMS", text) from error
@@ -134,7 +167,7 @@ def _count(fun: Callable, *args: PyTree) -> jax.stages.Compiled:
   with jax.default_device(_cpu()):
     lowered = jax.jit(fun).lower(*args)
   compile_program = functools.partial(lowered.compile, _COUNTING)
-  program = _get(_counted, lowered.as_text(), compile_program)
+  program = _get(_counted, _hash(lowered.as_text()), compile_program)
   while len(_counted) > _MOST_COUNTED:
     _counted.pop(next(iter(_counted)), None)
   return program

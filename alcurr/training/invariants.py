@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from alcurr.data.host_store import place_in
+from alcurr.training import parallel
 from alcurr.types import Array, Batch, Draw, Fetched, Pool, PyTree, Sampler
 
 # Rounding errors of float32 that are tolerated: of a policy's sum, relative to
@@ -112,8 +113,8 @@ def check_draw(
     Violation.PROB: ~is_probability.all(),
   }
   if isinstance(pool.source, Fetched):
-    place = place_in(pool.source, draw.index)
-    broken[Violation.FETCHED] = (pool.source.index[place] != draw.index).any()
+    was_fetched = parallel.split_gather(_was_fetched)(pool, draw.index)
+    broken[Violation.FETCHED] = ~was_fetched.all()
   if sampler.spec.arm_partition is not None:
     partition = pool.partitions[sampler.spec.arm_partition]
     broken[Violation.ARM] = (draw.arm != partition.arm[draw.index]).any()
@@ -126,6 +127,11 @@ def check_draw(
     broken[Violation.UNIFORM] = draw.policy.min() < least
   finite = jnp.isfinite(draw.policy).all()
   return jnp.where(finite, _bits(broken), jnp.int32(Violation.POLICY.value))
+
+
+def _was_fetched(pool: Pool, index: Array) -> Array:
+  """Returns which of the examples `index` were prefetched: [B] bool."""
+  return pool.source.index[place_in(pool.source, index)] == index
 
 
 def describe_nonfinite(bits: int) -> str:

@@ -7,25 +7,32 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from alcurr.training import checkpoint, evaluation, exposure, prefetch
+from alcurr.training import (
+  checkpoint,
+  evaluation,
+  exposure,
+  parallel,
+  prefetch,
+)
 from alcurr.training.checkpoint_writer import CheckpointWriter, copy_state
 from alcurr.training.evaluation import Scores
 from alcurr.training.exposure import Exposure
-from alcurr.training.run import CompiledRun, RunSpec, init_trials
+from alcurr.training.processes import Exchange
+from alcurr.training.run import Chunks, CompiledRun, RunSpec, init_trials
 from alcurr.training.step import Metrics
-from alcurr.types import Pool, TrainState
+from alcurr.types import Array, Pool, TrainState
 
 
 class ResumeOptions(NamedTuple):
   """Where a run starts, who writes its checkpoints, and when it stops."""
 
   start: checkpoint.Checkpoint | None  # to resume from; None for a new run
-  checkpoints: CheckpointWriter
-  stop: Callable[[], bool]  # whether to stop after the current chunk
+  checkpoints: CheckpointWriter | None  # None: another process writes
+  stop: Callable[[], int | None]  # whether to stop after the current chunk
+  exchange: Exchange | None = None  # with other processes, if there are any
 
 
 class Result(NamedTuple):
@@ -48,7 +55,7 @@ def _first_checkpoint(
 ) -> checkpoint.Checkpoint:
   """Returns a new run before its first step."""
   empty = abstract_run_state(run, compiled, pool)
-  run_state = empty._replace(state=init_trials(run, pool))
+  run_state = empty._replace(state=init_trials(run, parallel.local(pool)))
   return checkpoint.Checkpoint(0, run_state, 0.0, None, len(run.seeds))
 
 
@@ -61,6 +68,7 @@ class _PendingChunk(NamedTuple):
   metrics: Metrics  # [S, T, ...]
   scores: Scores | None  # [S, N], if an evaluation was due
   state: TrainState | None = None  # [S] after it, if it may be saved
+  report: Array | None = None  # to the other processes
 
 
 def train(
@@ -100,14 +108,19 @@ def train(
   """
   pool, probe, valid = pools["train"], pools["probe"], pools["valid"]
   start = (resume and resume.start) or _first_checkpoint(run, compiled, pool)
-  recorder = _ChunkRecorder(run, valid, write, progress, resume, start)
+  recorder = _ChunkRecorder(
+    run, compiled.chunks, valid, write, progress, resume, start
+  )
   state = start.run_state.state
+  if run.mesh:
+    state = parallel.put(run.mesh, state, parallel.BY_TRIAL)
   chunks, lengths = compiled.chunks, compiled.chunks.lengths
   first = np.cumsum([0, *lengths]).tolist().index(start.step)
   pool_of_chunk = prefetch.chunk_pools(
-    chunks.prefetch, state, lengths[first:], pool
+    chunks.prefetch, state, lengths[first:], pool, run.mesh
   )
   last, stopped = None, False
+  recorder.receive(recorder.send(state, first))
   for number, length in list(enumerate(lengths, start=1))[first:]:
     stopped = resume is not None and resume.stop()
     if stopped:
@@ -119,7 +132,7 @@ def train(
     if watched and last:
       recorder.finish(last)
       last = None
-    steps = jnp.int32(length)
+    steps = np.int32(length)
     if watched:
       jax.block_until_ready((state, steps))
     with watch(length) if watched else contextlib.nullcontext():
@@ -129,11 +142,14 @@ def train(
         jax.block_until_ready((state, metrics))
         ready = time.perf_counter()
     scores = None
-    if number % chunks.per_evaluation == 0 or number == len(lengths):
+    if chunks.is_evaluated(number):
       scores = compiled.score((state.params, state.model_state), valid)
+    report = recorder.send(state, number)
     if last:
       recorder.finish(last)
-    last = _PendingChunk(length, submitted, ready, metrics, scores)
+    last = _PendingChunk(
+      length, submitted, ready, metrics, scores, report=report
+    )
     if not recorder.done.active_trials:
       # The chunk just submitted belongs to trials that have all diverged.
       last = None
@@ -150,6 +166,7 @@ class _ChunkRecorder:
   """Writes, counts and saves the results of finished chunks; see `train`."""
 
   run: RunSpec
+  chunks: Chunks
   valid: Pool
   write: Callable[[dict[str, Any]], None]
   progress: Callable[[int, str], None]
@@ -159,15 +176,35 @@ class _ChunkRecorder:
 
   def should_save(self, chunk: _PendingChunk) -> bool:
     """Returns whether the state after a chunk is to be saved."""
-    return self.resume is not None and self.resume.checkpoints.should_save(
+    if self.resume is None:
+      return False
+    if self.resume.exchange:
+      return self.resume.exchange.save
+    return self.resume.checkpoints.should_save(
       self.done.step + chunk.length, chunk.scores is not None
     )
+
+  def send(self, state: TrainState, number: int) -> Array | None:
+    """Reports to the other processes, after a number of chunks."""
+    if not (self.resume and self.resume.exchange):
+      return None
+    lengths, writer, save = self.chunks.lengths, self.resume.checkpoints, False
+    if writer and number < len(lengths):
+      after = sum(lengths[: number + 1])
+      save = writer.should_save(after, self.chunks.is_evaluated(number + 1))
+    return self.resume.exchange.send(state, save)
+
+  def receive(self, report: Array | None) -> None:
+    """Waits for the other processes' reports."""
+    if report is not None:
+      self.resume.exchange.receive(report)
 
   def finish(self, chunk: _PendingChunk, last: bool = False) -> None:
     """Waits for a chunk's results, then writes and saves them."""
     run, trials = self.run, len(self.run.seeds)
     steps_done, (_, before), seconds, *_ = self.done
     metrics = jax.device_get(chunk.metrics)  # the chunk's one transfer
+    self.receive(chunk.report)
     ready = chunk.ready or time.perf_counter()
     # From when the device was free for it: evaluations are not training.
     seconds += ready - max(chunk.submitted, self.idle_since)
@@ -204,10 +241,14 @@ class _ChunkRecorder:
     if self.resume and chunk.state is not None and active:
       # The next chunk is counted in the same array.
       copied = seen._replace(count=seen.count.copy())
-      run_state = checkpoint.RunState(chunk.state, copied)
-      self.resume.checkpoints.save(
-        self.done._replace(run_state=run_state), last
-      )
+      state = chunk.state
+      if self.resume.exchange:
+        state = parallel.on_host(state)
+      if self.resume.checkpoints:
+        run_state = checkpoint.RunState(state, copied)
+        self.resume.checkpoints.save(
+          self.done._replace(run_state=run_state), last
+        )
 
   def _warn(self, before: Exposure, after: Exposure) -> None:
     """Logs the trials that diverged, skipped updates or ignored gains."""

@@ -4,6 +4,8 @@
 
 The pools stay on the device for the whole experiment. The state of all trials
 is donated from chunk to chunk, so it counts once, plus copies for checkpoints.
+With many devices, it is what each of them needs: all pools, the states of its
+own trials, and its part of the batches.
 """
 
 import contextlib
@@ -13,8 +15,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from alcurr.training import exposure, prefetch
+from alcurr.training import exposure, parallel, prefetch
 from alcurr.training.run import CompiledRun
 from alcurr.types import Pool, PyTree
 
@@ -32,11 +35,11 @@ _CGROUP_FILES = {
 
 
 class Estimate(NamedTuple):
-  """The memory that a run needs, in bytes."""
+  """The memory that a run needs of each device, in bytes."""
 
   pool: int  # all pools of the experiment
   state: int  # of one trial
-  trials: int
+  trials: int  # on the device
   # What programs need besides their arguments; None if it is not reported.
   activations: int | None
   copies: int = 0  # of all trials' states, for checkpoints
@@ -61,28 +64,34 @@ class Estimate(NamedTuple):
 
 
 def estimate(
-  compiled: CompiledRun, pools: Mapping[str, Pool], copies: int = 0
+  compiled: CompiledRun,
+  pools: Mapping[str, Pool],
+  copies: int = 0,
+  mesh: Mesh | None = None,
 ) -> Estimate:
-  """Returns the memory that a compiled run needs.
+  """Returns the memory that a compiled run needs of each device.
 
   The pools are all of the experiment, as arrays or shapes, and a pool with two
   names counts once; the copies are of the state, for checkpoints.
   """
   trials = compiled.state.step.shape[0]
+  axes = dict(mesh.shape) if mesh else {parallel.TRIAL: 1, parallel.DATA: 1}
   # No run trains on more than the largest pool. Other exposure is small.
   largest = max((p.label.shape[0] for p in pools.values()), default=0)
   counts = np.dtype(exposure.COUNT).itemsize * largest
   ahead = compiled.chunks.prefetch
+  fetched = num_bytes(ahead.shapes) if ahead else 0
+  fetched //= axes[parallel.TRIAL] * axes[parallel.DATA]
   # The two programs never run at the same time.
   activations = map(_activations, (compiled.chunks.program, compiled.score))
   return Estimate(
     pool=sum(map(num_bytes, {id(p): p for p in pools.values()}.values())),
     state=num_bytes(compiled.state) // trials,
-    trials=trials,
+    trials=trials // axes[parallel.TRIAL],
     activations=max((x for x in activations if x is not None), default=None),
     copies=copies,
     exposure=counts if jax.default_backend() == "cpu" else 0,
-    prefetched=prefetch.CHUNKS * num_bytes(ahead.shapes) if ahead else 0,
+    prefetched=prefetch.CHUNKS * fetched,
   )
 
 
@@ -106,12 +115,16 @@ def fits(needed: Estimate, free: int | None) -> bool:
   return free is None or needed.total <= (1 - MARGIN) * free
 
 
-def free_memory() -> int | None:
-  """Returns the device's bytes free for this process; None if unknown."""
-  device = jax.devices()[0]
+def free_memory(mesh: Mesh | None = None) -> int | None:
+  """Returns the bytes free on each device of a mesh; None if unknown.
+
+  The devices of a CPU share its memory.
+  """
+  device = jax.local_devices()[0]
   if device.platform == "cpu":
     known = [_free_on_host(), *_free_in_cgroups()]
-    return min((x for x in known if x is not None), default=None)
+    free = min((x for x in known if x is not None), default=None)
+    return free and free // (len(mesh.local_devices) if mesh else 1)
   stats = device.memory_stats() or {}
   limit = stats.get("bytes_limit")
   return limit and limit - stats.get("bytes_in_use", 0)

@@ -2,19 +2,28 @@
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from alcurr.data.host_store import Lookup
-from alcurr.training import chunks, compilation, evaluation, prefetch, step
+from alcurr.training import (
+  chunks,
+  compilation,
+  evaluation,
+  parallel,
+  prefetch,
+  step,
+)
 from alcurr.training.keys import seed_key
-from alcurr.training.losses import are_classes, softmax_cross_entropy
+from alcurr.training.losses import softmax_cross_entropy
+from alcurr.training.scoring import Score
 from alcurr.types import (
-  Array,
   Augment,
   Gather,
   Loss,
@@ -25,9 +34,6 @@ from alcurr.types import (
   StatefulLoss,
   TrainState,
 )
-
-# ((params, model_state) with a leading axis [S], pool) -> Scores [S, N]
-Score = Callable[[tuple[PyTree, PyTree], Pool], evaluation.Scores]
 
 
 class RunSpec(NamedTuple):
@@ -49,6 +55,7 @@ class RunSpec(NamedTuple):
   loss: Loss | StatefulLoss = softmax_cross_entropy  # that is trained on
   name: str = "the run"  # for messages
   lookup: Lookup | None = None  # finds the examples of pools on the host
+  mesh: Mesh | None = None  # the devices that share the work; None for one
 
 
 class Chunks(NamedTuple):
@@ -59,6 +66,11 @@ class Chunks(NamedTuple):
   # (state [S], num_steps, pool, probe) -> (state, metrics [S, T])
   program: jax.stages.Compiled
   prefetch: prefetch.Prefetch | None  # of a pool on the host, if possible
+
+  def is_evaluated(self, number: int) -> bool:
+    """Returns whether the valid pool is scored after a chunk, from 1."""
+    is_last = number == len(self.lengths)
+    return number % self.per_evaluation == 0 or is_last
 
 
 class CompiledRun(NamedTuple):
@@ -123,99 +135,12 @@ def chunk_lengths(
   return [length] * whole + [rest] * (rest > 0), num_chunks
 
 
-def make_score(
-  model: Model,
-  gather: Gather,
-  batch_size: int,
-  trials_by: str,
-  loss: Loss = softmax_cross_entropy,
-  counted: bool = True,
-) -> Score:
-  """Builds the function that scores every trial's variables on a pool.
-
-  The model is evaluated with train=False, `batch_size` examples at a time.
-  The scores have the `loss` of each example, see `losses.metric`, and the
-  counts for the area under the ROC curve, if `counted` and of classes.
-  """
-
-  def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
-    def score(index: Array, mask: Array) -> tuple[evaluation.Scores, PyTree]:
-      batch = gather(pool, index)
-      # Nothing is random without training, but the key is required.
-      logits, _ = model.apply(
-        jax.random.key(0), *variables, batch.inputs, train=False
-      )
-      is_class = are_classes(batch.label)
-      rank = evaluation.rank(logits, batch.label) if is_class else None
-      counts = None
-      if is_class and counted:
-        counts = evaluation.count_by_odds(logits, batch.label, mask)
-      return evaluation.Scores(rank, loss(logits, batch.label)), counts
-
-    num_examples = pool.label.shape[0]
-    scores, counts = _map_batches(score, num_examples, batch_size)
-    return scores._replace(counts=counts)
-
-  return chunks.over_trials(score_trial, trials_by)
-
-
-def make_features(
-  model: Model, gather: Gather, batch_size: int, trials_by: str
-) -> Callable[[tuple[PyTree, PyTree], Pool], Array]:
-  """Builds the function that returns every trial's features: [S, N, F].
-
-  `model.features` must not be None.
-  """
-
-  def features_of_trial(variables: tuple[PyTree, PyTree], pool: Pool):
-    def features(index: Array, mask: Array) -> tuple[Array, None]:
-      del mask
-      return model.features(*variables, gather(pool, index).inputs), None
-
-    return _map_batches(features, pool.label.shape[0], batch_size)[0]
-
-  return chunks.over_trials(features_of_trial, trials_by)
-
-
-def _map_batches(
-  function: Callable[[Array, Array], tuple[PyTree, PyTree]],
-  num_examples: int,
-  batch_size: int,
-) -> tuple[PyTree, PyTree]:
-  """Maps a function of the examples at `index` [b] over all N examples.
-
-  Its second argument is False [b] for examples that pad the last batch. It
-  returns values of each example, [b, ...], and a tree of sums over them.
-
-  Returns:
-    The values, [N, ...], and the sums over all batches.
-  """
-  size = min(batch_size, num_examples)
-  num_batches = -(-num_examples // size)
-  # The last batch is padded with the last example, which is cut off again.
-  place = jnp.arange(num_batches * size, dtype=jnp.int32)
-  place = place.reshape(num_batches, size)
-  index, mask = place.clip(max=num_examples - 1), place < num_examples
-  _, sums = jax.eval_shape(function, index[0], mask[0])
-  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums)
-
-  def add(sums: PyTree, batch: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
-    values, more = function(*batch)
-    return jax.tree.map(jnp.add, sums, more), values
-
-  sums, values = jax.lax.scan(add, zeros, (index, mask))
-  values = jax.tree.map(
-    lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], values
-  )
-  return values, sums
-
-
 def score_pool(
   run: RunSpec, state: TrainState, pool: Pool
 ) -> evaluation.Scores:
   """Scores a run's trials on a pool: [S, N], in host memory."""
   variables = (state.params, state.model_state)
-  program = compilation.compile_once(run.score, variables, pool)
+  program = compilation.compile_once(run.score, variables, pool, mesh=run.mesh)
   return jax.device_get(program(variables, pool))
 
 
@@ -232,17 +157,27 @@ def compile_chunks(
   )
   pool, max_steps = pools["train"], max(lengths)
   fetch = prefetch.compile_prefetch(
-    run.sampler, run.lookup, max_steps, run.trials_by, state, pool
+    run.sampler,
+    run.lookup,
+    max_steps,
+    run.trials_by,
+    state,
+    pool,
+    run.mesh,
+    run.batch_size,
   )
-  if fetch:
-    pool = pool._replace(source=fetch.shapes)
+
+  def inputs(source: PyTree) -> tuple[PyTree, ...]:
+    own = pool._replace(source=source)
+    return state, np.int32(0), own, pools["probe"]
+
   program = compilation.compile_once(
     chunks.make_train_chunk(steps, max_steps, run.trials_by),
-    state,
-    jnp.int32(0),
-    pool,
-    pools["probe"],
+    *inputs(fetch.shapes if fetch else pool.source),
     donate=(0,),
+    mesh=run.mesh,
+    results=(parallel.BY_TRIAL, parallel.REPLICATED),
+    on_one_device=inputs(fetch.on_one_device) if fetch else None,
   )
   return Chunks(lengths, per_evaluation, program, fetch)
 
@@ -253,10 +188,13 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
   started = time.perf_counter()
   compiled = compile_chunks(run, state, pools)
   variables = (state.params, state.model_state)
-  score = compilation.compile_once(run.score, variables, pools["valid"])
+  score = compilation.compile_once(
+    run.score, variables, pools["valid"], mesh=run.mesh
+  )
   compile_seconds = time.perf_counter() - started
   one_kind = make_steps(run).cycle == 1 and run.sampler.is_scoring is None
-  if one_kind and jax.default_backend() == "cpu":
+  is_alone = jax.default_backend() == "cpu" and run.mesh is None
+  if one_kind and is_alone:
     # A loop counts as one iteration, here a step; with vmap, of all trials.
     flops = compiled.program.cost_analysis()["flops"]
     flops = flops / (len(run.seeds) if run.trials_by == "vmap" else 1)
@@ -266,7 +204,10 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
 
 
 def init_trials(run: RunSpec, pool: Pool) -> TrainState:
-  """Returns all trials of a run at step 0: a state with a leading axis [S]."""
+  """Returns all trials of a run at step 0: a state with a leading axis [S].
+
+  It is made on one device, and is the same for any number of them.
+  """
   init = step.make_init(run.model, run.tx, run.sampler, run.loss)
   keys = jnp.stack([seed_key(seed) for seed in run.seeds])
   # Not jitted: single operations are compiled once for all samplers, but a

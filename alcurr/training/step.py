@@ -18,7 +18,7 @@ import optax
 
 from alcurr.bandits import gains
 from alcurr.core.promotion import standard_promotion
-from alcurr.training import invariants
+from alcurr.training import invariants, parallel
 from alcurr.training.batches import (
   StepSpec,
   draw_batch,
@@ -149,7 +149,7 @@ def make_steps(
     model,
     tx,
     sampler,
-    gather,
+    parallel.split_gather(gather),
     on_nonfinite,
     augment,
     stateful.measured if stateful else loss,
@@ -231,6 +231,7 @@ def _train_step(
   )
   with jax.named_scope("signal"):
     feedback = spec.sampler.signal.measure(keys.signal, info) if measure else ()
+    feedback = parallel.replicate(feedback)
   drawn = candidates.draw if candidates else draw
   update = jax.named_scope("sampler_update")(spec.sampler.update)
   new_state = TrainState(
@@ -253,6 +254,7 @@ def _train_step(
     new_state = jax.tree.map(
       lambda new, old: jnp.where(bad, old, new), new_state, skipped
     )
+  new_state = parallel.replicate(new_state)
   gain, num_gains, num_ignored = gains.summarize_feedback(feedback)
   num_scored = jnp.int32(0)
   if candidates is not None:

@@ -7,6 +7,8 @@ import pytest
 
 from alcurr.core import environment
 
+_DEVICES = "--xla_force_host_platform_device_count"
+
 
 @pytest.fixture
 def before(monkeypatch):
@@ -53,6 +55,7 @@ def test_options_of_jax_that_do_not(context, before):
   ("variable", "value", "name"),
   [
     ("XLA_FLAGS", "--xla_b --xla_a=1 --xla_dump_to=/tmp", ""),
+    ("XLA_FLAGS", f"--xla_b --xla_a=1 {_DEVICES}=8", ""),
     ("XLA_FLAGS", "--xla_b --xla_a=2", "--xla_a"),
     ("XLA_FLAGS", "--xla_a=1", "--xla_b"),
     ("XLA_FLAGS", "--xla_a=1 --xla_b --xla_cpu_c=true", "--xla_cpu_c"),

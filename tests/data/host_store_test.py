@@ -12,7 +12,8 @@ from alcurr.data.pool import make_gather
 from alcurr.data.quickdraw import synthetic
 from alcurr.data.render import make_render
 from alcurr.training import loop
-from alcurr.training.run import RunSpec, compile_run, make_score
+from alcurr.training.run import RunSpec, compile_run
+from alcurr.training.scoring import make_score
 from alcurr.types import Images, Pool, Stored, Strokes
 
 _SAMPLERS = {

@@ -12,7 +12,8 @@ from flax import nnx
 from alcurr.data.pool import make_gather
 from alcurr.models import from_functions, from_linen, from_nnx
 from alcurr.training import loop
-from alcurr.training.run import compile_run, make_score
+from alcurr.training.run import compile_run
+from alcurr.training.scoring import make_score
 
 KEY = jax.random.key(3)
 IMAGE = jnp.asarray(

@@ -9,7 +9,7 @@ from sklearn import metrics
 from alcurr.data.pool import make_gather
 from alcurr.training import evaluation
 from alcurr.training.evaluation import Scores
-from alcurr.training.run import make_score
+from alcurr.training.scoring import make_score
 
 
 def _score(model, params, pool, batch_size=50):

@@ -12,7 +12,8 @@ import toy
 from alcurr.core.errors import FaultError
 from alcurr.data.pool import make_gather
 from alcurr.training import exposure, loop, step
-from alcurr.training.run import RunSpec, compile_run, make_score
+from alcurr.training.run import RunSpec, compile_run
+from alcurr.training.scoring import make_score
 from alcurr.types import Images
 
 BATCH_SIZE = 8

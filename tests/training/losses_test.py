@@ -13,7 +13,8 @@ from alcurr.data.pool import make_gather
 from alcurr.experiments import reference_model
 from alcurr.models import from_functions
 from alcurr.training import evaluation, loop, losses
-from alcurr.training.run import compile_run, make_score
+from alcurr.training.run import compile_run
+from alcurr.training.scoring import make_score
 from alcurr.types import Images, Pool
 
 LOGITS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)

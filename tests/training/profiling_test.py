@@ -14,7 +14,8 @@ import toy
 
 from alcurr.data.pool import make_gather
 from alcurr.training import loop, profiling
-from alcurr.training.run import RunSpec, compile_run, make_score
+from alcurr.training.run import RunSpec, compile_run
+from alcurr.training.scoring import make_score
 from alcurr.types import Images, Model
 
 BATCH_SIZE, INPUTS, OUTPUTS = 32, 28 * 28, 30

@@ -78,12 +78,13 @@ _DEFAULTS = {
   # randomness: the i-th trials of two samplers start from the same parameters.
   "seed": 0,
   "trials": 3,
-  # How trials share the device: map (one after the other in one program) or
-  # vmap (together in every operation). vmap turns convolutions into grouped
-  # ones, which are slow: with 3 trials of the small CNN on two cores, a step
-  # and trial takes 1.7 times as long as alone with vmap, 0.95 with map. On a
-  # GPU measure it with `python -m benchmarks.step`.
+  # How trials share a device: map (one after the other in one program) or vmap
+  # (together in every operation; convolutions become grouped ones, which are
+  # slow on a CPU). On a GPU measure it with `python -m benchmarks.step`.
   "trials_by": "map",
+  # The devices: data=8 (of each batch, each has an eighth), trial=3,data=2, or
+  # "": all, trials first (docs/parallel.md).
+  "mesh": "",
   # The training of every sampler: "1 epoch", "500000 examples", "2000 steps".
   "budget": "1 epoch",
   "batch_size": 32,

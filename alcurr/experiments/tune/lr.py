@@ -33,7 +33,8 @@ from alcurr.experiments.tune import trials
 from alcurr.report.style import COLORS
 from alcurr.training import compilation
 from alcurr.training.losses import metric
-from alcurr.training.run import RunSpec, init_trials, make_score
+from alcurr.training.run import RunSpec, init_trials
+from alcurr.training.scoring import make_score
 from alcurr.types import Pool
 
 MEASUREMENTS = 20  # of the accuracy

@@ -1,0 +1,270 @@
+"""Many devices: one mesh with the axes `trial` and `data`, split by JAX.
+
+Trials are split over `trial`: each part of the devices runs the program of one
+device on its own trials. A batch is split over `data` after it was drawn. Draws
+and states are the same on every device, so that no number depends on how many
+there are, except that sums over a batch associate otherwise.
+
+The functions that steps call (`split_trials`, `split_gather`, `replicate`) look
+at the mesh of the context, see `jax.set_mesh`. Without one they change nothing:
+the program of one device is the same as if they were not there.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import jax
+import numpy as np
+from absl import logging
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from alcurr.core import specs
+from alcurr.core.errors import UserError
+from alcurr.types import Array, Fetched, Pool, PyTree
+
+TRIAL, DATA = "trial", "data"
+# Devices that neither divides: they do the work of others once more.
+_COPY = "copy"
+PLACE = "config.mesh"
+
+REPLICATED = PartitionSpec()
+BY_TRIAL = PartitionSpec(TRIAL)  # of arrays with a leading axis [S]
+BY_DEVICE = PartitionSpec((TRIAL, DATA))
+
+
+def parse(text: str) -> dict[str, int]:
+  """Returns the size of each axis of a text such as "trial=3,data=2".
+
+  Raises:
+    UserError: another syntax, an unknown axis, or one that is given twice.
+  """
+  sizes: dict[str, int] = {}
+  for item in filter(None, text.replace(" ", "").split(",")):
+    name, _, size = item.partition("=")
+    specs.check_choice(PLACE, name, (DATA, TRIAL))
+    if name in sizes or not re.fullmatch(r"[1-9]\d{0,5}", size):
+      text = f"expected axes once each, such as trial=3,data=2, got {text!r}"
+      raise UserError("syntax", PLACE, text)
+    sizes[name] = int(size)
+  return sizes
+
+
+def make_mesh(
+  text: str,
+  num_trials: int,
+  batch_sizes: Iterable[int],
+  devices: Sequence[jax.Device],
+) -> Mesh | None:
+  """Returns the mesh of an experiment; None for one device.
+
+  Args:
+    text: see `parse`. An axis that is not named has the size 1. "": trials over
+      devices as far as they divide, then batches over the others.
+    num_trials: S.
+    batch_sizes: of all batches. Other draws are split if they divide.
+    devices: of all processes.
+
+  Raises:
+    UserError: there are too few devices, an axis divides no batch or trials, or
+      a process would have no part.
+  """
+  sizes, available = parse(text), len(devices)
+  if sizes:
+    trial, data = sizes.get(TRIAL, 1), sizes.get(DATA, 1)
+    if trial * data > available:
+      text = f"{text!r} needs {trial * data} devices, there are {available}"
+      raise UserError("range", PLACE, text)
+    if num_trials % trial:
+      text = f"expected a divisor of the {num_trials} trials, got trial={trial}"
+      raise UserError("conflict", PLACE, text)
+    for size in batch_sizes:
+      if size % data:
+        text = f"expected a divisor of each batch ({size}), got data={data}"
+        raise UserError("conflict", PLACE, text)
+  else:
+    trial, data = _divide(num_trials, batch_sizes, available)
+  used = trial * data
+  if used < available and jax.process_count() > 1:
+    text = f"trial={trial},data={data} leaves {available - used} of {available}"
+    text += " devices idle; with several processes, all must be used"
+    raise UserError("conflict", PLACE, text)
+  if used < available:
+    idle = "%d of %d devices are used: trials and batches divide no further."
+    logging.info(idle, used, available)
+  if used == 1 and jax.process_count() == 1:
+    return None
+  return _mesh(devices[:used], trial, data)
+
+
+def fit_mesh(
+  mesh: Mesh | None, num_trials: int, batch_sizes: Iterable[int]
+) -> Mesh | None:
+  """Returns a mesh of the same devices for a run of other trials or batches."""
+  if mesh is None:
+    return None
+  sizes = [*batch_sizes]
+  fits = not num_trials % mesh.shape[TRIAL]
+  if fits and not any(size % mesh.shape[DATA] for size in sizes):
+    return mesh
+  devices = mesh.devices.ravel()
+  return _mesh(devices, *_divide(num_trials, sizes, len(devices)))
+
+
+def _divide(
+  num_trials: int, batch_sizes: Iterable[int], available: int
+) -> tuple[int, int]:
+  """Returns the sizes of `trial` and `data`, the former as large as it can."""
+  trial = math.gcd(num_trials, available)
+  return trial, math.gcd(available // trial, *batch_sizes)
+
+
+def _mesh(devices: Sequence[jax.Device], trial: int, data: int) -> Mesh:
+  shape = (trial, data, len(devices) // (trial * data))
+  # JAX propagates the shardings, rather than the program's types.
+  kinds = (AxisType.Auto,) * len(shape)
+  devices = np.asarray(devices).reshape(shape)
+  return Mesh(devices, (TRIAL, DATA, _COPY), axis_types=kinds)
+
+
+def describe(mesh: Mesh | None) -> str:
+  """Returns the mesh as `config.mesh` has it, or "one device"."""
+  if mesh is None:
+    return "one device"
+  return ",".join(f"{name}={mesh.shape[name]}" for name in (TRIAL, DATA))
+
+
+def _context_size(axis: str) -> int:
+  """Returns the size of an axis of the context's mesh; 0 without a mesh."""
+  return jax.sharding.get_abstract_mesh().shape.get(axis, 0)
+
+
+def replicate(tree: PyTree) -> PyTree:
+  """Makes every device of a trial compute, or receive, all of a tree."""
+  if not _context_size(DATA):
+    return tree
+  return jax.lax.with_sharding_constraint(tree, REPLICATED)
+
+
+def split_batch(tree: PyTree) -> PyTree:
+  """Splits arrays [B, ...] over the devices of a trial, if B divides."""
+  num = _context_size(DATA)
+  if not num:
+    return tree
+
+  def split(leaf: Array) -> Array:
+    spec = REPLICATED if leaf.shape[0] % num else PartitionSpec(DATA)
+    return jax.lax.with_sharding_constraint(leaf, spec)
+
+  return jax.tree.map(split, tree)
+
+
+def round_up(batch_size: int) -> int:
+  """Returns the next batch size that the devices of a trial divide."""
+  num = max(_context_size(DATA), 1)
+  return -(-batch_size // num) * num
+
+
+def split_gather(
+  gather: Callable[[Pool, Array], PyTree],
+) -> Callable[[Pool, Array], PyTree]:
+  """Makes each device of a trial gather its own slice of a batch.
+
+  `gather` is a function (pool, index [b]) -> arrays [b, ...]. Where the devices
+  do not divide b, each gathers all.
+  """
+
+  def gather_split(pool: Pool, index: Array) -> PyTree:
+    num = _context_size(DATA)
+    if not num:
+      return gather(pool, index)
+    spec = REPLICATED if index.shape[0] % num else PartitionSpec(DATA)
+    return jax.shard_map(
+      gather,
+      in_specs=(_specs(pool, PartitionSpec(DATA)), spec),
+      out_specs=spec,
+      axis_names={DATA},
+      check_vma=False,
+    )(pool, index)
+
+  return gather_split
+
+
+def split_trials(fun: Callable) -> Callable:
+  """Splits the trials of `fun(state [S], *shared) -> arrays [S, ...]`."""
+
+  @functools.wraps(fun)  # programs have its name
+  def fun_split(state: PyTree, *shared: PyTree) -> PyTree:
+    if not _context_size(TRIAL):
+      return fun(state, *shared)
+    return jax.shard_map(
+      fun,
+      in_specs=(BY_TRIAL, *_specs(shared, BY_TRIAL)),
+      out_specs=BY_TRIAL,
+      axis_names={TRIAL},
+      check_vma=False,
+    )(state, *shared)
+
+  return fun_split
+
+
+def _specs(tree: PyTree, of_fetched: PartitionSpec) -> PyTree:
+  """Returns the specs of replicated arrays, and of examples of a chunk."""
+
+  def is_fetched(x: PyTree) -> bool:
+    return isinstance(x, Fetched)
+
+  def spec(x: PyTree) -> PartitionSpec:
+    return of_fetched if is_fetched(x) else REPLICATED
+
+  return jax.tree.map(spec, tree, is_leaf=is_fetched)
+
+
+def shardings(mesh: Mesh, state: PyTree, *shared: PyTree) -> tuple:
+  """Returns the shardings of the arguments of `split_trials`'s function."""
+  del state
+  by_argument = (BY_TRIAL, *_specs(shared, BY_DEVICE))
+  return jax.tree.map(lambda spec: NamedSharding(mesh, spec), by_argument)
+
+
+def put(mesh: Mesh | None, tree: PyTree, spec: PartitionSpec) -> PyTree:
+  """Puts arrays that every process has on the devices of a mesh.
+
+  Without a mesh, they go to the device as they are.
+  """
+  if mesh is None:
+    return jax.tree.map(jax.numpy.asarray, tree)
+  sharding = NamedSharding(mesh, spec)
+
+  def put_leaf(leaf: Array | np.ndarray) -> Array:
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      return jax.random.wrap_key_data(put_leaf(jax.random.key_data(leaf)))
+    leaf = np.asarray(leaf)
+    return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
+
+  return jax.tree.map(put_leaf, tree)
+
+
+def replicator(mesh: Mesh | None) -> Callable[[PyTree], PyTree]:
+  """Returns a function that puts arrays on every device of a mesh."""
+  return lambda tree: put(mesh, tree, REPLICATED)
+
+
+def on_host(tree: PyTree) -> PyTree:
+  """Returns a state that may be split over trials, in host memory.
+
+  With several processes, all must call it.
+  """
+  leaves = jax.tree.leaves(tree)
+  if all(getattr(x, "is_fully_addressable", True) for x in leaves):
+    return jax.device_get(tree)
+  whole = NamedSharding(leaves[0].sharding.mesh, REPLICATED)
+  return local(jax.jit(lambda x: x, out_shardings=whole)(tree))
+
+
+def local(tree: PyTree) -> PyTree:
+  """Returns this process's copy of replicated arrays, on one device."""
+  return jax.tree.map(
+    lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree
+  )
