@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import files
 from alcurr.data.pool import on_device
-from alcurr.experiments import experiment_runner, sampler_trials, setup
+from alcurr.experiments import compiled_runs, sampler_trials, setup
 from alcurr.experiments.added_trials import Block
 from alcurr.experiments.config import build
 from alcurr.experiments.pools import host_pools
@@ -55,7 +55,7 @@ def make_run(
   context = setup.load_context(experiment, folder / "cache")
   pools = on_device(host_pools(context))
   blocks = [Block(name, 0, config.trials)]
-  (prepared,) = experiment_runner.compile_runs(context, pools, blocks).values()
+  (prepared,) = compiled_runs.compile_runs(context, pools, blocks).values()
   run, compiled = prepared
   fingerprint = sampler_trials.fingerprint(
     context.content, run, compiled, pools

@@ -4,17 +4,13 @@ import contextlib
 import datetime
 import functools
 import hashlib
-import io
 import pathlib
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
-from tqdm.auto import tqdm
-from tqdm.notebook import tqdm_notebook
 
 from alcurr.core import environment, files
 from alcurr.experiments import (
@@ -22,6 +18,7 @@ from alcurr.experiments import (
   loggers,
   pool_scores,
   preemption,
+  progress,
   suspects,
 )
 from alcurr.experiments.added_trials import Block
@@ -42,40 +39,6 @@ from alcurr.training import (
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun, RunSpec, score_pool
 from alcurr.types import Pool, PyTree
-
-
-@contextlib.contextmanager
-def progress_bar(
-  run: RunSpec, start: int = 0
-) -> Iterator[Callable[[int, str], None]]:
-  """Shows the progress from a step on; without a terminal, in the log."""
-  if start:
-    text = "%s: resumes from step %d of %d."
-    logging.info(text, run.name, start, run.num_steps)
-  per_step = run.batch_size * len(run.seeds)
-  total = run.num_steps * per_step
-  # In a notebook tqdm draws a bar of the notebook's own.
-  # Without a console, as with pythonw, there is no stderr.
-  has_terminal = sys.stderr is not None and sys.stderr.isatty()
-  interactive = has_terminal or issubclass(tqdm, tqdm_notebook)
-  with tqdm(
-    total=total,
-    initial=start * per_step,
-    desc=run.name,
-    unit=" examples",
-    unit_scale=True,
-    # Without a terminal the bar only counts; its text is logged.
-    file=None if interactive else io.StringIO(),
-  ) as bar:
-
-    def progress(examples: int, text: str) -> None:
-      tenth = 10 * bar.n // total
-      bar.set_postfix_str(text, refresh=False)
-      bar.update(examples)
-      if not interactive and 10 * bar.n // total > tenth:
-        logging.info("%s", bar)
-
-    yield progress
 
 
 def fingerprint(
@@ -147,7 +110,7 @@ def train(
   with (
     context.signals.held() as received,
     log as lines,
-    progress_bar(run, start.step if start else 0) as progress,
+    progress.progress_bar(run, start.step if start else 0) as show,
   ):
     if first:
       position = lines.log_position if lines else lambda: None
@@ -163,7 +126,7 @@ def train(
     with writer as checkpoint_writer, _exchange(run, received) as exchange:
       stop = exchange.stop if exchange else received
       resume = loop.ResumeOptions(start, checkpoint_writer, stop, exchange)
-      return loop.train(run, compiled, pools, write, progress, watch, resume)
+      return loop.train(run, compiled, pools, write, show, watch, resume)
 
 
 @contextlib.contextmanager

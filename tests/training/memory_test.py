@@ -14,7 +14,12 @@ from ml_collections import ConfigDict
 from alcurr.core.errors import UserError
 from alcurr.data import sources
 from alcurr.data.pool import Dataset, make_gather, on_device
-from alcurr.experiments import experiment_runner, reference_model, setup
+from alcurr.experiments import (
+  compiled_runs,
+  experiment_runner,
+  reference_model,
+  setup,
+)
 from alcurr.experiments.added_trials import Block
 from alcurr.experiments.config import build
 from alcurr.experiments.pools import host_pools
@@ -258,7 +263,7 @@ def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
   pools = host_pools(context)
   setup.check_fit(context, pools)
   block = Block(name, 0, config.trials)
-  compiled = experiment_runner.compile_runs(context, pools, [block])[block][1]
+  compiled = compiled_runs.compile_runs(context, pools, [block])[block][1]
   copies = checkpoint_writer.num_copies(config)
   return memory.estimate(compiled, pools, copies)
 

@@ -23,7 +23,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
-from alcurr.experiments import sampler_trials
+from alcurr.experiments import progress
 from alcurr.experiments.config import build, loader, plain
 from alcurr.experiments.tune import noise_scale, trials
 from alcurr.experiments.tune.trials import RATE
@@ -115,12 +115,12 @@ def run_rates(
   state = init_trials(sweep, pools["train"])
   opt_state = state.opt_state._replace(hyperparams={"rate": rate})
   state = state._replace(opt_state=opt_state)
-  with sampler_trials.progress_bar(sweep) as progress:
+  with progress.progress_bar(sweep) as show:
     for chunk in trials.train_chunks(sweep, pools, state):
       loss = chunk.metrics.loss
       last = loss[exposure.active_trials(chunk.exposure), -1]
       text = f"lowest loss {last.min():.3f}" if len(last) else "all diverged"
-      progress(loss.size * run.batch_size, text)
+      show(loss.size * run.batch_size, text)
       if norms is not None:
         norms += noise_scale.measure(sweep, pools["train"], chunk)
   scores = score_pool(sweep, chunk.state, pools["valid"])
