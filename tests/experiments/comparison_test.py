@@ -111,7 +111,7 @@ def test_another_function_is_another_experiment(result, workdir):
     return uniform(batch_size=batch_size, replacement=True)
 
   with pytest.raises(UserError) as raised:
-    _compare(workdir, samplers=["uniform", "uniform(replacement=True)", other])
+    _compare(workdir, samplers={"uniform": "uniform", "shuffled": other})
   assert (raised.value.code, raised.value.place) == ("mismatch", "--workdir")
 
 

@@ -219,8 +219,12 @@ def test_a_finished_experiment_needs_no_scores_again(finished, monkeypatch):
   assert not list(finished.glob("cache/scores-*"))
 
 
-def test_a_sampler_that_is_taken_away_is_refused(finished):
-  assert "class_reweighting" in _refuses(finished, "uniform")
+def test_a_sampler_that_is_taken_away_stays_in_the_folder(finished):
+  run = finished / "experiment/runs/class_reweighting"
+  before = _contents(run)
+  result = _compare(finished, "uniform")
+  assert result.summary["sampler"].tolist() == ["uniform"]
+  assert _contents(run) == before
 
 
 def test_difficulty_scores_are_found_by_content(tmp_path, monkeypatch):

@@ -208,7 +208,7 @@ def test_a_container_limits_memory(files, free, tmp_path, monkeypatch):
 def test_an_accelerator_has_what_is_not_in_use(monkeypatch):
   stats = {"bytes_limit": 80 * GB, "bytes_in_use": GB}
   device = types.SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
-  monkeypatch.setattr(jax, "devices", lambda: [device])
+  monkeypatch.setattr(jax, "local_devices", lambda: [device])
   assert memory.free_memory() == 79 * GB
   stats.clear()
   assert memory.free_memory() is None
@@ -271,9 +271,12 @@ def _estimate(config, cache_dir, name="uniform") -> memory.Estimate:
 def test_a_run_without_room_is_refused(tmp_path, monkeypatch, linear):
   config, workdir = _tiny(), tmp_path / "run"
   needed = _estimate(config, tmp_path / "cache")
-  monkeypatch.setattr(memory, "free_memory", lambda: int(0.9 * needed.total))
+  free = int(0.9 * needed.total)
+  monkeypatch.setattr(memory, "free_memory", lambda mesh: free)
   put = []
-  monkeypatch.setattr(experiment_runner, "on_device", put.append)
+  monkeypatch.setattr(
+    experiment_runner, "on_device", lambda *args: put.append(args)
+  )
   with pytest.raises(UserError) as refused:
     experiment_runner.run(config, workdir)
   assert (refused.value.code, refused.value.place) == (
@@ -288,14 +291,14 @@ def test_a_run_that_fits_starts(tmp_path, monkeypatch, linear):
   config = _tiny()
   monkeypatch.setattr(page, "write_report", lambda *args: None)
   free = int(1.06 * _estimate(config, tmp_path / "cache").total)
-  monkeypatch.setattr(memory, "free_memory", lambda: free)
+  monkeypatch.setattr(memory, "free_memory", lambda mesh: free)
   num_compiled = len(compilation._compiled)
   experiment_runner.run(config, tmp_path / "run")
   assert (tmp_path / "run/runs/uniform/result.json").exists()
   # From shapes or from arrays: the programs are those of the estimate.
   assert len(compilation._compiled) == num_compiled
   # A finished run needs no memory.
-  monkeypatch.setattr(memory, "free_memory", lambda: 0)
+  monkeypatch.setattr(memory, "free_memory", lambda mesh: 0)
   experiment_runner.run(config, tmp_path / "run")
 
 
@@ -315,7 +318,7 @@ def test_the_reference_model_needs_memory_too(tmp_path, monkeypatch, linear):
   needed = memory.estimate(compiled, host_pools(context), copies)
   free = int(0.9 * needed.total)
   assert memory.fits(_estimate(config, tmp_path / "cache", "mine"), free)
-  monkeypatch.setattr(memory, "free_memory", lambda: free)
+  monkeypatch.setattr(memory, "free_memory", lambda mesh: free)
   with pytest.raises(UserError) as refused:
     experiment_runner.run(config, tmp_path / "run")
   assert (refused.value.code, refused.value.place) == ("memory", "difficulty")

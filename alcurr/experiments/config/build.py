@@ -194,8 +194,10 @@ def _check_model(config: ConfigDict) -> None:
   drawn = data.source == "synthetic" and not data.sources
   size = data.image_size if drawn else 256
   depth = len(channels.get_channels(config.data))
-  make = specs.resolve if is_arrays else specs.make
-  _make_models(config, (size, size, depth), 2, make)
+  if is_arrays:
+    _make_models(config, (size, size, depth), 2, specs.resolve)
+  else:
+    make_model(config, (size, size, depth), 2)
 
 
 def make_model(
@@ -246,6 +248,7 @@ def network_key(config: ConfigDict) -> str:
 
 def cache_dir(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
   """Returns the folder of what the next experiment can reuse."""
-  if config.cache_dir:
-    return paths.absolute(config.cache_dir, "cache_dir")
+  # Programs are cached before the config is checked.
+  if own := config.get("cache_dir"):
+    return paths.absolute(own, "cache_dir")
   return workdir.parent / "cache"
