@@ -17,10 +17,6 @@ from sampler_table import SAMPLERS
 HERE = pathlib.Path(__file__).parent
 TOLERANCE = 1e-5  # absolute, of parameters, losses and states
 FAST = ("uniform", "bandit", "loss_proportional")
-# Fetched before the steps; within them; with 23 candidates, of which 8 devices
-# each need all.
-ON_HOST = ("uniform@host", "bandit@host", "small_loss@host")
-ALL = (*SAMPLERS, *ON_HOST)
 RESUMED = ("resumed on trial=2,data=2", "resumed on ")
 
 
@@ -72,11 +68,11 @@ def test_two_devices_do_what_one_does(few, name):
 
 @pytest.fixture(scope="module")
 def all_samplers():
-  return compare(8, "data=8", "trial=2,data=2", *ALL)
+  return compare(8, "data=8", "trial=2,data=2", *SAMPLERS)
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_eight_devices_do_what_one_does(all_samplers, name):
   assert {*RESUMED} < all_samplers[name].keys()
   check(all_samplers[name])

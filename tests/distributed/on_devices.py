@@ -5,8 +5,7 @@
 
 A run on MESH is compared with one on one device, and resumed from the middle,
 on the devices of SMALLER and on one. A line of JSON for each sampler says the
-largest differences; "counts" are of the draws of each example. The training
-pool of NAME@host is on the host.
+largest differences; "counts" are of the draws of each example.
 """
 
 import json
@@ -21,13 +20,11 @@ from ml_collections import ConfigDict
 from sampler_table import SAMPLERS
 
 from alcurr import testing
-from alcurr.data.host_store import make_fetch, make_lookup
-from alcurr.data.pool import make_gather
 from alcurr.training import checkpoint, compilation, loop, parallel
 from alcurr.training import run as run_module
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
-from alcurr.types import Images, Pool, Stored
+from alcurr.types import Pool
 
 STEPS = 8
 _SETTINGS = ConfigDict({"minutes": 0.0, "steps": STEPS // 2, "keep": 2})
@@ -35,7 +32,6 @@ _SETTINGS = ConfigDict({"minutes": 0.0, "steps": STEPS // 2, "keep": 2})
 
 def _make(name: str, mesh: str) -> tuple[RunSpec, dict[str, Pool]]:
   """Makes the run of a sampler on a mesh; "": on one device."""
-  name, _, place = name.partition("@")
   run = toy.make_run(
     SAMPLERS[name],
     batch_size=testing.BATCH_SIZE,
@@ -49,12 +45,6 @@ def _make(name: str, mesh: str) -> tuple[RunSpec, dict[str, Pool]]:
     split: testing.make_pool(*size, scores=run.sampler.spec.scores)
     for split, size in sizes.items()
   }
-  if place == "host":
-    image = np.asarray(pools["train"].source.image)
-    lookup, row = make_lookup(Images(image)), np.arange(640, dtype=np.int32)
-    gather = make_gather(fetch=make_fetch(lookup))
-    run = run._replace(gather=gather, lookup=lookup)
-    pools["train"] = pools["train"]._replace(source=Stored(row))
   return run, {k: parallel.replicator(run.mesh)(p) for k, p in pools.items()}
 
 
