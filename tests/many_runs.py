@@ -74,7 +74,17 @@ def table(workdir: pathlib.Path, name: str = "results.csv") -> pd.DataFrame:
   return text.drop(columns=CLOCKS)
 
 
-def assert_same(one: pathlib.Path, other: pathlib.Path) -> None:
+def assert_same(
+  one: pathlib.Path, other: pathlib.Path, flops: float = 0.0
+) -> None:
+  """Compares experiments bit by bit, and their FLOPs to a tolerance."""
   assert content(one) == content(other)
   for name in ("results.csv", "summary.csv"):
-    pd.testing.assert_frame_equal(table(one, name), table(other, name))
+    left, right = table(one, name), table(other, name)
+    counts = [column for column in left if "flops" in column]
+    pd.testing.assert_frame_equal(
+      left[counts].astype(float), right[counts].astype(float), rtol=flops
+    )
+    pd.testing.assert_frame_equal(
+      left.drop(columns=counts), right.drop(columns=counts)
+    )

@@ -20,13 +20,12 @@ from alcurr.experiments import (
   fits,
   preemption,
   reference_model,
-  sampler_trials,
   setup,
 )
 from alcurr.experiments.config import build, plain
 from alcurr.experiments.pools import host_pools
 from alcurr.models import MODELS
-from alcurr.training import loop
+from alcurr.training import loop, processes
 from configs import default
 
 SIDE, COPIES, CLASSES = 11, 20, 3
@@ -261,14 +260,14 @@ def test_a_score_that_was_cut_ends_like_one_that_was_not(tmp_path, monkeypatch):
   with pytest.raises(preemption.Stopped):
     reference_model.get_scores(cut, folder)
   starts = []
-  restore = sampler_trials.checkpoint.restore
+  restore = processes.checkpoint.restore
 
   def recorded(*args):
     start = restore(*args)
     starts.append(start and start.step)
     return start
 
-  monkeypatch.setattr(sampler_trials.checkpoint, "restore", recorded)
+  monkeypatch.setattr(processes.checkpoint, "restore", recorded)
   resumed = _irreducible(context, folder)
   assert starts == [16, 8]
   assert not folder.exists()
