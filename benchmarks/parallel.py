@@ -5,8 +5,9 @@ them: each collective of the compiled program and its bytes on a device. On a
 CPU the devices are made up, and share its cores: there only the counts mean
 something. On a machine with several GPUs the steps are timed too.
 
-The last rows are the part of a host: the examples a second that one process
-fetches from a mapped store, and two processes at once, half of each batch each.
+The first rows are the part of a host, by weak scaling: the examples a second
+that one process fetches from a mapped store, and two processes at once, with a
+batch twice as large of which each fetches its half.
 """
 
 import argparse
@@ -54,9 +55,10 @@ SAMPLERS = {
 COLUMNS = (
   *("what", "sampler", "model", "data", "batch", "parameters_mb"),
   *("all_reduce", "all_gather", "others", "mb_per_step", "mb_per_chunk"),
-  *("state_mb", "ms", "examples_per_s"),
+  *("state_mb", "ms", "examples_per_s", "examples_per_cpu_s"),
 )
 _STEPS = 5  # of a chunk
+_HOST_BATCH, _HOST_CHUNKS = 512, 200  # that a process fetches
 _COLLECTIVE = re.compile(
   r"= (?P<shapes>.*?) (?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|"
   r"collective-permute)(?:-start)?\("
@@ -169,18 +171,17 @@ def _time(
   return 1e3 * min(seconds) / _STEPS
 
 
-def _fetch(path: str, part: int, parts: int, batch: int, start: Any) -> float:
-  """Returns the seconds in which a process fetches its part of 40 chunks."""
+def _fetch(path: str, part: int, parts: int, start: Any) -> tuple[float, float]:
+  """Fetches a process's part of all chunks; returns the time, and the CPU's."""
   lookup = make_lookup(Images(np.load(path, mmap_mode="r")))
-  rng, count = np.random.default_rng(0), 25 * batch
+  rng, count = np.random.default_rng(0), _STEPS * _HOST_BATCH
   start.wait()
-  started = time.perf_counter()
-  for _ in range(40):
+  started, busy = time.perf_counter(), time.process_time()
+  for _ in range(_HOST_CHUNKS):
     # All compute the same draws, and fetch their own.
-    own = np.split(rng.integers(0, 200_000, (25, batch)), parts, axis=1)[part]
-    rows = np.unique(own)
-    lookup.find(rows, count // parts)
-  return time.perf_counter() - started
+    index = rng.integers(0, 200_000, (_STEPS, parts * _HOST_BATCH))
+    lookup.find(np.unique(np.split(index, parts, axis=1)[part]), count)
+  return time.perf_counter() - started, time.process_time() - busy
 
 
 def measure_hosts(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -191,13 +192,21 @@ def measure_hosts(args: argparse.Namespace) -> list[dict[str, Any]]:
     path = str(pathlib.Path(folder) / "images.npy")
     np.save(path, pools.noise(200_000, size).image)
     for parts in (1, 2):
+      batch = parts * _HOST_BATCH
       with context.Manager() as manager, context.Pool(parts) as workers:
         start = manager.Barrier(parts)
-        jobs = [(path, part, parts, 512, start) for part in range(parts)]
-        seconds = max(workers.starmap(_fetch, jobs, chunksize=1))
-      rate = 40 * 25 * 512 / seconds
+        jobs = [(path, part, parts, start) for part in range(parts)]
+        times = workers.starmap(_fetch, jobs, chunksize=1)
+      seconds, busy = zip(*times, strict=True)
+      count = _HOST_CHUNKS * _STEPS * batch
       rows.append(
-        {"what": "hosts", "data": parts, "batch": 512, "examples_per_s": rate}
+        {
+          "what": "hosts",
+          "data": parts,
+          "batch": batch,
+          "examples_per_s": count / max(seconds),
+          "examples_per_cpu_s": count / sum(busy),
+        }
       )
   return rows
 

@@ -14,10 +14,15 @@ NUM_CLASSES = 30
 NUM_ARMS = 10
 
 
+def scatter(num_examples: int, num_arms: int) -> Partition:
+  """Returns a partition into arms of equal sizes."""
+  arm = (np.arange(num_examples) * 7919) % num_arms
+  return make_partition(arm, num_arms)
+
+
 def _partitions(label: np.ndarray, num_arms: int) -> dict[str, Partition]:
   """Returns the partitions that samplers use, with arms of equal sizes."""
-  scattered = (np.arange(len(label)) * 7919) % num_arms
-  partition = make_partition(scattered, num_arms)
+  partition = scatter(len(label), num_arms)
   return {
     "difficulty": partition,
     "difficulty_in_pool": partition,

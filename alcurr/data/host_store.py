@@ -37,7 +37,10 @@ _numbers = itertools.count()
 
 
 def make_fetch(lookup: Lookup) -> Fetch:
-  """Returns a function that fetches examples under `jax.jit`."""
+  """Returns a function that fetches examples under `jax.jit`.
+
+  Of several devices, each fetches its own, see `parallel.split_gather`.
+  """
   number = np.uint32(next(_numbers))
 
   def on_host(number: Array, row: Array) -> Examples:
