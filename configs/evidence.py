@@ -10,6 +10,7 @@ Quick, Draw! files, or other data: `--config.data.source=folder`. Arguments:
 say otherwise:
 
   clean      the labels as they are
+  short      four passes
   one_pass   all examples, once
   one_pass_noise30  the same with 30 % of the labels wrong, uniformly
   noise10    10 % of the labels wrong, uniformly
@@ -204,6 +205,7 @@ def sources(args: dict) -> ConfigDict:
 
 REGIMES: dict[str, Callable[[dict], ConfigDict]] = {
   "clean": lambda args: _of_labels(),
+  "short": lambda args: _of_labels(passes=4),
   "one_pass": lambda args: _of_labels(passes=1),
   "one_pass_noise30": _one_pass_noise,
   "noise10": lambda args: _noise(0.1),

@@ -205,8 +205,8 @@ def label_trust(
 
   The state has the estimates: `rate`, of all labels, and `wrong`, of each. They
   are made at the end of a warm-up, and again after each pass. A run of fewer
-  passes than two warm-ups makes them too, if it can, but draws uniformly: its
-  network has learned little by heart, so that trust has nothing to gain.
+  passes than the warm-up and two makes them too, if it can, but draws
+  uniformly: its network has learned little by heart, and trust gains nothing.
 
   Args:
     batch_size: B.
@@ -264,7 +264,7 @@ def label_trust(
     )
     ones = jnp.ones(batch_size, jnp.float32)
     size = state.label.shape[0]
-    if round(num_steps * batch_size / size) < 2 * warmup_passes:
+    if round(num_steps * batch_size / size) < warmup_passes + 2:
       return Draw(index, ones, ones)
     wrong, label = state.wrong[index], state.label[index]
     weight = 1 - (1 - least_weight) * wrong
