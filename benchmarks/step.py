@@ -7,8 +7,8 @@ Everything runs in one process, each contestant as a loop of one program, in
 turns (see `timing`). The ratio is to the floor within a round. FLOPs are those
 of the compiled program.
 
-The second table has several trials in one program, by vmap and by map: the time
-of a step and trial over that of a single trial.
+The rows of `trials` have several trials in one program, by vmap and by map: the
+time of a step and trial over that of a single trial.
 
 Limits: uniform sampling 1.02 of the floor at batch size 512, and 1.05 at 32;
 prediction gain 1.34; gradient gain 1.02.
@@ -70,6 +70,8 @@ SAMPLERS = {
     "interval": 8,
     "arms_per_batch": None,
   },
+  "loss_proportional": {"name": "loss_proportional"},
+  "selective_backprop": {"name": "selective_backprop"},
 }
 # Steps of a run, for samplers that store its history.
 RUN_STEPS = 10_000
@@ -192,12 +194,15 @@ def compare(
 
 def measure_samplers(args: argparse.Namespace, batch_size: int) -> list[dict]:
   """Returns rows of the floor and every sampler, with one trial."""
+  if not args.samplers:
+    return []
   setting = Setting(args, batch_size)
   shared = _facts(args) | {"batch": batch_size, "trials": 1, "trials_by": "map"}
-  contestants = {FLOOR: setting.floor()}
-  for name in args.samplers:
-    print(f"{name}: compiling, batch {batch_size}", file=sys.stderr)
-    contestants[name] = setting.fused(name)
+  print(f"compiling, batch {batch_size}", file=sys.stderr)
+  makers = {
+    name: functools.partial(setting.fused, name) for name in args.samplers
+  }
+  contestants = loops.make_all({FLOOR: setting.floor} | makers)
   rows = compare(contestants, args, shared, FLOOR)
   for name in args.samplers:
     rows[name]["limit"] = LIMITS.get((batch_size, name))
@@ -213,13 +218,18 @@ def measure_trials(args: argparse.Namespace, batch_size: int) -> list[dict]:
   if args.trials == [1]:
     return []
   setting = Setting(args, batch_size)
-  contestants, trials, layouts = {}, {}, {}
+  makers, trials, layouts = {}, {}, {}
   for count in args.trials:
     for trials_by in ("vmap", "map")[: 1 if count == 1 else 2]:
       name = f"{count} by {trials_by}"
-      run = setting.fused("uniform", count, trials_by)
-      contestants[name] = lambda n, run=run, count=count: run(n) / count
+      makers[name] = functools.partial(
+        setting.fused, "uniform", count, trials_by
+      )
       trials[name], layouts[name] = count, trials_by
+  contestants = {
+    name: lambda n, run=run, count=trials[name]: run(n) / count
+    for name, run in loops.make_all(makers).items()
+  }
   rows = compare(
     contestants,
     args,
@@ -245,6 +255,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     description="The cost of choosing examples, over training on them.",
   )
   add = parser.add_argument
+  known = arguments.names(tuple(SAMPLERS), between=";")
   add("--model", choices=tuple(MODELS), default="cnn")
   add("--image_size", type=arguments.number, default=28)
   add("--dtype", choices=layers.DTYPES, default="float32")
@@ -253,11 +264,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add(
     "--samplers",
-    type=arguments.names(tuple(SAMPLERS), between=";"),
+    type=lambda text: known(text) if text else [],
     default=list(SAMPLERS),
     metavar="NAME;...",
+    help="'' for no table of samplers",
   )
-  add("--trials", type=arguments.numbers, default=[1, 3, 8], metavar="N,...")
+  add(
+    "--trials",
+    type=arguments.numbers,
+    default=[1, 3, 8],
+    metavar="N,...",
+    help="1 for no table of trials",
+  )
   add(
     "--flops",
     action=argparse.BooleanOptionalAction,
