@@ -1,4 +1,4 @@
-"""summary.md: the aims and what was measured of them, and how each part ended."""
+"""summary.md: the aims, what was measured of them, and how each part ended."""
 
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -124,7 +124,7 @@ def _sampler_aim(row: pd.Series) -> Aim:
 
 def _peer_aim(row: pd.Series) -> Aim:
   return Aim(
-    f"{PYTORCH:.0f} x {row['contestant']}, {row['trials']} trials",
+    f"{PYTORCH:.0f} x {row['contestant']}, {row['trials']:.0f} trials",
     _setting(row),
     _ratio(row),
     "met" if row["ratio"] >= PYTORCH else "missed",
