@@ -195,8 +195,6 @@ def compare(
 
 def measure_samplers(args: argparse.Namespace, batch_size: int) -> list[dict]:
   """Returns rows of the floor and every sampler, with one trial."""
-  if not args.samplers:
-    return []
   setting = Setting(args, batch_size)
   shared = _facts(args) | {"batch": batch_size, "trials": 1, "trials_by": "map"}
   print(f"compiling, batch {batch_size}", file=sys.stderr)
@@ -216,8 +214,6 @@ def measure_samplers(args: argparse.Namespace, batch_size: int) -> list[dict]:
 
 def measure_trials(args: argparse.Namespace, batch_size: int) -> list[dict]:
   """Returns rows of uniform sampling with several trials in one program."""
-  if args.trials == [1]:
-    return []
   setting = Setting(args, batch_size)
   makers, trials, layouts = {}, {}, {}
   for count in args.trials:
@@ -280,14 +276,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("--chunk_steps", type=arguments.number, default=25)
   arguments.add_rounds(parser, rounds=20, seconds=0.5)
   arguments.add_out(parser, "step")
-  return parser.parse_args(argv)
+  args = parser.parse_args(argv)
+  if not args.samplers and args.trials == [1]:
+    parser.error("there is nothing to measure")
+  return args
 
 
 def main(argv: Sequence[str]) -> None:
   args = parse(argv)
+  measures = [measure_samplers] if args.samplers else []
+  measures += [measure_trials] if args.trials != [1] else []
   rows = []
   for batch_size in args.batch_sizes:
-    for measure in (measure_samplers, measure_trials):
+    for measure in measures:
       rows += measure(args, batch_size)
       # Saved each time, so that an interrupted run has its results.
       table = tables.save(rows, args.out)
