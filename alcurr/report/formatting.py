@@ -230,14 +230,18 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def any_table(table: pd.DataFrame) -> pd.DataFrame:
-  """Returns a table as text: four digits of a column's largest number."""
+  """Returns a table as text: four digits of a column's largest number.
+
+  If its smallest would be zero, each number has four digits of its own.
+  """
 
   def text(column: pd.Series) -> pd.Series:
     if not pd.api.types.is_float_dtype(column):
       return column.astype(str)
-    largest = column.abs().max()
-    digits = 3 - math.floor(math.log10(largest)) if largest > 0 else 0
-    form = f".{min(max(digits, 0), 6)}f"
+    sizes = column.abs()[column != 0]
+    form = ".4g"
+    if sizes.max() < 1e4 * sizes.min():
+      form = f".{max(3 - math.floor(math.log10(sizes.max())), 0)}f"
     return column.map(lambda cell: number(cell, form))
 
   return table.apply(text)

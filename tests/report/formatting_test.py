@@ -68,3 +68,19 @@ def test_nothing_is_said_of_scores_where_there_are_none():
   assert not any("scor" in x for x in formatting.costs(pd.DataFrame([row])))
   scored = formatting.costs(pd.DataFrame([row, row | {"scoring_seconds": 2.0}]))
   assert scored["runs to pay back scoring"][0] == "nothing scored"
+
+
+def test_numbers_of_a_column_line_up():
+  table = pd.DataFrame(
+    {
+      "points": [-6.0824, 0.2339, 0.0],
+      "wide": [0.00012345, 23144.0, 1.0],
+      "name": ["a", "b", "c"],
+      "none": [math.nan, math.nan, math.nan],
+    }
+  )
+  text = formatting.any_table(table)
+  assert text["points"].tolist() == ["-6.082", "0.234", "0.000"]
+  assert text["wide"].tolist() == ["0.0001234", "2.314e+04", "1"]
+  assert text["name"].tolist() == ["a", "b", "c"]
+  assert text["none"].tolist() == ["-"] * 3
