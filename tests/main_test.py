@@ -78,7 +78,7 @@ def test_it_prints_the_table_and_writes_the_files(finished):
     "report.html",
     "gallery.json",
     "gallery.npz",
-    "figures/learning_curves.png",
+    "figures/accuracy_against_cost.png",
     "figures/policy_bandit.png",
     "figures/policy_bandit_mean.png",
     "figures/difficulty_by_class.png",
