@@ -248,8 +248,8 @@ def test_the_warmup_is_of_two_passes_or_more(num_steps, passes, expected):
 @pytest.mark.parametrize(
   ("num_steps", "acts"), [(40, False), (160, False), (199, True), (200, True)]
 )
-def test_a_run_with_less_than_two_passes_after_the_warmup_is_uniform(num_steps, acts):
-  """40 steps are a pass."""
+def test_less_than_two_passes_after_the_warmup_are_uniform(num_steps, acts):
+  """A pass has 40 steps, and the warm-up three passes."""
   pool, _ = _noisy(0.3)
   sampler = label_trust(batch_size=50, num_steps=num_steps)
   state = sampler.init(jax.random.key(0), pool)
