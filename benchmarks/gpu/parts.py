@@ -40,7 +40,7 @@ def make_parts(small: bool) -> list[Part]:
   parts = [
     *_steps(small),
     *_trials(small),
-    _suite("suite_tenth", small),
+    *([] if small else [_suite("suite_tenth", small)]),
     *_peers(small),
     _trace(small),
     _memory(small),
@@ -72,6 +72,12 @@ def _step(batch_size: int, dtype: str, small: bool) -> str:
   )
 
 
+def _settings(small: bool) -> list[tuple[int, str]]:
+  """Returns batch sizes and dtypes; in small, each occurs once."""
+  every = [(512, "float32"), (512, "bfloat16"), (32, "float32")]
+  return [*([every[0]] if small else every), (32, "bfloat16")]
+
+
 def _steps(small: bool) -> list[Part]:
   samplers = "uniform;prediction_gain" if small else _AIMS
   return [
@@ -80,8 +86,7 @@ def _steps(small: bool) -> list[Part]:
       f"{_step(batch_size, dtype, small)} --trials 1 --samplers {samplers}",
       80,
     )
-    for batch_size in (512, 32)
-    for dtype in DTYPES
+    for batch_size, dtype in _settings(small)
   ]
 
 
@@ -93,8 +98,7 @@ def _trials(small: bool) -> list[Part]:
       f"{_step(batch_size, dtype, small)} --samplers= --trials {trials}",
       60,
     )
-    for batch_size in (512, 32)
-    for dtype in DTYPES
+    for batch_size, dtype in _settings(small)[small:]
   ]
 
 
@@ -154,7 +158,7 @@ def _trace(small: bool) -> Part:
 
 def _memory(small: bool) -> Part:
   model = _SMALL_MODEL if small else _MODEL
-  how = "--batch_sizes 16 --num_examples 400" if small else ""
+  how = "--batch_sizes 16 --num_examples 400 --dtypes float32" if small else ""
   return _part("memory", f"gpu.memory {model} {how}".rstrip(), 60)
 
 
