@@ -1,9 +1,20 @@
 """The dataset in pipelines of tf.data."""
 
+import pathlib
+import re
+
 import numpy as np
 import pytest
 import toy_samplers
-from streams import BANDIT, BATCH_SIZE, POOL, losses_of, make_stream, pure
+from streams import (
+  BANDIT,
+  BATCH_SIZE,
+  POOL,
+  losses_of,
+  make_sampler,
+  make_stream,
+  pure,
+)
 
 tf = pytest.importorskip("tensorflow", reason="the extra `tf` brings it")
 from alcurr.integrations import IndexStream, pool_info  # noqa: E402
@@ -100,3 +111,43 @@ def test_shapes_are_known_to_programs():
     chosen = stream.select(losses=tf.cast(index, tf.float32))
     np.testing.assert_array_equal(np.sort(chosen.index), np.sort(index)[-8:])
     stream.update(losses=chosen.index)
+
+
+class _Linear(tf.Module):
+  def __init__(self):
+    self.weight = tf.Variable(tf.zeros((16, 4)))
+
+  def __call__(self, x):
+    return tf.reshape(x, (-1, 16)) @ self.weight
+
+
+def _loss(y, logits):
+  return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+
+
+class _Descent:
+  def apply_gradients(self, pairs):
+    for grad, variable in pairs:
+      variable.assign_sub(0.1 * grad)
+
+
+def test_the_loop_of_the_docs_learns():
+  page = pathlib.Path(__file__).parents[2] / "docs/loops.md"
+  section = page.read_text().split("\n## tf.data\n")[1].split("\n## ")[0]
+  (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+  images = np.asarray(POOL.source.image, np.float32) / 255
+  labels = np.asarray(POOL.label)
+  names = {
+    "sampler": make_sampler(BANDIT),
+    "images": images,
+    "labels": labels,
+    "difficulty": np.asarray(POOL.scores["difficulty"]),
+    "model": _Linear(),
+    "loss": _loss,
+    "optimizer": _Descent(),
+    "num_batches": 100,
+  }
+  exec(block, names)
+  assert names["stream"].updates == 100
+  predicted = np.argmax(names["model"](images), 1)
+  assert (predicted == labels).mean() > 0.5
