@@ -15,10 +15,11 @@ from configs import default
 
 def get_config() -> ConfigDict:
   config = default.get_config()
-  config.data.num_examples = 6_000
+  config.data.num_examples = 3_000
+  config.data.classes = "15"
   config.data.label_noise = 0.3
   config.data.label_noise_kind = "pairs"
-  config.model.name = "cnn(width=0.5)"
+  config.model.name = "cnn(width=0.25)"
   config.trials = 5
   config.budget = "10 epochs"
   config.samplers = ConfigDict(
