@@ -17,7 +17,6 @@ import math
 import multiprocessing
 import os
 import pathlib
-import resource
 import socket
 import sys
 import tempfile
@@ -51,7 +50,7 @@ SAMPLERS = {
 }
 COLUMNS = (
   *("sampler", "examples", "processes", "batch", "ms", "cpu_ms", "report_ms"),
-  *("looked_up", "pool_mb", "state_mb", "temp_mb", "peak_gb"),
+  *("looked_up", "pool_mb", "state_mb", "temp_mb", "peak_gb", "mapped_gb"),
 )
 _BLOCK = 1_000_000  # drawings that are generated
 _STEPS = 25  # of a chunk
@@ -129,7 +128,6 @@ def measure(task: Task, number: int) -> dict[str, Any]:
     if exchange:
       exchange.receive(exchange.send(state, False))
       reports.append(time.perf_counter() - started - seconds[-1])
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   temporaries = compiled.program.memory_analysis().temp_size_in_bytes
   return {
     "ms": 1e3 * float(np.median(seconds[2:])) / _STEPS,
@@ -139,8 +137,17 @@ def measure(task: Task, number: int) -> dict[str, Any]:
     "pool_mb": memory.num_bytes(pool) / 1e6,
     "state_mb": memory.num_bytes(state.sampler_state) / 1e6,
     "temp_mb": temporaries / 1e6,
-    "peak_gb": peak * (1 if sys.platform == "darwin" else 1024) / 1e9,
+    "peak_gb": _memory("VmHWM"),
+    "mapped_gb": _memory("RssFile"),
   }
+
+
+def _memory(name: str) -> float | None:
+  """Returns a number of this process's memory in GB; None but on Linux."""
+  path = pathlib.Path("/proc/self/status")
+  lines = path.read_text().splitlines() if path.exists() else []
+  found = [line for line in lines if line.startswith(f"{name}:")]
+  return int(found[0].split()[1]) * 1024 / 1e9 if found else None
 
 
 def _make_run(task: Task, store: Strokes, lookup: Any) -> tuple[RunSpec, Pool]:
