@@ -59,7 +59,7 @@ _FILES = {name: f"{name}.npy" for name in Strokes._fields}
 
 
 class Task(NamedTuple):
-  """What a process measures."""
+  """The work of a process."""
 
   sampler: str
   folder: str  # of the store
