@@ -42,7 +42,7 @@ nb_execution_excludepatterns = [
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 
-autodoc_mock_imports = ["grain"]
+autodoc_mock_imports = ["grain", "tensorflow"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
@@ -129,6 +129,7 @@ REFERENCE = {
   "alcurr.integrations": "Streams",
   "alcurr.integrations.torch": "PyTorch",
   "alcurr.integrations.grain": "grain",
+  "alcurr.integrations.tf_data": "tf.data",
   "alcurr.testing": "Laws as tests",
   "alcurr.types": "Records",
   "alcurr.core.errors": "Errors",
