@@ -13,10 +13,10 @@ def _color(share):
   return matplotlib.colormaps["viridis"](share, bytes=True)[:3]
 
 
-def _count(image, share):
+def _count(image, share, tolerance=1):
   """Returns the pixels of a share's colour, give or take rounding."""
   difference = np.abs(image.astype(int) - _color(share)).max(-1)
-  return int((difference <= 1).sum())
+  return int((difference <= tolerance).sum())
 
 
 def test_widths_are_examples_and_an_even_policy_is_the_middle_colour():
@@ -29,7 +29,8 @@ def test_widths_are_examples_and_an_even_policy_is_the_middle_colour():
   assert even / most == pytest.approx(6, rel=0.1)
   assert even / least == pytest.approx(6, rel=0.1)
   # All colours are in the bar, and black is in the numbers.
-  assert all(_count(image, share) > 20 for share in np.linspace(0.05, 0.95, 19))
+  shares = np.linspace(0.05, 0.95, 19)
+  assert all(_count(image, share, tolerance=9) > 20 for share in shares)
   assert (image.max(-1) < 40).sum() > 500
   # The first arm is the lower one.
   rows = [
