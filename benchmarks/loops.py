@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import optax
 
 from alcurr import samplers
 from alcurr.core import specs
+from alcurr.data import parallel
 from alcurr.data.host_store import Lookup
 from alcurr.training import chunks, compilation, prefetch, step
 from alcurr.types import Batch, Model, Pool, Sampler
@@ -32,6 +34,15 @@ def make_sampler(
 def keys(trials: int) -> jax.Array:
   """Returns a key for each trial: [S]."""
   return jax.vmap(jax.random.key)(jnp.arange(trials))
+
+
+def make_all(
+  makers: Mapping[str, Callable[[], timing.Contestant]],
+) -> dict[str, timing.Contestant]:
+  """Makes contestants in parallel, since most of the time is compilation."""
+  with futures.ThreadPoolExecutor(parallel.cores()) as threads:
+    made = threads.map(lambda make: make(), makers.values())
+    return dict(zip(makers, made, strict=True))
 
 
 def repeat(

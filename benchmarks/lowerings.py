@@ -166,6 +166,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add = parser.add_argument
   add("--kinds", type=arguments.names(KINDS), default=KINDS, metavar="NAME,...")
+  add("--network", default="", help="whose operations to measure; default all")
   add(
     "--dtypes",
     type=arguments.names(layers.DTYPES),
@@ -220,12 +221,12 @@ def main(argv: Sequence[str]) -> None:
     args.dtypes, args.batch_sizes, args.image_sizes
   ):
     for case in CASES:
-      if case.kind in args.kinds:
+      if case.kind in args.kinds and case.where.startswith(args.network):
         print(*setting, case.title(), file=sys.stderr)
         for role in ROLES[: 2 if case.pool else 3]:
           rows += measure(case, role, setting, args.rounds, args.seconds)
-    # Saved each time, so that an interrupted run has its results.
-    table = tables.save(rows, args.out)
+        # Saved each time, so that an interrupted run has its results.
+        table = tables.save(rows, args.out)
   print(by_case(table).to_string())
   print(f"\n{by_kind(table).to_string(float_format='%.2f')}")
   print(f"\n{args.out}")

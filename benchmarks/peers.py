@@ -4,6 +4,7 @@ Compares alcurr with its alternatives, on the same job and the same arrays (see
 `doodle_job`):
 
   PyTorch         a loop with a DataLoader and a sampler, uniform sampling
+  torch.compile   the same loop, with the network compiled by PyTorch
   Flax            a loop fed from NumPy, uniform sampling
   PyTorch bandit  a loop with a hand-written active bandit
   Composer        SelectiveBackprop, an installable method of data selection
@@ -39,6 +40,7 @@ from benchmarks import arguments, doodle_job, models, race, tables, timing
 # Each peer's rival: alcurr with the same sampler.
 RIVALS = {
   "PyTorch": "alcurr uniform",
+  "torch.compile": "alcurr uniform",
   "Flax": "alcurr uniform",
   "PyTorch bandit": "alcurr bandit",
   "Composer": "alcurr selective_backprop",
@@ -126,9 +128,10 @@ def program(
   if framework == "alcurr":
     more = {"sampler": sampler, "num_steps": setting["num_steps"]}
     return "benchmarks.peers_alcurr", options | more
-  if framework == "PyTorch":
-    sampler = sampler or "uniform"
-    return "benchmarks.peers_torch", options | {"sampler": sampler}
+  if framework in ("PyTorch", "torch.compile"):
+    more = {"sampler": sampler or "uniform"}
+    more["compiled"] = framework == "torch.compile"
+    return "benchmarks.peers_torch", options | more
   module = {"Flax": "peers_flax", "Composer": "peers_composer"}[contestant]
   return f"benchmarks.{module}", options
 

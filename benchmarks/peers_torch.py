@@ -1,4 +1,4 @@
-"""Two loops in plain PyTorch: with a sampler, and with a hand-written bandit.
+"""Two loops in PyTorch: with a sampler, and with a hand-written bandit.
 
 They use the usual optimizations: channels-last images, all cores, and Adam's
 fused kernel. The DataLoader indexes the tensor once for each batch, with
@@ -135,9 +135,11 @@ def plain_trial(
   batch_size: int,
   seed: int,
   device: torch.device,
+  compiled: bool = False,
 ) -> Callable[[int], None]:
   """Returns a function of a number of steps that trains on a DataLoader."""
   optimizer = make_adam(net)
+  forward = torch.compile(net) if compiled else net
   batches = passes(make_loader(data, batch_size, seed))
 
   def run(steps: int) -> None:
@@ -146,7 +148,7 @@ def plain_trial(
       image = image.to(device, non_blocking=True)
       label = label.to(device, non_blocking=True)
       optimizer.zero_grad()
-      functional.cross_entropy(net(scaled(image)), label).backward()
+      functional.cross_entropy(forward(scaled(image)), label).backward()
       optimizer.step()
 
   return run
@@ -233,11 +235,12 @@ def run_in_sequence(trials: list[Callable[[int], None]], steps: int) -> None:
 
 
 def make_program(
-  *, path: str, model: str, batch_size: int, sampler: str
+  *, path: str, model: str, batch_size: int, sampler: str, compiled: bool
 ) -> Program:
   device = set_up()
   data = doodle_job.load(path)
-  make_trial = {"uniform": plain_trial, "bandit": bandit_trial}[sampler]
+  uniform = functools.partial(plain_trial, compiled=compiled)
+  make_trial = {"uniform": uniform, "bandit": bandit_trial}[sampler]
   seeds = range(doodle_job.TRIALS)
   nets = [make_network(model, data, seed, device) for seed in seeds]
   trials = [

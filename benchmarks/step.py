@@ -7,8 +7,9 @@ Everything runs in one process, each contestant as a loop of one program, in
 turns (see `timing`). The ratio is to the floor within a round. FLOPs are those
 of the compiled program.
 
-The second table has several trials in one program, by vmap and by map: the time
-of a step and trial over that of a single trial.
+The rows of `trials` have several trials in one program, by vmap and by map: the
+time of a step and trial over that of a single trial. `--samplers=` and
+`--trials 1` leave out the rows of either.
 
 Limits: uniform sampling 1.02 of the floor at batch size 512, and 1.05 at 32;
 prediction gain 1.34; gradient gain 1.02.
@@ -70,6 +71,8 @@ SAMPLERS = {
     "interval": 8,
     "arms_per_batch": None,
   },
+  "loss_proportional": {"name": "loss_proportional"},
+  "selective_backprop": {"name": "selective_backprop"},
 }
 # Steps of a run, for samplers that store its history.
 RUN_STEPS = 10_000
@@ -194,10 +197,11 @@ def measure_samplers(args: argparse.Namespace, batch_size: int) -> list[dict]:
   """Returns rows of the floor and every sampler, with one trial."""
   setting = Setting(args, batch_size)
   shared = _facts(args) | {"batch": batch_size, "trials": 1, "trials_by": "map"}
-  contestants = {FLOOR: setting.floor()}
-  for name in args.samplers:
-    print(f"{name}: compiling, batch {batch_size}", file=sys.stderr)
-    contestants[name] = setting.fused(name)
+  print(f"compiling, batch {batch_size}", file=sys.stderr)
+  makers = {
+    name: functools.partial(setting.fused, name) for name in args.samplers
+  }
+  contestants = loops.make_all({FLOOR: setting.floor} | makers)
   rows = compare(contestants, args, shared, FLOOR)
   for name in args.samplers:
     rows[name]["limit"] = LIMITS.get((batch_size, name))
@@ -210,16 +214,19 @@ def measure_samplers(args: argparse.Namespace, batch_size: int) -> list[dict]:
 
 def measure_trials(args: argparse.Namespace, batch_size: int) -> list[dict]:
   """Returns rows of uniform sampling with several trials in one program."""
-  if args.trials == [1]:
-    return []
   setting = Setting(args, batch_size)
-  contestants, trials, layouts = {}, {}, {}
+  makers, trials, layouts = {}, {}, {}
   for count in args.trials:
     for trials_by in ("vmap", "map")[: 1 if count == 1 else 2]:
       name = f"{count} by {trials_by}"
-      run = setting.fused("uniform", count, trials_by)
-      contestants[name] = lambda n, run=run, count=count: run(n) / count
+      makers[name] = functools.partial(
+        setting.fused, "uniform", count, trials_by
+      )
       trials[name], layouts[name] = count, trials_by
+  contestants = {
+    name: lambda n, run=run, count=trials[name]: run(n) / count
+    for name, run in loops.make_all(makers).items()
+  }
   rows = compare(
     contestants,
     args,
@@ -245,6 +252,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     description="The cost of choosing examples, over training on them.",
   )
   add = parser.add_argument
+  known = arguments.names(tuple(SAMPLERS), between=";")
   add("--model", choices=tuple(MODELS), default="cnn")
   add("--image_size", type=arguments.number, default=28)
   add("--dtype", choices=layers.DTYPES, default="float32")
@@ -253,7 +261,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   )
   add(
     "--samplers",
-    type=arguments.names(tuple(SAMPLERS), between=";"),
+    type=lambda text: known(text) if text else [],
     default=list(SAMPLERS),
     metavar="NAME;...",
   )
@@ -268,14 +276,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
   add("--chunk_steps", type=arguments.number, default=25)
   arguments.add_rounds(parser, rounds=20, seconds=0.5)
   arguments.add_out(parser, "step")
-  return parser.parse_args(argv)
+  args = parser.parse_args(argv)
+  if not args.samplers and args.trials == [1]:
+    parser.error("there is nothing to measure")
+  return args
 
 
 def main(argv: Sequence[str]) -> None:
   args = parse(argv)
+  measures = [measure_samplers] if args.samplers else []
+  measures += [measure_trials] if args.trials != [1] else []
   rows = []
   for batch_size in args.batch_sizes:
-    for measure in (measure_samplers, measure_trials):
+    for measure in measures:
       rows += measure(args, batch_size)
       # Saved each time, so that an interrupted run has its results.
       table = tables.save(rows, args.out)

@@ -2,6 +2,8 @@
 
 import datetime
 import pathlib
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +16,7 @@ from benchmarks import timing
 
 
 def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
-  """Writes rows as CSV, with versions, device, cores and date in each.
+  """Writes rows as CSV, with versions, device, date and command in each.
 
   Args:
     rows: the measurements; the device of a row overrides this process's.
@@ -26,12 +28,17 @@ def save(rows: Sequence[Mapping[str, Any]], path: pathlib.Path) -> pd.DataFrame:
   known, names = environment.current(), (*environment.VERSIONS, "device")
   common = {name: known[name] for name in names}
   date = datetime.date.today().isoformat()
-  common |= {"date": date, "cores": parallel.cores()}
+  common |= {"date": date, "cores": parallel.cores(), "command": command()}
   table = pd.DataFrame([{**row, **(common | row)} for row in rows])
   text = table.to_csv(index=False, float_format="%.4g")
   path.parent.mkdir(parents=True, exist_ok=True)
   files.write_file(path, lambda file: file.write(text.encode()))
   return table
+
+
+def command() -> str:
+  """Returns the command line of this process, with the interpreter's name."""
+  return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def show(

@@ -246,8 +246,9 @@ def make_pool(
 
 
 def as_jax(pool: Pool) -> Pool:
-  """Returns a pool of JAX's arrays, on the default device."""
-  return jax.tree.map(jnp.asarray, pool)
+  """Returns a copy of a pool as JAX's arrays, on the default device."""
+  # `jnp.asarray` would compile a program for each shape.
+  return jax.device_put(pool, may_alias=False)
 
 
 def on_device(

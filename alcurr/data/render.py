@@ -194,7 +194,7 @@ def render_all(
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}")
   num_drawings = len(strokes.drawing_start) - 1
-  strokes = jax.tree.map(jnp.asarray, strokes)
+  strokes = jax.device_put(strokes)
 
   @jax.jit
   def render_batch(strokes: Strokes, index: Array) -> Array:

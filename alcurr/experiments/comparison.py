@@ -68,7 +68,7 @@ class Comparison:
   def plot_curves(self) -> Figure:
     """Plots the metrics on the valid split against the examples seen."""
     means = self.curves
-    labels = curves.ACCURACIES | {"loss": "loss on valid"}
+    labels = curves.ACCURACIES | {"loss": "valid loss"}
     measured = {m: label for m, label in labels.items() if m in means}
     looks = styles(means["sampler"].unique())
     return figures.learning_curves(means, looks, measured)

@@ -189,10 +189,8 @@ def _train_and_score(
     if not fit.scores_what_it_saw:
       part = fits.take_part(context.parts["train"], fit.scored["train"])
       scored |= on_device({"train": host_pool(part)}, put)
-    size, by = context.experiment.config.eval_batch_size, run.trials_by
-    loss = fit.score.score
-    score = make_score(run.model, run.gather, size, by, loss, counted=False)
-    values, taken = score_pools(run, score, result, scored, fit.score.place)
+    place = fit.score.place
+    values, taken = score_pools(run, run.score, result, scored, place)
     seconds += taken
   found = {}
   if _makes_clusters(context, fit.score):
@@ -259,6 +257,11 @@ def prepare(
     pools["train"] = host_pool(part)
   run = setup.make_run_spec(context, fit.score.run, fit.num_steps)
   run = run._replace(name=fit.name)
+  if loss := fit.score.score:
+    # Its evaluation is the scoring, so that both are one program.
+    size, by = context.experiment.config.eval_batch_size, run.trials_by
+    score = make_score(run.model, run.gather, size, by, loss, counted=False)
+    run = run._replace(score=score)
   return run, compile_run(run, pools), pools
 
 

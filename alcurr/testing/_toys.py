@@ -44,7 +44,7 @@ def make_pool(
       for name, make_partition in partitions.PARTITIONS.items()
     },
   )
-  return jax.tree.map(jnp.asarray, pool)
+  return jax.device_put(pool)
 
 
 def make_linear(with_penalty: bool = False) -> Model:

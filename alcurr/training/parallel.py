@@ -172,7 +172,8 @@ def split_gather(
   """Makes each device of a trial gather its own slice of a batch.
 
   `gather` is a function (pool, index [b]) -> arrays [b, ...]. Where the devices
-  do not divide b, each gathers all.
+  do not divide b, each gathers all. Within `split_trials` no axis is left to
+  JAX, as callbacks to the host demand: each device fetches its own slice.
   """
 
   def gather_split(pool: Pool, index: Array) -> PyTree:
@@ -184,7 +185,7 @@ def split_gather(
       gather,
       in_specs=(_specs(pool, PartitionSpec(DATA)), spec),
       out_specs=spec,
-      axis_names={DATA},
+      axis_names={DATA, _COPY},
       check_vma=False,
     )(pool, index)
 
@@ -234,7 +235,7 @@ def put(mesh: Mesh | None, tree: PyTree, spec: PartitionSpec) -> PyTree:
   Without a mesh, they go to the device as they are.
   """
   if mesh is None:
-    return jax.tree.map(jax.numpy.asarray, tree)
+    return jax.device_put(tree, may_alias=False)
   sharding = NamedSharding(mesh, spec)
 
   def put_leaf(leaf: Array | np.ndarray) -> Array:
@@ -244,6 +245,19 @@ def put(mesh: Mesh | None, tree: PyTree, spec: PartitionSpec) -> PyTree:
     return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
 
   return jax.tree.map(put_leaf, tree)
+
+
+def stack(trees: Sequence[PyTree]) -> PyTree:
+  """Stacks trees of arrays with a new leading axis, without compiling."""
+
+  def stack_leaves(*leaves: Array) -> Array:
+    if jax.dtypes.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+      # NumPy has no keys.
+      data = stack_leaves(*map(jax.random.key_data, leaves))
+      return jax.random.wrap_key_data(data)
+    return jax.device_put(np.stack(jax.device_get(leaves)))
+
+  return jax.tree.map(stack_leaves, *trees)
 
 
 def replicator(mesh: Mesh | None) -> Callable[[PyTree], PyTree]:

@@ -1,6 +1,5 @@
 """The specification of a run, and the programs it is compiled to."""
 
-import functools
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -184,7 +183,7 @@ def compile_chunks(
 
 def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
   """Compiles a run for pools "train", "probe" and "valid", or their shapes."""
-  state = jax.eval_shape(functools.partial(init_trials, run), pools["train"])
+  state = abstract_trials(run, pools["train"])
   started = time.perf_counter()
   compiled = compile_chunks(run, state, pools)
   variables = (state.params, state.model_state)
@@ -203,13 +202,26 @@ def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
   return CompiledRun(compiled, score, state, flops, compile_seconds)
 
 
+def abstract_trials(run: RunSpec, pool: Pool) -> TrainState:
+  """Returns the shapes of `init_trials`, of a pool of arrays or shapes."""
+  init = step.make_init(run.model, run.tx, run.sampler, run.loss)
+  state = jax.eval_shape(init, jax.random.key(0), pool)
+  trials = len(run.seeds)
+
+  def of_all(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    shape, weak = (trials, *x.shape), x.weak_type
+    return jax.ShapeDtypeStruct(shape, x.dtype, weak_type=weak)
+
+  return jax.tree.map(of_all, state)
+
+
 def init_trials(run: RunSpec, pool: Pool) -> TrainState:
   """Returns all trials of a run at step 0: a state with a leading axis [S].
 
   It is made on one device, and is the same for any number of them.
   """
   init = step.make_init(run.model, run.tx, run.sampler, run.loss)
-  keys = jnp.stack([seed_key(seed) for seed in run.seeds])
-  # Not jitted: single operations are compiled once for all samplers, but a
-  # program for each sampler takes longer than the initialisation itself.
-  return jax.vmap(init, (0, None))(keys, pool)
+  # Neither jitted nor mapped: single operations are compiled once for all
+  # samplers and numbers of trials. A program for each sampler takes longer to
+  # compile than the initialisation itself.
+  return parallel.stack([init(seed_key(seed), pool) for seed in run.seeds])

@@ -1,6 +1,5 @@
 """The memory that a run needs, the free memory, and runs that do not fit."""
 
-import functools
 import pathlib
 import types
 
@@ -25,7 +24,12 @@ from alcurr.experiments.config import build
 from alcurr.experiments.pools import host_pools
 from alcurr.report import page
 from alcurr.training import checkpoint_writer, compilation, memory
-from alcurr.training.run import Chunks, CompiledRun, compile_run, init_trials
+from alcurr.training.run import (
+  Chunks,
+  CompiledRun,
+  abstract_trials,
+  compile_run,
+)
 from configs import default
 
 GB = 10**9
@@ -95,8 +99,7 @@ def test_candidates_count_although_few_are_trained_on(toy_pools):
 
 
 def _abstract_state():
-  init = functools.partial(init_trials, toy.make_run(trials_by="vmap"))
-  return jax.eval_shape(init, toy.make_pool(64))
+  return abstract_trials(toy.make_run(trials_by="vmap"), toy.make_pool(64))
 
 
 def test_the_larger_program_counts_and_donated_results_do_not():
