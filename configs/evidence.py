@@ -10,7 +10,9 @@ Quick, Draw! files, or other data: `--config.data.source=folder`. Arguments:
 say otherwise:
 
   clean      the labels as they are
+  short      four passes
   one_pass   all examples, once
+  one_pass_noise30  the same with 30 % of the labels wrong, uniformly
   noise10    10 % of the labels wrong, uniformly
   noise30    30 %
   pairs      30 % wrong, each class taken for another one
@@ -76,6 +78,13 @@ def _noise(share: float, kind: str = "uniform") -> ConfigDict:
   config.samplers.update(
     elr=_with_loss("uniform", "elr"), trust_elr=_with_loss("label_trust", "elr")
   )
+  return config
+
+
+def _one_pass_noise(args: dict) -> ConfigDict:
+  """Returns the config of a single pass: no label is ever seen again."""
+  config = _of_labels(passes=1, noise=0.3)
+  config.samplers.update(small_loss={"name": "small_loss"})
   return config
 
 
@@ -196,7 +205,9 @@ def sources(args: dict) -> ConfigDict:
 
 REGIMES: dict[str, Callable[[dict], ConfigDict]] = {
   "clean": lambda args: _of_labels(),
+  "short": lambda args: _of_labels(passes=4),
   "one_pass": lambda args: _of_labels(passes=1),
+  "one_pass_noise30": _one_pass_noise,
   "noise10": lambda args: _noise(0.1),
   "noise30": lambda args: _noise(0.3),
   "pairs": lambda args: _noise(0.3, "pairs"),

@@ -1,7 +1,7 @@
 """Builds the documentation: sphinx-build docs site.
 
-ALCURR_EXECUTE=1 runs the quickstart notebook, so that its page has outputs.
-The notebooks are stored without them.
+ALCURR_EXECUTE=1 runs the notebooks of EXECUTED, so that their pages have
+outputs. The notebooks are stored without them.
 """
 
 import os
@@ -13,6 +13,8 @@ import alcurr
 
 DOCS = pathlib.Path(__file__).parent
 ROOT = DOCS.parent
+# Notebooks that take about a minute each.
+EXECUTED = {"quickstart", "several_sources", "wrong_labels", "your_loop"}
 REPOSITORY = "https://github.com/alcurr/alcurr"
 
 project = "alcurr"
@@ -35,12 +37,12 @@ nb_execution_mode = "force" if os.environ.get("ALCURR_EXECUTE") else "off"
 nb_execution_excludepatterns = [
   f"{path.stem}.ipynb"
   for path in (ROOT / "colabs").glob("*.ipynb")
-  if path.stem != "quickstart"
+  if path.stem not in EXECUTED
 ]
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 
-autodoc_mock_imports = ["grain"]
+autodoc_mock_imports = ["grain", "tensorflow"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
@@ -127,6 +129,7 @@ REFERENCE = {
   "alcurr.integrations": "Streams",
   "alcurr.integrations.torch": "PyTorch",
   "alcurr.integrations.grain": "grain",
+  "alcurr.integrations.tf_data": "tf.data",
   "alcurr.testing": "Laws as tests",
   "alcurr.types": "Records",
   "alcurr.core.errors": "Errors",

@@ -20,7 +20,9 @@ PAGE = HERE.parent / "docs" / "evidence.md"
 START, END = "<!-- table -->", "<!-- end of table -->"
 REGIMES = {
   "clean": "right labels, ten passes",
+  "short": "right labels, four passes",
   "one_pass": "right labels, one pass",
+  "one_pass_noise30": "30 % wrong, one pass",
   "noise10": "10 % wrong",
   "noise30": "30 % wrong",
   "pairs": "30 % wrong, by pairs",
@@ -40,7 +42,7 @@ METHODS = {
   "self_paced": "`self_paced`",
   "infobatch": "`infobatch`",
   "selective_backprop": "`selective_backprop`",
-  "rs2": "`rs2`",
+  "small_loss": "`small_loss`",
   "oracle": "knows the wrong labels",
 }
 DRAWN_REGIMES = ("clean", "noise30", "pairs", "human")

@@ -502,7 +502,7 @@ argument | data | --config.data.num_examples=2 --config.data.classes=2
 range    | data.train_examples | --config.data.train_examples=14000
 range    | data.train_examples | --config.data.train_examples=20
 argument | difficulty.num_arms | --config.difficulty.num_arms=50000
-argument | samplers.bandit | --config.batch_size=2000 --config.samplers.bandit.warmup=0 --config.samplers.bandit_mean.warmup=0
+argument | samplers.bandit | --config.batch_size=2000 --config.samplers.bandit.warmup=0
 range    | difficulty.budget | --config.batch_size=20000 FEW
 missing  | samplers.uniform.policy.run | --config.samplers.uniform.name=fixed_policy(policy='replay')
 """

@@ -49,6 +49,17 @@ TINY = {
       "tracking": "none",
     },
   },
+  "wrong_labels": {
+    "BUDGET": "3 epochs",
+    "TRIALS": 1,
+    "SETTINGS": {"num_evals": 1, "tracking": "none"},
+  },
+  "several_sources": {
+    "BUDGET": "24 steps",
+    "TRIALS": 1,
+    "SETTINGS": {"num_evals": 2, "tracking": "none"},
+  },
+  "your_loop": {"STEPS": 20, "SEEDS": 2},
   "explore_difficulty": {"EXAMPLES": 800, "TRIALS": 2, "SETTINGS": BANDIT},
 }
 
@@ -89,7 +100,7 @@ def shell(monkeypatch, tmp_path):
 
 
 # Other tests cover most of these.
-SLOW = {"paper", "explore_difficulty", "write_a_sampler", "your_data"}
+SLOW = {*TINY} - {"quickstart"}
 
 
 @pytest.mark.parametrize(

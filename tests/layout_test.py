@@ -81,8 +81,10 @@ HEAVY = (
   "pandas",
   "plotly",
   "safetensors",
+  "tensorflow",
   "tensorflow_datasets",
   "torch",
+  "wandb",
 )
 
 

@@ -23,7 +23,6 @@ TINY = (
   "--config.difficulty.budget=24 steps",
   "--config.difficulty.num_arms=3",
   "--config.samplers.bandit.warmup=4",
-  "--config.samplers.bandit_mean.warmup=4",
 )
 
 
@@ -68,7 +67,7 @@ def finished(tmp_path_factory):
 
 def test_it_prints_the_table_and_writes_the_files(finished):
   workdir, done = finished
-  for word in ("sampler", "top-1", "uniform", "bandit_mean", "baseline"):
+  for word in ("sampler", "top-1", "uniform", "label_trust", "baseline"):
     assert word in done.stdout
   files = {str(p.relative_to(workdir)) for p in workdir.rglob("*.*")}
   assert files >= {
@@ -78,13 +77,13 @@ def test_it_prints_the_table_and_writes_the_files(finished):
     "report.html",
     "gallery.json",
     "gallery.npz",
-    "figures/learning_curves.png",
+    "figures/accuracy_against_cost.png",
     "figures/policy_bandit.png",
-    "figures/policy_bandit_mean.png",
+    "runs/label_trust/suspects.csv",
     "figures/difficulty_by_class.png",
     *(
       f"runs/{name}/{file}"
-      for name in ("uniform", "bandit", "bandit_mean")
+      for name in ("uniform", "bandit", "label_trust")
       for file in ("metrics.jsonl", "result.json", "test.npz")
     ),
   }
@@ -208,7 +207,7 @@ def test_a_sampler_whose_trials_all_diverge_is_reported_last(tmp_path):
     "from configs import quickstart\n"
     "def get_config():\n"
     "  config = quickstart.get_config()\n"
-    "  del config.samplers.bandit, config.samplers.bandit_mean\n"
+    "  del config.samplers.bandit, config.samplers.label_trust\n"
     "  wild = {'name': 'sgd', 'learning_rate': 1e38}\n"
     "  config.samplers.wild = ConfigDict(\n"
     "    {'name': 'uniform', 'run': {'optimizer': wild}}\n"
@@ -243,7 +242,7 @@ def test_without_a_compilation_cache(tmp_path):
     "from configs import quickstart\n"
     "def get_config():\n"
     "  config = quickstart.get_config()\n"
-    "  del config.samplers.bandit, config.samplers.bandit_mean\n"
+    "  del config.samplers.bandit, config.samplers.label_trust\n"
     "  return config\n"
   )
   options = [o for o in TINY if "bandit" not in o]

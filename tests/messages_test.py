@@ -14,7 +14,7 @@ MESSAGES = {
   "'three'",
   "--config.trials=0": "trials: expected at least 1, got 0",
   "--config.baseline=unifrom": "baseline: no 'unifrom'. Known: bandit, "
-  "bandit_mean, uniform. Did you mean uniform?",
+  "label_trust, uniform. Did you mean uniform?",
   "--config.optimizer.name=adma": "optimizer.name: no 'adma'. Known: adam, "
   "adamw, lamb, lion, rmsprop, sgd. Did you mean adam?",
   "--config.optimizer.learning_rate=0": "optimizer.learning_rate: expected a "

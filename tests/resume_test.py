@@ -16,7 +16,7 @@ CONFIG = """
 from configs import quickstart
 def get_config():
   config = quickstart.get_config()
-  del config.samplers.uniform, config.samplers.bandit_mean
+  del config.samplers.uniform, config.samplers.label_trust
   config.baseline = "bandit"
   config.data.num_examples = 1200
   config.data.classes = "4"

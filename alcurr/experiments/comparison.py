@@ -68,7 +68,7 @@ class Comparison:
   def plot_curves(self) -> Figure:
     """Plots the metrics on the valid split against the examples seen."""
     means = self.curves
-    labels = curves.ACCURACIES | {"loss": "loss on valid"}
+    labels = curves.ACCURACIES | {"loss": "valid loss"}
     measured = {m: label for m, label in labels.items() if m in means}
     looks = styles(means["sampler"].unique())
     return figures.learning_curves(means, looks, measured)
@@ -116,9 +116,9 @@ def compare(
   inputs: Any = None,
   labels: Any = None,
   *,
-  validation: tuple[Any, Any] | None = None,
-  test: tuple[Any, Any] | None = None,
-  probe: tuple[Any, Any] | None = None,
+  validation: Any = None,
+  test: Any = None,
+  probe: Any = None,
   class_names: Sequence[str] | None = None,
   samplers: Sequence[Any] | Mapping[str, Any] | None = None,
   model: Any = "cnn",
@@ -138,18 +138,21 @@ def compare(
     inputs: images [N, H, W] or [N, H, W, C], whole numbers from 0 to 255 or
       floats in [0, 1]; an array, or a column of arrays. Or rows: an array
       [N, F], a data frame of numbers, or a dict of arrays [N, ...], for a model
-      such as "mlp", "bag_of_tokens" or your own. None: the data that `config`
+      such as "mlp", "bag_of_tokens" or your own. Or a map-style Dataset of
+      PyTorch, whose items are (input, label). None: the data that `config`
       describes, by default generated doodles.
-    labels: [N] strings, bools or whole numbers; for regression, see there.
-    validation: your own (inputs, labels) for learning curves and the choice of
-      settings, used as they are. None: a part of the inputs is held out, with
-      its share of each class (data.valid_fraction).
+    labels: [N] strings, bools or whole numbers; for regression, see there. None
+      with a Dataset.
+    validation: your own (inputs, labels), or a Dataset, for learning curves and
+      the choice of settings, used as they are. None: a part of the inputs is
+      held out, with its share of each class (data.valid_fraction).
     test: the same for the final evaluation (data.test_fraction). Noise that
       `config` plants stays in the examples that are trained on.
     probe: the same for samplers that learn from trusted examples, such as by
       target_prediction_gain or greats. None: they read the validation split,
       unless data.probe_fraction is above 0.
-    class_names: names of the labels 0, 1, ...; for strings, their order.
+    class_names: names of the labels 0, 1, ...; for strings, their order. None:
+      the `classes` of a Dataset, if it has examples of each.
     samplers: names, calls such as "curriculum(descending=True)", config dicts,
       factories or `Sampler` records; or a dict of these by your own names.
       The first is the baseline. None: "uniform" and, for classes,
@@ -188,14 +191,15 @@ def compare(
   given = given_arrays.Given(
     inputs, labels, splits, class_names, groups, scores
   )
+  given = given_arrays.read_datasets(given)
   given_arrays.check(given)
   if samplers is None:
     samplers = ["uniform", "self_paced" if regression else "label_trust"]
   changes = {"budget": budget, "trials": trials}
   if regression:
     changes |= {"data.regression": True, "loss": "squared_error"}
-  if inputs is not None:
-    size = given_arrays.count(inputs)
+  if given.inputs is not None:
+    size = given_arrays.count(given.inputs)
     changes["batch_size"] = min(32, max(1, size // 40))
   changes |= dict(config or {})
   if bounds := image_values.parse_range(value_range):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from alcurr.core.errors import UserError
-from alcurr.data import array_files, score_files
+from alcurr.data import array_files, score_files, torch_datasets
 from alcurr.experiments.config import build, plain
 from alcurr.experiments.config.scores import DIFFICULTY
 
@@ -25,7 +25,7 @@ class Given(NamedTuple):
 
   inputs: Any
   labels: Any
-  splits: dict[str, Any]  # (inputs, labels) by argument, or None
+  splits: dict[str, Any]  # (inputs, labels) by argument, a Dataset, or None
   class_names: Sequence[str] | None
   groups: Any
   scores: Mapping[str, Any] | None  # [N] by name
@@ -44,6 +44,33 @@ def count(inputs: Any) -> int:
     text = f"expected arrays, got a {type(array).__name__}"
     raise UserError("type", "inputs", text)
   return len(array)
+
+
+def read_datasets(given: Given) -> Given:
+  """Returns the arguments with arrays in the place of PyTorch's Datasets.
+
+  Raises:
+    UserError: a Dataset of no use, or labels besides it.
+  """
+  splits = {}
+  for name, pair in given.splits.items():
+    if torch_datasets.is_dataset(pair):
+      items = torch_datasets.read_items(pair, name)
+      pair = items.inputs, items.labels
+    splits[name] = pair
+  given = given._replace(splits=splits)
+  if not torch_datasets.is_dataset(given.inputs):
+    return given
+  if given.labels is not None:
+    text = "expected none with a Dataset, whose items are (input, label)"
+    raise UserError("conflict", "labels", text)
+  items = torch_datasets.read_items(given.inputs, "inputs")
+  names = given.class_names
+  if names is None:
+    names = items.class_names
+  return given._replace(
+    inputs=items.inputs, labels=items.labels, class_names=names
+  )
 
 
 def check(given: Given) -> None:

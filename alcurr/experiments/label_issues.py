@@ -43,7 +43,7 @@ def find_label_issues(
   Args:
     inputs: as of `alcurr.compare`. None: the data that `config` describes, such
       as {"data.source": "folder", "data.dir": "photos"}.
-    labels: [N] strings, bools or whole numbers.
+    labels: [N] strings, bools or whole numbers; None with a Dataset of PyTorch.
     class_names: names of the labels 0, 1, ...; for strings, their order.
     model: as of `alcurr.compare`; it should learn most of the data in `budget`.
     budget: of each trial; below three epochs hardly anything is found.

@@ -50,23 +50,13 @@ class ExperimentContext(NamedTuple):
 def make_mesh(experiment: BuiltExperiment) -> Mesh | None:
   """Returns the mesh of the samplers' runs; None for one device.
 
-  A pool in CPU memory is fetched by callbacks within the programs, which JAX
-  supports on one device alone.
-
   Raises:
-    UserError: the mesh does not fit the machine, the trials, the batches or the
-      pool.
+    UserError: the mesh does not fit the machine, the trials or the batches.
   """
   config = experiment.config
   sizes = [run.config.batch_size for run in experiment.runs.values()]
   devices = compilation.find_devices()
-  if config.data.pool == "host" and not config.mesh:
-    devices = devices[:1] if jax.process_count() == 1 else devices
-  mesh = parallel.make_mesh(config.mesh, config.trials, sizes, devices)
-  if config.data.pool == "host" and mesh is not None:
-    text = f"host is for one device, got {mesh.size}; expected device"
-    raise UserError("unsupported", "data.pool", text)
-  return mesh
+  return parallel.make_mesh(config.mesh, config.trials, sizes, devices)
 
 
 def load_context(

@@ -15,10 +15,10 @@ _UNFINISHED = ".orbax-checkpoint-tmp"  # ends the name of a folder of Orbax
 FILES = {
   *("config.json", "results.csv", "summary.csv", "report.html"),
   *("gallery.json", "gallery.npz", "runs", "figures", "scores"),
-  *("tensorboard", "mlflow"),
+  *("tensorboard", "mlflow", "wandb"),
 }
 # Of these, what runs share, and one process writes at a time.
-SHARED_FILES = FILES - {"runs", "tensorboard", "mlflow"}
+SHARED_FILES = FILES - {"runs", "tensorboard", "mlflow", "wandb"}
 # In the folder of a run: its sampler's config and its number of trials.
 RUN_RECORD = "config.json"
 

@@ -4,7 +4,8 @@
 `next()` returns the indices of the next batch, `select()` chooses from
 candidates, and `update()` takes what the loop measured of it. docs/loops.md has
 whole loops. `alcurr.integrations.torch` makes it a batch sampler for
-PyTorch's DataLoader and `alcurr.integrations.grain` a dataset of grain.
+PyTorch's DataLoader, `alcurr.integrations.grain` a dataset of grain, and
+`alcurr.integrations.tf_data` one of tf.data.
 """
 
 from alcurr.integrations._pool_info import pool_info

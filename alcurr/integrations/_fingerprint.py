@@ -11,8 +11,8 @@ import numpy as np
 from alcurr.core.errors import UserError
 from alcurr.integrations import _programs
 from alcurr.integrations._shapes import (
-  NUM_OUTPUTS,
   feedback_shapes,
+  num_outputs,
   score_shapes,
 )
 from alcurr.types import Array, Candidates, Draw, Pool, PyTree, Sampler
@@ -93,7 +93,7 @@ def _program_texts(
     yield select.as_text()
     # Other scores are computed by the loop.
     with contextlib.suppress(UserError):
-      known = _everything_known(draw.index.shape[0])
+      known = _everything_known(pool, draw.index.shape[0])
       yield _lower(_programs.score, sampler, draw, known, pool).as_text()
     candidates = Candidates(
       draw, score, _abstract(select.out_info), np.bool_(True)
@@ -101,7 +101,7 @@ def _program_texts(
   if signal is None:
     return
   feedback = None
-  known = _everything_known(batch_size)
+  known = _everything_known(pool, batch_size)
   # A signal that needs the model is measured by the loop.
   with contextlib.suppress(UserError):
     measure = _lower(
@@ -117,10 +117,10 @@ def _program_texts(
     yield _lower(_programs.update, sampler, state, draw, feedback).as_text()
 
 
-def _everything_known(size: int) -> dict[str, jax.ShapeDtypeStruct]:
+def _everything_known(pool: Pool, size: int) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns the shapes of all that a loop may tell of b examples."""
   losses = jax.ShapeDtypeStruct((size,), np.float32)
-  outputs = jax.ShapeDtypeStruct((size, NUM_OUTPUTS), np.float32)
+  outputs = jax.ShapeDtypeStruct((size, num_outputs(pool)), np.float32)
   return {
     **dict.fromkeys(("losses", "after"), losses),
     **dict.fromkeys(("logits", "logit_grads", "features"), outputs),

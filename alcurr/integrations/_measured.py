@@ -89,14 +89,21 @@ def _read_known(
     return {"losses": read("gains", given["gains"]), "after": zeros}
   known = {name: read(name, x) for name, x in given.items() if name != "losses"}
   losses = given.get("losses")
-  # A pair is of arrays, and no numbers of a batch of two.
-  is_pair = isinstance(losses, tuple | list) and len(losses) == 2
-  if is_pair and all(np.ndim(to_numpy(x)) for x in losses):
+  if is_pair(losses):
     losses, after = losses
     known["after"] = read("losses", after)
   if losses is not None:
     known["losses"] = read("losses", losses)
   return known
+
+
+def is_pair(losses: Any) -> bool:
+  """Returns whether losses are those before and those after an update.
+
+  A pair is of arrays, and no numbers of a batch of two.
+  """
+  two = isinstance(losses, tuple | list) and len(losses) == 2
+  return two and all(np.ndim(to_numpy(x)) for x in losses)
 
 
 def _credit(draw: PendingDraw, gain: np.ndarray) -> Feedback:

@@ -1,7 +1,7 @@
 """The shapes of a sampler's scores and feedback, without the loop's model.
 
 A toy model is evaluated abstractly in its place: nothing is computed, and
-sizes that only the loop knows (classes, features) are made up.
+sizes that only the loop knows are made up.
 """
 
 import jax
@@ -21,8 +21,14 @@ from alcurr.types import (
   StepInfo,
 )
 
-NUM_OUTPUTS = 16  # of logits and features
+_NUM_OUTPUTS = 16
 _PARAMS = {"weight": jax.ShapeDtypeStruct((), jnp.float32)}
+
+
+def num_outputs(pool: Pool) -> int:
+  """Returns the size of logits and features: the classes, if it knows them."""
+  known = pool.partitions.get("label")
+  return _NUM_OUTPUTS if known is None else known.size.shape[0]
 
 
 def score_shapes(sampler: Sampler, pool: Pool, draw: Draw) -> PyTree:
@@ -30,16 +36,16 @@ def score_shapes(sampler: Sampler, pool: Pool, draw: Draw) -> PyTree:
 
   def score(params: PyTree, pool: Pool, draw: Draw) -> PyTree:
     batch = _gather_drawn(pool, draw)
-    size = draw.index.shape[0]
+    outputs = _outputs(pool, draw.index.shape[0])
     info = CandidateInfo(
       draw=draw,
       batch=batch,
-      logits=_outputs(size),
+      logits=outputs,
       loss=_losses(params, batch),
       pool=pool,
       loss_jvp=lambda tangent: _losses(params, batch),
-      logit_grads=lambda: _outputs(size),
-      features=lambda: _outputs(size),
+      logit_grads=lambda: outputs,
+      features=lambda: outputs,
       prepared=_prepare(sampler, params, pool),
     )
     return sampler.score(info)
@@ -58,12 +64,12 @@ def feedback_shapes(
     if candidates is not None:
       draw = selected_draw(draw, candidates.selection)
     batch = _gather_drawn(pool, draw)
-    size = draw.index.shape[0]
+    outputs = _outputs(pool, draw.index.shape[0])
     info = StepInfo(
       draw=draw,
       candidates=candidates,
       batch=batch,
-      logits=_outputs(size),
+      logits=outputs,
       loss=_losses(params, batch),
       params=params,
       new_params=params,
@@ -74,9 +80,9 @@ def feedback_shapes(
       loss_fn=_losses,
       gather=_gather,
       loss_jvp=lambda tangent: _losses(params, batch),
-      logit_grads=lambda: _outputs(size),
-      features=lambda: _outputs(size),
-      predict=lambda batch: _outputs(batch.label.shape[0]),
+      logit_grads=lambda: outputs,
+      features=lambda: outputs,
+      predict=lambda batch: _outputs(pool, batch.label.shape[0]),
       penalty=lambda params: params["weight"],
       prepared=_prepare(sampler, params, pool),
     )
@@ -96,8 +102,8 @@ def _losses(params: PyTree, batch: Batch) -> Array:
   return jnp.full(batch.label.shape[0], params["weight"])
 
 
-def _outputs(size: int) -> Array:
-  return jnp.zeros((size, NUM_OUTPUTS), jnp.float32)
+def _outputs(pool: Pool, size: int) -> Array:
+  return jnp.zeros((size, num_outputs(pool)), jnp.float32)
 
 
 def _gather(pool: Pool, index: Array) -> Batch:

@@ -13,15 +13,25 @@ Workers forked from the loop's own process, the default on Linux before Python
 3.14, inherit locks held by JAX's threads and may wait for them forever. They
 are refused: pass `multiprocessing_context="forkserver"` or "spawn".
 
-In several processes, every process has the same stream, and all streams must
-get the same updates. Let the dataset return each example's index, and gather:
+In several processes, every process makes the same stream, and a batch sampler
+with its `rank` and the `world_size`. All make the same draws of B examples, and
+each is handed its slice. `update` and `select` take what the process measured
+of its own examples, and gather the rest:
+
+    batches = BatchSampler(stream, rank=rank, world_size=world_size)
+
+So the draws and the state are those of one process with the same B, and a run
+may resume with another number of processes.
+
+Accelerate deals out whole batches instead, one to each process, and prepares
+one more. Give it a batch sampler without a rank, from a stream with a `delay`
+of 2 n - 1 for n processes, and n a divisor of `num_batches`. Let the dataset
+return each example's index, and gather:
 
     index, before, after = accelerator.gather((index, before, after))
     batches.update(index=index, losses=(before, after))
 
-Accelerate deals out whole batches, one to each process, and prepares one more:
-make the stream with a `delay` of 2 n - 1 for n processes, and n a divisor of
-`num_batches`. A state that was loaded needs no `skip_first_batches`.
+A state that was loaded needs no `skip_first_batches`.
 """
 
 import multiprocessing
@@ -31,7 +41,8 @@ from typing import TYPE_CHECKING, Any
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.integrations._position import get_position, set_position
-from alcurr.integrations._stream import IndexStream
+from alcurr.integrations._ranks import Ranks
+from alcurr.integrations._stream import Drawn, IndexStream, Selected
 
 if TYPE_CHECKING:
   import torch
@@ -42,26 +53,44 @@ class BatchSampler:
 
   drop_last = True  # every batch is whole; accelerate asks
 
-  def __init__(self, stream: IndexStream, num_batches: int | None = None):
+  def __init__(
+    self,
+    stream: IndexStream,
+    num_batches: int | None = None,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+  ):
     """Wraps a stream that nothing else draws from.
 
     Args:
       stream: with a `delay` of at least what the loader prefetches.
       num_batches: of an epoch, after which the loader's iteration ends; None
         for as many whole batches as the pool has.
+      rank: of this process among those that share each batch, from 0.
+      world_size: W, the number of these processes, all of them those of
+        torch.distributed; it divides the stream's batch size.
 
     Raises:
-      UserError: num_batches is less than one.
+      UserError: num_batches is less than one, or the ranks do not fit the
+        batch size or torch.distributed.
     """
     if num_batches is None:
       num_batches = max(stream.num_examples // stream.batch_size, 1)
     specs.check_range("num_batches", num_batches, 1)
     self.stream, self._num_batches = stream, num_batches
+    self._ranks = Ranks(stream, rank, world_size)
     self._epoch: _Epoch | None = None  # the iterator in use
 
   @property
   def batch_size(self) -> int:
-    return self.stream.batch_size
+    """The examples of a batch on this rank: B / W."""
+    return self.stream.batch_size // self._ranks.size
+
+  @property
+  def drawn(self) -> Drawn:
+    """This rank's part of `stream.drawn`."""
+    return self._ranks.own_draw(self.stream.drawn)
 
   def __len__(self) -> int:
     return self._num_batches
@@ -81,12 +110,33 @@ class BatchSampler:
     self._epoch = _Epoch(self, forked=last is not None and last.was_forked())
     return self._epoch
 
+  def select(
+    self, score: Any = None, number: int | None = None, **known: Any
+  ) -> Selected:
+    """Calls `IndexStream.select` for the candidates of all ranks.
+
+    Args:
+      score: of this rank's own candidates.
+      number: of the draw; None for the oldest without an update.
+      **known: the other arguments, of this rank's own candidates.
+
+    Returns:
+      The selected examples among this rank's own candidates: n of them, on all
+      ranks together B. `slots` are positions in the own batch.
+
+    Raises:
+      UserError: as of `IndexStream.select`, or the ranks differ.
+    """
+    return self._ranks.select(known | {"score": score}, number)
+
   def update(self, **measured: Any) -> None:
     """Calls `IndexStream.update`; tensors of any device are accepted.
 
+    Every rank gives what it measured of its own examples, in their order.
+
     Raises:
       UserError: more than a batch came since the last update. Name the draws
-        by `index`, the examples trained on, or `number`.
+        by `index`, the examples trained on, or `number`. Or the ranks differ.
     """
     ahead = self.stream.handed_out - self.stream.updates
     if self._epoch is not None and not measured.keys() & {"index", "number"}:
@@ -96,7 +146,7 @@ class BatchSampler:
         text += "which some may have been skipped or be another process's; "
         text += "pass the examples trained on"
         raise UserError("missing", "index", text)
-    self.stream.update(**measured)
+    self._ranks.update(measured)
 
   def state_dict(self) -> "dict[str, torch.Tensor]":
     """Returns the stream's state, whatever the loader has prefetched."""
@@ -139,7 +189,7 @@ class _Epoch:
       self._left = length - self._stream.updates % length
     if not self._left:
       raise StopIteration
-    index = self._stream.next().tolist()
+    index = self._batches._ranks.own(self._stream.next()).tolist()
     self._left -= 1
     return index
 

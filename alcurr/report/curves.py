@@ -16,19 +16,21 @@ from alcurr.report.tables import METRICS
 
 # Columns of the tables below, with the labels of their axes.
 COSTS = {
-  "examples_seen": "examples seen",
+  "examples_seen": "examples",
   "flops": "FLOPs",
-  "seconds": "seconds of training",
+  "seconds": "seconds",
 }
 ACCURACIES = {
-  "top1": "top-1 accuracy on valid",
-  "top3": "top-3 accuracy on valid",
-  "r2": "R² on valid",
+  "top1": "valid top-1",
+  "top3": "valid top-3",
+  "r2": "valid R²",
 }
 EXPOSURE = {
-  "coverage": "share of the training pool seen",
+  "coverage": "share of the training pool",
   "effective_sample_size": "effective sample size, examples",
 }
+# Those of ACCURACIES and EXPOSURE that are shown in percent.
+SHARES = (*ACCURACIES, "coverage")
 # Top-1 accuracies on the valid pool, for experiments that set none.
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 

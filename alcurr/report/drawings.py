@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from alcurr.report.gallery import QUANTILES, Gallery
-from alcurr.report.style import plain
+from alcurr.report.style import COLORS, LOOK, WIDTH, plain
 
 
 def montage(image: np.ndarray, columns: int) -> np.ndarray:
@@ -43,6 +44,7 @@ def difficulty_table(gallery: Gallery) -> pd.DataFrame:
   return table.sort_values("q50", ignore_index=True, kind="stable")
 
 
+@matplotlib.rc_context(LOOK)
 def difficulty_by_class(table: pd.DataFrame) -> Figure:
   """Draws a box plot of `difficulty_table`."""
   parts = ("whislo", "q1", "med", "q3", "whishi")  # matplotlib's names
@@ -50,16 +52,28 @@ def difficulty_by_class(table: pd.DataFrame) -> Figure:
   boxes = table.rename(columns=names).to_dict("records")
   for box in boxes:
     box |= {"label": plain(box["class"]), "fliers": []}
-  size = (7, 1.5 + 0.2 * len(boxes))
+  size = (WIDTH, 1 + 0.2 * len(boxes))
   figure = Figure(figsize=size, layout="constrained")
   axis = figure.subplots()
-  axis.bxp(boxes, orientation="horizontal", widths=0.6, showmeans=True)
+  ink, fill, mark = COLORS[0], COLORS[6], COLORS[2]
+  axis.bxp(
+    boxes,
+    orientation="horizontal",
+    widths=0.6,
+    showmeans=True,
+    patch_artist=True,
+    boxprops={"facecolor": fill, "edgecolor": "none"},
+    whiskerprops={"color": ink, "lw": 1},
+    capprops={"color": ink, "lw": 1},
+    medianprops={"color": ink, "lw": 2},
+    meanprops={"marker": "^", "mfc": mark, "mec": "none", "ms": 5},
+  )
   axis.set(
     xlabel="difficulty (line: median, triangle: mean, whiskers: 5 % and 95 %)",
     ylim=(0.4, len(boxes) + 0.6),
   )
   axis.tick_params(axis="y", labelsize="small")
-  axis.grid(axis="x", alpha=0.3)
+  axis.grid(visible=False, axis="y")
   return figure
 
 
@@ -86,6 +100,7 @@ def drawings_table(
   return pd.DataFrame(rows, columns=columns)
 
 
+@matplotlib.rc_context(LOOK | {"axes.grid": False})
 def draw_classes(
   gallery: Gallery, titles: Mapping[str, str], labels: Sequence[int]
 ) -> Figure | None:
@@ -95,7 +110,8 @@ def draw_classes(
   """
   if not gallery.image.size:
     return None
-  size = (1 + 5 * len(titles), 1.0 * len(labels) + 0.6)
+  width = WIDTH if len(titles) > 1 else 0.6 * WIDTH
+  size = (width, 0.75 * len(labels) + 0.5)
   figure = Figure(figsize=size, layout="constrained")
   axes = figure.subplots(len(labels), len(titles), squeeze=False)
   for row, label in zip(axes, labels, strict=True):
@@ -110,5 +126,5 @@ def draw_classes(
     name = plain(gallery.info["class_names"][label])
     row[0].set_ylabel(name, rotation=0, ha="right", va="center")
   for axis, title in zip(axes[0], titles.values(), strict=True):
-    axis.set_title(title, fontsize="medium")
+    axis.set_title(title)
   return figure

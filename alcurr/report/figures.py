@@ -1,15 +1,20 @@
 """Figures of learning curves, losses and policies, drawn with matplotlib."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from alcurr.report import curves, drawings
+from alcurr.report import curves, drawings, tables
 from alcurr.report.gallery import MAX_ARMS, Gallery
-from alcurr.report.style import BAND_ALPHA, Style, plain
+from alcurr.report.style import BAND_ALPHA, COLORS, LOOK, WIDTH, Style, plain
+
+_LEGEND_COLUMNS = 4
 
 
 class ArmLabels(NamedTuple):
@@ -39,6 +44,42 @@ def arm_labels(
   return ArmLabels(strips, None, "arm (1: easiest)" if scored else "arm")
 
 
+@matplotlib.rc_context(LOOK)
+def differences(
+  summary: pd.DataFrame, looks: Mapping[str, Style]
+) -> Figure | None:
+  """Draws each sampler's lead over its baseline, with its 95 % interval.
+
+  From `tables.summary_table`. None: no sampler has a lead.
+  """
+  metric = tables.headline(summary)
+  rows = summary[summary["sampler"] != summary["baseline"]]
+  if not len(rows) or rows[f"{metric}_low"].isna().all():
+    return None
+  rows = rows.dropna(subset=f"{metric}_low")[::-1]  # the first on top
+  size = (0.7 * WIDTH, 0.9 + 0.3 * len(rows))
+  figure = Figure(figsize=size, layout="constrained")
+  axis = figure.subplots()
+  axis.axvline(0, color=COLORS[0], lw=1)
+  parts = ("difference", "low", "high")
+  for y, row in enumerate(rows.to_dict("records")):
+    mean, low, high = (100 * row[f"{metric}_{part}"] for part in parts)
+    color = looks[row["sampler"]].color
+    axis.plot([low, high], [y, y], color=color, lw=3, solid_capstyle="round")
+    axis.plot(mean, y, "o", color=color, ms=8)
+  names = [plain(name) for name in rows["sampler"]]
+  axis.set_yticks(range(len(rows)), names)
+  axis.set(ylim=(-0.6, len(rows) - 0.4))
+  axis.grid(visible=False, axis="y")
+  axis.tick_params(axis="y", length=0)
+  axis.spines["left"].set_visible(False)
+  bases = rows["baseline"].unique()
+  base = plain(bases[0]) if len(bases) == 1 else "the baseline"
+  axis.set_xlabel(f"{tables.HEADLINES[metric]} difference to {base}, points")
+  return figure
+
+
+@matplotlib.rc_context(LOOK)
 def learning_curves(
   means: pd.DataFrame,
   looks: Mapping[str, Style],
@@ -55,8 +96,10 @@ def learning_curves(
   rows = len(metrics) if len(panels) > len(metrics) else 1
   columns = len(panels) // rows
   groups = list(means.groupby("sampler", sort=False))
-  size = (5 * columns + 1.5, max(4.2 * rows, 0.24 * len(groups)))
-  figure = Figure(figsize=size, layout="constrained")
+  lines = math.ceil(len(groups) / _LEGEND_COLUMNS)
+  width = WIDTH if columns > 1 else 0.65 * WIDTH
+  height = rows * (3.4 if columns < 3 else 2.6) + 0.22 * lines
+  figure = Figure(figsize=(width, height), layout="constrained")
   share = "row" if rows > 1 else False
   axes = figure.subplots(rows, columns, squeeze=False, sharey=share)
   for axis, (metric, cost) in zip(axes.flat, panels, strict=True):
@@ -66,23 +109,32 @@ def learning_curves(
       axis.plot(x, y, looks[name].line, marker=".", **style)
       axis.fill_between(x, y - std, y + std, alpha=BAND_ALPHA, lw=0, **style)
     axis.set_xlabel(curves.COSTS[cost])
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     if rows == 1 or axis in axes[:, 0]:
       axis.set_ylabel(metrics[metric])
-    axis.grid(alpha=0.3)
+    if metric in curves.SHARES:
+      axis.yaxis.set_major_formatter(PercentFormatter(1))
   # Outside the panels, which many samplers would fill.
-  figure.legend(handles=axes[0, 0].lines, loc="outside right upper")
+  figure.legend(
+    handles=axes[0, 0].lines,
+    loc="outside lower center",
+    ncols=min(_LEGEND_COLUMNS, len(groups)),
+  )
   trials = sorted({means["trials"].min(), means["trials"].max()})
   title = f"mean and standard deviation, {' to '.join(map(str, trials))} trials"
-  figure.suptitle(title, fontsize="medium")
+  figure.suptitle(title)
   return figure
 
 
+@matplotlib.rc_context(LOOK)
 def loss_curves(losses: pd.DataFrame) -> Figure:
   """Draws training and valid loss of `paper.losses`, a panel per sampler."""
   groups = list(losses.groupby("sampler", sort=False))
-  columns = min(4, len(groups))
+  columns = min(3, len(groups))
   rows = -(-len(groups) // columns)
-  figure = Figure(figsize=(4 * columns, 3 * rows), layout="constrained")
+  figure = Figure(
+    figsize=(WIDTH * columns / 3, 2.3 * rows + 0.3), layout="constrained"
+  )
   axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
   for axis in axes.flat[len(groups) :]:
     axis.set_visible(False)
@@ -90,24 +142,40 @@ def loss_curves(losses: pd.DataFrame) -> Figure:
     axis.plot(table["examples_seen"], table["train_loss"], label="train")
     valid = table.dropna(subset="valid_loss")
     axis.plot(valid["examples_seen"], valid["valid_loss"], ".-", label="valid")
-    axis.set_title(plain(name), fontsize="medium")
-    axis.grid(alpha=0.3)
+    axis.set_title(plain(name))
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
   axes[0, 0].legend()
-  figure.supxlabel("examples seen", fontsize="medium")
+  figure.supxlabel(curves.COSTS["examples_seen"], fontsize="medium")
   figure.supylabel("loss", fontsize="medium")
   return figure
 
 
+def scale_end(policies: Iterable[pd.DataFrame]) -> float:
+  """Returns the end of a color scale for all of some policies.
+
+  A uniform policy is at most in the middle of the scale.
+  """
+  ends = [max(p.to_numpy().max(), 2 / p.shape[1]) for p in policies]
+  return float(max(ends))
+
+
+@matplotlib.rc_context(LOOK | {"axes.grid": False})
 def policy_map(
-  policy: pd.DataFrame, title: str, arms: ArmLabels | None = None
+  policy: pd.DataFrame,
+  title: str,
+  arms: ArmLabels | None = None,
+  vmax: float | None = None,
 ) -> Figure:
-  """Draws a `curves.policy_curve` as a heat map, an arm per row."""
+  """Draws a `curves.policy_curve` as a heat map, an arm per row.
+
+  `vmax` is the end of the color scale; None: of this policy's `scale_end`.
+  """
   arms = arms or ArmLabels()
   grid = policy.to_numpy().T  # [K, T]
   num_arms = len(grid)
   strips = arms.strips if num_arms <= MAX_ARMS else None
   row = 0.45 if strips else 0.2 if arms.names else 0.12  # inches
-  size = (9.5 if strips else 7, min(max(4.5, row * num_arms), 24))
+  size = (WIDTH if strips else 0.75 * WIDTH, min(max(3.6, row * num_arms), 24))
   figure = Figure(figsize=size, layout="constrained")
   widths = [1, 0.28] if strips else [1]
   axes = figure.subplots(
@@ -115,10 +183,11 @@ def policy_map(
   )[0]
   # Policies are means over chunks: each spans from the end of the previous.
   x, y = [0, *policy.index], np.arange(num_arms + 1) + 0.5
-  # The uniform policy is at most in the middle of the color scale.
-  vmax = max(grid.max(), 2 / num_arms)
+  vmax = vmax or scale_end([policy])
   mesh = axes[0].pcolormesh(x, y, grid, cmap="viridis", vmin=0, vmax=vmax)
-  axes[0].set(title=plain(title), xlabel="examples seen", ylabel=arms.axis)
+  axes[0].set(title=plain(title), ylabel=arms.axis)
+  axes[0].set_xlabel(curves.COSTS["examples_seen"])
+  axes[0].xaxis.set_major_formatter(EngFormatter(sep=""))
   ticks = range(1, num_arms + 1, -(-num_arms // (60 if arms.names else 12)))
   names = arms.names or list(map(str, range(1, num_arms + 1)))
   axes[0].set_yticks(ticks, [plain(names[tick - 1]) for tick in ticks])

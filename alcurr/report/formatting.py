@@ -1,7 +1,7 @@
 """Tables as text, for the report and for the terminal."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,8 @@ _ACCURACIES = {"top1": "top-1", "top3": "top-3", "r2": "R²"}
 _OTHERS = {"balanced_accuracy": "balanced", "auc": "AUC"}
 # Top-1 and balanced accuracy that differ by more are both shown on a terminal.
 _DIFFERENT = 0.005
+# Columns of costs about scores before training.
+_OF_SCORES = ["scoring s", "of them for scores %", "runs to pay back scoring"]
 
 
 def number(value: float, form: str) -> str:
@@ -88,12 +90,48 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
   return pd.DataFrame(rows)
 
 
-def terminal(table: pd.DataFrame) -> str:
-  """Returns summary.csv as a text table, accuracies in percent.
+def _metrics(table: pd.DataFrame) -> list[str]:
+  """Returns the names of the metrics that tell something.
 
-  Of two or three classes it has the AUC instead of top-3, which is 100. It has
-  the balanced accuracy where it is another than top-1.
+  Of two or three classes it is the AUC instead of top-3, which is 100, and the
+  balanced accuracy where it is another than top-1.
   """
+  shown = [name for m, name in _ACCURACIES.items() if m in table]
+  if "auc" in table and (table["top3"].dropna() == 1).all():
+    shown[1] = "AUC"
+  if "balanced_accuracy" in table:
+    different = (table["balanced_accuracy"] - table["top1"]).abs() > _DIFFERENT
+    shown[1:1] = ["balanced"] * bool(different.any())
+  return shown
+
+
+def distinct(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+  """Drops those of some columns of a text table that are alike in all rows.
+
+  The baseline's own cell in "compared with" is no difference.
+  """
+  alike = [
+    name for name in names if name in table and len({*table[name]} - {NONE}) < 2
+  ]
+  return table.drop(columns=alike)
+
+
+def compact(table: pd.DataFrame) -> pd.DataFrame:
+  """Returns the `summary` of summary.csv without what says nothing."""
+  columns = ["sampler", "batch", "trials"]
+  for name in _metrics(table):
+    columns += [f"{name} %", f"{name} difference, 95 %"]
+  text = summary(table)
+  columns += ["AUC %"] if "AUC %" in text and "AUC %" not in columns else []
+  columns += ["loss", "compared with"]
+  text = text[[name for name in columns if name in text]]
+  common = ["batch", "compared with"]
+  common += ["trials"] if not table["trials_diverged"].any() else []
+  return distinct(text, common)
+
+
+def terminal(table: pd.DataFrame) -> str:
+  """Returns summary.csv as a text table, accuracies in percent."""
   baselines = table["baseline"].unique()
   base = baselines[0] if len(baselines) == 1 else "baseline"
   text = summary(table).assign(
@@ -104,12 +142,7 @@ def terminal(table: pd.DataFrame) -> str:
       "all FLOPs": total_flops_ratio(table).map("x {:.3f}".format),
     }
   )
-  shown = [name for m, name in _ACCURACIES.items() if m in table]
-  if "auc" in table and (table["top3"].dropna() == 1).all():
-    shown[1] = "AUC"
-  if "balanced_accuracy" in table:
-    different = (table["balanced_accuracy"] - table["top1"]).abs() > _DIFFERENT
-    shown[1:1] = ["balanced"] * bool(different.any())
+  shown = _metrics(table)
   columns = ["sampler", "trials", *(f"{name} %" for name in shown), "loss"]
   if not table["trials_diverged"].any():
     columns.remove("trials")
@@ -149,21 +182,24 @@ def reach(table: pd.DataFrame) -> pd.DataFrame:
   for row in table.sort_values(level, kind="stable").to_dict("records"):
     cells = {
       "sampler": row["sampler"],
-      f"valid {HEADLINES[level]}": f"{row[level]:g}",
+      f"valid {HEADLINES[level]}": f"{100 * row[level]:g} %",
       "batch": str(row["batch_size"]),
       "trials that reached it": f"{row['reached']} of {row['trials']}",
       "examples": f"{row['examples_seen']:,.0f}",
-      "FLOPs": number(row["flops"], ".3g"),
+      "FLOPs": number(row["flops"], ".2e"),
       "seconds": seconds(row["seconds"]),
     }
     if math.isinf(row["examples_seen"]):
       cells |= dict.fromkeys(("examples", "FLOPs", "seconds"), "not reached")
     rows.append(cells)
-  return pd.DataFrame(rows)
+  return distinct(pd.DataFrame(rows), ["batch", "trials that reached it"])
 
 
 def costs(table: pd.DataFrame) -> pd.DataFrame:
-  """Returns `curves.cost_table` as text."""
+  """Returns `curves.cost_table` as text.
+
+  Where nothing was scored before training it says nothing of scores.
+  """
   payback = {"inf": "never", "nan": "no accuracy reached by both"}
   rows = []
   for row in table.to_dict("records"):
@@ -177,7 +213,7 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
       "FLOPs in all": number(row["total_flops_ratio"], ".3f"),
       "of them for scores %": percent(row["scores_share"]),
       "compared with": _baseline(row),
-      "seconds saved per run": f"{saved} at {row['level']:g}",
+      "seconds saved per run": f"{saved} at {100 * row['level']:g} %",
       "runs to pay back scoring": payback.get(runs, runs),
     }
     if "scores_shared_by" in row:
@@ -187,14 +223,28 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
     if not row["scoring_seconds"]:
       cells["runs to pay back scoring"] = "nothing scored"
     rows.append(cells)
-  return pd.DataFrame(rows)
+  text = distinct(pd.DataFrame(rows), ["compared with"])
+  if not table["scoring_seconds"].any():
+    text = text.drop(columns=_OF_SCORES)
+  return text
 
 
 def any_table(table: pd.DataFrame) -> pd.DataFrame:
-  """Returns a table as text, with floats to four digits."""
-  return table.map(
-    lambda cell: number(cell, ".4g") if isinstance(cell, float) else str(cell)
-  )
+  """Returns a table as text: four digits of a column's largest number.
+
+  If its smallest would be zero, each number has four digits of its own.
+  """
+
+  def text(column: pd.Series) -> pd.Series:
+    if not pd.api.types.is_float_dtype(column):
+      return column.astype(str)
+    sizes = column.abs()[column != 0]
+    form = ".4g"
+    if sizes.max() < 1e4 * sizes.min():
+      form = f".{max(3 - math.floor(math.log10(sizes.max())), 0)}f"
+    return column.map(lambda cell: number(cell, form))
+
+  return table.apply(text)
 
 
 def suspects(table: pd.DataFrame) -> pd.DataFrame:

@@ -36,7 +36,7 @@ def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
     line = {
       "mode": "lines+markers",
       "line": {"color": looks[name].color, "dash": looks[name].dash},
-      "hovertemplate": "%{fullData.name}<br>%{x:,.4s}: %{y:.4f}<extra></extra>",
+      "hovertemplate": "%{fullData.name}<br>%{x:,.4s}: %{y:.2%}<extra></extra>",
     }
     band = {
       "fill": "toself",
@@ -51,23 +51,28 @@ def accuracy(means: pd.DataFrame, looks: Mapping[str, Style]) -> go.Figure:
       figure.add_scatter(**data, name=label, legendgroup=label, **look)
   return figure.update_layout(
     updatemenus=[
-      _buttons({COSTS[cost]: x[cost] for cost in x}, "x", 0),
-      _buttons({labels[metric]: y[metric] for metric in y}, "y", 0.62),
+      _buttons({COSTS[cost]: x[cost] for cost in x}, "x", 1.13),
+      *[_buttons({labels[m]: y[m] for m in y}, "y", 1.02)] * (len(y) > 1),
     ],
+    xaxis_exponentformat="SI",
     xaxis_title=COSTS[first],
     yaxis_title=labels[headline(labels)],
+    yaxis_tickformat=".0%",
     template="plotly_white",
-    height=max(480, 75 + 10 * len(figure.data)),
-    margin={"l": 70, "r": 20, "t": 60, "b": 60},
-    legend={"tracegroupgap": 0},
+    # The page's own color, which may be dark.
+    paper_bgcolor="rgba(0,0,0,0)",
+    plot_bgcolor="rgba(0,0,0,0)",
+    height=480 + 6 * len(figure.data),
+    margin={"l": 60, "r": 10, "t": 90, "b": 60},
+    legend={"orientation": "h", "tracegroupgap": 0, "y": -0.2},
   )
 
 
-def _buttons(data: Mapping[str, list], axis: str, x: float) -> dict[str, Any]:
+def _buttons(data: Mapping[str, list], axis: str, y: float) -> dict[str, Any]:
   """Returns buttons that choose the data of an axis by its title."""
   buttons = [
     {
-      "label": title.split()[0],
+      "label": title,
       "method": "update",
       "args": [
         {axis: values},
@@ -76,7 +81,7 @@ def _buttons(data: Mapping[str, list], axis: str, x: float) -> dict[str, Any]:
     }
     for title, values in data.items()
   ]
-  place = {"x": x, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+  place = {"x": 0, "xanchor": "left", "y": y, "yanchor": "bottom"}
   return {"type": "buttons", "direction": "right", "buttons": buttons} | place
 
 

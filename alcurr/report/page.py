@@ -27,6 +27,7 @@ from alcurr.report import (
 )
 from alcurr.report.gallery import Gallery, read_gallery
 
+_NARROW = 600  # pixels of a figure that may shrink on a narrow screen
 # What runs have in common, by `budget_basis`.
 _BASES = {
   "flops": "at equal FLOPs, with the scores before training",
@@ -71,7 +72,8 @@ def write_report(
     title=f"alcurr: {', '.join(names)}",
     command=shlex.join(command),
     plotly_js=Markup(plotly.offline.get_plotlyjs()),
-    combined=formatting.combined(summaries) if len(names) > 1 else None,
+    heading=names[0] if len(names) == 1 else f"{len(names)} experiments",
+    combined=_grid(formatting.combined(summaries)) if names[1:] else None,
     views=[
       {"name": name, **_view(workdirs[i], summaries[name], f"e{i}", out)}
       for i, name in enumerate(names)
@@ -151,25 +153,33 @@ def _view(
     files.make_folder(folder)
   parts = []
   for i, section in enumerate(sections.make_sections(workdir, summary)):
-    figure, png, csv = "", io.BytesIO(), folder / f"{section.stem}.csv"
+    image, png, csv = "", io.BytesIO(), folder / f"{section.stem}.csv"
     written = [csv]
     if writable:
       tables.write_csv(csv, section.data)
     if section.figure is not None:
       style.save(section.figure, png)
-      source = base64.b64encode(png.getvalue()).decode()
-      image = Markup('<img alt="{}" src="data:image/png;base64,{}">')
-      figure = image.format(section.title, source)
+      image = _image(section, png.getvalue())
       written.insert(0, csv.with_suffix(".png"))
       if writable:
         content = png.getvalue()
         files.write_file(written[0], lambda file, c=content: file.write(c))
+    chart = None
     if section.chart is not None:
-      figure = interactive.to_html(section.chart, f"{prefix}-{i}-figure")
+      chart = interactive.to_html(section.chart, f"{prefix}-{i}-figure")
     start = out.resolve().parent
     links = {p.name: os.path.relpath(p.resolve(), start) for p in written}
     links = links if writable else {}
-    parts.append({"section": section, "figure": figure, "links": links})
+    parts.append(
+      {
+        "section": section,
+        "image": image,
+        "kind": style.kind(section.figure),
+        "chart": chart,
+        "table": None if section.table is None else _grid(section.table),
+        "links": links,
+      }
+    )
   config = files.read_json(workdir / "config.json")
   return {
     "id": prefix,
@@ -178,6 +188,31 @@ def _view(
     "parts": parts,
     "config": json.dumps(config, indent=2, ensure_ascii=False),
   }
+
+
+def _image(section: sections.Section, png: bytes) -> Markup:
+  """Returns a figure as an image with the size that its fonts are made for."""
+  width = round(section.figure.get_figwidth() * style.CSS_DPI)
+  source = base64.b64encode(png).decode()
+  name = "small" if width < _NARROW else ""
+  image = Markup('<img alt="{}" class="{}" width="{}" src="{}{}">')
+  kind = "data:image/png;base64,"
+  return image.format(section.title, name, width, kind, source)
+
+
+def _grid(table: pd.DataFrame) -> dict[str, Any]:
+  """Returns what the template shows of a table of texts.
+
+  Columns are numbers, which are flush right, if most cells begin with one.
+  """
+  columns = [(name, "") for name in table.columns[:1]]
+  for name in table.columns[1:]:
+    numbers = table[name].astype(str).str.match(r"[-+]?[\d.]|-$").mean() > 0.5
+    # The sign stays with its number.
+    name = name.replace(" %", "\N{NO-BREAK SPACE}%")
+    columns.append((name, "number" if numbers else ""))
+  rows = table.itertuples(index=False, name=None)
+  return {"columns": columns, "rows": [*rows]}
 
 
 def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
@@ -236,7 +271,8 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
 
 def _outputs(gallery: Gallery, config: dict[str, Any]) -> str:
   if config["data"].get("regression"):
-    return f"{gallery.info['num_outputs']} numbers to predict"
+    count = gallery.info["num_outputs"]
+    return f"{count} number{'s' * (count > 1)} to predict"
   return f"{len(gallery.info['class_names'])} classes"
 
 

@@ -53,8 +53,11 @@ def curve_groups(
   """Returns the title and samplers of each figure of learning curves, by stem.
 
   There is a figure for each batch size in `means`, the largest first, and one
-  of `paper.exploration` if all its samplers have finished.
+  of `paper.exploration` if all its samplers have finished. Other experiments
+  have none: their curves are in one chart, of accuracy against cost.
   """
+  if "paper" not in config:
+    return {}
   by_size = means.groupby("batch_size")["sampler"].unique().map(list)
   groups = {}
   for size in by_size.index[::-1]:

@@ -2,7 +2,8 @@
 
 import pathlib
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -45,17 +46,34 @@ class Section(NamedTuple):
   data: pd.DataFrame  # written as figures/<stem>.csv
   table: pd.DataFrame | None = None  # shown, as text
   figure: Figure | None = None  # shown, and written as figures/<stem>.png
-  chart: go.Figure | None = None  # shown instead of the PNG
+  chart: go.Figure | None = None  # shown where scripts run
 
 
 def _section(
-  config: paper.Config, stem: str, data: pd.DataFrame, *extra: str, **shown: Any
+  config: paper.Config,
+  stem: str,
+  data: pd.DataFrame,
+  *extra: str,
+  words: Mapping[str, Any] = MappingProxyType({}),
+  **shown: Any,
 ) -> Section:
-  """Returns the section of _TEXTS, with the texts of the keys in `extra`."""
+  """Returns the section of _TEXTS, with the texts of the keys in `extra`.
+
+  `words` are those that the texts leave open.
+  """
   texts = _TEXTS[stem]
   title = paper.title(config, texts["title"], texts.get("figure"))
-  words = " ".join(texts[key] for key in ("text", *extra)).split()
-  return Section(title, " ".join(words), stem, data, **shown)
+  text = " ".join(" ".join(texts[key] for key in ("text", *extra)).split())
+  words = {"metric": _metric(config), **words}
+  return Section(
+    title.format(**words), text.format(**words), stem, data, **shown
+  )
+
+
+def _metric(config: paper.Config) -> str:
+  """Returns the name of what samplers are judged by."""
+  regression = config.get("data", {}).get("regression")
+  return tables.HEADLINES["r2" if regression else "top1"]
 
 
 def make_sections(
@@ -67,8 +85,19 @@ def make_sections(
   own = config.get("data", {})
   if own.get("hold_out") is False and not own.get("test_dir"):
     extra.append("trained_on")
-  table = formatting.summary(summary)
-  yield _section(config, "summary", summary, *extra, table=table)
+  table = formatting.compact(summary)
+  figure = figures.differences(summary, styles(summary["sampler"]))
+  shown = " ".join(table)
+  extra += [key for key in ("balanced", "auc") if key in shown.lower()]
+  yield _section(
+    config,
+    "summary",
+    summary,
+    *extra,
+    words={"count": f"{summary['test_examples'].max():,}"},
+    table=table,
+    figure=figure,
+  )
   for name in ("table_1", "table_2"):
     data = paper.table(workdir, summary, paper.field(config, name))
     if len(data):
@@ -77,8 +106,8 @@ def make_sections(
   for stem, make_table in OPTIONAL.items():
     data = make_table(workdir)
     if len(data):
-      section = _section(config, stem, data, table=formatting.any_table(data))
-      yield section._replace(text=section.text.format(**data.attrs))
+      table = formatting.any_table(data)
+      yield _section(config, stem, data, words=data.attrs, table=table)
   logs = curves.read_logs(workdir)
   if len(logs):
     yield from _curves(config, logs)
@@ -94,25 +123,28 @@ def make_sections(
     if len(reach):
       yield _section(config, "reach", reach, table=formatting.reach(reach))
   gallery = read_gallery(workdir)
-  for name, policy in curves.changing_policies(workdir).items():
+  policies = curves.changing_policies(workdir)
+  vmax = figures.scale_end(policies.values()) if policies else None
+  for name, policy in policies.items():
     partition = tables.arm_partition(workdir, name)
     arms = figures.arm_labels(partition, policy.shape[1], gallery)
     data = policy.stack().rename("probability").reset_index()
-    figure = figures.policy_map(policy, name, arms)
-    extra = ["strips"] if arms.strips else []
-    section = _section(config, "policy", data, *extra, figure=figure)
-    title = section.title.format(name=name)
-    yield section._replace(title=title, stem=f"policy_{name}")
+    figure = figures.policy_map(policy, name, arms, vmax)
+    extra = ["scale"] * (len(policies) > 1) + ["strips"] * bool(arms.strips)
+    words = {"name": name}
+    section = _section(
+      config, "policy", data, *extra, words=words, figure=figure
+    )
+    yield section._replace(stem=f"policy_{name}")
   for name, found in suspects.judging_runs(workdir).items():
     data = suspects.shown_table(suspects.read_suspects(workdir, name))
     figure = suspects.draw_suspects(workdir, name, data)
     table = formatting.suspects(data)
-    section = _section(config, "suspects", data, table=table, figure=figure)
-    yield section._replace(
-      title=section.title.format(name=name),
-      text=section.text.format(name=name, **found),
-      stem=f"suspects_{name}",
+    words = {"name": name, **found}
+    section = _section(
+      config, "suspects", data, words=words, table=table, figure=figure
     )
+    yield section._replace(stem=f"suspects_{name}")
   if gallery and gallery.info.get("drawings"):
     yield from _difficulty(config, gallery)
 
@@ -148,14 +180,18 @@ def _difficulty(config: paper.Config, gallery: Gallery) -> Iterator[Section]:
   some = [int(label) for label in gallery.info["drawings"]]
   ends = [gallery.info["hardest"], gallery.info["easiest"]]
   kinds = {"least": "least difficult", "most": "most difficult"}
-  for stem, titles, labels in (
-    ("least_and_most", kinds, some),
-    ("hard_and_easy", {"random": "random"}, ends),
-  ):
+  shown = [("least_and_most", kinds, some)]
+  # Regression has no classes, which is one of all examples.
+  if several := ends[0] != ends[1]:
+    shown.append(("hard_and_easy", {"random": "random"}, ends))
+  for stem, titles, labels in shown:
     data = drawings.drawings_table(gallery, titles, labels)
     figure = drawings.draw_classes(gallery, titles, labels)
-    table = None if figure else formatting.any_table(data)
+    text = formatting.distinct(formatting.any_table(data), ["class"])
+    table = None if figure else text
     yield _section(config, stem, data, figure=figure, table=table)
+  if not several:
+    return
   data = drawings.difficulty_table(gallery)
   figure = drawings.difficulty_by_class(data)
   yield _section(config, "difficulty_by_class", data, figure=figure)

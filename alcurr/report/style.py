@@ -8,14 +8,24 @@ from typing import BinaryIO, NamedTuple
 
 import matplotlib
 from absl import logging
+from cycler import cycler
 from matplotlib import font_manager
-from matplotlib.colors import TABLEAU_COLORS
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font
+from matplotlib.image import AxesImage
 from matplotlib.text import Text
 
-# Ten colors "#rrggbb"; the eleventh sampler has the first color, dashed.
-COLORS = tuple(TABLEAU_COLORS.values())
+# Colors "#rrggbb" that differ for the color-blind too: a gray for the baseline,
+# which is the first sampler, then those of Okabe and Ito. The eighth sampler
+# has the first color, dashed.
+COLORS = (
+  *("#555b66", "#0072b2", "#d55e00", "#009e73"),
+  *("#cc79a7", "#e69f00", "#56b4e9"),
+)
+WIDTH = 8.6  # inches of a figure that fills the page's column
+_DPI = 144
+CSS_DPI = 96  # pixels of a page in an inch
 # (matplotlib's name, plotly's name)
 DASHES = (("-", "solid"), ("--", "dash"), (":", "dot"), ("-.", "dashdot"))
 # Families, not in color, of scripts that Matplotlib's own font lacks.
@@ -30,6 +40,29 @@ _reported: set[str] = set()
 BAND_ALPHA = 0.1  # opacity of bands, which overlap
 
 
+# What figures have in common: `@matplotlib.rc_context(style.LOOK)`.
+LOOK = {
+  "axes.axisbelow": True,
+  "axes.edgecolor": "#9aa1ab",
+  "axes.grid": True,
+  "axes.labelcolor": "#3a4049",
+  "axes.prop_cycle": cycler(color=COLORS[1:]),
+  "axes.spines.right": False,
+  "axes.spines.top": False,
+  "axes.titlesize": "medium",
+  "figure.titlesize": "medium",
+  "font.size": 10,
+  "grid.color": "#e6e9ed",
+  "legend.frameon": False,
+  "lines.linewidth": 1.8,
+  "lines.markersize": 5,
+  "xtick.color": "#9aa1ab",
+  "xtick.labelcolor": "#3a4049",
+  "ytick.color": "#9aa1ab",
+  "ytick.labelcolor": "#3a4049",
+}
+
+
 class Style(NamedTuple):
   """A color "#rrggbb", and a dash as matplotlib and plotly name it."""
 
@@ -39,7 +72,7 @@ class Style(NamedTuple):
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-  """Returns a style for each name; they repeat after forty."""
+  """Returns a style for each name; they repeat after twenty-eight."""
   looks = {}
   for i, name in enumerate(names):
     line, dash = DASHES[i // len(COLORS) % len(DASHES)]
@@ -54,13 +87,23 @@ def _font_families() -> list[str]:
   return ["sans-serif", *filter(_OTHER_SCRIPTS.match, names)]
 
 
+def kind(figure: Figure | None) -> str:
+  """Returns "picture" of a figure with images or a color scale, else "chart".
+
+  A chart may be shown in other colors.
+  """
+  colored = (AxesImage, QuadMesh)
+  has_some = figure and any(figure.findobj(part) for part in colored)
+  return "picture" if has_some else "chart"
+
+
 def save(figure: Figure, file: BinaryIO) -> None:
   """Writes a PNG; logs one warning for characters that no font here has."""
   for text in figure.findobj(Text):
     text.set_fontfamily(_font_families())
   with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Glyph .* missing from")
-    figure.savefig(file, format="png", dpi=120)
+    figure.savefig(file, format="png", dpi=_DPI)
   _warn_of_missing("".join(text.get_text() for text in figure.findobj(Text)))
 
 

@@ -6,6 +6,7 @@
 import pathlib
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from alcurr.core import files, specs
 from alcurr.core.errors import UserError
 from alcurr.data import cache
 from alcurr.report import drawings, tables
-from alcurr.report.style import plain
+from alcurr.report.style import LOOK, WIDTH, plain
 
 TABLE, IMAGES = "suspects.csv", "suspects.npz"
 SHOWN = 24  # images
@@ -91,6 +92,7 @@ def shown_table(table: pd.DataFrame) -> pd.DataFrame:
   return first[first["probability"] > THRESHOLD]
 
 
+@matplotlib.rc_context(LOOK)
 def draw_suspects(
   workdir: pathlib.Path, name: str, shown: pd.DataFrame
 ) -> Figure | None:
@@ -107,7 +109,7 @@ def draw_suspects(
   if not image.size:
     return None
   height = -(-len(shown) // _COLUMNS)
-  figure = Figure(figsize=(9, 1.9 * height), layout="constrained")
+  figure = Figure(figsize=(WIDTH, 1.8 * height), layout="constrained")
   axes = figure.subplots(height, _COLUMNS, squeeze=False).ravel()
   for axis in axes:
     axis.set_axis_off()

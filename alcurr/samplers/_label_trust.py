@@ -66,7 +66,6 @@ from alcurr.types import (
   StepInfo,
 )
 
-_MOST_WARMUP = 0.5  # of the run
 _WIDTH = 0.5  # of the ramp, in shares of wrong labels
 # The estimate falls as the model learns wrong labels, by a third at most.
 _LEARNED = 1.5
@@ -205,14 +204,15 @@ def label_trust(
   """Weighs examples by the probability that their label is right.
 
   The state has the estimates: `rate`, of all labels, and `wrong`, of each. They
-  are made at the end of a warm-up, and again after each pass. A run that is not
-  longer than the warm-up draws uniformly.
+  are made at the end of a warm-up, and again after each pass. A run of fewer
+  passes than the warm-up and two makes them too, if it can, but draws
+  uniformly: its network has learned little by heart, and trust gains nothing.
 
   Args:
     batch_size: B.
     num_steps: of the run.
-    warmup_passes: over the pool. Fewer if they are more than half of the run,
-      but at least two.
+    warmup_passes: over the pool. To judge labels, half of a short run is
+      enough, if it has two passes.
     least_weight: a in [0, 1], of an example whose label is surely wrong. 0
       gains more where mistakes are many and do not depend on the example.
     relabel: whether labels that are probably wrong are replaced where one other
@@ -262,6 +262,10 @@ def label_trust(
     index = cursor.look_ahead(
       state.passes, whole_pool, jnp.arange(batch_size, dtype=jnp.int32)
     )
+    ones = jnp.ones(batch_size, jnp.float32)
+    size = state.label.shape[0]
+    if round(num_steps * batch_size / size) < warmup_passes + 2:
+      return Draw(index, ones, ones)
     wrong, label = state.wrong[index], state.label[index]
     weight = 1 - (1 - least_weight) * wrong
     if relabel:
@@ -269,7 +273,6 @@ def label_trust(
       replaced = (wrong > 0.5) & (certainty > _SURE)
       weight = jnp.where(replaced, wrong * certainty, weight)
       label = jnp.where(replaced, state.suggested[index], label)
-    ones = jnp.ones(batch_size, jnp.float32)
     return Draw(index, ones, weight, label=label)
 
   def update(
@@ -282,7 +285,9 @@ def label_trust(
     state = state._replace(step=count_up(state.step), passes=passes)
     size = state.label.shape[0]
     two, most = (-(-n * size // batch_size) for n in (2, warmup_passes))
-    warmup = min(max(int(_MOST_WARMUP * num_steps), two), most)
+    warmup = min(max(num_steps // 2, two), most)
+    if warmup >= num_steps:
+      return state  # Nothing would read a judgement, but each step pay for it.
     is_warm = state.step == warmup
     state = jax.lax.cond(is_warm, _calibrate, lambda state: state, state)
     judges = is_warm | (begins_pass & (state.step > warmup))

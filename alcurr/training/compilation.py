@@ -81,8 +81,9 @@ def compile_once(
   # Unused arguments stay: without them, two programs that read different
   # partitions of the same shapes would have the same text.
   jit = functools.partial(jax.jit, fun, donate_argnums=donate, keep_unused=True)
-  args = jax.eval_shape(lambda *x: x, *args)  # wherever arrays are
-  lowered = jit().lower(*(on_one_device or args))
+  # Shapes alone, wherever arrays are
+  args, alone = jax.eval_shape(lambda *x: x, args, on_one_device or args)
+  lowered = jit().lower(*alone)
   text = f"{lowered.in_tree} {lowered.out_tree} {lowered.as_text()}"
 
   def compile_program() -> jax.stages.Compiled:

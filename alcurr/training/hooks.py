@@ -87,7 +87,7 @@ def make_hooks(
   Args:
     sampler: any. Its signal is measured at each `interval`-th step.
     losses: returns the loss of each example, [b], as it is trained on.
-    gather: (pool, index [b]) -> Batch, whose image may be any PyTree.
+    gather: (pool, index [b]) -> Batch, whose inputs may be any PyTree.
     logits: returns [b, V], in evaluation mode; for samplers that look at them.
     features: returns [b, F], the inputs of the last layer; likewise.
     scoring_losses: returns the losses of candidates, if not `losses`: in

@@ -172,7 +172,8 @@ def split_gather(
   """Makes each device of a trial gather its own slice of a batch.
 
   `gather` is a function (pool, index [b]) -> arrays [b, ...]. Where the devices
-  do not divide b, each gathers all.
+  do not divide b, each gathers all. Within `split_trials` no axis is left to
+  JAX, as callbacks to the host demand: each device fetches its own slice.
   """
 
   def gather_split(pool: Pool, index: Array) -> PyTree:
@@ -184,7 +185,7 @@ def split_gather(
       gather,
       in_specs=(_specs(pool, PartitionSpec(DATA)), spec),
       out_specs=spec,
-      axis_names={DATA},
+      axis_names={DATA, _COPY},
       check_vma=False,
     )(pool, index)
 

@@ -16,7 +16,14 @@ from configs import default
 # Packages of extras, and alcurr's modules that import them at their top.
 OPTIONAL = (
   *("array_record", "grain", "h5py", "importlib_resources", "mlflow", "optuna"),
-  *("safetensors", "shapely", "tensorflow_datasets", "torch"),
+  *(
+    "safetensors",
+    "shapely",
+    "tensorflow",
+    "tensorflow_datasets",
+    "torch",
+    "wandb",
+  ),
 )
 TFDS_MODULES = ("alcurr.data.tfds", "alcurr.data.quickdraw.tfds_builder")
 

@@ -17,6 +17,10 @@ from sampler_table import SAMPLERS
 HERE = pathlib.Path(__file__).parent
 TOLERANCE = 1e-5  # absolute, of parameters, losses and states
 FAST = ("uniform", "bandit", "loss_proportional")
+# Fetched before the steps; within them; with others for the signal; with 23
+# candidates, of which 8 devices each need all.
+ON_HOST = ("uniform@host", "bandit@host", "bandit_self@host", "small_loss@host")
+ALL = (*SAMPLERS, *ON_HOST)
 RESUMED = ("resumed on trial=2,data=2", "resumed on ")
 
 
@@ -68,11 +72,11 @@ def test_two_devices_do_what_one_does(few, name):
 
 @pytest.fixture(scope="module")
 def all_samplers():
-  return compare(8, "data=8", "trial=2,data=2", *SAMPLERS)
+  return compare(8, "data=8", "trial=2,data=2", *ALL)
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", ALL)
 def test_eight_devices_do_what_one_does(all_samplers, name):
   assert {*RESUMED} < all_samplers[name].keys()
   check(all_samplers[name])
@@ -111,3 +115,47 @@ def test_a_state_that_differs_is_found():
   agreed, found = done.splitlines()
   assert agreed == "15 True"
   assert found.startswith("mismatch") and "sampler_state" in found
+
+
+# A pool whose examples are in the store in reverse order.
+SLICES = """
+import jax, json, numpy as np
+from alcurr.data.host_store import make_fetch, make_lookup
+from alcurr.data.pool import make_gather
+from alcurr.training import chunks, compilation, parallel
+from alcurr.types import Images, Pool, Stored
+image = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1)
+lookup, asked = make_lookup(Images(image)), []
+
+def find(row, count):
+  asked.append(row.tolist())
+  return lookup.find(row, count)
+
+gather = make_gather(fetch=make_fetch(lookup._replace(find=find)))
+gather = parallel.split_gather(gather)
+mesh = parallel.make_mesh("data=2", 1, [4], jax.devices())
+every = parallel.replicator(mesh)
+row = np.arange(10, dtype=np.int32)[::-1]
+pool = every(Pool(Stored(row), np.zeros(10, np.int32), {}, {}))
+state = parallel.put(mesh, np.zeros(1), parallel.BY_TRIAL)
+
+def images(state, pool, index):
+  return gather(pool, index).inputs.ravel()
+
+for index in ([9, 2, 5, 2], [1, 0, 3]):
+  index = every(np.array(index, np.int32))
+  program = compilation.compile_once(
+    chunks.over_trials(images, "map"), state, pool, index, mesh=mesh,
+    results=parallel.BY_TRIAL)
+  found = np.asarray(program(state, pool, index)).tolist()
+  print(json.dumps([sorted(asked), found]))
+  asked.clear()
+"""
+
+
+@pytest.mark.distributed
+def test_each_device_fetches_its_slice_of_a_batch_from_the_host():
+  split, whole = map(json.loads, run_on(2, "-c", SLICES).splitlines())
+  assert split == [[[0, 7], [4, 7]], [[0, 7, 4, 7]]]
+  # Two devices do not divide three examples: each fetches all.
+  assert whole == [[[8, 9, 6], [8, 9, 6]], [[8, 9, 6]]]

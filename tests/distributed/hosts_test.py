@@ -29,8 +29,8 @@ def check_equal(left: pd.DataFrame, right: pd.DataFrame) -> None:
   pd.testing.assert_frame_equal(left, right, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def finish(folder: pathlib.Path, name: str, count: int) -> None:
-  group = Group(folder, name, count)
+def finish(folder: pathlib.Path, name: str, count: int, *options: str) -> None:
+  group = Group(folder, name, count, options)
   assert group.wait() == [0] * count, group.output()
 
 
@@ -81,6 +81,13 @@ def test_a_signal_to_one_stops_all_and_any_number_resumes(tmp_path, expected):
   _stop(tmp_path, "two", 2)
   _stop(tmp_path, "one", 1)
   finish(tmp_path, "rest", 2)
+  check_equal(results(tmp_path), expected)
+
+
+def test_a_pool_on_the_host_gives_the_results_of_one_on_a_device(
+  tmp_path, expected
+):
+  finish(tmp_path, "host", 2, "--config.data.pool=host")
   check_equal(results(tmp_path), expected)
 
 

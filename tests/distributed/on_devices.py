@@ -5,9 +5,11 @@
 
 A run on MESH is compared with one on one device, and resumed from the middle,
 on the devices of SMALLER and on one. A line of JSON for each sampler says the
-largest differences; "counts" are of the draws of each example.
+largest differences; "counts" are of the draws of each example. The pools of
+NAME@host are on the host.
 """
 
+import functools
 import json
 import pathlib
 import sys
@@ -20,18 +22,23 @@ from ml_collections import ConfigDict
 from sampler_table import SAMPLERS
 
 from alcurr import testing
+from alcurr.data.host_store import Fetch, Lookup, make_fetch, make_lookup
+from alcurr.data.pool import make_gather
 from alcurr.training import checkpoint, compilation, loop, parallel
 from alcurr.training import run as run_module
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
-from alcurr.types import Pool
+from alcurr.training.scoring import make_score
+from alcurr.types import Images, Pool, Stored
 
 STEPS = 8
+SIZES = {"train": (640, 0), "probe": (100, 1), "valid": (90, 2)}  # and seeds
 _SETTINGS = ConfigDict({"minutes": 0.0, "steps": STEPS // 2, "keep": 2})
 
 
 def _make(name: str, mesh: str) -> tuple[RunSpec, dict[str, Pool]]:
   """Makes the run of a sampler on a mesh; "": on one device."""
+  name, _, place = name.partition("@")
   run = toy.make_run(
     SAMPLERS[name],
     batch_size=testing.BATCH_SIZE,
@@ -40,12 +47,37 @@ def _make(name: str, mesh: str) -> tuple[RunSpec, dict[str, Pool]]:
   )
   devices, batches = jax.devices()[: None if mesh else 1], [testing.BATCH_SIZE]
   run = run._replace(mesh=parallel.make_mesh(mesh, 2, batches, devices))
-  sizes = {"train": (640, 0), "probe": (100, 1), "valid": (90, 2)}
   pools = {
     split: testing.make_pool(*size, scores=run.sampler.spec.scores)
-    for split, size in sizes.items()
+    for split, size in SIZES.items()
   }
+  if place == "host":
+    run, pools = _on_host(run, pools)
   return run, {k: parallel.replicator(run.mesh)(p) for k, p in pools.items()}
+
+
+@functools.cache  # programs name the store that they fetch from
+def _store() -> tuple[Lookup, Fetch, dict[str, np.ndarray]]:
+  """Returns a store of all images, and the rows of each pool."""
+  images = [testing.make_pool(*x).source.image for x in SIZES.values()]
+  lookup = make_lookup(Images(np.concatenate(images)))
+  ends = np.cumsum([len(image) for image in images])
+  rows = np.split(np.arange(ends[-1], dtype=np.int32), ends[:-1])
+  return lookup, make_fetch(lookup), dict(zip(SIZES, rows, strict=True))
+
+
+def _on_host(
+  run: RunSpec, pools: dict[str, Pool]
+) -> tuple[RunSpec, dict[str, Pool]]:
+  """Returns a run and its pools, with the examples on the host."""
+  lookup, fetch, rows = _store()
+  gather = make_gather(fetch=fetch)
+  score = make_score(run.model, gather, 50, run.trials_by)
+  run = run._replace(gather=gather, score=score, lookup=lookup)
+  return run, {
+    name: pool._replace(source=Stored(rows[name]))
+    for name, pool in pools.items()
+  }
 
 
 def _train(

@@ -87,6 +87,45 @@ def test_the_same_call_resumes(result):
     _compare(result.workdir, test=bright_rows.make_data(61, 9))
 
 
+@pytest.fixture
+def datasets():
+  """Returns a function that makes a Dataset of PyTorch, as images of bytes."""
+  torch = pytest.importorskip("torch", reason="the extra `torch` brings it")
+
+  def make(*data):
+    images, labels = bright_rows.make_data(*data)
+    tensors = torch.tensor(images), torch.tensor(labels)
+    return torch.utils.data.TensorDataset(*tensors)
+
+  return make
+
+
+def test_datasets_of_pytorch_are_the_same_data(result, datasets):
+  """They resume the experiment of the arrays, which trains nothing."""
+  again = _compare(
+    result.workdir,
+    inputs=datasets(),
+    labels=None,
+    validation=datasets(40, 1),
+    test=datasets(61, 2),
+    probe=datasets(16, 3),
+  )
+  assert again.summary.equals(result.summary)
+  with refused("mismatch", "--workdir"):
+    _compare(result.workdir, test=datasets(61, 9))
+  with refused("conflict", "labels"):
+    _compare(result.workdir, inputs=datasets())
+
+
+def test_names_of_classes_are_those_of_the_dataset(tmp_path, datasets):
+  dataset = datasets()
+  dataset.classes = NAMES
+  arguments = {"labels": None, "samplers": ["uniform"], "class_names": None}
+  options = arguments | {"trials": 1, "budget": "3 steps"}
+  found = _compare(tmp_path / "x", inputs=dataset, **options)
+  assert read_gallery(found.workdir).info["class_names"] == NAMES
+
+
 IMAGES, LABELS = bright_rows.make_data(20, 5)
 
 

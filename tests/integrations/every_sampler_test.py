@@ -25,6 +25,7 @@ from alcurr.types import Draw, Sampler
 STEPS, SEED = 12, 5
 MODEL = toy.make_linear()
 FAST = {"importance_sampling", "rho_loss", "greats", "infobatch", "influence"}
+FAST |= {"label_trust"}
 
 
 def _make(name) -> Sampler:
@@ -147,13 +148,26 @@ def _draw(drawn) -> Draw:
   return Draw(**{name: getattr(drawn, name) for name in Draw._fields})
 
 
-@pytest.mark.parametrize(
+EVERY = pytest.mark.parametrize(
   "name",
   [
     pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
     for name in SAMPLERS
   ],
 )
+
+
+@EVERY
+def test_a_stream_has_a_state(name):
+  """Also of samplers whose state has an axis of the classes."""
+  sampler = _make(name)
+  state = IndexStream(sampler, POOL, SEED).state_dict()
+  again = IndexStream(sampler, POOL)
+  again.load_state_dict(state)
+  assert again.state_dict().keys() == state.keys()
+
+
+@EVERY
 def test_a_loop_outside_jax_is_a_training_run(name):
   sampler = _make(name)
   loop = _Loop(sampler)

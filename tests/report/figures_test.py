@@ -50,7 +50,7 @@ def test_learning_curves_have_a_panel_per_metric_and_a_line_per_sampler():
     _means(), styles("ab"), curves.measured(_means())
   )
   assert [axis.get_ylabel() for axis in figure.axes] == [
-    *("top-1 accuracy on valid", "top-3 accuracy on valid")
+    *("valid top-1", "valid top-3")
   ]
   line, other = figure.axes[0].get_lines()
   np.testing.assert_allclose(line.get_xdata(), [32, 64])
@@ -81,6 +81,53 @@ def test_policy_map_is_the_mean_policy_over_time():
   mesh = figure.axes[0].collections[0]
   grid = np.asarray(mesh.get_array()).reshape(3, 4)
   np.testing.assert_allclose(grid, np.tile([[0.2], [0.35], [0.45]], (1, 4)))
+
+
+def test_differences_are_the_intervals_of_the_summary():
+  """The first sampler on top, in points; the baseline is the line at zero."""
+  summary = pd.DataFrame(
+    {
+      "sampler": ["u", "a", "b", "gone"],
+      "baseline": ["u"] * 4,
+      "top1": [0.5, 0.6, 0.4, np.nan],
+      "top1_difference": [np.nan, 0.1, -0.1, np.nan],
+      "top1_low": [np.nan, 0.05, -0.3, np.nan],
+      "top1_high": [np.nan, 0.15, 0.2, np.nan],
+    }
+  )
+  (axis,) = figures.differences(summary, styles(summary["sampler"])).axes
+  names = [label.get_text() for label in axis.get_yticklabels()]
+  assert names == ["b", "a"]
+  zero, *lines = axis.get_lines()
+  assert set(zero.get_xdata()) == {0}
+  shown = [value for line in lines for value in line.get_xdata()]
+  np.testing.assert_allclose(shown, [-30, 20, -10, 5, 15, 10])
+  alone = summary[summary["sampler"] == "u"]
+  assert figures.differences(alone, styles("u")) is None
+
+
+def test_policies_of_one_page_have_one_color_scale(make_experiment):
+  """The first would end at 1/2, twice the uniform; the other ends at 0.9."""
+  flat = pd.DataFrame([[0.25] * 4, [0.3, 0.3, 0.2, 0.2]], [32, 64])
+  steep = pd.DataFrame([[0.25] * 4, [0.9, 0.1, 0.0, 0.0]], [32, 64])
+  assert figures.scale_end([flat]) == 0.5
+  assert figures.scale_end([flat, steep]) == 0.9
+  workdir = make_experiment()
+  made = sections.make_sections(workdir, page.read_summary(workdir))
+  ends = [
+    section.figure.axes[0].collections[0].norm.vmax
+    for section in made
+    if section.stem.startswith("policy_")
+  ]
+  # Its last policy is of one arm.
+  assert ends == [1.0]
+
+
+def test_only_charts_without_pictures_or_color_scales_are_recolored():
+  policy = figures.policy_map(curves.policy_curve(_table()), "a")
+  lines = figures.learning_curves(_means(), styles("ab"), {"top1": "top-1"})
+  assert style.kind(policy) == "picture"
+  assert style.kind(lines) == "chart"
 
 
 def test_policy_map_shows_examples_next_to_the_arms():

@@ -44,7 +44,7 @@ def test_buttons_move_lines_and_bands_together():
   assert labels == ["examples", "FLOPs", "seconds"]
   moved = costs.buttons[2].args[0]["x"]
   assert moved == [[5, 10], [5, 10, 10, 5], [7, 14], [7, 14, 14, 7]]
-  assert costs.buttons[2].args[1]["xaxis.title.text"] == "seconds of training"
+  assert costs.buttons[2].args[1]["xaxis.title.text"] == "seconds"
   shown = metrics.buttons[1].args[0]["y"]
   assert shown[0] == [0.5, 0.625]
   assert shown[3] == [0.75, 1.0, 0.75, 0.75]

@@ -68,14 +68,10 @@ def test_nothing_is_fetched(written):
 def test_one_figure_is_interactive(written):
   workdir, read = written
   assert sum("* plotly.js v" in script for script in read.scripts) == 1
-  # One interactive chart; the other figures are the PNG files.
+  # One interactive chart; all figures are the PNG files, that too in print.
   assert sum("Plotly.newPlot" in s[:5000] for s in read.scripts) == 1
   shown = {base64.b64decode(s.split(",")[1]) for s in read.values("img", "src")}
-  files = {
-    path.read_bytes()
-    for path in (workdir / "figures").glob("*.png")
-    if path.stem != "accuracy_against_cost"
-  }
+  files = {p.read_bytes() for p in (workdir / "figures").glob("*.png")}
   assert shown == files
 
 
@@ -101,7 +97,7 @@ def test_every_figure_is_a_png_with_its_csv(written):
   assert stems == {
     *("learning_curves", "train_and_valid_loss", "accuracy_against_cost"),
     *("least_and_most", "hard_and_easy", "difficulty_by_class"),
-    *("pool_seen", f"policy_{BANDIT}"),
+    *("summary", "pool_seen", f"policy_{BANDIT}"),
   }
   linked = {
     urllib.parse.unquote(href)

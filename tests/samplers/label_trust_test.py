@@ -245,6 +245,32 @@ def test_the_warmup_is_of_two_passes_or_more(num_steps, passes, expected):
   assert int(state.step) == expected
 
 
+@pytest.mark.parametrize(
+  ("num_steps", "acts"), [(40, False), (160, False), (199, True), (200, True)]
+)
+def test_less_than_two_passes_after_the_warmup_are_uniform(num_steps, acts):
+  """A pass has 40 steps, and the warm-up three passes."""
+  pool, _ = _noisy(0.3)
+  sampler = label_trust(batch_size=50, num_steps=num_steps)
+  state = sampler.init(jax.random.key(0), pool)
+  state = state._replace(wrong=jnp.ones(2000))
+  draw = sampler.sample(jax.random.key(0), state, pool)
+  assert (np.asarray(draw.weight) < 1).all() == acts
+
+
+def test_a_run_within_its_warmup_costs_no_judgement():
+  pool, _ = _noisy(0.0)
+
+  def flops(num_steps):
+    sampler = label_trust(batch_size=50, num_steps=num_steps)
+    state = sampler.init(jax.random.key(0), pool)
+    draw = sampler.sample(jax.random.key(0), state, pool)
+    update = jax.jit(sampler.update).lower(state, draw, jnp.zeros((50, V)))
+    return update.compile().cost_analysis()["flops"]
+
+  assert flops(80) < flops(81) / 2
+
+
 def test_predictions_that_are_not_finite_are_counted_and_not_remembered():
   pool, _ = _noisy(0.0)
   sampler = label_trust(batch_size=50, num_steps=100)
@@ -282,7 +308,7 @@ def test_labels_are_only_replaced_if_asked():
 @pytest.mark.parametrize("least", [0.0, 0.5, 1.0])
 def test_no_weight_is_below_the_least(least):
   pool, _ = _noisy(0.3)
-  sampler = label_trust(batch_size=50, num_steps=100, least_weight=least)
+  sampler = label_trust(batch_size=50, num_steps=400, least_weight=least)
   state = sampler.init(jax.random.key(0), pool)
   wrong = RNG.random(2000).astype(np.float32)
   state = state._replace(wrong=jnp.asarray(wrong))

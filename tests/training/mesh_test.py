@@ -9,9 +9,7 @@ import jax
 import pytest
 
 from alcurr.core.errors import UserError
-from alcurr.experiments import setup
-from alcurr.training import compilation, parallel
-from configs import default
+from alcurr.training import parallel
 
 
 @pytest.mark.parametrize(
@@ -78,28 +76,3 @@ def test_all_devices_of_several_processes_are_used(monkeypatch):
     with pytest.raises(UserError) as caught:
       parallel.make_mesh(text, 3, [32, 12], [None] * 8)
     assert caught.value.place == "config.mesh"
-
-
-@pytest.mark.parametrize(
-  ("mesh", "num_devices", "fits"),
-  [("", 8, True), ("data=1", 8, True), ("data=2", 8, False), ("", 1, True)],
-)
-def test_a_pool_on_the_host_has_one_device(
-  monkeypatch, mesh, num_devices, fits
-):
-  devices = [jax.devices()[0]] * num_devices
-  monkeypatch.setattr(compilation, "find_devices", lambda: devices)
-  monkeypatch.setattr(
-    parallel, "_mesh", lambda *args: types.SimpleNamespace(size=2)
-  )
-  config = default.get_config()
-  config.data.pool, config.mesh, config.trials = "host", mesh, 4
-  experiment = types.SimpleNamespace(
-    config=config, runs={"a": types.SimpleNamespace(config=config)}
-  )
-  if fits:
-    assert setup.make_mesh(experiment) is None
-    return
-  with pytest.raises(UserError) as caught:
-    setup.make_mesh(experiment)
-  assert (caught.value.code, caught.value.place) == ("unsupported", "data.pool")

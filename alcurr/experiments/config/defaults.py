@@ -121,8 +121,8 @@ _DEFAULTS = {
   # next experiment; "": the folder `cache` next to the workdir.
   "cache_dir": "",
   # Trackers that show the rows of metrics.jsonl: tensorboard (in the folder
-  # `tensorboard` of the workdir), mlflow (extra `mlflow`), both with a comma
-  # between them, or none.
+  # `tensorboard` of the workdir), mlflow and wandb (extras of these names),
+  # several with commas between them, or none.
   "tracking": "tensorboard",
   # MLflow's server or database, such as http://127.0.0.1:5000; "":
   # $MLFLOW_TRACKING_URI, or the folder `mlflow` of the workdir.

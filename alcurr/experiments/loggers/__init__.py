@@ -1,4 +1,4 @@
-"""Experiment trackers that show metrics.jsonl: TensorBoard and MLflow.
+"""Experiment trackers that show metrics.jsonl: TensorBoard, MLflow and W&B.
 
 Each is a `Logger`, which gets every row while an experiment runs.
 `python -m alcurr.experiments.loggers` sends the same rows later, from the files
@@ -7,12 +7,14 @@ of the experiment. No result depends on a logger.
 
 import contextlib
 import functools
+import hashlib
 import importlib.util
 import json
 import os
 import pathlib
 import pkgutil
 import re
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +26,7 @@ from alcurr.core.redaction import redact
 from alcurr.experiments.loggers import pictures, points
 from alcurr.report.gallery import read_gallery
 
-__all__ = ["LOGGERS", "Experiment", "Logger", "LoggerGroup", "parse"]
+__all__ = ["LOGGERS", "Experiment", "Logger", "LoggerGroup", "parse", "run_id"]
 
 # A line of metrics.jsonl, with JSON's types: step, examples_seen, trial, ...
 Row = dict[str, Any]
@@ -47,7 +49,9 @@ class Logger:
   """Receives the rows and results of an experiment; any method may raise.
 
   One sampler is trained at a time, and each of its trials is a run of the
-  tracker. A repeated event changes nothing, so an experiment can be replayed.
+  tracker. The mean over the trials that did not diverge is another run, once
+  all have finished. A repeated event changes nothing, so an experiment can be
+  replayed.
   """
 
   how_to_view: str  # a command or an address
@@ -56,8 +60,13 @@ class Logger:
     self._workdir, self._config = experiment.workdir, experiment.config
     self._runs: list[Any] = []  # by trial
 
-  def _open(self, name: str, trial: int, policy: pictures.PolicyMap) -> Any:
-    """Opens the run of a trial, with `add_rows`, `end` and `close`."""
+  def _open(
+    self, name: str, trial: int | str, policy: pictures.PolicyMap
+  ) -> Any:
+    """Opens a run, with `add_rows`, `end` and `close`.
+
+    The trial is a number, or a label such as "mean of 3".
+    """
     raise NotImplementedError  # each tracker has its own
 
   def begin(self, name: str, rows: Sequence[Row]) -> None:
@@ -69,6 +78,7 @@ class Logger:
       self._runs.append(self._open(name, trial, policy))
       own = [row for row in rows if row["trial"] == trial]
       self._runs[trial].add_rows(own)
+    self._name = name
 
   def write(self, row: Row) -> None:
     """Adds a row to the run that has begun."""
@@ -84,6 +94,25 @@ class Logger:
       run.end(result["examples_seen"], values, reason)
     del self._runs[: len(result["trials"])]
     self.close()
+    self._add_mean(result)
+
+  def _add_mean(self, result: dict[str, Any]) -> None:
+    """Adds the mean of the trials that did not diverge, if there are two."""
+    trials = {
+      i: trial
+      for i, trial in enumerate(result["trials"])
+      if not trial.get("diverged_step")
+    }
+    if len(trials) < 2:
+      return
+    rows = read_rows(self._workdir / "runs" / self._name / "metrics.jsonl")
+    gallery = read_gallery(self._workdir)
+    policy = pictures.PolicyMap(self._workdir, self._name, gallery)
+    run = self._open(self._name, f"mean of {len(trials)}", policy)
+    run.add_rows(points.mean_rows(rows, trials.keys()))
+    mean = points.mean_row(list(trials.values()))
+    values = points.row_points(mean, test=True)
+    run.end(result["examples_seen"], values, None)
 
   def replay(self, folder: pathlib.Path) -> None:
     """Sends what is in the folder of a run, finished or interrupted."""
@@ -118,9 +147,11 @@ def _make(name: str, experiment: Experiment) -> Logger:
 
 _TENSORBOARD = functools.partial(_make, "tensorboard:TensorBoard")
 _MLFLOW = functools.partial(_make, "mlflow:MLflow")
+_WANDB = functools.partial(_make, "wandb:Wandb")
 LOGGERS = {
   "tensorboard": LoggerKind(_TENSORBOARD, "tensorboardX", "tensorboardX"),
   "mlflow": LoggerKind(_MLFLOW, "mlflow", "alcurr[mlflow]"),
+  "wandb": LoggerKind(_WANDB, "wandb", "alcurr[wandb]"),
 }
 
 
@@ -177,6 +208,18 @@ def describe(error: Exception, uri: str = "") -> str:
   ours = isinstance(error, UserError | FaultError)
   kind = "" if ours else f"{type(error).__name__}: "
   return f"{kind}{lines[0].rstrip('.')}".rstrip(": ")
+
+
+def run_id(folder: pathlib.Path, title: str) -> str:
+  """Returns an id of this workdir's run of a title, the same at each call.
+
+  `folder` is the tracker's, in the workdir; what it is made from is kept there.
+  """
+  path = folder / "experiment.json"
+  if not path.exists():
+    files.write_json(path, {"id": uuid.uuid4().hex})
+  content = f"{files.read_json(path)['id']}/{title}".encode()
+  return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def read_rows(path: pathlib.Path) -> list[Row]:

@@ -10,13 +10,11 @@ without curves would clutter the comparison of the others.
 Points that a server already has are not sent again.
 """
 
-import hashlib
 import itertools
 import logging as std_logging
 import os
 import pathlib
 import shlex
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +31,13 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from alcurr.core import files, paths
 from alcurr.core.errors import UserError
 from alcurr.core.redaction import redact, redact_record
-from alcurr.experiments.loggers import Experiment, Logger, pictures, points
+from alcurr.experiments.loggers import (
+  Experiment,
+  Logger,
+  pictures,
+  points,
+  run_id,
+)
 from alcurr.report.style import styles
 
 FOLDER = "mlflow"
@@ -75,13 +79,11 @@ class MLflow(Logger):
     self._artifacts = _artifact_uri(uri, folder)
     self._client = MlflowClient(tracking_uri=uri)
     self._id = self._get_experiment(self._workdir.name)
-    path = folder / "experiment.json"
-    if not path.exists():
-      files.write_json(path, {"id": uuid.uuid4().hex})
-    self._workdir_id = files.read_json(path)["id"]
     self.how_to_view = _how_to_view(uri, self._id)
 
-  def _open(self, name: str, trial: int, policy: pictures.PolicyMap) -> "_Run":
+  def _open(
+    self, name: str, trial: int | str, policy: pictures.PolicyMap
+  ) -> "_Run":
     # As in the report, where the baseline comes first.
     baseline, samplers = self._config["baseline"], self._config["samplers"]
     style = styles(sorted(samplers, key=lambda name: name != baseline))[name]
@@ -120,14 +122,13 @@ class MLflow(Logger):
     self, experiment: str, title: str, tags: Mapping[str, str]
   ) -> Run:
     """Returns this workdir's run of a title, created if missing."""
-    content = f"{self._workdir_id}/{title}".encode()
-    run_id = hashlib.blake2b(content, digest_size=16).hexdigest()
-    query = f"tags.`{_ID_TAG}` = '{run_id}'"
+    identity = run_id(self._workdir / FOLDER, title)
+    query = f"tags.`{_ID_TAG}` = '{identity}'"
     for run in self._client.search_runs([experiment], query, max_results=1):
       self._check_moved(run.info.artifact_uri)
       return run
     return self._client.create_run(
-      experiment, tags={_ID_TAG: run_id, **tags}, run_name=title
+      experiment, tags={_ID_TAG: identity, **tags}, run_name=title
     )
 
   def _check_moved(self, artifacts: str) -> None:
@@ -138,7 +139,7 @@ class MLflow(Logger):
 
 
 class _Run:
-  """A run of MLflow: one trial of a sampler."""
+  """A run of MLflow: a trial of a sampler, or their mean."""
 
   def __init__(
     self, client: MlflowClient, run: Run, policy: pictures.PolicyMap
@@ -149,7 +150,7 @@ class _Run:
     self._steps = {
       metric.step
       for tag in run.data.metrics
-      if not tag.startswith("test/")
+      if "test/" not in tag
       for metric in client.get_metric_history(self._id, tag)
     }
     if run.info.status != "RUNNING":

@@ -1,21 +1,20 @@
-"""Images for trackers, drawn without matplotlib's figures, which are slow."""
+"""Images for trackers."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from alcurr.report import drawings, figures, tables
 from alcurr.report.gallery import Gallery
 
-WIDTH = 600  # pixels of the time axis
-_HEIGHT = 300  # least pixels of all arms together
+WIDTH = 600  # at least as many points of time are drawn, if there are
 POLICY_DESCRIPTION = (
-  "The probability of each arm over the training so far, from left to right; "
-  "yellow is the highest. The first arm is the lowest row, the easiest if arms "
-  "are by difficulty; examples of each arm are at the left of its row."
+  "The probability of each arm over the training so far. The first arm is the "
+  "lowest row, the easiest if arms are by difficulty."
 )
 EXAMPLES_DESCRIPTION = "Lowest difficulty at the top, highest at the bottom."
 
@@ -40,7 +39,7 @@ class PolicyMap:
     self._ends.append(row["examples_seen"])
     self._policy.append(np.array(row["policy"], np.float64))
     if len(self._ends) == 2 * WIDTH:
-      # Neighbours share a pixel: merge them.
+      # More than there are pixels: merge neighbours.
       self._ends = self._ends[1::2]
       policy = np.stack(self._policy)
       self._policy = list((policy[::2] + policy[1::2]) / 2)
@@ -54,31 +53,27 @@ class PolicyMap:
       return None
     partition = tables.arm_partition(self._workdir, self._name)
     arms = figures.arm_labels(partition, policy.shape[1], self._gallery)
-    return draw_policy(self._ends, policy, arms.strips)
+    return draw_policy(self._ends, policy, self._name, arms)
 
 
 def draw_policy(
   ends: Sequence[int],
   policy: np.ndarray,
-  strips: Sequence[np.ndarray] | None = None,
+  title: str,
+  arms: figures.ArmLabels | None = None,
 ) -> np.ndarray:
-  """Draws a heat map [h, w, 3] uint8, the first arm at the bottom.
+  """Draws the report's heat map of a policy: [h, w, 3] uint8.
 
   Args:
     ends: [T] examples seen at the end of each chunk, rising.
     policy: [T, K] probabilities.
-    strips: [K] images of one size [h, w, 3] uint8, put at the left of the rows.
+    title: above it.
+    arms: names and drawings of the arms.
   """
-  moments = (np.arange(WIDTH) + 0.5) / WIDTH * ends[-1]
-  grid = policy[np.searchsorted(ends, moments)].T[::-1]  # [K, WIDTH]
-  # As in the report: an even policy is in the middle of the colour map.
-  top = max(grid.max(), 2 / len(grid))
-  colors = matplotlib.colormaps["viridis"](grid / top, bytes=True)[..., :3]
-  height = len(strips[0]) if strips else max(1, -(-_HEIGHT // len(grid)))
-  heat = np.repeat(colors, height, axis=0)
-  if not strips:
-    return heat
-  return np.concatenate([np.concatenate(strips[::-1]), heat], axis=1)
+  frame = pd.DataFrame(policy, index=list(ends))
+  canvas = FigureCanvasAgg(figures.policy_map(frame, title, arms))
+  canvas.draw()
+  return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def draw_classes(gallery: Gallery | None) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
     tensorboard/experiment/          the config as text, examples of the pool
     tensorboard/<sampler>/<trial>/   curves, policy and hyperparameters of a run
+    tensorboard/<sampler>/mean of 3/ curves and policy, over three trials
 
 A resumed run is written again from its first row. So nothing is lost that an
 interrupted process had not written, and nothing is there twice.
@@ -57,10 +58,13 @@ class TensorBoard(Logger):
     self._started = time.time() - trained
     super().begin(name, rows)
 
-  def _open(self, name: str, trial: int, policy: pictures.PolicyMap) -> "_Run":
+  def _open(
+    self, name: str, trial: int | str, policy: pictures.PolicyMap
+  ) -> "_Run":
     folder = _make_folder(self._workdir, name, str(trial))
     run = _Run(folder, self._started, policy)
-    run.hyperparameters(points.run_settings(self._config, name, trial))
+    if isinstance(trial, int):  # a row of the table of hyperparameters
+      run.hyperparameters(points.run_settings(self._config, name, trial))
     return run
 
 
@@ -111,6 +115,7 @@ class _Run:
   ) -> None:
     self._started, self._policy = started, policy
     self._step, self._time = 0, started  # examples seen, seconds since 1970
+    self._evaluations, self._drawn_at = 0, 0  # at which step
     for old in folder.glob("events.out.tfevents.*"):
       old.unlink(missing_ok=True)  # by another process
     # Not SummaryWriter: on a full disk its thread dies, and the caller hangs.
@@ -124,16 +129,26 @@ class _Run:
       self._time = self._started + row["train_seconds"]
       self._scalars(points.row_points(row))
       self._policy.add(row)
-      image = self._policy.draw() if row.get("valid") else None
-      if image is not None:
-        self.image("visual/policy", image, pictures.POLICY_DESCRIPTION)
+      if row.get("valid"):
+        self._evaluations += 1
+        # The first, second, fourth, ...: a picture takes a tenth of a second.
+        if self._evaluations.bit_count() == 1:
+          self._draw_policy()
     self._file.flush()
+
+  def _draw_policy(self) -> None:
+    image = self._policy.draw()
+    if image is not None:
+      self._drawn_at = self._step
+      self.image("visual/policy", image, pictures.POLICY_DESCRIPTION)
 
   def end(
     self, step: int, values: Mapping[str, float], divergence: str | None
   ) -> None:
     self._step = step
     self._scalars(values)
+    if self._drawn_at != step:
+      self._draw_policy()
     if divergence:
       self.text("divergence", f"Diverged at {divergence}.")
     self.close()

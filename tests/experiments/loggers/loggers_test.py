@@ -26,7 +26,7 @@ def installed(monkeypatch):
   [
     ("none", []),
     ("tensorboard", ["tensorboard"]),
-    ("mlflow, tensorboard", ["mlflow", "tensorboard"]),
+    ("mlflow, tensorboard,wandb", ["mlflow", "tensorboard", "wandb"]),
   ],
 )
 def test_names(text, names, installed):
@@ -60,7 +60,11 @@ def test_a_misspelt_logger_is_corrected(installed):
 
 @pytest.mark.parametrize(
   ("name", "remedy"),
-  [("mlflow", "'alcurr[mlflow]'"), ("tensorboard", "'tensorboardX'")],
+  [
+    ("mlflow", "'alcurr[mlflow]'"),
+    ("tensorboard", "'tensorboardX'"),
+    ("wandb", "'alcurr[wandb]'"),
+  ],
 )
 def test_a_missing_package_is_named(name, remedy, monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

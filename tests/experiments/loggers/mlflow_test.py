@@ -4,6 +4,7 @@ import json
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 import saved
 
@@ -55,9 +56,12 @@ def _points(client, run):
 def _assert_complete(client):
   runs = _runs(client)
   for name in saved.NAMES:
-    for trial in (0, 1):
+    for trial in (0, 1, saved.MEAN):
       run = runs[f"{name} {trial}"]
-      assert _points(client, run) == saved.expected(name, trial)
+      found, expected = _points(client, run), saved.expected(name, trial)
+      assert found.keys() == expected.keys()
+      for tag, curve in expected.items():
+        np.testing.assert_allclose(found[tag], curve, rtol=1e-9)
   return runs
 
 
@@ -66,7 +70,7 @@ def test_every_number_is_a_point_and_repeating_changes_nothing(workdir, capsys):
   for _ in range(2):
     assert command.main([str(workdir), "--to=mlflow"]) == 0
     runs = _assert_complete(client)
-  assert len(runs) == 4
+  assert len(runs) == 6
   number = client.get_experiment_by_name("it").experiment_id
   assert capsys.readouterr().out == 2 * (
     f"mlflow ui --backend-store-uri sqlite:///{workdir}/mlflow/mlflow.db"
@@ -80,6 +84,9 @@ def test_every_number_is_a_point_and_repeating_changes_nothing(workdir, capsys):
   colors = {name: r.data.tags["mlflow.runColor"] for name, r in runs.items()}
   assert len(set(colors.values())) == 2
   assert colors["bandit 0"] == colors["bandit 1"] == "#ff7f0e"  # as in reports
+  mean = runs[f"bandit {saved.MEAN}"]
+  assert mean.data.params["trial"] == saved.MEAN
+  assert "seed" not in mean.data.params
   params = run.data.params
   assert params["sampler"] == "bandit" and params["trial"] == "1"
   assert params["seed"] == "8" and params["sampler.gain"] == "prediction_gain"
@@ -152,9 +159,9 @@ def test_two_experiments_in_one_database(workdir, tmp_path, monkeypatch):
     client.get_experiment_by_name(name).experiment_id
     for name in ("it", "it report")
   ]
-  assert [len(client.search_runs([i])) for i in ids] == [4, 1]
+  assert [len(client.search_runs([i])) for i in ids] == [6, 1]
   assert command.main([str(workdir), "--to=mlflow"]) == 0
-  assert [len(client.search_runs([i])) for i in ids] == [8, 2]
+  assert [len(client.search_runs([i])) for i in ids] == [12, 2]
   assert {p.name for p in (other / "mlflow").iterdir()} == {"experiment.json"}
   assert (workdir / "mlflow/artifacts").is_dir()
   assert not (tmp_path / "mlruns").exists()

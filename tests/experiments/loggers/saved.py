@@ -12,6 +12,7 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 from configs import default
 
 NAMES = ("uniform", "bandit")
+MEAN = "mean of 2"  # of the trials
 STEPS = (10, 20, 30, 40)
 CLASSES = ["cat", "dog & <b>cat</b>"]
 
@@ -109,8 +110,21 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
   return workdir
 
 
-def expected(name: str, trial: int) -> dict[str, list[tuple[int, float]]]:
-  """Returns the points of each curve of a trial: (examples seen, value)."""
+def expected(name: str, trial: int | str) -> dict[str, list[tuple[int, float]]]:
+  """Returns the points of each curve of a trial: (examples seen, value).
+
+  Of the mean, also those of the standard deviations.
+  """
+  if trial == MEAN:
+    curves = {}
+    both = expected(name, 0), expected(name, 1)
+    for tag, first in both[0].items():
+      steps = [step for step, _ in first]
+      values = [[value for _, value in trial[tag]] for trial in both]
+      for prefix, summarize in (("", np.mean), ("std/", _deviation)):
+        summary = summarize(np.array(values), 0).tolist()
+        curves[prefix + tag] = list(zip(steps, summary, strict=True))
+    return curves
   points: dict[str, list[tuple[int, float]]] = {}
   for row in rows(name):
     if row["trial"] != trial:
@@ -138,6 +152,10 @@ def expected(name: str, trial: int) -> dict[str, list[tuple[int, float]]]:
     "test/balanced": [(1280, 0.375)],
     "test/auc": [(1280, 0.875)],
   }
+
+
+def _deviation(values: np.ndarray, axis: int) -> np.ndarray:
+  return np.std(values, axis, ddof=1)
 
 
 def events(folder: pathlib.Path) -> list[Event]:

@@ -122,8 +122,9 @@ def test_a_stopped_run_has_sent_every_row(stopped):
 def test_a_live_picture_of_the_policy_shows_the_arms(stopped):
   before, _ = stopped
   _, png = saved.images(before / "tensorboard/bandit/0")["visual/policy"][-1]
-  # Drawings of the arms are at the left of the map.
-  assert Image.open(io.BytesIO(png)).width > pictures.WIDTH
+  # Drawings of the arms are at the right of the map.
+  plain = pictures.draw_policy([1], np.ones((1, 3)) / 3, "bandit")
+  assert Image.open(io.BytesIO(png)).width > plain.shape[1]
 
 
 def test_a_resumed_run_has_every_point_once(stopped):
