@@ -82,7 +82,7 @@ def is_correct(pool: Pool, strokes: Strokes, gather: Callable) -> bool:
   )
   from_pool = jax.jit(gather)(pool, jnp.asarray(index, jnp.int32))
   from_small = jax.jit(gather)(small, jnp.arange(NUM_COMPARED))
-  return bool(jnp.array_equal(from_pool.image, from_small.image))
+  return bool(jnp.array_equal(from_pool.inputs, from_small.inputs))
 
 
 def nbytes(tree: Any) -> int:

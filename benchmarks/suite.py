@@ -71,9 +71,6 @@ def get_config(args: argparse.Namespace) -> ConfigDict:
     config.model.name += f"(dtype={args.dtype!r})"
   if args.data:
     config.data.source, config.data.dir = "files", args.data
-  first = [name for name in FIRST if name in config.samplers]
-  order = dict.fromkeys([*first, *config.samplers])
-  config.samplers = ConfigDict({name: config.samplers[name] for name in order})
   return config
 
 
@@ -177,6 +174,8 @@ def main(argv: Sequence[str]) -> int:
   args = parse(argv)
   logging.set_verbosity(logging.INFO)
   config, status = get_config(args), 0
+  first = [name for name in FIRST if name in config.samplers]
+  order = list(dict.fromkeys([*first, *config.samplers]))
   signals = preemption.Signals()
   with tempfile.TemporaryDirectory() as folder:
     workdir = args.workdir or pathlib.Path(folder) / "paper"
@@ -186,7 +185,7 @@ def main(argv: Sequence[str]) -> int:
     with signals.watched():
       try:
         with counted_seconds(clock):
-          experiment_runner.run(config, workdir, signals=signals)
+          experiment_runner.run(config, workdir, False, signals, order)
       except preemption.Stopped as stopped:
         print(stopped, file=sys.stderr)
         status = stopped.status

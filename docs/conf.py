@@ -40,6 +40,7 @@ nb_execution_excludepatterns = [
   if path.stem not in EXECUTED
 ]
 nb_execution_timeout = 900
+nb_output_stderr = "remove"  # bars of progress, and warnings about them
 nb_execution_raise_on_error = True
 
 autodoc_mock_imports = ["grain", "tensorflow"]

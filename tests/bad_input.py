@@ -500,7 +500,7 @@ argument | samplers.bandit | --config.budget=24 steps --config.samplers.bandit.w
 argument | samplers.bandit | --config.samplers.bandit.interval=2000 FEW
 argument | data | --config.data.num_examples=2 --config.data.classes=2
 range    | data.train_examples | --config.data.train_examples=14000
-range    | data.train_examples | --config.data.train_examples=20
+range    | data.train_examples | --config.data.train_examples=10
 argument | difficulty.num_arms | --config.difficulty.num_arms=50000
 argument | samplers.bandit | --config.batch_size=2000 --config.samplers.bandit.warmup=0
 range    | difficulty.budget | --config.batch_size=20000 FEW

@@ -53,7 +53,8 @@ def compile_runs(
     run = run._replace(seeds=seeds, mesh=mesh)
     train_on = context.experiment.runs[name].config.train_on
     try:
-      return run, compile_run(run, pools | {"train": pools[train_on]})
+      own = pools | {"train": pools[train_on]}
+      return run, compile_run(run, own, scored=("test",))
     except KeyError as error:
       # Of a split that the user gave, which has no groups or difficulties.
       lacking = {*pools["train"].partitions} - {*pools["probe"].partitions}

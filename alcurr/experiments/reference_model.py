@@ -262,7 +262,8 @@ def prepare(
     size, by = context.experiment.config.eval_batch_size, run.trials_by
     score = make_score(run.model, run.gather, size, by, loss, counted=False)
     run = run._replace(score=score)
-  return run, compile_run(run, pools), pools
+  scored = context.parts if fit.score.score else ()
+  return run, compile_run(run, pools, scored), pools
 
 
 def _request(

@@ -107,6 +107,8 @@ class DrawQueue:
   @functools.cached_property
   def feedback(self) -> PyTree:
     """The shapes of the sampler's feedback; None if they are not known."""
+    if self.sampler.signal is None:
+      return None
     if self.feedback_of_losses is not None:
       return self.feedback_of_losses
     with contextlib.suppress(Exception):  # whatever a signal's code raises

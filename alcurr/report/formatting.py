@@ -160,6 +160,8 @@ def combined(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
   shown = [f"{n}{x}" for n in names for x in (" %", " difference, 95 %")]
   shown.append("compared with")
   text = pd.concat(texts)[["sampler", "experiment", "trials", *shown]]
+  # Accuracy where there is R², and the other way round.
+  text = distinct(text.fillna(NONE), ["trials", "compared with"])
   # A sampler's rows together, in the order in which samplers first appear.
   return pd.concat(rows for _, rows in text.groupby("sampler", sort=False))
 

@@ -22,6 +22,8 @@ _counted: dict[bytes, jax.stages.Compiled] = {}
 # Programs that only count are not run again: few are held, since a process can
 # map only so many into memory.
 _MOST_COUNTED = 16
+# The option for the least seconds of compilation of programs that are saved.
+_SMALLEST = "jax_persistent_cache_min_compile_time_secs"
 # Held while a text is compiled, so that a second thread waits for the program.
 _locks: dict[Hashable, threading.Lock] = {}
 
@@ -127,9 +129,14 @@ def digest(*programs: jax.stages.Compiled | None) -> str:
 
 
 def cache_programs(folder: pathlib.Path | None, profiled: bool) -> None:
-  """Saves compiled programs in a folder, if any; the user's own goes first."""
+  """Saves compiled programs in a folder, if any; the user's own goes first.
+
+  The small ones too: an experiment has dozens, which take seconds together.
+  """
   if folder and not jax.config.jax_compilation_cache_dir:
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    if _SMALLEST.upper() not in os.environ:
+      jax.config.update(_SMALLEST, 0.0)
   if profiled:
     # Cached programs may name their operations as older code did.
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)

@@ -1,7 +1,7 @@
 """The specification of a run, and the programs it is compiled to."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -181,14 +181,21 @@ def compile_chunks(
   return Chunks(lengths, per_evaluation, program, fetch)
 
 
-def compile_run(run: RunSpec, pools: Mapping[str, Pool]) -> CompiledRun:
-  """Compiles a run for pools "train", "probe" and "valid", or their shapes."""
+def compile_run(
+  run: RunSpec, pools: Mapping[str, Pool], scored: Iterable[str] = ()
+) -> CompiledRun:
+  """Compiles a run for pools "train", "probe" and "valid", or their shapes.
+
+  `scored` names pools that are scored after the run: their programs are
+  compiled too, and `score_pool` finds them.
+  """
   state = abstract_trials(run, pools["train"])
   started = time.perf_counter()
   compiled = compile_chunks(run, state, pools)
   variables = (state.params, state.model_state)
-  score = compilation.compile_once(
-    run.score, variables, pools["valid"], mesh=run.mesh
+  score, *_ = (
+    compilation.compile_once(run.score, variables, pools[name], mesh=run.mesh)
+    for name in ("valid", *scored)
   )
   compile_seconds = time.perf_counter() - started
   one_kind = make_steps(run).cycle == 1 and run.sampler.is_scoring is None

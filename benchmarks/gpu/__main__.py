@@ -112,7 +112,7 @@ def main(argv: Sequence[str]) -> int:
     records[record.part] = record
     # Written each time, so that an interrupted measurement has its summary.
     ordered = [records[p.name] for p in known if p.name in records]
-    path = summary.write(folder, title, ordered)
+    path = summary.write(folder, title, ordered, args.small)
   print(path)
   left = summary.unfinished(list(records.values()))
   for line in left:

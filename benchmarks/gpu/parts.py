@@ -36,7 +36,10 @@ _AIMS = "uniform;random_gain;gradient_prediction_gain;prediction_gain"
 
 
 def make_parts(small: bool) -> list[Part]:
-  """Returns the parts in the order in which they run."""
+  """Returns the parts in the order in which they run.
+
+  Those in small have names of the others.
+  """
   parts = [
     *_steps(small),
     *_trials(small),
@@ -120,10 +123,11 @@ def _peers(small: bool) -> list[Part]:
   if small:
     how = "--rounds 1 --seconds 0.01 --per_class 10"
   parts = []
-  for batch_size in (4,) if small else (32, 512):
+  for batch_size in (32,) if small else (32, 512):
+    size = batch_size // 8 if small else batch_size
     part = _part(
       f"peers_{batch_size}",
-      f"peers {how} --batch_sizes {batch_size} --budget 0 --contestants",
+      f"peers {how} --batch_sizes {size} --budget 0 --contestants",
       75,
       packages=("torch",),
       cached=False,

@@ -47,19 +47,20 @@ class Aim(NamedTuple):
 
 
 def write(
-  folder: pathlib.Path, title: str, records: Sequence[Record]
+  folder: pathlib.Path, title: str, records: Sequence[Record], small: bool
 ) -> pathlib.Path:
   """Writes summary.md from the tables of parts; returns its path."""
   tables = read_tables(folder, [record.part for record in records])
   aims = list(find_aims(tables))
-  missing = "No aim was measured."
+  about = "In small, verdicts mean nothing." if small else ""
   parts = pd.DataFrame([record._asdict() for record in records])
   parts["command"] = [f"`{command}`" for command in parts["command"]]
   sections = [
     f"# {title}",
     _versions(tables),
     "## Aims",
-    _markdown(pd.DataFrame(aims)) if aims else missing,
+    *([about] if about else []),
+    _markdown(pd.DataFrame(aims)) if aims else "No aim was measured.",
     "## Parts",
     _markdown(parts),
   ]
@@ -78,7 +79,12 @@ def read_tables(
 ) -> dict[str, pd.DataFrame]:
   """Returns the tables that parts have written, also if they did not end."""
   paths = {name: folder / f"{name}.csv" for name in parts}
-  return {n: pd.read_csv(path) for n, path in paths.items() if path.exists()}
+  versions = dict.fromkeys(environment.VERSIONS, str)
+  return {
+    name: pd.read_csv(path, dtype=versions)
+    for name, path in paths.items()
+    if path.exists()
+  }
 
 
 def find_aims(tables: Mapping[str, pd.DataFrame]) -> Iterator[Aim]:

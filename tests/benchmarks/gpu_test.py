@@ -37,7 +37,9 @@ def is_alive(pid):
 @pytest.mark.parametrize("small", [False, True])
 def test_every_part_is_a_command_that_its_module_understands(small):
   made = parts.make_parts(small)
-  assert len({part.name for part in made}) == len(made)
+  names = [part.name for part in made]
+  assert len({*names}) == len(names)
+  assert {*names} <= {part.name for part in parts.make_parts(False)}
   for part in made:
     module, *options = part.command
     more = ["--workdir", "w"] if part.workdir else []

@@ -68,7 +68,7 @@ def test_the_summary_has_the_r2_of_scikit_learn(compared):
 
 def test_the_report_and_the_curves_are_of_r2(compared):
   page = (compared.workdir / "report.html").read_text()
-  assert "R² %" in page and "top-1 %" not in page
+  assert "R²\N{NO-BREAK SPACE}%" in page and "top-1" not in page
   assert compared.curves["r2"].notna().all()
   assert compared.plot_curves().axes
 

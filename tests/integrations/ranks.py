@@ -1,4 +1,4 @@
-"""What each rank of `ranks_test` does: python ranks.py FOLDER, by torchrun.
+"""The program of each rank of `ranks_test`: ranks.py FOLDER, by torchrun.
 
 A rank writes FOLDER/<rank>.npz: the examples that it trained on, its streams'
 states, and the errors that it met.

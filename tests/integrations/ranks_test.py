@@ -22,7 +22,7 @@ ROOT = HERE.parents[1]
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-  """What one process does; the ranks resume its state after ten steps."""
+  """Trains in one process; the ranks resume its state after ten steps."""
   folder = tmp_path_factory.mktemp("ranks")
   batches = ranks.make_batches(BANDIT, ranks.DELAY)
   ranks.train(batches, ranks.STEPS)

@@ -135,18 +135,22 @@ def _through_json(state, tmp_path):
 
 
 @pytest.mark.parametrize("through", [_through_npz, _through_json])
-@pytest.mark.parametrize("delay", [0, 3])
-def test_a_stream_goes_on_where_its_state_was_taken(through, delay, tmp_path):
+@pytest.mark.parametrize(
+  ("spec", "delay"), [(BANDIT, 0), (BANDIT, 3), ({"name": "uniform"}, 3)]
+)
+def test_a_stream_goes_on_where_its_state_was_taken(
+  through, spec, delay, tmp_path
+):
   """With pending draws, in a stream of another seed."""
-  whole = pure(BANDIT, 20, delay=delay)
-  stream = make_stream(BANDIT, delay=delay)
+  whole = pure(spec, 20, delay=delay)
+  stream = make_stream(spec, delay=delay)
   for number in range(9):
     while stream.handed_out < number + 1 + delay:
       stream.next()
     stream.update(losses=losses_of(whole[number]))
   assert stream.updates == 9
   state = through(stream.state_dict(), tmp_path)
-  other = make_stream(BANDIT, seed=1, delay=delay)
+  other = make_stream(spec, seed=1, delay=delay)
   other.next()
   other.load_state_dict(state)
   assert other.handed_out == other.updates == 9

@@ -219,6 +219,17 @@ def test_runs_evaluated_once_have_no_accuracy_curves(make_experiment):
   assert stems(workdir) == before - accuracies
 
 
+def test_data_of_one_class_have_no_sections_about_classes(make_experiment):
+  workdir = make_experiment()
+  path = workdir / "gallery.json"
+  info = json.loads(path.read_text())
+  path.write_text(json.dumps(info | {"easiest": info["hardest"]}))
+  made = sections.make_sections(workdir, page.read_summary(workdir))
+  stems = {section.stem for section in made}
+  assert "least_and_most" in stems
+  assert not {"hard_and_easy", "difficulty_by_class"} & stems
+
+
 def test_characters_without_a_font_are_told_of_once(caplog):
   figure = Figure()
   figure.suptitle(style.plain("cat \u2603 \U000e0041"))

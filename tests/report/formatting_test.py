@@ -84,3 +84,17 @@ def test_numbers_of_a_column_line_up():
   assert text["wide"].tolist() == ["0.0001234", "2.314e+04", "1"]
   assert text["name"].tolist() == ["a", "b", "c"]
   assert text["none"].tolist() == ["-"] * 3
+
+
+def test_experiments_of_other_metrics_leave_no_gaps():
+  numbers = _summary().filter(regex="^(?!top|balanced)")
+  numbers["r2"] = [0.5, 0.6]
+  numbers["r2_std"] = 0.01
+  for part in ("difference", "low", "high"):
+    numbers[f"r2_{part}"] = [math.nan, 0.1]
+  text = formatting.combined({"classes": _summary(), "numbers": numbers})
+  assert text["experiment"].tolist() == ["classes", "numbers"] * 2
+  assert text["R² %"].tolist() == ["-", "50.00 ± 1.00", "-", "60.00 ± 1.00"]
+  assert text["top-1 %"].tolist() == ["50.00 ± 1.00", "-", "60.00 ± 1.00", "-"]
+  # All have three trials, and the same baseline.
+  assert not {"trials", "compared with"} & {*text}

@@ -56,6 +56,12 @@ def test_an_unknown_cost_has_no_button():
   assert labels == ["examples", "seconds"]
 
 
+def test_a_single_metric_has_no_button():
+  means = _means().drop(columns=["top3", "top3_std"])
+  (costs,) = _accuracy(means).layout.updatemenus
+  assert len(costs.buttons) == 3
+
+
 def test_names_and_buttons_are_harmless():
   """No name ends the script, and no button sends data away."""
   means = _means().replace(NAME, "</script><script>alert(1)</script>")

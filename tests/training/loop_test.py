@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from alcurr.data.pool import make_gather
 from alcurr.training import chunks, compilation, loop, step
+from alcurr.training.keys import seed_key
 from alcurr.training.run import (
+  abstract_trials,
   chunk_lengths,
   compile_run,
   init_trials,
@@ -129,3 +131,29 @@ def test_giving_chunks_ahead_changes_nothing():
   assert sum(seen) == 23 * 8 * 2
   last = score_pool(run, result.state, pools["valid"])
   assert rows[-1]["valid"]["top1"] == float((last.rank[1] < 1).mean())
+
+
+def test_trials_begin_as_if_they_were_mapped():
+  """The reference is the first state of one trial, under `jax.vmap`."""
+  run = toy.make_run(BANDIT, seeds=(3, 0, 2**40))
+  pool = toy.make_pool()
+  init = step.make_init(run.model, run.tx, run.sampler)
+  keys = jnp.stack([seed_key(seed) for seed in run.seeds])
+  expected = jax.vmap(init, (0, None))(keys, pool)
+  found = init_trials(run, pool)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_array_equal(*map(_bits, (a, b))),
+    found,
+    expected,
+  )
+  shapes = abstract_trials(run, pool)
+  assert jax.tree.structure(shapes) == jax.tree.structure(found)
+  same = jax.tree.map(
+    lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), shapes, found
+  )
+  assert all(jax.tree.leaves(same))
+
+
+def _bits(x):
+  is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+  return jax.random.key_data(x) if is_key else x

@@ -26,7 +26,15 @@ from alcurr.core.redaction import redact
 from alcurr.experiments.loggers import pictures, points
 from alcurr.report.gallery import read_gallery
 
-__all__ = ["LOGGERS", "Experiment", "Logger", "LoggerGroup", "parse", "run_id"]
+__all__ = [
+  "LOGGERS",
+  "Experiment",
+  "Logger",
+  "LoggerGroup",
+  "parse",
+  "run_id",
+  "workdir_id",
+]
 
 # A line of metrics.jsonl, with JSON's types: step, examples_seen, trial, ...
 Row = dict[str, Any]
@@ -210,15 +218,20 @@ def describe(error: Exception, uri: str = "") -> str:
   return f"{kind}{lines[0].rstrip('.')}".rstrip(": ")
 
 
-def run_id(folder: pathlib.Path, title: str) -> str:
-  """Returns an id of this workdir's run of a title, the same at each call.
+def workdir_id(folder: pathlib.Path) -> str:
+  """Returns the workdir's id, made at the first call.
 
-  `folder` is the tracker's, in the workdir; what it is made from is kept there.
+  It is kept in `folder`, a tracker's own in the workdir.
   """
   path = folder / "experiment.json"
   if not path.exists():
     files.write_json(path, {"id": uuid.uuid4().hex})
-  content = f"{files.read_json(path)['id']}/{title}".encode()
+  return files.read_json(path)["id"]
+
+
+def run_id(workdir_id: str, title: str) -> str:
+  """Returns the id of a workdir's run of a title, the same at each call."""
+  content = f"{workdir_id}/{title}".encode()
   return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 

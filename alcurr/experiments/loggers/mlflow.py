@@ -37,6 +37,7 @@ from alcurr.experiments.loggers import (
   pictures,
   points,
   run_id,
+  workdir_id,
 )
 from alcurr.report.style import styles
 
@@ -78,6 +79,7 @@ class MLflow(Logger):
     files.make_folder(folder)
     self._artifacts = _artifact_uri(uri, folder)
     self._client = MlflowClient(tracking_uri=uri)
+    self._workdir_id = workdir_id(folder)
     self._id = self._get_experiment(self._workdir.name)
     self.how_to_view = _how_to_view(uri, self._id)
 
@@ -122,7 +124,7 @@ class MLflow(Logger):
     self, experiment: str, title: str, tags: Mapping[str, str]
   ) -> Run:
     """Returns this workdir's run of a title, created if missing."""
-    identity = run_id(self._workdir / FOLDER, title)
+    identity = run_id(self._workdir_id, title)
     query = f"tags.`{_ID_TAG}` = '{identity}'"
     for run in self._client.search_runs([experiment], query, max_results=1):
       self._check_moved(run.info.artifact_uri)

@@ -27,6 +27,7 @@ from alcurr.experiments.loggers import (
   pictures,
   points,
   run_id,
+  workdir_id,
 )
 
 FOLDER = "wandb"
@@ -40,6 +41,7 @@ class Wandb(Logger):
     super().__init__(experiment)
     # W&B would use a temporary folder if it were missing.
     files.make_folder(self._workdir / FOLDER)
+    self._workdir_id = workdir_id(self._workdir / FOLDER)
     self._mode = os.environ.get("WANDB_MODE", "offline")
     folder = shlex.quote(str(self._workdir / FOLDER))
     self.how_to_view = f"wandb leet {folder}"
@@ -57,7 +59,7 @@ class Wandb(Logger):
   ) -> wandb.Run:
     """Starts a run of this workdir, which replaces one of the same title."""
     folder = self._workdir / FOLDER
-    identity = run_id(folder, title)
+    identity = run_id(self._workdir_id, title)
     for old in folder.glob(f"offline-run-*-{identity}"):
       shutil.rmtree(old)
     offline = self._mode == "offline"

@@ -83,7 +83,7 @@ def test_every_number_is_a_point_and_repeating_changes_nothing(workdir, capsys):
   assert run.info.end_time - run.info.start_time == 10_001
   colors = {name: r.data.tags["mlflow.runColor"] for name, r in runs.items()}
   assert len(set(colors.values())) == 2
-  assert colors["bandit 0"] == colors["bandit 1"] == "#ff7f0e"  # as in reports
+  assert colors["bandit 0"] == colors["bandit 1"] == "#0072b2"  # as in reports
   mean = runs[f"bandit {saved.MEAN}"]
   assert mean.data.params["trial"] == saved.MEAN
   assert "seed" not in mean.data.params

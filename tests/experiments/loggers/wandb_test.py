@@ -78,11 +78,8 @@ def test_every_number_is_a_point_and_repeating_changes_nothing(workdir, capsys):
     _assert_complete(runs, "bandit", trial)
   _assert_complete(runs, "uniform", 0)
   run = runs["bandit 1"]
-  assert (run["project"], run["state"], run["exit_code"]) == (
-    "it",
-    "finished",
-    0,
-  )
+  facts = run["project"], run["state"], run["exit_code"]
+  assert facts == ("it", "finished", 0)
   config = run["config"]
   assert config["sampler"] == "bandit" and config["trial"] == 1
   assert config["seed"] == 8 and config["sampler.gain"] == "prediction_gain"
