@@ -14,7 +14,7 @@ import bad_input
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from alcurr.bandits import BANDITS
@@ -235,6 +235,7 @@ def test_npy(tmp_path, content):
 
 @fuzz
 @given(st.lists(st.text(max_size=3), unique=True), st.text() | st.integers())
+@example([], "0\x1f")
 def test_choices_of_classes(known, classes):
   try:
     chosen = pool.choose_classes(sorted(known), classes)
@@ -297,6 +298,8 @@ CONTEXT = {
 
 @fuzz
 @given(calls() | st.tuples(st.sampled_from(REGISTRIES), st.text()))
+@example((MODELS, "mobilenet(weights=1j)"))
+@example((MODELS, "mobilenet(weights=...)"))
 def test_specs(call):
   registry, spec = call
   try:

@@ -34,7 +34,8 @@ TYPE_NAMES = {
   types.NoneType: "None",
 }
 
-_LITERALS = str | float | int | tuple | list | Mapping | types.NoneType
+_LITERALS = str | bytes | float | complex | tuple | list | set | Mapping
+_LITERALS |= int | types.NoneType | types.EllipsisType
 
 
 @contextlib.contextmanager

@@ -130,8 +130,9 @@ def choose_classes(
   if classes == "all":
     chosen = known
   elif isinstance(classes, int) or str(classes).strip().isdecimal():
-    specs.check_range("classes", int(classes), 2, len(known))
-    chosen = known[: int(classes)]
+    number = int(classes.strip() if isinstance(classes, str) else classes)
+    specs.check_range("classes", number, 2, len(known))
+    chosen = known[:number]
   elif isinstance(classes, frozenset):
     chosen = [name for name in known if name in classes]
     if not chosen:

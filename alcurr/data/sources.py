@@ -47,7 +47,7 @@ def _call(call: Callable, config: Mapping[str, Any], *args: Any) -> Any:
 
 def _synthetic(config: Mapping[str, Any]) -> Dataset:
   classes = config["classes"]
-  if not classes.isdigit():
+  if not classes.isdecimal():
     text = f"expected a number of synthetic classes, got {classes!r}"
     raise UserError("type", "classes", text)
   fields = {**config, "num_classes": int(classes)}
