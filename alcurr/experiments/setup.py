@@ -32,6 +32,8 @@ from alcurr.types import (
   Pool,
 )
 
+_FAR = 10.0  # of targets, from 0
+
 
 class ExperimentContext(NamedTuple):
   """Everything that the runs of an experiment share."""
@@ -108,6 +110,8 @@ def load_context(
     parallel.describe(mesh),
     config.trials_by,
   )
+  if config.data.regression:
+    _check_scale(parts["train"].target)
   fixed = {k: v for k, v in flatten(config.to_dict()).items() if not is_free(k)}
   processes.check_same(
     {"config": repr(fixed), "mesh": parallel.describe(mesh), "data": content}
@@ -124,6 +128,18 @@ def load_context(
     content,
     mesh,
   )
+
+
+def _check_scale(target: np.ndarray) -> None:
+  """Warns of targets that a network takes long to reach."""
+  mean, deviation = float(target.mean()), float(target.std())
+  if abs(mean) > _FAR or deviation > _FAR:
+    logging.warning(
+      "The targets have mean %.3g and standard deviation %.3g; networks learn "
+      "numbers near 0 and 1 faster: standardize them.",
+      mean,
+      deviation,
+    )
 
 
 def _check_joint(

@@ -26,7 +26,14 @@ from alcurr.integrations._measured import read_scores, read_update
 from alcurr.integrations._pending import PendingDraw
 from alcurr.integrations._queue import DrawQueue
 from alcurr.training.keys import seed_key
-from alcurr.types import Array, Feedback, Pool, PyTree, Sampler
+from alcurr.types import (
+  Array,
+  Feedback,
+  LabelJudgement,
+  Pool,
+  PyTree,
+  Sampler,
+)
 
 
 class Drawn(NamedTuple):
@@ -249,6 +256,18 @@ class IndexStream:
     with self._lock:
       for pending in self._queue.pending:
         pending.handed_out = pending.feedback is not None
+
+  def judge(self) -> LabelJudgement:
+    """Returns the sampler's opinion of the labels, in host memory.
+
+    Raises:
+      UserError: the sampler does not judge labels.
+    """
+    if self._sampler.judge is None:
+      raise UserError("unsupported", "judge", "the sampler judges no labels")
+    with self._lock:
+      self._queue.advance()
+      return jax.device_get(self._sampler.judge(self._queue.state))
 
   def state_dict(self) -> dict[str, np.ndarray]:
     """Returns arrays by name, for `numpy.savez(file, **state)` or JSON.

@@ -66,6 +66,23 @@ def test_the_summary_has_the_r2_of_scikit_learn(compared):
   assert "R²" in compared.verdict
 
 
+@pytest.mark.parametrize(("shift", "warns"), [(0, False), (1000, True)])
+def test_far_targets_are_told(tmp_path, caplog, shift, warns):
+  rows, target = _data()
+  alcurr.compare(
+    rows,
+    target[:, 0] + shift,
+    samplers=["uniform"],
+    model="mlp(hidden=(8,))",
+    regression=True,
+    trials=1,
+    budget="1 epoch",
+    config=SMALL,
+    workdir=tmp_path / "experiment",
+  )
+  assert ("standardize" in caplog.text) == warns
+
+
 def test_the_report_and_the_curves_are_of_r2(compared):
   page = (compared.workdir / "report.html").read_text()
   assert "R²\N{NO-BREAK SPACE}%" in page and "top-1" not in page

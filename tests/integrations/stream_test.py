@@ -250,6 +250,26 @@ def test_mistakes_of_an_update_leave_the_draw_pending(given, code, place):
   assert stream.updates == 1
 
 
+def test_labels_are_judged_by_what_the_loop_predicted():
+  """The loop knows the true classes, of which 20 % are labelled as the next."""
+  rng = np.random.default_rng(0)
+  truth = rng.integers(0, 3, 200)
+  wrong = rng.random(200) < 0.2
+  labels = np.where(wrong, (truth + 1) % 3, truth)
+  sampler = samplers.label_trust(batch_size=20, num_steps=60)
+  stream = IndexStream(sampler, pool_info(sampler, labels), delay=1)
+  for _ in range(60):
+    logits = 3 * np.eye(3)[truth[stream.next()]] + rng.normal(size=(20, 3)) / 9
+    stream.update(logits=logits)
+  judged = stream.judge()
+  assert judged.score[wrong].min() > judged.score[~wrong].max()
+  assert wrong[judged.wrong > 0.5].all()
+  np.testing.assert_array_equal(judged.suggested[wrong], truth[wrong])
+  with refused("unsupported", "judge"):
+    sampler = samplers.uniform(batch_size=20)
+    IndexStream(sampler, pool_info(sampler, labels)).judge()
+
+
 def test_next_and_update_take_turns():
   stream = make_stream({"name": "uniform"})
   with refused("missing", "update"):

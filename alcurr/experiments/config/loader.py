@@ -57,10 +57,12 @@ def load(text: str | None, options: Sequence[str] = ()) -> ConfigDict:
   path = shipped.find(given)
   place, file = f"--config={given}", pathlib.Path(path)
   if not file.is_file():
-    siblings = {p.stem: str(p) for p in file.parent.glob("*.py")}
-    siblings = siblings or {name: name for name in shipped.describe()}
-    close = difflib.get_close_matches(file.stem, siblings, n=1, cutoff=0.8)
-    hint = f". Did you mean {siblings[close[0]]}?" if close else ""
+    known = {name: name for name in shipped.describe()}
+    known |= {p.stem: str(p) for p in file.parent.glob("*.py")}
+    close = difflib.get_close_matches(file.stem, known, n=1, cutoff=0.8)
+    hint = "; `alcurr list configs` has the names that need none"
+    if close:
+      hint = f". Did you mean {known[close[0]]}?"
     raise UserError("missing", place, f"no such file{hint}")
   shipped.make_importable(file)
   try:
