@@ -4,11 +4,11 @@ Measures on a GPU, in parts, what `parts` lists: a step with and without
 sampling, trials by vmap and map, the paper's 27 runs, PyTorch, a trace, memory,
 50 million drawings, and lowerings. Each part is a process with a time limit and
 writes its table to `results/gpu/<device>/` as it goes; if one hangs or fails,
-the others go on. The same command continues with the parts that are not done.
+the others go on. The same command continues with the unfinished parts.
 summary.md compares the tables with the aims.
 
 Logs, compiled programs and checkpoints are in `runs/gpu/<device>/`. The exit
-status is 1 if a part is not done. Parts that need a package which is not
+status is 1 if a part is unfinished. Parts that need a package which is not
 installed are skipped. With --small, everything runs in small, also on a CPU.
 """
 

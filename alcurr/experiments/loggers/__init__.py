@@ -24,6 +24,7 @@ from alcurr.core import files, lock, paths, specs
 from alcurr.core.errors import FaultError, UserError
 from alcurr.core.redaction import redact
 from alcurr.experiments.loggers import pictures, points
+from alcurr.report import tables
 from alcurr.report.gallery import read_gallery
 
 __all__ = [
@@ -106,10 +107,9 @@ class Logger:
 
   def _add_mean(self, result: dict[str, Any]) -> None:
     """Adds the mean of the trials that did not diverge, if there are two."""
+    diverged = tables.diverged_trials(result)
     trials = {
-      i: trial
-      for i, trial in enumerate(result["trials"])
-      if not trial.get("diverged_step")
+      i: trial for i, trial in enumerate(result["trials"]) if i not in diverged
     }
     if len(trials) < 2:
       return
