@@ -51,6 +51,13 @@ class Stored(NamedTuple):
   row: Array  # [N] int32, rows of the store
 
 
+class Split(NamedTuple):
+  """A pool's examples, split along N over the devices of a trial."""
+
+  # N examples; on a mesh with some more, so that the devices divide them
+  examples: Images | Rows
+
+
 class Fetched(NamedTuple):
   """The examples that the next steps draw, prefetched to the device."""
 
@@ -80,7 +87,7 @@ class Partition(NamedTuple):
 class Pool(NamedTuple):
   """The examples to choose from, on the device; always an argument."""
 
-  source: Images | Rows | Strokes | Stored | Fetched
+  source: Images | Rows | Strokes | Stored | Split | Fetched
   label: Array  # [N] int32 classes; or float32 targets, [N] or [N, V]
   # By name, [N] float32; in "difficulty", larger is harder.
   scores: dict[str, Array]

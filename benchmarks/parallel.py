@@ -11,6 +11,7 @@ batch twice as large of which each fetches its half.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import pathlib
 import re
@@ -32,7 +33,7 @@ from alcurr.training import meshes, parallel
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.training.run import RunSpec, compile_chunks, init_trials
 from alcurr.training.scoring import make_score
-from alcurr.types import Images
+from alcurr.types import Images, Split
 from benchmarks import arguments, loops, pools, tables
 
 SAMPLERS = {
@@ -53,7 +54,7 @@ SAMPLERS = {
   "rho_loss": {"name": "rho_loss", "keep": 0.25},
 }
 COLUMNS = (
-  *("what", "sampler", "model", "data", "batch", "parameters_mb"),
+  *("what", "sampler", "model", "pool", "data", "batch", "parameters_mb"),
   *("all_reduce", "all_gather", "others", "mb_per_step", "mb_per_chunk"),
   *("state_mb", "ms", "examples_per_s", "examples_per_cpu_s"),
 )
@@ -124,12 +125,17 @@ def _megabytes(tree: Any) -> float:
 
 def measure_devices(args: argparse.Namespace) -> list[dict[str, Any]]:
   """Returns a row for each sampler and number of devices."""
-  pool = pools.make_pool(pools.noise(10_000, args.image_size), 10_000)
-  pool.scores["irreducible"] = pool.scores["difficulty"]
+  whole = pools.make_pool(pools.noise(10_000, args.image_size), 10_000)
+  whole.scores["irreducible"] = whole.scores["difficulty"]
+  by_place = {
+    "device": whole,
+    "split": whole._replace(source=Split(whole.source)),
+  }
   rows = []
-  for name in args.samplers:
+  for name, place in itertools.product(args.samplers, by_place):
+    pool = by_place[place]
     for num in args.devices:
-      print(f"{name}, data={num}", file=sys.stderr)
+      print(f"{name}, pool={place}, data={num}", file=sys.stderr)
       run = _make_run(name, args.model, args.batch_size, args.image_size, num)
       state = init_trials(run, pool)
       program = compile_chunks(run, state, {"train": pool, "probe": pool})
@@ -140,6 +146,7 @@ def measure_devices(args: argparse.Namespace) -> list[dict[str, Any]]:
           "what": "devices",
           "sampler": name,
           "model": args.model,
+          "pool": place,
           "data": num,
           "batch": args.batch_size,
           "parameters_mb": _megabytes(state.params),

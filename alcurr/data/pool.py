@@ -21,11 +21,12 @@ from alcurr.types import (
   Partition,
   Pool,
   Rows,
+  Split,
   Stored,
   Strokes,
 )
 
-Source = Images | Rows | Strokes | Stored  # of NumPy arrays
+Source = Images | Rows | Strokes | Stored | Split  # of NumPy arrays
 
 
 # (row [n]) -> columns [n] by name, by which users find their examples
@@ -279,12 +280,12 @@ def make_gather(
     if isinstance(source, Stored):
       if fetch is None:
         raise ValueError("a pool on the host needs a fetch function")
-      source, place = (
-        fetch(source.row[index]),
-        jnp.arange(index.shape[0], dtype=jnp.int32),
-      )
+      source = fetch(source.row[index])
+      place = jnp.arange(index.shape[0], dtype=jnp.int32)
     elif isinstance(source, Fetched):
       source, place = source.source, place_in(source, index)
+    elif isinstance(source, Split):  # on one device, or on the host
+      source = source.examples
     if isinstance(source, Strokes):
       if render is None:
         raise ValueError("a pool of strokes needs a render function")

@@ -33,7 +33,7 @@ from alcurr.data.pool import Dataset, content_hash, make_gather, take
 from alcurr.data.quickdraw import packed, reader, stroke_forms, synthetic
 from alcurr.data.render import Render, render_all
 from alcurr.data.splitting import check_fractions, first_to_train_on, split
-from alcurr.types import Array, Batch, Images, Pool, Strokes
+from alcurr.types import Array, Batch, Images, Pool, Split, Strokes
 
 # (config.data with cache_dir) -> Dataset
 Source = Callable[[Mapping[str, Any]], Dataset]
@@ -78,7 +78,7 @@ SOURCES: Mapping[str, Source] = {
 _KNOWN = {
   "source": SOURCES,
   "on_error": ("raise", "skip"),
-  "pool": ("device", "host"),
+  "pool": ("device", "split", "host"),
   "render": ("in_step", "precompute"),
   "label_noise_kind": planted.NOISE,
 }
@@ -241,6 +241,8 @@ def load(
     parts["train"] = first_to_train_on(parts["train"], count)
   parts["train"] = planted.copies(parts["train"], config["copies"])
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
+  if config["pool"] == "split":
+    parts = {name: _split(part) for name, part in parts.items()}
   return LoadedData(parts, make_gather(render, fetch), lookup, content)
 
 
@@ -274,6 +276,14 @@ def _read(
   count = round(config["share"] * len(dataset.label))
   specs.check_range(f"{place}.share", count / len(dataset.label), 1e-9)
   return take(dataset, np.sort(np.argsort(mix_keys(dataset.key))[:count]))
+
+
+def _split(part: Dataset) -> Dataset:
+  """Returns a dataset whose examples are split over devices."""
+  if isinstance(part.source, Strokes):
+    text = "expected data.render=precompute, since strokes are not split"
+    raise UserError("conflict", "data.pool", text)
+  return part._replace(source=Split(part.source))
 
 
 def _rendered(part: Dataset, render: Render, precompute: bool) -> Dataset:

@@ -91,6 +91,6 @@ def compile_runs(
         part.score.place if is_fit else f"samplers.{run.name}",
         f"the run needs about {needed.describe()}, and a device has "
         f"{available} free; try a smaller batch_size, trials_by=map, "
-        "data.pool=host or fewer trials",
+        "data.pool=split or host, or fewer trials",
       )
   return runs

@@ -94,7 +94,8 @@ def compile_once(
       in_shardings=parallel.shardings(mesh, *args), out_shardings=into
     )
     with jax.set_mesh(mesh):
-      return jitted.lower(*args).compile(compiler_options())
+      padded = parallel.pad_split(mesh, args)
+      return jitted.lower(*padded).compile(compiler_options())
 
   key = _hash(text), f"{mesh} {mesh.devices}" if mesh else ""
   return _get(_compiled, key, compile_program)

@@ -4,8 +4,8 @@
 
 The pools stay on the device for the whole experiment. The state of all trials
 is donated from chunk to chunk, so it counts once, plus copies for checkpoints.
-With many devices, it is what each of them needs: all pools, the states of its
-own trials, and its part of the batches.
+With many devices, it is what each of them needs: all pools, or its part of
+their examples, the states of its own trials, and its part of the batches.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from alcurr.training import exposure, meshes, prefetch
 from alcurr.training.run import CompiledRun
-from alcurr.types import Pool, PyTree
+from alcurr.types import Pool, PyTree, Split
 
 # The share of free memory to reserve for gaps between buffers, the workspace of
 # kernels and, on a CPU, the host's own work.
@@ -76,6 +76,7 @@ def estimate(
   """
   trials = compiled.state.step.shape[0]
   axes = dict(mesh.shape) if mesh else {meshes.TRIAL: 1, meshes.DATA: 1}
+  distinct = {id(pool): pool for pool in pools.values()}
   # No run trains on more than the largest pool. Other exposure is small.
   largest = max((p.label.shape[0] for p in pools.values()), default=0)
   counts = np.dtype(exposure.COUNT).itemsize * largest
@@ -85,7 +86,7 @@ def estimate(
   # The two programs never run at the same time.
   activations = map(_activations, (compiled.chunks.program, compiled.score))
   return Estimate(
-    pool=sum(map(num_bytes, {id(p): p for p in pools.values()}.values())),
+    pool=sum(_pool_bytes(p, axes) for p in distinct.values()),
     state=num_bytes(compiled.state) // trials,
     trials=trials // axes[meshes.TRIAL],
     activations=max((x for x in activations if x is not None), default=None),
@@ -93,6 +94,13 @@ def estimate(
     exposure=counts if jax.default_backend() == "cpu" else 0,
     prefetched=prefetch.CHUNKS * fetched,
   )
+
+
+def _pool_bytes(pool: Pool, axes: Mapping[str, int]) -> int:
+  """Returns the bytes of a pool on each device."""
+  num = axes[meshes.DATA] if isinstance(pool.source, Split) else 1
+  of_all = num_bytes(pool._replace(source=()))
+  return of_all + -(-num_bytes(pool.source) // num)
 
 
 def num_bytes(tree: PyTree) -> int:

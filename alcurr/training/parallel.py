@@ -14,11 +14,12 @@ import functools
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from alcurr.training.meshes import COPY, DATA, TRIAL
-from alcurr.types import Array, Fetched, Pool, PyTree
+from alcurr.types import Array, Fetched, Pool, PyTree, Split
 
 REPLICATED = PartitionSpec()
 BY_TRIAL = PartitionSpec(TRIAL)  # of arrays with a leading axis [S]
@@ -64,22 +65,51 @@ def split_gather(
   `gather` is a function (pool, index [b]) -> arrays [b, ...]. Where the devices
   do not divide b, each gathers all. Within `split_trials` no axis is left to
   JAX, as callbacks to the host demand: each device fetches its own slice.
+  Examples that other devices hold are exchanged before.
   """
+
+  def gather_slice(pool: Pool, index: Array) -> PyTree:
+    if isinstance(pool.source, Split):
+      pool = pool._replace(source=_exchange(pool.source, index))
+    return gather(pool, index)
 
   def gather_split(pool: Pool, index: Array) -> PyTree:
     num = _context_size(DATA)
     if not num:
       return gather(pool, index)
     spec = REPLICATED if index.shape[0] % num else PartitionSpec(DATA)
+    by_device = PartitionSpec(DATA)
     return jax.shard_map(
-      gather,
-      in_specs=(_specs(pool, PartitionSpec(DATA)), spec),
+      gather_slice,
+      in_specs=(_specs(pool, by_device, by_device), spec),
       out_specs=spec,
       axis_names={DATA, COPY},
       check_vma=False,
     )(pool, index)
 
   return gather_split
+
+
+def _exchange(source: Split, index: Array) -> Fetched:
+  """Returns the examples at `index` [b], which differs between devices.
+
+  Every device looks up what all ask for, and has zeros for what it lacks; sums
+  over the devices are the examples.
+  """
+  wanted = jnp.sort(index)
+  of_all = jax.lax.all_gather(wanted, DATA, tiled=True)
+
+  def collect(part: Array) -> Array:
+    place = of_all - jax.lax.axis_index(DATA) * part.shape[0]
+    is_here = (place >= 0) & (place < part.shape[0])
+    is_here = is_here.reshape(-1, *(1,) * (part.ndim - 1))
+    found = jnp.where(is_here, part[place], jnp.zeros_like(part[:1]))
+    if found.dtype == jnp.bool_:  # which have no sum
+      found = found.astype(jnp.uint8)
+    found = jax.lax.psum_scatter(found, DATA, tiled=True)
+    return found.astype(part.dtype)
+
+  return Fetched(wanted, jax.tree.map(collect, source.examples))
 
 
 def split_trials(fun: Callable) -> Callable:
@@ -91,7 +121,7 @@ def split_trials(fun: Callable) -> Callable:
       return fun(state, *shared)
     return jax.shard_map(
       fun,
-      in_specs=(BY_TRIAL, *_specs(shared, BY_TRIAL)),
+      in_specs=(BY_TRIAL, *_specs(shared, BY_TRIAL, REPLICATED)),
       out_specs=BY_TRIAL,
       axis_names={TRIAL},
       check_vma=False,
@@ -100,41 +130,79 @@ def split_trials(fun: Callable) -> Callable:
   return fun_split
 
 
-def _specs(tree: PyTree, of_fetched: PartitionSpec) -> PyTree:
-  """Returns the specs of replicated arrays, and of examples of a chunk."""
+def _is_divided(x: PyTree) -> bool:
+  return isinstance(x, Fetched | Split)
 
-  def is_fetched(x: PyTree) -> bool:
-    return isinstance(x, Fetched)
+
+def _specs(
+  tree: PyTree, of_fetched: PartitionSpec, of_split: PartitionSpec
+) -> PyTree:
+  """Returns specs: of a chunk's examples, of a pool's, of all else."""
 
   def spec(x: PyTree) -> PartitionSpec:
-    return of_fetched if is_fetched(x) else REPLICATED
+    if isinstance(x, Fetched):
+      return of_fetched
+    return of_split if isinstance(x, Split) else REPLICATED
 
-  return jax.tree.map(spec, tree, is_leaf=is_fetched)
+  return jax.tree.map(spec, tree, is_leaf=_is_divided)
+
+
+def pad_split(mesh: Mesh, tree: PyTree) -> PyTree:
+  """Returns the shapes of a tree on a mesh, whose devices divide the pools."""
+  num = mesh.shape[DATA]
+
+  def pad(x: PyTree) -> PyTree:
+    if not isinstance(x, Split):
+      return x
+    return jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(
+        (-(-leaf.shape[0] // num) * num, *leaf.shape[1:]), leaf.dtype
+      ),
+      x,
+    )
+
+  return jax.tree.map(pad, tree, is_leaf=_is_divided)
 
 
 def shardings(mesh: Mesh, state: PyTree, *shared: PyTree) -> tuple:
   """Returns the shardings of the arguments of `split_trials`'s function."""
   del state
-  by_argument = (BY_TRIAL, *_specs(shared, BY_DEVICE))
+  by_argument = (BY_TRIAL, *_specs(shared, BY_DEVICE, PartitionSpec(DATA)))
   return jax.tree.map(lambda spec: NamedSharding(mesh, spec), by_argument)
 
 
 def put(mesh: Mesh | None, tree: PyTree, spec: PartitionSpec) -> PyTree:
   """Puts arrays that every process has on the devices of a mesh.
 
-  Without a mesh, they go to the device as they are.
+  A pool's examples that are to be split are, whatever the `spec`. Without a
+  mesh, all go to the device as they are.
   """
   if mesh is None:
     return jax.device_put(tree, may_alias=False)
-  sharding = NamedSharding(mesh, spec)
 
-  def put_leaf(leaf: Array | np.ndarray) -> Array:
+  def put_leaf(leaf: Array | np.ndarray, spec: PartitionSpec = spec) -> Array:
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
       return jax.random.wrap_key_data(put_leaf(jax.random.key_data(leaf)))
-    leaf = np.asarray(leaf)
+    leaf, sharding = np.asarray(leaf), NamedSharding(mesh, spec)
     return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
 
-  return jax.tree.map(put_leaf, tree)
+  def put_split(leaf: np.ndarray, room: jax.ShapeDtypeStruct) -> Array:
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+      start, stop, _ = index[0].indices(room.shape[0])
+      found = leaf[start:stop]
+      missing = stop - start - len(found)  # of the last devices
+      rows = np.zeros((missing, *leaf.shape[1:]), leaf.dtype)
+      return np.concatenate([found, rows]) if missing else found
+
+    sharding = NamedSharding(mesh, PartitionSpec(DATA))
+    return jax.make_array_from_callback(room.shape, sharding, part)
+
+  def put_part(x: PyTree) -> PyTree:
+    if isinstance(x, Split):
+      return jax.tree.map(put_split, x, pad_split(mesh, x))
+    return jax.tree.map(put_leaf, x)
+
+  return jax.tree.map(put_part, tree, is_leaf=_is_divided)
 
 
 def stack(trees: Sequence[PyTree]) -> PyTree:

@@ -129,6 +129,17 @@ def test_impossible_settings(name, value, code):
     sources.check(_config(**{name: value}))
 
 
+def test_strokes_are_not_split_over_devices(tmp_path):
+  given = dict(num_examples=400, classes="2", pool="split")
+  with refused("conflict", "data.pool"):
+    sources.load(_config(**given), tmp_path)
+  _, batch = _batch(_config(**given, render="precompute"), tmp_path)
+  _, expected = _batch(
+    _config(**given | {"pool": "device"}, render="precompute"), tmp_path
+  )
+  np.testing.assert_array_equal(batch.inputs, expected.inputs)
+
+
 def test_a_source_without_a_path():
   with refused("conflict", "data.dir"):
     sources.check(_config(source="files"))

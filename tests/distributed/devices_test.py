@@ -16,11 +16,13 @@ from sampler_table import SAMPLERS
 
 HERE = pathlib.Path(__file__).parent
 TOLERANCE = 1e-5  # absolute, of parameters, losses and states
-FAST = ("uniform", "bandit", "loss_proportional", "bandit@host")
+FAST = ("uniform@split", "bandit", "loss_proportional", "bandit@host")
 # Fetched before the steps; within them; with others for the signal; with 23
 # candidates, of which 8 devices each need all.
 ON_HOST = ("uniform@host", "bandit@host", "bandit_self@host", "small_loss@host")
-ALL = (*SAMPLERS, *ON_HOST)
+# With a probe for the signal; with 23 candidates.
+SPLIT = tuple(name.replace("host", "split") for name in ON_HOST)
+ALL = (*SAMPLERS, *ON_HOST, *SPLIT)
 RESUMED = ("resumed on trial=2,data=2", "resumed on ")
 
 
@@ -159,3 +161,45 @@ def test_each_device_fetches_its_slice_of_a_batch_from_the_host():
   assert split == [[[0, 7], [4, 7]], [[0, 7, 4, 7]]]
   # Two devices do not divide three examples: each fetches all.
   assert whole == [[[8, 9, 6], [8, 9, 6]], [[8, 9, 6]]]
+
+
+# Ten examples of three dtypes, of which each of four devices holds three.
+EXCHANGE = """
+import jax, json, numpy as np
+from alcurr.data.pool import make_gather
+from alcurr.training import chunks, compilation, meshes, parallel
+from alcurr.types import Pool, Rows, Split
+gather = parallel.split_gather(make_gather())
+rng = np.random.default_rng(0)
+rows = {"byte": rng.integers(0, 256, (10, 2, 2)).astype(np.uint8),
+        "flag": rng.random(10) < 0.5,
+        "number": np.where(np.arange(10) == 4, np.nan, rng.normal(size=10))
+                    .astype(np.float32)}
+host = Pool(Split(Rows(rows)), np.arange(10, dtype=np.int32), {}, {})
+
+def batch(state, pool, index):
+  return gather(pool, index)
+
+for text, trials in (("data=4", 1), ("trial=2,data=2", 2)):
+  mesh = meshes.make_mesh(text, trials, [4], jax.devices())
+  pool = parallel.put(mesh, host, parallel.REPLICATED)
+  held = [x.addressable_data(0).shape[0] for x in jax.tree.leaves(pool.source)]
+  state = parallel.put(mesh, np.zeros(trials), parallel.BY_TRIAL)
+  for index in ([9, 2, 5, 2], [9, 0, 4], [0, 1, 2, 3, 7, 9, 9, 4]):
+    every = parallel.put(mesh, np.array(index, np.int32), parallel.REPLICATED)
+    program = compilation.compile_once(
+      chunks.over_trials(batch, "vmap" if trials > 1 else "map"),
+      state, pool, every, mesh=mesh, results=parallel.BY_TRIAL)
+    inputs, label = program(state, pool, every)
+    same = all(
+      np.array_equal(inputs[k][t], rows[k][index], equal_nan=k == "number")
+      and inputs[k].dtype == rows[k].dtype
+      for k in rows for t in range(trials))
+    print(json.dumps([held, same, np.asarray(label).tolist()[0] == index]))
+"""
+
+
+@pytest.mark.distributed
+def test_devices_exchange_the_examples_of_a_split_pool():
+  found = [*map(json.loads, run_on(4, "-c", EXCHANGE).splitlines())]
+  assert found == [[[3] * 3, True, True]] * 3 + [[[5] * 3, True, True]] * 3

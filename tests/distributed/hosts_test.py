@@ -84,10 +84,9 @@ def test_a_signal_to_one_stops_all_and_any_number_resumes(tmp_path, expected):
   check_equal(results(tmp_path), expected)
 
 
-def test_a_pool_on_the_host_gives_the_results_of_one_on_a_device(
-  tmp_path, expected
-):
-  finish(tmp_path, "host", 2, "--config.data.pool=host")
+@pytest.mark.parametrize("pool", ["host", "split"])
+def test_the_place_of_a_pool_changes_no_result(tmp_path, expected, pool):
+  finish(tmp_path, pool, 2, f"--config.data.pool={pool}")
   check_equal(results(tmp_path), expected)
 
 

@@ -6,7 +6,7 @@
 A run on MESH is compared with one on one device, and resumed from the middle,
 on the devices of SMALLER and on one. A line of JSON for each sampler says the
 largest differences; "counts" are of the draws of each example. The pools of
-NAME@host are on the host.
+NAME@host are on the host, and those of NAME@split are split over the devices.
 """
 
 import functools
@@ -29,7 +29,7 @@ from alcurr.training import run as run_module
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.training.scoring import make_score
-from alcurr.types import Images, Pool, Stored
+from alcurr.types import Images, Pool, Split, Stored
 
 STEPS = 8
 SIZES = {"train": (640, 0), "probe": (100, 1), "valid": (90, 2)}  # and seeds
@@ -53,6 +53,8 @@ def _make(name: str, mesh: str) -> tuple[RunSpec, dict[str, Pool]]:
   }
   if place == "host":
     run, pools = _on_host(run, pools)
+  if place == "split":
+    pools = {k: p._replace(source=Split(p.source)) for k, p in pools.items()}
   return run, {k: parallel.replicator(run.mesh)(p) for k, p in pools.items()}
 
 

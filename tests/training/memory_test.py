@@ -30,6 +30,7 @@ from alcurr.training.run import (
   abstract_trials,
   compile_run,
 )
+from alcurr.types import Split
 from configs import default
 
 GB = 10**9
@@ -58,6 +59,21 @@ def test_a_pool_is_counted_by_hand_and_once(toy_pools):
   # clusters and planted, here the classes; and labels and difficulty.
   num_arms = 3 * toy.NUM_ARMS + toy.NUM_CLASSES * (4 + toy.NUM_ARMS)
   assert needed.pool == examples + 2 * num_arms * (4 + 4)
+
+
+def test_a_split_pool_is_shared_by_the_devices_of_a_trial(toy_pools):
+  compiled = _compile(toy_pools)
+  split = {
+    name: toy_pools[name]._replace(source=Split(toy_pools[name].source))
+    for name in ("train", "valid")
+  }
+  mesh = types.SimpleNamespace(shape={"trial": 2, "data": 4})
+  whole, parts = (
+    memory.estimate(compiled, pools, mesh=mesh).pool
+    for pools in (toy_pools, split)
+  )
+  # The images of 16 bytes each; labels and the like are on every device.
+  assert whole - parts == (640 + 96) * 16 * 3 // 4
 
 
 def test_a_state_is_parameters_moments_sampler_and_key(toy_pools):

@@ -226,10 +226,11 @@ _DEFAULTS = {
     # Drawings become images of this size.
     "image_size": 28,
     "render": "in_step",  # or precompute: once, before the first run
-    # Where the examples are: on the device, or on the host (in CPU memory),
-    # with only labels, difficulties and arms on the device. Examples are
-    # prefetched from the host, or, for samplers that learn at each step,
-    # fetched within the step. The results are the same.
+    # Where the examples are: all on each device; split over the devices that
+    # share a batch; or on the host (in CPU memory), with only labels,
+    # difficulties and arms on the device. Examples are prefetched from the
+    # host, or, for samplers that learn at each step, fetched within the step.
+    # The results are the same.
     "pool": "device",
     "stroke_width": 0.0,  # pixels; 0: in proportion, as in Google's bitmaps
     "stroke_decay": 0.0,  # how much dimmer the last stroke is; 0: not at all
