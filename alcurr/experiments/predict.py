@@ -257,6 +257,8 @@ def _trials(text: str) -> list[int]:
 def _submit(argv: Sequence[str]) -> None:
   parser = cli.Parser(
     prog="alcurr predict",
+    example="alcurr predict runs/kaggle/runs/uniform "
+    "--data=test_simplified.csv --out=submission.csv",
     description="Writes a submission to Kaggle's Doodle Recognition challenge.",
   )
   add = parser.add_argument
