@@ -5,9 +5,9 @@ A command's modules are imported only when it is run.
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from alcurr.core import startup
+from alcurr.core import startup, terminal
 from alcurr.experiments import preemption
 
 # The module of each command, which has `main(argv) -> status`, and a summary.
@@ -24,7 +24,7 @@ COMMANDS = {
 
 def usage() -> str:
   """Returns the text of `alcurr --help`."""
-  lines = _rows({name: text for name, (_, text) in COMMANDS.items()})
+  lines = terminal.columns({n: text for n, (_, text) in COMMANDS.items()})
   return "\n".join(
     [
       "usage: alcurr COMMAND [...]",
@@ -37,21 +37,6 @@ def usage() -> str:
       "To begin: alcurr run quickstart",
     ]
   )
-
-
-RUN_USAGE = """\
-usage: alcurr run CONFIG[:ARGUMENTS] [--config.a.b=c] [--OPTION=VALUE]
-
-Trains a model with each sampler of a config, and compares them.
-
-CONFIG is a name of the list below, or a Python file with get_config(); the top
-of its file explains ARGUMENTS. --config.a.b sets a field, such as
---config.budget='5 epochs' or --config.optimizer.learning_rate=3e-3."""
-
-
-def _rows(lines: Mapping[str, str]) -> list[str]:
-  width = max(map(len, lines)) + 2
-  return [f"  {name:<{width}}{text}" for name, text in lines.items()]
 
 
 def run(argv: Sequence[str]) -> int:
@@ -78,21 +63,15 @@ def run(argv: Sequence[str]) -> int:
 
 def _train(argv: Sequence[str]) -> int:
   """Runs `alcurr.main` with a config that is named without --config."""
-  from absl import app, flags
+  from absl import app
 
   from alcurr import main
-  from alcurr.experiments.config import loader, shipped
+  from alcurr.experiments import command
 
-  if not argv or argv[0] in ("--help", "-h"):
-    own = flags.FLAGS.flags_by_module_dict()[main.__name__]
-    options = {f"--{x.name}": x.help for x in own if x.name != "config"}
-    configs = _rows(shipped.describe())
-    print(RUN_USAGE, "", "Options:", *_rows(options), sep="\n")
-    print("", "Configs:", *configs, sep="\n")
-    return 0
-  first = argv[0] if argv[0].startswith("-") else f"--config={argv[0]}"
-  options = ["alcurr run", first, *argv[1:]]
-  return app.run(main.main, options, flags_parser=loader.parse_flags)
+  first, *others = argv or ["--help"]
+  first = first if first.startswith("-") else f"--config={first}"
+  options = ["alcurr run", first, *others]
+  return app.run(main.main, options, flags_parser=command.parse_flags)
 
 
 def main() -> None:

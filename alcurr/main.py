@@ -4,7 +4,6 @@ from absl import app, flags
 
 from alcurr.core import cli
 from alcurr.experiments import command, preemption
-from alcurr.experiments.config import loader
 from alcurr.training import processes
 
 _FLAGS = (
@@ -44,4 +43,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-  app.run(main, flags_parser=loader.parse_flags)
+  app.run(main, flags_parser=command.parse_flags)

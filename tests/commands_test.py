@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -22,12 +23,34 @@ def test_every_command_has_a_function_that_returns_a_status(capsys):
     assert f"\n  {name} " in usage
 
 
-@pytest.mark.parametrize("name", ["report", "data", "tune", "predict", "track"])
-def test_a_command_has_a_help(name, capsys):
+HELPS = [
+  *__main__.COMMANDS,
+  *(f"data {name}" for name in ("download", "prepare", "tfds", "inspect")),
+  *(f"tune {name}" for name in ("lr", "grid", "search")),
+]
+
+
+@pytest.mark.parametrize("name", HELPS)
+def test_a_help_has_the_call_the_options_and_an_example(name, capsys):
   with pytest.raises(SystemExit) as stopped:
-    __main__.run([name, "--help"])
+    __main__.run([*name.split(), "--help"])
   assert not stopped.value.code
-  assert capsys.readouterr().out.startswith(f"usage: alcurr {name}")
+  text, example = capsys.readouterr().out.split("\nexample:\n")
+  assert text.startswith(f"usage: alcurr {name}") and "\noptions:\n" in text
+  assert example.strip().startswith(f"alcurr {name} ")
+  if name != "data":  # whose example is that of download
+    used = re.findall(r"--[a-z-]+", example.replace("--config.trials", ""))
+    assert {*used} <= {*re.findall(r"--[a-z-]+", text)}
+
+
+def test_help_is_asked_for_after_a_config_too(capsys):
+  texts = []
+  for words in (["--help"], ["quickstart", "--help"], ["quickstart", "-h"], []):
+    with pytest.raises(SystemExit) as stopped:
+      __main__.run(["run", *words])
+    assert not stopped.value.code
+    texts.append(capsys.readouterr().out)
+  assert len({*texts}) == 1
 
 
 def test_the_list_has_every_name_and_a_line(capsys):

@@ -33,11 +33,17 @@ class Parser(argparse.ArgumentParser):
   """Reports mistakes in the arguments like every other mistake.
 
   Arguments of the type `pathlib.Path` become absolute; see `paths.absolute`.
+  Its help, and that of each command that it gets, ends with an example.
   """
 
-  def __init__(self, *args: Any, **options: Any):
+  def __init__(self, *args: Any, example: str, **options: Any):
     super().__init__(*args, **options)
     self.register("type", pathlib.Path, paths.absolute)
+    self._example = example
+
+  def format_help(self) -> str:
+    # An epilog would be wrapped at any word.
+    return f"{super().format_help()}\nexample:\n  {self._example}\n"
 
   def error(self, message: str) -> NoReturn:
     place = self.prog.removeprefix("alcurr ")

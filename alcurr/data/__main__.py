@@ -10,25 +10,40 @@ from alcurr.core.extras import import_extra
 
 _BUCKET = "https://storage.googleapis.com/quickdraw_dataset/full"
 _FORMS = ("simplified", "raw", "binary", "numpy_bitmap")
-# The module of each command, imported only when it is run, and its summary.
+# The module of each command, imported only when it is run, its summary, and the
+# arguments of its example.
 _COMMANDS = {
-  "download": ("download", "download Google's files"),
-  "prepare": ("packed", "pack files into mapped arrays"),
-  "tfds": ("tfds_builder", "make a set of TensorFlow Datasets"),
-  "inspect": ("inspection", "count and draw drawings"),
+  "download": (
+    *("download", "download Google's files"),
+    "simplified drawings --classes=cat,dog",
+  ),
+  "prepare": ("packed", "pack files into mapped arrays", "drawings packed"),
+  "tfds": (
+    *("tfds_builder", "make a set of TensorFlow Datasets"),
+    "drawings ~/tensorflow_datasets",
+  ),
+  "inspect": (
+    *("inspection", "count and draw drawings"),
+    "drawings --out=drawings.png",
+  ),
 }
+
+
+def _example(name: str) -> str:
+  return f"alcurr data {name} {_COMMANDS[name][-1]}"
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
   """Parses the command line."""
   parser = cli.Parser(
     prog="alcurr data",
+    example=_example("download"),
     description="Quick, Draw! files before an experiment reads them.",
   )
   sub = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
   download, prepare, tfds, inspect = (
-    sub.add_parser(name, help=text, description=text)
-    for name, (_, text) in _COMMANDS.items()
+    sub.add_parser(name, help=text, description=text, example=_example(name))
+    for name, (_, text, _) in _COMMANDS.items()
   )
 
   add = download.add_argument
@@ -70,8 +85,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _run(argv: Sequence[str]) -> None:
   args = parse(argv)
-  module, _ = _COMMANDS[args.command]
-  module = f"alcurr.data.quickdraw.{module}"
+  module = f"alcurr.data.quickdraw.{_COMMANDS[args.command][0]}"
   import_extra(module, extra="tfds", place=args.command).run(args)
 
 

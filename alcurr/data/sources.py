@@ -21,6 +21,7 @@ from alcurr.data import (
   joined,
   planted,
   score_files,
+  targets,
 )
 from alcurr.data.folds import mix_keys
 from alcurr.data.host_store import (
@@ -187,6 +188,7 @@ class LoadedData(NamedTuple):
   gather: Callable[[Pool, Array], Batch]  # for pools of the parts
   lookup: Lookup | None  # of the store on the host, if data.pool is host
   content: str  # a hash of all that was read
+  target_scale: targets.TargetScale | None  # of regression
 
 
 def load(
@@ -243,7 +245,10 @@ def load(
   parts = {n: _rendered(part, render, precompute) for n, part in parts.items()}
   if config["pool"] == "split":
     parts = {name: _split(part) for name, part in parts.items()}
-  return LoadedData(parts, make_gather(render, fetch), lookup, content)
+  scale = None
+  if config["regression"]:
+    parts, scale = targets.standardize(parts)
+  return LoadedData(parts, make_gather(render, fetch), lookup, content, scale)
 
 
 def _read(

@@ -1,20 +1,31 @@
 """An experiment from its command line to the table that it prints."""
 
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import pandas as pd
-from absl import logging
+from absl import flags, logging
 from ml_collections import ConfigDict
 
-from alcurr.core import paths
+from alcurr.core import paths, terminal
 from alcurr.core.errors import FaultError
 from alcurr.experiments import experiment_runner, launch, preemption
-from alcurr.experiments.config import build, loader
+from alcurr.experiments.config import build, loader, shipped
 from alcurr.report import formatting, tables, verdict
 from alcurr.training import compilation, processes
+
+_USAGE = """\
+usage: alcurr run CONFIG[:ARGUMENTS] [--config.a.b=c] [--OPTION=VALUE]
+
+Trains a model with each sampler of a config, and compares them.
+
+CONFIG is a name of the list below, or a Python file with get_config(); the top
+of its file explains ARGUMENTS. --config.a.b sets a field, such as
+--config.budget='5 epochs' or --config.optimizer.learning_rate=3e-3."""
+_EXAMPLE = "  alcurr run quickstart --config.trials=5 --workdir=runs/mine"
 
 
 class Command(NamedTuple):
@@ -27,6 +38,30 @@ class Command(NamedTuple):
   distributed: bool
   profile: bool
   compilation_cache: bool
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses the flags of absl; if help is among them, prints it and exits."""
+  if {"--help", "-h"} & {*argv[1:]}:
+    print(usage())
+    sys.exit(0)
+  return loader.parse_flags(argv)
+
+
+def usage() -> str:
+  """Returns how `alcurr run` is called, its options and the configs."""
+  options = {}
+  for name in Command._fields[1:]:  # without the config
+    flag = flags.FLAGS[name]
+    option = f"--[no]{name}" if flag.boolean else f"--{name}"
+    options[option] = flag.help
+  parts = {
+    "options": terminal.columns(options),
+    "configs": terminal.columns(shipped.describe()),
+    "example": [_EXAMPLE],
+  }
+  lines = [line for p, rows in parts.items() for line in ("", f"{p}:", *rows)]
+  return "\n".join([_USAGE, *lines])
 
 
 def run(command: Command, fields: Sequence[str]) -> None:

@@ -171,8 +171,10 @@ def compare(
     value_range: (black, white) of images of another range, such as (0, 65535);
       data.value_range.
     channels_first: whether images are [N, C, H, W]; data.channels_first.
-    regression: whether labels are numbers to predict, [N] or [N, V], by the
-      loss squared_error; data.regression. Samplers are then judged by R².
+    regression: whether labels are numbers to predict, [N] or [N, V], in any
+      unit, by the loss squared_error; data.regression. Models learn them in
+      units of their standard deviation, and so are losses. Samplers are then
+      judged by R².
     scores: [N] by name, your own scores of the examples, in the order of the
       inputs. Samplers read them by these names, and partitions by difficulty
       read the score "difficulty".

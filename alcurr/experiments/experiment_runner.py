@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from alcurr.core import files, lock, paths, specs, waiting
 from alcurr.data import cache
-from alcurr.data.pool import locate, num_outputs, on_device
+from alcurr.data.pool import locate, on_device
 from alcurr.experiments import (
   added_trials,
   charges,
@@ -169,7 +169,7 @@ def _train(
           context.gather,
           train.class_names,
           find,
-          num_outputs(train),
+          context.target_scale,
         )
   trained = {block.sampler for block in blocks}
   finished = [name for name in locks if name not in trained]

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from alcurr.core import paths, specs
 from alcurr.core.errors import UserError
 from alcurr.data import rows
+from alcurr.data.targets import TargetScale
 from alcurr.experiments import added_trials
 from alcurr.experiments.config import build, schema
 from alcurr.experiments.config.plain import to_config
@@ -28,6 +29,7 @@ class FinishedRun(NamedTuple):
   input_shape: PyTree  # (H, W, C) of images; see `rows.input_shape`
   model: Model
   variables: tuple[PyTree, PyTree]  # params and model_state, [S]
+  target_scale: TargetScale | None  # of regression
 
 
 def load_runs(
@@ -62,13 +64,16 @@ def _load_run(
   schema.check_finished(config, workdir / "config.json")
   specs.check_choice(str(workdir / "config.json"), name, config.samplers)
   path = workdir / "gallery.json"
-  gallery = read_record(path, "class_names", "input_shape", "num_outputs")
+  gallery = read_record(path, "class_names", "input_shape")
   class_names = tuple(gallery["class_names"])
   shape = rows.shape_from_json(gallery["input_shape"])
   merged = build.run_config(config, name)
-  num_outputs = len(class_names)
+  num_outputs, scale = len(class_names), None
   if config.data.regression:
-    num_outputs = gallery["num_outputs"]
+    fields = [f"target_{field}" for field in TargetScale._fields]
+    gallery = read_record(path, *fields)
+    scale = TargetScale(*(np.array(gallery[field]) for field in fields))
+    num_outputs = len(scale.mean)
   model = build.make_model(merged, shape, num_outputs)
   variables = added_trials.read_variables(folder, len(results), steps, model)
   good = [i for i, r in enumerate(results) if not r.get("diverged_step")]
@@ -80,7 +85,9 @@ def _load_run(
   if trials is None and len(good) < len(results):
     logging.warning("%s: only the trials %s did not diverge.", folder, good)
   variables = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], variables)
-  return FinishedRun(folder, config, class_names, shape, model, variables)
+  return FinishedRun(
+    folder, config, class_names, shape, model, variables, scale
+  )
 
 
 def image_options(member: FinishedRun) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 
-from alcurr.core import cli, specs
+from alcurr.core import cli, specs, terminal
 from alcurr.core.registry import Registry
 from alcurr.experiments.config import shipped
 from alcurr.models import MODELS
@@ -28,6 +28,7 @@ KINDS = {
 def _list(argv: Sequence[str]) -> None:
   parser = cli.Parser(
     prog="alcurr list",
+    example="alcurr list samplers models",
     description="Names what `alcurr run` and `alcurr.compare` take.",
   )
   text = ", ".join(KINDS) + "; default all"
@@ -37,10 +38,7 @@ def _list(argv: Sequence[str]) -> None:
     specs.check_choice("KIND", kind, KINDS)
   for i, kind in enumerate(chosen):
     print("\n" * (i > 0) + f"{kind.capitalize()}:")
-    lines = KINDS[kind]()
-    width = max(map(len, lines)) + 2
-    for name, line in lines.items():
-      print(f"  {name:<{width}}{line}")
+    print(*terminal.columns(KINDS[kind]()), sep="\n")
 
 
 def main(argv: Sequence[str]) -> int:

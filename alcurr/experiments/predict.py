@@ -80,6 +80,7 @@ def predict_targets(
 ) -> np.ndarray:
   """Returns the numbers that finished runs of a regression predict: [N, V].
 
+  They have the units of the targets that `alcurr.compare` was given.
   The arguments are those of `predict_probabilities`.
 
   Raises:
@@ -220,13 +221,14 @@ def _make_pool(member: FinishedRun, source: Examples) -> Pool:
 def _make_program(member: FinishedRun, flips: bool) -> Callable[..., Array]:
   """Returns (variables [S], pool, index [B]) -> mean over trials [B, V]."""
   gather = make_gather(channels.get_render(member.config.data))
+  scale = member.target_scale
 
   def of_trial(variables: tuple[PyTree, PyTree], inputs: PyTree) -> Array:
     # The key is unused in eval mode.
     key = jax.random.key(0)
     logits, _ = member.model.apply(key, *variables, inputs, train=False)
-    if member.config.data.regression:
-      return logits
+    if scale is not None:
+      return logits * scale.deviation + scale.mean
     return jax.nn.softmax(logits)
 
   of_trials = chunks.over_trials(of_trial, member.config.trials_by)
@@ -255,6 +257,8 @@ def _trials(text: str) -> list[int]:
 def _submit(argv: Sequence[str]) -> None:
   parser = cli.Parser(
     prog="alcurr predict",
+    example="alcurr predict runs/kaggle/runs/uniform "
+    "--data=test_simplified.csv --out=submission.csv",
     description="Writes a submission to Kaggle's Doodle Recognition challenge.",
   )
   add = parser.add_argument

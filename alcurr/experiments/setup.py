@@ -15,6 +15,7 @@ from alcurr.core.errors import UserError
 from alcurr.data import partitions, rows, sources
 from alcurr.data.host_store import Lookup
 from alcurr.data.pool import Dataset, host_pool, num_outputs
+from alcurr.data.targets import TargetScale
 from alcurr.experiments import preemption
 from alcurr.experiments.config import build
 from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
@@ -32,8 +33,6 @@ from alcurr.types import (
   Pool,
 )
 
-_FAR = 10.0  # of targets, from 0
-
 
 class ExperimentContext(NamedTuple):
   """Everything that the runs of an experiment share."""
@@ -46,6 +45,7 @@ class ExperimentContext(NamedTuple):
   lookup: Lookup | None  # of pools in CPU memory
   signals: preemption.Signals  # stop a run with a checkpoint
   content: str  # a hash of the data that was read
+  target_scale: TargetScale | None  # of regression
   mesh: Mesh | None = None  # the devices of the samplers' runs; None for one
 
 
@@ -74,7 +74,7 @@ def load_context(
   config = experiment.config
   own = {s.file_field: s.config.file for s in experiment.file_scores}
   data = sources.load(config.data, cache_dir, own)
-  parts, gather, lookup, content = data
+  parts, gather, lookup, content, target_scale = data
   batch = jax.eval_shape(
     gather, host_pool(parts["valid"]), jax.ShapeDtypeStruct((1,), np.int32)
   )
@@ -110,8 +110,6 @@ def load_context(
     meshes.describe(mesh),
     config.trials_by,
   )
-  if config.data.regression:
-    _check_scale(parts["train"].target)
   fixed = {k: v for k, v in flatten(config.to_dict()).items() if not is_free(k)}
   processes.check_same(
     {"config": repr(fixed), "mesh": meshes.describe(mesh), "data": content}
@@ -126,20 +124,9 @@ def load_context(
     lookup,
     signals,
     content,
+    target_scale,
     mesh,
   )
-
-
-def _check_scale(target: np.ndarray) -> None:
-  """Warns of targets that a network takes long to reach."""
-  mean, deviation = float(target.mean()), float(target.std())
-  if abs(mean) > _FAR or deviation > _FAR:
-    logging.warning(
-      "The targets have mean %.3g and standard deviation %.3g; networks learn "
-      "numbers near 0 and 1 faster: standardize them.",
-      mean,
-      deviation,
-    )
 
 
 def _check_joint(

@@ -11,6 +11,7 @@ from alcurr.report import page
 def _report(argv: Sequence[str]) -> None:
   parser = cli.Parser(
     prog="alcurr report",
+    example="alcurr report runs/first runs/second --out=both.html",
     description="Rebuilds an experiment's figures and report.html from its "
     "files. Several experiments are compared on one page.",
   )
@@ -19,7 +20,7 @@ def _report(argv: Sequence[str]) -> None:
     metavar="DIR",
     nargs="+",
     type=pathlib.Path,
-    help="an experiment's folder, the --workdir of alcurr.main",
+    help="an experiment's folder, the --workdir of alcurr run",
   )
   parser.add_argument(
     "--out",

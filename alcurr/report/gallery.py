@@ -12,6 +12,7 @@ import numpy as np
 
 from alcurr.core import files
 from alcurr.data import rows
+from alcurr.data.targets import TargetScale
 from alcurr.types import Array, Batch, Pool
 
 EXAMPLES = 8  # of each kind
@@ -39,15 +40,15 @@ def write_gallery(
   class_names: Sequence[str],  # [V]
   # (index [n]) -> columns by which users find these examples, by name
   find: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None,
-  num_outputs: int | None = None,  # None: V
+  scale: TargetScale | None = None,  # of regression
 ) -> None:
   """Writes gallery.npz and gallery.json of a training pool.
 
-  Difficulties that are all zero are no scores. gallery.json has `class_names`,
-  `num_outputs` of the models and `input_shape`, [H, W, C] of images. Each of
-  the `classes` has its `count`. Each arm of the `partitions` other than "label"
-  has its `size` and `drawings`: random positions in gallery.npz, or none of
-  more than 40 arms.
+  Difficulties that are all zero are no scores. gallery.json has `class_names`
+  and `input_shape`, [H, W, C] of images. For regression it has `target_mean`
+  and `target_deviation`, [V]. Each of the `classes` has its `count`. Each arm
+  of the `partitions` other than "label" has its `size` and `drawings`: random
+  positions in gallery.npz, or none of more than 40 arms.
   A partition whose arms have names has `names`. `found` has the columns of
   `find` for each position.
   A scored pool adds the `difficulty`: quantiles and mean of a class, the mean
@@ -73,7 +74,6 @@ def write_gallery(
   classes = _split(np.argsort(label, kind="stable"), counts)
   info: dict[str, Any] = {
     "class_names": list(class_names),
-    "num_outputs": num_outputs or len(class_names),
     "classes": [{"count": len(index)} for index in classes],
     "partitions": {},
   }
@@ -104,6 +104,8 @@ def write_gallery(
         "most": add(order[::-1][:EXAMPLES]),
         "random": add_random(classes[i]),
       }
+  if scale is not None:
+    info |= {f"target_{k}": v for k, v in scale._asdict().items()}
   index = np.fromiter(position, np.int32, len(position))
   batch = jax.eval_shape(gather, pool, jax.ShapeDtypeStruct((1,), np.int32))
   info["input_shape"] = rows.shape_to_json(rows.input_shape(batch.inputs))

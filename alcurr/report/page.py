@@ -271,7 +271,7 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
 
 def _outputs(gallery: Gallery, config: dict[str, Any]) -> str:
   if config["data"].get("regression"):
-    count = gallery.info["num_outputs"]
+    count = len(gallery.info["target_mean"])
     return f"{count} number{'s' * (count > 1)} to predict"
   return f"{len(gallery.info['class_names'])} classes"
 

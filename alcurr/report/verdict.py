@@ -38,6 +38,7 @@ class _Effect(NamedTuple):
   sign: int  # 1: better, -1: worse, 0: neither is shown
   cost: float  # FLOPs of a run over the baseline's; NaN if unknown
   unit: str  # "points of top-1"
+  identical: bool  # on every test example, in every trial
 
 
 def describe(workdir: pathlib.Path, summary: pd.DataFrame) -> str:
@@ -111,9 +112,14 @@ def _effects(
     if len(lead) > 1:
       p[-1] = two_sided(bootstrap.resampled_means(lead, resamples))
     interval = bootstrap.paired_bootstrap(lead)
-    sign = int(np.sign(interval.mean))
     effects.append(
-      _Effect(name, baseline, len(lead), *interval, sign, cost[name], unit)
+      _Effect(
+        *(name, baseline, len(lead), *interval),
+        sign=int(np.sign(interval.mean)),
+        cost=cost[name],
+        unit=unit,
+        identical=not lead.any(),
+      )
     )
   adjusted = holm(np.array(p))
   effects = [
@@ -126,6 +132,8 @@ def _effects(
 def _single_trial(effects: Sequence[_Effect]) -> str:
   """Returns the sentence about one trial of each sampler."""
   first = max(effects, key=lambda effect: abs(effect.mean))
+  if first.identical:
+    return f"One trial: {_identical(effects)}."
   largest = "" if len(effects) == 1 else "the largest difference is that of "
   return (
     f"One trial: no measure of chance; {largest}{first.name}, "
@@ -137,15 +145,17 @@ def _decided(effects: Sequence[_Effect]) -> list[str]:
   """Returns the sentences about what is better, and what is worse."""
   better = [effect for effect in effects if effect.sign > 0]
   worse = [effect for effect in effects if effect.sign < 0][::-1]
-  bases = {effect.baseline for effect in effects}
-  base = bases.pop() if len(bases) == 1 else "its baseline"
+  base = _base(effects)
   counts = [effect.trials for effect in effects]
   least, most = min(counts), max(counts)
   note = f"{most} trials" if least == most else f"{least} to {most} trials"
   if least < _FEW_TRIALS:
     note += ", few for a claim"
+  same = [effect for effect in effects if effect.identical]
   if better:
     text = f"{_ranges(better, f'better than {base}')} ({note})."
+  elif len(same) == len(effects):
+    text = f"{_identical(same)} ({note})."
   elif len(effects) == 1 and not worse:
     (only,) = effects
     text = (
@@ -154,8 +164,25 @@ def _decided(effects: Sequence[_Effect]) -> list[str]:
       f"({note})."
     )
   else:
-    text = f"No sampler is measurably better than {base} here ({note})."
+    text = f"No sampler is measurably better than {base} here ({note})"
+    text += f"; {_identical(same)}." if same else "."
   return [text, *([f"{_ranges(worse, 'worse')}."] if worse else [])]
+
+
+def _base(effects: Sequence[_Effect]) -> str:
+  """Returns the baseline of samplers, if they have the same."""
+  bases = {effect.baseline for effect in effects}
+  return bases.pop() if len(bases) == 1 else "its baseline"
+
+
+def _identical(effects: Sequence[_Effect]) -> str:
+  """Returns a clause about samplers that do not differ on any test example."""
+  verb = "is" if len(effects) == 1 else "are"
+  metric = effects[0].unit.removeprefix("points of ")
+  return (
+    f"{_list([effect.name for effect in effects])} {verb} identical to "
+    f"{_base(effects)}, with the same {metric} on every test example"
+  )
 
 
 def _ranges(effects: Sequence[_Effect], word: str) -> str:

@@ -42,9 +42,9 @@ def test_what_is_no_path_is_refused(path, code):
 def test_every_parser_reads_paths_alike(tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path))
   monkeypatch.chdir(tmp_path)
-  parser = cli.Parser(prog="x")
+  parser = cli.Parser(prog="x", example="x FILE")
   parser.add_argument("--out", type=pathlib.Path, default="runs/a")
-  command = parser.add_subparsers().add_parser("y")
+  command = parser.add_subparsers().add_parser("y", example="x y")
   command.add_argument("folder", type=pathlib.Path)
   expected = argparse.Namespace(out=tmp_path / "b", folder=tmp_path / "c")
   assert parser.parse_args(["--out=~/b", "y", "c"]) == expected

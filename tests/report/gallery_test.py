@@ -79,7 +79,6 @@ def test_a_pool_without_scores_has_no_difficulty(tmp_path, pool):
   assert written.info["partitions"] == {}
   assert written.info.keys() == {
     *("class_names", "classes", "found", "input_shape", "partitions"),
-    "num_outputs",
   }
   assert written.info["input_shape"] == [6, 6, 1]
   assert len(written.image) == 0

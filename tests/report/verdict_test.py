@@ -17,6 +17,7 @@ def _write(workdir, right, label=None, flops=None, trials=6, diverged=None):
   `diverged` some samplers' trials that diverged. A share of 0: all did.
   """
   config = {"samplers": {name: {} for name in right}, "baseline": "uniform"}
+  workdir.mkdir(exist_ok=True)
   (workdir / "config.json").write_text(json.dumps(config))
   label = np.arange(N) % 2 if label is None else label
   for name, share in right.items():
@@ -68,14 +69,26 @@ def test_better_and_worse_with_their_cost(tmp_path):
 
 
 def test_nothing_is_better(tmp_path):
-  text = _write(tmp_path, {"uniform": 0.7, "a": 0.7, "b": 0.7})
+  text = _write(tmp_path, {"uniform": 0.7, "a": 0.7003, "b": 0.7003})
   assert text == (
     "No sampler is measurably better than uniform here (6 trials)."
   )
 
 
+@pytest.mark.parametrize("trials", [1, 6])
+def test_what_is_identical_is_called_so(tmp_path, trials):
+  right = {"uniform": 0.7, "a": 0.7}
+  text = _write(tmp_path / "one", right, trials=trials)
+  assert "a is identical to uniform" in text and "0.0" not in text
+  text = _write(tmp_path / "all", right | {"b": 0.7}, trials=trials)
+  assert "a, b are identical to uniform" in text
+  text = _write(tmp_path / "some", right | {"b": 0.701}, trials=trials)
+  assert ("identical" in text) == (trials > 1)
+  assert "b is identical" not in text and "b are" not in text
+
+
 def test_a_single_sampler_that_does_not_differ(tmp_path):
-  text = _write(tmp_path, {"uniform": 0.7, "a": 0.7}, trials=3)
+  text = _write(tmp_path, {"uniform": 0.7, "a": 0.7003}, trials=3)
   assert "a is not measurably better or worse than uniform" in text
   assert "at equal cost" in text and "few for a claim" in text
 
@@ -134,10 +147,8 @@ def test_balanced_accuracy_disagrees(tmp_path):
   """Better on the large class, worse by more on the small one."""
   label = (np.arange(N) % 10 == 0).astype(int)
   shares = {"uniform": [0.7, 0.7], "a": [0.8, 0.4]}
-  config = tmp_path / "x"
-  config.mkdir()
   right = {name: np.array(share) for name, share in shares.items()}
-  text = _write(config, right, label)
+  text = _write(tmp_path, right, label)
   assert "a is better than uniform" in text
   assert "In balanced accuracy" in text and "x9.0 in size, a is worse" in text
 

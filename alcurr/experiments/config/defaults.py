@@ -175,7 +175,8 @@ _DEFAULTS = {
     "value_range": "",
     "max_bytes": 2**31,
     # Labels of a .npz: whether they are numbers to predict, with loss
-    # squared_error, instead of classes.
+    # squared_error, instead of classes. Models learn them less their mean and
+    # divided by their standard deviation, of the training examples.
     "regression": False,
     # Images of a folder: the colour behind transparent ones, and the limit of
     # an image's width times its height.

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, config_flags
 
 from alcurr.core import cli
 from alcurr.core.errors import UserError
-from alcurr.core.specs import TYPE_NAMES, did_you_mean
+from alcurr.core.specs import TYPE_NAMES, did_you_mean, nearest, quoted
 from alcurr.experiments.config import plain, schema, shipped, synonyms
 
 _EXPECTED = (
@@ -195,6 +195,13 @@ def _as_user_error(error: Exception, values: flags.FlagValues) -> UserError:
   if isinstance(error, flags.IllegalFlagValueError):
     option = str(error).removesuffix(f": {cause}").removeprefix("flag ")
     option, _, value = option.partition("=")
+    group = values["config"].value
+    for key in option.split(".")[1:]:
+      group = group.get(key) if isinstance(group, ConfigDict) else None
+    if isinstance(group, ConfigDict):
+      text = f"expected a dict, or {option}.NAME=VALUE for one of its fields, "
+      text += f"got {quoted(value)}. {nearest(value, group)}"
+      return UserError("type", option, text)
     kind = values[option.removeprefix("--")].parser.flag_type()
     expected = {k.__name__: name for k, name in TYPE_NAMES.items()}.get(kind)
     text = f"expected {expected}, got {value!r}" if expected else str(cause)

@@ -49,6 +49,7 @@ def send(workdir: pathlib.Path, to: str, uri: str = "") -> str:
 def _send(argv: Sequence[str]) -> None:
   parser = cli.Parser(
     prog="alcurr track",
+    example="alcurr track runs/quickstart --to=tensorboard",
     description="Sends an experiment to a tracker, from its files. Points that "
     "the tracker already has are not repeated.",
   )
@@ -56,7 +57,7 @@ def _send(argv: Sequence[str]) -> None:
     "workdir",
     metavar="DIR",
     type=pathlib.Path,
-    help="the --workdir of alcurr.main",
+    help="an experiment's folder, the --workdir of alcurr run",
   )
   parser.add_argument(
     "--to",

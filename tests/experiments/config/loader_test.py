@@ -81,6 +81,22 @@ def test_mistakes_in_options(option, code, place):
 
 
 @pytest.mark.parametrize(
+  ("option", "expected"),
+  [
+    ("--config.samplers=unifrm", "uniform?"),
+    ("--config.optimizer=sgd", "learning_rate"),
+    ("--config.samplers.bandit=softmax", "epsilon"),
+  ],
+)
+def test_a_value_for_a_group_is_answered_with_its_fields(option, expected):
+  with pytest.raises(UserError) as mistake:
+    loader.with_options(default.get_config(), [option])
+  assert mistake.value.code == "type"
+  assert mistake.value.place == option.partition("=")[0]
+  assert expected in mistake.value.text
+
+
+@pytest.mark.parametrize(
   ("field", "text", "value"),
   [
     ("batch_size", "8", 8),
