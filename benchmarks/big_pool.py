@@ -32,7 +32,7 @@ from alcurr.data.host_store import make_fetch, make_lookup
 from alcurr.data.pool import make_gather
 from alcurr.data.render import make_render
 from alcurr.models import MODELS
-from alcurr.training import memory, parallel, prefetch, processes
+from alcurr.training import memory, meshes, parallel, prefetch, processes
 from alcurr.training.run import RunSpec, compile_chunks, init_trials
 from alcurr.training.scoring import make_score
 from alcurr.types import Pool, Stored, Strokes
@@ -158,7 +158,7 @@ def _make_run(task: Task, store: Strokes, lookup: Any) -> tuple[RunSpec, Pool]:
   model = MODELS["mlp"](
     input_shape=(size, size, 1), num_classes=pools.NUM_CLASSES
   )
-  mesh = parallel.make_mesh(
+  mesh = meshes.make_mesh(
     f"data={task.processes}", 1, [task.batch_size], jax.devices()
   )
   rng, row = np.random.default_rng(0), np.arange(num, dtype=np.int32)

@@ -28,7 +28,7 @@ import optax
 from alcurr.data.host_store import make_lookup
 from alcurr.data.pool import make_gather
 from alcurr.models import MODELS
-from alcurr.training import parallel
+from alcurr.training import meshes, parallel
 from alcurr.training.losses import softmax_cross_entropy
 from alcurr.training.run import RunSpec, compile_chunks, init_trials
 from alcurr.training.scoring import make_score
@@ -100,7 +100,7 @@ def _make_run(
     input_shape=(size, size, 1), num_classes=pools.NUM_CLASSES
   )
   gather, devices = make_gather(), jax.devices()[:num_devices]
-  mesh = parallel.make_mesh(f"data={num_devices}", 1, [batch_size], devices)
+  mesh = meshes.make_mesh(f"data={num_devices}", 1, [batch_size], devices)
   return RunSpec(
     sampler=sampler,
     model=model,

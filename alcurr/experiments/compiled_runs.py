@@ -12,7 +12,7 @@ from alcurr.data.parallel import cores
 from alcurr.experiments import charges, reference_model, setup
 from alcurr.experiments.added_trials import Block
 from alcurr.experiments.fits import Fit
-from alcurr.training import checkpoint_writer, memory, parallel
+from alcurr.training import checkpoint_writer, memory, meshes
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.types import Pool
 
@@ -49,7 +49,7 @@ def compile_runs(
     name = part.sampler
     run = charges.make_run(context, name, pools, costs)
     seeds = run.seeds[part.first : part.first + part.count]
-    mesh = parallel.fit_mesh(context.mesh, len(seeds), [run.batch_size])
+    mesh = meshes.fit_mesh(context.mesh, len(seeds), [run.batch_size])
     run = run._replace(seeds=seeds, mesh=mesh)
     train_on = context.experiment.runs[name].config.train_on
     try:

@@ -18,7 +18,14 @@ from alcurr.experiments import charges, fits, sampler_trials, setup
 from alcurr.experiments.config import build
 from alcurr.experiments.config.scores import DIFFICULTY, BuiltScore
 from alcurr.experiments.fits import Fit
-from alcurr.training import compilation, exposure, loop, parallel, processes
+from alcurr.training import (
+  compilation,
+  exposure,
+  loop,
+  meshes,
+  parallel,
+  processes,
+)
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
 from alcurr.training.scoring import Score, make_features, make_score
 from alcurr.types import Pool
@@ -224,7 +231,7 @@ def _find_clusters(
   )
   variables = (result.state.params, result.state.model_state)
   variables = jax.tree.map(lambda x: x[:1], parallel.on_host(variables))
-  mesh = parallel.fit_mesh(run.mesh, 1, ())
+  mesh = meshes.fit_mesh(run.mesh, 1, ())
   variables = parallel.put(mesh, variables, parallel.BY_TRIAL)
   programs = {
     name: compilation.compile_once(make, variables, pools[name], mesh=mesh)

@@ -21,7 +21,7 @@ from alcurr.experiments.config.build import BuiltExperiment, BuiltRun
 from alcurr.experiments.config.schema import flatten, is_free
 from alcurr.experiments.config.scores import DIFFICULTY, names_read
 from alcurr.experiments.fits import make_fits
-from alcurr.training import compilation, parallel, processes
+from alcurr.training import compilation, meshes, processes
 from alcurr.training.losses import metric
 from alcurr.training.run import RunSpec
 from alcurr.training.scoring import Score, make_score
@@ -58,7 +58,7 @@ def make_mesh(experiment: BuiltExperiment) -> Mesh | None:
   config = experiment.config
   sizes = [run.config.batch_size for run in experiment.runs.values()]
   devices = compilation.find_devices()
-  return parallel.make_mesh(config.mesh, config.trials, sizes, devices)
+  return meshes.make_mesh(config.mesh, config.trials, sizes, devices)
 
 
 def load_context(
@@ -107,14 +107,14 @@ def load_context(
     num_classes,
     "numbers to predict" if config.data.regression else "classes",
     jax.devices()[0].device_kind,
-    parallel.describe(mesh),
+    meshes.describe(mesh),
     config.trials_by,
   )
   if config.data.regression:
     _check_scale(parts["train"].target)
   fixed = {k: v for k, v in flatten(config.to_dict()).items() if not is_free(k)}
   processes.check_same(
-    {"config": repr(fixed), "mesh": parallel.describe(mesh), "data": content}
+    {"config": repr(fixed), "mesh": meshes.describe(mesh), "data": content}
   )
   signals = signals or preemption.Signals()
   return ExperimentContext(
@@ -210,5 +210,5 @@ def make_run_spec(
     loss=build.make_loss(config, num_outputs(context.parts["train"])),
     name=built.name,
     lookup=context.lookup,
-    mesh=parallel.fit_mesh(context.mesh, len(built.seeds), [config.batch_size]),
+    mesh=meshes.fit_mesh(context.mesh, len(built.seeds), [config.batch_size]),
   )

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from alcurr.training import exposure, parallel, prefetch
+from alcurr.training import exposure, meshes, prefetch
 from alcurr.training.run import CompiledRun
 from alcurr.types import Pool, PyTree
 
@@ -75,19 +75,19 @@ def estimate(
   names counts once; the copies are of the state, for checkpoints.
   """
   trials = compiled.state.step.shape[0]
-  axes = dict(mesh.shape) if mesh else {parallel.TRIAL: 1, parallel.DATA: 1}
+  axes = dict(mesh.shape) if mesh else {meshes.TRIAL: 1, meshes.DATA: 1}
   # No run trains on more than the largest pool. Other exposure is small.
   largest = max((p.label.shape[0] for p in pools.values()), default=0)
   counts = np.dtype(exposure.COUNT).itemsize * largest
   ahead = compiled.chunks.prefetch
   fetched = num_bytes(ahead.shapes) if ahead else 0
-  fetched //= axes[parallel.TRIAL] * axes[parallel.DATA]
+  fetched //= axes[meshes.TRIAL] * axes[meshes.DATA]
   # The two programs never run at the same time.
   activations = map(_activations, (compiled.chunks.program, compiled.score))
   return Estimate(
     pool=sum(map(num_bytes, {id(p): p for p in pools.values()}.values())),
     state=num_bytes(compiled.state) // trials,
-    trials=trials // axes[parallel.TRIAL],
+    trials=trials // axes[meshes.TRIAL],
     activations=max((x for x in activations if x is not None), default=None),
     copies=copies,
     exposure=counts if jax.default_backend() == "cpu" else 0,

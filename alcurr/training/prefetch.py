@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from alcurr.data.host_store import Lookup
-from alcurr.training import chunks, compilation, parallel
+from alcurr.training import chunks, compilation, meshes, parallel
 from alcurr.training.keys import step_keys
 from alcurr.training.step import Steps
 from alcurr.types import Array, Fetched, Pool, Sampler, Stored, TrainState
@@ -92,7 +92,7 @@ def compile_prefetch(
   if mesh is None:
     shapes = alone
   else:
-    trial, data = (mesh.shape[axis] for axis in (parallel.TRIAL, parallel.DATA))
+    trial, data = (mesh.shape[axis] for axis in (meshes.TRIAL, meshes.DATA))
     slots = sum(size // _split(size, data) for size in sizes)
     slots *= num_trials // trial * num_steps
     shapes = room(slots, trial * data)
@@ -139,7 +139,7 @@ def chunk_pools(
     count = prefetch.shapes.index.shape[0]
     if mesh is None:
       return jax.device_put(find(index, count))
-    trial, data = (mesh.shape[axis] for axis in (parallel.TRIAL, parallel.DATA))
+    trial, data = (mesh.shape[axis] for axis in (meshes.TRIAL, meshes.DATA))
 
     def find_part(number: int) -> Fetched:
       row, column = divmod(number, data)
@@ -183,8 +183,8 @@ def _from_parts(
   The parts are numbered along the mesh, trials first.
   """
   sharding = NamedSharding(mesh, parallel.BY_DEVICE)
-  size, num = shapes.index.shape[0], mesh.shape[parallel.DATA]
-  size //= mesh.shape[parallel.TRIAL] * num
+  size, num = shapes.index.shape[0], mesh.shape[meshes.DATA]
+  size //= mesh.shape[meshes.TRIAL] * num
   places = sharding.addressable_devices_indices_map(shapes.index.shape)
   numbers = {d: (at[0].start or 0) // size for d, at in places.items()}
   parts = {number: make_part(number) for number in {*numbers.values()}}

@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from alcurr.core.errors import FaultError, MachineError, UserError
-from alcurr.training import checkpoint, parallel
+from alcurr.training import checkpoint, meshes, parallel
 from alcurr.types import Array, PyTree, TrainState
 
 OPTION = "--distributed"
@@ -253,7 +253,7 @@ class Exchange:
     Raises:
       FaultError: two processes have different states of the same trials.
     """
-    devices = self._mesh.devices.reshape(self._mesh.shape[parallel.TRIAL], -1)
+    devices = self._mesh.devices.reshape(self._mesh.shape[meshes.TRIAL], -1)
     rows = np.asarray(report).reshape(*devices.shape, -1)
     said = _Report(*np.moveaxis(rows, -1, 0))
     self._signal = int(said.signal.max())

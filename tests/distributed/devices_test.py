@@ -87,9 +87,9 @@ def test_eight_devices_do_what_one_does(all_samplers, name):
 OTHER_STATE = """
 import jax, numpy as np
 from alcurr.core.errors import FaultError
-from alcurr.training import parallel, processes
+from alcurr.training import meshes, parallel, processes
 from alcurr.types import TrainState
-mesh = parallel.make_mesh("data=2", 1, [2], jax.devices())
+mesh = meshes.make_mesh("data=2", 1, [2], jax.devices())
 exchange = processes.Exchange(mesh, lambda: 15)
 
 def state(*values):
@@ -123,7 +123,7 @@ SLICES = """
 import jax, json, numpy as np
 from alcurr.data.host_store import make_fetch, make_lookup
 from alcurr.data.pool import make_gather
-from alcurr.training import chunks, compilation, parallel
+from alcurr.training import chunks, compilation, meshes, parallel
 from alcurr.types import Images, Pool, Stored
 image = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1)
 lookup, asked = make_lookup(Images(image)), []
@@ -134,7 +134,7 @@ def find(row, count):
 
 gather = make_gather(fetch=make_fetch(lookup._replace(find=find)))
 gather = parallel.split_gather(gather)
-mesh = parallel.make_mesh("data=2", 1, [4], jax.devices())
+mesh = meshes.make_mesh("data=2", 1, [4], jax.devices())
 every = parallel.replicator(mesh)
 row = np.arange(10, dtype=np.int32)[::-1]
 pool = every(Pool(Stored(row), np.zeros(10, np.int32), {}, {}))

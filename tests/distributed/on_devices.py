@@ -24,7 +24,7 @@ from sampler_table import SAMPLERS
 from alcurr import testing
 from alcurr.data.host_store import Fetch, Lookup, make_fetch, make_lookup
 from alcurr.data.pool import make_gather
-from alcurr.training import checkpoint, compilation, loop, parallel
+from alcurr.training import checkpoint, compilation, loop, meshes, parallel
 from alcurr.training import run as run_module
 from alcurr.training.checkpoint_writer import CheckpointWriter
 from alcurr.training.run import CompiledRun, RunSpec, compile_run
@@ -46,7 +46,7 @@ def _make(name: str, mesh: str) -> tuple[RunSpec, dict[str, Pool]]:
     chunk_steps=STEPS // 2,
   )
   devices, batches = jax.devices()[: None if mesh else 1], [testing.BATCH_SIZE]
-  run = run._replace(mesh=parallel.make_mesh(mesh, 2, batches, devices))
+  run = run._replace(mesh=meshes.make_mesh(mesh, 2, batches, devices))
   pools = {
     split: testing.make_pool(*size, scores=run.sampler.spec.scores)
     for split, size in SIZES.items()

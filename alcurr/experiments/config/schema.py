@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.experiments.config import defaults
-from alcurr.training import parallel
+from alcurr.training import meshes
 from alcurr.training.step import ON_NONFINITE
 
 MAX_SEED = 2**32 - 1  # the largest that every generator takes
@@ -195,7 +195,7 @@ def check_values(config: ConfigDict) -> None:
   for field in ("seed", "data.seed"):
     last = config.trials - 1 if field == "seed" else 0
     specs.check_range(field, values[field], 0, MAX_SEED - last)
-  parallel.parse(config.mesh)
+  meshes.parse(config.mesh)
   specs.check_choice("trials_by", config.trials_by, ("vmap", "map"))
   specs.check_choice("on_nonfinite", config.on_nonfinite, ON_NONFINITE)
   specs.check_choice("budget_basis", config.budget_basis, BUDGET_BASES)

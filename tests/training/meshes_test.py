@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from alcurr.core.errors import UserError
-from alcurr.training import parallel
+from alcurr.training import meshes
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from alcurr.training import parallel
   ],
 )
 def test_parses(text, sizes):
-  assert parallel.parse(text) == sizes
+  assert meshes.parse(text) == sizes
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_parses(text, sizes):
 def test_refuses(text, code):
   # No device is used before the mesh is known to fit.
   with pytest.raises(UserError) as caught:
-    parallel.make_mesh(text, 3, [32, 12], [None] * 8)
+    meshes.make_mesh(text, 3, [32, 12], [None] * 8)
   assert (caught.value.code, caught.value.place) == (code, "config.mesh")
 
 
@@ -60,19 +60,19 @@ def test_refuses(text, code):
   ],
 )
 def test_divides_trials_first(trials, batches, devices, expected):
-  assert parallel._divide(trials, batches, devices) == expected
+  assert meshes._divide(trials, batches, devices) == expected
 
 
 def test_one_device_needs_no_mesh():
-  assert parallel.make_mesh("", 3, [32], jax.devices()[:1]) is None
-  assert parallel.make_mesh("data=1", 3, [32], [None] * 4) is None
-  assert parallel.fit_mesh(None, 1, [5]) is None
+  assert meshes.make_mesh("", 3, [32], jax.devices()[:1]) is None
+  assert meshes.make_mesh("data=1", 3, [32], [None] * 4) is None
+  assert meshes.fit_mesh(None, 1, [5]) is None
 
 
 def test_all_devices_of_several_processes_are_used(monkeypatch):
   several = types.SimpleNamespace(process_count=lambda: 2)
-  monkeypatch.setattr(parallel.jax, "process_count", several.process_count)
+  monkeypatch.setattr(meshes.jax, "process_count", several.process_count)
   for text in ("data=4", "trial=3,data=2", ""):
     with pytest.raises(UserError) as caught:
-      parallel.make_mesh(text, 3, [32, 12], [None] * 8)
+      meshes.make_mesh(text, 3, [32, 12], [None] * 8)
     assert caught.value.place == "config.mesh"
