@@ -257,7 +257,7 @@ def linear(monkeypatch):
   monkeypatch.setattr(
     sources,
     "load",
-    lambda *args: sources.LoadedData(parts, make_gather(), None, ""),
+    lambda *args: sources.LoadedData(parts, make_gather(), None, "", None),
   )
 
 
