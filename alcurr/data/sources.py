@@ -164,9 +164,12 @@ def _check_one(config: Mapping[str, Any], place: str) -> None:
   """Checks the fields of one source."""
   for name in ("source", "on_error"):
     specs.check_choice(f"{place}.{name}", config[name], _KNOWN[name])
-  if (config["source"] == "synthetic") == bool(config["dir"]):
-    text = f"expected a path, or {place}.source=synthetic, got "
-    raise UserError("conflict", f"{place}.dir", f"{text}{config['dir']!r}")
+  if config["source"] == "synthetic" and config["dir"]:
+    text = f"{place}.source=synthetic reads no path; expected another source"
+    raise UserError("conflict", f"{place}.dir", text)
+  if config["source"] != "synthetic" and not config["dir"]:
+    text = f"expected a path, or {place}.source=synthetic"
+    raise UserError("conflict", f"{place}.dir", text)
   specs.check_range(f"{place}.max_per_class", config["max_per_class"], 0)
   for name in ("max_bytes", "max_pixels"):
     specs.check_range(f"{place}.{name}", config[name], 1)

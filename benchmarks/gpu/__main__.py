@@ -4,7 +4,7 @@ Measures on a GPU, in parts, what `parts` lists: a step with and without
 sampling, trials by vmap and map, the paper's 27 runs, PyTorch, a trace, memory,
 50 million drawings, and lowerings. Each part is a process with a time limit and
 writes its table to `results/gpu/<device>/` as it goes; if one hangs or fails,
-the others go on. The same command continues with the unfinished parts.
+the others still run. The same command continues with the unfinished parts.
 summary.md compares the tables with the aims.
 
 Logs, compiled programs and checkpoints are in `runs/gpu/<device>/`. The exit
