@@ -181,10 +181,12 @@ def _escape(app, what, name, obj, options, lines: list[str]) -> None:
 
 
 def _shorten(app, what, name, obj, options, signature, returned):
-  """Leaves out defaults that are records of functions."""
-  record = r"\((?:<function [^()]*>|\(\)|[\w, ])*\)"
+  """Leaves out defaults that are functions, or records of them."""
+  function = r"<function (?:[^()<>]|<\w+>)*>"
+  record = rf"\((?:{function}|\(\)|[\w, ])*\)"
   if signature:
-    signature = re.sub(rf"= (?=\(<function){record}", "= ...", signature)
+    default = rf"= (?:(?=\(<function){record}|{function})"
+    signature = re.sub(default, "= ...", signature)
   return signature, returned
 
 
