@@ -67,7 +67,7 @@ def test_several_sources_are_found_in_their_folder(source, tmp_path):
   alone = [config.samplers[f"only_{name}"].weights for name in ("shop", "web")]
   assert [weights.to_dict() for weights in alone] == [{"shop": 1}, {"web": 1}]
   next(tmp_path.glob("probe*")).rename(tmp_path / "prob")
-  with pytest.raises(ValueError, match="dir: expected .* probe"):
+  with pytest.raises(ValueError, match=r"dir: expected .* probe"):
     sources.get_config(f"dir={tmp_path},source={source}")
 
 
