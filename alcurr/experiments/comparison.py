@@ -26,7 +26,15 @@ from alcurr.experiments import experiment_runner, given_arrays
 from alcurr.experiments.config import defaults, plain
 from alcurr.experiments.given_objects import is_object, name_of, token
 from alcurr.models import MODELS
-from alcurr.report import curves, figures, page, policies, suspects, tables, verdict
+from alcurr.report import (
+  curves,
+  figures,
+  page,
+  policies,
+  suspects,
+  tables,
+  verdict,
+)
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 from alcurr.samplers import SAMPLERS

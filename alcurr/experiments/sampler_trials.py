@@ -267,7 +267,7 @@ def _run(
 
 
 def _measurements(run: RunSpec, pool: Pool, steps: int) -> dict[str, int]:
-  """Returns how often a sampler measured, and its arms, if it learns of some."""
+  """Returns how often a sampler measured, and of how many arms, if of any."""
   signal, arms = run.sampler.signal, run.sampler.spec.arm_partition
   if signal is None or arms is None:
     return {}
