@@ -78,8 +78,8 @@ def differences(
   base = plain(bases[0]) if len(bases) == 1 else "the baseline"
   lows = 100 * rows.set_index("sampler")[f"{metric}_low"].clip(upper=0)
   best = max(100 * rows[f"{metric}_high"].max(), 0)
-  if cut := scales.shown_end(lows, best):
-    axis.set_xlim(left=cut[0])
+  if cut := scales.shown_range(lows, best):
+    axis.set_xlim(*cut[0])
     axis.set_title(plain(scales.describe_cut(cut[1])))
   axis.set_xlabel(f"{tables.HEADLINES[metric]} difference to {base}, points")
   return figure
@@ -143,10 +143,10 @@ def _cut_low(axis: Axes, means: pd.DataFrame, metric: str) -> list[str]:
     return []
   low = means[metric] - means[f"{metric}_std"].fillna(0)
   worst = low.groupby(means["sampler"]).min()
-  cut = scales.shown_end(worst, means[metric].max())
+  cut = scales.shown_range(worst, means[metric].max())
   if cut is None:
     return []
-  axis.set_ylim(bottom=cut[0])
+  axis.set_ylim(*cut[0])
   return cut[1]
 
 
@@ -170,8 +170,8 @@ def loss_curves(losses: pd.DataFrame) -> Figure:
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
   each = losses[["train_loss", "valid_loss"]]
   worst = each.max(axis=1).groupby(losses["sampler"]).max()
-  if cut := scales.shown_end(worst, each.min().min()):
-    axes[0, 0].set_ylim(top=cut[0])
+  if cut := scales.shown_range(worst, each.min().min()):
+    axes[0, 0].set_ylim(*cut[0])
     figure.suptitle(plain(scales.describe_cut(cut[1])))
   axes[0, 0].legend()
   figure.supxlabel(curves.COSTS["examples_seen"], fontsize="medium")

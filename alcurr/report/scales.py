@@ -5,13 +5,13 @@ import math
 from collections.abc import Mapping
 
 _FAR = 3.0  # times as far from the best as the next sampler
-_MARGIN = 1.1
+_MARGIN = 0.1  # of an axis, at both ends
 
 
-def shown_end(
+def shown_range(
   worst: Mapping[str, float], best: float
-) -> tuple[float, list[str]] | None:
-  """Returns where an axis ends on its bad side, and who goes beyond.
+) -> tuple[tuple[float, float], list[str]] | None:
+  """Returns the ends of an axis, the lower first, and who goes beyond.
 
   At least half of the samplers are shown in full, and the best values always. A
   sampler goes beyond if its worst value is three times as far from the best as
@@ -27,7 +27,9 @@ def shown_end(
   for i, (near, far) in enumerate(itertools.pairwise(order[middle:])):
     if distance[far] > _FAR * distance[near] > 0:
       sign = math.copysign(1, worst[far] - best)
-      return best + sign * _MARGIN * distance[near], order[middle + i + 1 :]
+      span = sign * distance[near]
+      ends = sorted([best - _MARGIN * span, best + (1 + _MARGIN) * span])
+      return (ends[0], ends[1]), order[middle + i + 1 :]
   return None
 
 
