@@ -38,6 +38,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from configs import default, headroom
+from configs import sources as several
 
 # The arms are the labels that are right, and those that were made wrong.
 _ORACLE = {
@@ -118,7 +119,6 @@ def _copies(args: dict) -> ConfigDict:
 
 # By name, as a ConfigDict has them: the order of the groups.
 SOURCES = ("distorted", "foreign", "mislabelled", "real", "synthetic")
-_INFLUENCE = "influence(probe_size=64, prepare_interval=4)"
 # Shares of the two sources of use, real and distorted.
 _PAIRS = {"pair_even": (1, 1), "pair_real": (3, 1), "pair_distorted": (1, 3)}
 
@@ -128,23 +128,9 @@ def _fixed(*weights: float) -> dict[str, str]:
   return {"name": "fixed_policy", "policy": policy, "partition": "groups"}
 
 
-def _bandit(**changes) -> ConfigDict:
-  """Returns the bandit over sources.
-
-  Its step is five times the default, because a run has few measurements: the
-  first ten should already show which sources harm.
-  """
-  return default.bandit(
-    **{
-      "partition": "groups",
-      "bandit": "softmax(learning_rate=1.0)",
-      "reward": "z_score",
-      "epsilon": "0.05",
-      "interval": 8,
-      "warmup": 0,
-    }
-    | changes
-  )
+def _paid(gain: str) -> ConfigDict:
+  """Returns the bandit over sources that is paid for gains of whole batches."""
+  return several.bandit(gain=gain, arms_per_batch=1)
 
 
 def _of_sources() -> dict[str, dict]:
@@ -186,11 +172,11 @@ def sources(args: dict) -> ConfigDict:
     {
       "natural": {"name": "uniform", "replacement": False},
       **grid,
-      "influence": _bandit(gain=_INFLUENCE, arms_per_batch=None),
-      "target_gain": _bandit(gain="target_prediction_gain"),
+      "influence": several.bandit(),
+      "target_gain": _paid("target_prediction_gain"),
       "greats": {"name": "greats", "prepare_interval": 4},
       "odm": {"name": "odm"},
-      "random_reward": _bandit(gain="random_gain"),
+      "random_reward": _paid("random_gain"),
       "natural_with_probe": {"name": "uniform", "run": probing},
       "stratified_with_probe": {**grid["stratified"], "run": probing},
     }

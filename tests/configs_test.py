@@ -19,6 +19,7 @@ from configs import (
   noisy_labels,
   paper,
   quickstart,
+  sources,
   zoo,
 )
 
@@ -49,6 +50,25 @@ def test_it_passes_the_checks(config):
   if config.data.source == "files":
     config.data.dir = "somewhere"
   build.build_experiment(config)
+
+
+@pytest.mark.parametrize("source", ["npz", "folder"])
+def test_several_sources_are_found_in_their_folder(source, tmp_path):
+  """The target is no source, and every source has a run of its own."""
+  suffix = ".npz" if source == "npz" else ""
+  for name in ("web", "shop", "valid", "test", "probe"):
+    path = tmp_path / f"{name}{suffix}"
+    path.touch() if suffix else path.mkdir()
+  (tmp_path / "README.txt").touch()
+  config = sources.get_config(f"dir={tmp_path},source={source}")
+  build.build_experiment(config)
+  assert {*config.data.sources} == {"shop", "web"}
+  assert config.data.probe_dir == str(tmp_path / f"probe{suffix}")
+  alone = [config.samplers[f"only_{name}"].weights for name in ("shop", "web")]
+  assert [weights.to_dict() for weights in alone] == [{"shop": 1}, {"web": 1}]
+  next(tmp_path.glob("probe*")).rename(tmp_path / "prob")
+  with pytest.raises(ValueError, match=r"dir: expected .* probe"):
+    sources.get_config(f"dir={tmp_path},source={source}")
 
 
 def test_the_paper_at_full_size_is_the_papers():

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import bright_rows
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.datasets import load_digits
 README = pathlib.Path(__file__).parents[1] / "README.md"
 LOOPS = README.parent / "docs/loops.md"
 START = README.parent / "docs/getting_started.md"
+SOURCES = README.parent / "docs/sources.md"
 
 
 def _blocks(heading, page=README):
@@ -180,3 +182,29 @@ def test_the_experiment_in_a_notebook(tmp_path, monkeypatch):
   exec(block, names)
   assert names["result"].summary["top1"].max() > 0.8
   assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_the_recipe_for_several_sources(tmp_path, monkeypatch):
+  """Ten measurements are too few, and the verdict says so."""
+  monkeypatch.chdir(tmp_path)
+  first, second = _blocks("Arrays", SOURCES)
+  images, labels = bright_rows.make_data(480)
+  parts = {"": 400, "valid_": 420, "test_": 450, "probe_": 480}
+  names, start = {"source": np.array(["real", "distorted"] * 200)}, 0
+  for name, end in parts.items():
+    names |= {f"{name}images": images[start:end]}
+    names |= {f"{name}labels": labels[start:end]}
+    start = end
+  short = [
+    block.replace('"20000 examples"', '"80 steps"').replace("=5,", "=1,")
+    for block in (first, second)
+  ]
+  exec(short[0], names)
+  result = names["result"]
+  assert {*result.policy("bandit")["arm"]} == {"real", "distorted"}
+  assert "bandit measured" in result.verdict
+  exec(short[1], names)
+  learned = names["again"].policy("learned")["share"]
+  found = result.policy("bandit")["share"]
+  np.testing.assert_allclose(learned, found, atol=1e-6)

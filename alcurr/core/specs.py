@@ -158,7 +158,10 @@ def resolve(
   arguments = {k: v for k, v in context.items() if k in parameters} | arguments
   for argument, parameter in parameters.items():
     if argument not in arguments and parameter.default is parameter.empty:
-      raise UserError("missing", f"{field}.{argument}", f"required by {name}")
+      text = f"required by {name}"
+      if part := part_registry(parameter):
+        text += f"; {_one_of(part)}"
+      raise UserError("missing", f"{field}.{argument}", text)
   return name, arguments
 
 

@@ -15,7 +15,12 @@ from alcurr.data.image_values import (
   parse_range,
   plain_images,
 )
-from alcurr.data.labels import read_labels, read_targets, require
+from alcurr.data.labels import (
+  check_spelling,
+  read_labels,
+  read_targets,
+  require,
+)
 from alcurr.data.pool import Dataset
 from alcurr.types import Images, PyTree, Rows
 
@@ -73,7 +78,8 @@ def from_arrays(
 
   Raises:
     UserError: another shape, type or range, missing labels, a class without
-      examples, or images that are all equal.
+      examples or with another spelling in another group, or images that are all
+      equal.
   """
   source = _read_inputs(inputs, parse_range(value_range), channels_first)
   keys = content_keys(source)
@@ -91,8 +97,10 @@ def from_arrays(
   dataset = Dataset(source, label, keys, names, {}, target=target)
   if groups is None:
     return dataset
-  group, names = read_labels(groups, size, group_names, "groups", "group_names")
-  return dataset._replace(groups=group, group_names=names)
+  group, kinds = read_labels(groups, size, group_names, "groups", "group_names")
+  if class_names is None:
+    check_spelling(label, dataset.class_names, group, kinds)
+  return dataset._replace(groups=group, group_names=kinds)
 
 
 def _read_inputs(

@@ -113,6 +113,39 @@ def read_labels(
   return positions.astype(np.int32), names
 
 
+def check_spelling(
+  label: np.ndarray,
+  names: Sequence[str],
+  groups: np.ndarray,
+  group_names: Sequence[str],
+) -> None:
+  """Refuses a class that groups spell differently, such as "Cat" and "cat".
+
+  Where a group has both names, such as letters, they are two classes.
+
+  Args:
+    label: [N] int32, indices into `names`.
+    names: of the classes.
+    groups: [N] int32, indices into `group_names`.
+    group_names: of the groups.
+
+  Raises:
+    UserError: two names that differ only in case, in different groups.
+  """
+  by_look: dict[str, int] = {}
+  for new, name in enumerate(names):
+    old = by_look.setdefault(" ".join(name.split()).casefold(), new)
+    having = [np.unique(groups[label == c]) for c in (old, new)]
+    if old == new or len(np.intersect1d(*having)):
+      continue
+    first, second = (
+      f"{names[c]!r} in {group_names[group[0]]!r}"
+      for c, group in zip((old, new), having, strict=True)
+    )
+    text = "expected one spelling of a class, or class_names that have both, "
+    raise UserError("data", "labels", f"{text}got {first} and {second}")
+
+
 def read_targets(targets: Any, count: int) -> np.ndarray:
   """Returns numbers to predict: [N] or [N, V] float32.
 

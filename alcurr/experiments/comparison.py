@@ -26,7 +26,15 @@ from alcurr.experiments import experiment_runner, given_arrays
 from alcurr.experiments.config import defaults, plain
 from alcurr.experiments.given_objects import is_object, name_of, token
 from alcurr.models import MODELS
-from alcurr.report import curves, figures, page, suspects, tables, verdict
+from alcurr.report import (
+  curves,
+  figures,
+  page,
+  policies,
+  suspects,
+  tables,
+  verdict,
+)
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 from alcurr.samplers import SAMPLERS
@@ -51,7 +59,7 @@ class Comparison:
 
   @property
   def verdict(self) -> str:
-    """The outcome of the experiment, in at most three sentences.
+    """The outcome of the experiment, in at most four sentences.
 
     A sampler is better or worse than its baseline if the paired differences of
     top-1 on the test split say so, corrected for the number of samplers.
@@ -88,6 +96,17 @@ class Comparison:
     partition = tables.arm_partition(self.workdir, name)
     arms = figures.arm_labels(partition, policy.shape[1], gallery)
     return figures.policy_map(policy, name, arms)
+
+  def policy(self, name: str | None = None) -> pd.DataFrame:
+    """Returns the share of each arm at the end of each trial.
+
+    Columns: sampler, trial, arm (its name, as of groups, or its number from 1)
+    and share. None: of every sampler that draws from arms.
+
+    Raises:
+      UserError: no finished sampler of that name draws from arms.
+    """
+    return policies.final_shares(self.workdir, name)
 
   def suspects(self, name: str | None = None) -> pd.DataFrame:
     """Returns a sampler's verdict on each label that it trained on.

@@ -238,6 +238,7 @@ def _run(
     "baseline": config.baseline,
     "batch_size": run.batch_size,
     "steps": result.steps,
+    **_measurements(run, pools["train"], result.steps),
     "examples_seen": result.steps * run.batch_size,
     "train_seconds": result.train_seconds,
     "compile_seconds": compiled.compile_seconds,
@@ -263,6 +264,15 @@ def _run(
     compiled.compile_seconds,
   )
   logger.end(record)
+
+
+def _measurements(run: RunSpec, pool: Pool, steps: int) -> dict[str, int]:
+  """Returns how often a sampler measured, and of how many arms, if of any."""
+  signal, arms = run.sampler.signal, run.sampler.spec.arm_partition
+  if signal is None or arms is None:
+    return {}
+  num_arms = pool.partitions[arms].size.shape[0]
+  return {"measurements": steps // signal.interval, "arms": num_arms}
 
 
 def _trial_metrics(

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
-from alcurr.report import curves, drawings, tables
+from alcurr.report import curves, drawings, scales, tables
 from alcurr.report.gallery import MAX_ARMS, Gallery
 from alcurr.report.style import BAND_ALPHA, COLORS, LOOK, WIDTH, Style, plain
 
@@ -75,6 +76,11 @@ def differences(
   axis.spines["left"].set_visible(False)
   bases = rows["baseline"].unique()
   base = plain(bases[0]) if len(bases) == 1 else "the baseline"
+  lows = 100 * rows.set_index("sampler")[f"{metric}_low"].clip(upper=0)
+  best = max(100 * rows[f"{metric}_high"].max(), 0)
+  if cut := scales.shown_range(lows, best):
+    axis.set_xlim(*cut[0])
+    axis.set_title(plain(scales.describe_cut(cut[1])))
   axis.set_xlabel(f"{tables.HEADLINES[metric]} difference to {base}, points")
   return figure
 
@@ -122,8 +128,26 @@ def learning_curves(
   )
   trials = sorted({means["trials"].min(), means["trials"].max()})
   title = f"mean and standard deviation, {' to '.join(map(str, trials))} trials"
+  beyond: dict[str, None] = {}
+  for (metric, _), axis in zip(panels, axes.flat, strict=True):
+    beyond |= dict.fromkeys(_cut_low(axis, means, metric))
+  if beyond:
+    title += f"\n{plain(scales.describe_cut([*beyond]))}"
   figure.suptitle(title)
   return figure
+
+
+def _cut_low(axis: Axes, means: pd.DataFrame, metric: str) -> list[str]:
+  """Ends an axis of an accuracy where samplers far behind go beyond."""
+  if metric not in curves.ACCURACIES:
+    return []
+  low = means[metric] - means[f"{metric}_std"].fillna(0)
+  worst = low.groupby(means["sampler"]).min()
+  cut = scales.shown_range(worst, means[metric].max())
+  if cut is None:
+    return []
+  axis.set_ylim(*cut[0])
+  return cut[1]
 
 
 @matplotlib.rc_context(LOOK)
@@ -144,6 +168,11 @@ def loss_curves(losses: pd.DataFrame) -> Figure:
     axis.plot(valid["examples_seen"], valid["valid_loss"], ".-", label="valid")
     axis.set_title(plain(name))
     axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+  each = losses[["train_loss", "valid_loss"]]
+  worst = each.max(axis=1).groupby(losses["sampler"]).max()
+  if cut := scales.shown_range(worst, each.min().min()):
+    axes[0, 0].set_ylim(*cut[0])
+    figure.suptitle(plain(scales.describe_cut(cut[1])))
   axes[0, 0].legend()
   figure.supxlabel(curves.COSTS["examples_seen"], fontsize="medium")
   figure.supylabel("loss", fontsize="medium")

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import io
 import json
-import os
 import pathlib
 import shlex
 from collections.abc import Iterator, Sequence
@@ -43,7 +42,8 @@ def write_report(
   """Writes a page about one or more experiments, from their files alone.
 
   Also writes the figures of each experiment to its figures/, as PNG and CSV,
-  unless that cannot be written to. The page `out` has relative links to them.
+  unless that cannot be written to. The page `out` holds them all, and may be
+  copied alone.
 
   Raises:
     UserError: a workdir that is not an experiment, or has no finished run; or
@@ -75,7 +75,7 @@ def write_report(
     heading=names[0] if len(names) == 1 else f"{len(names)} experiments",
     combined=_grid(formatting.combined(summaries)) if names[1:] else None,
     views=[
-      {"name": name, **_view(workdirs[i], summaries[name], f"e{i}", out)}
+      {"name": name, **_view(workdirs[i], summaries[name], f"e{i}")}
       for i, name in enumerate(names)
     ],
   )
@@ -143,7 +143,7 @@ def read_summary(workdir: pathlib.Path) -> pd.DataFrame:
 
 
 def _view(
-  workdir: pathlib.Path, summary: pd.DataFrame, prefix: str, out: pathlib.Path
+  workdir: pathlib.Path, summary: pd.DataFrame, prefix: str
 ) -> dict[str, Any]:
   """Writes an experiment's figures; returns what the template shows of it."""
   folder = workdir / "figures"
@@ -153,23 +153,18 @@ def _view(
     files.make_folder(folder)
   parts = []
   for i, section in enumerate(sections.make_sections(workdir, summary)):
-    image, png, csv = "", io.BytesIO(), folder / f"{section.stem}.csv"
-    written = [csv]
-    if writable:
-      tables.write_csv(csv, section.data)
+    image, png = "", io.BytesIO()
+    written = {f"{section.stem}.csv": tables.to_csv(section.data)}
+    data = {name: _embedded("text/csv", csv) for name, csv in written.items()}
     if section.figure is not None:
       style.save(section.figure, png)
       image = _image(section, png.getvalue())
-      written.insert(0, csv.with_suffix(".png"))
-      if writable:
-        content = png.getvalue()
-        files.write_file(written[0], lambda file, c=content: file.write(c))
+      written[f"{section.stem}.png"] = png.getvalue()
+    for name, content in written.items() if writable else ():
+      files.write_file(folder / name, lambda file, c=content: file.write(c))
     chart = None
     if section.chart is not None:
       chart = interactive.to_html(section.chart, f"{prefix}-{i}-figure")
-    start = out.resolve().parent
-    links = {p.name: os.path.relpath(p.resolve(), start) for p in written}
-    links = links if writable else {}
     parts.append(
       {
         "section": section,
@@ -177,7 +172,7 @@ def _view(
         "kind": style.kind(section.figure),
         "chart": chart,
         "table": None if section.table is None else _grid(section.table),
-        "links": links,
+        "data": data,
       }
     )
   config = files.read_json(workdir / "config.json")
@@ -193,11 +188,15 @@ def _view(
 def _image(section: sections.Section, png: bytes) -> Markup:
   """Returns a figure as an image with the size that its fonts are made for."""
   width = round(section.figure.get_figwidth() * style.CSS_DPI)
-  source = base64.b64encode(png).decode()
   name = "small" if width < _NARROW else ""
-  image = Markup('<img alt="{}" class="{}" width="{}" src="{}{}">')
-  kind = "data:image/png;base64,"
-  return image.format(section.title, name, width, kind, source)
+  image = Markup('<img alt="{}" class="{}" width="{}" src="{}">')
+  source = _embedded("image/png", png)
+  return image.format(section.title, name, width, source)
+
+
+def _embedded(kind: str, content: bytes) -> str:
+  """Returns the address of a file that is part of the page."""
+  return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _grid(table: pd.DataFrame) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from alcurr.report import (
   formatting,
   interactive,
   paper,
+  policies,
   selection,
   suspects,
   tables,
@@ -123,19 +124,7 @@ def make_sections(
     if len(reach):
       yield _section(config, "reach", reach, table=formatting.reach(reach))
   gallery = read_gallery(workdir)
-  policies = curves.changing_policies(workdir)
-  vmax = figures.scale_end(policies.values()) if policies else None
-  for name, policy in policies.items():
-    partition = tables.arm_partition(workdir, name)
-    arms = figures.arm_labels(partition, policy.shape[1], gallery)
-    data = policy.stack().rename("probability").reset_index()
-    figure = figures.policy_map(policy, name, arms, vmax)
-    extra = ["scale"] * (len(policies) > 1) + ["strips"] * bool(arms.strips)
-    words = {"name": name}
-    section = _section(
-      config, "policy", data, *extra, words=words, figure=figure
-    )
-    yield section._replace(stem=f"policy_{name}")
+  yield from _policies(workdir, config, gallery)
   for name, found in suspects.judging_runs(workdir).items():
     data = suspects.shown_table(suspects.read_suspects(workdir, name))
     figure = suspects.draw_suspects(workdir, name, data)
@@ -173,6 +162,33 @@ def _curves(config: paper.Config, logs: pd.DataFrame) -> Iterator[Section]:
   if len(seen):
     figure = figures.learning_curves(seen, looks, curves.EXPOSURE)
     yield _section(config, "pool_seen", seen, figure=figure)
+
+
+def _policies(
+  workdir: pathlib.Path, config: paper.Config, gallery: Gallery | None
+) -> Iterator[Section]:
+  """Yields the policies that changed, with the shares that they ended at."""
+  changing = curves.changing_policies(workdir)
+  vmax = figures.scale_end(changing.values()) if changing else None
+  results = {r["sampler"]: r for r in tables.read_results(workdir)}
+  for name, policy in changing.items():
+    num_arms = policy.shape[1]
+    arms = policies.labels(workdir, name, num_arms, gallery)
+    shares = policies.final_shares(workdir, name)
+    table = policies.shares_table(shares, arms.axis)
+    few = policies.few_measurements(results[name])
+    extra = ["scale"] * (len(changing) > 1) + ["strips"] * bool(arms.strips)
+    extra += ["shares"] * (table is not None) + ["few"] * bool(few)
+    section = _section(
+      config,
+      "policy",
+      policies.over_time(policy, arms),
+      *extra,
+      words={"name": name, **(few or {})},
+      figure=figures.policy_map(policy, name, arms, vmax),
+      table=table,
+    )
+    yield section._replace(stem=f"policy_{name}")
 
 
 def _difficulty(config: paper.Config, gallery: Gallery) -> Iterator[Section]:

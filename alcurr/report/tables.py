@@ -245,19 +245,24 @@ def write_tables(workdir: pathlib.Path) -> pd.DataFrame:
   return summary
 
 
-def write_csv(path: pathlib.Path, table: pd.DataFrame) -> None:
-  """Writes a table for `read_csv`, with numbers to six digits.
+def to_csv(table: pd.DataFrame) -> bytes:
+  """Returns a table as a file for `read_csv`, with numbers to six digits.
 
   Texts that are formulas get a leading quote; see `files.escape_formula`.
   """
   escape = files.escape_formula
   escaped = table.rename(columns=escape).map(escape)
-  text = escaped.to_csv(index=False, float_format="%.6g")
-  files.write_file(path, lambda file: file.write(text.encode()))
+  return escaped.to_csv(index=False, float_format="%.6g").encode()
+
+
+def write_csv(path: pathlib.Path, table: pd.DataFrame) -> None:
+  """Writes the `to_csv` of a table."""
+  content = to_csv(table)
+  files.write_file(path, lambda file: file.write(content))
 
 
 def read_csv(path: pathlib.Path, texts: Sequence[str]) -> pd.DataFrame:
-  """Reads a table of `write_csv`; the columns `texts` are never numbers."""
+  """Reads a file of `to_csv`; the columns `texts` are never numbers."""
   files.check_regular(path)
   table = pd.read_csv(
     path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=""

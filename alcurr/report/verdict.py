@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from alcurr.core import files
-from alcurr.report import bootstrap, tables
+from alcurr.report import bootstrap, policies, tables
 from alcurr.report.selection import holm, two_sided
 
 LEVEL = 0.05
@@ -42,7 +42,7 @@ class _Effect(NamedTuple):
 
 
 def describe(workdir: pathlib.Path, summary: pd.DataFrame) -> str:
-  """Returns what an experiment shows, in at most three sentences.
+  """Returns what an experiment shows, in at most four sentences.
 
   Args:
     workdir: the experiment's folder.
@@ -64,7 +64,19 @@ def describe(workdir: pathlib.Path, summary: pd.DataFrame) -> str:
     sentences[-1] += f" Every trial of {_list(failed)} diverged."
   elif not is_single:
     sentences += _balanced(workdir, rows, summary, effects)
-  return " ".join(sentences)
+  return " ".join(sentences + _unsettled(workdir))
+
+
+def _unsettled(workdir: pathlib.Path) -> list[str]:
+  """Returns a sentence if samplers measured too seldom for their arms."""
+  results = tables.read_results(workdir)
+  found = [
+    f"{result['sampler']} measured {few['measurements']} times, few for "
+    f"{few['arms']} arms"
+    for result in results
+    if (few := policies.few_measurements(result))
+  ]
+  return [f"Not settled: {_list(found)}."] if found else []
 
 
 def _class_sizes(workdir: pathlib.Path, name: str) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from alcurr.core import specs
 from alcurr.core.errors import UserError
 from alcurr.core.registry import Registry
 from alcurr.core.schedules import SCHEDULES
-from alcurr.samplers.policies import Policy
+from alcurr.samplers.policies import POLICIES, Policy
 from alcurr.types import Bandit, Gain, Pool, Sampler, Schedule
 
 
@@ -65,6 +65,14 @@ def test_mistakes_name_the_field(spec, code, place):
 def test_an_unknown_name_comes_with_the_nearest():
   with pytest.raises(UserError, match=r"Did you mean pair\?"):
     specs.make("pear", REGISTRY, "x")
+
+
+def test_a_missing_part_comes_with_the_names_that_there_are():
+  spec = "fixed_policy(partition='groups')"
+  with pytest.raises(UserError) as raised:
+    specs.make(spec, samplers.SAMPLERS, "x", batch_size=8, num_steps=40)
+  assert (raised.value.code, raised.value.place) == ("missing", "x.policy")
+  assert all(name in raised.value.text for name in POLICIES)
 
 
 @pytest.fixture

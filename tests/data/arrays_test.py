@@ -278,3 +278,14 @@ def test_a_saved_file_is_found_again_by_its_content(tmp_path):
   assert array_files.save_npz(IMAGES, labels, tmp_path / "new") == path
   assert path.stat().st_mtime_ns == before
   assert array_files.save_npz(IMAGES, 1 - labels, tmp_path / "new") != path
+
+
+def test_a_class_has_one_spelling_in_all_groups():
+  """Letters are both in one group, and given names are as they are."""
+  labels, images = ["cat", "dog", "Cat", "dog"], IMAGES
+  with refused("data", "labels"):
+    arrays.from_arrays(images, labels, groups=["a", "a", "b", "b"])
+  names = ["cat", "Cat", "dog"]
+  arrays.from_arrays(images, labels, names, groups=["a", "a", "b", "b"])
+  arrays.from_arrays(images, labels, groups=["a", "a", "a", "b"])
+  arrays.from_arrays(images, labels)

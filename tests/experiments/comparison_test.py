@@ -133,6 +133,9 @@ def test_records(tmp_path):
   )
   assert set(result.summary["sampler"]) == {"mine", "bandit"}
   assert result.plot_policy("bandit").axes
+  # Ten steps, each with a measurement of one of three classes.
+  assert "bandit measured 10 times, few for 3 arms" in result.verdict
+  assert result.policy("bandit")["arm"].tolist() == ["0", "1", "2"]
   assert set(result.summary["baseline"]) == {"mine"}
 
 

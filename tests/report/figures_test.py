@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alcurr.report import curves, drawings, figures, page, sections, style
+from alcurr.report import (
+  curves,
+  drawings,
+  figures,
+  page,
+  scales,
+  sections,
+  style,
+)
 from alcurr.report.gallery import read_gallery
 from alcurr.report.style import styles
 
@@ -149,6 +157,44 @@ def test_policy_map_names_the_classes():
   labels = [label.get_text() for label in axis.get_yticklabels()]
   assert labels == ["a", " _b", r"\$c"]
   assert axis.get_ylabel() == "class"
+
+
+def test_a_sampler_far_behind_does_not_stretch_the_axis():
+  """Losses are cut above, leads below, and the figure says whose."""
+  table = pd.DataFrame(
+    {
+      "sampler": np.repeat(["a", "b", "c"], 2),
+      "examples_seen": [1, 2] * 3,
+      "train_loss": [4.0, 3.0, 4.0, 2.0, 4.0, 90.0],
+      "valid_loss": [np.nan, 3.5, np.nan, 2.5, np.nan, 80.0],
+    }
+  )
+  figure = figures.loss_curves(table)
+  low, high = figure.axes[0].get_ylim()
+  assert 0 < low < 2 and 4 < high < 8
+  assert figure.get_suptitle().endswith(": c")
+  figure = figures.loss_curves(table[table["sampler"] != "c"])
+  assert not figure.get_suptitle()
+  summary = pd.DataFrame(
+    {
+      "sampler": ["u", "a", "b", "c"],
+      "baseline": ["u"] * 4,
+      "top1": [0.5, 0.51, 0.5, 0.02],
+      "top1_difference": [np.nan, 0.01, 0.0, -0.48],
+      "top1_low": [np.nan, 0.0, -0.01, -0.5],
+      "top1_high": [np.nan, 0.02, 0.01, -0.46],
+    }
+  )
+  (axis,) = figures.differences(summary, styles("uabc")).axes
+  low, high = axis.get_xlim()
+  assert -6 < low < -1 and 2 < high < 3
+  assert axis.get_title().endswith(": c")
+
+
+def test_a_sampler_far_ahead_is_shown():
+  assert scales.shown_range({"a": -1.0, "b": -2.0, "c": -1.5}, 40.0) is None
+  assert scales.shown_range({"a": -1.0}, 1.0) is None
+  assert scales.shown_range({"a": np.nan, "b": 0.0, "c": 0.0}, 0.0) is None
 
 
 def test_losses_are_a_panel_each():
