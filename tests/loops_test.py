@@ -128,7 +128,10 @@ def _names(sampler):
   }
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+# The samplers are divided: only the calls of the network differ.
+@pytest.mark.parametrize(
+  "name", [name for name in SAMPLERS if name != "influence"]
+)
 def test_the_loop_with_linen(name):
   block, _ = _blocks("JAX")
   assert _count(block) <= JAX_LINES
@@ -142,7 +145,7 @@ def test_the_loop_with_linen(name):
   _assert_same(names["state"].sampler_state, last.sampler_state)
 
 
-@pytest.mark.parametrize("name", ["influence", "first_order"])
+@pytest.mark.parametrize("name", ["influence"])
 def test_the_loop_with_nnx(name):
   _, block = _blocks("JAX")
   assert _count(block) <= JAX_LINES

@@ -117,11 +117,13 @@ def best_setting_table(workdir: pathlib.Path) -> pd.DataFrame:
     return pd.DataFrame()
   top1 = {s: tables.per_headline(workdir, r) for s, r in best.items()}
   lead = {sampler: top1[sampler] - top1[base] for sampler in best}
-  p = {
-    sampler: two_sided(bootstrap.resampled_means(lead[sampler]))
+  others = [
+    sampler
     for sampler in best
     if sampler != base and len(bootstrap.finite_trials(lead[sampler]))
-  }
+  ]
+  means = bootstrap.resampled_means([lead[sampler] for sampler in others])
+  p = dict(zip(others, map(two_sided, means), strict=True))
   adjusted = dict(zip(p, holm(np.array(list(p.values()))), strict=True))
   ends = {s: runs[:: len(runs) - 1] for s, runs in settings.items() if runs[2:]}
   rows = [

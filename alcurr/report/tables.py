@@ -191,14 +191,17 @@ def summary_table(
       "trials_diverged": diverged,
       "test_examples": values["loss"].shape[1],
     }
+    metrics = [] if name == baseline else [*values]
+    differences = [values[metric] - base[metric] for metric in metrics]
+    intervals = bootstrap.paired_bootstraps(differences)
+    intervals = dict(zip(metrics, intervals, strict=True))
     for metric in values:
       row[metric] = bootstrap.mean(values[metric])
       by_trial = bootstrap.finite_trials(values[metric]).mean(1)
       row[f"{metric}_std"] = pd.Series(by_trial).std()  # NaN of a single one
-      if name != baseline:
+      if metric in intervals:
         columns = (f"{metric}_{part}" for part in ("difference", "low", "high"))
-        interval = bootstrap.paired_bootstrap(values[metric] - base[metric])
-        row |= zip(columns, interval, strict=True)
+        row |= zip(columns, intervals[metric], strict=True)
     auc = pd.Series(
       [t["auc"] for t in result["trials"] if "auc" in t], dtype=float
     )

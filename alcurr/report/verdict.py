@@ -114,16 +114,24 @@ def _effects(
     name: tables.per_example(workdir, name)[metric]
     for name in dict.fromkeys(name for pair in pairs for name in pair)
   }
-  effects, p = [], []
   unit = f"points of {tables.HEADLINES.get(metric, metric)}"
-  for name, baseline in pairs:
-    lead = bootstrap.finite_trials(100 * (values[name] - values[baseline]))
-    if not len(lead):
-      continue
-    p.append(1.0)
-    if len(lead) > 1:
-      p[-1] = two_sided(bootstrap.resampled_means(lead, resamples))
-    interval = bootstrap.paired_bootstrap(lead)
+  leads = {
+    (name, baseline): lead
+    for name, baseline in pairs
+    if len(
+      lead := bootstrap.finite_trials(100 * (values[name] - values[baseline]))
+    )
+  }
+  means = bootstrap.resampled_means([*leads.values()], resamples)
+  intervals = bootstrap.paired_bootstraps([*leads.values()])
+  p = [
+    two_sided(mean) if len(lead) > 1 else 1.0
+    for mean, lead in zip(means, leads.values(), strict=True)
+  ]
+  effects = []
+  for ((name, baseline), lead), interval in zip(
+    leads.items(), intervals, strict=True
+  ):
     effects.append(
       _Effect(
         *(name, baseline, len(lead), *interval),

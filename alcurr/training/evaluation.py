@@ -33,10 +33,18 @@ class Scores(NamedTuple):
   counts: Array | None = None
 
 
-def count_by_odds(logits: Array, label: Array, mask: Array) -> Array:
-  """Counts examples by class and log odds: [V, 2, BINS] int32.
+def start_counts(num_classes: int) -> Array:
+  """Returns the counts of no examples: [V, 2, BINS] int32."""
+  return jnp.zeros((num_classes, 2, BINS), jnp.int32)
+
+
+def count_by_odds(
+  counts: Array, logits: Array, label: Array, mask: Array
+) -> Array:
+  """Counts more examples by class and log odds.
 
   Args:
+    counts: [V, 2, BINS] int32, of those before; see `start_counts`.
     logits: [B, V].
     label: [B] int.
     mask: [B] bool, the examples that count.
@@ -49,7 +57,6 @@ def count_by_odds(logits: Array, label: Array, mask: Array) -> Array:
   place = place.clip(0, BINS - 1).astype(jnp.int32)  # [B, V]
   of_class = jnp.arange(num_classes, dtype=jnp.int32)
   is_class = (label[:, None] == of_class).astype(jnp.int32)
-  counts = jnp.zeros((num_classes, 2, BINS), jnp.int32)
   added = jnp.broadcast_to(mask[:, None], (size, num_classes)).astype(jnp.int32)
   return counts.at[of_class[None], is_class, place].add(added)
 

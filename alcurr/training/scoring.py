@@ -30,21 +30,32 @@ def make_score(
   gather = parallel.split_gather(gather)
 
   def score_trial(variables: tuple[PyTree, PyTree], pool: Pool):
-    def score(index: Array, mask: Array) -> tuple[evaluation.Scores, PyTree]:
+    is_class = are_classes(pool.label)
+
+    def predict(index: Array) -> tuple[Array, Array]:
       batch = gather(pool, index)
       # Nothing is random without training, but the key is required.
       logits, _ = model.apply(
         jax.random.key(0), *variables, batch.inputs, train=False
       )
-      is_class = are_classes(batch.label)
-      rank = evaluation.rank(logits, batch.label) if is_class else None
-      counts = None
-      if is_class and counted:
-        counts = evaluation.count_by_odds(logits, batch.label, mask)
-      return evaluation.Scores(rank, loss(logits, batch.label)), counts
+      return logits, batch.label
 
-    num_examples = pool.label.shape[0]
-    scores, counts = _map_batches(score, num_examples, batch_size)
+    def score(
+      counts: Array | None, index: Array, mask: Array
+    ) -> tuple[Array | None, evaluation.Scores]:
+      logits, label = predict(index)
+      if counts is not None:
+        counts = evaluation.count_by_odds(counts, logits, label, mask)
+      rank = evaluation.rank(logits, label) if is_class else None
+      return counts, evaluation.Scores(rank, loss(logits, label))
+
+    counts = None
+    if is_class and counted:
+      logits, _ = jax.eval_shape(predict, jnp.zeros(1, jnp.int32))
+      counts = evaluation.start_counts(logits.shape[1])
+    counts, scores = _map_batches(
+      score, counts, pool.label.shape[0], batch_size
+    )
     return scores._replace(counts=counts)
 
   return chunks.over_trials(score_trial, trials_by)
@@ -60,27 +71,28 @@ def make_features(
   gather = parallel.split_gather(gather)
 
   def features_of_trial(variables: tuple[PyTree, PyTree], pool: Pool):
-    def features(index: Array, mask: Array) -> tuple[Array, None]:
+    def features(_: None, index: Array, mask: Array) -> tuple[None, Array]:
       del mask
-      return model.features(*variables, gather(pool, index).inputs), None
+      return None, model.features(*variables, gather(pool, index).inputs)
 
-    return _map_batches(features, pool.label.shape[0], batch_size)[0]
+    return _map_batches(features, None, pool.label.shape[0], batch_size)[1]
 
   return chunks.over_trials(features_of_trial, trials_by)
 
 
 def _map_batches(
-  function: Callable[[Array, Array], tuple[PyTree, PyTree]],
+  function: Callable[[PyTree, Array, Array], tuple[PyTree, PyTree]],
+  state: PyTree,
   num_examples: int,
   batch_size: int,
 ) -> tuple[PyTree, PyTree]:
   """Maps a function of the examples at `index` [b] over all N examples.
 
-  Its second argument is False [b] for examples that pad the last batch. It
-  returns values of each example, [b, ...], and a tree of sums over them.
+  `function(state, index, mask)` returns the next state, and values of each
+  example, [b, ...]. `mask` is False [b] for examples that pad the last batch.
 
   Returns:
-    The values, [N, ...], and the sums over all batches.
+    The last state, and the values, [N, ...].
   """
   size = parallel.round_up(min(batch_size, num_examples))
   num_batches = -(-num_examples // size)
@@ -88,15 +100,10 @@ def _map_batches(
   place = jnp.arange(num_batches * size, dtype=jnp.int32)
   place = place.reshape(num_batches, size)
   index, mask = place.clip(max=num_examples - 1), place < num_examples
-  _, sums = jax.eval_shape(function, index[0], mask[0])
-  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), sums)
-
-  def add(sums: PyTree, batch: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
-    values, more = function(*batch)
-    return jax.tree.map(jnp.add, sums, more), values
-
-  sums, values = jax.lax.scan(add, zeros, (index, mask))
+  state, values = jax.lax.scan(
+    lambda state, batch: function(state, *batch), state, (index, mask)
+  )
   values = jax.tree.map(
     lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], values
   )
-  return values, sums
+  return state, values

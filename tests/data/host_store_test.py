@@ -144,7 +144,7 @@ def _train(run: RunSpec, pools: dict[str, Pool]):
   ("sampler", "trials_by"),
   [
     ("bandit_self", "map"),
-    ("uniform", "vmap"),
+    pytest.param("uniform", "vmap", marks=pytest.mark.slow),
     pytest.param("bandit_self", "vmap", marks=pytest.mark.slow),
     pytest.param("curriculum", "map", marks=pytest.mark.slow),
     pytest.param("fixed_policy", "map", marks=pytest.mark.slow),

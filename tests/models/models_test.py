@@ -53,10 +53,13 @@ KNOWN = {"input_shape": (80, 80, 1), "num_classes": 5}
 LARGE = {"inception_resnet_v2", "nasnet_large", "nasnet_mobile"}
 
 
+def _slow(*values):
+  return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def _param(name, *more):
   is_slow = name in LARGE or (name, *more) == ("resnet50", "group")
-  marks = pytest.mark.slow if is_slow else ()
-  return pytest.param(name, *more, marks=marks)
+  return (_slow if is_slow else pytest.param)(name, *more)
 
 
 # Every network with batch norm, and some that do not mix examples.
@@ -167,11 +170,9 @@ def results(name, norm="batch", train=False, **options):
   # As published with Keras; se_resnext50_32x4d as published with timm.
   [
     ("mobilenet", 224, 4_231_976, 4_253_864),
-    ("nasnet_mobile", 224, 5_289_978, 5_326_716),
-    pytest.param(
-      "nasnet_large", 331, 88_753_150, 88_949_818, marks=pytest.mark.slow
-    ),
-    ("inception_resnet_v2", 299, 55_813_192, 55_873_736),
+    _slow("nasnet_mobile", 224, 5_289_978, 5_326_716),
+    _slow("nasnet_large", 331, 88_753_150, 88_949_818),
+    _slow("inception_resnet_v2", 299, 55_813_192, 55_873_736),
     ("resnet50", 224, 25_583_592, 25_636_712),
     ("se_resnext50_32x4d", 224, 27_559_896, 27_628_120),
   ],

@@ -33,8 +33,18 @@ def _oracle_policy(weight, epsilon):
   return (1 - epsilon) * e / e.sum() + epsilon / K
 
 
-@pytest.mark.parametrize("window", [None, 60])
-@pytest.mark.parametrize("arms_per_batch", [1, 8, 16])
+@pytest.mark.parametrize(
+  ("arms_per_batch", "window"),
+  [
+    (1, None),
+    (8, 60),
+    (16, None),
+    *(
+      pytest.param(*case, marks=pytest.mark.slow)
+      for case in ((1, 60), (8, None), (16, 60))
+    ),
+  ],
+)
 def test_a_numpy_oracle_follows_it_for_500_steps(window, arms_per_batch):
   """Ranks by SciPy, weights and policy by the formula, gains with ties."""
   sampler = _make(

@@ -76,10 +76,20 @@ def test_balanced_is_the_uniform_policy_over_classes():
 
 
 @pytest.mark.parametrize(
-  ("arms_per_batch", "most"), [(None, 5), (4, 4), (1, 1)]
-)
-@pytest.mark.parametrize(
-  "name", ["fixed_policy(policy='uniform')", "active_bandit"]
+  ("name", "arms_per_batch", "most"),
+  [
+    ("fixed_policy(policy='uniform')", None, 5),
+    ("active_bandit", 4, 4),
+    *(
+      pytest.param(*case, marks=pytest.mark.slow)
+      for case in (
+        ("fixed_policy(policy='uniform')", 4, 4),
+        ("fixed_policy(policy='uniform')", 1, 1),
+        ("active_bandit", None, 5),
+        ("active_bandit", 1, 1),
+      )
+    ),
+  ],
 )
 def test_every_example_draws_its_own_arm_unless_asked(
   name, arms_per_batch, most

@@ -89,11 +89,11 @@ def test_the_area_under_the_curve_is_scikit_learns(num_classes, batch_size):
   label = (rng.random(count) ** 2 * num_classes).astype(np.int32)
   logits = rng.normal(size=(count, num_classes)).astype(np.float32) * 2
   logits[np.arange(count), label] += 1
-  counts = np.zeros((num_classes, 2, evaluation.BINS), np.int32)
+  counts = evaluation.start_counts(num_classes)
   for start in range(0, count, batch_size):
     index = np.arange(start, start + batch_size)
     mask, index = index < count, index.clip(max=count - 1)
-    counts += evaluation.count_by_odds(logits[index], label[index], mask)
+    counts = evaluation.count_by_odds(counts, logits[index], label[index], mask)
   p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
   given = p[:, 1] if num_classes == 2 else p
   expected = metrics.roc_auc_score(label, given, multi_class="ovr")
@@ -106,13 +106,14 @@ def test_the_area_of_certain_and_of_broken_models():
   label = np.array([0, 1] * 5)
   sure = np.where(label[:, None] == np.arange(2), 80.0, -80.0)
   mask = np.ones(10, bool)
-  counts = evaluation.count_by_odds(sure.astype(np.float32), label, mask)
+  none = evaluation.start_counts(2)
+  counts = evaluation.count_by_odds(none, sure.astype(np.float32), label, mask)
   assert evaluation.macro_auc(counts) == (1.0, 0.0)
   nan = np.full((10, 2), np.nan, np.float32)
-  counts = evaluation.count_by_odds(nan, label, mask)
+  counts = evaluation.count_by_odds(none, nan, label, mask)
   assert evaluation.macro_auc(counts) == (0.5, 0.5)
   # A pool of one class has no area.
-  counts = evaluation.count_by_odds(nan, np.zeros(10, int), mask)
+  counts = evaluation.count_by_odds(none, nan, np.zeros(10, int), mask)
   assert evaluation.macro_auc(counts) is None
 
 
