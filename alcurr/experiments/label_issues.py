@@ -33,6 +33,7 @@ def find_label_issues(
   value_range: Sequence[float] | None = None,
   channels_first: bool = False,
   workdir: str | pathlib.Path | None = None,
+  verbose: bool = True,
 ) -> pd.DataFrame:
   """Returns every row of the data, the most probably mislabelled first.
 
@@ -52,6 +53,7 @@ def find_label_issues(
     value_range: as of `alcurr.compare`.
     channels_first: as of `alcurr.compare`.
     workdir: the experiment's folder, with a report; None: a temporary one.
+    verbose: as of `alcurr.compare`.
 
   Returns:
     Columns by which you find a row in your data: `index` into the arrays; for
@@ -78,5 +80,6 @@ def find_label_issues(
     value_range=value_range,
     channels_first=channels_first,
     workdir=workdir,
+    verbose=verbose,
   )
   return result.suspects()

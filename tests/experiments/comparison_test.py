@@ -104,6 +104,13 @@ def test_the_same_call_skips_finished_runs(result, workdir):
   assert again.summary.equals(result.summary)
 
 
+def test_progress_is_shown_unless_quiet(result, workdir, capsys):
+  _compare(workdir)
+  assert "uniform" in capsys.readouterr().err
+  _compare(workdir, verbose=False)
+  assert not capsys.readouterr().err
+
+
 def test_another_function_is_another_experiment(result, workdir):
   def other(*, batch_size):
     return uniform(batch_size=batch_size, replacement=True)
