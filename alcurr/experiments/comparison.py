@@ -81,7 +81,11 @@ class Comparison:
     metrics = curves.read_metrics(self.workdir)
     specs.check_choice("name", name, metrics)
     if "policy" not in metrics[name]:
-      raise UserError("unsupported", "name", f"{name} does not draw from arms")
+      having = [name for name, rows in metrics.items() if "policy" in rows]
+      text = (
+        f"{name} has no arms; those with arms: {', '.join(having) or 'none'}"
+      )
+      raise UserError("unsupported", "name", text)
     policy = curves.policy_curve(metrics[name])
     gallery = read_gallery(self.workdir)
     partition = tables.arm_partition(self.workdir, name)
@@ -99,9 +103,11 @@ class Comparison:
     """
     return suspects.read_suspects(self.workdir, name)
 
-  def report(self, path: str | pathlib.Path) -> None:
-    """Writes the report: one HTML page, which works offline."""
+  def report(self, path: str | pathlib.Path) -> pathlib.Path:
+    """Writes the report, one HTML page that works offline; returns its path."""
+    path = paths.absolute(path)
     page.write_report([self.workdir], path)
+    return path
 
   def __repr__(self) -> str:
     return f"Comparison({str(self.workdir)!r})"

@@ -60,9 +60,12 @@ def find_label_issues(
     folders of images `path`; for drawings `file`, `line` and `key`. Then
     `given_label`; `suggested_label`, the likeliest other; `probability`, that
     the given label is wrong; and `score`, by which equal probabilities are
-    sorted. `attrs` has `rate`, the estimated share of wrong labels, with the
-    bounds `rate_low` and `rate_high` of its 95 % interval: 0 and 1 if the
-    budget was too small for an estimate.
+    sorted. Each trial ranks the labels, and gives all but those near its
+    estimated rate 0 or 1. `probability` is the mean over the trials, and so
+    mostly the share of trials that take the label for wrong. `attrs` has
+    `rate`, the estimated share of wrong labels, with the bounds `rate_low` and
+    `rate_high` of its 95 % interval: 0 and 1 if the budget was too small for an
+    estimate.
 
   Raises:
     UserError: a mistake in an argument, before anything is trained; or all
