@@ -39,6 +39,7 @@ from alcurr.core.arguments import (
   check_positive_fraction,
 )
 from alcurr.core.counters import count_up
+from alcurr.core.in_place import after_reads
 from alcurr.core.promotion import standard_promotion
 from alcurr.samplers import _subset_passes
 from alcurr.samplers._loss_memory import check_batch
@@ -97,7 +98,7 @@ def _learn(
   old = state.hardness[index]
   new = jnp.where(visits == first, now, step_size * now + (1 - step_size) * old)
   new = jnp.where(visits < first, 0, new)
-  place = last_writes(index, finite)
+  place = after_reads(last_writes(index, finite), new)
 
   def put(array: Array, values: Array) -> Array:
     return array.at[place].set(values, mode="drop")

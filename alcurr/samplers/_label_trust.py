@@ -44,6 +44,7 @@ from jax.scipy.special import logsumexp
 
 from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.core.counters import count_up
+from alcurr.core.in_place import after_reads
 from alcurr.samplers import cursor
 from alcurr.samplers._arm_draw import check_partition
 from alcurr.samplers._label_flips import (
@@ -99,7 +100,8 @@ def _remember(
 ) -> LabelTrustState:
   """Updates the means of the examples drawn by their predictions [B, V]."""
   finite = jnp.isfinite(log_prob).all(1)
-  place = last_writes(index, finite)
+  seen = state.seen[index]
+  place = after_reads(last_writes(index, finite), seen)
   log_prob = jnp.where(finite[:, None], log_prob, 0)
 
   def put(array: Array, values: Array) -> Array:
@@ -107,7 +109,7 @@ def _remember(
 
   odds = log_odds(log_prob, state.label[index], state.flips)
   total = logsumexp(odds, axis=1)
-  first = ~state.seen[index]
+  first = ~seen
   predicted = log_prob.argmax(1).astype(jnp.int32)
   prob = jnp.exp(log_prob.max(1))
   other = odds.argmax(1).astype(jnp.int32)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alcurr.core.in_place import after_reads
 from alcurr.core.registry import Registry
 from alcurr.types import Array, PyTree
 
@@ -114,6 +115,7 @@ def forgetting() -> RunningScore:
     index, is_right = visits.index, visits.margin > 0
     was_right = state.is_right.at[index].get(mode="fill", fill_value=False)
     is_forgotten = (was_right & ~is_right).astype(jnp.int32)
+    index = after_reads(index, was_right)
     return ForgettingState(
       events=state.events.at[index].add(is_forgotten, mode="drop"),
       is_right=state.is_right.at[index].set(is_right, mode="drop"),

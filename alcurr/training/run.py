@@ -186,6 +186,8 @@ def compile_run(
 ) -> CompiledRun:
   """Compiles a run for pools "train", "probe" and "valid", or their shapes.
 
+  Split pools are not on a mesh yet: it pads them, and the programs' digest is
+  to be the same for any number of devices.
   `scored` names pools that are scored after the run: their programs are
   compiled too, and `score_pool` finds them.
   """

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from alcurr.bandits import gains
+from alcurr.core.in_place import after_reads
 from alcurr.core.promotion import standard_promotion
 from alcurr.training import invariants, parallel
 from alcurr.training.batches import (
@@ -36,7 +37,6 @@ from alcurr.training.objectives import (
 from alcurr.types import (
   Array,
   Augment,
-  Draw,
   Gather,
   Loss,
   Model,
@@ -178,16 +178,6 @@ def _prepare(spec: StepSpec, state: TrainState, pool: Pool, probe: Pool):
     return signal.prepare(keys.prepare, context)
 
 
-def _after_reads(draw: Draw) -> Draw:
-  """Returns a draw whose indices depend on all that it read of the state.
-
-  So XLA writes arrays [N] of the state in place. It would copy them if one
-  could be read after it is written.
-  """
-  read = jnp.isfinite(draw.prob) & jnp.isfinite(draw.weight)
-  return draw._replace(index=jnp.where(read, draw.index, 0))
-
-
 def _train_step(
   spec: StepSpec,
   state: TrainState,
@@ -246,7 +236,8 @@ def _train_step(
   drawn = candidates.draw if candidates else draw
   update = jax.named_scope("sampler_update")(spec.sampler.update)
   if spec.sampler.spec.per_example_state:
-    drawn = _after_reads(drawn)
+    index = after_reads(drawn.index, drawn.prob, drawn.weight)
+    drawn = drawn._replace(index=index)
   new_state = TrainState(
     step=state.step + 1,
     key=state.key,

@@ -23,7 +23,7 @@ from sampler_table import SAMPLERS
 
 from alcurr import testing
 from alcurr.data.host_store import Fetch, Lookup, make_fetch, make_lookup
-from alcurr.data.pool import make_gather
+from alcurr.data.pool import make_gather, on_device
 from alcurr.training import checkpoint, compilation, loop, meshes, parallel
 from alcurr.training import run as run_module
 from alcurr.training.checkpoint_writer import CheckpointWriter
@@ -32,7 +32,7 @@ from alcurr.training.scoring import make_score
 from alcurr.types import Images, Pool, Split, Stored
 
 STEPS = 8
-SIZES = {"train": (640, 0), "probe": (100, 1), "valid": (90, 2)}  # and seeds
+SIZES = {"train": (640, 0), "probe": (101, 1), "valid": (91, 2)}  # and seeds
 _SETTINGS = ConfigDict({"minutes": 0.0, "steps": STEPS // 2, "keep": 2})
 
 
@@ -55,7 +55,7 @@ def _make(name: str, mesh: str) -> tuple[RunSpec, dict[str, Pool]]:
     run, pools = _on_host(run, pools)
   if place == "split":
     pools = {k: p._replace(source=Split(p.source)) for k, p in pools.items()}
-  return run, {k: parallel.replicator(run.mesh)(p) for k, p in pools.items()}
+  return run, pools
 
 
 @functools.cache  # programs name the store that they fetch from
@@ -89,6 +89,7 @@ def _train(
   folder: pathlib.Path,
 ) -> tuple[loop.Result, list[dict]]:
   """Trains a run from its latest checkpoint; returns its rows too."""
+  pools = on_device(pools, parallel.replicator(run.mesh))
   programs = compiled.chunks.program, compiled.score
   common = {"programs": compilation.digest(*programs)}
   template = loop.abstract_run_state(run, compiled, pools["train"])
