@@ -2,7 +2,7 @@
 
 from absl import app, flags
 
-from alcurr.core import cli
+from alcurr.core import cli, log_lines
 from alcurr.experiments import command, preemption
 from alcurr.training import processes
 
@@ -32,7 +32,7 @@ _FLAGS = (
 
 
 def main(argv: list[str]) -> int:
-  cli.set_up_logging()
+  log_lines.show()
   given = command.Command(**{flag.name: flag.value for flag in _FLAGS})
   try:
     status = cli.status(lambda: command.run(given, argv[1:]))

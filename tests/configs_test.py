@@ -43,6 +43,7 @@ from configs import (
     label_issues.get_config("source=files"),
     noisy_labels.get_config("loss=superloss"),
     zoo.get_config("model=inception_resnet_v2"),
+    kaggle.get_config("size=small"),
     *(kaggle.get_config(f"model={name}") for name in image_networks.NAMES),
   ],
 )
@@ -69,6 +70,13 @@ def test_several_sources_are_found_in_their_folder(source, tmp_path):
   next(tmp_path.glob("probe*")).rename(tmp_path / "prob")
   with pytest.raises(ValueError, match=r"dir: expected .* probe"):
     sources.get_config(f"dir={tmp_path},source={source}")
+
+
+def test_an_argument_overrides_the_size_of_kaggles_config():
+  config = kaggle.get_config("size=small,epochs=2")
+  assert (config.budget, config.batch_size) == ("2.0 epochs", 32)
+  with pytest.raises(ValueError):
+    kaggle.get_config("size=tiny")
 
 
 def test_the_paper_at_full_size_is_the_papers():

@@ -1,32 +1,16 @@
 """Errors on the command line: one line on stderr and an exit status."""
 
 import argparse
-import logging
 import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import jax
-from absl import logging as absl_logging
 
 from alcurr.core import paths
 from alcurr.core.errors import FaultError, MachineError, UserError
-from alcurr.core.redaction import redact, redact_record
-
-
-def set_up_logging() -> None:
-  """Logs from the level INFO on, without the chatter of other libraries."""
-  absl_logging.set_verbosity(absl_logging.INFO)
-  absl_logging.get_absl_handler().addFilter(redact_record)
-  # JAX reports accelerators that the machine does not have.
-  logging.getLogger("jax").setLevel(logging.WARNING)
-  # Orbax reports every step of every checkpoint.
-  absl_logging.get_absl_logger().addFilter(
-    lambda record: (
-      "orbax" not in record.pathname or record.levelno >= logging.WARNING
-    )
-  )
+from alcurr.core.redaction import redact
 
 
 class Parser(argparse.ArgumentParser):

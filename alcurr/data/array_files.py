@@ -4,6 +4,7 @@ import functools
 import hashlib
 import math
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -192,6 +193,12 @@ def save_npz(
     write = functools.partial(np.savez, **arrays)
     files.write_file(path, write)
   return path
+
+
+def is_of_arrays(path: str) -> bool:
+  """Returns whether a file has a name that `save_npz` gives."""
+  name = pathlib.PurePath(path).name
+  return re.fullmatch(r"arrays_[0-9a-f]{16}\.npz", name) is not None
 
 
 def _check_size(file: BinaryIO, size: int, name: str) -> None:

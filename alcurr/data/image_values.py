@@ -69,8 +69,17 @@ def check_images(
 
 
 def plain_images(images: Any) -> np.ndarray:
-  """Returns an array of numbers or bools, of any shape and range."""
-  images = plain_array(images, "inputs")
+  """Returns an array of numbers or bools, of any shape and range.
+
+  Raises:
+    UserError: other values, such as texts or strokes.
+  """
+  try:
+    images = plain_array(images, "inputs")
+  except UserError as error:
+    if not isinstance(images, list | tuple):
+      raise
+    raise _unusable("lists of unequal lengths") from error
   if images.dtype == object and images.ndim and images.size:
     # A row may be of Python's numbers, as images of a table's columns are.
     is_table = images.ndim > 1
@@ -78,13 +87,24 @@ def plain_images(images: Any) -> np.ndarray:
       plain_array(row.tolist() if is_table else row, "inputs") for row in images
     ]
     shapes = sorted({row.shape for row in rows})
-    require(len(shapes) == 1, "inputs", "one shape for all", shapes[:3])
+    if len(shapes) > 1:
+      raise _unusable(f"the shapes {shapes[:3]}")
     images = np.stack(rows)
   if jnp.issubdtype(images.dtype, jnp.bfloat16):  # no type of NumPy's own
     images = images.astype(np.float32)
-  ok = images.dtype.kind in "biuf"
-  require(ok, "inputs", "numbers", images.dtype)
+  if images.dtype.kind not in "biuf":
+    is_text = images.dtype.kind in "UST"
+    raise _unusable("texts" if is_text else str(images.dtype))
   return images
+
+
+def _unusable(got: str) -> UserError:
+  text = (
+    "expected images [N, H, W] or [N, H, W, C], or rows of numbers, all of one "
+    f"shape, got {got}; alcurr.data.render_all makes images of strokes, and a "
+    "tokenizer makes numbers of texts"
+  )
+  return UserError("data", "inputs", text)
 
 
 def parse_range(

@@ -79,7 +79,7 @@ def read_labels(
   labels = plain_array(labels, place, object)
   if labels.ndim > 1 and labels.size == len(labels):
     labels = labels.reshape(-1)
-  expected = f"[{count}]"
+  expected = f"[{count}], one for each example"
   if labels.shape[:1] == (count,) and _is_one_hot(labels):
     expected += f"; of one-hot {place}, {place}.argmax(1)"
   shape, kind = list(labels.shape), labels.dtype.kind

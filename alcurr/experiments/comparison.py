@@ -11,20 +11,19 @@ import contextlib
 import html
 import pathlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import paths, specs
+from alcurr.core import log_lines, paths, specs
 from alcurr.core.errors import UserError
-from alcurr.core.registry import Registry
 from alcurr.data import image_values
 from alcurr.experiments import experiment_runner, given_arrays
 from alcurr.experiments.config import defaults, plain
-from alcurr.experiments.given_objects import is_object, name_of, token
+from alcurr.experiments.given_objects import named, register
 from alcurr.models import MODELS
 from alcurr.report import (
   curves,
@@ -90,7 +89,11 @@ class Comparison:
     metrics = curves.read_metrics(self.workdir)
     specs.check_choice("name", name, metrics)
     if "policy" not in metrics[name]:
-      raise UserError("unsupported", "name", f"{name} does not draw from arms")
+      having = [name for name, rows in metrics.items() if "policy" in rows]
+      text = (
+        f"{name} has no arms; those with arms: {', '.join(having) or 'none'}"
+      )
+      raise UserError("unsupported", "name", text)
     policy = curves.policy_curve(metrics[name])
     gallery = read_gallery(self.workdir)
     partition = tables.arm_partition(self.workdir, name)
@@ -119,9 +122,11 @@ class Comparison:
     """
     return suspects.read_suspects(self.workdir, name)
 
-  def report(self, path: str | pathlib.Path) -> None:
-    """Writes the report: one HTML page, which works offline."""
+  def report(self, path: str | pathlib.Path) -> pathlib.Path:
+    """Writes the report, one HTML page that works offline; returns its path."""
+    path = paths.absolute(path)
     page.write_report([self.workdir], path)
+    return path
 
   def __repr__(self) -> str:
     return f"Comparison({str(self.workdir)!r})"
@@ -150,6 +155,7 @@ def compare(
   scores: Mapping[str, Any] | None = None,
   groups: Any = None,
   workdir: str | pathlib.Path | None = None,
+  verbose: bool = True,
 ) -> Comparison:
   """Trains a model with each sampler and compares them.
 
@@ -201,6 +207,8 @@ def compare(
       example, an arm each of the partition "groups".
     workdir: the experiment's folder. The same call resumes there and skips
       finished samplers. None: a new temporary folder.
+    verbose: whether to show the progress: lines on stderr, and bars on a
+      terminal or in a notebook.
 
   Raises:
     UserError: a mistake in an argument, before anything is trained.
@@ -227,7 +235,10 @@ def compare(
     changes["data.value_range"] = f"{bounds[0]!r},{bounds[1]!r}"
   if channels_first:
     changes["data.channels_first"] = True
-  with _config(samplers, model, changes) as full:
+  with (
+    log_lines.shown(verbose),
+    _config(samplers, model, changes) as full,
+  ):
     full = given_arrays.save(given, full, workdir)
     with given_arrays.named_by_argument(given):
       experiment_runner.run(full, workdir)
@@ -241,75 +252,15 @@ def _config(
   changes: Mapping[str, Any],
 ) -> Iterator[ConfigDict]:
   """Yields the config of the arguments, whose objects are then registered."""
-  samplers = _named(samplers)
+  samplers = named(samplers)
   with contextlib.ExitStack() as stack:
     config = defaults.get_config()
-    config.model = {"weights": ""} | _register(stack, model, MODELS, "model")
+    config.model = {"weights": ""} | register(stack, model, MODELS, "model")
     config.samplers = plain.to_config(
       {
-        name: _register(stack, spec, SAMPLERS, f"samplers.{name}")
+        name: register(stack, spec, SAMPLERS, f"samplers.{name}")
         for name, spec in samplers.items()
       }
     )
     config.baseline = next(iter(samplers))
     yield plain.merge(config, changes)
-
-
-def _named(samplers: Any) -> dict[str, Any]:
-  """Returns the samplers by the user's names, or by names made for them."""
-  if isinstance(samplers, ConfigDict):
-    samplers = samplers.to_dict()
-  if isinstance(samplers, Mapping):
-    named = {str(name): spec for name, spec in samplers.items()}
-  else:
-    if isinstance(samplers, str) or is_object(samplers):
-      samplers = [samplers]
-    if not isinstance(samplers, Iterable):
-      text = f"expected names, or a dict of samplers, got {samplers!r}"
-      raise UserError("type", "samplers", text)
-    named = {}
-    for spec in samplers:
-      name, number = name_of(spec), 1
-      while (unique := name if number == 1 else f"{name}_{number}") in named:
-        number += 1
-      named[unique] = spec
-  if not named:
-    raise UserError("missing", "samplers", "expected at least one sampler")
-  return named
-
-
-def _register(
-  stack: contextlib.ExitStack, spec: Any, registry: Registry, place: str
-) -> dict[str, Any]:
-  """Returns the config of a name, call, dict, factory or record.
-
-  A config holds texts and numbers. A name or an argument that is an object gets
-  a name in its registry, until the stack is closed.
-  """
-
-  def name_for(value: Any, registry: Registry) -> str:
-    name = f"{name_of(value)}_{token(value)}"
-    if name not in registry:
-      is_record = registry.is_record(value)
-      registry[name] = (lambda: value) if is_record else value
-      stack.callback(registry.pop, name)
-    return name
-
-  if isinstance(spec, ConfigDict):
-    spec = spec.to_dict()
-  config = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
-  name = config.get("name")
-  if name is None:
-    raise UserError("missing", f"{place}.name", f"{spec!r} has no name")
-  if is_object(name):
-    config["name"] = name_for(name, registry)
-  elif not isinstance(name, str):
-    text = f"expected a name, dict, factory or record, got {name!r}"
-    raise UserError("type", place, text)
-  factory, _ = specs.parse(config["name"], place)
-  parameters = specs.get_parameters(registry, factory, place)
-  for argument in parameters.keys() & config.keys():
-    part_registry = specs.part_registry(parameters[argument])
-    if part_registry and is_object(config[argument]):
-      config[argument] = name_for(config[argument], part_registry)
-  return config

@@ -33,6 +33,7 @@ def find_label_issues(
   value_range: Sequence[float] | None = None,
   channels_first: bool = False,
   workdir: str | pathlib.Path | None = None,
+  verbose: bool = True,
 ) -> pd.DataFrame:
   """Returns every row of the data, the most probably mislabelled first.
 
@@ -52,15 +53,19 @@ def find_label_issues(
     value_range: as of `alcurr.compare`.
     channels_first: as of `alcurr.compare`.
     workdir: the experiment's folder, with a report; None: a temporary one.
+    verbose: as of `alcurr.compare`.
 
   Returns:
     Columns by which you find a row in your data: `index` into the arrays; for
     folders of images `path`; for drawings `file`, `line` and `key`. Then
     `given_label`; `suggested_label`, the likeliest other; `probability`, that
     the given label is wrong; and `score`, by which equal probabilities are
-    sorted. `attrs` has `rate`, the estimated share of wrong labels, with the
-    bounds `rate_low` and `rate_high` of its 95 % interval: 0 and 1 if the
-    budget was too small for an estimate.
+    sorted. Each trial ranks the labels, and gives all but those near its
+    estimated rate 0 or 1. `probability` is the mean over the trials, and so
+    mostly the share of trials that take the label for wrong. `attrs` has
+    `rate`, the estimated share of wrong labels, with the bounds `rate_low` and
+    `rate_high` of its 95 % interval: 0 and 1 if the budget was too small for an
+    estimate.
 
   Raises:
     UserError: a mistake in an argument, before anything is trained; or all
@@ -78,5 +83,6 @@ def find_label_issues(
     value_range=value_range,
     channels_first=channels_first,
     workdir=workdir,
+    verbose=verbose,
   )
   return result.suspects()

@@ -16,7 +16,10 @@ from alcurr.training.run import RunSpec
 def progress_bar(
   run: RunSpec, start: int = 0
 ) -> Iterator[Callable[[int, str], None]]:
-  """Shows the progress from a step on; without a terminal, in the log."""
+  """Shows the progress from a step on; without a terminal, in the log.
+
+  Nothing is shown where the log has only warnings.
+  """
   if start:
     text = "%s: resumes from step %d of %d."
     logging.info(text, run.name, start, run.num_steps)
@@ -32,6 +35,7 @@ def progress_bar(
     desc=run.name,
     unit=" examples",
     unit_scale=True,
+    disable=logging.get_verbosity() < logging.INFO,
     # Without a terminal the bar only counts; its text is logged.
     file=None if interactive else io.StringIO(),
   ) as bar:

@@ -13,7 +13,15 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from alcurr.report import curves, drawings, scales, tables
 from alcurr.report.gallery import MAX_ARMS, Gallery
-from alcurr.report.style import BAND_ALPHA, COLORS, LOOK, WIDTH, Style, plain
+from alcurr.report.style import (
+  BAND_ALPHA,
+  COLORS,
+  LOOK,
+  WIDTH,
+  ShownFigure,
+  Style,
+  plain,
+)
 
 _LEGEND_COLUMNS = 4
 
@@ -59,7 +67,7 @@ def differences(
     return None
   rows = rows.dropna(subset=f"{metric}_low")[::-1]  # the first on top
   size = (0.7 * WIDTH, 0.9 + 0.3 * len(rows))
-  figure = Figure(figsize=size, layout="constrained")
+  figure = ShownFigure(figsize=size, layout="constrained")
   axis = figure.subplots()
   axis.axvline(0, color=COLORS[0], lw=1)
   parts = ("difference", "low", "high")
@@ -105,7 +113,7 @@ def learning_curves(
   lines = math.ceil(len(groups) / _LEGEND_COLUMNS)
   width = WIDTH if columns > 1 else 0.65 * WIDTH
   height = rows * (3.4 if columns < 3 else 2.6) + 0.22 * lines
-  figure = Figure(figsize=(width, height), layout="constrained")
+  figure = ShownFigure(figsize=(width, height), layout="constrained")
   share = "row" if rows > 1 else False
   axes = figure.subplots(rows, columns, squeeze=False, sharey=share)
   for axis, (metric, cost) in zip(axes.flat, panels, strict=True):
@@ -156,7 +164,7 @@ def loss_curves(losses: pd.DataFrame) -> Figure:
   groups = list(losses.groupby("sampler", sort=False))
   columns = min(3, len(groups))
   rows = -(-len(groups) // columns)
-  figure = Figure(
+  figure = ShownFigure(
     figsize=(WIDTH * columns / 3, 2.3 * rows + 0.3), layout="constrained"
   )
   axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -205,7 +213,7 @@ def policy_map(
   strips = arms.strips if num_arms <= MAX_ARMS else None
   row = 0.45 if strips else 0.2 if arms.names else 0.12  # inches
   size = (WIDTH if strips else 0.75 * WIDTH, min(max(3.6, row * num_arms), 24))
-  figure = Figure(figsize=size, layout="constrained")
+  figure = ShownFigure(figsize=size, layout="constrained")
   widths = [1, 0.28] if strips else [1]
   axes = figure.subplots(
     1, len(widths), squeeze=False, sharey=True, width_ratios=widths

@@ -93,12 +93,12 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def _metrics(table: pd.DataFrame) -> list[str]:
   """Returns the names of the metrics that tell something.
 
-  Of two or three classes it is the AUC instead of top-3, which is 100, and the
-  balanced accuracy where it is another than top-1.
+  Without top-3, of two or three classes, it is the AUC. The balanced accuracy
+  is shown where it is another than top-1.
   """
   shown = [name for m, name in _ACCURACIES.items() if m in table]
-  if "auc" in table and (table["top3"].dropna() == 1).all():
-    shown[1] = "AUC"
+  if "auc" in table and "top3" not in table:
+    shown.append("AUC")
   if "balanced_accuracy" in table:
     different = (table["balanced_accuracy"] - table["top1"]).abs() > _DIFFERENT
     shown[1:1] = ["balanced"] * bool(different.any())

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from alcurr.core import environment, files, paths
 from alcurr.core.errors import UserError
+from alcurr.data import array_files
 from alcurr.report import (
   formatting,
   interactive,
@@ -244,9 +245,9 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     ],
     "model": _models(config),
     "data": [
-      " ".join(filter(None, (config["data"][k] for k in ("source", "dir")))),
+      _place(config["data"]["source"], config["data"]["dir"]),
       *(
-        f"{split} {place}"
+        _place(split, place)
         for split in ("valid", "test", "probe")
         if (place := config["data"].get(f"{split}_dir"))
       ),
@@ -266,6 +267,13 @@ def facts(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
   # What is not empty, without repetition.
   texts = {k: dict.fromkeys(filter(None, v)) for k, v in rows.items()}
   return {name: ", ".join(text) for name, text in texts.items() if text}
+
+
+def _place(name: str, place: str) -> str:
+  """Returns a source or a split with its place, unless that is of the cache."""
+  if array_files.is_of_arrays(place):
+    return "given arrays" if name == "npz" else f"{name}: given arrays"
+  return f"{name} {place}".strip()
 
 
 def _outputs(gallery: Gallery, config: dict[str, Any]) -> str:

@@ -34,9 +34,11 @@ def table(
   """Returns the rows of summary.csv that the paper has too, in its order.
 
   More columns: `paper_top3` has the paper's `numbers`, top-3 in [0, 1] by
-  sampler; `low` and `high` are the 95 % bounds of our mean.
+  sampler; `low` and `high` are the 95 % bounds of our mean. Of up to three
+  classes there is no row.
   """
-  names = [name for name in numbers if name in set(summary["sampler"])]
+  finished = set(summary["sampler"]) if "top3" in summary else set()
+  names = [name for name in numbers if name in finished]
   top3 = [tables.per_example(workdir, name)["top3"] for name in names]
   intervals = [bootstrap.paired_bootstrap(values) for values in top3]
   rows = summary.set_index("sampler").loc[names].reset_index()

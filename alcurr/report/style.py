@@ -1,6 +1,7 @@
 """The same look for a sampler in every figure, static or interactive."""
 
 import functools
+import io
 import re
 import warnings
 from collections.abc import Iterable
@@ -95,6 +96,20 @@ def kind(figure: Figure | None) -> str:
   colored = (AxesImage, QuadMesh)
   has_some = figure and any(figure.findobj(part) for part in colored)
   return "picture" if has_some else "chart"
+
+
+class ShownFigure(Figure):
+  """A figure that a notebook shows as an image.
+
+  Matplotlib's own ones are shown only after `%matplotlib inline`.
+  """
+
+  def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+    file = io.BytesIO()
+    save(self, file)
+    # The size on the page, as the image has more pixels.
+    width, height = (round(CSS_DPI * x) for x in self.get_size_inches())
+    return file.getvalue(), {"width": width, "height": height}
 
 
 def save(figure: Figure, file: BinaryIO) -> None:

@@ -91,7 +91,8 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
   Trials that the experiment has and the sampler not yet are NaN too. Therefore
   differences between samplers are NaN where either lacks a trial. The mean
   of `balanced_accuracy` is that of the classes' top-1: its values are weighted
-  by the rarity of the example's class. Results of older versions lack it.
+  by the rarity of the example's class. Results of older versions lack it. There
+  is no `top3` of up to three classes.
   """
   folder = workdir / "runs" / name
   files.check_regular(folder / "test.npz")
@@ -102,7 +103,8 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
     metrics["r2"] = evaluation.explained(loss, label)
   else:
     metrics["top1"] = (rank < 1).astype(np.float64)
-    metrics["top3"] = (rank < 3).astype(np.float64)
+    if not 0 < _num_classes(workdir) <= evaluation.MAX_FEW:
+      metrics["top3"] = (rank < 3).astype(np.float64)
     metrics["map3"] = np.where(rank < 3, 1 / (rank + 1), 0)
   metrics["loss"] = loss.astype(np.float64)
   if rank is not None and label is not None:
@@ -119,6 +121,13 @@ def per_example(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
     padding = ((0, missing), (0, 0))
     metrics[name] = np.pad(values[:trials], padding, constant_values=math.nan)
   return metrics
+
+
+def _num_classes(workdir: pathlib.Path) -> int:
+  """Returns V, or 0 if the experiment has no gallery that says it."""
+  path = workdir / "gallery.json"
+  record = files.read_record(path) if path.exists() else None
+  return len((record or {}).get("class_names", ()))
 
 
 def per_headline(workdir: pathlib.Path, name: str) -> np.ndarray:
@@ -151,9 +160,10 @@ def runs_table(results: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _other_metrics(rows: Iterable[str]) -> set[str]:
   """Returns the metrics that are not of the kind of labels of some rows."""
-  if "r2" in {*rows}:
+  names = {*rows}
+  if "r2" in names:
     return {*METRICS} - {"r2", "loss"}
-  return {"r2"}
+  return {"r2"} | ({"top3"} - names if "top1" in names else set())
 
 
 def _scored(trial: dict[str, Any]) -> dict[str, Any]:

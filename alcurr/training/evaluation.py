@@ -19,6 +19,7 @@ from alcurr.types import Array, Pool
 # the limit, float32 does not tell probabilities from 1.
 BINS = 1024
 _MOST_LOG_ODDS = 16.0
+MAX_FEW = 3  # classes: of so few, each example is right within the first three
 
 
 class Scores(NamedTuple):
@@ -115,16 +116,18 @@ def explained(loss: np.ndarray, target: np.ndarray) -> np.ndarray:
 def summarize(scores: Scores, label: np.ndarray) -> dict[str, float]:
   """Returns the mean loss, and top1, top3 and map3 (MAP@3), or r2.
 
-  `label` [N] are the classes, or the targets.
+  There is no top3 of up to three classes, which would be 1. `label` [N] are the
+  classes, or the targets.
   """
   loss = float(np.asarray(scores.loss, np.float64).mean())
   if scores.rank is None:
     r2 = float(explained(scores.loss, np.asarray(label)).mean())
     return {"r2": r2, "loss": loss}
   rank = np.asarray(scores.rank)
+  few = scores.counts is not None and len(scores.counts) <= MAX_FEW
   return {
     "top1": float((rank < 1).mean()),
-    "top3": float((rank < 3).mean()),
+    **({} if few else {"top3": float((rank < 3).mean())}),
     # With one true class, the average precision is 1 / its place.
     "map3": float(np.where(rank < 3, 1 / (rank + 1), 0).mean()),
     "loss": loss,

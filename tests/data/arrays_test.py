@@ -64,6 +64,8 @@ def test_a_direct_call_expands_the_home_folder(load, tmp_path, monkeypatch):
     (np.full((4, 3, 3), np.inf), [0, 1, 0, 1], "inputs"),
     (np.full((4, 3, 3), 1 + 1e-12), [0, 1, 0, 1], "inputs"),
     ([[[1, 2]], [[1]]], [0, 1], "inputs"),
+    (["a cat", "a dog"], [0, 1], "inputs"),
+    ([[[[0, 9], [1, 2]]], [[[0], [1]]] * 2], [0, 1], "inputs"),  # strokes
     (IMAGES, [0, 1, 0, -1], "labels"),
     (IMAGES, [0.0, 0.5, 0.0, 1.0], "labels"),
     (IMAGES, [0, np.nan, 0, 1], "labels"),

@@ -74,8 +74,10 @@ def test_tables_and_figures(result, tmp_path):
   assert set(curve["sampler"]) == set(summary.index)
   assert set(curve["examples_seen"]) == {320}
   titles = [axis.get_ylabel() for axis in result.plot_curves().axes]
-  assert titles == ["valid top-1", "valid top-3", "valid loss"]
-  result.report(tmp_path / "page.html")
+  # Of three classes, all examples are right within the first three.
+  assert titles == ["valid top-1", "valid loss"]
+  assert "top3" not in result.summary
+  assert result.report(tmp_path / "page.html") == tmp_path / "page.html"
   assert "uniform_2" in (tmp_path / "page.html").read_text(encoding="utf-8")
   assert "<table" in result._repr_html_()
 
@@ -102,6 +104,13 @@ def test_the_same_call_skips_finished_runs(result, workdir):
   again = _compare(workdir)
   assert (workdir / "runs/uniform/result.json").stat().st_mtime_ns == before
   assert again.summary.equals(result.summary)
+
+
+def test_progress_is_shown_unless_quiet(result, workdir, capsys):
+  _compare(workdir)
+  assert "uniform" in capsys.readouterr().err
+  _compare(workdir, verbose=False)
+  assert not capsys.readouterr().err
 
 
 def test_another_function_is_another_experiment(result, workdir):

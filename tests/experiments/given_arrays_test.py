@@ -10,6 +10,7 @@ from refusal import refused
 from sklearn import metrics
 
 import alcurr
+from alcurr.report import page
 from alcurr.report.gallery import read_gallery
 
 NAMES = ["ant", "bee", "cat"]
@@ -73,6 +74,10 @@ def test_balanced_accuracy_is_scikit_learns(result):
 
 
 def test_names_are_in_tables_and_pages(result):
+  """Their page has no file of the cache, which the user does not know."""
+  config = json.loads((result.workdir / "config.json").read_text())
+  shown = page.facts(result.workdir, config)["data"]
+  assert "test: given" in shown and ".npz" not in shown
   assert read_gallery(result.workdir).info["class_names"] == NAMES
   assert result.verdict in result._repr_html_()
   assert result.verdict in (result.workdir / "report.html").read_text()

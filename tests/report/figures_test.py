@@ -5,7 +5,10 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.figure import Figure
+from PIL import Image
 
 from alcurr.report import (
   curves,
@@ -274,6 +277,18 @@ def test_data_of_one_class_have_no_sections_about_classes(make_experiment):
   stems = {section.stem for section in made}
   assert "least_and_most" in stems
   assert not {"hard_and_easy", "difficulty_by_class"} & stems
+
+
+def test_a_notebook_shows_a_figure_as_it_is():
+  """IPython, without the backend of `%matplotlib inline`, shows an image."""
+  figure = figures.learning_curves(_means(), styles("ab"), {"top1": "top-1"})
+  shown, sizes = DisplayFormatter().format(figure)
+  with Image.open(io.BytesIO(shown["image/png"])) as image:
+    pixels = image.size
+  size = sizes["image/png"]
+  assert 300 < size["width"] < pixels[0]
+  ratio = size["height"] / size["width"]
+  assert ratio == pytest.approx(pixels[1] / pixels[0], rel=0.02)
 
 
 def test_characters_without_a_font_are_told_of_once(caplog):

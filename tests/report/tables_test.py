@@ -51,7 +51,8 @@ def test_its_coverage_is_at_least_90_percent():
 
 
 def test_a_row_per_trial_with_the_candidates_that_it_scored():
-  trials = [{"top1": 0.5, "skipped_updates": 1}, {"diverged_step": 3}]
+  accuracies = {"top1": 0.5, "top3": 0.75}
+  trials = [accuracies | {"skipped_updates": 1}, {"diverged_step": 3}]
   results = [{"sampler": "a", "steps": 9, "trials": trials}]
   table = tables.runs_table(results)
   expected = [column for column in tables.RUN_COLUMNS if column != "r2"]

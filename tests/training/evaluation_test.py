@@ -45,6 +45,8 @@ def test_metrics_by_hand():
     "map3": pytest.approx(11 / 24),
     "loss": 1.5,
   }
+  few = scores._replace(rank=scores.rank % 3, counts=np.zeros((3, 2, 4)))
+  assert "top3" not in evaluation.summarize(few, np.zeros(4, np.int32))
   group = np.array([0, 0, 2, 2])
   assert evaluation.accuracy_by(scores, group) == [0.5, None, 0.0]
 

@@ -99,6 +99,9 @@ def pack_any(drawings: Iterable[Any], place: str, form: str = "") -> Strokes:
   """
   check(form)
   nested = _to_lists([*drawings])
+  if texts := [n for n, drawing in enumerate(nested) if type(drawing) is str]:
+    text = "expected strokes, lists of numbers, got a text; json.loads decodes"
+    raise UserError("type", f"{place}[{texts[0]}]", f"{text} a drawing of JSON")
   depth, first = 0, nested
   while isinstance(first, list):
     depth, first = depth + 1, next(iter(first), None)

@@ -69,6 +69,12 @@ def test_what_may_be_both_is_asked_for(size, kind):
     stroke_forms.pack_any(drawings, "inputs", "columns")
 
 
+def test_a_text_is_no_drawing():
+  """As in the column `drawing` of Kaggle's files."""
+  with refused("type", "inputs[1]"):
+    stroke_forms.pack_any([ROWS, json.dumps(ROWS)], "inputs")
+
+
 def test_as_many_of_each_form_are_asked_for():
   with refused("data", "inputs"):
     stroke_forms.pack_any([ROWS, POINTS], "inputs")
