@@ -52,6 +52,8 @@ def shown(verbose: bool) -> Iterator[None]:
 
 
 def _is_of_stderr(handler: logging.Handler) -> bool:
+  if handler is absl_logging.get_absl_handler():
+    handler = handler.python_handler  # to which it hands all records
   return (
     isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr
   )

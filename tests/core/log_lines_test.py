@@ -12,23 +12,22 @@ from alcurr.core import log_lines
 pytestmark = pytest.mark.unit
 
 
+@pytest.mark.parametrize("by", ["logging", "absl"])
 @pytest.mark.parametrize("verbose", [True, False])
-def test_lines_go_once_to_each_place(verbose, capsys):
+def test_lines_go_once_to_each_place(by, verbose, capsys, monkeypatch):
   """A program's stream to stderr pauses; its file gets the lines too."""
   root, file = logging.getLogger(), io.StringIO()
-  own = logging.StreamHandler(sys.stderr), logging.StreamHandler(file)
-  for handler in own:
-    root.addHandler(handler)
+  to_stderr = logging.StreamHandler(sys.stderr)
+  if by == "absl":
+    to_stderr = absl_logging.get_absl_handler()
+    monkeypatch.setattr(to_stderr.python_handler, "stream", sys.stderr)
+  own = [to_stderr, logging.StreamHandler(file)]
+  monkeypatch.setattr(root, "handlers", own)
   before = [*root.handlers], absl_logging.get_verbosity()
-  try:
-    with log_lines.shown(verbose):
-      absl_logging.info("reading")
-      absl_logging.warning("careful")
-    after = [*root.handlers], absl_logging.get_verbosity()
-  finally:
-    for handler in own:
-      root.removeHandler(handler)
-  assert after == before
+  with log_lines.shown(verbose):
+    absl_logging.info("reading")
+    absl_logging.warning("careful")
+  assert ([*root.handlers], absl_logging.get_verbosity()) == before
   shown = capsys.readouterr().err
   for text in (shown, file.getvalue()):
     assert text.count("careful") == 1
