@@ -45,15 +45,8 @@ from jax.scipy.special import logsumexp
 from alcurr.core.arguments import check_at_least, check_fraction
 from alcurr.core.counters import count_up
 from alcurr.core.in_place import after_reads
-from alcurr.samplers import cursor
+from alcurr.samplers import _label_flips, cursor
 from alcurr.samplers._arm_draw import check_partition
-from alcurr.samplers._label_flips import (
-  Flips,
-  estimate_flips,
-  log_odds,
-  rank_in_group,
-  wrong_shares,
-)
 from alcurr.samplers._loss_memory import check_batch, leading
 from alcurr.samplers._sum_tree import last_writes
 from alcurr.types import (
@@ -107,7 +100,7 @@ def _remember(
   def put(array: Array, values: Array) -> Array:
     return array.at[place].set(values, mode="drop")
 
-  odds = log_odds(log_prob, state.label[index], state.flips)
+  odds = _label_flips.log_odds(log_prob, state.label[index], state.flips)
   total = logsumexp(odds, axis=1)
   first = ~seen
   predicted = log_prob.argmax(1).astype(jnp.int32)
@@ -132,8 +125,8 @@ def _remember(
   )
 
 
-def _estimate(state: LabelTrustState) -> Flips:
-  return estimate_flips(
+def _estimate(state: LabelTrustState) -> _label_flips.Flips:
+  return _label_flips.estimate_flips(
     state.predicted,
     state.confidence,
     state.label,
@@ -147,7 +140,7 @@ def _calibrate(state: LabelTrustState) -> LabelTrustState:
   found = _estimate(state)
   return state._replace(
     flips=found.flips,
-    share=wrong_shares(found.flips, state.predicted, state.seen),
+    share=_label_flips.wrong_shares(found.flips, state.predicted, state.seen),
     rate=found.rate,
     num_anchors=found.num_anchors,
   )
@@ -170,7 +163,7 @@ def _judge(state: LabelTrustState, corrects: Array) -> LabelTrustState:
   state = state._replace(rate=rate, share=per_rate * rate)
   at_least = jnp.maximum(rate - _error(state), 0)
   share = (per_rate * at_least)[state.label]
-  rank = rank_in_group(state.odds, state.label, state.seen)
+  rank = _label_flips.rank_in_group(state.odds, state.label, state.seen)
   width = jnp.where(share > 0, _WIDTH * share, 1)
   wrong = jnp.clip((rank - 1 + share) / width + 0.5, 0, 1)
   return state._replace(wrong=jnp.where(state.seen & (share > 0), wrong, 0))
