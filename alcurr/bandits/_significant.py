@@ -28,7 +28,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from alcurr.bandits._softmax import softmax
-from alcurr.core.arguments import check_positive_fraction
+from alcurr.core.arguments import check_positive_fraction, check_record
 from alcurr.types import ArmOutcome, Array, Bandit, PyTree
 
 _RHO = 50.0  # the count at which the radius is about the narrowest
@@ -79,6 +79,7 @@ def significant(
     discount: of the past at each step, in (0, 1]. Below 1, differences may
       change, and the confidence holds for about 1 / (1 - discount) steps.
   """
+  check_record(Bandit, bandit=bandit)
   if not 0 < confidence < 1:
     raise ValueError(f"confidence must be in (0, 1), got {confidence}")
   check_positive_fraction(discount=discount)

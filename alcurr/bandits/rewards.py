@@ -38,7 +38,7 @@ def rank(*, window: int | None = None, num_steps: int | None = None) -> Reward:
   """
   check_at_least(2, window=window)
   if window is None and num_steps is None:
-    raise ValueError("give a window, or num_steps for the whole history")
+    raise ValueError("rank needs a window, or num_steps of the run")
 
   def init(key: Array, most_paid: int) -> RankState:
     if window is not None and window < most_paid:

@@ -46,6 +46,7 @@ class Registry(UserDict[str, Factory]):
         take specs of this registry.
       from_number: makes the record that a bare number stands for.
     """
+    self.kind = kind
     self.record = record
     self.from_number = from_number
     self._group = f"alcurr.{kind}"

@@ -12,7 +12,7 @@ from alcurr.core.errors import UserError
 from alcurr.integrations import _programs
 from alcurr.integrations._shapes import (
   feedback_shapes,
-  num_outputs,
+  known_shapes,
   score_shapes,
 )
 from alcurr.types import Array, Candidates, Draw, Pool, PyTree, Sampler
@@ -93,7 +93,7 @@ def _program_texts(
     yield select.as_text()
     # Other scores are computed by the loop.
     with contextlib.suppress(UserError):
-      known = _everything_known(pool, draw.index.shape[0])
+      known = known_shapes(pool, draw.index.shape[0])
       yield _lower(_programs.score, sampler, draw, known, pool).as_text()
     candidates = Candidates(
       draw, score, _abstract(select.out_info), np.bool_(True)
@@ -101,7 +101,7 @@ def _program_texts(
   if signal is None:
     return
   feedback = None
-  known = _everything_known(pool, batch_size)
+  known = known_shapes(pool, batch_size)
   # A signal that needs the model is measured by the loop.
   with contextlib.suppress(UserError):
     measure = _lower(
@@ -115,16 +115,6 @@ def _program_texts(
       feedback = feedback_shapes(sampler, pool, draw, candidates)
   if feedback is not None:
     yield _lower(_programs.update, sampler, state, draw, feedback).as_text()
-
-
-def _everything_known(pool: Pool, size: int) -> dict[str, jax.ShapeDtypeStruct]:
-  """Returns the shapes of all that a loop may tell of b examples."""
-  losses = jax.ShapeDtypeStruct((size,), np.float32)
-  outputs = jax.ShapeDtypeStruct((size, num_outputs(pool)), np.float32)
-  return {
-    **dict.fromkeys(("losses", "after"), losses),
-    **dict.fromkeys(("logits", "logit_grads", "features"), outputs),
-  }
 
 
 def _lower(program: jax.stages.Wrapped, *args: PyTree) -> jax.stages.Lowered:

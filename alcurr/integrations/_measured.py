@@ -34,9 +34,11 @@ def read_update(
   measured = [draw for draw in draws if queue.is_measured(draw)]
   if not measured:
     return [() for _ in draws]
-  if not given and not queue.measures_itself:
+  pays_arms = isinstance(queue.feedback, Feedback)
+  pays_arms &= queue.shapes.arm is not None
+  if not given and queue.needed != ():
     text = f"the sampler learns from draw {measured[0].number}; expected "
-    text += "losses, gains, or feedback, which may be ()"
+    text += _expected_update(queue.needed, pays_arms)
     raise UserError("missing", "update", text)
   if "feedback" in given:
     values = given["feedback"]
@@ -48,8 +50,6 @@ def read_update(
       () if empty else _read_feedback(values, d.draw, queue.feedback)
       for d in draws
     ]
-  pays_arms = isinstance(queue.feedback, Feedback)
-  pays_arms &= queue.shapes.arm is not None
   if "gains" in given and not pays_arms:
     text = "the sampler pays no arms; expected losses or feedback"
     raise UserError("unsupported", "update", f"{text}, see docs/loops.md")
@@ -64,6 +64,22 @@ def read_update(
     else:
       feedback.append(queue.measure(draw, row))
   return feedback
+
+
+def _expected_update(needed: tuple[str, ...] | None, pays_arms: bool) -> str:
+  """Returns the calls that report what a sampler learns from."""
+  calls = [] if needed is None else [f"update({_arguments(needed)})"]
+  calls += ["update(gains=...)"] if pays_arms else []
+  calls += [] if calls else ["update(feedback=...), see docs/loops.md"]
+  return f"{' or '.join(calls)}; update(feedback=()) skips it"
+
+
+def _arguments(needed: tuple[str, ...]) -> str:
+  """Returns the arguments of a call, such as "losses=..., logits=..."."""
+  pair = "after" in needed
+  first = ["losses=(before, after)"] if pair else []
+  rest = (x for x in needed if not (pair and x in ("losses", "after")))
+  return ", ".join([*first, *(f"{name}=..." for name in rest)])
 
 
 def _read_known(
@@ -81,7 +97,7 @@ def _read_known(
     if KNOWN.get(name, 1) == 1:
       array = read_floats(values, (size,), name)
     else:
-      array = _read_leading(values, KNOWN[name], size, name)
+      array = _read_columns(queue, values, size, name, queue.needed)
     return array.reshape(*shape, *array.shape[1:])
 
   if "gains" in given:
@@ -120,13 +136,14 @@ def read_scores(
   """Returns the scores of candidates, given or from what is given of them."""
   given = {name: x for name, x in given.items() if x is not None}
   if not given or ("score" in given and len(given) > 1):
-    code = "conflict" if given else "missing"
-    raise UserError(code, "select", "expected losses or the like, or a score")
+    code, needed = "conflict" if given else "missing", queue.needed_to_select
+    text = "" if needed is None else f"select({_arguments(needed)}) or "
+    raise UserError(code, "select", f"expected {text}select(score)")
   like, (size,) = queue.candidate_shapes, queue.shapes.index.shape
   if "score" in given:
     return _read_score(given["score"], like.score, size)
   known = {
-    name: _read_leading(values, KNOWN[name], size, name)
+    name: _read_columns(queue, values, size, name, queue.needed_to_select)
     for name, values in given.items()
   }
   return queue.score(pending, known)
@@ -154,6 +171,24 @@ def _read_leading(values: Any, ndim: int, size: int, name: str) -> np.ndarray:
   if array.ndim != ndim or len(array) != size or np.isnan(array).any():
     text = f"expected numbers for each of {size} examples, in {ndim} "
     text += f"dimensions, got shape {list(array.shape)}"
+    raise UserError("type", name, text)
+  return array
+
+
+def _read_columns(
+  queue: DrawQueue,
+  values: Any,
+  size: int,
+  name: str,
+  needed: tuple[str, ...] | None,
+) -> np.ndarray:
+  """Returns an argument of KNOWN; logits have a column for each class."""
+  array = _read_leading(values, KNOWN[name], size, name)
+  if name != "logits" or name not in (needed or ()):
+    return array
+  if array.shape[1] < queue.num_classes:
+    text = f"expected a column for each of the {queue.num_classes} classes of "
+    text += f"the pool's labels, got shape {list(array.shape)}"
     raise UserError("type", name, text)
   return array
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alcurr.core import specs
+from alcurr.core.arguments import check_record
 from alcurr.core.errors import UserError
 from alcurr.data import partitions
 from alcurr.data.labels import plain_array, read_labels
@@ -41,6 +42,8 @@ def pool_info(
   Raises:
     UserError: arrays do not fit, or the sampler needs those that are None.
   """
+  with specs.errors_in("pool_info"):
+    check_record(Sampler, sampler=sampler)
   given = dict(scores or {})
   if difficulty is not None:
     given["difficulty"] = difficulty

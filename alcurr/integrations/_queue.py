@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from alcurr.core import specs
 from alcurr.core.errors import FaultError, UserError
 from alcurr.integrations import _programs
 from alcurr.integrations._arrays import to_numpy
@@ -20,7 +21,12 @@ from alcurr.integrations._named_arrays import (
   refuse,
 )
 from alcurr.integrations._pending import PendingDraw
-from alcurr.integrations._shapes import feedback_shapes, score_shapes
+from alcurr.integrations._shapes import (
+  feedback_shapes,
+  find_needed,
+  known_shapes,
+  score_shapes,
+)
 from alcurr.training import invariants
 from alcurr.training.batches import select_first
 from alcurr.training.keys import run_keys
@@ -79,14 +85,14 @@ class DrawQueue:
     """Returns the sampler's signal from what is known of B examples."""
     sampler, key, number = self.sampler, self.key, np.int32(pending.number)
     draw, candidates = pending.draw, pending.candidates
-    return _programs.measure(
-      sampler, key, number, draw, candidates, known, self.pool
-    )
+    with specs.errors_in("update"):
+      return _programs.measure(
+        sampler, key, number, draw, candidates, known, self.pool
+      )
 
   def _measured_shapes(self, *names: str) -> PyTree:
     """Returns the shapes of the feedback, or None if it needs more."""
-    losses = jax.ShapeDtypeStruct((self.batch_size,), np.float32)
-    known = dict.fromkeys(names, losses)
+    known = known_shapes(self.pool, self.batch_size, names)
     number, draw, candidates = np.int32(0), self.shapes, self.candidate_shapes
     measure = functools.partial(_programs.measure, self.sampler)
     with contextlib.suppress(UserError):
@@ -94,15 +100,33 @@ class DrawQueue:
         measure, self.key, number, draw, candidates, known, self.pool
       )
 
+  def _scored_shapes(self, *names: str) -> PyTree:
+    """Returns the shapes of the scores, or None if they need more."""
+    known = known_shapes(self.pool, self.shapes.index.shape[0], names)
+    score = functools.partial(_programs.score, self.sampler)
+    with contextlib.suppress(UserError):
+      return jax.eval_shape(score, self.shapes, known, self.pool)
+
   @functools.cached_property
-  def measures_itself(self) -> bool:
-    """True if the signal looks at nothing that only the loop knows."""
-    return self._measured_shapes() is not None
+  def needed(self) -> tuple[str, ...] | None:
+    """What the signal looks at and only the loop knows; None if it is more."""
+    return find_needed(self._measured_shapes)
+
+  @functools.cached_property
+  def needed_to_select(self) -> tuple[str, ...] | None:
+    """What the score looks at, likewise."""
+    return find_needed(self._scored_shapes)
 
   @functools.cached_property
   def feedback_of_losses(self) -> PyTree:
     """The shapes of the feedback, if losses are all that it needs, or None."""
     return self._measured_shapes("losses", "after")
+
+  @functools.cached_property
+  def num_classes(self) -> int:
+    """The fewest classes that logits must have a column for."""
+    is_class = jax.dtypes.issubdtype(self.pool.label.dtype, np.integer)
+    return int(np.asarray(self.pool.label).max()) + 1 if is_class else 1
 
   @functools.cached_property
   def feedback(self) -> PyTree:

@@ -4,8 +4,11 @@ A toy model is evaluated abstractly in its place: nothing is computed, and
 sizes that only the loop knows are made up.
 """
 
+from collections.abc import Callable, Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from alcurr.training.batches import selected_draw
 from alcurr.types import (
@@ -21,6 +24,9 @@ from alcurr.types import (
   StepInfo,
 )
 
+# What a loop may tell of its examples: "after" are losses after the update.
+_TOLD = ("losses", "after", "logits", "logit_grads", "features")
+
 _NUM_OUTPUTS = 16
 _PARAMS = {"weight": jax.ShapeDtypeStruct((), jnp.float32)}
 
@@ -29,6 +35,33 @@ def num_outputs(pool: Pool) -> int:
   """Returns the size of logits and features: the classes, if it knows them."""
   known = pool.partitions.get("label")
   return _NUM_OUTPUTS if known is None else known.size.shape[0]
+
+
+def known_shapes(
+  pool: Pool, size: int, names: Sequence[str] = _TOLD
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns the shapes of what a loop tells of b examples, by name."""
+  losses = jax.ShapeDtypeStruct((size,), np.float32)
+  outputs = jax.ShapeDtypeStruct((size, num_outputs(pool)), np.float32)
+  one = ("losses", "after")
+  return {name: losses if name in one else outputs for name in names}
+
+
+def find_needed(
+  compute: Callable[..., PyTree | None],
+) -> tuple[str, ...] | None:
+  """Returns the names of _TOLD without which something cannot be computed.
+
+  `compute` gets names, and returns None where it needs more. The result is
+  None where all are not enough.
+  """
+  if compute(*_TOLD) is None:
+    return None
+  needed = _TOLD
+  for name in _TOLD:
+    rest = tuple(other for other in needed if other != name)
+    needed = needed if compute(*rest) is None else rest
+  return needed
 
 
 def score_shapes(sampler: Sampler, pool: Pool, draw: Draw) -> PyTree:

@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alcurr.core import specs
+from alcurr.core.arguments import check_record
 from alcurr.core.errors import UserError
+from alcurr.data.given_pools import check_pool
 from alcurr.integrations._arrays import to_numpy
 from alcurr.integrations._measured import read_scores, read_update
 from alcurr.integrations._pending import PendingDraw
@@ -84,6 +86,9 @@ class IndexStream:
     Raises:
       UserError: the sampler does not fit the pool.
     """
+    with specs.errors_in("IndexStream"):
+      check_record(Sampler, sampler=sampler)
+    check_pool(pool, "pool")
     specs.check_range("delay", delay, 0)
     cpu = jax.local_devices(backend="cpu")[0]
     read = sampler.spec.partitions

@@ -24,7 +24,11 @@ from alcurr.bandits import softmax
 from alcurr.bandits._feedback import per_time
 from alcurr.bandits.gains import prediction_gain
 from alcurr.bandits.rewards import rank
-from alcurr.core.arguments import check_at_least, check_fraction
+from alcurr.core.arguments import (
+  check_at_least,
+  check_fraction,
+  check_record,
+)
 from alcurr.core.counters import count_up
 from alcurr.core.promotion import standard_promotion
 from alcurr.samplers._arm_draw import make_arm_draw
@@ -154,6 +158,10 @@ def active_bandit(
     num_steps: of the run; `warmup` and `interval` must leave some of them.
       None if unknown.
   """
+  check_record(Bandit, bandit=bandit)
+  check_record(Gain, gain=gain)
+  check_record(Reward, reward=reward)
+  check_record(Schedule, epsilon=epsilon)
   arm_draw = make_arm_draw(
     batch_size=batch_size,
     partition=partition,
@@ -161,6 +169,11 @@ def active_bandit(
     replacement=replacement,
   )
   if reward is None:
+    if num_steps is None:
+      raise ValueError(
+        "num_steps, of the run, is needed to rank all gains; or give reward, "
+        "such as rewards.rank(window=500)"
+      )
     reward = rank(num_steps=num_steps)
   first_epsilon = epsilon(0) if callable(epsilon) else epsilon
   check_fraction(epsilon=first_epsilon)

@@ -36,7 +36,9 @@ def _count_before(arm: Array, num_arms: int) -> Array:
 def check_partition(pool: Pool, name: str) -> None:
   """Raises ValueError if the pool lacks the partition."""
   if name not in pool.partitions:
-    text = f"the pool has partitions {sorted(pool.partitions)}, not {name!r}"
+    text = f"the pool has partitions {sorted(pool.partitions)}, not {name!r}; "
+    text += "alcurr.data.PARTITIONS has functions that make one of labels or "
+    text += "difficulty, and make_partition any other"
     raise ValueError(text)
 
 

@@ -37,6 +37,7 @@ from alcurr.core.arguments import (
   check_at_least,
   check_choice,
   check_positive_fraction,
+  check_record,
 )
 from alcurr.core.counters import count_up
 from alcurr.core.in_place import after_reads
@@ -156,6 +157,7 @@ def dihcl(
   """
   check_at_least(1, batch_size=batch_size, warmup=warmup)
   check_choice(MEASURES, measure=measure)
+  check_record(Schedule, learning_rate=learning_rate)
   check_positive_fraction(step_size=step_size, decay=decay, least=least)
   changes = measure != "loss"
   first = 1 if changes else 0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alcurr.core.arguments import check_at_least
+from alcurr.core.arguments import check_at_least, check_record
 from alcurr.core.counters import count_up
 from alcurr.samplers._arm_draw import make_arm_draw
 from alcurr.samplers.policies import Policy
@@ -46,6 +46,7 @@ def fixed_policy(
       `partition="label"`, of a single class, which hardly trains a classifier.
       This and `replacement` are as in `active_bandit`.
   """
+  check_record(Policy, policy=policy)
   arm_draw = make_arm_draw(
     batch_size=batch_size,
     partition=partition,

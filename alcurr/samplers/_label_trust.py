@@ -85,6 +85,13 @@ class LabelTrustState(NamedTuple):
 
 
 def _measure(key: Array, info: StepInfo) -> Array:
+  columns = info.logits.shape[1]
+  num_classes = info.pool.partitions["label"].size.shape[0]
+  if columns != num_classes:
+    text = (
+      f"the pool has {num_classes} classes, and the logits {columns} columns"
+    )
+    raise ValueError(f"label_trust: {text}; expected as many")
   return jax.nn.log_softmax(info.logits.astype(jnp.float32))
 
 

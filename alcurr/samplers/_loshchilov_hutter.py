@@ -27,7 +27,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from alcurr.core.arguments import check_at_least
+from alcurr.core.arguments import check_at_least, check_record
 from alcurr.core.counters import count_up
 from alcurr.core.promotion import standard_promotion
 from alcurr.samplers import _loss_memory, cursor
@@ -123,6 +123,7 @@ def loshchilov_hutter(
     A sampler whose `init` raises ValueError for a batch larger than the pool.
   """
   check_at_least(1, batch_size=batch_size, sort_interval=sort_interval)
+  check_record(Schedule, pressure=pressure)
   start = pressure(0) if callable(pressure) else pressure
   if not 1 <= start <= LARGEST_PRESSURE:
     raise ValueError(

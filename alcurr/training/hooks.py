@@ -21,6 +21,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from alcurr.core import specs
+from alcurr.core.arguments import check_record
+from alcurr.data.given_pools import check_pool
 from alcurr.data.pool import make_gather
 from alcurr.training import loop_info
 from alcurr.training.batches import draw_and_select
@@ -98,8 +101,10 @@ def make_hooks(
 
   Raises:
     ValueError: by the functions, if the sampler reads something that is not
-      given.
+      given, or a pool does not fit it.
   """
+  with specs.errors_in("make_hooks"):
+    check_record(Sampler, sampler=sampler)
   signal = sampler.signal or Signal(lambda key, info: ())
   functions = loop_info.Functions(
     losses,
@@ -128,6 +133,10 @@ def make_hooks(
     probe: Pool | None = None,
     *extra: PyTree,
   ) -> HookState:
+    has_rows = gather is gather_examples
+    check_pool(pool, "pool", has_rows)
+    if probe is not None:
+      check_pool(probe, "probe", has_rows)
     _, key_sampler, key_run = run_keys(key)
     sampler_state, prepared = sampler.init(key_sampler, pool), ()
     state = HookState(jnp.int32(0), key_run, sampler_state, prepared)
