@@ -78,14 +78,17 @@ def difficulty_in_pool(
 def by_label(
   label: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
-  """Builds an arm for each class, easiest first; `num_arms` is unused."""
+  """Builds an arm for each class, easiest first.
+
+  `num_arms` is unused: all functions of PARTITIONS take the same arguments.
+  """
   return make_partition(label, int(label.max()) + 1, difficulty)
 
 
 def by_group(
   group: np.ndarray, difficulty: np.ndarray, num_arms: int
 ) -> Partition:
-  """Builds an arm for each group, easiest first; `num_arms` is unused."""
+  """Builds an arm for each group, easiest first; as `by_label`."""
   return by_label(group, difficulty, num_arms)
 
 

@@ -34,11 +34,11 @@ def read_update(
   measured = [draw for draw in draws if queue.is_measured(draw)]
   if not measured:
     return [() for _ in draws]
-  pays_arms = isinstance(queue.feedback, Feedback)
+  pays_arms = isinstance(queue.needs.feedback, Feedback)
   pays_arms &= queue.shapes.arm is not None
-  if not given and queue.needed != ():
+  if not given and queue.needs.to_update != ():
     text = f"the sampler learns from draw {measured[0].number}; expected "
-    text += _expected_update(queue.needed, pays_arms)
+    text += _expected_update(queue.needs.to_update, pays_arms)
     raise UserError("missing", "update", text)
   if "feedback" in given:
     values = given["feedback"]
@@ -47,7 +47,7 @@ def read_update(
       text = f"expected that of one draw, got {len(draws)} draws"
       raise UserError("conflict", "feedback", text)
     return [
-      () if empty else _read_feedback(values, d.draw, queue.feedback)
+      () if empty else _read_feedback(values, d.draw, queue.needs.feedback)
       for d in draws
     ]
   if "gains" in given and not pays_arms:
@@ -59,7 +59,7 @@ def read_update(
     row = {name: array[i] for name, array in known.items()}
     if not queue.is_measured(draw):
       feedback.append(())
-    elif "gains" in given and queue.feedback_of_losses is None:
+    elif "gains" in given and queue.needs.feedback_of_losses is None:
       feedback.append(_credit(draw, row["losses"]))
     else:
       feedback.append(queue.measure(draw, row))
@@ -97,7 +97,7 @@ def _read_known(
     if KNOWN.get(name, 1) == 1:
       array = read_floats(values, (size,), name)
     else:
-      array = _read_columns(queue, values, size, name, queue.needed)
+      array = _read_columns(queue, values, size, name, queue.needs.to_update)
     return array.reshape(*shape, *array.shape[1:])
 
   if "gains" in given:
@@ -136,14 +136,14 @@ def read_scores(
   """Returns the scores of candidates, given or from what is given of them."""
   given = {name: x for name, x in given.items() if x is not None}
   if not given or ("score" in given and len(given) > 1):
-    code, needed = "conflict" if given else "missing", queue.needed_to_select
+    code, needed = "conflict" if given else "missing", queue.needs.to_select
     text = "" if needed is None else f"select({_arguments(needed)}) or "
     raise UserError(code, "select", f"expected {text}select(score)")
   like, (size,) = queue.candidate_shapes, queue.shapes.index.shape
   if "score" in given:
     return _read_score(given["score"], like.score, size)
   known = {
-    name: _read_columns(queue, values, size, name, queue.needed_to_select)
+    name: _read_columns(queue, values, size, name, queue.needs.to_select)
     for name, values in given.items()
   }
   return queue.score(pending, known)
@@ -186,9 +186,10 @@ def _read_columns(
   array = _read_leading(values, KNOWN[name], size, name)
   if name != "logits" or name not in (needed or ()):
     return array
-  if array.shape[1] < queue.num_classes:
-    text = f"expected a column for each of the {queue.num_classes} classes of "
-    text += f"the pool's labels, got shape {list(array.shape)}"
+  least = queue.needs.num_classes
+  if array.shape[1] < least:
+    text = f"expected a column for each of the {least} classes of the pool's "
+    text += f"labels, got shape {list(array.shape)}"
     raise UserError("type", name, text)
   return array
 

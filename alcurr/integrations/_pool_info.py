@@ -1,5 +1,8 @@
 """Pools that hold only what a sampler must know of a loop's own examples."""
 
+# So that `help` shows ArrayLike by its name.
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,7 +30,9 @@ def pool_info(
   Args:
     sampler: only the partitions of its spec are made.
     labels: [N], classes, as `alcurr.compare` takes them: strings, bools or
-      whole numbers, which are sorted; None for samplers that need no classes.
+      whole numbers; None for samplers that need no classes. The classes are
+      sorted and numbered from 0, so labels 1, 2 and 5 become 0, 1 and 2. All
+      labels of a draw are such numbers, and so are the columns of logits.
     difficulty: [N], larger is harder, such as each example's loss under an
       earlier model; None for samplers that need none.
     num_arms: K, for partitions by difficulty; fewer if most classes are rare.

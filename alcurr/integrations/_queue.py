@@ -1,7 +1,6 @@
 """The state of a stream: its sampler's, and the draws that await an update."""
 
 import collections
-import contextlib
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +19,9 @@ from alcurr.integrations._named_arrays import (
   read_tree,
   refuse,
 )
+from alcurr.integrations._needs import Needs
 from alcurr.integrations._pending import PendingDraw
-from alcurr.integrations._shapes import (
-  feedback_shapes,
-  find_needed,
-  known_shapes,
-  score_shapes,
-)
+from alcurr.integrations._shapes import score_shapes
 from alcurr.training import invariants
 from alcurr.training.batches import select_first
 from alcurr.training.keys import run_keys
@@ -67,6 +62,9 @@ class DrawQueue:
         self.shapes, score, selection, jax.ShapeDtypeStruct((), bool)
       )
     self.batch_size: int = shape[0]
+    self.needs = Needs(
+      sampler, pool, key, self.shapes, self.candidate_shapes, self.batch_size
+    )
 
   @functools.cached_property
   def fingerprint(self) -> dict[str, np.ndarray]:
@@ -90,62 +88,13 @@ class DrawQueue:
         sampler, key, number, draw, candidates, known, self.pool
       )
 
-  def _measured_shapes(self, *names: str) -> PyTree:
-    """Returns the shapes of the feedback, or None if it needs more."""
-    known = known_shapes(self.pool, self.batch_size, names)
-    number, draw, candidates = np.int32(0), self.shapes, self.candidate_shapes
-    measure = functools.partial(_programs.measure, self.sampler)
-    with contextlib.suppress(UserError):
-      return jax.eval_shape(
-        measure, self.key, number, draw, candidates, known, self.pool
-      )
-
-  def _scored_shapes(self, *names: str) -> PyTree:
-    """Returns the shapes of the scores, or None if they need more."""
-    known = known_shapes(self.pool, self.shapes.index.shape[0], names)
-    score = functools.partial(_programs.score, self.sampler)
-    with contextlib.suppress(UserError):
-      return jax.eval_shape(score, self.shapes, known, self.pool)
-
-  @functools.cached_property
-  def needed(self) -> tuple[str, ...] | None:
-    """What the signal looks at and only the loop knows; None if it is more."""
-    return find_needed(self._measured_shapes)
-
-  @functools.cached_property
-  def needed_to_select(self) -> tuple[str, ...] | None:
-    """What the score looks at, likewise."""
-    return find_needed(self._scored_shapes)
-
-  @functools.cached_property
-  def feedback_of_losses(self) -> PyTree:
-    """The shapes of the feedback, if losses are all that it needs, or None."""
-    return self._measured_shapes("losses", "after")
-
-  @functools.cached_property
-  def num_classes(self) -> int:
-    """The fewest classes that logits must have a column for."""
-    is_class = jax.dtypes.issubdtype(self.pool.label.dtype, np.integer)
-    return int(np.asarray(self.pool.label).max()) + 1 if is_class else 1
-
-  @functools.cached_property
-  def feedback(self) -> PyTree:
-    """The shapes of the sampler's feedback; None if they are not known."""
-    if self.sampler.signal is None:
-      return None
-    if self.feedback_of_losses is not None:
-      return self.feedback_of_losses
-    with contextlib.suppress(Exception):  # whatever a signal's code raises
-      return feedback_shapes(
-        self.sampler, self.pool, self.shapes, self.candidate_shapes
-      )
-
-  @functools.cached_property
+  @property
   def learns(self) -> bool:
     """True if the sampler's signal measures something."""
     if self.sampler.signal is None:
       return False
-    return self.feedback is None or bool(jax.tree.leaves(self.feedback))
+    feedback = self.needs.feedback
+    return feedback is None or bool(jax.tree.leaves(feedback))
 
   def find(self, number: int | None) -> PendingDraw:
     """Returns the draw of that number, or the oldest, without an update."""
@@ -290,8 +239,9 @@ class DrawQueue:
     }
     if not count <= loaded["next_number"] <= _MAX_DRAWS:
       refuse(f"the state's next draw is {loaded['next_number']}")
+    shapes = self.needs.feedback
     feedback = [
-      read_feedback(arrays, f"feedback.{i}", self.feedback) if updated else None
+      read_feedback(arrays, f"feedback.{i}", shapes) if updated else None
       for i, updated in enumerate(loaded["pending.updated"])
     ]
     scored = loaded.get("pending.scored", np.ones(count, bool))

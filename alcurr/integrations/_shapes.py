@@ -4,7 +4,7 @@ A toy model is evaluated abstractly in its place: nothing is computed, and
 sizes that only the loop knows are made up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from alcurr.types import (
 )
 
 # What a loop may tell of its examples: "after" are losses after the update.
-_TOLD = ("losses", "after", "logits", "logit_grads", "features")
+TOLD = ("losses", "after", "logits", "logit_grads", "features")
 
 _NUM_OUTPUTS = 16
 _PARAMS = {"weight": jax.ShapeDtypeStruct((), jnp.float32)}
@@ -38,30 +38,13 @@ def num_outputs(pool: Pool) -> int:
 
 
 def known_shapes(
-  pool: Pool, size: int, names: Sequence[str] = _TOLD
+  pool: Pool, size: int, names: Sequence[str] = TOLD
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns the shapes of what a loop tells of b examples, by name."""
   losses = jax.ShapeDtypeStruct((size,), np.float32)
   outputs = jax.ShapeDtypeStruct((size, num_outputs(pool)), np.float32)
   one = ("losses", "after")
   return {name: losses if name in one else outputs for name in names}
-
-
-def find_needed(
-  compute: Callable[..., PyTree | None],
-) -> tuple[str, ...] | None:
-  """Returns the names of _TOLD without which something cannot be computed.
-
-  `compute` gets names, and returns None where it needs more. The result is
-  None where all are not enough.
-  """
-  if compute(*_TOLD) is None:
-    return None
-  needed = _TOLD
-  for name in _TOLD:
-    rest = tuple(other for other in needed if other != name)
-    needed = needed if compute(*rest) is None else rest
-  return needed
 
 
 def score_shapes(sampler: Sampler, pool: Pool, draw: Draw) -> PyTree:

@@ -9,11 +9,14 @@ prefetch up to `delay` batches, with any number of workers, and the sequence
 stays the same.
 """
 
+# So that `help` shows ArrayLike by its name.
+from __future__ import annotations
+
 import contextlib
 import operator
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,6 +27,7 @@ from alcurr.core.arguments import check_record
 from alcurr.core.errors import UserError
 from alcurr.data.given_pools import check_pool
 from alcurr.integrations._arrays import to_numpy
+from alcurr.integrations._drawn import Drawn, Selected
 from alcurr.integrations._measured import read_scores, read_update
 from alcurr.integrations._pending import PendingDraw
 from alcurr.integrations._queue import DrawQueue
@@ -36,28 +40,6 @@ from alcurr.types import (
   PyTree,
   Sampler,
 )
-
-
-class Drawn(NamedTuple):
-  """A draw, in host memory."""
-
-  number: int  # its place in the sequence, from 0
-  measured: bool  # whether the sampler learns from it
-  scored: bool  # whether the loop scores it, as M candidates; see `select`
-  index: np.ndarray  # [B] int32, into the pool; or [M], candidates
-  prob: np.ndarray  # [B] float32, P(this slot draws this example | state)
-  weight: np.ndarray  # [B] float32, loss weight
-  arm: np.ndarray | None  # [B] int32
-  policy: np.ndarray | None  # [K] float32, the arms' probabilities
-  label: np.ndarray | None  # [B], trained on instead of the pool's
-
-
-class Selected(NamedTuple):
-  """The examples to train on, selected from the candidates."""
-
-  slots: np.ndarray  # [B] int32 in [0, M)
-  index: np.ndarray  # [B] int32, into the pool
-  weight: np.ndarray  # [B] float32, loss weight
 
 
 class IndexStream:
@@ -77,7 +59,7 @@ class IndexStream:
       sampler: any; if its signal needs more than the losses of a batch, use
         `update(gains=...)` or `update(feedback=...)`.
       pool: with the sampler's partitions, see `pool_info`; images are ignored.
-      key: of the whole sequence; any integer is a seed.
+      key: the seed of the sequence, any integer, or a key of jax.random.
       delay: draws that may await their update when the next one is made, at
         least the batches that a loader prefetches. A draw depends only on the
         feedback of draws more than `delay` before it. 0: `next` and `update`
@@ -209,7 +191,8 @@ class IndexStream:
   ) -> None:
     """Reports what the loop measured; call it once for each draw.
 
-    The measurements are ignored unless `drawn.measured`.
+    Where the sampler learns, the error of a missing argument names it. All are
+    ignored unless `drawn.measured`.
 
     Args:
       losses: [B] each, a pair (before, after) of the examples' losses around

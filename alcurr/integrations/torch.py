@@ -118,7 +118,8 @@ class BatchSampler:
     Args:
       score: of this rank's own candidates.
       number: of the draw; None for the oldest without an update.
-      **known: the other arguments, of this rank's own candidates.
+      **known: `losses`, `logits`, `logit_grads` or `features`, of this rank's
+        own candidates; see `IndexStream.select`.
 
     Returns:
       The selected examples among this rank's own candidates: n of them, on all
@@ -133,6 +134,11 @@ class BatchSampler:
     """Calls `IndexStream.update`; tensors of any device are accepted.
 
     Every rank gives what it measured of its own examples, in their order.
+
+    Args:
+      **measured: `losses`, `logits`, `logit_grads`, `features`, `gains` or
+        `feedback`, whatever the sampler learns from; and to name the draw,
+        `number` or `index`. See `IndexStream.update`.
 
     Raises:
       UserError: more than a batch came since the last update. Name the draws

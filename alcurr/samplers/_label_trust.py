@@ -88,10 +88,8 @@ def _measure(key: Array, info: StepInfo) -> Array:
   columns = info.logits.shape[1]
   num_classes = info.pool.partitions["label"].size.shape[0]
   if columns != num_classes:
-    text = (
-      f"the pool has {num_classes} classes, and the logits {columns} columns"
-    )
-    raise ValueError(f"label_trust: {text}; expected as many")
+    text = f"expected logits of the pool's {num_classes} classes, got {columns}"
+    raise ValueError(f"label_trust: {text} columns")
   return jax.nn.log_softmax(info.logits.astype(jnp.float32))
 
 
