@@ -18,7 +18,8 @@ from alcurr import bandits, gains, models, samplers
 from alcurr.bandits import rewards
 from alcurr.data.pool import make_gather
 from alcurr.integrations import IndexStream, pool_info
-from alcurr.training import make_init, make_steps
+from alcurr.testing import _toys as testing
+from alcurr.training import make_hooks, make_init, make_steps
 from alcurr.types import Sampler, Signal
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs/loops.md"
@@ -143,6 +144,26 @@ def test_the_loop_with_linen(name):
   last = _built_in(model, start["params"], names["tx"], SAMPLERS[name])
   _assert_same(names["params"], last.params)
   _assert_same(names["state"].sampler_state, last.sampler_state)
+
+
+def test_a_loop_in_jax_is_saved_and_resumed(tmp_path):
+  """Its parameters, and all that the draws come from."""
+  save, restore = _blocks("Saving and resuming")
+  hooks = make_hooks(
+    SAMPLERS["remembering"], lambda params, batch: batch.inputs.mean((1, 2, 3))
+  )
+  tx, params = optax.adam(0.5), {"w": jnp.ones(3)}
+  names = {"path": str(tmp_path / "step_1"), "params": params}
+  names["state"] = hooks.init(jax.random.key(3), params, POOL)
+  step = hooks.begin(names["state"], params, POOL)
+  names["state"] = hooks.end(step, params)
+  names["opt_state"] = tx.init(params)
+  exec(save, names)
+  again = names | {"params": {"w": jnp.zeros(3)}}
+  again["state"] = hooks.init(jax.random.key(0), params, POOL)
+  exec(restore, again)
+  for name in ("params", "opt_state", "state"):
+    testing.assert_equal(again[name], names[name])
 
 
 @pytest.mark.parametrize("name", ["influence"])
@@ -297,3 +318,33 @@ def test_remembered_losses_in_pytorch_are_those_before_the_update():
   recorder.stream._queue.advance()
   state = recorder.stream._queue.state[1]
   np.testing.assert_allclose(state, remembered, rtol=1e-4)
+
+
+def test_a_loop_in_pytorch_is_saved_and_resumed(tmp_path):
+  """In the middle of an epoch; another process would make the same objects."""
+  torch = pytest.importorskip("torch", reason="needs the extra `torch`")
+  save, restore = _blocks("Resuming")
+
+  def make():
+    model = torch.nn.Linear(2, 2)
+    return {
+      "path": tmp_path / "checkpoint.pt",
+      "model": model,
+      "optimizer": torch.optim.Adam(model.parameters()),
+      "batches": _Recorder(SAMPLERS["remembering"]).batches,
+    }
+
+  def draw(names, count):
+    rows = zip(names["batches"], range(count), strict=False)
+    for index, _ in rows:
+      names["batches"].update(losses=torch.ones(32))
+      yield index
+
+  first, second = make(), make()
+  list(draw(first, 3))
+  exec(save, first)
+  exec(restore, second)
+  assert second["batches"].stream.updates == 3
+  assert list(draw(first, 4)) == list(draw(second, 4))
+  weights = (names["model"].weight.detach() for names in (first, second))
+  np.testing.assert_array_equal(*weights)

@@ -54,7 +54,8 @@ def test_the_complete_file_for_pytorch():
   names = {}
   exec(block, names)
   with torch.no_grad():
-    predicted = names["model"](names["dataset"].tensors[0]).argmax(-1).numpy()
+    model = names["model"].cpu()
+    predicted = model(names["dataset"].tensors[0]).argmax(-1).numpy()
   assert (predicted == names["truth"]).mean() > 0.8
 
 

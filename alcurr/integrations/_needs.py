@@ -1,4 +1,4 @@
-"""What a sampler looks at, of all that only the loop knows."""
+"""The measurements that a sampler looks at and only the loop knows."""
 
 import contextlib
 import dataclasses

@@ -131,12 +131,16 @@ def test_ranks_that_differ_are_told_on_each(both):
 
 @pytest.mark.distributed
 def test_the_complete_file_of_the_docs(tmp_path):
-  """Its model classifies most rows as they truly are, by the state of both."""
+  """It finds most wrong labels, and its model classifies most rows rightly."""
   page = (ROOT / "docs/loops.md").read_text()
   section = page.split("\n### Several processes\n")[1].split("\n## ")[0]
   block = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
   (tmp_path / "train.py").write_text(block)
-  assert "right" in _torchrun(2, tmp_path, "train.py")
+  printed = _torchrun(2, tmp_path, "train.py")
+  found, wrong = re.search(r"(\d+) of (\d+) wrong labels", printed).groups()
+  assert int(found) > 0.7 * int(wrong) > 0
+  suspected = re.search(r"(\d+) of (\d+) right labels", printed).groups()
+  assert int(suspected[0]) < 0.2 * int(suspected[1])
   saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
   rng = np.random.default_rng(0)
   truth = rng.integers(0, 4, 4_000)

@@ -25,7 +25,7 @@ from streams import (
 
 from alcurr import bandits, samplers
 from alcurr.bandits import rewards
-from alcurr.core.errors import FaultError
+from alcurr.core.errors import FaultError, UserError
 from alcurr.integrations import IndexStream, pool_info
 from alcurr.types import Feedback, Sampler, Signal
 
@@ -711,6 +711,57 @@ def test_the_losses_before_are_enough_for_a_signal_that_reads_no_others():
   bandit.next()
   with refused("missing", "losses"):
     bandit.update(losses=before)
+
+
+@pytest.mark.parametrize(
+  ("spec", "needed"),
+  [
+    (BANDIT, "losses=(before, after)"),
+    (BANDIT | {"gain": "influence"}, "gains="),
+    ({"name": "infobatch"}, "losses="),
+    ({"name": "label_trust"}, "logits="),
+    ({"name": "class_reweighting"}, "feedback="),
+  ],
+  ids=str,
+)
+def test_an_update_that_is_missing_names_what_the_sampler_needs(spec, needed):
+  stream = make_stream(spec)
+  stream.next()
+  with pytest.raises(UserError) as error:
+    stream.update()
+  assert (error.value.code, error.value.place) == ("missing", "update")
+  assert f"expected update({needed}" in error.value.text
+
+
+@pytest.mark.parametrize(
+  ("score", "needed"),
+  [
+    (lambda info: info.logits.max(1), "select(logits=...)"),
+    (lambda info: info.loss + info.logits[:, 0], "losses=..., logits=..."),
+    (lambda info: info.batch.inputs.sum(), "expected select(score)"),
+  ],
+)
+def test_a_selection_without_arguments_names_what_the_score_needs(
+  score, needed
+):
+  sampler = CANDIDATES._replace(score=score)
+  stream = IndexStream(sampler, pool_info(sampler, POOL.label))
+  stream.next()
+  with pytest.raises(UserError) as error:
+    stream.select()
+  assert needed in error.value.text
+
+
+@pytest.mark.parametrize(
+  ("columns", "code", "place"),
+  [(1, "type", "logits"), (3, "type", "logits"), (7, "argument", "update")],
+)
+def test_logits_have_a_column_for_each_class(columns, code, place):
+  stream = make_stream({"name": "label_trust"})
+  stream.next()
+  with refused(code, place):
+    stream.update(logits=np.zeros((BATCH_SIZE, columns)))
+  stream.update(logits=np.zeros((BATCH_SIZE, toy.NUM_CLASSES)))
 
 
 def test_a_signal_that_only_prepares_needs_no_update():
