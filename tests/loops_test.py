@@ -331,13 +331,12 @@ def test_a_loop_in_pytorch_is_saved_and_resumed(tmp_path):
       "path": tmp_path / "checkpoint.pt",
       "model": model,
       "optimizer": torch.optim.Adam(model.parameters()),
-      "batches": _Recorder(SAMPLERS["remembering"]).batches,
+      "batches": _Recorder(_bandit(gains.random_gain())).batches,
     }
 
   def draw(names, count):
-    rows = zip(names["batches"], range(count), strict=False)
-    for index, _ in rows:
-      names["batches"].update(losses=torch.ones(32))
+    for _, index in zip(range(count), names["batches"], strict=False):
+      names["batches"].update(gains=torch.ones(32))
       yield index
 
   first, second = make(), make()

@@ -738,7 +738,10 @@ def test_an_update_that_is_missing_names_what_the_sampler_needs(spec, needed):
   [
     (lambda info: info.logits.max(1), "select(logits=...)"),
     (lambda info: info.loss + info.logits[:, 0], "losses=..., logits=..."),
-    (lambda info: info.batch.inputs.sum(), "expected select(score)"),
+    (
+      lambda info: info.batch.inputs.mean((1, 2, 3)),
+      "expected select(score)",
+    ),
   ],
 )
 def test_a_selection_without_arguments_names_what_the_score_needs(
