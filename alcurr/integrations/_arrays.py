@@ -1,12 +1,16 @@
 """Conversion of what a loop hands to a stream to NumPy arrays."""
 
+import contextlib
+import operator
 from typing import Any
 
 import jax
 import numpy as np
 
+from alcurr.core import specs
 from alcurr.core.errors import UserError
-from alcurr.types import PyTree
+from alcurr.training.keys import seed_key
+from alcurr.types import Array, PyTree
 
 
 def to_numpy(tree: PyTree) -> PyTree:
@@ -41,3 +45,16 @@ def read_floats(
   if not np.isfinite(array).all():
     raise UserError("range", name, "expected finite numbers")
   return array
+
+
+def read_key(key: Array | int) -> Array:
+  """Returns the key of a seed, or the key itself."""
+  dtype = getattr(key, "dtype", None)
+  if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+    if key.ndim == 0:
+      return key
+  elif not isinstance(key, bool):
+    with contextlib.suppress(TypeError):
+      return seed_key(operator.index(key))
+  text = "expected an integer or one key of jax.random, got "
+  raise UserError("type", "key", text + specs.quoted(repr(key)))

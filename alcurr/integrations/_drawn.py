@@ -16,7 +16,7 @@ class Drawn(NamedTuple):
   weight: np.ndarray  # [B] float32, loss weight
   arm: np.ndarray | None  # [B] int32
   policy: np.ndarray | None  # [K] float32, the arms' probabilities
-  label: np.ndarray | None  # [B], trained on instead of the pool's
+  label: np.ndarray  # [B], to train on: the pool's, or others instead
 
 
 class Selected(NamedTuple):

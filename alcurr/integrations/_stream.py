@@ -12,8 +12,6 @@ stays the same.
 # So that `help` shows ArrayLike by its name.
 from __future__ import annotations
 
-import contextlib
-import operator
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,12 +24,11 @@ from alcurr.core import specs
 from alcurr.core.arguments import check_record
 from alcurr.core.errors import UserError
 from alcurr.data.given_pools import check_pool
-from alcurr.integrations._arrays import to_numpy
+from alcurr.integrations._arrays import read_key, to_numpy
 from alcurr.integrations._drawn import Drawn, Selected
 from alcurr.integrations._measured import read_scores, read_update
 from alcurr.integrations._pending import PendingDraw
 from alcurr.integrations._queue import DrawQueue
-from alcurr.training.keys import seed_key
 from alcurr.types import (
   Array,
   Feedback,
@@ -79,7 +76,7 @@ class IndexStream:
     self._sampler = sampler
     self.num_examples: int = pool.label.shape[0]  # N
     with jax.default_device(cpu), specs.errors_in("IndexStream"):
-      pool, key = jax.device_put((pool, _read_key(key)), cpu)
+      pool, key = jax.device_put((pool, read_key(key)), cpu)
       self._queue = DrawQueue(sampler, pool, key, delay)
     self.batch_size: int = self._queue.batch_size
     self._lock = threading.Lock()
@@ -109,6 +106,9 @@ class IndexStream:
     with self._lock:
       pending = self._queue.find(None)
     draw = jax.tree.map(np.array, pending.offered)
+    if draw.label is None:
+      label = np.asarray(self._queue.pool.label)[draw.index]
+      draw = draw._replace(label=label)
     scored = self._sampler.select is not None and pending.is_scored
     return Drawn(
       number=pending.number,
@@ -285,16 +285,3 @@ class IndexStream:
     with self._lock:
       matching = (p.number for p in self._queue.pending if matches(p))
       return next(matching, self._queue.next_number)
-
-
-def _read_key(key: Array | int) -> Array:
-  """Returns the key of a seed, or the key itself."""
-  dtype = getattr(key, "dtype", None)
-  if dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
-    if key.ndim == 0:
-      return key
-  elif not isinstance(key, bool):
-    with contextlib.suppress(TypeError):
-      return seed_key(operator.index(key))
-  text = "expected an integer or one key of jax.random, got "
-  raise UserError("type", "key", text + specs.quoted(repr(key)))

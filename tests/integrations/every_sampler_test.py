@@ -73,11 +73,6 @@ def _train(params, index, label, weight):
   return jax.tree.map(lambda p, g: p - 0.1 * g, params, grads), grads
 
 
-def _label(drawn):
-  label = np.asarray(POOL.label)[drawn.index]
-  return label if drawn.label is None else drawn.label
-
-
 class _Loop:
   """A loop with a model of its own, which knows nothing of the sampler."""
 
@@ -99,7 +94,7 @@ class _Loop:
 
   def _select(self, drawn):
     """Returns the slots and weights of the candidates."""
-    told = _tell(self.params, drawn.index, _label(drawn))
+    told = _tell(self.params, drawn.index, drawn.label)
     try:
       return self.stream.select(**told)
     except UserError as error:
@@ -133,7 +128,7 @@ class _Loop:
     index = self.stream.next()
     drawn = self.stream.drawn
     self._prepare(drawn.number)
-    weight, label = drawn.weight, _label(drawn)
+    weight, label = drawn.weight, drawn.label
     if drawn.scored:
       slots, index, weight = self._select(drawn)
       label = label[slots]

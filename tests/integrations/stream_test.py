@@ -118,6 +118,8 @@ def test_what_is_known_of_the_draw_in_hand():
     np.testing.assert_array_equal(drawn.index, index)
     arm = np.asarray(POOL.partitions["difficulty"].arm)[index]
     np.testing.assert_array_equal(drawn.arm, arm)
+    label = np.asarray(POOL.label)[index]
+    np.testing.assert_array_equal(drawn.label, label)
     np.testing.assert_array_equal(drawn.weight, np.ones(BATCH_SIZE))
     np.testing.assert_allclose(drawn.policy.sum(), 1, rtol=1e-6)
     stream.update(gains=np.ones(BATCH_SIZE) if drawn.measured else None)
