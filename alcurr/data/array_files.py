@@ -108,7 +108,9 @@ def load_npz(
   except UserError:
     raise
   except cache.UNREADABLE as error:
-    text = f"not a complete .npz file of plain arrays ({error})"
+    # NumPy goes on about how to load pickled data.
+    reason = str(error).partition(". ")[0]
+    text = f"not a complete .npz file of plain arrays ({reason})"
     raise UserError("damaged", path, text) from error
   if unused and split == "train":
     text = "%s: not used for training: %s."

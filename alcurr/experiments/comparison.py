@@ -28,6 +28,7 @@ from alcurr.models import MODELS
 from alcurr.report import (
   curves,
   figures,
+  formatting,
   page,
   policies,
   suspects,
@@ -130,6 +131,10 @@ class Comparison:
 
   def __repr__(self) -> str:
     return f"Comparison({str(self.workdir)!r})"
+
+  def __str__(self) -> str:
+    table = formatting.terminal(self.summary)
+    return f"{self.verdict}\n\n{table}\n\n{self.workdir}"
 
   def _repr_html_(self) -> str:
     text = html.escape(self.verdict)
