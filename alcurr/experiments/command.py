@@ -14,7 +14,7 @@ from alcurr.core import paths, terminal
 from alcurr.core.errors import FaultError
 from alcurr.experiments import experiment_runner, launch, preemption
 from alcurr.experiments.config import build, loader, shipped
-from alcurr.report import formatting, tables, verdict
+from alcurr.report import formatting, policies, tables, verdict
 from alcurr.training import compilation, processes
 
 _USAGE = """\
@@ -133,7 +133,9 @@ def _print(workdir: pathlib.Path, summary: pd.DataFrame | None) -> None:
   if summary is None:
     print(f"No report yet: not all runs are finished. {workdir}")
     return
-  shown = verdict.describe(workdir, summary), formatting.terminal(summary)
+  shown = [verdict.describe(workdir, summary), formatting.terminal(summary)]
+  if shares := policies.in_words(workdir):
+    shown.append("\n".join(shares))
   print(*shown, f"Tables, logs and figures: {workdir}", sep="\n\n")
   if failed := tables.diverged_samplers(summary):
     text = "every trial diverged; results.csv has the steps"
