@@ -2,8 +2,7 @@
 
   alcurr run kaggle --config.data.dir=DIR
   alcurr run kaggle:size=small --config.data.dir=DIR
-  alcurr predict runs/kaggle/runs/uniform \
-    --data=test_simplified.csv --out=submission.csv
+  alcurr predict runs/kaggle/runs/uniform --data=test_simplified.csv --out=a.csv
 
 DIR holds Kaggle's train_simplified, or other files of drawings. Uniform
 sampling is compared with the paper's bandit and the bandit paid for influence.

@@ -44,13 +44,16 @@ def test_a_help_has_the_call_the_options_and_an_example(name, capsys):
 
 
 def test_help_is_asked_for_after_a_config_too(capsys):
+  """It has what the config's file says, and the options."""
   texts = []
-  for words in (["--help"], ["quickstart", "--help"], ["quickstart", "-h"], []):
+  for words in (["--help"], [], ["sources", "--help"], ["sources:dir=x", "-h"]):
     with pytest.raises(SystemExit) as stopped:
       __main__.run(["run", *words])
     assert not stopped.value.code
     texts.append(capsys.readouterr().out)
-  assert len({*texts}) == 1
+  assert len({*texts}) == 2 and texts[0] == texts[1]
+  doc = shipped.docstring(CONFIGS / "sources.py")
+  assert texts[2].startswith(doc) and "--workdir" in texts[2]
 
 
 def test_the_list_has_every_name_and_a_line(capsys):

@@ -108,7 +108,9 @@ def load_npz(
   except UserError:
     raise
   except cache.UNREADABLE as error:
-    text = f"not a complete .npz file of plain arrays ({error})"
+    # NumPy goes on about how to load pickled data.
+    reason = str(error).partition(". ")[0]
+    text = f"not a complete .npz file of plain arrays ({reason})"
     raise UserError("damaged", path, text) from error
   if unused and split == "train":
     text = "%s: not used for training: %s."
@@ -209,11 +211,13 @@ def _check_size(file: BinaryIO, size: int, name: str) -> None:
   shape, _, dtype = read_header(file)
   actual = size - file.tell()
   if dtype.hasobject:
-    text = f"{name} holds Python objects, a pickle; save it as text, "
+    # Not .astype(str), which pandas has for a type of its own.
+    array = name.removesuffix(".npy")
+    text = f"{name} holds Python objects, a pickle; save texts as "
     if name in ("train.npy", "valid.npy", "test.npy"):
       text = f"{name} is pickled, as in sketch-rnn's files; use its class's "
       raise ValueError(f"{text}.ndjson, see python -m alcurr.data download")
-    raise ValueError(f"{text}.astype(str)")
+    raise ValueError(f"{text}numpy.array({array}, dtype='U')")
   if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != actual:
     claim = f"{list(shape)} {dtype}"
     raise ValueError(f"{name} claims {claim}, but holds {actual} bytes")

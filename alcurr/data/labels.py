@@ -83,7 +83,9 @@ def read_labels(
   if labels.shape[:1] == (count,) and _is_one_hot(labels):
     expected += f"; of one-hot {place}, {place}.argmax(1)"
   shape, kind = list(labels.shape), labels.dtype.kind
-  require(labels.shape == (count,), place, expected, shape)
+  if not shape:
+    expected += "; of a data frame's column, the column itself"
+  require(labels.shape == (count,), place, expected, shape or labels.item())
   # Not dates, which become numbers.
   require(kind in "biufOTUS", place, "strings or numbers", labels.dtype)
   if kind in "biuf":
@@ -183,7 +185,8 @@ def _of_one_kind(values: list, place: str) -> list:
     return [value.decode("utf-8", "backslashreplace") for value in values]
   if kinds == {"numbers"}:
     fractions = [v for v in values if isinstance(v, float) and v % 1]
-    require(not fractions, place, "whole numbers", fractions[:1])
+    expected = "whole numbers; for numbers to predict, regression=True"
+    require(not fractions, place, expected, fractions[:1])
     return [int(value) for value in values]
   return values
 

@@ -14,7 +14,7 @@ from alcurr.core import paths, terminal
 from alcurr.core.errors import FaultError
 from alcurr.experiments import experiment_runner, launch, preemption
 from alcurr.experiments.config import build, loader, shipped
-from alcurr.report import formatting, tables, verdict
+from alcurr.report import formatting, policies, tables, verdict
 from alcurr.training import compilation, processes
 
 _USAGE = """\
@@ -22,9 +22,10 @@ usage: alcurr run CONFIG[:ARGUMENTS] [--config.a.b=c] [--OPTION=VALUE]
 
 Trains a model with each sampler of a config, and compares them.
 
-CONFIG is a name of the list below, or a Python file with get_config(); the top
-of its file explains ARGUMENTS. --config.a.b sets a field, such as
---config.budget='5 epochs' or --config.optimizer.learning_rate=3e-3."""
+CONFIG is a name of the list below, or a Python file with get_config();
+`alcurr run CONFIG --help` explains it and its ARGUMENTS. --config.a.b sets a
+field, such as --config.budget='5 epochs' or
+--config.optimizer.learning_rate=3e-3."""
 _EXAMPLE = "  alcurr run quickstart --config.trials=5 --workdir=runs/mine"
 
 
@@ -43,25 +44,31 @@ class Command(NamedTuple):
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses the flags of absl; if help is among them, prints it and exits."""
   if {"--help", "-h"} & {*argv[1:]}:
-    print(usage())
+    configs = [x for x in argv if x.startswith("--config=")]
+    print(usage(configs[0].partition("=")[2] if configs else ""))
     sys.exit(0)
   return loader.parse_flags(argv)
 
 
-def usage() -> str:
-  """Returns how `alcurr run` is called, its options and the configs."""
+def usage(config: str = "") -> str:
+  """Returns how `alcurr run` is called, its options and the configs.
+
+  Of one config, it is what its file says at the top, and the options.
+  """
   options = {}
   for name in Command._fields[1:]:  # without the config
     flag = flags.FLAGS[name]
     option = f"--[no]{name}" if flag.boolean else f"--{name}"
     options[option] = flag.help
-  parts = {
-    "options": terminal.columns(options),
-    "configs": terminal.columns(shipped.describe()),
-    "example": [_EXAMPLE],
-  }
+  title, parts = _USAGE, {"options": terminal.columns(options)}
+  path = pathlib.Path(shipped.find(loader.split(config)[0])).expanduser()
+  if path.is_file():
+    title = shipped.docstring(path)
+  else:
+    parts["configs"] = terminal.columns(shipped.describe())
+  parts["example"] = [_EXAMPLE]
   lines = [line for p, rows in parts.items() for line in ("", f"{p}:", *rows)]
-  return "\n".join([_USAGE, *lines])
+  return "\n".join([title, *lines])
 
 
 def run(command: Command, fields: Sequence[str]) -> None:
@@ -126,7 +133,9 @@ def _print(workdir: pathlib.Path, summary: pd.DataFrame | None) -> None:
   if summary is None:
     print(f"No report yet: not all runs are finished. {workdir}")
     return
-  shown = verdict.describe(workdir, summary), formatting.terminal(summary)
+  shown = [verdict.describe(workdir, summary), formatting.terminal(summary)]
+  if shares := policies.in_words(workdir):
+    shown.append("\n".join(shares))
   print(*shown, f"Tables, logs and figures: {workdir}", sep="\n\n")
   if failed := tables.diverged_samplers(summary):
     text = "every trial diverged; results.csv has the steps"

@@ -23,11 +23,12 @@ from alcurr.core.errors import UserError
 from alcurr.data import image_values
 from alcurr.experiments import experiment_runner, given_arrays
 from alcurr.experiments.config import defaults, plain
-from alcurr.experiments.given_objects import named, register
+from alcurr.experiments.given_objects import check_model, named, register
 from alcurr.models import MODELS
 from alcurr.report import (
   curves,
   figures,
+  formatting,
   page,
   policies,
   suspects,
@@ -130,6 +131,10 @@ class Comparison:
 
   def __repr__(self) -> str:
     return f"Comparison({str(self.workdir)!r})"
+
+  def __str__(self) -> str:
+    table = formatting.terminal(self.summary)
+    return f"{self.verdict}\n\n{table}\n\n{self.workdir}"
 
   def _repr_html_(self) -> str:
     text = html.escape(self.verdict)
@@ -253,6 +258,7 @@ def _config(
 ) -> Iterator[ConfigDict]:
   """Yields the config of the arguments, whose objects are then registered."""
   samplers = named(samplers)
+  check_model(model)
   with contextlib.ExitStack() as stack:
     config = defaults.get_config()
     config.model = {"weights": ""} | register(stack, model, MODELS, "model")

@@ -65,11 +65,15 @@ def compile_runs(
 
   parts = [*missing, *blocks]
   started = time.perf_counter()
+  count = len(parts)
   with (
-    waiting.announced(f"Compiling {len(parts)} programs"),
+    waiting.announced(f"Compiling {count} programs", total=count) as advance,
     futures.ThreadPoolExecutor(cores()) as threads,
   ):
-    compiled = list(threads.map(compile_one, parts))
+    compiled = []
+    for one in threads.map(compile_one, parts):
+      compiled.append(one)
+      advance()
   seconds = time.perf_counter() - started
   total = sum(programs.compile_seconds for _, programs in compiled)
   copies = checkpoint_writer.num_copies(context.experiment.config)

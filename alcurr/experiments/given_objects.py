@@ -64,6 +64,22 @@ def named(samplers: Any) -> dict[str, Any]:
   return found
 
 
+def check_model(model: Any) -> None:
+  """Refuses a module of a network library, which is callable like a factory.
+
+  Raises:
+    UserError: it is one, of Flax or PyTorch.
+  """
+  kinds = type(model).__mro__
+  if not any(kind.__name__ == "Module" for kind in kinds):
+    return
+  package = kinds[0].__module__.partition(".")[0]
+  text = f"expected a name, a factory or a Model, got a module of {package}; "
+  text += "models.from_linen and models.from_nnx make a Model of Flax's, and "
+  text += "PyTorch's train in a loop of your own, see docs/loops.md"
+  raise UserError("type", "model", text)
+
+
 def register(
   stack: contextlib.ExitStack, spec: Any, registry: Registry, place: str
 ) -> dict[str, Any]:

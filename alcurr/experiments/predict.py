@@ -112,10 +112,13 @@ def submit(
   trials: Sequence[int] | None = None,
   flips: bool = False,
   stroke_form: str = "",
-) -> None:
+) -> int:
   """Writes a submission for Kaggle's test file `data` to the new file `out`.
 
   For the others see `predict_probabilities`. Memory: the packed drawings.
+
+  Returns:
+    The number of drawings.
 
   Raises:
     UserError: a run, the test file or the place cannot be used.
@@ -133,6 +136,7 @@ def submit(
       best.append(best_classes(probability, kaggle.MOST_WORDS))
       bar.update(len(probability))
   kaggle.write_submission(out, key, np.concatenate(best), words)
+  return len(key)
 
 
 def _check_rows(inputs: Any, member: FinishedRun, flips: bool) -> PyTree:
@@ -274,8 +278,8 @@ def _submit(argv: Sequence[str]) -> None:
   text = "[[x, ...], [y, ...]] or [[x, y], ...], if no stroke says which"
   add("--stroke-form", choices=stroke_forms.FORMS, default="", help=text)
   args = parser.parse_args(argv)
-  submit(**vars(args))
-  print(args.out)
+  count = submit(**vars(args))
+  print(f"{args.out}: {count} drawings")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -10,10 +10,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _STDERR = 2
+# Seconds within which signals are one: `timeout`, like others, sends it to the
+# process, and again to its group.
+_ONE = 1.0
 
 
 class Stopped(Exception):  # noqa: N818
@@ -36,6 +40,7 @@ class Signals:
     self._lock = threading.Lock()
     self._is_held = False
     self._received: int | None = None  # the signal that came while held
+    self._received_at = 0.0
 
   @contextlib.contextmanager
   def watched(self) -> Iterator[None]:
@@ -59,7 +64,7 @@ class Signals:
 
   @contextlib.contextmanager
   def held(self) -> Iterator[Callable[[], int | None]]:
-    """Delays the first signal; a second one quits immediately.
+    """Delays the first signal; a second one, after a second, quits at once.
 
     Yields:
       A function that returns the signal that was received, if any.
@@ -85,8 +90,9 @@ class Signals:
 
   def _receive(self, number: int) -> None:
     with self._lock:
+      now = time.monotonic()
       if self._is_held and self._received is None:
-        self._received = number
+        self._received, self._received_at = number, now
         # Not at the start of a process, which is to be watched soon.
         from absl import logging
 
@@ -95,6 +101,8 @@ class Signals:
           "quit immediately.",
           signal.Signals(number).name,
         )
+        return
+      if self._received is not None and now - self._received_at < _ONE:
         return
     if "multiprocessing" in sys.modules:
       for child in sys.modules["multiprocessing"].active_children():

@@ -101,11 +101,13 @@ def load_context(
       partitions.require_given(kind, given, f"samplers.{name}")
     if run.config.train_on != "train":
       _check_joint(experiment, run, parts)
+  plural = "s" if num_classes > 1 else ""
+  kind = f"number{plural} to predict" if config.data.regression else "classes"
   logging.info(
     "%s of %d %s; device: %s, %s; trials by %s.",
     ", ".join(f"{len(part.label)} {name}" for name, part in parts.items()),
     num_classes,
-    "numbers to predict" if config.data.regression else "classes",
+    kind,
     jax.devices()[0].device_kind,
     meshes.describe(mesh),
     config.trials_by,

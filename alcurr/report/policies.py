@@ -105,6 +105,32 @@ def shares_table(shares: pd.DataFrame, axis: str) -> pd.DataFrame | None:
   return text
 
 
+def in_words(workdir: pathlib.Path, most: int = 6) -> list[str]:
+  """Returns a line per sampler with the final shares of its groups.
+
+  They are means over trials, the largest first; of many groups, the `most`
+  largest are named. Samplers whose arms are no groups have no line, nor do
+  those that measure nothing of them, whose shares are the user's own.
+  """
+  lines, results = [], tables.read_results(workdir)
+  learning = [r["sampler"] for r in results if r.get("measurements")]
+  for sampler, rows in final_shares(workdir).groupby("sampler", sort=False):
+    is_grouped = tables.arm_partition(workdir, sampler) == "groups"
+    if not is_grouped or sampler not in learning:
+      continue
+    by_arm = rows.groupby("arm")["share"]
+    found = pd.DataFrame({"mean": by_arm.mean(), "std": by_arm.std()})
+    found = 100 * found.sort_values("mean", ascending=False)
+    parts = [
+      f"{arm} {mean:.0f}" + (f" ± {std:.0f} %" if std == std else " %")
+      for arm, mean, std in found.head(most).itertuples()
+    ]
+    more = len(found) - most
+    parts += [f"and {more} more"] if more > 0 else []
+    lines.append(f"{sampler} ended with the shares {', '.join(parts)}.")
+  return lines
+
+
 def few_measurements(result: Mapping[str, Any]) -> dict[str, int] | None:
   """Returns `measurements` and `arms` of a run that measured too seldom.
 

@@ -201,7 +201,8 @@ def _identical(effects: Sequence[_Effect]) -> str:
   metric = effects[0].unit.removeprefix("points of ")
   return (
     f"{_list([effect.name for effect in effects])} {verb} identical to "
-    f"{_base(effects)}, with the same {metric} on every test example"
+    f"{_base(effects)}, with the same {metric} on every test example, as "
+    "if it had chosen the same; a longer run may tell them apart"
   )
 
 

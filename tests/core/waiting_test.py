@@ -36,6 +36,15 @@ def test_a_long_part_says_that_it_still_runs(lines):
   assert "so far" in lines[1]
 
 
+def test_parts_that_are_done_are_counted(lines):
+  with announced("compiling", every=0.01, total=3) as advance:
+    advance()
+    advance()
+    while not any("2 of 3" in line for line in lines):
+      lines.grew.clear()
+      assert lines.grew.wait(60)
+
+
 def test_a_part_that_fails_ends_its_lines(lines):
   threads = threading.active_count()
   with pytest.raises(ValueError, match="bad"), announced("reading", every=0.01):

@@ -4,6 +4,7 @@ import contextlib
 import json
 
 import bright_rows
+import flax.linen as nn
 import numpy as np
 import pytest
 import toy
@@ -342,3 +343,10 @@ def test_a_policy_that_there_is_not(result, name, code):
   with pytest.raises(UserError) as raised:
     result.plot_policy(name)
   assert (raised.value.code, raised.value.place) == (code, "name")
+
+
+def test_a_module_of_a_network_library_is_no_model():
+  with refused("type", "model"):
+    comparison.compare(
+      np.zeros((40, 4, 4)), np.arange(40) % 2, model=nn.Dense(2)
+    )

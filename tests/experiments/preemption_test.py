@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -44,8 +45,11 @@ def test_signals(how, number):
     try:
       assert program.stdout.readline() == "ready\n"
       program.send_signal(number)
+      if how == "stops":  # as `timeout` does
+        program.send_signal(number)
       if how == "stuck":
         assert program.stdout.readline() == "received\n"
+        time.sleep(1.1)  # within a second both are one
         program.send_signal(number)
       out, err = program.communicate(timeout=60)
     finally:

@@ -94,6 +94,18 @@ def test_too_few_measurements_are_said(count, said, grouped):
   assert (f"{count} times" in verdict.describe(grouped, summary)) == said
 
 
+def test_shares_in_words_are_of_samplers_that_measure(grouped):
+  assert policies.in_words(grouped) == []
+  path = grouped / "runs" / toy_report.BANDIT / "result.json"
+  result = json.loads(path.read_text())
+  path.write_text(json.dumps(result | {"measurements": 40, "arms": 4}))
+  (line,) = policies.in_words(grouped, most=2)
+  # Of 20 +- 14, 20, 20 +- 14 and 40.
+  assert toy_report.BANDIT in line and "<b> 40 ± 0 %, " in line
+  assert "and 2 more" in line
+  assert line.count("±") == 2
+
+
 def test_labels_of_too_many_arms_have_no_table():
   arms = pd.DataFrame({"arm": range(41), "share": 1 / 41, "trial": 0})
   assert policies.shares_table(arms, "class") is None

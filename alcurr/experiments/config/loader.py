@@ -99,6 +99,7 @@ def with_options(config: ConfigDict, options: Sequence[str]) -> ConfigDict:
   if odd := [name for name in samplers if not _is_plain(name)]:
     names = {name: f"sampler_{i}_of_options" for i, name in enumerate(odd)}
     return _renamed(config, options, names)
+  config, options = _add_samplers(config, options)
   _check_names(config, options)
   values, argv = flags.FlagValues(), ["", *options]
   try:
@@ -116,6 +117,24 @@ def with_options(config: ConfigDict, options: Sequence[str]) -> ConfigDict:
     text = "expected options alone, which begin with --"
     raise UserError("unknown", rest[1], text)
   return values["config"].value
+
+
+def _add_samplers(
+  config: ConfigDict, options: Sequence[str]
+) -> tuple[ConfigDict, list[str]]:
+  """Adds what `--config.samplers.NAME=SPEC` says; returns the other options."""
+  known, added, others = config.get("samplers", {}), {}, []
+  for option in options:
+    new = re.fullmatch(r"--?config\.samplers\.(\w+)=(.+)", option)
+    if new and new[1] not in known:
+      added[new[1]] = {"name": new[2]}
+    else:
+      others.append(option)
+  if not added:
+    return config, others
+  values = config.to_dict()
+  samplers = {"samplers": values["samplers"] | added}
+  return plain.to_config(values | samplers).lock(), others
 
 
 def _is_plain(name: str) -> bool:

@@ -4,6 +4,7 @@ They are in the package, or beside it in a clone of the repository.
 """
 
 import ast
+import contextlib
 import pathlib
 import sys
 import types
@@ -41,10 +42,17 @@ def make_importable(path: pathlib.Path) -> None:
   sys.modules[_NAME] = module
 
 
+def docstring(path: pathlib.Path) -> str:
+  """Returns the text at the top of a config's file; "" if there is none."""
+  with contextlib.suppress(SyntaxError, UnicodeDecodeError):
+    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+  return ""  # running it says what is wrong
+
+
 def describe() -> dict[str, str]:
   """Returns the first line of each config's docstring by its name."""
   return {
-    path.stem: first_line(ast.get_docstring(ast.parse(path.read_text("utf-8"))))
+    path.stem: first_line(docstring(path))
     for path in sorted(folder().glob("*.py"))
     if path.stem != "__init__"
   }

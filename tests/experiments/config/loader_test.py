@@ -2,9 +2,11 @@
 
 import pytest
 from ml_collections import ConfigDict
+from refusal import refused
 
+from alcurr import samplers
 from alcurr.core.errors import UserError
-from alcurr.experiments.config import loader, plain
+from alcurr.experiments.config import build, loader, plain
 from configs import default
 
 
@@ -55,6 +57,18 @@ def test_samplers_of_any_name_have_options():
     with pytest.raises(UserError) as mistake:
       loader.with_options(config, [f"{place}=often"])
     assert (mistake.value.code, mistake.value.place) == (code, place)
+
+
+def test_an_option_adds_a_sampler():
+  options = ["--config.samplers.trust=label_trust(least_weight=0)"]
+  config = loader.with_options(default.get_config(), options)
+  assert {*config.samplers} == {"uniform", "bandit", "trust"}
+  added = build.build_experiment(config).runs["trust"].make_sampler(100)
+  given = samplers.label_trust(batch_size=32, num_steps=100, least_weight=0)
+  assert added.spec == given.spec
+  with refused("unknown", "samplers.trust"):
+    wrong = ["--config.samplers.trust=label_trsut"]
+    build.build_experiment(loader.with_options(default.get_config(), wrong))
 
 
 def test_options_may_come_before_the_config():
