@@ -108,8 +108,10 @@ def check_scores(pool: Pool, names: tuple[str, ...]) -> None:
   """Raises ValueError if a pool lacks scores that a sampler reads."""
   for name in names:
     if name not in pool.scores:
-      known = ", ".join(sorted(pool.scores)) or "none"
-      raise ValueError(f"the pool has no scores {name!r}; known: {known}")
+      text = f"the pool has scores {sorted(pool.scores)}, not {name!r}; give a "
+      raise ValueError(
+        f"{text}number for each example in Pool(..., scores=...)"
+      )
 
 
 def make_sampler(

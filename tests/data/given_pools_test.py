@@ -86,6 +86,14 @@ def test_a_gather_of_the_users_own_knows_its_source():
   hooks.init(jax.random.key(0), (), GOOD._replace(source=["a", "b"]))
 
 
+def test_a_missing_partition_comes_with_what_makes_it():
+  sampler = samplers.label_trust(batch_size=8, num_steps=40)
+  with pytest.raises(UserError) as error:
+    IndexStream(sampler, GOOD)
+  assert "'label'" in error.value.text
+  assert "alcurr.data.PARTITIONS" in error.value.text
+
+
 def test_a_text_is_no_sampler():
   for enter in (
     lambda: IndexStream("uniform", GOOD),
