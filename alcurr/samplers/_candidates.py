@@ -108,10 +108,9 @@ def check_scores(pool: Pool, names: tuple[str, ...]) -> None:
   """Raises ValueError if a pool lacks scores that a sampler reads."""
   for name in names:
     if name not in pool.scores:
-      text = f"the pool has scores {sorted(pool.scores)}, not {name!r}; give a "
-      raise ValueError(
-        f"{text}number for each example in Pool(..., scores=...)"
-      )
+      text = f"the pool has scores {sorted(pool.scores)}, not {name!r}; give "
+      text += "a number for each example in Pool(..., scores=...)"
+      raise ValueError(text)
 
 
 def make_sampler(
