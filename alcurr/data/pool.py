@@ -27,8 +27,6 @@ from alcurr.types import (
 )
 
 Source = Images | Rows | Strokes | Stored | Split  # of NumPy arrays
-
-
 # (row [n]) -> columns [n] by name, by which users find their examples
 Locate = Callable[[np.ndarray], dict[str, np.ndarray]]
 
