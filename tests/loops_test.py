@@ -129,10 +129,13 @@ def _names(sampler):
   }
 
 
-# The samplers are divided: only the calls of the network differ.
-@pytest.mark.parametrize(
-  "name", [name for name in SAMPLERS if name != "influence"]
-)
+def _fast_but(slow, names):
+  """Marks one as slow, which the loop of the other library has."""
+  mark = pytest.mark.slow
+  return [pytest.param(x, marks=mark if x == slow else ()) for x in names]
+
+
+@pytest.mark.parametrize("name", _fast_but("influence", SAMPLERS))
 def test_the_loop_with_linen(name):
   block, _ = _blocks("JAX")
   assert _count(block) <= JAX_LINES
@@ -166,7 +169,9 @@ def test_a_loop_in_jax_is_saved_and_resumed(tmp_path):
     testing.assert_equal(again[name], names[name])
 
 
-@pytest.mark.parametrize("name", ["influence"])
+@pytest.mark.parametrize(
+  "name", _fast_but("first_order", ["influence", "first_order"])
+)
 def test_the_loop_with_nnx(name):
   _, block = _blocks("JAX")
   assert _count(block) <= JAX_LINES

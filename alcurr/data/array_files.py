@@ -108,7 +108,7 @@ def load_npz(
   except UserError:
     raise
   except cache.UNREADABLE as error:
-    # NumPy goes on about how to load pickled data.
+    # The rest of NumPy's text tells how to load a pickle.
     reason = str(error).partition(". ")[0]
     text = f"not a complete .npz file of plain arrays ({reason})"
     raise UserError("damaged", path, text) from error

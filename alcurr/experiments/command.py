@@ -63,7 +63,7 @@ def usage(config: str = "") -> str:
   title, parts = _USAGE, {"options": terminal.columns(options)}
   path = pathlib.Path(shipped.find(loader.split(config)[0])).expanduser()
   if path.is_file():
-    title = shipped.docstring(path)
+    title = shipped.docstring(path) or _USAGE
   else:
     parts["configs"] = terminal.columns(shipped.describe())
   parts["example"] = [_EXAMPLE]

@@ -18,8 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from alcurr.core import log_lines, paths, specs
-from alcurr.core.errors import UserError
+from alcurr.core import log_lines, paths
 from alcurr.data import image_values
 from alcurr.experiments import experiment_runner, given_arrays
 from alcurr.experiments.config import defaults, plain
@@ -32,7 +31,6 @@ from alcurr.report import (
   page,
   policies,
   suspects,
-  tables,
   verdict,
 )
 from alcurr.report.gallery import read_gallery
@@ -88,17 +86,10 @@ class Comparison:
       UserError: no finished sampler of that name draws from arms.
     """
     metrics = curves.read_metrics(self.workdir)
-    specs.check_choice("name", name, metrics)
-    if "policy" not in metrics[name]:
-      having = [name for name, rows in metrics.items() if "policy" in rows]
-      text = (
-        f"{name} has no arms; those with arms: {', '.join(having) or 'none'}"
-      )
-      raise UserError("unsupported", "name", text)
+    policies.check_arms(metrics, name)
     policy = curves.policy_curve(metrics[name])
     gallery = read_gallery(self.workdir)
-    partition = tables.arm_partition(self.workdir, name)
-    arms = figures.arm_labels(partition, policy.shape[1], gallery)
+    arms = policies.labels(self.workdir, name, policy.shape[1], gallery)
     return figures.policy_map(policy, name, arms)
 
   def policy(self, name: str | None = None) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _STDERR = 2
-# Seconds within which signals are one: `timeout`, like others, sends it to the
-# process, and again to its group.
+# Signals within so many seconds count as one: `timeout`, like others, sends one
+# to the process and another to its group.
 _ONE = 1.0
 
 
@@ -64,7 +64,7 @@ class Signals:
 
   @contextlib.contextmanager
   def held(self) -> Iterator[Callable[[], int | None]]:
-    """Delays the first signal; a second one, after a second, quits at once.
+    """Delays the first signal; another, a second later or more, quits at once.
 
     Yields:
       A function that returns the signal that was received, if any.

@@ -17,6 +17,27 @@ from alcurr.report.gallery import MAX_ARMS, Gallery, read_gallery
 MEASUREMENTS_PER_ARM = 10
 
 
+def check_arms(metrics: Mapping[str, pd.DataFrame], name: str) -> None:
+  """Checks that a finished sampler draws from arms.
+
+  Args:
+    metrics: the rows of each sampler, see `curves.read_metrics`.
+    name: of the sampler.
+
+  Raises:
+    UserError: there is none of that name, or it has no arms.
+  """
+  specs.check_choice("name", name, metrics)
+  if "policy" not in metrics[name]:
+    having = ", ".join(_having_arms(metrics)) or "none"
+    text = f"{name} has no arms; those with arms: {having}"
+    raise UserError("unsupported", "name", text)
+
+
+def _having_arms(metrics: Mapping[str, pd.DataFrame]) -> list[str]:
+  return [name for name, rows in metrics.items() if "policy" in rows]
+
+
 def final_shares(
   workdir: pathlib.Path, name: str | None = None
 ) -> pd.DataFrame:
@@ -34,12 +55,10 @@ def final_shares(
     UserError: no finished sampler of that name draws from arms.
   """
   metrics = curves.read_metrics(workdir)
-  having = [each for each, rows in metrics.items() if "policy" in rows]
-  if name is not None:
-    specs.check_choice("name", name, metrics)
-    if name not in having:
-      text = f"{name} has no arms; those with arms: {', '.join(having) or None}"
-      raise UserError("unsupported", "name", text)
+  if name is None:
+    having = _having_arms(metrics)
+  else:
+    check_arms(metrics, name)
     having = [name]
   gallery = read_gallery(workdir)
   columns = ["sampler", "trial", "arm", "share"]
