@@ -5,7 +5,8 @@ These are whole training steps (forward in train mode, cross-entropy, backward,
 SGD with momentum) on the same batch of noise. Each framework trains in its
 usual way: PyTorch step by step, alcurr in the loop of one program, as in
 `alcurr.main`. Each contestant has its own process, and they take turns (see
-`timing`).
+`timing`) of at least as many steps as `alcurr.main` takes in a call: a call gets
+its memory from the system, which takes a tenth of a second a gigabyte.
 
 The ratio is images a second of alcurr over the other's: above 1, alcurr is
 faster. Compile time is that of the first step. Peak memory is that of the GPU
@@ -22,6 +23,7 @@ from typing import Any
 
 from alcurr.models import MODELS, layers, lowerings
 from benchmarks import arguments, tables, timing
+from configs import default
 
 NETWORKS = tuple(name for name in MODELS if name != "cnn")
 OURS = "alcurr"
@@ -70,6 +72,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     help="whether torch.compile is a contestant",
   )
   arguments.add_rounds(parser, rounds=20, seconds=3.0)
+  add(
+    "--least",
+    type=arguments.number,
+    default=default.get_config().chunk_steps,
+    metavar="STEPS",
+    help="of a contestant in a round, however long they take",
+  )
   arguments.add_threads(parser)
   arguments.add_out(parser, "models")
   return parser.parse_args(argv)
@@ -107,7 +116,7 @@ def measure(args: argparse.Namespace, setting: dict[str, Any]) -> list[dict]:
       workers[name] = worker
       rows[name]["compile_peak_mb"] = worker.first_peak / 1e6
   check_platforms(rows)
-  times = timing.interleave(workers, args.rounds, args.seconds)
+  times = timing.interleave(workers, args.rounds, args.seconds, args.least)
   for name, worker in workers.items():
     rows[name]["peak_mb"] = worker.stop() / 1e6
   add_rates(rows, times, setting["batch_size"])

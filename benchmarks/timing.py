@@ -61,17 +61,22 @@ def spread(values: np.ndarray) -> Spread:
 
 
 def interleave(
-  contestants: Mapping[str, Contestant], rounds: int, seconds: float
+  contestants: Mapping[str, Contestant],
+  rounds: int,
+  seconds: float,
+  least: int = 1,
 ) -> dict[str, np.ndarray]:
   """Returns the seconds of a step for each contestant: [rounds].
 
   Args:
     contestants: contestants by name; each has run before, so it is compiled.
     rounds: at least 1.
-    seconds: approximate time of a contestant in a round; at least one step.
+    seconds: approximate time of a contestant in a round.
+    least: steps in a round, however long they take.
   """
   steps = {
-    name: max(1, round(seconds / run(1))) for name, run in contestants.items()
+    name: max(least, round(seconds / run(1)))
+    for name, run in contestants.items()
   }
   times = {name: [] for name in contestants}
   order = list(contestants)

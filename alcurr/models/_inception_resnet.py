@@ -28,7 +28,7 @@ MIXED) and a pool.
 import flax.linen as nn
 import jax.numpy as jnp
 
-from alcurr.models import imagenet, layers
+from alcurr.models import imagenet, layers, lowerings
 from alcurr.types import Array
 
 # The smallest size of which the unpadded strides leave a pixel.
@@ -102,7 +102,7 @@ class Mixed(nn.Module):
     else:
       outs = _branches(kit, x, branches, stride=2, padding="VALID")
       pool = kit.max_pool(x, 3, 2)
-    return jnp.concatenate([*outs, pool], -1)
+    return lowerings.stored(jnp.concatenate([*outs, pool], -1))
 
 
 class Block(nn.Module):
@@ -116,7 +116,8 @@ class Block(nn.Module):
   def __call__(self, x: Array) -> Array:
     f = jnp.concatenate(_branches(self.kit, x, BLOCKS[self.kind]), -1)
     f = self.kit.conv(f, x.shape[-1], 1, f"{self.name}_conv", use_bias=True)
-    return x + f if self.last else nn.relu(x + SCALES[self.kind] * f)
+    x = x + f if self.last else nn.relu(x + SCALES[self.kind] * f)
+    return lowerings.stored(x)
 
 
 class InceptionResNet(nn.Module):

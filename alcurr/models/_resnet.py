@@ -23,7 +23,7 @@ ResNet-101 has 3, 4, 23, 3 blocks and ResNet-152 has 3, 8, 36, 3.
 
 import flax.linen as nn
 
-from alcurr.models import imagenet, layers
+from alcurr.models import imagenet, layers, lowerings
 from alcurr.models.layers import Blocks
 from alcurr.types import Array
 
@@ -58,7 +58,8 @@ class Block(nn.Module):
       shortcut = conv(x, 0, 4 * self.channels, 1, self.stride)
     x = nn.relu(conv(x, 1, self.channels, 1, self.stride))
     x = nn.relu(conv(x, 2, self.channels, 3))
-    return nn.relu(shortcut + conv(x, 3, 4 * self.channels, 1))
+    x = shortcut + conv(x, 3, 4 * self.channels, 1)
+    return lowerings.stored(nn.relu(x))
 
 
 class ResNet(nn.Module):

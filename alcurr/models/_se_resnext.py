@@ -24,7 +24,7 @@ The first block of a stage projects x with a 1x1 convolution and a norm.
 import flax.linen as nn
 import jax
 
-from alcurr.models import imagenet, layers
+from alcurr.models import imagenet, layers, lowerings
 from alcurr.models.layers import Blocks
 from alcurr.types import Array
 
@@ -57,7 +57,7 @@ class Block(nn.Module):
     reduced = max(1, self.features // 16)
     gate = nn.relu(kit.conv(gate, reduced, 1, "se_fc1", use_bias=True))
     gate = kit.conv(gate, self.features, 1, "se_fc2", use_bias=True)
-    return nn.relu(shortcut + x * jax.nn.sigmoid(gate))
+    return lowerings.stored(nn.relu(shortcut + x * jax.nn.sigmoid(gate)))
 
 
 class SEResNeXt(nn.Module):

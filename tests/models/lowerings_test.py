@@ -434,3 +434,24 @@ def test_auto_has_no_convolution_in_groups_on_a_cpu(monkeypatch):
     for count in ("feature_group_count", "batch_group_count"):
       counts = re.findall(rf"{count} = (\d+)", program("auto", kind))
       assert set(counts) <= {"1"}
+
+
+def test_stored_values_are_read_not_computed_again():
+  def blocks(x, kernels, stored):
+    for kernel in kernels:
+      x = stored(x + jnp.tanh(x @ kernel))
+    return (x * x).sum()
+
+  x, kernels = normal(0, 8, 8), list(normal(1, 4, 8, 8))
+  programs = [
+    jax.jit(jax.value_and_grad(functools.partial(blocks, stored=stored)))
+    for stored in (lowerings.stored, lambda x: x)
+  ]
+  assert_close(*(program(x, kernels) for program in programs))
+  calls = [
+    program.lower(x, kernels).compile().as_text().count(" call(")
+    for program in programs
+  ]
+  # Of each block, once forward and once backward.
+  on_cpu = jax.default_backend() == "cpu"
+  assert calls == [2 * len(kernels) if on_cpu else 0, 0]
