@@ -8,6 +8,7 @@ Compares alcurr with its alternatives, on the same job and the same arrays (see
   Flax            a loop fed from NumPy, uniform sampling
   PyTorch bandit  a loop with a hand-written active bandit
   Composer        SelectiveBackprop, an installable method of data selection
+  InfoBatch       pruning in passes, by the code of its authors
 
 Each contestant has its own process. There are two measurements:
 
@@ -44,6 +45,7 @@ RIVALS = {
   "Flax": "alcurr uniform",
   "PyTorch bandit": "alcurr bandit",
   "Composer": "alcurr selective_backprop",
+  "InfoBatch": "alcurr infobatch",
 }
 CONTESTANTS = (*dict.fromkeys(RIVALS.values()), *RIVALS)
 # Examples whose gains alcurr's bandit stores, more than a race draws. The
@@ -132,6 +134,9 @@ def program(
     more = {"sampler": sampler or "uniform"}
     more["compiled"] = framework == "torch.compile"
     return "benchmarks.peers_torch", options | more
+  if framework == "InfoBatch":
+    more = {"num_steps": setting["num_steps"]}
+    return "benchmarks.peers_infobatch", options | more
   module = {"Flax": "peers_flax", "Composer": "peers_composer"}[contestant]
   return f"benchmarks.{module}", options
 

@@ -26,6 +26,8 @@ KEEP = 0.5
 def make_sampler(name: str, batch_size: int, num_steps: int) -> Sampler:
   if name == "uniform":
     return samplers.uniform(batch_size=batch_size)
+  if name == "infobatch":
+    return samplers.infobatch(batch_size=batch_size, num_steps=num_steps)
   if name == "selective_backprop":
     # From first to last: as `peers_composer`. The drawn batch is the rival's.
     return samplers.selective_backprop(
