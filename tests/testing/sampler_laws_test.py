@@ -29,7 +29,7 @@ SLOW = {
   *("influence_mixture", "competence", "bucketed_curriculum", "rs2"),
   *("importance_sampling", "fixed_policy", "dihcl", "labels_of_its_own"),
   *("selective_backprop_history", "greats", "rho_loss", "infobatch"),
-  *("aioli", "bandit", "class_reweighting"),
+  *("aioli", "class_reweighting"),
 }
 # What the contract allows and no registered sampler uses.
 TOYS = {
