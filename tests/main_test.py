@@ -167,6 +167,7 @@ def test_metrics_have_every_trial(finished):
     assert len(row["valid"]["top1_by_arm"]["difficulty"]) == 3
 
 
+@pytest.mark.slow  # comparison_test.py does so too
 def test_the_same_command_skips_finished_runs(finished):
   workdir, done = finished
   before = (workdir / "runs/bandit/result.json").stat().st_mtime_ns
@@ -274,6 +275,7 @@ def test_the_users_own_compilation_cache_is_used(tmp_path):
   assert [*cache.iterdir()] and not _programs(workdir)
 
 
+@pytest.mark.slow  # comparison_test.py refuses it too
 def test_a_workdir_of_another_config_is_refused(finished):
   done = _run(QUICKSTART, f"--workdir={finished[0]}", *TINY, "--config.seed=5")
   assert done.returncode == 2

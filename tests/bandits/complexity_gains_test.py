@@ -77,7 +77,11 @@ def test_the_gradient_variational_gain_is_the_growth_along_the_descent():
   ("name", "model"),
   [
     ("gradient_l2_gain", toy.make_linear()),
-    ("gradient_variational_gain", mean_field(toy.make_linear())),
+    pytest.param(
+      "gradient_variational_gain",
+      mean_field(toy.make_linear()),
+      marks=pytest.mark.slow,
+    ),
   ],
 )
 def test_the_printed_sign_is_the_other(name, model):

@@ -34,6 +34,14 @@ SWITCHING = {
 }
 
 
+def _fast(few, names):
+  """Marks the others as slow; most are compared in oracles_test.py."""
+  return [
+    pytest.param(name, marks=() if name in few else pytest.mark.slow)
+    for name in names
+  ]
+
+
 def _mean_rewards(bandit, means):
   """Returns the reward of each step, the mean over trials: [T]."""
 
@@ -66,14 +74,14 @@ def _closeness(reward):
   return (reward.mean() - uniform) / (_BEST - uniform)
 
 
-@pytest.mark.parametrize("name", STATIONARY)
+@pytest.mark.parametrize("name", _fast(("thompson", "significant"), STATIONARY))
 def test_the_best_arm_is_found(name):
   rewards = _mean_rewards(STATIONARY[name], _means(np.zeros(_STEPS)))
   assert _closeness(rewards) > 0.7
   assert _closeness(rewards[-500:]) > 0.8
 
 
-@pytest.mark.parametrize("name", SWITCHING)
+@pytest.mark.parametrize("name", _fast(("exp3s", "window ucb"), SWITCHING))
 def test_a_new_best_arm_is_found(name):
   best = np.where(np.arange(_STEPS) < _STEPS // 2, 0, 3)
   rewards = _mean_rewards(SWITCHING[name], _means(best))

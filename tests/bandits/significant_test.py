@@ -46,7 +46,9 @@ def test_noise_moves_the_policy_in_few_runs(mixed):
   assert (plain[:, -1].max(1) > 0.3).mean() > 0.9
 
 
-@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize(
+  "mixed", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_a_real_difference_is_found(mixed):
   mean = np.where(np.arange(_ARMS) == 3, 0.3 if mixed else 0.6, 0.0)
   policy = _run(bandits.significant(), mean, mixed)

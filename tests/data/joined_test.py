@@ -38,8 +38,15 @@ def _load(tmp_path, of_each, **changes):
   return sources.load(_config(of_each, **changes), tmp_path / "cache")
 
 
-@pytest.mark.parametrize("where", ["device", "host"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(
+  ("dtype", "where"),
+  [
+    (np.uint8, "host"),
+    (np.float32, "device"),
+    pytest.param(np.uint8, "device", marks=pytest.mark.slow),
+    pytest.param(np.float32, "host", marks=pytest.mark.slow),
+  ],
+)
 def test_drawings_and_images_are_images(tmp_path, dtype, where):
   photos = _npz(tmp_path / "a.npz", dtype=dtype, names=NAMES[::-1])
   of_each = {"doodles": DOODLES, "photos": photos}

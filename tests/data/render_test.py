@@ -58,11 +58,11 @@ def _reference(drawing, size, width, intensities):
 @pytest.mark.parametrize(
   ("size", "width", "decay", "measured"),
   [
-    (28, 1.5, 0.0, 1.77),
+    pytest.param(28, 1.5, 0.0, 1.77, marks=pytest.mark.slow),
     (28, 1.5, 0.7, 1.55),
     (64, 3.4, 0.0, 0.54),
-    (64, 2.0, 1.0, 0.46),
-    (128, 4.0, 0.5, 0.25),
+    pytest.param(64, 2.0, 1.0, 0.46, marks=pytest.mark.slow),
+    pytest.param(128, 4.0, 0.5, 0.25, marks=pytest.mark.slow),
   ],
 )
 def test_real_drawings_agree_with_aggdraw(
@@ -94,7 +94,8 @@ def test_real_drawings_agree_with_aggdraw(
 
 
 @pytest.mark.parametrize(
-  "size", [28, 64, 128, pytest.param(256, marks=pytest.mark.slow)]
+  "size",
+  [28, *(pytest.param(x, marks=pytest.mark.slow) for x in (64, 128, 256))],
 )
 def test_order_and_speed_agree_with_aggdraw(quickdraw_dir, size):
   """Raw drawings, in each channel: 2 parts of 255, 7 percent of the ink.
@@ -225,7 +226,9 @@ def test_decay_dims_later_strokes_linearly():
   np.testing.assert_allclose(peaks, [1.0, 0.6, 0.2], atol=1 / 255)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5])
+@pytest.mark.parametrize(
+  "decay", [pytest.param(0.0, marks=pytest.mark.slow), 0.5]
+)
 def test_batches_trials_and_lengths_do_not_matter(decay):
   """Together, alone, in vmap, in scan, eagerly, beside one of 5,000 points."""
   rng = np.random.default_rng(0)
@@ -255,7 +258,11 @@ def test_batches_trials_and_lengths_do_not_matter(decay):
 
 @pytest.mark.parametrize(
   ("decay", "channels"),
-  [(0.0, ("ink",)), (0.3, ("ink",)), (0.0, ("order", "ink"))],
+  [
+    pytest.param(0.0, ("ink",), marks=pytest.mark.slow),
+    pytest.param(0.3, ("ink",), marks=pytest.mark.slow),
+    (0.0, ("order", "ink")),
+  ],
 )
 def test_ahead_is_the_same_pixels(quickdraw_dir, decay, channels):
   """To the last bit, as the training step reads them from either pool."""
@@ -289,7 +296,9 @@ def test_bad_arguments(arguments, name):
     render.make_render(**arguments)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5])
+@pytest.mark.parametrize(
+  "decay", [pytest.param(0.0, marks=pytest.mark.slow), 0.5]
+)
 @pytest.mark.parametrize(
   "pace",
   [

@@ -16,8 +16,8 @@ from sampler_table import SAMPLERS
 
 HERE = pathlib.Path(__file__).parent
 TOLERANCE = 1e-5  # absolute, of parameters, losses and states
-# Without a signal; with one, and a state O(N); a bandit, fetching within steps.
-FAST = ("uniform@split", "loss_proportional", "bandit@host")
+# Without a signal; with one, a bandit, fetching within steps.
+FAST = ("uniform@split", "bandit@host")
 # Fetched before the steps; within them; with others for the signal; with 23
 # candidates, of which 8 devices each need all.
 ON_HOST = ("uniform@host", "bandit@host", "bandit_self@host", "small_loss@host")

@@ -113,7 +113,9 @@ def _make_run(context):
 CURRICULUM = {"name": "curriculum"}
 
 
-@pytest.mark.parametrize("shared_by", [1, 3])
+@pytest.mark.parametrize(
+  "shared_by", [pytest.param(1, marks=pytest.mark.slow), 3]
+)
 def test_a_run_pays_for_the_scores_that_it_reads(context, shared_by):
   run = {"scores_shared_by": shared_by}
   made = context(CURRICULUM | {"run": run})

@@ -97,7 +97,7 @@ def _number(part):
   return part.source.image.reshape(len(part.label), -1).argmax(1)
 
 
-@pytest.mark.parametrize("folds", [2, 3])
+@pytest.mark.parametrize("folds", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_cross_fitted_model_scores_what_it_never_saw(tmp_path, folds):
   """Not even a copy, and every other example is learned from."""
   context = _context(tmp_path, folds=folds, budget="6 epochs")
@@ -170,7 +170,9 @@ def test_a_score_is_the_mean_over_seeds(tmp_path):
   np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-6)
 
 
-@pytest.mark.parametrize("scorer", ["aum", "forgetting"])
+@pytest.mark.parametrize(
+  "scorer", ["aum", pytest.param("forgetting", marks=pytest.mark.slow)]
+)
 def test_a_score_may_be_collected_while_training(tmp_path, scorer):
   """It is that of the sampler's state, and of other splits the mean."""
   # Half of the examples are visited twice, and known the second time.

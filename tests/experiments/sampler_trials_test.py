@@ -88,6 +88,7 @@ def test_a_run_has_its_own_loss_and_is_measured_like_the_others(built):
   assert smooth.score is run.score
 
 
+@pytest.mark.slow  # charges_test.py counts steps too
 def test_at_equal_flops_a_second_forward_pass_costs_a_quarter_of_the_steps(
   built,
 ):

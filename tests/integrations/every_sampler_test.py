@@ -24,7 +24,7 @@ from alcurr.types import Draw, Sampler
 
 STEPS, SEED = 12, 5
 MODEL = toy.make_linear()
-FAST = {"importance_sampling", "rho_loss", "infobatch", "label_trust"}
+FAST = {"importance_sampling", "label_trust"}
 
 
 def _make(name) -> Sampler:

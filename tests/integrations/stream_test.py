@@ -30,6 +30,7 @@ from alcurr.integrations import IndexStream, pool_info
 from alcurr.types import Feedback, Sampler, Signal
 
 RANDOM = BANDIT | {"gain": "random_gain", "arms_per_batch": 4}
+MIXED = BANDIT | {"interval": 4, "arms_per_batch": 4}
 
 
 def _drive(stream, num_draws):
@@ -44,10 +45,10 @@ def _drive(stream, num_draws):
 @pytest.mark.parametrize(
   "spec",
   [
-    {"name": "uniform"},
     *(
       pytest.param(spec, marks=pytest.mark.slow)
       for spec in (
+        {"name": "uniform"},
         {"name": "uniform", "replacement": True},
         {"name": "curriculum"},
         {"name": "bucketed_curriculum"},
@@ -66,9 +67,15 @@ def test_the_draws_are_those_of_a_training_run(spec):
   np.testing.assert_array_equal(found, trained(spec, 12))
 
 
-@pytest.mark.parametrize("delay", [0, 3])
 @pytest.mark.parametrize(
-  "spec", [BANDIT, BANDIT | {"interval": 4, "arms_per_batch": 4}], ids=str
+  ("spec", "delay"),
+  [
+    (BANDIT, 0),
+    pytest.param(BANDIT, 3, marks=pytest.mark.slow),
+    pytest.param(MIXED, 0, marks=pytest.mark.slow),
+    (MIXED, 3),
+  ],
+  ids=str,
 )
 def test_feedback_counts_after_the_delay_and_not_before(spec, delay):
   """It may come at once, or as late as `delay` permits."""
@@ -173,12 +180,17 @@ def test_updates_may_come_in_another_order():
   "gain",
   [
     "self_prediction_gain",
-    "mean_prediction_gain",
-    "target_prediction_gain",
-    "gradient_prediction_gain",
-    "first_order_gain",
     "influence",
-    "variational_gain",
+    *(
+      pytest.param(gain, marks=pytest.mark.slow)
+      for gain in (
+        "mean_prediction_gain",
+        "target_prediction_gain",
+        "gradient_prediction_gain",
+        "first_order_gain",
+        "variational_gain",
+      )
+    ),
   ],
 )
 def test_gains_that_need_the_model_are_measured_by_the_loop(gain):
@@ -284,6 +296,7 @@ def test_next_and_update_take_turns():
     stream.update()
 
 
+@pytest.mark.slow  # as below
 def test_a_state_of_another_sampler_pool_or_delay_isrefused():
   stream = make_stream(BANDIT)
   state = stream.state_dict()
@@ -324,7 +337,19 @@ _OTHER = {
 }
 
 
-@pytest.mark.parametrize("change", _OTHER.values(), ids=_OTHER)
+# One of the pool, of the delay, and of the sampler.
+_FAST = {"one_label", "delay", "gain"}
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    pytest.param(
+      change, id=name, marks=() if name in _FAST else pytest.mark.slow
+    )
+    for name, change in _OTHER.items()
+  ],
+)
 def test_a_state_is_of_one_sampler_pool_and_delay(change):
   """Arrays of the same shapes do not make it the same stream."""
   state = _of_pool().state_dict()
@@ -419,7 +444,9 @@ def test_a_batch_of_keys_is_refused():
     make_stream({"name": "uniform"}, seed=jax.random.split(jax.random.key(0)))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize(
+  "value", [np.nan, pytest.param(np.inf, marks=pytest.mark.slow)]
+)
 def test_a_policy_that_is_not_finite_stops_the_stream(value):
   good = bandits.softmax()
 
@@ -624,7 +651,7 @@ CANDIDATES = toy_samplers.largest_loss(
 )._replace(score=lambda candidates: _label_score(candidates.batch.label))
 
 
-@pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.parametrize("delay", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_selections_are_those_of_a_training_run(delay):
   """The score reads the label alone, so that a loop without a model has it."""
   stream = IndexStream(CANDIDATES, pool_info(CANDIDATES, POOL.label), 5, delay)
@@ -797,7 +824,9 @@ def test_two_losses_are_of_a_batch_of_two():
     stream.update(losses=given)
 
 
-@pytest.mark.parametrize("through", [_through_npz, _through_json])
+@pytest.mark.parametrize(
+  "through", [_through_npz, pytest.param(_through_json, marks=pytest.mark.slow)]
+)
 def test_feedback_may_be_any_tree(through, tmp_path):
   """Also in a state that was saved before it was learned from."""
   start = {"loss": jnp.zeros(BATCH_SIZE), "drawn": jnp.zeros((), jnp.int32)}
@@ -936,7 +965,7 @@ SOMETIMES = CANDIDATES._replace(
 )
 
 
-@pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.parametrize("delay", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_step_that_does_not_score_hands_out_the_batch(delay, tmp_path):
   """The sequence is a training run's, also after resuming in the middle."""
   info = pool_info(SOMETIMES, POOL.label)

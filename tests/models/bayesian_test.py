@@ -117,7 +117,9 @@ def test_a_step_descends_on_the_mean_loss_and_the_penalty_over_n():
   np.testing.assert_allclose(metrics.loss, np.log(4), rtol=1e-6)
 
 
-@pytest.mark.parametrize("trials_by", ["map", "vmap"])
+@pytest.mark.parametrize(
+  "trials_by", ["map", pytest.param("vmap", marks=pytest.mark.slow)]
+)
 def test_it_learns_and_moves_its_prior(trials_by):
   model = mean_field(toy.make_linear())
   start, after, metrics = _train(

@@ -147,7 +147,14 @@ def test_arithmetic_in_the_dtype_of_the_options(lowering):
 
 @pytest.mark.parametrize(
   ("channels", "groups"),
-  [(8, 1), (24, 1), (32, 2), (40, 2), (33, 1), (1024, 64)],
+  [
+    (8, 1),
+    pytest.param(24, 1, marks=pytest.mark.slow),
+    (32, 2),
+    pytest.param(40, 2, marks=pytest.mark.slow),
+    (33, 1),
+    pytest.param(1024, 64, marks=pytest.mark.slow),
+  ],
 )
 def test_group_norm_against_numpy(channels, groups):
   x = normal(0, 2, 3, 4, channels) + 1

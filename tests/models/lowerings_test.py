@@ -200,9 +200,13 @@ def check_each(convs, slope, args, y, pullback):
 
 
 def _case(kind, kernel, stride, padding):
-  """Marks as slow all but three places of each kind, one of large windows."""
-  places = FEWER if max(kernel) < 4 else FEWER[:1]
-  is_slow = (stride, padding) not in places
+  """Marks as slow all but two places of each kind.
+
+  Of large windows only one is not: kinds differ in small ones alike.
+  """
+  is_large = max(kernel) > 3
+  places = FEWER[:1] if is_large else (FEWER[0], FEWER[2])
+  is_slow = (stride, padding) not in places or (is_large and kind != "full")
   marks = pytest.mark.slow if is_slow else ()
   return pytest.param(kind, kernel, stride, padding, marks=marks)
 
@@ -250,7 +254,17 @@ POOLS = [
   (3, 2, ((1, 1), (1, 1))),
   (3, 2, ((0, 1), (0, 1))),
 ]
-each_pool = pytest.mark.parametrize(("window", "stride", "padding"), POOLS)
+each_pool = pytest.mark.parametrize(
+  ("window", "stride", "padding"),
+  # Two without padding, and two with it.
+  [
+    pytest.param(*case, marks=() if i in (0, 2, 4, 6) else pytest.mark.slow)
+    for i, case in enumerate(POOLS)
+  ],
+)
+each_size = pytest.mark.parametrize(
+  "size", [pytest.param((8, 6), marks=pytest.mark.slow), (7, 9)]
+)
 
 
 def pools_with(pool, window, stride, padding):
@@ -260,7 +274,7 @@ def pools_with(pool, window, stride, padding):
   }
 
 
-@pytest.mark.parametrize("size", [(8, 6), (7, 9)])
+@each_size
 @each_pool
 def test_max_pool(window, stride, padding, size):
   x = normal(0, 2, *size, 3)
@@ -274,7 +288,7 @@ def test_max_pool(window, stride, padding, size):
     assert_close(dx, pullback(slope))
 
 
-@pytest.mark.parametrize("size", [(8, 6), (7, 9)])
+@each_size
 @each_pool
 def test_avg_pool_does_not_count_padding(window, stride, padding, size):
   x = normal(0, 2, *size, 3)
@@ -306,7 +320,10 @@ def test_max_pool_conserves_the_gradient_of_ties(window, stride, padding):
       np.testing.assert_allclose(tiles.sum((1, 3)), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("over", ["vmap", "map", "scan"])
+@pytest.mark.parametrize(
+  "over",
+  ["vmap", *(pytest.param(x, marks=pytest.mark.slow) for x in ("map", "scan"))],
+)
 @pytest.mark.parametrize("kind", ["full", "depthwise", "grouped"])
 def test_stacked_kernels(kind, over):
   """Batched or looped, trials give the same results as alone."""
@@ -358,7 +375,9 @@ def test_bfloat16_stays_bfloat16(lowering):
       assert jax.eval_shape(fun, x).dtype == jnp.bfloat16
 
 
-@pytest.mark.parametrize("padding", ["SAME", ((2, 3), (1, 2))])
+@pytest.mark.parametrize(
+  "padding", [pytest.param("SAME", marks=pytest.mark.slow), ((2, 3), (1, 2))]
+)
 def test_a_kernel_that_the_image_is_smaller_than(padding):
   x, k = normal(0, 2, 2, 3, 4), normal(1, 5, 5, 4, 3)
   y, pullback = numpy_conv(x, k, 1, padding, 1)

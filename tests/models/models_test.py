@@ -51,6 +51,8 @@ MOMENTUM = {
 KNOWN = {"input_shape": (80, 80, 1), "num_classes": 5}
 # These take minutes to compile.
 LARGE = {"inception_resnet_v2", "nasnet_large", "nasnet_mobile"}
+# This does not, but its blocks are like those of resnet50.
+LARGE |= {"se_resnext50_32x4d"}
 
 
 def _slow(*values):
@@ -58,7 +60,10 @@ def _slow(*values):
 
 
 def _param(name, *more):
-  is_slow = name in LARGE or (name, *more) == ("resnet50", "group")
+  is_slow = name in LARGE or (name, *more) in (
+    ("resnet50", "group"),
+    ("mobilenet", "group"),
+  )
   return (_slow if is_slow else pytest.param)(name, *more)
 
 
@@ -197,7 +202,10 @@ def _table_1(width):
   return trainable, trainable + 2 * norms
 
 
-@pytest.mark.parametrize("width", [1.0, 0.75, 0.5, 0.25])
+@pytest.mark.parametrize(
+  "width",
+  [1.0, 0.25, *(_slow(width) for width in (0.75, 0.5))],
+)
 def test_mobilenet_has_the_papers_size(width):
   """Each layer of table 1 is a convolution and its norm."""
   model = MODELS["mobilenet"](
@@ -267,7 +275,7 @@ def test_mobilenet_is_the_papers_table():
   "name",
   [
     "cnn",
-    "mobilenet",
+    pytest.param("mobilenet", marks=pytest.mark.slow),
     pytest.param("se_resnext50_32x4d", marks=pytest.mark.slow),
   ],
 )
@@ -358,7 +366,7 @@ def test_only_batch_norm_mixes_examples_in_training(name, norm):
   ("name", "norm"),
   [
     ("cnn", "none"),
-    ("mobilenet", "batch"),
+    pytest.param("mobilenet", "batch", marks=pytest.mark.slow),
     pytest.param("resnet50", "group", marks=pytest.mark.slow),
     pytest.param("se_resnext50_32x4d", "batch", marks=pytest.mark.slow),
   ],
@@ -384,7 +392,11 @@ def test_vmap_over_trials(name, norm):
 # Without nasnet_large, which has the layers of nasnet_mobile.
 apart = pytest.mark.parametrize(
   "name",
-  [_param(name) for name in image_networks.NAMES if name != "nasnet_large"],
+  [
+    (_slow if name == "mobilenet" else _param)(name)
+    for name in image_networks.NAMES
+    if name != "nasnet_large"
+  ],
 )
 
 
@@ -454,7 +466,11 @@ def test_remat_changes_no_number_of_a_nasnet_cell():
 
 
 @pytest.mark.parametrize(
-  "name", [_param(name) for name in sorted(set(IMAGENET) - {"nasnet_large"})]
+  "name",
+  [
+    (_slow if name == "mobilenet" else _param)(name)
+    for name in sorted(set(IMAGENET) - {"nasnet_large"})
+  ],
 )
 def test_remat_stores_less_for_the_backward_pass(name):
   params, model_state = variables(name)
@@ -487,6 +503,7 @@ def test_dropout_depends_on_the_key_and_only_in_training():
   np.testing.assert_allclose(many, expected, atol=0.2 * np.abs(expected).max())
 
 
+@pytest.mark.slow  # experiments train networks too
 def test_learns_to_tell_two_pictures():
   """The left or the right half is bright, with noise."""
   label = jnp.arange(32) % 2

@@ -69,7 +69,14 @@ def test_one_of_two_is_excluded_from_every_mean(make_experiment):
   assert curve.set_index("sampler").loc[BANDIT, "trials"].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("gone", [[BANDIT], ["uniform"], ["uniform", BANDIT]])
+@pytest.mark.parametrize(
+  "gone",
+  [
+    pytest.param([BANDIT], marks=pytest.mark.slow),
+    ["uniform"],
+    ["uniform", BANDIT],
+  ],
+)
 def test_samplers_all_of_whose_trials_diverged(make_experiment, gone):
   """One, the baseline itself, or all."""
   workdir = make_experiment()

@@ -34,7 +34,10 @@ def _draws(sampler, num):
   return np.stack(index), np.asarray(draw.policy)
 
 
-@pytest.mark.parametrize("power", [0, 0.5, 1, 0.3])
+@pytest.mark.parametrize(
+  "power",
+  [0.5, *(pytest.param(x, marks=pytest.mark.slow) for x in (0, 1, 0.3))],
+)
 @pytest.mark.parametrize("replacement", [False, True])
 def test_classes_come_by_the_power_of_their_sizes(power, replacement):
   sampler = samplers.class_balanced(

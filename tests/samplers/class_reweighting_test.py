@@ -73,6 +73,7 @@ def test_a_model_that_answers_one_class_fails_on_all_others():
   np.testing.assert_array_equal(_mistakes(predict), [8, 0, 8, 8])
 
 
+@pytest.mark.slow  # its parts are tested above
 def test_training_follows_planted_mistakes():
   """Labels of class 3 are wrong in the training pool alone: the model never
   learns it, and the policy ends there."""

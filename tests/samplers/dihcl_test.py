@@ -43,7 +43,9 @@ def _hardness(out, measured, changes, rate):
   return h
 
 
-@pytest.mark.parametrize("measure", ["loss", "change", "flips"])
+@pytest.mark.parametrize(
+  "measure", [pytest.param("loss", marks=pytest.mark.slow), "change", "flips"]
+)
 def test_hardness_and_epochs_follow_the_rule(measure):
   rate = linear(value=0.5, end=0.1, num_steps=STEPS)
   rate = None if measure == "flips" else rate

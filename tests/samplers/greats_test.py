@@ -30,7 +30,9 @@ def _select(sampler, score):
   return slots.tolist()
 
 
-@pytest.mark.parametrize("learning_rate", [0.1, 10.0])
+@pytest.mark.parametrize(
+  "learning_rate", [0.1, pytest.param(10.0, marks=pytest.mark.slow)]
+)
 def test_numpy_chooses_the_same(learning_rate):
   rng = np.random.default_rng(0)
   sampler = greats(batch_size=6, learning_rate=learning_rate)

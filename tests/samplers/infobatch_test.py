@@ -51,7 +51,10 @@ def test_the_last_part_of_a_run_is_whole():
   assert out[51][1].passes.cursor.position[0] == 0
 
 
-@pytest.mark.parametrize("ratio", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize(
+  "ratio",
+  [0.3, *(pytest.param(x, marks=pytest.mark.slow) for x in (0.0, 0.9))],
+)
 def test_the_weights_of_a_pass_are_unbiased(ratio):
   """The weighted sum over a pass is that over the pool, over many keys."""
   sampler = infobatch(batch_size=N, num_steps=100, prune_ratio=ratio)

@@ -163,7 +163,8 @@ def _train(pool, num_steps, batch_size=50):
 
 
 @pytest.mark.parametrize(
-  ("rate", "pairs"), [(0.0, False), (0.3, False), (0.3, True)]
+  ("rate", "pairs"),
+  [(0.0, False), pytest.param(0.3, False, marks=pytest.mark.slow), (0.3, True)],
 )
 def test_planted_mistakes_are_found_counted_and_replaced(rate, pairs):
   pool, clean = _noisy(rate, pairs)
@@ -227,9 +228,15 @@ def test_nothing_is_changed_in_the_warmup():
   assert float(state.rate) == pytest.approx(expected, abs=0.06)
 
 
+# Three passes of a longer run are in the test above.
 @pytest.mark.parametrize(
   ("num_steps", "passes", "expected"),
-  [(1000, 3, 120), (1000, 1, 40), (200, 3, 100), (100, 3, 80)],
+  [
+    pytest.param(1000, 3, 120, marks=pytest.mark.slow),
+    pytest.param(1000, 1, 40, marks=pytest.mark.slow),
+    pytest.param(200, 3, 100, marks=pytest.mark.slow),
+    (100, 3, 80),
+  ],
 )
 def test_the_warmup_is_of_two_passes_or_more(num_steps, passes, expected):
   pool, _ = _noisy(0.0)

@@ -215,6 +215,7 @@ def test_rb_multiplies_by_the_exponential_of_the_mean_influence():
     np.testing.assert_allclose(policy, expected, rtol=1e-3)
 
 
+@pytest.mark.slow  # the rule itself is tested above
 def test_rb_prefers_the_group_of_its_mixture():
   """Two groups of different rules: a step on one does not help the other."""
   for best in (0, 1):
@@ -318,6 +319,7 @@ def test_an_aioli_that_does_not_fit(arguments, match):
     _init(samplers.aioli(batch_size=BATCH, **arguments))
 
 
+@pytest.mark.slow  # the rule itself is tested above
 def test_aioli_finds_the_group_that_lowers_the_losses():
   """The first group's labels are noise in training, but held out are right."""
   group = np.arange(640) % 2

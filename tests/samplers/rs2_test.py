@@ -28,7 +28,13 @@ def _subsets(num_subsets, *, share, passes=1, replacement=False):
 
 
 @pytest.mark.parametrize("replacement", [False, True])
-@pytest.mark.parametrize(("share", "passes"), [(0.1, 1), (0.1, 3), (0.03, 2)])
+@pytest.mark.parametrize(
+  ("share", "passes"),
+  [
+    (0.03, 2),
+    *(pytest.param(0.1, x, marks=pytest.mark.slow) for x in (1, 3)),
+  ],
+)
 def test_a_subset_is_passed_over_and_then_replaced(share, passes, replacement):
   """Also where a batch reaches into the next pass or subset."""
   drawn = _subsets(12, share=share, passes=passes, replacement=replacement)

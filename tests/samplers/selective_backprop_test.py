@@ -28,7 +28,9 @@ def composer_selects(loss, keep, rng):
   return np.argsort(loss)[chosen]
 
 
-@pytest.mark.parametrize("keep", [0.5, 0.25])
+@pytest.mark.parametrize(
+  "keep", [0.5, pytest.param(0.25, marks=pytest.mark.slow)]
+)
 def test_percentiles_are_kept_as_often_as_by_numpy(keep):
   sampler = selective_backprop(
     batch_size=4, keep=keep, start=0, end=1, interrupt=0

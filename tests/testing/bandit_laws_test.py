@@ -25,6 +25,10 @@ BANDITS = {
   "ucb, window": bandits.ucb(window=50),
 }
 
+# Their policies are those of NumPy, in tests/bandits/oracles_test.py and
+# tests/samplers/active_bandit_test.py.
+SLOW = {"epsilon_greedy", "exp3", "exp3_ix", "hedge", "softmax"}
+
 
 def test_every_bandit_of_the_registry_is_in_the_table():
   assert {name.split(",")[0] for name in BANDITS} == set(bandits.BANDITS)
@@ -34,8 +38,10 @@ def test_every_bandit_of_the_registry_is_in_the_table():
 @pytest.mark.parametrize(
   "name",
   [
-    # Other settings of the same bandits.
-    pytest.param(name, marks=pytest.mark.slow if "," in name else ())
+    # Other settings of the same bandits are slow.
+    pytest.param(
+      name, marks=pytest.mark.slow if "," in name or name in SLOW else ()
+    )
     for name in BANDITS
   ],
 )

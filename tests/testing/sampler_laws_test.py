@@ -27,7 +27,9 @@ SLOW = {
   *("small_loss", "uncertainty", "learnability", "ies", "self_paced"),
   *("loshchilov_hutter", "scored_passes", "odm", "rb", "doremi", "mixture"),
   *("influence_mixture", "competence", "bucketed_curriculum", "rs2"),
-  *("importance_sampling", "fixed_policy", "dihcl"),
+  *("importance_sampling", "fixed_policy", "dihcl", "labels_of_its_own"),
+  *("selective_backprop_history", "greats", "rho_loss", "infobatch"),
+  *("aioli", "class_reweighting"),
 }
 # What the contract allows and no registered sampler uses.
 TOYS = {

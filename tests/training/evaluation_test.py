@@ -82,8 +82,15 @@ def test_nan_is_never_right():
   assert (_score(toy.make_linear(), flat, pool).rank >= 4).all()
 
 
-@pytest.mark.parametrize("num_classes", [2, 5])
-@pytest.mark.parametrize("batch_size", [64, 1000])
+@pytest.mark.parametrize(
+  ("batch_size", "num_classes"),
+  [
+    (64, 2),
+    (64, 5),
+    pytest.param(1000, 2, marks=pytest.mark.slow),
+    pytest.param(1000, 5, marks=pytest.mark.slow),
+  ],
+)
 def test_the_area_under_the_curve_is_scikit_learns(num_classes, batch_size):
   """To the error that it states, whatever the size of the batches."""
   rng = np.random.default_rng(num_classes)

@@ -65,6 +65,8 @@ _SMALL = {"bayesian_cnn", "cnn", "mobilenet"}
 SPECS = SAMPLERS | {
   name: SAMPLERS["bandit"] | changes for name, changes in _OTHERS.items()
 }
+# The first row of each sampler. Of bandits, _OTHERS has every part.
+_FIRST = {spec["name"]: name for name, spec in reversed(SAMPLERS.items())}
 
 
 @pytest.fixture(
@@ -85,7 +87,18 @@ def test_every_schedule_is_in_the_table():
   assert set(_SCHEDULES) == set(SCHEDULES)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(
+      name,
+      marks=()
+      if name in _OTHERS or name in _FIRST.values()
+      else pytest.mark.slow,
+    )
+    for name in SPECS
+  ],
+)
 def test_a_chunk_of_every_sampler_bandit_gain_and_reward(mode, name):
   sampler = toy.make_sampler(
     SPECS[name], "x", batch_size=testing.BATCH_SIZE, num_steps=8
@@ -115,8 +128,17 @@ def test_every_optimizer(mode, name, schedule):
   _require_narrow(jax.eval_shape(steps.measured, start, pool, pool, ()))
 
 
-@pytest.mark.parametrize("norm", ["batch", "group"])
-@pytest.mark.parametrize("name", sorted(_SMALL))
+@pytest.mark.parametrize(
+  ("name", "norm"),
+  [
+    *((name, "batch") for name in sorted(_SMALL)),
+    ("cnn", "group"),
+    *(
+      pytest.param(name, "group", marks=pytest.mark.slow)
+      for name in sorted(_SMALL - {"cnn"})
+    ),
+  ],
+)
 def test_networks(mode, name, norm):
   _trace_network(name, norm)
 
@@ -175,8 +197,7 @@ def test_no_bandit_makes_a_nan(name):
       state = update(state, ArmOutcome(-count, count, p))
 
 
-_FAST = {"uniform", "bandit_first_order", "class_reweighting_every"}
-_FAST |= {"label_trust", "infobatch"}
+_FAST = {"uniform", "class_reweighting_every", "label_trust"}
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,15 @@ def _draws(run: RunSpec, state) -> list[np.ndarray]:
 
 @pytest.mark.parametrize(
   ("sampler", "trials_by"),
-  [("uniform", "vmap"), *((sampler, "map") for sampler in OPEN)],
+  [
+    ("uniform", "vmap"),
+    ("curriculum", "map"),
+    *(
+      pytest.param(sampler, "map", marks=pytest.mark.slow)
+      for sampler in OPEN
+      if sampler != "curriculum"
+    ),
+  ],
 )
 def test_a_chunk_finds_what_it_draws_and_nothing_else(sampler, trials_by):
   run = _run(sampler, trials_by=trials_by)

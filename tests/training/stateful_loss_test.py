@@ -144,7 +144,17 @@ def test_the_memory_is_that_of_the_examples_trained_on():
   np.testing.assert_allclose(metrics.loss, expected.mean(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+# With a state. The values of the others are in losses_test.py.
+FAST = {"elr"}
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+    for name in losses.LOSSES
+  ],
+)
 def test_a_run_of_every_loss_makes_no_nan_and_learns(name):
   loss = specs.make(name, losses.LOSSES, "loss", num_classes=NUM_CLASSES)
   steps, init = _steps(loss, _sampler())

@@ -420,6 +420,7 @@ def test_memory_does_not_grow_with_the_classes(
     assert large < 1.25 * small  # manifests: five times the classes
 
 
+@pytest.mark.slow  # as in reader_test.py
 def test_several_processes_make_the_same(some_real, tmp_path, monkeypatch):
   packed.prepare(some_real, tmp_path / "alone")
   monkeypatch.setattr(parallel, "_PARALLEL_BYTES", 0)

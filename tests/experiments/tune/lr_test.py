@@ -130,7 +130,9 @@ def test_the_losses_are_those_of_gradient_descent():
   assert (curves.accuracy[:, -1] == float(right)).all()
 
 
-@pytest.mark.parametrize("curvature", [2.0, 10.0])
+@pytest.mark.parametrize(
+  "curvature", [2.0, pytest.param(10.0, marks=pytest.mark.slow)]
+)
 def test_it_diverges_beyond_two_over_the_curvature(curvature):
   """There |1 - r c| > 1; two pixels keep the weight from converging before."""
   limit = 2 / curvature

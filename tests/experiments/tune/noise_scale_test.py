@@ -36,7 +36,7 @@ def _gradients(params, pool, by_logits):
   ("batch_size", "loss", "by_logits"),
   [
     (4, "cross_entropy", _cross_entropy),
-    (16, "cross_entropy", _cross_entropy),
+    pytest.param(16, "cross_entropy", _cross_entropy, marks=pytest.mark.slow),
     (8, "squared_error", _squared_error),
   ],
 )
