@@ -4,9 +4,9 @@ Measures images a second of training each network, in alcurr and in PyTorch.
 These are whole training steps (forward in train mode, cross-entropy, backward,
 SGD with momentum) on the same batch of noise. Each framework trains in its
 usual way: PyTorch step by step, alcurr in the loop of one program, as in
-`alcurr.main`. Each contestant has its own process, and they take turns (see
-`timing`) of at least as many steps as `alcurr.main` takes in a call: a call gets
-its memory from the system, which takes a tenth of a second a gigabyte.
+`alcurr.main`. Each contestant has its own process. They take turns (see
+`timing`) of at least as many steps as `alcurr.main` runs in a call: each call
+gets its memory from the system, which takes a tenth of a second a gigabyte.
 
 The ratio is images a second of alcurr over the other's: above 1, alcurr is
 faster. Compile time is that of the first step. Peak memory is that of the GPU
