@@ -75,6 +75,7 @@ def test_the_summary_has_the_r2_of_scikit_learn(compared):
   assert "R²" in compared.verdict
 
 
+@pytest.mark.slow  # targets_test.py has the scale
 def test_units_do_not_matter(tmp_path):
   """Targets in dollars and in thousands of them, and predictions likewise."""
   rows, target = _data()

@@ -7,7 +7,6 @@ hundredth; equal mathematics agrees to 1e-8.
 """
 
 import types
-import unittest.mock
 
 import h5py
 import jax
@@ -18,7 +17,7 @@ import pytest
 import safetensors.numpy
 import seeded
 
-from alcurr.models import MODELS, adapters, layers, matching, weight_files
+from alcurr.models import layers, matching, weight_files
 from alcurr.models._se_resnext import SOURCES as SE_RESNEXT
 
 pytestmark = pytest.mark.parity
@@ -80,16 +79,6 @@ def test_gradients(name, train, monkeypatch):
   assert errors[worst] <= 1e-8
 
 
-def make_module(name, size):
-  """Returns the Linen module of a network."""
-  with unittest.mock.patch.object(
-    adapters, "from_linen", lambda module, input_shape: module
-  ):
-    return MODELS[name](
-      input_shape=(size, size, 3), num_classes=seeded.NUM_CLASSES
-    )
-
-
 def assert_same(actual, expected):
   assert actual.keys() == expected.keys()
   for key, x in expected.items():
@@ -99,7 +88,8 @@ def assert_same(actual, expected):
 def check_file(name, size, source, path):
   """Checks that all weights but the classifier's are those of the file."""
   file = weight_files.read(path)
-  shapes = matching.shapes_of(make_module(name, size), (size, size, 3))
+  module = seeded.make_module(name, {})
+  shapes = matching.shapes_of(module, (size, size, 3))
   origins = matching.match(shapes, source, file)
   params, state = matching.unflatten(matching.read_variables(file, origins))
   ours = seeded.Ours(name, size, source)

@@ -6,6 +6,7 @@ are "layer/variable", with the original's layer and our variable
 ("conv1_bn/scale"). Arrays have our layout.
 """
 
+import inspect
 import itertools
 import pathlib
 import zlib
@@ -13,7 +14,7 @@ import zlib
 import jax
 import numpy as np
 
-from alcurr.models import MODELS, layers
+from alcurr.models import MODELS, layers, matching
 from alcurr.models._inception_resnet import SOURCES as INCEPTION_RESNET
 from alcurr.models._mobilenet import SOURCES as MOBILENET
 from alcurr.models._nasnet import LARGE_SOURCE, MOBILE_SOURCE
@@ -85,19 +86,20 @@ def flatten(tree, path=()):
       yield (*path, key), value
 
 
-def layer_names(model, source) -> dict[tuple[str, ...], str]:
+def make_module(name, options):
+  """Returns the Linen module of a network, with its own ones of `options`."""
+  make = MODELS[name].__wrapped__
+  own = options.keys() & inspect.signature(make).parameters
+  return make(NUM_CLASSES, layers.Options(), **{k: options[k] for k in own})
+
+
+def layer_names(module, size, source) -> dict[tuple[str, ...], str]:
   """Maps the path of each of our layers to its name in the original.
 
   Layers without a name in Keras are numbered in order of creation.
   """
-  paths = []
-
-  def init(key):
-    params, _ = model.init(key)
-    # In order of creation here; sorted in what `eval_shape` returns.
-    paths.extend(dict.fromkeys(path[:-1] for path, _ in flatten(params)))
-
-  jax.eval_shape(init, jax.random.key(0))
+  shapes = matching.shapes_of(module, (size, size, 3))
+  paths = dict.fromkeys(path[1:-1] for path in shapes if path[0] == "params")
   numbers = {
     kind: itertools.count() for kind in ("conv2d", "batch_normalization")
   }
@@ -120,7 +122,8 @@ class Ours:
     self.model = MODELS[name](
       input_shape=(size, size, 3), num_classes=NUM_CLASSES, **options
     )
-    self.names = layer_names(self.model, source or SOURCES[name])
+    module = make_module(name, options)
+    self.names = layer_names(module, size, source or SOURCES[name])
     self.dtype = options.get("dtype", "float32")
     params, state = jax.eval_shape(self.model.init, jax.random.key(0))
     self.params = self._weights(params)

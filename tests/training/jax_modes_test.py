@@ -216,6 +216,7 @@ def test_a_run_makes_no_nan(name):
     testing.make_case(sampler)
 
 
+@pytest.mark.slow  # chunks of every sampler are tried in these modes
 def test_drawings_are_rendered_and_changed(mode):
   """As without the mode, with every channel."""
   strokes = Strokes(
