@@ -7,7 +7,6 @@ install git+https://github.com/NUS-HPC-AI-Lab/InfoBatch`.
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator
 
 import infobatch
@@ -38,7 +37,6 @@ def make_trial(
   device: torch.device,
 ) -> Callable[[int], None]:
   """Returns a function of a number of steps that trains on its passes."""
-  optimizer = peers_torch.make_adam(net)
   doodles = infobatch.InfoBatch(
     peers_torch.Doodles(data), num_steps * batch_size // len(data.label)
   )
@@ -48,20 +46,12 @@ def make_trial(
     sampler=Batches(doodles.sampler, batch_size),
     pin_memory=torch.cuda.is_available(),
   )
-  batches = peers_torch.passes(loader)
 
-  def run(steps: int) -> None:
-    net.train()
-    for image, label in itertools.islice(batches, steps):
-      image = image.to(device, non_blocking=True)
-      label = label.to(device, non_blocking=True)
-      optimizer.zero_grad()
-      logits = net(peers_torch.scaled(image))
-      losses = functional.cross_entropy(logits, label, reduction="none")
-      doodles.update(losses).backward()
-      optimizer.step()
+  def loss(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    losses = functional.cross_entropy(net(image), label, reduction="none")
+    return doodles.update(losses)
 
-  return run
+  return peers_torch.make_loop(net, loader, device, loss)
 
 
 def make_program(

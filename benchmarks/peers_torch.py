@@ -129,6 +129,28 @@ def passes(loader: torch_data.DataLoader) -> Iterator:
     yield from loader
 
 
+def make_loop(
+  net: nn.Module,
+  loader: torch_data.DataLoader,
+  device: torch.device,
+  loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> Callable[[int], None]:
+  """Returns a function of a number of steps that descends on a loss."""
+  optimizer = make_adam(net)
+  batches = passes(loader)
+
+  def run(steps: int) -> None:
+    net.train()
+    for image, label in itertools.islice(batches, steps):
+      image = image.to(device, non_blocking=True)
+      label = label.to(device, non_blocking=True)
+      optimizer.zero_grad()
+      loss(scaled(image), label).backward()
+      optimizer.step()
+
+  return run
+
+
 def plain_trial(
   net: nn.Module,
   data: doodle_job.Data,
@@ -138,20 +160,14 @@ def plain_trial(
   compiled: bool = False,
 ) -> Callable[[int], None]:
   """Returns a function of a number of steps that trains on a DataLoader."""
-  optimizer = make_adam(net)
   forward = torch.compile(net) if compiled else net
-  batches = passes(make_loader(data, batch_size, seed))
-
-  def run(steps: int) -> None:
-    net.train()
-    for image, label in itertools.islice(batches, steps):
-      image = image.to(device, non_blocking=True)
-      label = label.to(device, non_blocking=True)
-      optimizer.zero_grad()
-      functional.cross_entropy(forward(scaled(image)), label).backward()
-      optimizer.step()
-
-  return run
+  loader = make_loader(data, batch_size, seed)
+  return make_loop(
+    net,
+    loader,
+    device,
+    lambda image, label: functional.cross_entropy(forward(image), label),
+  )
 
 
 @torch.no_grad()

@@ -167,7 +167,7 @@ def test_metrics_have_every_trial(finished):
     assert len(row["valid"]["top1_by_arm"]["difficulty"]) == 3
 
 
-@pytest.mark.slow  # comparison_test.py does so too
+@pytest.mark.slow  # comparison_test.py skips finished runs, too
 def test_the_same_command_skips_finished_runs(finished):
   workdir, done = finished
   before = (workdir / "runs/bandit/result.json").stat().st_mtime_ns

@@ -204,3 +204,11 @@ for text, trials in (("data=4", 1), ("trial=2,data=2", 2)):
 def test_devices_exchange_the_examples_of_a_split_pool():
   found = [*map(json.loads, run_on(4, "-c", EXCHANGE).splitlines())]
   assert found == [[[3] * 3, True, True]] * 3 + [[[5] * 3, True, True]] * 3
+
+
+@pytest.mark.distributed
+def test_stored_blocks_are_split_like_the_rest():
+  found = json.loads(run_on(4, HERE / "stored_blocks.py"))
+  assert found["calls"] == 2 * 5  # of each block, forward and backward
+  assert found["gathers"] == 0
+  assert found["difference"] < 1e-4

@@ -177,7 +177,7 @@ def test_an_argument_may_be_a_dict():
   assert sampler.signal.prepare is not None
 
 
-@pytest.mark.slow  # only the time depends on it
+@pytest.mark.slow  # results do not depend on it
 def test_a_sampler_is_built_once_for_each_number_of_steps(
   tmp_path, monkeypatch
 ):

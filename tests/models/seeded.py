@@ -87,7 +87,7 @@ def flatten(tree, path=()):
 
 
 def make_module(name, options):
-  """Returns the Linen module of a network, with its own ones of `options`."""
+  """Returns the Linen module of a network, without the shared `options`."""
   make = MODELS[name].__wrapped__
   own = options.keys() & inspect.signature(make).parameters
   return make(NUM_CLASSES, layers.Options(), **{k: options[k] for k in own})

@@ -241,7 +241,7 @@ def _squared_errors(params, trial, features, target):
   return ((features @ w + b)[:, 0] - target) ** 2
 
 
-@pytest.mark.slow  # regression_test.py is quicker
+@pytest.mark.slow  # regression_test.py trains on targets, in less time
 def test_a_regression_is_learned_from_arms_of_its_own_difficulty():
   """A bandit over quantiles of a reference model's errors, without classes.
 

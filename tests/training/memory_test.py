@@ -89,7 +89,7 @@ def test_a_state_is_parameters_moments_sampler_and_key(toy_pools):
   assert needed.total == needed.pool + states + needed.activations
 
 
-@pytest.mark.slow  # as with the candidates, below
+@pytest.mark.slow  # the test of candidates measures them too
 def test_activations_grow_with_the_batch(toy_pools):
   small, large = (
     memory._activations(_compile(toy_pools, batch_size=size).chunks.program)
@@ -156,7 +156,7 @@ def test_copies_of_the_state_and_prefetched_chunks_count():
   assert copied.total == 5 + 13 + 3 * (3 * (7 + 2)) + 11
 
 
-@pytest.mark.slow  # so does a run that fits
+@pytest.mark.slow  # experiments rely on it too
 def test_shapes_numpy_and_arrays_compile_to_one_program(toy_pools):
   """Otherwise compiling ahead would compile twice."""
   first = _compile(_shapes(toy_pools))
